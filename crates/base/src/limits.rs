@@ -1,0 +1,50 @@
+//! The bounds of everything that grows with what a peer sends. Each says what happens when it is reached.
+
+/// A SIP message on a stream, header and body together; more closes the connection (the header alone is bounded by
+/// [`SIP_HEADER_BYTES`]). On UDP the datagram is the limit.
+pub const SIP_MESSAGE_BYTES: usize = 256 * 1024;
+/// The header part of a SIP message; more closes the connection.
+pub const SIP_HEADER_BYTES: usize = 64 * 1024;
+/// Header fields in one SIP message; more is a 400 on a request, and a response is dropped.
+pub const SIP_HEADERS: usize = 256;
+/// Transactions of one SIP endpoint; a request over it is refused with a stateless 503 (RFC 3261 §21.5.4).
+pub const SIP_TRANSACTIONS: usize = 200_000;
+/// Dialogs and calls of one SIP endpoint; over it new INVITEs get 503.
+pub const SIP_DIALOGS: usize = 50_000;
+/// Contacts registered for one account; over it REGISTER is refused with 403.
+pub const BINDINGS_PER_ACCOUNT: usize = 16;
+/// Branches of one forked call; contacts above it are not tried.
+pub const FORKS_PER_CALL: usize = 16;
+/// m-lines of one session description; more is a 488.
+pub const SDP_MEDIA: usize = 32;
+/// Bytes of one session description; more is a 488.
+pub const SDP_BYTES: usize = 64 * 1024;
+/// Payload formats of one m-line; further ones are ignored.
+pub const SDP_FORMATS: usize = 64;
+/// What one protocol session may hold in its machine; a session over it stops reading, or is closed where the RFC
+/// gives no other way.
+pub const SESSION_BYTES: usize = 256 * 1024;
+/// A command line of SMTP with its parameters (RFC 5321 §4.5.3.1.4 asks for 512; extensions add); more gets 500.
+pub const SMTP_LINE_BYTES: usize = 12 * 1024;
+/// Recipients of one message; more get 452 (RFC 5321 §4.5.3.1.10 asks for at least 100).
+pub const SMTP_RECIPIENTS: usize = 1_000;
+/// A message body accepted over SMTP or APPEND unless configured; more gets 552 or NO \[TOOBIG\].
+pub const MESSAGE_BYTES: u64 = 50 * 1024 * 1024;
+/// A command of IMAP without its literals; more gets BAD and the connection closes.
+pub const IMAP_LINE_BYTES: usize = 64 * 1024;
+/// Literals of one IMAP command before login, together; more gets BAD and the connection closes.
+pub const IMAP_LITERALS_BEFORE_LOGIN_BYTES: usize = 4 * 1024;
+/// Literals of one IMAP command after login except APPEND's message, together; more gets BAD.
+pub const IMAP_LITERALS_BYTES: usize = 128 * 1024;
+/// Nesting of parentheses in an IMAP command; more gets BAD.
+pub const IMAP_NESTING: usize = 32;
+/// Nesting of MIME parts that is described; deeper parts are shown as one opaque part.
+pub const MIME_NESTING: usize = 32;
+/// MIME parts of one message that are described; more are shown as part of the last.
+pub const MIME_PARTS: usize = 500;
+/// A body of at most this many bytes travels inside the batch that names it (64 KiB).
+pub const INLINE_BLOB_BYTES: usize = 64 * 1024;
+/// A piece of a body as it passes between a session, a machine and a blob.
+pub const CHUNK_BYTES: usize = 32 * 1024;
+/// Commands that wait in a bounded channel between a session and its connection.
+pub const CHANNEL_ITEMS: usize = 64;

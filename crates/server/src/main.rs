@@ -1,0 +1,3 @@
+//! ringpost-server
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! ringpost-xtask
+
+fn main() {}
