@@ -1,1 +1,9 @@
-//! ringpost-node
+//! One whole Ringpost server as a library: the services joined, driven by sessions, in whatever world it is put.
+//!
+//! The world is handed in as trait objects ([`World`], [`Connection`], [`SipTransport`], [`MediaPlane`]): the binary gives
+//! real sockets and clocks, the simulator seeded ones. The asynchronous code in here awaits only those, the store's traits
+//! and bounded channels; it knows no runtime, so the simulator's own executor runs it in a fixed order.
+
+#![warn(missing_docs)]
+
+pub mod world;

@@ -1,0 +1,68 @@
+//! What a node asks of the world around it.
+//!
+//! Everything is object-safe and boxed: a call through a pointer costs nothing beside a system call, and the node stays
+//! free of type parameters.
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use ringpost_base::{Instant, Rng, UnixTime};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// Clocks, sleep, tasks and randomness.
+pub trait World: Send + Sync + 'static {
+    /// The monotonic clock.
+    fn now(&self) -> Instant;
+    /// The calendar.
+    fn unix_now(&self) -> UnixTime;
+    /// Completes when the monotonic clock has reached `at`.
+    fn sleep_until(&self, at: Instant) -> BoxFuture<'static, ()>;
+    /// Runs a task beside the others until it ends.
+    fn spawn(&self, task: BoxFuture<'static, ()>);
+    /// A fresh source of randomness, independent of all others.
+    fn rng(&self) -> Rng;
+}
+
+/// The world as the node holds it.
+pub type WorldRef = Arc<dyn World>;
+
+/// What a stream connection brings.
+#[derive(Debug)]
+pub enum Received {
+    /// Bytes, at least one, at most `limits::CHUNK_BYTES`.
+    Data(Bytes),
+    /// The peer closed its side, or the connection broke. Nothing comes after it.
+    Closed,
+}
+
+/// Who is at the other end of a stream connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Endpoints {
+    /// Our address and port.
+    pub local: SocketAddr,
+    /// The peer's address and port.
+    pub remote: SocketAddr,
+    /// Whether the bytes are under TLS now.
+    pub tls: bool,
+}
+
+/// The connection is gone: nothing more can be sent.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the connection to the peer is closed")]
+pub struct ConnectionClosed;
+
+/// One accepted stream connection of SMTP, IMAP or POP3.
+///
+/// Dropping it closes the connection; what [`send`](Connection::send) accepted has been handed to the network before.
+pub trait Connection: Send + 'static {
+    /// The addresses, and whether TLS is on.
+    fn endpoints(&self) -> Endpoints;
+    /// The next bytes. Dropping the future before it completes loses nothing.
+    fn recv(&mut self) -> BoxFuture<'_, Received>;
+    /// Sends all of `bytes`, waiting while the peer is slow; a peer that takes nothing for the configured write timeout is
+    /// cut off. The future must be run to its end.
+    fn send(&mut self, bytes: Bytes) -> BoxFuture<'_, Result<(), ConnectionClosed>>;
+    /// Starts TLS as the server. Whatever was received and not yet handed out by `recv` before is thrown away
+    /// (RFC 3207 §4.2, RFC 3501 §6.2.1). The future must be run to its end.
+    fn start_tls(&mut self) -> BoxFuture<'_, Result<(), ConnectionClosed>>;
+}
