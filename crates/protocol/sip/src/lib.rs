@@ -1,1 +1,5 @@
 //! ringpost-sip
+
+mod flow;
+
+pub use flow::{Flow, Transport};
