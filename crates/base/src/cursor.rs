@@ -48,7 +48,11 @@ impl<'a> Cursor<'a> {
                 self.at += n;
                 Ok(taken)
             }
-            None => Err(CursorError { offset: self.at, needed: n, found: rest.len() }),
+            None => Err(CursorError {
+                offset: self.at,
+                needed: n,
+                found: rest.len(),
+            }),
         }
     }
 
@@ -90,7 +94,14 @@ mod tests {
         assert_eq!(c.u16(), Ok(0x0203));
         assert_eq!(c.u32(), Ok(0x0405_0607));
         assert!(c.is_empty());
-        assert_eq!(c.u8(), Err(CursorError { offset: 7, needed: 1, found: 0 }));
+        assert_eq!(
+            c.u8(),
+            Err(CursorError {
+                offset: 7,
+                needed: 1,
+                found: 0
+            })
+        );
         let mut c = Cursor::new(&[1, 2]);
         assert!(c.take(usize::MAX).is_err());
         assert_eq!(c.rest(), &[1, 2]);

@@ -19,7 +19,10 @@ pub struct TimerTable<K, const N: usize> {
 impl<K: TimerKind, const N: usize> TimerTable<K, N> {
     /// A table with nothing set.
     pub const fn new() -> Self {
-        TimerTable { deadlines: [None; N], kind: PhantomData }
+        TimerTable {
+            deadlines: [None; N],
+            kind: PhantomData,
+        }
     }
 
     /// Sets `timer` to fall due at `at`, in place of what it was set to.
@@ -75,7 +78,10 @@ pub struct Deadlines<K> {
 impl<K: Ord + Hash + Clone> Deadlines<K> {
     /// An empty queue.
     pub fn new() -> Self {
-        Deadlines { order: BTreeSet::new(), by_key: HashMap::new() }
+        Deadlines {
+            order: BTreeSet::new(),
+            by_key: HashMap::new(),
+        }
     }
 
     /// Sets the deadline of `key`, in place of what it was set to.
