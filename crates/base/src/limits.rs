@@ -48,3 +48,13 @@ pub const INLINE_BLOB_BYTES: usize = 64 * 1024;
 pub const CHUNK_BYTES: usize = 32 * 1024;
 /// Commands that wait in a bounded channel between a session and its connection.
 pub const CHANNEL_ITEMS: usize = 64;
+/// Operations of one batch of the store; a batch over it is refused and must be cut by its maker.
+pub const BATCH_OPERATIONS: usize = 50_000;
+/// Keys, values and bodies of one batch together; a batch over it is refused.
+pub const BATCH_BYTES: usize = 16 * 1024 * 1024;
+/// A key of the store; a batch with a longer one is refused.
+pub const KEY_BYTES: usize = 1024;
+/// A value of the store; a batch with a longer one is refused.
+pub const VALUE_BYTES: usize = 1024 * 1024;
+/// Batches that wait for the store's writer; whoever brings one more waits until there is room.
+pub const STORE_QUEUE: usize = 1024;

@@ -1,1 +1,24 @@
-//! ringpost-store
+//! What Ringpost keeps, and how: an ordered key-value store with guarded batches, bodies beside it, and a bus for hints.
+//!
+//! [`Store`], [`Blobs`] and [`Bus`] are the contracts that engines fulfil. Keys and typed records are spelled here and
+//! nowhere else.
+//!
+//! It opens no file and no socket; the engines that do live under `io/`.
+
+mod batch;
+mod blob;
+mod bus;
+mod partition;
+mod record;
+mod store;
+
+pub use batch::{Add, Batch, Expect, Guard, Key, Mint, Minted, Number, Piece, Put, Template, Version, Width};
+pub use blob::{BlobId, BlobInfo, BlobReader, BlobWriter, Blobs, BytesReader, clamp};
+pub use bus::{Bus, Feed, Heard, Hint, Interest, LocalBus, Subscription, Topic};
+pub use futures_util::future::BoxFuture;
+pub use partition::{AccountId, Partition};
+pub use record::Record;
+pub use store::{
+    Applied, CommitError, Durable, DurableKeeper, Entry, Found, Query, Scan, Store, StoreError, Stored,
+    Versioned, counter_value,
+};
