@@ -1,0 +1,65 @@
+//! `cargo xtask soak`: the full numbers, for before a milestone is called done. It takes hours.
+//!
+//! Every suite reads `RINGPOST_SOAK=1` as "the numbers you promise, not the short ones".
+
+use crate::build::{self, Tests};
+use crate::packages;
+use crate::report::Report;
+use crate::run;
+use crate::test::released;
+use std::process::Command;
+use std::time::Duration;
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// Runs the steps. True when none failed.
+pub(crate) fn run(only: &[String]) -> bool {
+    let mut report = Report::new(only);
+    let mut tests = Tests::default();
+    let users = ["simulation", "stores", "fuzz", "interop"];
+    report.step_for("build", &users, || build::step(&["--release"], HOUR, &mut tests));
+    report.step("simulation", || {
+        tests.run("simulation", |package| package == "sim", soaked, 6 * HOUR)
+    });
+    report.step("stores", || tests.run("stores", is_storage, soaked, 6 * HOUR));
+    report.step("fuzz", || {
+        tests.run("fuzz", |package| package == "fuzz", soaked, 6 * HOUR)
+    });
+    report.step_for("release", &["interop", "perf"], || {
+        run::step(
+            "release",
+            &mut crate::cargo(&["build", "--release"]),
+            HOUR,
+            |_| String::new(),
+        )
+    });
+    report.step_for("packages", &["interop"], || packages::ensure(packages::CLIENTS));
+    report.step("interop", || {
+        let prepare = |command: &mut Command| {
+            soaked(command);
+            command.env("RINGPOST_BIN", released());
+        };
+        tests.run("interop", |package| package == "interop", prepare, 6 * HOUR)
+    });
+    report.step_for("peers", &["perf"], || packages::ensure(packages::PEERS));
+    report.step("perf", || {
+        let mut command = crate::cargo(&["run", "--release", "--package", "ringpost-perf"]);
+        soaked(&mut command);
+        run::step("perf", &mut command, 6 * HOUR, |output| output.to_string())
+    });
+    report.close()
+}
+
+/// The store's engines, where the tests of power loss live too.
+fn is_storage(package: &str) -> bool {
+    [
+        "crates/service/store",
+        "crates/io/store-sqlite",
+        "crates/io/blobs",
+    ]
+    .contains(&package)
+}
+
+fn soaked(command: &mut Command) {
+    command.env("RINGPOST_SOAK", "1");
+}
