@@ -11,6 +11,10 @@ pub const SIP_HEADERS: usize = 256;
 pub const SIP_TRANSACTIONS: usize = 200_000;
 /// Dialogs and calls of one SIP endpoint; over it new INVITEs get 503.
 pub const SIP_DIALOGS: usize = 50_000;
+/// Digest nonces whose counts are remembered; over it the oldest end early, and their holders get `stale=true`.
+pub const DIGEST_NONCES: usize = 65_536;
+/// One decoded SASL message of a client; more ends the exchange with an error.
+pub const SASL_MESSAGE_BYTES: usize = 4 * 1024;
 /// Contacts registered for one account; over it REGISTER is refused with 403.
 pub const BINDINGS_PER_ACCOUNT: usize = 16;
 /// Branches of one forked call; contacts above it are not tried.

@@ -1,0 +1,183 @@
+use super::*;
+
+fn decoy() -> DecoyKey {
+    DecoyKey::new([3; 32], MIN_ITERATIONS)
+}
+
+fn server(mechanism: Mechanism) -> Server {
+    Server::new(mechanism, &mut Rng::from_number(1), &decoy())
+}
+
+fn password(authzid: Option<&str>, user: &str, password: &str) -> Step {
+    Step::CheckPassword(Password {
+        authzid: authzid.map(str::to_owned),
+        user: user.to_owned(),
+        password: password.to_owned(),
+    })
+}
+
+#[test]
+fn plain_comes_with_the_command_or_behind_an_empty_challenge() {
+    let message = plain_message("", "tim", "tanstaaftanstaaf");
+    assert_eq!(message, b"\0tim\0tanstaaftanstaaf");
+    let mut s = server(Mechanism::Plain);
+    assert_eq!(
+        s.start(Some(&message)),
+        Ok(password(None, "tim", "tanstaaftanstaaf"))
+    );
+    assert_eq!(s.handle_response(&message), Err(SaslError::OutOfTurn));
+    let mut s = server(Mechanism::Plain);
+    assert_eq!(s.start(None), Ok(Step::Challenge(vec![])));
+    let as_ursel = plain_message("Ursel", "Kurt", "xipj3plmq");
+    assert_eq!(
+        s.handle_response(&as_ursel),
+        Ok(password(Some("Ursel"), "Kurt", "xipj3plmq"))
+    );
+}
+
+#[test]
+fn plain_out_of_shape_is_refused() {
+    for bad in [
+        &b"tim"[..],
+        b"\0tim",
+        b"\0\0secret",
+        b"\0tim\0",
+        b"\0tim\0secret\0",
+        b"\0tim\0\xff",
+    ] {
+        assert!(
+            matches!(
+                server(Mechanism::Plain).start(Some(bad)),
+                Err(SaslError::Malformed(_))
+            ),
+            "{bad:?}"
+        );
+    }
+    let long = vec![b'a'; limits::SASL_MESSAGE_BYTES + 1];
+    assert_eq!(
+        server(Mechanism::Plain).start(Some(&long)),
+        Err(SaslError::TooLong)
+    );
+}
+
+#[test]
+fn login_asks_for_the_name_and_then_the_password() {
+    let mut s = server(Mechanism::Login);
+    assert_eq!(s.start(None), Ok(Step::Challenge(b"Username:".to_vec())));
+    assert_eq!(
+        s.handle_response(b"tim"),
+        Ok(Step::Challenge(b"Password:".to_vec()))
+    );
+    assert_eq!(s.handle_response(b"secret"), Ok(password(None, "tim", "secret")));
+    let mut s = server(Mechanism::Login);
+    assert_eq!(s.start(Some(b"tim")), Ok(Step::Challenge(b"Password:".to_vec())));
+    assert!(server(Mechanism::Login).start(Some(b"")).is_err());
+}
+
+/// RFC 7677 §3.
+#[test]
+fn the_scram_example_of_the_rfc() {
+    let salt = crate::base64::decode(b"W22ZaJ0SNY7soEsUEjb6gQ==", 16).unwrap();
+    let keys = ScramKeys::derive("pencil", &salt, 4096).unwrap();
+    let mut s = Server::scram_with_nonce("%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0");
+    s.start(Some(b"n,,n=user,r=rOprNGfwEbeRWgbNEkqO")).unwrap();
+    let challenge = s.handle_keys(Some(&keys)).unwrap();
+    let want = "r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096";
+    assert_eq!(challenge, Step::Challenge(want.as_bytes().to_vec()));
+    let last = b"c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,\
+                 p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=";
+    let v = b"v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=".to_vec();
+    assert_eq!(s.handle_response(last), Ok(Step::Challenge(v)));
+    assert_eq!(
+        s.handle_response(b""),
+        Ok(Step::Authenticated {
+            authzid: None,
+            user: "user".into()
+        })
+    );
+}
+
+fn scram(known: Option<&ScramKeys>, password: &str) -> Result<Step, SaslError> {
+    let mut s = server(Mechanism::ScramSha256);
+    let bare = "n=a=2Cb=3Dc,r=xyz";
+    let gs2 = "y,a=boss,";
+    let fetch = s.start(Some(format!("{gs2}{bare}").as_bytes()))?;
+    assert_eq!(fetch, Step::FetchKeys { user: "a,b=c".into() });
+    let Step::Challenge(server_first) = s.handle_keys(known)? else {
+        panic!("a challenge")
+    };
+    let (last, v) = scram::client_final(password, bare, gs2, std::str::from_utf8(&server_first).unwrap());
+    assert_eq!(
+        s.handle_response(last.as_bytes())?,
+        Step::Challenge(v.into_bytes())
+    );
+    s.handle_response(b"")
+}
+
+#[test]
+fn scram_knows_the_right_password_and_hides_who_exists() {
+    let keys = ScramKeys::derive("p\u{a0}w", b"0123456789abcdef", MIN_ITERATIONS).unwrap();
+    let done = Step::Authenticated {
+        authzid: Some("boss".into()),
+        user: "a,b=c".into(),
+    };
+    assert_eq!(scram(Some(&keys), "p w"), Ok(done));
+    assert_eq!(scram(Some(&keys), "pw"), Err(SaslError::Refused));
+    assert_eq!(scram(None, "p w"), Err(SaslError::Refused));
+    let asked = || {
+        let mut s = server(Mechanism::ScramSha256);
+        s.start(Some(b"n,,n=nobody,r=x")).unwrap();
+        s.handle_keys(None).unwrap()
+    };
+    assert_eq!(asked(), asked(), "the salt of nobody does not change");
+}
+
+#[test]
+fn scram_messages_out_of_shape_are_refused() {
+    let first = |m: &str| server(Mechanism::ScramSha256).start(Some(m.as_bytes()));
+    assert_eq!(first("p=tls-unique,,n=a,r=b"), Err(SaslError::ChannelBinding));
+    for bad in [
+        "",
+        "n",
+        "n,,",
+        "n,,m=x,n=a,r=b",
+        "x,,n=a,r=b",
+        "n,b,n=a,r=b",
+        "n,,n=,r=b",
+        "n,,n=a=2,r=b",
+        "n,,n=a,r=",
+    ] {
+        assert!(matches!(first(bad), Err(SaslError::Malformed(_))), "{bad:?}");
+    }
+    let last = |m: &str| {
+        let mut s = Server::scram_with_nonce("S");
+        s.start(Some(b"n,,n=a,r=C")).unwrap();
+        s.handle_keys(None).unwrap();
+        s.handle_response(m.as_bytes())
+    };
+    let proof = crate::base64::encode(&[0; 32]);
+    assert_eq!(last(&format!("c=biws,r=CS,p={proof}")), Err(SaslError::Refused));
+    assert_eq!(
+        last(&format!("c=eSws,r=CS,p={proof}")),
+        Err(SaslError::ChannelBinding)
+    );
+    for bad in [
+        "c=biws,r=CS",
+        "c=biws,r=CS,p=AAAA",
+        "r=CS,p=AAAA",
+        &format!("c=biws,r=CT,p={proof}"),
+    ] {
+        assert!(matches!(last(bad), Err(SaslError::Malformed(_))), "{bad:?}");
+    }
+}
+
+#[test]
+fn mechanisms_are_known_by_name() {
+    assert_eq!(Mechanism::from_name("plain"), Some(Mechanism::Plain));
+    assert_eq!(
+        Mechanism::from_name("SCRAM-SHA-256"),
+        Some(Mechanism::ScramSha256)
+    );
+    assert_eq!(Mechanism::from_name("SCRAM-SHA-256-PLUS"), None);
+    assert!(!Mechanism::ScramSha256.shows_password());
+}
