@@ -1,0 +1,31 @@
+use crate::dictionary;
+
+/// A function over bytes that panics when an invariant breaks.
+#[derive(Clone, Copy, Debug)]
+pub struct Target {
+    /// Its name, and its folder's in the corpus.
+    pub name: &'static str,
+    /// Feeds it one input.
+    pub run: fn(&[u8]),
+    /// Tokens of its protocol.
+    pub dictionary: &'static [&'static [u8]],
+}
+
+/// Every target that the crates export. `cargo xtask tidy` fails when one is missing.
+pub const TARGETS: &[Target] = &[
+    Target {
+        name: "auth-digest",
+        run: ringpost_auth::fuzz::digest,
+        dictionary: dictionary::DIGEST,
+    },
+    Target {
+        name: "auth-sasl",
+        run: ringpost_auth::fuzz::sasl,
+        dictionary: dictionary::DIGEST,
+    },
+    Target {
+        name: "auth-base64",
+        run: ringpost_auth::fuzz::base64,
+        dictionary: &[b"==", b"=", b"AAAA"],
+    },
+];
