@@ -62,3 +62,7 @@ pub const KEY_BYTES: usize = 1024;
 pub const VALUE_BYTES: usize = 1024 * 1024;
 /// Batches that wait for the store's writer; whoever brings one more waits until there is room.
 pub const STORE_QUEUE: usize = 1024;
+/// Sources that one RTP session keeps apart; packets of further ones are dropped and counted.
+pub const RTP_MEMBERS: usize = 1_024;
+/// Addresses that one RTP session remembers for having used its own SSRC; the oldest is forgotten.
+pub const RTP_CONFLICTS: usize = 8;
