@@ -7,7 +7,7 @@ use std::ops::Range;
 
 /// A body's name: drawn at random, so that it never comes back. Its first byte says where the body lies: with the batch
 /// that names it ([`is_inline`](BlobId::is_inline)), or in a [`Blobs`].
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct BlobId(pub [u8; 16]);
 
 impl BlobId {

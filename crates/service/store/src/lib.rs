@@ -7,17 +7,25 @@
 
 mod batch;
 mod blob;
+mod body;
 mod bus;
+pub mod keys;
+mod memory;
 mod partition;
 mod record;
+pub mod records;
+mod resolve;
 mod store;
 
 pub use batch::{Add, Batch, Expect, Guard, Key, Mint, Minted, Number, Piece, Put, Template, Version, Width};
 pub use blob::{BlobId, BlobInfo, BlobReader, BlobWriter, Blobs, BytesReader, clamp};
+pub use body::{Bodies, Body, BodyWriter};
 pub use bus::{Bus, Feed, Heard, Hint, Interest, LocalBus, Subscription, Topic};
 pub use futures_util::future::BoxFuture;
+pub use memory::{MemoryBlobs, MemoryStore};
 pub use partition::{AccountId, Partition};
 pub use record::Record;
+pub use resolve::Resolved;
 pub use store::{
     Applied, CommitError, Durable, DurableKeeper, Entry, Found, Query, Scan, Store, StoreError, Stored,
     Versioned, counter_value,

@@ -2,7 +2,7 @@ use std::fmt;
 
 /// An account's number: drawn at random when the account is made, so that it never comes back and tells nothing.
 /// Addresses and extensions point at it and may change; what the account owns never moves.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct AccountId(pub u64);
 
 impl fmt::Display for AccountId {
