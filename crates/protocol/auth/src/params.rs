@@ -154,15 +154,16 @@ fn is_token(b: u8) -> bool {
     b.is_ascii_alphanumeric() || b"-.!%*_+`'~#$&^|".contains(&b)
 }
 
-/// Prints as a quoted-string, with `"` and `\` escaped and control characters left out.
+/// Prints as a quoted-string (RFC 3261 §25.1): `"`, `\` and control characters escaped; CR, LF and NUL, which it cannot
+/// hold, left out.
 pub(crate) struct Quoted<'a>(pub(crate) &'a str);
 
 impl fmt::Display for Quoted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         use fmt::Write as _;
         f.write_char('"')?;
-        for c in self.0.chars().filter(|c| !c.is_ascii_control()) {
-            if matches!(c, '"' | '\\') {
+        for c in self.0.chars().filter(|c| !matches!(c, '\r' | '\n' | '\0')) {
+            if matches!(c, '"' | '\\') || c.is_ascii_control() {
                 f.write_char('\\')?;
             }
             f.write_char(c)?;
