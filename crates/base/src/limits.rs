@@ -40,6 +40,23 @@ pub const IMAP_LINE_BYTES: usize = 64 * 1024;
 pub const IMAP_LITERALS_BEFORE_LOGIN_BYTES: usize = 4 * 1024;
 /// Literals of one IMAP command after login except APPEND's message, together; more gets BAD.
 pub const IMAP_LITERALS_BYTES: usize = 128 * 1024;
+/// Literals of one IMAP command, in number; more gets BAD.
+pub const IMAP_LITERALS: usize = 64;
+/// The largest literal that an IMAP client may send without waiting (RFC 7888 §5, LITERAL-); a larger one gets BAD and
+/// the connection closes.
+pub const IMAP_UNASKED_LITERAL_BYTES: u64 = 4 * 1024;
+/// Pipelined input of IMAP that waits while a command is carried out; a session with more stops reading.
+pub const IMAP_PIPELINE_BYTES: usize = 32 * 1024;
+/// Messages in one question of an IMAP session about stored data, so that neither side holds more of them at a time.
+pub const IMAP_PORTION: usize = 128;
+/// Messages in one question of an IMAP session that changes flags.
+pub const IMAP_STORE_PORTION: usize = 1_000;
+/// Keywords of one message; STORE and APPEND with more are refused with NO \[LIMIT\].
+pub const IMAP_KEYWORDS: usize = 64;
+/// Commands in a row that an IMAP session could not read, and logins that failed; at either the connection closes.
+pub const IMAP_FAILURES: u32 = 10;
+/// Mailboxes of one account, with the names that are only subscribed to; CREATE and SUBSCRIBE beyond get NO \[LIMIT\].
+pub const MAILBOXES_PER_ACCOUNT: usize = 2_000;
 /// Nesting of parentheses in an IMAP command; more gets BAD.
 pub const IMAP_NESTING: usize = 32;
 /// Nesting of MIME parts that is described; deeper parts are shown as one opaque part.

@@ -1,0 +1,349 @@
+//! What a session asks of the mail service, and the answers it takes.
+
+use crate::date::Date;
+use crate::flag::{FlagChange, Flags, Keyword};
+use crate::name::{MailboxName, SpecialUse};
+use crate::search::SearchKey;
+use crate::sequence::Uid;
+use crate::structure::{Envelope, Part};
+use ringpost_base::UnixTime;
+use std::fmt;
+use std::sync::Arc;
+
+/// Names a [`Question`] within its session. An answer to a question that is no longer open is ignored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct QuestionId(pub u64);
+
+/// A question of the session; one is open at a time.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// To be given back with the answer.
+    pub id: QuestionId,
+    /// What is asked.
+    pub ask: Ask,
+}
+
+/// A number that the mail service gives a mailbox. It stays when the mailbox is renamed and is never given again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct MailboxId(pub u64);
+
+/// What a session asks. Any of it may be answered with [`Answer::Refused`]; what else fits stands with each.
+///
+/// An answer to a change promises it: it comes when the change is durable.
+#[derive(Clone, Debug)]
+pub enum Ask {
+    /// Is this the user's password? → [`Answer::Done`]. The account stays the session's from then on.
+    Authenticate {
+        /// Whose mailboxes are wanted: an address, or what stands before its `@`.
+        user: String,
+        /// The password.
+        password: Password,
+    },
+    /// Every mailbox of the account and every name subscribed to → [`Answer::Mailboxes`]. Patterns are matched here.
+    List,
+    /// The numbers of a mailbox → [`Answer::Status`].
+    Status(MailboxName),
+    /// Open a mailbox → [`Answer::Selected`]. Whatever was open before is closed, also when this is refused.
+    Select {
+        /// Which.
+        name: MailboxName,
+        /// EXAMINE: the session changes nothing, and does not take `\Recent` away from others.
+        read_only: bool,
+    },
+    /// Make a mailbox, and those above it that are missing → [`Answer::Done`].
+    Create {
+        /// Its name.
+        name: MailboxName,
+        /// What it is for (RFC 6154 §3).
+        special_use: Option<SpecialUse>,
+    },
+    /// Remove a mailbox and its messages → [`Answer::Done`]. Subscriptions stay (RFC 3501 §6.3.9).
+    Delete(MailboxName),
+    /// Rename a mailbox and those below it; of INBOX the messages move and it stays (RFC 3501 §6.3.5) → [`Answer::Done`].
+    Rename {
+        /// The name it has.
+        from: MailboxName,
+        /// The name it shall have.
+        to: MailboxName,
+    },
+    /// Subscribe to a name or no longer → [`Answer::Done`].
+    Subscribe {
+        /// Which; it need not exist to be unsubscribed from.
+        name: MailboxName,
+        /// Whether it shall be subscribed to.
+        subscribed: bool,
+    },
+    /// What has changed in the selected mailbox since the snapshot and the changes already told → [`Answer::Changes`].
+    Refresh(MailboxId),
+    /// What is stored of these messages → [`Answer::Messages`].
+    Fetch {
+        /// The selected mailbox.
+        mailbox: MailboxId,
+        /// At most `limits::IMAP_PORTION`, ascending. An expunged message that the session has not been told of is
+        /// still answered (RFC 2180 §4.1).
+        uids: Vec<Uid>,
+        /// What is wanted beside date and size.
+        wants: Wants,
+    },
+    /// Change flags → [`Answer::Stored`].
+    Store {
+        /// The selected mailbox.
+        mailbox: MailboxId,
+        /// At most `limits::IMAP_STORE_PORTION`, ascending.
+        uids: Vec<Uid>,
+        /// How.
+        change: FlagChange,
+    },
+    /// Which of these messages match? [`SearchKey::evaluate`] decides → [`Answer::Found`].
+    Search {
+        /// The selected mailbox.
+        mailbox: MailboxId,
+        /// The program.
+        key: Arc<SearchKey>,
+        /// At most `limits::IMAP_PORTION` messages, ascending: those that number, UID and flags did not decide.
+        among: Vec<Candidate>,
+    },
+    /// May this message be appended? → [`Answer::Done`]. Its bytes follow as `Event::Body`, then [`Ask::AppendFinish`],
+    /// or `Event::BodyAborted`, when it is to be forgotten.
+    AppendBegin {
+        /// Where to.
+        to: MailboxName,
+        /// Its flags.
+        flags: Flags,
+        /// Its internal date; `None` is now.
+        date: Option<UnixTime>,
+        /// How many bytes will come.
+        size_bytes: u64,
+    },
+    /// Keep the message whose bytes have come → [`Answer::Appended`].
+    AppendFinish,
+    /// Copy messages with flags and date, all or none → [`Answer::Copied`].
+    Copy {
+        /// The selected mailbox.
+        mailbox: MailboxId,
+        /// Ascending.
+        uids: Vec<Uid>,
+        /// Where to.
+        to: MailboxName,
+    },
+    /// Copy messages, and remove them here (RFC 6851) → [`Answer::Copied`]. The session takes the messages named in it for
+    /// removed.
+    Move {
+        /// The selected mailbox.
+        mailbox: MailboxId,
+        /// Ascending.
+        uids: Vec<Uid>,
+        /// Where to.
+        to: MailboxName,
+    },
+    /// Remove the messages that have `\Deleted` → [`Answer::Expunged`].
+    Expunge {
+        /// The selected mailbox.
+        mailbox: MailboxId,
+        /// Of these only, ascending (UID EXPUNGE, RFC 4315 §2.1).
+        uids: Option<Vec<Uid>>,
+    },
+}
+
+/// The answer to an [`Ask`].
+#[derive(Clone, Debug)]
+pub enum Answer {
+    /// Yes; it is done.
+    Done,
+    /// No.
+    Refused(Refusal),
+    /// To [`Ask::List`], in any order.
+    Mailboxes(Vec<ListedMailbox>),
+    /// To [`Ask::Status`].
+    Status(Status),
+    /// To [`Ask::Select`].
+    Selected(Snapshot),
+    /// To [`Ask::Refresh`].
+    Changes(Changes),
+    /// To [`Ask::Fetch`]: in the order asked; one that is gone for good is left out.
+    Messages(Vec<Message>),
+    /// To [`Ask::Store`]: the flags that the messages have now, in the order asked; one that is gone is left out.
+    Stored(Vec<MessageState>),
+    /// To [`Ask::Search`]: ascending.
+    Found(Vec<Uid>),
+    /// To [`Ask::AppendFinish`].
+    Appended {
+        /// UIDVALIDITY of the mailbox.
+        uid_validity: u32,
+        /// The new message's UID.
+        uid: Uid,
+    },
+    /// To [`Ask::Copy`] and [`Ask::Move`].
+    Copied {
+        /// UIDVALIDITY of the mailbox that they were copied to.
+        uid_validity: u32,
+        /// Old and new UID of each message that was still there, the old ones ascending.
+        pairs: Vec<(Uid, Uid)>,
+    },
+    /// To [`Ask::Expunge`]: what was removed, ascending.
+    Expunged(Vec<Uid>),
+}
+
+/// Why the mail service said no. The session words it, with the response codes of RFC 5530.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The user or the password is wrong; which of them is not told.
+    BadCredentials,
+    /// There is no such mailbox.
+    NoSuchMailbox,
+    /// There is one of that name already.
+    AlreadyExists,
+    /// This cannot be done to this mailbox: INBOX deleted, one renamed into itself.
+    Cannot(&'static str),
+    /// The account would hold more than it may (RFC 9208 §4.3).
+    OverQuota,
+    /// The message is larger than is taken.
+    TooBig,
+    /// A limit on numbers is reached: mailboxes of an account, keywords of a message.
+    Limit(&'static str),
+    /// The store cannot be reached, or is full; it may be tried again.
+    Unavailable,
+}
+
+/// A mailbox as [`Ask::List`] wants it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedMailbox {
+    /// Its name.
+    pub name: MailboxName,
+    /// Whether there is one: a name may be subscribed to that is gone.
+    pub exists: bool,
+    /// Whether it can be selected: false for a name that only has mailboxes below it.
+    pub selectable: bool,
+    /// Whether it is subscribed to.
+    pub subscribed: bool,
+    /// What it is for.
+    pub special_use: Option<SpecialUse>,
+}
+
+/// The numbers that STATUS can tell (RFC 3501 §6.3.10).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    /// Messages in the mailbox.
+    pub messages: u32,
+    /// Messages that no session has been told of.
+    pub recent: u32,
+    /// The next UID that will be given, or one below it.
+    pub uid_next: Uid,
+    /// UIDVALIDITY.
+    pub uid_validity: u32,
+    /// Messages without `\Seen`.
+    pub unseen: u32,
+}
+
+/// A mailbox at the moment it was selected.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// The mailbox.
+    pub mailbox: MailboxId,
+    /// UIDVALIDITY.
+    pub uid_validity: u32,
+    /// The next UID that will be given.
+    pub uid_next: Uid,
+    /// The highest modification number given.
+    pub highest_modseq: u64,
+    /// Whether nothing may be changed, be it that EXAMINE was asked for.
+    pub read_only: bool,
+    /// Keywords in use in the mailbox; more may be learnt from the messages.
+    pub keywords: Vec<Keyword>,
+    /// Its messages, UIDs ascending.
+    pub messages: Vec<MessageState>,
+}
+
+/// What can change of a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MessageState {
+    /// Which.
+    pub uid: Uid,
+    /// Its flags.
+    pub flags: Flags,
+    /// The number of its last change.
+    pub modseq: u64,
+    /// Whether this session is the first to see it; looked at when the session first hears of the message.
+    pub recent: bool,
+}
+
+/// What happened in a mailbox.
+#[derive(Clone, Debug, Default)]
+pub struct Changes {
+    /// New messages, UIDs ascending and above all told before; one that the session has already is skipped.
+    pub arrived: Vec<MessageState>,
+    /// New flags of messages.
+    pub flags: Vec<MessageState>,
+    /// Messages that are gone.
+    pub expunged: Vec<Uid>,
+    /// The mailbox itself is gone.
+    pub mailbox_gone: bool,
+}
+
+/// What FETCH wants beside what [`Message`] always holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wants {
+    /// The envelope.
+    pub envelope: bool,
+    /// The MIME structure.
+    pub structure: bool,
+}
+
+/// What does not change of a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// Which.
+    pub uid: Uid,
+    /// When it was delivered, or what APPEND said.
+    pub internal_date: UnixTime,
+    /// Its size.
+    pub size_bytes: u64,
+    /// The envelope, when wanted.
+    pub envelope: Option<Arc<Envelope>>,
+    /// The MIME structure, when wanted.
+    pub structure: Option<Arc<Part>>,
+}
+
+/// A message that a search has not decided yet, as the session sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// Its UID.
+    pub uid: Uid,
+    /// Its sequence number in the session.
+    pub number: u32,
+    /// Its flags.
+    pub flags: Flags,
+    /// Whether it is `\Recent` to the session.
+    pub recent: bool,
+    /// The session's last sequence number and UID: what `*` means.
+    pub last: (u32, Uid),
+}
+
+/// A password on its way to be checked; it does not show itself in logs.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Password(String);
+
+impl Password {
+    /// Wraps one.
+    pub fn new(text: impl Into<String>) -> Self {
+        Password(text.into())
+    }
+
+    /// The password itself.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Password(…)")
+    }
+}
+
+impl Message {
+    /// The day of its Date field, whatever the zone.
+    pub fn sent_date(&self) -> Option<Date> {
+        crate::date::header_date(self.envelope.as_ref()?.date.as_deref()?)
+    }
+}

@@ -1,0 +1,277 @@
+//! SEARCH: the program a client sends, and whether a message matches it (RFC 3501 §6.4.4).
+
+use crate::date::Date;
+use crate::flag::{Flag, SystemFlag};
+use crate::question::{Candidate, Message};
+use crate::sequence::SequenceSet;
+use crate::structure::{Address, Envelope};
+use crate::words::decode_words;
+
+/// A search program. What can be said with others is: UNSEEN is `Not(Has(\Seen))`, NEW is `And([Recent, UNSEEN])`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SearchKey {
+    /// Every one matches; nothing is `All`.
+    And(Vec<SearchKey>),
+    /// One of the two matches.
+    Or(Box<SearchKey>, Box<SearchKey>),
+    /// It does not match.
+    Not(Box<SearchKey>),
+    /// The sequence number is in the set.
+    Numbers(SequenceSet),
+    /// The UID is in the set.
+    Uids(SequenceSet),
+    /// The flag is set.
+    Has(Flag),
+    /// The session was the first to be told of it.
+    Recent,
+    /// The internal date compares like this.
+    Arrived(DateTest, Date),
+    /// The Date field compares like this; without one nothing does.
+    Sent(DateTest, Date),
+    /// It has more bytes.
+    Larger(u64),
+    /// It has fewer bytes.
+    Smaller(u64),
+    /// A field of the envelope holds the text.
+    Envelope(EnvelopeField, Needle),
+    /// A header field of this name holds the text; with an empty text, there is one.
+    Header(Box<str>, Needle),
+    /// A text in the body holds it.
+    Body(Needle),
+    /// The header or a text in the body holds it.
+    Text(Needle),
+}
+
+/// How two days compare.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DateTest {
+    /// Earlier than the day.
+    Before,
+    /// That day.
+    On,
+    /// That day or later.
+    Since,
+}
+
+/// A field that SEARCH has a key for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EnvelopeField {
+    /// BCC
+    Bcc,
+    /// CC
+    Cc,
+    /// FROM
+    From,
+    /// SUBJECT
+    Subject,
+    /// TO
+    To,
+}
+
+/// What a program needs to know of a message, beyond what the session knows itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// Dates, size or envelope: a [`Message`] with its envelope.
+    pub message: bool,
+    /// Header fields or bodies: a [`MessageText`].
+    pub text: bool,
+}
+
+/// A message's header and body as text, for the keys that read them.
+pub trait MessageText {
+    /// Whether `test` holds for the value of a header field of this name, in any case, or with `None` for any field as
+    /// `Name: value`. Values are unfolded and decoded to UTF-8.
+    fn any_field(&self, name: Option<&str>, test: &mut dyn FnMut(&str) -> bool) -> bool;
+    /// Whether `test` holds for a text part of the body, in any depth, decoded to UTF-8.
+    fn any_body_text(&self, test: &mut dyn FnMut(&str) -> bool) -> bool;
+}
+
+/// What is known of a message while a program is evaluated.
+#[derive(Clone, Copy)]
+pub struct Facts<'a> {
+    /// As the session sees it.
+    pub candidate: &'a Candidate,
+    /// What is stored of it, with its envelope.
+    pub message: Option<&'a Message>,
+    /// Its text.
+    pub text: Option<&'a dyn MessageText>,
+}
+
+impl SearchKey {
+    /// The program that every message matches.
+    pub fn all() -> Self {
+        SearchKey::And(Vec::new())
+    }
+
+    /// Whether a message matches, as far as the facts given decide; `None` when more facts are needed. With all that
+    /// [`SearchKey::needs`] names it is always decided.
+    pub fn evaluate(&self, facts: &Facts<'_>) -> Option<bool> {
+        let candidate = facts.candidate;
+        match self {
+            SearchKey::And(keys) => {
+                let mut all = Some(true);
+                for key in keys {
+                    match key.evaluate(facts) {
+                        Some(false) => return Some(false),
+                        None => all = None,
+                        Some(true) => {}
+                    }
+                }
+                all
+            }
+            SearchKey::Or(a, b) => match (a.evaluate(facts), b.evaluate(facts)) {
+                (Some(true), _) | (_, Some(true)) => Some(true),
+                (Some(false), Some(false)) => Some(false),
+                _ => None,
+            },
+            SearchKey::Not(key) => key.evaluate(facts).map(|matches| !matches),
+            SearchKey::Numbers(set) => Some(set.contains(candidate.number, candidate.last.0)),
+            SearchKey::Uids(set) => Some(set.contains(candidate.uid, candidate.last.1)),
+            SearchKey::Has(flag) => Some(candidate.flags.has(flag)),
+            SearchKey::Recent => Some(candidate.recent),
+            //= https://www.rfc-editor.org/rfc/rfc3501#section-6.4.4
+            // Dates are compared without time and zone.
+            SearchKey::Arrived(test, day) => {
+                facts.message.map(|m| test.holds(Date::of(m.internal_date), *day))
+            }
+            SearchKey::Sent(test, day) => facts
+                .message
+                .map(|m| m.sent_date().is_some_and(|sent| test.holds(sent, *day))),
+            SearchKey::Larger(size) => facts.message.map(|m| m.size_bytes > *size),
+            SearchKey::Smaller(size) => facts.message.map(|m| m.size_bytes < *size),
+            SearchKey::Envelope(field, needle) => {
+                let envelope = facts.message?.envelope.as_deref();
+                Some(envelope.is_some_and(|e| field.holds(e, needle)))
+            }
+            SearchKey::Header(name, needle) => facts
+                .text
+                .map(|t| t.any_field(Some(name), &mut |value| needle.is_in(value))),
+            SearchKey::Body(needle) => facts
+                .text
+                .map(|t| t.any_body_text(&mut |text| needle.is_in(text))),
+            SearchKey::Text(needle) => facts.text.map(|t| {
+                t.any_field(None, &mut |field| needle.is_in(field))
+                    || t.any_body_text(&mut |text| needle.is_in(text))
+            }),
+        }
+    }
+
+    /// What may be needed to decide it.
+    pub fn needs(&self) -> Needs {
+        match self {
+            SearchKey::And(keys) => keys
+                .iter()
+                .map(SearchKey::needs)
+                .fold(Needs::default(), Needs::or),
+            SearchKey::Or(a, b) => a.needs().or(b.needs()),
+            SearchKey::Not(key) => key.needs(),
+            SearchKey::Numbers(_) | SearchKey::Uids(_) | SearchKey::Has(_) | SearchKey::Recent => {
+                Needs::default()
+            }
+            SearchKey::Arrived(..)
+            | SearchKey::Sent(..)
+            | SearchKey::Larger(_)
+            | SearchKey::Smaller(_)
+            | SearchKey::Envelope(..) => Needs {
+                message: true,
+                text: false,
+            },
+            SearchKey::Header(..) | SearchKey::Body(_) | SearchKey::Text(_) => Needs {
+                message: false,
+                text: true,
+            },
+        }
+    }
+
+    /// A key that holds where `flag` is not set.
+    pub fn without(flag: SystemFlag) -> Self {
+        SearchKey::Not(Box::new(SearchKey::Has(Flag::System(flag))))
+    }
+}
+
+impl Needs {
+    fn or(self, other: Needs) -> Needs {
+        Needs {
+            message: self.message || other.message,
+            text: self.text || other.text,
+        }
+    }
+}
+
+impl DateTest {
+    fn holds(self, date: Date, day: Date) -> bool {
+        match self {
+            DateTest::Before => date < day,
+            DateTest::On => date == day,
+            DateTest::Since => date >= day,
+        }
+    }
+}
+
+impl EnvelopeField {
+    fn holds(self, envelope: &Envelope, needle: &Needle) -> bool {
+        let addresses = match self {
+            EnvelopeField::Subject => {
+                return envelope
+                    .subject
+                    .as_deref()
+                    .is_some_and(|s| needle.is_in(&decode_words(s)));
+            }
+            EnvelopeField::Bcc => &envelope.bcc,
+            EnvelopeField::Cc => &envelope.cc,
+            EnvelopeField::From => &envelope.from,
+            EnvelopeField::To => &envelope.to,
+        };
+        addresses.iter().any(|address| match address {
+            Address::Mailbox { name, local, domain } => {
+                let name = name.as_deref().map(decode_words).unwrap_or_default();
+                needle.is_in(&format!("{name} <{local}@{domain}>"))
+            }
+            Address::GroupStart(name) => needle.is_in(&decode_words(name)),
+            Address::GroupEnd => false,
+        })
+    }
+}
+
+/// A text to be found in others, whatever the case of letters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Needle {
+    /// In lower case.
+    folded: Box<str>,
+}
+
+impl Needle {
+    /// Will find `text`.
+    pub fn new(text: &str) -> Self {
+        Needle {
+            folded: fold(text).into(),
+        }
+    }
+
+    /// Whether `text` holds it as a substring; nothing is in everything.
+    pub fn is_in(&self, text: &str) -> bool {
+        let needle = self.folded.as_bytes();
+        if !self.folded.is_ascii() {
+            return fold(text).contains(&*self.folded);
+        }
+        let Some((first, rest)) = needle.split_first() else {
+            return true;
+        };
+        let upper = first.to_ascii_uppercase();
+        let mut hay = text.as_bytes();
+        while let Some(at) = hay.iter().position(|b| b == first || *b == upper) {
+            hay = &hay[at + 1..];
+            if hay.len() < rest.len() {
+                return false;
+            }
+            if hay[..rest.len()].eq_ignore_ascii_case(rest) {
+                return true;
+            }
+        }
+        false
+    }
+}
+
+fn fold(text: &str) -> String {
+    text.chars().flat_map(char::to_lowercase).collect()
+}

@@ -1,0 +1,166 @@
+//! Which bytes of a stored message a section of FETCH denotes (RFC 3501 §6.4.5).
+
+use crate::structure::{Content, Part};
+use bytes::{BufMut, Bytes, BytesMut};
+use std::ops::Range;
+
+/// What stands between the brackets of `BODY[…]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Section {
+    /// The part, counted from 1 at each level; empty for the message itself.
+    pub part: Vec<u32>,
+    /// What of it; `None` for all of it.
+    pub text: Option<SectionText>,
+}
+
+/// What of a part or message is wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SectionText {
+    /// The header of a message.
+    Header,
+    /// Some fields of the header of a message.
+    Fields(FieldFilter),
+    /// A message without its header.
+    Text,
+    /// The MIME header of a part.
+    Mime,
+}
+
+/// `HEADER.FIELDS` and `HEADER.FIELDS.NOT`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldFilter {
+    /// Whether the named fields are those left out.
+    pub not: bool,
+    /// Names of fields, as the client spells them.
+    pub names: Vec<Box<str>>,
+}
+
+/// `<offset.length>` after a section.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Partial {
+    /// The first byte wanted.
+    pub offset: u32,
+    /// How many at most; not zero.
+    pub length: u32,
+}
+
+impl Partial {
+    /// What is wanted of `range`: empty when it begins past the end.
+    pub fn of(self, range: Range<u64>) -> Range<u64> {
+        let start = range.start.saturating_add(u64::from(self.offset)).min(range.end);
+        start..start.saturating_add(u64::from(self.length)).min(range.end)
+    }
+}
+
+impl Section {
+    /// The bytes denoted, before any [`FieldFilter`]; `None` when the message has no such part, or the part has no such
+    /// thing (only messages have a header and a text).
+    pub fn range(&self, message: &Part) -> Option<Range<u64>> {
+        if self.part.is_empty() {
+            return match &self.text {
+                None => Some(message.header.start..message.body.end),
+                Some(SectionText::Header | SectionText::Fields(_)) => Some(message.header.clone()),
+                Some(SectionText::Text) => Some(message.body.clone()),
+                Some(SectionText::Mime) => None,
+            };
+        }
+        let part = find(message, &self.part)?;
+        match (&self.text, &part.content) {
+            (None, _) => Some(part.body.clone()),
+            (Some(SectionText::Mime), _) => Some(part.header.clone()),
+            //= https://www.rfc-editor.org/rfc/rfc3501#section-6.4.5
+            // HEADER and TEXT of a part are those of the message in a message/rfc822, not the MIME part's own.
+            (Some(SectionText::Header | SectionText::Fields(_)), Content::Message { message, .. }) => {
+                Some(message.header.clone())
+            }
+            (Some(SectionText::Text), Content::Message { message, .. }) => Some(message.body.clone()),
+            _ => None,
+        }
+    }
+}
+
+/// The part of `message` at `path`.
+fn find<'a>(message: &'a Part, path: &[u32]) -> Option<&'a Part> {
+    // What the next number counts in: a message that is no multipart has its body as part 1.
+    let mut within = message;
+    let mut found = None;
+    for number in path {
+        if let Some(part) = found {
+            within = enter(part)?;
+        }
+        found = Some(match &within.content {
+            Content::Multipart { parts, .. } => parts.get(usize::try_from(*number).ok()?.checked_sub(1)?)?,
+            _ if *number == 1 => within,
+            _ => return None,
+        });
+    }
+    found
+}
+
+/// What the parts of `part` are counted in.
+fn enter(part: &Part) -> Option<&Part> {
+    match &part.content {
+        Content::Message { message, .. } => Some(message),
+        Content::Multipart { .. } => Some(part),
+        Content::Single { .. } => None,
+    }
+}
+
+/// What is done to bytes read from a stored message before they are sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Transform {
+    /// Nothing: the bytes are sent as they are, and are as many as was announced.
+    None,
+    /// The bytes are a header; the fields chosen are sent, as a literal of their own size.
+    Fields(FieldFilter, Option<Partial>),
+}
+
+impl Transform {
+    /// What to send for `header`: for [`Transform::Fields`] the whole header must be given.
+    pub fn apply(&self, header: Bytes) -> Bytes {
+        match self {
+            Transform::None => header,
+            Transform::Fields(filter, partial) => {
+                let chosen = filter.apply(&header);
+                let range = 0..chosen.len() as u64;
+                let wanted = partial.map_or(range.clone(), |p| p.of(range));
+                let wanted = &chosen[wanted.start as usize..wanted.end as usize];
+                let mut out = BytesMut::with_capacity(wanted.len() + 16);
+                out.put_slice(format!("{{{}}}\r\n", wanted.len()).as_bytes());
+                out.put_slice(wanted);
+                out.freeze()
+            }
+        }
+    }
+}
+
+impl FieldFilter {
+    /// The fields of `header` that are chosen, each whole with its folds, in the header's order, and the empty line.
+    pub fn apply(&self, header: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        let mut keep = false;
+        for line in header.split_inclusive(|b| *b == b'\n') {
+            if line == b"\r\n" || line == b"\n" {
+                break;
+            }
+            if !matches!(line.first(), Some(b' ' | b'\t')) {
+                let name = line
+                    .split(|b| *b == b':')
+                    .next()
+                    .unwrap_or_default()
+                    .trim_ascii_end();
+                keep = self.names.iter().any(|n| n.as_bytes().eq_ignore_ascii_case(name)) != self.not;
+            }
+            if keep {
+                out.extend_from_slice(line);
+            }
+        }
+        //= https://www.rfc-editor.org/rfc/rfc3501#section-6.4.5
+        // The empty line is part of every header fetch, also when no field was chosen.
+        if !out.is_empty() && !out.ends_with(b"\n") {
+            out.extend_from_slice(b"\r\n");
+        }
+        out.extend_from_slice(b"\r\n");
+        out
+    }
+}

@@ -1,0 +1,144 @@
+//! What ENVELOPE and BODYSTRUCTURE tell of a message, as delivery has parsed it once (RFC 3501 §7.4.2).
+
+use std::ops::Range;
+
+/// The header fields that ENVELOPE shows. A text is the field's value unfolded, with encoded words (RFC 2047) as they
+/// are; raw 8-bit is decoded, and encoded again when it is shown. `None` is a field that is not there, or nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Envelope {
+    /// The Date field as it is written.
+    pub date: Option<String>,
+    /// Subject.
+    pub subject: Option<String>,
+    /// From.
+    pub from: Vec<Address>,
+    /// Sender; when empty the author is shown in its place.
+    pub sender: Vec<Address>,
+    /// Reply-To; when empty the author is shown in its place.
+    pub reply_to: Vec<Address>,
+    /// To.
+    pub to: Vec<Address>,
+    /// Cc.
+    pub cc: Vec<Address>,
+    /// Bcc.
+    pub bcc: Vec<Address>,
+    /// In-Reply-To as it is written, with its angle brackets.
+    pub in_reply_to: Option<String>,
+    /// Message-ID with its angle brackets.
+    pub message_id: Option<String>,
+}
+
+/// An element of an address list. A group is its start, its members, and its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// Somebody.
+    Mailbox {
+        /// The display name, encoded words as they are.
+        name: Option<String>,
+        /// The local part, without quotes.
+        local: String,
+        /// The domain; empty for an address without one.
+        domain: String,
+    },
+    /// `name:` of a group.
+    GroupStart(String),
+    /// `;`
+    GroupEnd,
+}
+
+/// A MIME part: the whole message at the top, and what is in it below. All positions count bytes from the start of the
+/// stored message.
+///
+/// For every part `header.end == body.start`; a nested part's ranges lie within its parent's body. The empty line that
+/// ends a header belongs to the header; the line end before a boundary belongs to the boundary.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// The header that introduces the part, with its empty line: for the top the message's header, otherwise the part's
+    /// MIME header.
+    pub header: Range<u64>,
+    /// What the header introduces, as it is transferred.
+    pub body: Range<u64>,
+    /// Lines of the body: line ends, and one more for a last line without an end.
+    pub lines: u64,
+    /// The type's parameters, in order, RFC 2231 continuations and charsets undone.
+    pub parameters: Vec<(String, String)>,
+    /// Content-ID with its angle brackets.
+    pub id: Option<String>,
+    /// Content-Description, encoded words as they are.
+    pub description: Option<String>,
+    /// Content-Transfer-Encoding; `7BIT` when there is none.
+    pub encoding: String,
+    /// Content-MD5.
+    pub md5: Option<String>,
+    /// Content-Disposition.
+    pub disposition: Option<Disposition>,
+    /// Content-Language.
+    pub language: Vec<String>,
+    /// Content-Location.
+    pub location: Option<String>,
+    /// What is in the body.
+    pub content: Content,
+}
+
+/// The body of a [`Part`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// Nothing that is looked into. Also a multipart without a part, and what lies below the limits of nesting and number.
+    Single {
+        /// The type, as `TEXT`.
+        kind: String,
+        /// The subtype, as `PLAIN`.
+        subtype: String,
+    },
+    /// `multipart/…` with at least one part.
+    Multipart {
+        /// The subtype, as `MIXED`.
+        subtype: String,
+        /// The parts, in order.
+        parts: Vec<Part>,
+    },
+    /// `message/rfc822` with the message in it.
+    Message {
+        /// The envelope of the message in it.
+        envelope: Box<Envelope>,
+        /// The message in it: its header is the inner message's.
+        message: Box<Part>,
+    },
+}
+
+/// Content-Disposition (RFC 2183).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Disposition {
+    /// `attachment`, `inline`, …
+    pub kind: String,
+    /// Its parameters, in order, RFC 2231 continuations and charsets undone.
+    pub parameters: Vec<(String, String)>,
+}
+
+impl Part {
+    /// A part with this type and nothing special about it.
+    pub fn single(header: Range<u64>, body: Range<u64>, lines: u64, kind: &str, subtype: &str) -> Part {
+        Part {
+            header,
+            body,
+            lines,
+            parameters: Vec::new(),
+            id: None,
+            description: None,
+            encoding: "7BIT".into(),
+            md5: None,
+            disposition: None,
+            language: Vec::new(),
+            location: None,
+            content: Content::Single {
+                kind: kind.into(),
+                subtype: subtype.into(),
+            },
+        }
+    }
+
+    /// Bytes of the body.
+    pub fn size_bytes(&self) -> u64 {
+        self.body.end.saturating_sub(self.body.start)
+    }
+}
