@@ -1,0 +1,204 @@
+use serde::{Deserialize, Serialize};
+use std::future::Future;
+use std::pin::Pin;
+
+/// A boxed future, as the traits of this crate return it.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// What the command line asks for. As JSON it is an object whose `do` names the command.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Command {
+    /// A domain of ours from now on. Answered with `Done`.
+    DomainAdd {
+        /// Its name.
+        name: String,
+    },
+    /// The domains. Answered with `Domains`.
+    DomainList,
+    /// A new account. Answered with `AccountCreated`.
+    AccountAdd {
+        /// Its address, `user@domain`.
+        address: String,
+        /// Its extension; the next free one when it is None.
+        extension: Option<String>,
+        /// Its password; a generated one when it is None.
+        password: Option<String>,
+    },
+    /// The accounts. Answered with `Accounts`.
+    AccountList,
+    /// Another password. Answered with `AccountCreated`.
+    AccountPassword {
+        /// The account's address.
+        address: String,
+        /// The password; a generated one when it is None.
+        password: Option<String>,
+    },
+    /// Removes an account with its mail and its devices. Answered with `Done`.
+    AccountRemove {
+        /// Its address.
+        address: String,
+    },
+    /// A new device of an account, with a generated secret. Answered with `DeviceCreated`.
+    DeviceAdd {
+        /// The account's address.
+        address: String,
+        /// What its owner calls it: letters, digits, `-` and `_`.
+        name: String,
+    },
+    /// The devices of an account. Answered with `Devices`.
+    DeviceList {
+        /// The account's address.
+        address: String,
+    },
+    /// Removes a device: its secret is worth nothing from now on. Answered with `Done`.
+    DeviceRemove {
+        /// The account's address.
+        address: String,
+        /// The device's name.
+        name: String,
+    },
+    /// Looks at the whole store for what contradicts itself. Answered with `Findings`.
+    CheckStore,
+}
+
+/// How a [`Command`] was answered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Answer {
+    /// It is done, durably.
+    Done,
+    /// The domains' names.
+    Domains(Vec<String>),
+    /// The accounts, by address.
+    Accounts(Vec<Account>),
+    /// An account that was made, or whose password was changed.
+    AccountCreated(NewAccount),
+    /// The devices of an account, by name.
+    Devices(Vec<Device>),
+    /// A device that was made.
+    DeviceCreated(NewDevice),
+    /// What is wrong with the store, one line each; nothing is good.
+    Findings(Vec<String>),
+}
+
+/// An account, as a list shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    /// `user@domain`.
+    pub address: String,
+    /// The number that calls it, if it has one.
+    pub extension: Option<String>,
+    /// How many devices it has.
+    pub devices: usize,
+}
+
+/// An account that was made, or whose password was changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewAccount {
+    /// `user@domain`.
+    pub address: String,
+    /// The number that calls it, if it has one.
+    pub extension: Option<String>,
+    /// The password, if it was generated: it is shown this once and kept nowhere.
+    pub password: Option<String>,
+}
+
+/// A device, as a list shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Device {
+    /// What its owner calls it.
+    pub name: String,
+    /// The name it logs in with.
+    pub username: String,
+}
+
+/// A device that was made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewDevice {
+    /// What its owner calls it.
+    pub name: String,
+    /// The name it logs in with (SIP's "authentication name").
+    pub username: String,
+    /// The domain it registers at, which is also the realm.
+    pub domain: String,
+    /// Its secret: it is shown this once.
+    pub secret: String,
+}
+
+/// A command that was not carried out; nothing has changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct Refusal {
+    /// What kind of reason it is.
+    pub kind: RefusalKind,
+    /// One line that names what is wrong, and the mend.
+    pub message: String,
+}
+
+/// Why a command was not carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RefusalKind {
+    /// What it names does not exist.
+    NotFound,
+    /// What it would make exists, or something changed meanwhile.
+    Conflict,
+    /// It cannot be understood, or names something that cannot be.
+    Invalid,
+    /// Not now: the server starts, stops, or its disk is full.
+    Unavailable,
+    /// Something broke; the log says more.
+    Failed,
+}
+
+impl Refusal {
+    /// A refusal of a kind with its line.
+    pub fn new(kind: RefusalKind, message: impl Into<String>) -> Self {
+        Refusal {
+            kind,
+            message: message.into(),
+        }
+    }
+
+    /// What it names does not exist.
+    pub fn not_found(message: impl Into<String>) -> Self {
+        Refusal::new(RefusalKind::NotFound, message)
+    }
+
+    /// It cannot be understood, or names something that cannot be.
+    pub fn invalid(message: impl Into<String>) -> Self {
+        Refusal::new(RefusalKind::Invalid, message)
+    }
+
+    /// Something broke.
+    pub fn failed(message: impl Into<String>) -> Self {
+        Refusal::new(RefusalKind::Failed, message)
+    }
+}
+
+/// Carries out commands: a running server, or a [`Client`](crate::Client) that asks one.
+pub trait Control: Send + Sync + 'static {
+    /// Carries out a command. What it answers is durable.
+    fn handle(&self, command: Command) -> BoxFuture<'_, Result<Answer, Refusal>>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_is_an_object_that_names_what_to_do() {
+        let command = Command::DeviceAdd {
+            address: "bob@example.org".into(),
+            name: "desk".into(),
+        };
+        let json = serde_json::to_string(&command).unwrap();
+        assert_eq!(
+            json,
+            r#"{"do":"device-add","address":"bob@example.org","name":"desk"}"#
+        );
+        assert_eq!(serde_json::from_str::<Command>(&json).unwrap(), command);
+        assert!(serde_json::from_str::<Command>(r#"{"do":"domain-add","name":"x","typo":1}"#).is_err());
+    }
+}
