@@ -1,0 +1,452 @@
+//! SIP's sockets: datagrams, and streams cut into messages (RFC 3261 §18).
+//!
+//! Connections belong to this module: it numbers them, finds the one that leads to a peer or opens it, and hands whole
+//! messages over. Sending never waits: a datagram that the kernel does not take is lost, as datagrams may be; a stream whose
+//! peer stops reading fills its own bounded queue and is then closed, and no other is held up by it.
+
+use crate::stream::{ConnectionLimits, Place, Places, accept};
+use crate::tls::{HANDSHAKE_TIMEOUT, Tls};
+use bytes::{Bytes, BytesMut};
+use ringpost_base::limits;
+use ringpost_sip::{Flow, Frame, Framer, Message, ParseError, Transport};
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tracing::debug;
+
+/// Messages that wait for one stream's peer to read; one more closes the stream.
+const STREAM_QUEUE: usize = 256;
+/// A new stream must bring its first message within this time, and a message once begun must end within it.
+const MESSAGE_TIMEOUT: Duration = Duration::from_secs(30);
+/// A stream on which nothing at all came for this long is closed: somewhat more than the longest registration.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(2 * 3600);
+/// How long a connection may take to open.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// The largest UDP payload.
+const DATAGRAM_BYTES: usize = 65_535;
+/// Datagrams taken from a socket before others get their turn.
+const DATAGRAMS_A_TURN: usize = 64;
+
+/// What the sockets bring.
+#[derive(Debug)]
+pub enum SipInput {
+    /// One message, or what was wrong with it.
+    Message {
+        /// Where it came from, and where an answer goes.
+        flow: Flow,
+        /// The message, or why it is none; framing that is lost closes the stream instead.
+        message: Result<Message, ParseError>,
+    },
+    /// A stream ended, from either side.
+    Closed {
+        /// The flow that is no more.
+        flow: Flow,
+    },
+    /// Something handed to [`SipNet::send`] could not be sent.
+    Failed {
+        /// Where it should have gone.
+        flow: Flow,
+    },
+}
+
+/// The listeners of SIP and all their connections.
+pub struct SipNet {
+    udp: Vec<UdpSocket>,
+    input: async_channel::Sender<SipInput>,
+    streams: Mutex<Streams>,
+    places: Arc<Places>,
+}
+
+#[derive(Default)]
+struct Streams {
+    last_number: u64,
+    by_number: HashMap<u64, StreamHandle>,
+    by_remote: HashMap<(Transport, SocketAddr), u64>,
+}
+
+struct StreamHandle {
+    flow: Flow,
+    queue: async_channel::Sender<Bytes>,
+}
+
+impl SipNet {
+    /// Takes over bound UDP sockets; what comes goes to `input`.
+    pub fn new(
+        udp: Vec<UdpSocket>,
+        stream_limits: ConnectionLimits,
+        input: async_channel::Sender<SipInput>,
+    ) -> Arc<Self> {
+        Arc::new(SipNet {
+            udp,
+            input,
+            streams: Mutex::default(),
+            places: Places::new(stream_limits),
+        })
+    }
+
+    /// Starts a task for each UDP socket.
+    pub fn serve_udp(self: &Arc<Self>) {
+        for index in 0..self.udp.len() {
+            let net = self.clone();
+            tokio::spawn(async move { net.read_datagrams(index).await });
+        }
+    }
+
+    /// Accepts streams on `listener` from now on, under TLS if given.
+    pub fn serve_streams(self: &Arc<Self>, listener: TcpListener, tls: Option<Tls>) {
+        let net = self.clone();
+        tokio::spawn(async move {
+            loop {
+                let (socket, remote) = accept(&listener).await;
+                let Some(place) = net.places.take(remote.ip()) else {
+                    debug!(%remote, "over the connection limit; closed");
+                    continue;
+                };
+                tokio::spawn(net.clone().accepted(socket, remote, tls.clone(), place));
+            }
+        });
+    }
+
+    /// Sends one message over `flow`. What cannot be sent is told by [`SipInput::Failed`] or [`SipInput::Closed`].
+    pub fn send(self: &Arc<Self>, flow: Flow, bytes: Bytes) {
+        match flow.transport {
+            Transport::Udp => self.send_datagram(flow, &bytes),
+            Transport::Tcp | Transport::Tls => self.send_stream(flow, bytes),
+        }
+    }
+
+    fn send_datagram(self: &Arc<Self>, flow: Flow, bytes: &[u8]) {
+        let same_family = |socket: &&UdpSocket| {
+            socket
+                .local_addr()
+                .is_ok_and(|a| a.is_ipv4() == flow.remote.is_ipv4())
+        };
+        let socket = self
+            .udp
+            .iter()
+            .find(|s| s.local_addr().is_ok_and(|a| bound_as(a, flow.local)))
+            .or_else(|| self.udp.iter().find(same_family));
+        let Some(socket) = socket else {
+            return self.tell(SipInput::Failed { flow });
+        };
+        match socket.try_send_to(bytes, flow.remote) {
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                debug!(%flow, "the socket's buffer is full; datagram lost");
+            }
+            Err(error) => {
+                debug!(%flow, %error, "datagram not sent");
+                self.tell(SipInput::Failed { flow });
+            }
+        }
+    }
+
+    fn send_stream(self: &Arc<Self>, flow: Flow, bytes: Bytes) {
+        let mut streams = self.streams();
+        let known = flow
+            .connection
+            .filter(|number| streams.by_number.contains_key(number))
+            .or_else(|| streams.by_remote.get(&(flow.transport, flow.remote)).copied());
+        if let Some(number) = known {
+            let Some(handle) = streams.by_number.get(&number) else {
+                return;
+            };
+            if handle.queue.try_send(bytes).is_ok() {
+                return;
+            }
+            // Its peer has not read for a whole queue's length: the stream's tasks end when the queue is gone.
+            debug!(%flow, "the peer does not read; closed");
+            streams.forget(number);
+            drop(streams);
+            return self.tell(SipInput::Closed { flow });
+        }
+        // An incoming TLS flow that is gone cannot be opened from here: its peer has no certificate to be checked.
+        if flow.transport == Transport::Tls {
+            drop(streams);
+            return self.tell(SipInput::Failed { flow });
+        }
+        let (queue, flow) = streams.add(Flow {
+            connection: None,
+            ..flow
+        });
+        drop(streams);
+        if let Some(handle) = self.streams().by_number.get(&flow.connection.unwrap_or_default()) {
+            // The queue is new and empty.
+            let _ = handle.queue.try_send(bytes);
+        }
+        tokio::spawn(self.clone().connect(flow, queue));
+    }
+
+    async fn connect(self: Arc<Self>, flow: Flow, queue: async_channel::Receiver<Bytes>) {
+        let number = flow.connection.unwrap_or_default();
+        match tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(flow.remote)).await {
+            Ok(Ok(socket)) => self.run(socket, flow, queue).await,
+            failed => {
+                debug!(%flow, ?failed, "cannot connect");
+                self.streams().forget(number);
+                let _ = self.input.send(SipInput::Failed { flow }).await;
+            }
+        }
+    }
+
+    async fn accepted(
+        self: Arc<Self>,
+        socket: TcpStream,
+        remote: SocketAddr,
+        tls: Option<Tls>,
+        place: Place,
+    ) {
+        let _place = place;
+        let Ok(local) = socket.local_addr() else { return };
+        let transport = if tls.is_some() {
+            Transport::Tls
+        } else {
+            Transport::Tcp
+        };
+        let flow = Flow {
+            transport,
+            local,
+            remote,
+            connection: None,
+        };
+        match tls {
+            None => {
+                let (queue, flow) = self.streams().add(flow);
+                self.run(socket, flow, queue).await;
+            }
+            Some(tls) => {
+                let handshake = tls.acceptor().accept(socket);
+                match tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await {
+                    Ok(Ok(socket)) => {
+                        let (queue, flow) = self.streams().add(flow);
+                        self.run(socket, flow, queue).await;
+                    }
+                    Ok(Err(error)) => debug!(%remote, %error, "TLS handshake failed"),
+                    Err(_) => debug!(%remote, "TLS handshake took too long"),
+                }
+            }
+        }
+    }
+
+    /// Reads and writes one stream until either ends, then tells that it is closed.
+    async fn run<S>(self: &Arc<Self>, socket: S, flow: Flow, queue: async_channel::Receiver<Bytes>)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin,
+    {
+        let (reader, mut writer) = tokio::io::split(socket);
+        let number = flow.connection.unwrap_or_default();
+        let writing = async {
+            while let Ok(bytes) = queue.recv().await {
+                if writer.write_all(&bytes).await.is_err() || writer.flush().await.is_err() {
+                    return;
+                }
+            }
+        };
+        tokio::select! {
+            () = self.read_stream(reader, flow, number) => {}
+            () = writing => {}
+        }
+        self.streams().forget(number);
+        // What was queued before the close (the answer to a bad frame, say) still goes out, if the peer takes it.
+        queue.close();
+        let last_words = async {
+            while let Ok(bytes) = queue.try_recv() {
+                if writer.write_all(&bytes).await.is_err() {
+                    return;
+                }
+            }
+            let _ = writer.shutdown().await;
+        };
+        let _ = tokio::time::timeout(Duration::from_secs(1), last_words).await;
+        let _ = self.input.send(SipInput::Closed { flow }).await;
+    }
+
+    async fn read_stream<R: AsyncRead + Unpin>(self: &Arc<Self>, mut reader: R, flow: Flow, number: u64) {
+        let mut framer = Framer::new(flow.remote);
+        let mut buffer = BytesMut::new();
+        let mut any_yet = false;
+        loop {
+            let patience = if any_yet && !framer.is_inside_message() {
+                IDLE_TIMEOUT
+            } else {
+                MESSAGE_TIMEOUT
+            };
+            buffer.reserve(limits::CHUNK_BYTES / 4);
+            match tokio::time::timeout(patience, reader.read_buf(&mut buffer)).await {
+                Ok(Ok(n)) if n > 0 => {}
+                _ => return,
+            }
+            framer.push(&buffer);
+            buffer.clear();
+            loop {
+                match framer.poll() {
+                    Ok(None) => break,
+                    Ok(Some(Frame::Ping)) => {
+                        any_yet = true;
+                        // RFC 5626 §4.4.1: a double CRLF is answered by a single one.
+                        if let Some(handle) = self.streams().by_number.get(&number) {
+                            let _ = handle.queue.try_send(Bytes::from_static(b"\r\n"));
+                        }
+                    }
+                    Ok(Some(Frame::Pong)) => any_yet = true,
+                    Ok(Some(Frame::Message(message))) => {
+                        any_yet = true;
+                        if self
+                            .input
+                            .send(SipInput::Message {
+                                flow,
+                                message: Ok(message),
+                            })
+                            .await
+                            .is_err()
+                        {
+                            return;
+                        }
+                    }
+                    Ok(Some(Frame::Malformed(error))) => {
+                        if self
+                            .input
+                            .send(SipInput::Message {
+                                flow,
+                                message: Err(error),
+                            })
+                            .await
+                            .is_err()
+                        {
+                            return;
+                        }
+                    }
+                    Err(error) => {
+                        debug!(%flow, %error, "framing lost; closed");
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn read_datagrams(self: Arc<Self>, index: usize) {
+        let socket = &self.udp[index];
+        let Ok(bound) = socket.local_addr() else { return };
+        let mut routes = LocalAddresses::new(bound);
+        let mut buffer = vec![0; DATAGRAM_BYTES];
+        loop {
+            if socket.readable().await.is_err() {
+                return;
+            }
+            for _ in 0..DATAGRAMS_A_TURN {
+                let Ok((len, remote)) = socket.try_recv_from(&mut buffer) else {
+                    break;
+                };
+                let bytes = &buffer[..len];
+                // Keep-alives of phones behind NAT: CRLFs, or a zero byte.
+                if bytes.iter().all(|b| matches!(b, b'\r' | b'\n' | 0)) {
+                    continue;
+                }
+                let local = routes.towards(remote);
+                let flow = Flow {
+                    transport: Transport::Udp,
+                    local,
+                    remote,
+                    connection: None,
+                };
+                let message = Message::parse_from(Bytes::copy_from_slice(bytes), remote);
+                // A full queue means that signalling is behind; it will have forgotten less if peers retransmit.
+                let _ = self.input.try_send(SipInput::Message { flow, message });
+            }
+        }
+    }
+
+    fn tell(self: &Arc<Self>, input: SipInput) {
+        if let Err(async_channel::TrySendError::Full(input)) = self.input.try_send(input) {
+            let channel = self.input.clone();
+            tokio::spawn(async move {
+                let _ = channel.send(input).await;
+            });
+        }
+    }
+
+    fn streams(&self) -> MutexGuard<'_, Streams> {
+        self.streams.lock().unwrap_or_else(|e| e.into_inner())
+    }
+}
+
+impl Streams {
+    fn add(&mut self, flow: Flow) -> (async_channel::Receiver<Bytes>, Flow) {
+        self.last_number += 1;
+        let number = self.last_number;
+        let flow = Flow {
+            connection: Some(number),
+            ..flow
+        };
+        let (queue, receiver) = async_channel::bounded(STREAM_QUEUE);
+        self.by_number.insert(number, StreamHandle { flow, queue });
+        self.by_remote.insert((flow.transport, flow.remote), number);
+        (receiver, flow)
+    }
+
+    fn forget(&mut self, number: u64) {
+        let Some(handle) = self.by_number.remove(&number) else {
+            return;
+        };
+        let remote = (handle.flow.transport, handle.flow.remote);
+        if self.by_remote.get(&remote) == Some(&number) {
+            self.by_remote.remove(&remote);
+        }
+    }
+}
+
+/// Whether a socket bound to `bound` is the one whose traffic goes by `local`.
+fn bound_as(bound: SocketAddr, local: SocketAddr) -> bool {
+    bound == local
+        || (bound.ip().is_unspecified() && bound.port() == local.port() && bound.is_ipv4() == local.is_ipv4())
+}
+
+/// The address that peers know us by, for a socket bound to the wildcard: the one the kernel would send from. A Via or a
+/// Contact with 0.0.0.0 in it leads nowhere.
+struct LocalAddresses {
+    bound: SocketAddr,
+    by_peer: HashMap<IpAddr, IpAddr>,
+}
+
+/// Peers whose route is remembered; when there are more, all are asked for again.
+const ROUTES: usize = 4_096;
+
+impl LocalAddresses {
+    fn new(bound: SocketAddr) -> Self {
+        LocalAddresses {
+            bound,
+            by_peer: HashMap::new(),
+        }
+    }
+
+    fn towards(&mut self, remote: SocketAddr) -> SocketAddr {
+        if !self.bound.ip().is_unspecified() {
+            return self.bound;
+        }
+        if self.by_peer.len() >= ROUTES {
+            self.by_peer.clear();
+        }
+        let ip = *self
+            .by_peer
+            .entry(remote.ip())
+            .or_insert_with(|| source_address(remote).unwrap_or(self.bound.ip()));
+        SocketAddr::new(ip, self.bound.port())
+    }
+}
+
+/// The local address from which the kernel sends to `remote`; connecting a UDP socket sends nothing.
+pub fn source_address(remote: SocketAddr) -> io::Result<IpAddr> {
+    let any: IpAddr = if remote.is_ipv4() {
+        std::net::Ipv4Addr::UNSPECIFIED.into()
+    } else {
+        std::net::Ipv6Addr::UNSPECIFIED.into()
+    };
+    let socket = std::net::UdpSocket::bind((any, 0))?;
+    socket.connect((remote.ip(), remote.port().max(1)))?;
+    Ok(socket.local_addr()?.ip())
+}

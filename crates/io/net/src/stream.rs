@@ -1,0 +1,250 @@
+//! Stream connections of the mail protocols: accepted within limits, plain or under TLS, upgraded in place.
+
+use crate::tls::{HANDSHAKE_TIMEOUT, Tls};
+use bytes::{Bytes, BytesMut};
+use ringpost_base::limits;
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::server::TlsStream;
+use tracing::{debug, warn};
+
+/// A peer that takes nothing for this long is cut off.
+pub const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How many connections one listener keeps, in all and from one address. One over the limit is closed at once.
+#[derive(Clone, Copy, Debug)]
+pub struct ConnectionLimits {
+    /// In all.
+    pub total: usize,
+    /// From one IP address.
+    pub per_address: usize,
+}
+
+impl Default for ConnectionLimits {
+    fn default() -> Self {
+        ConnectionLimits {
+            total: 4_096,
+            per_address: 128,
+        }
+    }
+}
+
+/// The connections that are open now, counted by address; each holds a [`Place`].
+pub(crate) struct Places {
+    limits: ConnectionLimits,
+    by_address: Mutex<(usize, HashMap<IpAddr, usize>)>,
+}
+
+impl Places {
+    pub(crate) fn new(limits: ConnectionLimits) -> Arc<Self> {
+        Arc::new(Places {
+            limits,
+            by_address: Mutex::default(),
+        })
+    }
+
+    pub(crate) fn take(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
+        let mut guard = self.by_address.lock().unwrap_or_else(|e| e.into_inner());
+        let (total, by_address) = &mut *guard;
+        let here = by_address.get(&address).copied().unwrap_or(0);
+        if *total >= self.limits.total || here >= self.limits.per_address {
+            return None;
+        }
+        *total += 1;
+        by_address.insert(address, here + 1);
+        Some(Place {
+            places: self.clone(),
+            address,
+        })
+    }
+}
+
+/// One connection's place within the limits, given back on drop.
+pub(crate) struct Place {
+    places: Arc<Places>,
+    address: IpAddr,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut guard = self.places.by_address.lock().unwrap_or_else(|e| e.into_inner());
+        let (total, by_address) = &mut *guard;
+        *total -= 1;
+        if let Some(here) = by_address.get_mut(&self.address) {
+            *here -= 1;
+            if *here == 0 {
+                by_address.remove(&self.address);
+            }
+        }
+    }
+}
+
+/// Accepts on `listener` until the task is dropped. Out of file descriptors or memory, it waits a moment instead of
+/// spinning.
+pub(crate) async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                if let Err(error) = stream.set_nodelay(true) {
+                    debug!(%peer, %error, "no TCP_NODELAY");
+                }
+                return (stream, peer);
+            }
+            // A connection that died in the queue is nobody's trouble; anything else (EMFILE, ENFILE, ENOBUFS) stays
+            // until something is closed, so asking again at once would only burn the processor.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            Err(error) => {
+                warn!(%error, "cannot accept connections; waiting");
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+        }
+    }
+}
+
+/// Accepts connections and gives each to `handle` in a task of its own. With `implicit` TLS the handshake comes first;
+/// `tls` alone is what STARTTLS upgrades to.
+pub async fn serve<F, Fut>(
+    listener: TcpListener,
+    limits: ConnectionLimits,
+    tls: Tls,
+    implicit: bool,
+    handle: F,
+) where
+    F: Fn(Stream) -> Fut + Clone + Send + 'static,
+    Fut: Future<Output = ()> + Send + 'static,
+{
+    let places = Places::new(limits);
+    loop {
+        let (socket, remote) = accept(&listener).await;
+        let Some(place) = places.take(remote.ip()) else {
+            debug!(%remote, "over the connection limit; closed");
+            continue;
+        };
+        let (tls, handle) = (tls.clone(), handle.clone());
+        tokio::spawn(async move {
+            let Ok(local) = socket.local_addr() else { return };
+            let mut stream = Stream {
+                io: Io::Plain(socket),
+                buffer: BytesMut::new(),
+                tls,
+                local,
+                remote,
+                _place: place,
+            };
+            if implicit && stream.start_tls().await.is_err() {
+                return;
+            }
+            handle(stream).await;
+        });
+    }
+}
+
+enum Io {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+    Gone,
+}
+
+/// One accepted connection.
+pub struct Stream {
+    io: Io,
+    buffer: BytesMut,
+    tls: Tls,
+    local: SocketAddr,
+    remote: SocketAddr,
+    _place: Place,
+}
+
+impl Stream {
+    /// Our address and port.
+    pub fn local(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// The peer's address and port.
+    pub fn remote(&self) -> SocketAddr {
+        self.remote
+    }
+
+    /// Whether the bytes are under TLS.
+    pub fn is_tls(&self) -> bool {
+        matches!(self.io, Io::Tls(_))
+    }
+
+    /// The next bytes; `None` when the peer has closed or the connection broke. Cancel-safe.
+    pub async fn recv(&mut self) -> Option<Bytes> {
+        self.buffer.reserve(limits::CHUNK_BYTES / 4);
+        let read = match &mut self.io {
+            Io::Plain(io) => io.read_buf(&mut self.buffer).await,
+            Io::Tls(io) => io.read_buf(&mut self.buffer).await,
+            Io::Gone => return None,
+        };
+        match read {
+            Ok(0) => None,
+            Ok(_) => Some(self.buffer.split().freeze()),
+            Err(error) => {
+                debug!(remote = %self.remote, %error, "read failed");
+                None
+            }
+        }
+    }
+
+    /// Sends everything, within [`WRITE_TIMEOUT`] for each call.
+    pub async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let write = async {
+            match &mut self.io {
+                Io::Plain(io) => io.write_all(bytes).await,
+                Io::Tls(io) => {
+                    io.write_all(bytes).await?;
+                    io.flush().await
+                }
+                Io::Gone => Err(io::ErrorKind::NotConnected.into()),
+            }
+        };
+        let result = tokio::time::timeout(WRITE_TIMEOUT, write)
+            .await
+            .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        if result.is_err() {
+            self.io = Io::Gone;
+        }
+        result
+    }
+
+    /// Starts TLS as the server; unread plain bytes are thrown away.
+    pub async fn start_tls(&mut self) -> io::Result<()> {
+        self.buffer.clear();
+        let Io::Plain(socket) = std::mem::replace(&mut self.io, Io::Gone) else {
+            return Err(io::ErrorKind::InvalidInput.into());
+        };
+        let handshake = self.tls.acceptor().accept(socket);
+        match tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await {
+            Ok(Ok(stream)) => {
+                self.io = Io::Tls(Box::new(stream));
+                Ok(())
+            }
+            Ok(Err(error)) => {
+                debug!(remote = %self.remote, %error, "TLS handshake failed");
+                Err(error)
+            }
+            Err(_) => Err(io::ErrorKind::TimedOut.into()),
+        }
+    }
+
+    /// Says goodbye (a TLS close_notify, a TCP FIN) and closes.
+    pub async fn close(mut self) {
+        let goodbye = async {
+            match &mut self.io {
+                Io::Plain(io) => io.shutdown().await,
+                Io::Tls(io) => io.shutdown().await,
+                Io::Gone => Ok(()),
+            }
+        };
+        // The peer may be gone or slow; nothing depends on the goodbye.
+        let _ = tokio::time::timeout(Duration::from_secs(2), goodbye).await;
+    }
+}
