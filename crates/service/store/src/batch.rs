@@ -79,6 +79,13 @@ pub struct Minted {
     pub offset: u64,
 }
 
+impl Minted {
+    /// The number, once the commit has said the first of each mint; `None` if they are another batch's.
+    pub fn of(self, minted: &[u64]) -> Option<u64> {
+        minted.get(self.index)?.checked_add(self.offset)
+    }
+}
+
 /// A number that is known now, or minted by the commit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Number {
@@ -174,7 +181,7 @@ impl Template {
             match piece {
                 Piece::Bytes(b) => out.extend_from_slice(b),
                 Piece::Mint(minted, width) => {
-                    let n = firsts.get(minted.index)?.checked_add(minted.offset)?;
+                    let n = minted.of(firsts)?;
                     match width {
                         Width::U64 => out.extend_from_slice(&n.to_be_bytes()),
                         Width::U32 => out.extend_from_slice(&u32::try_from(n).ok()?.to_be_bytes()),

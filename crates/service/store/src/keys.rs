@@ -40,12 +40,16 @@ mod kind {
     pub(super) const USAGE: u8 = b'Q';
     /// [which]
     pub(super) const VOICEMAIL: u8 = b'V';
+    /// [mailbox]
+    pub(super) const LEAVING: u8 = b'k';
     /// [spool id, recipient]
     pub(super) const DELIVERED: u8 = b'r';
 
     // In an account or a queue.
     /// [blob]
     pub(super) const BLOB_COUNT: u8 = b'b';
+    /// [blob]
+    pub(super) const SWEEP: u8 = b'z';
 
     // In a domain.
     /// [local part]
@@ -60,6 +64,7 @@ mod kind {
     pub(super) const DOMAIN: u8 = b'd';
     /// [account]
     pub(super) const BINDINGS: u8 = b'B';
+    pub(super) const SWEPT: u8 = b'Z';
 
     // In a queue.
     /// [due, id]
@@ -185,6 +190,16 @@ pub fn mailboxes() -> Scan {
 /// [`MailboxName`](crate::records::MailboxName), in the account.
 pub fn mailbox_name(name: &str) -> Key {
     key(kind::MAILBOX_NAME, &[name.as_bytes()])
+}
+
+/// The [`Mailbox`](crate::records::Mailbox) that was deleted and whose messages are still being cleared away.
+pub fn leaving_mailbox(id: MailboxId) -> Key {
+    key(kind::LEAVING, &[&id.0.to_be_bytes()])
+}
+
+/// Every mailbox of an account that is being cleared away.
+pub fn leaving_mailboxes() -> Scan {
+    Scan::prefix(key(kind::LEAVING, &[]))
 }
 
 /// Every mailbox name of an account that begins with `prefix`.
@@ -338,12 +353,35 @@ pub fn blob_counts() -> Scan {
     Scan::prefix(key(kind::BLOB_COUNT, &[]))
 }
 
-/// The body in the key of a count.
+/// The body in the key of a count, or of a note to the sweeper.
 pub fn blob_of(key: &Key) -> Option<BlobId> {
     match key.0.split_first() {
-        Some((&kind::BLOB_COUNT, id)) => Some(BlobId(id.try_into().ok()?)),
+        Some((&(kind::BLOB_COUNT | kind::SWEEP), id)) => Some(BlobId(id.try_into().ok()?)),
         _ => None,
     }
+}
+
+/// A note to the sweeper, beside the count: this body may be named no more. It is a record without content.
+pub fn sweep(blob: BlobId) -> Key {
+    key(kind::SWEEP, &[&blob.0])
+}
+
+/// Every note to the sweeper in a partition.
+pub fn sweeps() -> Scan {
+    Scan::prefix(key(kind::SWEEP, &[]))
+}
+
+/// The counts of those bodies of a partition that lie in a [`Blobs`](crate::Blobs).
+pub fn separate_blob_counts() -> Scan {
+    Scan::prefix(key(kind::BLOB_COUNT, &[&[1]]))
+}
+
+/// Where [`swept`] lies.
+pub const SWEPT_HOME: Partition = Partition::Directory(0);
+
+/// Written by each pass of the sweeper; it has no content.
+pub fn swept() -> Key {
+    key(kind::SWEPT, &[])
 }
 
 /// What an account's quota counts.

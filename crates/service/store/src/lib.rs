@@ -3,25 +3,34 @@
 //! [`Store`], [`Blobs`] and [`Bus`] are the contracts that engines fulfil. Keys and typed records are spelled here and
 //! nowhere else.
 //!
+//! [`mailbox::MailBatch`] is how messages come, change and go: it keeps every count in the same commit. [`check_store`]
+//! holds the whole store against itself, [`Sweeper`] removes what nothing names any more.
+//!
 //! It opens no file and no socket; the engines that do live under `io/`.
 
 mod batch;
 mod blob;
 mod body;
 mod bus;
+mod check;
+mod journal;
 pub mod keys;
+pub mod mailbox;
 mod memory;
 mod partition;
 mod record;
 pub mod records;
 mod resolve;
 mod store;
+mod sweep;
 
 pub use batch::{Add, Batch, Expect, Guard, Key, Mint, Minted, Number, Piece, Put, Template, Version, Width};
 pub use blob::{BlobId, BlobInfo, BlobReader, BlobWriter, Blobs, BytesReader, clamp};
 pub use body::{Bodies, Body, BodyWriter};
 pub use bus::{Bus, Feed, Heard, Hint, Interest, LocalBus, Subscription, Topic};
+pub use check::{Problem, Report, check_store};
 pub use futures_util::future::BoxFuture;
+pub use journal::BindingsJournal;
 pub use memory::{MemoryBlobs, MemoryStore};
 pub use partition::{AccountId, Partition};
 pub use record::Record;
@@ -30,3 +39,4 @@ pub use store::{
     Applied, CommitError, Durable, DurableKeeper, Entry, Found, Query, Scan, Store, StoreError, Stored,
     Versioned, counter_value,
 };
+pub use sweep::{Sweeper, Swept, clear_partition};

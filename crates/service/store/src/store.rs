@@ -6,8 +6,8 @@ use std::ops::Range;
 /// An ordered key-value store, in partitions, that is changed by guarded batches.
 ///
 /// There are two promises. After [`commit`](Store::commit) returns [`Applied`], reads through the same store see the
-/// change. After [`Durable::durable`] it survives a loss of power; only then may anybody else hear of it: an answer to
-/// a peer, another session, the bus, the lamp.
+/// change. After [`Durable::durable`] it survives a loss of power, and so does everything applied before it; only then
+/// may anybody else hear of it: an answer to a peer, another session, the bus, the lamp.
 pub trait Store: Send + Sync {
     /// Answers several questions about one partition from one moment of it: no commit happens in between.
     /// The answers come in the order of the questions.
@@ -302,7 +302,7 @@ pub struct Stored<R> {
     pub record: R,
 }
 
-impl dyn Store {
+impl dyn Store + '_ {
     /// One record's bytes.
     pub async fn get(&self, partition: &Partition, key: Key) -> Result<Option<Versioned>, StoreError> {
         let found = self.read(partition, vec![Query::Get(key)]).await?;

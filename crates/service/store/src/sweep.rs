@@ -1,0 +1,208 @@
+use crate::records::{Account, Address};
+use crate::{
+    Batch, BlobId, Blobs, CommitError, Key, Partition, Record, Scan, Store, StoreError, counter_value, keys,
+    mailbox,
+};
+use ringpost_base::UnixTime;
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Removes bodies that nothing names any more, and finishes what was stopped half-way: deleted mailboxes, removed accounts.
+///
+/// A body in a [`Blobs`] is written before the commit that names it, so one that is younger than the grace is left alone.
+/// References move in one direction only, from a queue to an account, and the new one is written before the old one is
+/// removed; so the queues are looked through before the accounts, and no reference can slip past. The same grace covers
+/// an account whose address is about to be written.
+pub struct Sweeper {
+    store: Arc<dyn Store>,
+    blobs: Arc<dyn Blobs>,
+    grace: Duration,
+}
+
+/// What one sweep removed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Swept {
+    /// Bodies that lay with their batches.
+    pub inline: u64,
+    /// Bodies that lay in a [`Blobs`].
+    pub separate: u64,
+    /// Accounts that no address led to.
+    pub accounts: u64,
+}
+
+/// Records looked at in one read.
+const PAGE: usize = 1000;
+
+impl Sweeper {
+    /// A grace of an hour is far above what a message takes from its first byte to its commit.
+    pub const GRACE: Duration = Duration::from_secs(3600);
+
+    /// Over a store and its large bodies.
+    pub fn new(store: Arc<dyn Store>, blobs: Arc<dyn Blobs>, grace: Duration) -> Self {
+        Sweeper { store, blobs, grace }
+    }
+
+    /// One pass over everything.
+    pub async fn sweep(&self, now: UnixTime) -> Result<Swept, CommitError> {
+        let mut swept = Swept::default();
+        // The list comes first: a body written during the pass is not on it.
+        let written = self.separate_before(now - self.grace).await?;
+        let mut named = HashSet::new();
+        for n in 0..Partition::QUEUES {
+            swept.inline += self.sweep_partition(&Partition::Queue(n), &mut named).await?;
+        }
+        let mut after = None;
+        loop {
+            let page = self.store.partitions(after, PAGE).await?;
+            let Some(last) = page.last().cloned() else { break };
+            for partition in page.iter().filter(|p| matches!(p, Partition::Account(_))) {
+                if self.is_abandoned(partition, now).await? {
+                    clear_partition(&*self.store, partition).await?;
+                    swept.accounts += 1;
+                    continue;
+                }
+                swept.inline += self.sweep_partition(partition, &mut named).await?;
+            }
+            after = Some(last);
+        }
+        // What is durable is durable in the order it was applied in: after this commit nothing that removed a reference
+        // can be undone by a loss of power, which would leave a name without its body.
+        let mut mark = Batch::new(keys::SWEPT_HOME);
+        mark.put(keys::swept(), Vec::new());
+        self.store.commit_durable(mark).await?;
+        for id in written.into_iter().filter(|id| !named.contains(id)) {
+            self.blobs.delete(id).await?;
+            swept.separate += 1;
+        }
+        Ok(swept)
+    }
+
+    async fn separate_before(&self, limit: UnixTime) -> Result<Vec<BlobId>, StoreError> {
+        let (mut old, mut after) = (Vec::new(), None);
+        loop {
+            let page = self.blobs.list(after, PAGE).await?;
+            let Some(last) = page.last() else { return Ok(old) };
+            after = Some(last.id);
+            old.extend(
+                page.iter()
+                    .filter(|info| info.written < limit)
+                    .map(|info| info.id),
+            );
+        }
+    }
+
+    /// Follows the partition's notes, and gathers which separate bodies it names.
+    async fn sweep_partition(
+        &self,
+        home: &Partition,
+        named: &mut HashSet<BlobId>,
+    ) -> Result<u64, CommitError> {
+        if let Partition::Account(account) = home {
+            mailbox::clear_leaving(&*self.store, *account).await?;
+        }
+        let mut swept = 0;
+        let mut notes = keys::sweeps().limit(PAGE);
+        loop {
+            let page = self.store.scan(home, notes.clone()).await?;
+            let Some(last) = page.last().map(|entry| entry.key.clone()) else {
+                break;
+            };
+            for entry in page {
+                swept += u64::from(self.follow(home, entry.key).await?);
+            }
+            notes = notes.after(&last);
+        }
+        let mut counts = keys::separate_blob_counts().limit(PAGE);
+        loop {
+            let page = self.store.scan(home, counts.clone()).await?;
+            let Some(last) = page.last().map(|entry| entry.key.clone()) else {
+                break;
+            };
+            for entry in page.iter() {
+                if counter_value(&entry.key, &entry.value)? > 0 {
+                    named.extend(keys::blob_of(&entry.key));
+                }
+            }
+            counts = counts.after(&last);
+        }
+        Ok(swept)
+    }
+
+    /// Removes the body that a note speaks of if its count is zero, and the note in any case.
+    async fn follow(&self, home: &Partition, note: Key) -> Result<bool, CommitError> {
+        let Some(id) = keys::blob_of(&note) else {
+            return Ok(false);
+        };
+        let key = keys::blob_count(id);
+        let mut batch = Batch::new(home.clone());
+        batch.delete(note);
+        let count = self.store.get(home, key.clone()).await?;
+        let mut removes = false;
+        if let Some(count) = count {
+            batch.unchanged(key.clone(), count.version);
+            if counter_value(&key, &count.value)? == 0 {
+                batch.delete(key);
+                removes = id.is_inline();
+            }
+        }
+        if removes {
+            batch.blob_deletes.push(id);
+        }
+        match self.store.commit(batch).await {
+            Ok(_) => Ok(removes),
+            // Somebody names it just now: the note stays for the next pass.
+            Err(CommitError::Conflict(_)) => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Whether an account's own address does not lead to it, and it is not just being made.
+    async fn is_abandoned(&self, home: &Partition, now: UnixTime) -> Result<bool, StoreError> {
+        let Partition::Account(id) = home else {
+            return Ok(false);
+        };
+        let Some(account) = self.store.record::<Account>(home, keys::account()).await? else {
+            // The account's record goes last when a partition is cleared, so what is left is rubbish.
+            return Ok(true);
+        };
+        let domain = Partition::Domain(account.record.domain.as_str().into());
+        let address = self
+            .store
+            .record::<Address>(&domain, keys::address(&account.record.local_part))
+            .await?;
+        let leads_here = address.is_some_and(|a| a.record.account == *id);
+        Ok(!leads_here && account.record.created + self.grace < now)
+    }
+}
+
+impl fmt::Debug for Sweeper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Sweeper(grace {:?})", self.grace)
+    }
+}
+
+/// Removes every record and small body of a partition, in many commits; the account's own record goes first, so that
+/// nobody who guards it adds anything more. Separate bodies are the sweeper's, once nothing names them.
+pub async fn clear_partition(store: &dyn Store, partition: &Partition) -> Result<(), CommitError> {
+    let mut first = Batch::new(partition.clone());
+    first.delete(keys::account());
+    for entry in store.scan(partition, keys::mailboxes()).await? {
+        first.delete(entry.key);
+    }
+    store.commit(first).await?;
+    loop {
+        let page = store
+            .scan(partition, Scan::prefix(Key::default()).limit(PAGE))
+            .await?;
+        let bodies = store.blobs(partition, None, PAGE).await?;
+        if page.is_empty() && bodies.is_empty() {
+            return Ok(());
+        }
+        let mut batch = Batch::new(partition.clone());
+        batch.deletes = page.into_iter().map(|entry| entry.key).collect();
+        batch.blob_deletes = bodies;
+        store.commit(batch).await?;
+    }
+}

@@ -1,0 +1,596 @@
+//! Mailboxes, counts, the checker and the sweeper over the reference store.
+
+use futures_util::FutureExt;
+use ringpost_base::{Rng, UnixTime, limits};
+use ringpost_store::keys::{self, MailboxCount, Usage, Voicemail};
+use ringpost_store::mailbox::{self, MailBatch};
+use ringpost_store::records::{
+    Account, Address, Change, Domain, Flags, Mailbox, Message, MessageKind, MessageState, SpecialUse, Spool,
+    UidRange,
+};
+use ringpost_store::{
+    AccountId, Batch, Blobs, Bodies, Body, CommitError, Key, MemoryBlobs, MemoryStore, Partition, Record,
+    Report, Scan, Store, Stored, Sweeper, Swept, check_store,
+};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+const ALICE: AccountId = AccountId(0xa11ce);
+
+type Damage = Box<dyn Fn(&mut Batch, &World)>;
+
+struct World {
+    store: Arc<MemoryStore>,
+    blobs: Arc<MemoryBlobs>,
+    bodies: Bodies,
+    now_s: Arc<AtomicU64>,
+}
+
+fn now<T>(future: impl Future<Output = T>) -> T {
+    future.now_or_never().expect("the reference never waits")
+}
+
+fn home() -> Partition {
+    Partition::Account(ALICE)
+}
+
+impl World {
+    /// Alice with an inbox and a trash.
+    fn new() -> Self {
+        let now_s = Arc::new(AtomicU64::new(10_000));
+        let clock = now_s.clone();
+        let store = Arc::new(MemoryStore::new());
+        let blobs = Arc::new(MemoryBlobs::new(move || {
+            UnixTime::from_secs(clock.load(Ordering::Relaxed))
+        }));
+        let bodies = Bodies::new(store.clone(), blobs.clone(), Rng::from_number(1));
+        let world = World {
+            store,
+            blobs,
+            bodies,
+            now_s,
+        };
+        let mut directory = Batch::new(keys::DOMAINS);
+        let domain = Domain {
+            name: "example.org".into(),
+            created: world.now(),
+        };
+        directory.put(keys::domain("example.org"), domain.to_bytes());
+        world.commit(directory);
+        let mut domain = Batch::new(Partition::Domain("example.org".into()));
+        domain.put(
+            keys::address("alice"),
+            Address {
+                account: ALICE,
+                alias: false,
+            }
+            .to_bytes(),
+        );
+        world.commit(domain);
+        let mut batch = Batch::new(home());
+        let account = Account {
+            local_part: "alice".into(),
+            domain: "example.org".into(),
+            created: world.now(),
+            ..Account::default()
+        };
+        batch.put(keys::account(), account.to_bytes());
+        batch.put(
+            keys::last_uid_validity(),
+            world.now().as_secs().to_be_bytes().to_vec(),
+        );
+        world.commit(batch);
+        world.create("INBOX", None);
+        world.create("Trash", Some(SpecialUse::Trash));
+        world
+    }
+
+    fn dyn_store(&self) -> &dyn Store {
+        &*self.store
+    }
+
+    fn now(&self) -> UnixTime {
+        UnixTime::from_secs(self.now_s.load(Ordering::Relaxed))
+    }
+
+    fn commit(&self, batch: Batch) -> Vec<u64> {
+        now(self.dyn_store().commit_durable(batch)).unwrap()
+    }
+
+    fn create(&self, name: &str, special_use: Option<SpecialUse>) {
+        let mut batch = Batch::new(home());
+        mailbox::create(
+            &mut batch,
+            &Mailbox {
+                name: name.into(),
+                special_use,
+                ..Mailbox::default()
+            },
+        );
+        self.commit(batch);
+    }
+
+    fn mailbox(&self, name: &str) -> Stored<Mailbox> {
+        let all = now(self.dyn_store().scan(&home(), keys::mailboxes())).unwrap();
+        let all = all.into_iter().map(|e| Stored {
+            version: e.version,
+            record: Mailbox::from_bytes(&e.key, e.value).unwrap(),
+        });
+        all.into_iter().find(|m| m.record.name == name).unwrap()
+    }
+
+    fn body(&self, len: usize) -> Body {
+        let mut writer = self.bodies.writer();
+        let mut rest = len;
+        while rest > 0 {
+            let piece = rest.min(10_000);
+            now(writer.write(vec![b'x'; piece].into())).unwrap();
+            rest -= piece;
+        }
+        now(writer.finish()).unwrap()
+    }
+
+    fn deliver(&self, name: &str, kind: MessageKind, len: usize) -> u32 {
+        let body = self.body(len);
+        let message = Message {
+            blob: body.id,
+            size_bytes: len as u64,
+            kind,
+            ..Message::default()
+        };
+        let mut batch = MailBatch::new(ALICE, Some(1_000_000));
+        let uid = batch.add(
+            &self.mailbox(name).record,
+            &message,
+            Flags::NONE,
+            Vec::new(),
+            &body,
+        );
+        let minted = self.commit(batch.finish());
+        uid.of(&minted).unwrap() as u32
+    }
+
+    fn message(&self, name: &str, uid: u32) -> (Message, Stored<MessageState>) {
+        let id = self.mailbox(name).record.id;
+        let message = now(self.dyn_store().record(&home(), keys::message(id, uid)))
+            .unwrap()
+            .unwrap();
+        let state = now(self.dyn_store().record(&home(), keys::message_state(id, uid)))
+            .unwrap()
+            .unwrap();
+        (message.record, state)
+    }
+
+    fn flag(&self, name: &str, uid: u32, flags: Flags) {
+        let (_, state) = self.message(name, uid);
+        let mut batch = MailBatch::new(ALICE, None);
+        batch.set_flags(&self.mailbox(name).record, uid, &state, flags, Vec::new());
+        self.commit(batch.finish());
+    }
+
+    fn move_to(&self, from: &str, uid: u32, to: &str) -> u32 {
+        let (message, state) = self.message(from, uid);
+        let (from, to) = (self.mailbox(from).record, self.mailbox(to).record);
+        let mut batch = MailBatch::new(ALICE, None);
+        let new = batch.copy(from.id, uid, &message, &state, &to);
+        batch.remove(&from, uid, &message, &state);
+        let minted = self.commit(batch.finish());
+        new.of(&minted).unwrap() as u32
+    }
+
+    fn counter(&self, key: Key) -> i64 {
+        now(self.dyn_store().counter(&home(), key)).unwrap()
+    }
+
+    fn lamp(&self) -> (i64, i64) {
+        (
+            self.counter(keys::voicemail(Voicemail::New)),
+            self.counter(keys::voicemail(Voicemail::Old)),
+        )
+    }
+
+    fn check(&self) -> Report {
+        now(check_store(&*self.store, &*self.blobs)).unwrap()
+    }
+
+    fn sweep(&self) -> Swept {
+        let sweeper = Sweeper::new(self.store.clone(), self.blobs.clone(), Sweeper::GRACE);
+        now(sweeper.sweep(self.now())).unwrap()
+    }
+
+    fn pass(&self, s: u64) {
+        self.now_s.fetch_add(s, Ordering::Relaxed);
+    }
+}
+
+#[track_caller]
+fn assert_sound(report: &Report) {
+    assert!(report.is_sound(), "{:#?}", report.problems);
+}
+
+#[test]
+fn the_lamp_follows_the_flag_and_the_mailbox_in_the_same_commit() {
+    let world = World::new();
+    let uid = world.deliver("INBOX", MessageKind::Voice, 500);
+    world.deliver("INBOX", MessageKind::Mail, 500);
+    assert_eq!(world.lamp(), (1, 0));
+    world.flag("INBOX", uid, Flags::SEEN);
+    assert_eq!(world.lamp(), (0, 1));
+    world.flag("INBOX", uid, Flags::FLAGGED);
+    assert_eq!(world.lamp(), (1, 0));
+    let in_trash = world.move_to("INBOX", uid, "Trash");
+    assert_eq!(world.lamp(), (0, 0));
+    world.move_to("Trash", in_trash, "INBOX");
+    assert_eq!(world.lamp(), (1, 0));
+    assert_sound(&world.check());
+}
+
+#[test]
+fn every_count_of_a_mailbox_follows_its_messages() {
+    let world = World::new();
+    let first = world.deliver("INBOX", MessageKind::Mail, 300);
+    world.deliver("INBOX", MessageKind::Mail, 40);
+    world.flag("INBOX", first, Flags::SEEN.with(Flags::DELETED));
+    let inbox = world.mailbox("INBOX").record.id;
+    let count = |what| world.counter(keys::mailbox_count(inbox, what));
+    assert_eq!(MailboxCount::ALL.map(count), [2, 1, 1, 340]);
+    assert_eq!(world.counter(keys::usage(Usage::Bytes)), 340);
+    let (message, state) = world.message("INBOX", first);
+    let mut batch = MailBatch::new(ALICE, None);
+    batch.remove(&world.mailbox("INBOX").record, first, &message, &state);
+    world.commit(batch.finish());
+    assert_eq!(MailboxCount::ALL.map(count), [1, 1, 0, 40]);
+    assert_sound(&world.check());
+}
+
+// Guards pitfall IMAP 12: who is over quota is refused, and loses nothing.
+#[test]
+fn a_message_over_quota_is_refused_and_what_was_there_stays() {
+    let world = World::new();
+    world.deliver("INBOX", MessageKind::Mail, 600_000);
+    let body = world.body(600_000);
+    let message = Message {
+        blob: body.id,
+        size_bytes: 600_000,
+        ..Message::default()
+    };
+    let mut batch = MailBatch::new(ALICE, Some(1_000_000));
+    batch.add(
+        &world.mailbox("INBOX").record,
+        &message,
+        Flags::NONE,
+        Vec::new(),
+        &body,
+    );
+    let refused = now(world.store.commit(batch.finish())).unwrap_err();
+    assert_eq!(refused, CommitError::Bound(keys::usage(Usage::Bytes)));
+    let report = world.check();
+    assert_sound(&report);
+    assert_eq!((report.messages, report.orphans), (1, 1));
+    // What is there may shrink although the quota was lowered below it.
+    world.flag("INBOX", 1, Flags::DELETED);
+}
+
+// Guards pitfall IMAP 1: a UID is minted by the commit that stores the message.
+#[test]
+fn deliveries_do_not_conflict_and_a_failed_one_takes_no_uid() {
+    let world = World::new();
+    let inbox = world.mailbox("INBOX").record;
+    let built: Vec<Batch> = (0..10)
+        .map(|n| {
+            let body = world.body(10 + n);
+            let message = Message {
+                blob: body.id,
+                size_bytes: 10 + n as u64,
+                ..Message::default()
+            };
+            let mut batch = MailBatch::new(ALICE, None);
+            batch.add(&inbox, &message, Flags::NONE, Vec::new(), &body);
+            if n == 4 {
+                batch.batch().exists(keys::message(inbox.id, 999));
+            }
+            batch.finish()
+        })
+        .collect();
+    let outcomes: Vec<_> = built
+        .into_iter()
+        .map(|batch| now(world.store.commit(batch)).is_ok())
+        .collect();
+    assert_eq!(outcomes.iter().filter(|ok| **ok).count(), 9);
+    assert!(!outcomes[4]);
+    let uids = now(world
+        .dyn_store()
+        .scan(&home(), keys::messages(inbox.id, 0..=u32::MAX)))
+    .unwrap();
+    let uids: Vec<_> = uids.iter().filter_map(|e| keys::uid_of(&e.key)).collect();
+    assert_eq!(uids, (1..=9).collect::<Vec<_>>());
+    assert_sound(&world.check());
+}
+
+// Guards pitfall IMAP 1: UIDVALIDITY grows, also over delete and re-create.
+#[test]
+fn a_mailbox_that_is_made_again_has_a_greater_uidvalidity() {
+    let world = World::new();
+    world.create("Work", None);
+    let first = world.mailbox("Work");
+    let mut batch = Batch::new(home());
+    mailbox::delete(&mut batch, &first);
+    world.commit(batch);
+    world.create("Work", None);
+    let second = world.mailbox("Work").record;
+    assert!(second.uid_validity > first.record.uid_validity);
+    assert!(second.uid_validity > 10_000);
+    assert_ne!(second.id, first.record.id);
+}
+
+#[test]
+fn a_name_that_is_taken_is_a_conflict() {
+    let world = World::new();
+    let mut batch = Batch::new(home());
+    mailbox::create(
+        &mut batch,
+        &Mailbox {
+            name: "INBOX".into(),
+            ..Mailbox::default()
+        },
+    );
+    assert!(matches!(
+        now(world.store.commit(batch)),
+        Err(CommitError::Conflict(_))
+    ));
+    let mut batch = Batch::new(home());
+    mailbox::rename(&mut batch, &world.mailbox("Trash"), "INBOX");
+    assert!(matches!(
+        now(world.store.commit(batch)),
+        Err(CommitError::Conflict(_))
+    ));
+    let mut batch = Batch::new(home());
+    mailbox::rename(&mut batch, &world.mailbox("Trash"), "Bin");
+    world.commit(batch);
+    assert_eq!(world.mailbox("Bin").record.special_use, Some(SpecialUse::Trash));
+    assert_sound(&world.check());
+}
+
+#[test]
+fn the_change_log_tells_what_came_and_what_went() {
+    let world = World::new();
+    let one = world.deliver("INBOX", MessageKind::Mail, 1);
+    world.deliver("INBOX", MessageKind::Mail, 1);
+    world.flag("INBOX", one, Flags::SEEN);
+    let inbox = world.mailbox("INBOX").record.id;
+    let seen = world.counter(keys::last_modseq(inbox)) as u64;
+    world.move_to("INBOX", one, "Trash");
+    let since = now(world.dyn_store().scan(&home(), keys::changes_after(inbox, seen))).unwrap();
+    let [entry] = &since[..] else { panic!("{since:?}") };
+    assert_eq!(keys::modseq_of(&entry.key), Some(seen + 1));
+    let change = Change::from_bytes(&entry.key, entry.value.clone()).unwrap();
+    assert_eq!(
+        change.vanished,
+        [UidRange {
+            first: one,
+            last: one
+        }]
+    );
+    assert!(change.changed.is_empty());
+    let all = now(world.dyn_store().scan(&home(), keys::changes_after(inbox, 0))).unwrap();
+    assert_eq!(all.len(), 4);
+}
+
+#[test]
+fn a_deleted_mailbox_is_cleared_away_with_its_counts() {
+    let world = World::new();
+    world.create("Work", None);
+    for _ in 0..1100 {
+        world.deliver("Work", MessageKind::Voice, 10);
+    }
+    let work = world.mailbox("Work");
+    let mut batch = Batch::new(home());
+    mailbox::delete(&mut batch, &work);
+    world.commit(batch);
+    assert_sound(&world.check());
+    let late = MailBatch::new(ALICE, None);
+    let refused = {
+        let (mut late, body) = (late, world.body(1));
+        let message = Message {
+            blob: body.id,
+            size_bytes: 1,
+            ..Message::default()
+        };
+        late.add(&work.record, &message, Flags::NONE, Vec::new(), &body);
+        now(world.store.commit(late.finish()))
+    };
+    assert!(matches!(refused, Err(CommitError::Conflict(_))));
+    now(mailbox::clear_leaving(&*world.store, ALICE)).unwrap();
+    assert_eq!(world.lamp(), (0, 0));
+    assert_eq!(world.counter(keys::usage(Usage::Messages)), 0);
+    let report = world.check();
+    assert_sound(&report);
+    assert_eq!(report.messages, 0);
+    assert_eq!(world.sweep().inline, 1100);
+    assert_eq!(world.check().orphans, 0);
+}
+
+#[test]
+fn the_sweeper_removes_what_nothing_names_after_the_grace() {
+    let world = World::new();
+    let large = limits::INLINE_BLOB_BYTES + 1;
+    let kept = world.deliver("INBOX", MessageKind::Mail, large);
+    let gone = world.deliver("INBOX", MessageKind::Mail, large);
+    let small = world.deliver("INBOX", MessageKind::Mail, 10);
+    let never_named = world.body(large);
+    for uid in [gone, small] {
+        let (message, state) = world.message("INBOX", uid);
+        let mut batch = MailBatch::new(ALICE, None);
+        batch.remove(&world.mailbox("INBOX").record, uid, &message, &state);
+        world.commit(batch.finish());
+    }
+    world.pass(60);
+    assert_eq!(
+        world.sweep(),
+        Swept {
+            inline: 1,
+            separate: 0,
+            accounts: 0
+        }
+    );
+    world.pass(3600);
+    assert_eq!(
+        world.sweep(),
+        Swept {
+            inline: 0,
+            separate: 2,
+            accounts: 0
+        }
+    );
+    assert!(now(world.blobs.get(never_named.id, 0..1)).unwrap().is_none());
+    let (message, _) = world.message("INBOX", kept);
+    assert_eq!(
+        now(world.bodies.get_bytes(&home(), message.blob, 0..u64::MAX))
+            .unwrap()
+            .len(),
+        large
+    );
+    let report = world.check();
+    assert_sound(&report);
+    assert_eq!(report.orphans, 0);
+}
+
+// Guards pitfall SMTP 3: what was accepted for a queue keeps its body until the last reference is gone.
+#[test]
+fn a_body_that_a_queue_names_outlives_the_sweeper() {
+    let world = World::new();
+    let body = world.body(limits::INLINE_BLOB_BYTES + 1);
+    let spool = Spool {
+        id: 7,
+        blob: body.id,
+        size_bytes: body.size_bytes,
+        ..Spool::default()
+    };
+    let queue = Partition::queue_of(7);
+    let mut batch = Batch::new(queue.clone());
+    body.name_in(&mut batch);
+    batch.put(keys::spool(world.now(), 7), spool.to_bytes());
+    world.commit(batch);
+    world.pass(100_000);
+    assert_eq!(world.sweep().separate, 0);
+    assert_sound(&world.check());
+    let mut batch = Batch::new(queue);
+    batch
+        .delete(keys::spool(UnixTime::from_secs(10_000), 7))
+        .add(keys::blob_count(body.id), -1);
+    batch.put(keys::sweep(body.id), Vec::new());
+    world.commit(batch);
+    assert_eq!(world.sweep().separate, 1);
+}
+
+#[test]
+fn an_account_that_no_address_leads_to_is_swept_after_the_grace() {
+    let world = World::new();
+    world.deliver("INBOX", MessageKind::Mail, 10);
+    let mut batch = Batch::new(Partition::Domain("example.org".into()));
+    batch.delete(keys::address("alice"));
+    world.commit(batch);
+    assert_eq!(world.sweep().accounts, 0);
+    world.pass(3601);
+    assert_eq!(world.sweep().accounts, 1);
+    let left = now(world.dyn_store().scan(&home(), Scan::prefix(Key::default()))).unwrap();
+    assert!(left.is_empty(), "{left:?}");
+    assert!(now(world.store.blobs(&home(), None, 10)).unwrap().is_empty());
+    assert_sound(&world.check());
+}
+
+#[test]
+fn the_checker_sees_each_kind_of_damage() {
+    let inbox = World::new().mailbox("INBOX").record.id;
+    let damages: [(&str, Damage); 9] = [
+        (
+            "has no state",
+            Box::new(move |b, _| {
+                b.delete(keys::message_state(inbox, 1));
+            }),
+        ),
+        (
+            "has no message",
+            Box::new(move |b, _| {
+                b.delete(keys::message(inbox, 1));
+            }),
+        ),
+        (
+            "was never given",
+            Box::new(move |b, _| {
+                b.put(keys::last_uid(inbox), vec![0; 8]);
+            }),
+        ),
+        (
+            "is not in the log",
+            Box::new(move |b, w| {
+                let log = now(w.dyn_store().scan(&home(), keys::changes_after(inbox, 0))).unwrap();
+                b.delete(log[0].key.clone());
+            }),
+        ),
+        (
+            "says 11, the messages 10",
+            Box::new(|b, _| {
+                b.add(keys::usage(Usage::Bytes), 1);
+            }),
+        ),
+        (
+            "says 1, the messages 0",
+            Box::new(|b, _| {
+                b.add(keys::voicemail(Voicemail::New), 1);
+            }),
+        ),
+        (
+            "is named and missing",
+            Box::new(|b, w| b.blob_deletes.push(w.message("INBOX", 1).0.blob)),
+        ),
+        (
+            "is counted 2 times",
+            Box::new(|b, w| {
+                b.add(keys::blob_count(w.message("INBOX", 1).0.blob), 1);
+            }),
+        ),
+        (
+            "does not lead to mailbox",
+            Box::new(|b, _| {
+                b.delete(keys::mailbox_name("INBOX"));
+            }),
+        ),
+    ];
+    for (expected, damage) in damages {
+        let world = World::new();
+        world.deliver("INBOX", MessageKind::Mail, 10);
+        assert_sound(&world.check());
+        let mut batch = Batch::new(home());
+        damage(&mut batch, &world);
+        world.commit(batch);
+        let report = world.check();
+        assert!(
+            report.problems.iter().any(|p| p.what.contains(expected)),
+            "{expected}: {:#?}",
+            report.problems
+        );
+    }
+}
+
+#[test]
+fn a_change_of_a_message_that_was_changed_meanwhile_is_a_conflict() {
+    let world = World::new();
+    let uid = world.deliver("INBOX", MessageKind::Mail, 10);
+    let (message, stale) = world.message("INBOX", uid);
+    world.flag("INBOX", uid, Flags::SEEN);
+    let inbox = world.mailbox("INBOX").record;
+    let mut flags = MailBatch::new(ALICE, None);
+    flags.set_flags(&inbox, uid, &stale, Flags::DELETED, Vec::new());
+    let mut remove = MailBatch::new(ALICE, None);
+    remove.remove(&inbox, uid, &message, &stale);
+    let mut copy = MailBatch::new(ALICE, None);
+    copy.copy(inbox.id, uid, &message, &stale, &world.mailbox("Trash").record);
+    for batch in [flags, remove, copy] {
+        assert!(matches!(
+            now(world.store.commit(batch.finish())),
+            Err(CommitError::Conflict(_))
+        ));
+    }
+    assert_sound(&world.check());
+}
