@@ -1,5 +1,41 @@
 //! The tokens of each protocol: what a mutation needs to get past the first look of a parser.
 
+pub(crate) const SDP: &[&[u8]] = &[
+    b"v=0\r\n",
+    b"o=- 1 1 IN IP4 127.0.0.1\r\n",
+    b"s=-\r\n",
+    b"c=IN IP4 0.0.0.0\r\n",
+    b"c=IN IP6 ::1\r\n",
+    b"t=0 0\r\n",
+    b"m=audio 4000 RTP/AVP 0 8 101\r\n",
+    b"m=video 0 RTP/AVP 96\r\n",
+    b"m=image 1 udptl t38\r\n",
+    b"a=rtpmap:",
+    b"a=rtpmap:101 telephone-event/8000\r\n",
+    b"a=fmtp:101 0-16\r\n",
+    b"a=sendonly\r\n",
+    b"a=recvonly\r\n",
+    b"a=inactive\r\n",
+    b"a=sendrecv\r\n",
+    b"a=ptime:20\r\n",
+    b"a=rtcp:",
+    b"a=rtcp-mux\r\n",
+    b"b=AS:",
+    b"b=RS:0\r\n",
+    b"r=7d 1h 0 25h\r\n",
+    b"z=",
+    b"k=clear:",
+    b"224.2.1.1/127/3",
+    b"4000/2",
+    b"PCMU/8000/1",
+    b"PCMA/8000",
+    b"RTP/SAVPF",
+    b"\r\n",
+    b"\n",
+    b"a=",
+    b"m=",
+];
+
 pub(crate) const DIGEST: &[&[u8]] = &[
     b"Digest ",
     b"username=\"",
@@ -35,4 +71,24 @@ pub(crate) const DIGEST: &[&[u8]] = &[
     b"=3D",
     b"a=",
     b"\0",
+];
+
+/// RTP, RTCP and telephone-event heads.
+pub(crate) const RTP: &[&[u8]] = &[
+    b"\x80\x00\x00\x01\x00\x00\x00\xa0\xde\xad\xbe\xef",
+    b"\x90",
+    b"\xb0",
+    b"\x8f",
+    b"\xbe\xde\x00\x01",
+    b"\x80\xc8\x00\x06",
+    b"\x81\xc9\x00\x07",
+    b"\x81\xca\x00\x03",
+    b"\x81\xcb\x00\x01",
+    b"\x80\xcc\x00\x02",
+    b"\x9f\xcb\xff\xff",
+    b"\x01\x80",
+    b"\xff\xff",
+    b"\x00\x00",
+    b"\x05\x8a\x03\x20",
+    b"\xff\xff\xff\xff",
 ];

@@ -28,4 +28,29 @@ pub const TARGETS: &[Target] = &[
         run: ringpost_auth::fuzz::base64,
         dictionary: &[b"==", b"=", b"AAAA"],
     },
+    Target {
+        name: "sdp",
+        run: ringpost_sdp::fuzz::target,
+        dictionary: dictionary::SDP,
+    },
+    Target {
+        name: "rtp-packet",
+        run: ringpost_rtp::fuzz::packet,
+        dictionary: dictionary::RTP,
+    },
+    Target {
+        name: "rtp-rtcp",
+        run: ringpost_rtp::fuzz::rtcp,
+        dictionary: dictionary::RTP,
+    },
+    Target {
+        name: "rtp-telephone-event",
+        run: ringpost_rtp::fuzz::telephone_event,
+        dictionary: dictionary::RTP,
+    },
+    Target {
+        name: "rtp-session",
+        run: ringpost_rtp::fuzz::session,
+        dictionary: dictionary::RTP,
+    },
 ];
