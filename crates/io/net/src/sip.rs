@@ -8,7 +8,7 @@ use crate::stream::{ConnectionLimits, Place, Places, accept};
 use crate::tls::{HANDSHAKE_TIMEOUT, Tls};
 use bytes::{Bytes, BytesMut};
 use ringpost_base::limits;
-use ringpost_sip::{Flow, Frame, Framer, Message, ParseError, Transport};
+use ringpost_sip::{Arrival, Flow, Frame, Framer, Message, Transport};
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -31,32 +31,10 @@ const DATAGRAM_BYTES: usize = 65_535;
 /// Datagrams taken from a socket before others get their turn.
 const DATAGRAMS_A_TURN: usize = 64;
 
-/// What the sockets bring.
-#[derive(Debug)]
-pub enum SipInput {
-    /// One message, or what was wrong with it.
-    Message {
-        /// Where it came from, and where an answer goes.
-        flow: Flow,
-        /// The message, or why it is none; framing that is lost closes the stream instead.
-        message: Result<Message, ParseError>,
-    },
-    /// A stream ended, from either side.
-    Closed {
-        /// The flow that is no more.
-        flow: Flow,
-    },
-    /// Something handed to [`SipNet::send`] could not be sent.
-    Failed {
-        /// Where it should have gone.
-        flow: Flow,
-    },
-}
-
 /// The listeners of SIP and all their connections.
 pub struct SipNet {
     udp: Vec<UdpSocket>,
-    input: async_channel::Sender<SipInput>,
+    input: async_channel::Sender<Arrival>,
     streams: Mutex<Streams>,
     places: Arc<Places>,
 }
@@ -78,7 +56,7 @@ impl SipNet {
     pub fn new(
         udp: Vec<UdpSocket>,
         stream_limits: ConnectionLimits,
-        input: async_channel::Sender<SipInput>,
+        input: async_channel::Sender<Arrival>,
     ) -> Arc<Self> {
         Arc::new(SipNet {
             udp,
@@ -111,7 +89,7 @@ impl SipNet {
         });
     }
 
-    /// Sends one message over `flow`. What cannot be sent is told by [`SipInput::Failed`] or [`SipInput::Closed`].
+    /// Sends one message over `flow`. What cannot be sent is told by [`Arrival::Failed`] or [`Arrival::Closed`].
     pub fn send(self: &Arc<Self>, flow: Flow, bytes: Bytes) {
         match flow.transport {
             Transport::Udp => self.send_datagram(flow, &bytes),
@@ -131,7 +109,7 @@ impl SipNet {
             .find(|s| s.local_addr().is_ok_and(|a| bound_as(a, flow.local)))
             .or_else(|| self.udp.iter().find(same_family));
         let Some(socket) = socket else {
-            return self.tell(SipInput::Failed { flow });
+            return self.tell(Arrival::Failed { flow });
         };
         match socket.try_send_to(bytes, flow.remote) {
             Ok(_) => {}
@@ -140,7 +118,7 @@ impl SipNet {
             }
             Err(error) => {
                 debug!(%flow, %error, "datagram not sent");
-                self.tell(SipInput::Failed { flow });
+                self.tell(Arrival::Failed { flow });
             }
         }
     }
@@ -162,12 +140,12 @@ impl SipNet {
             debug!(%flow, "the peer does not read; closed");
             streams.forget(number);
             drop(streams);
-            return self.tell(SipInput::Closed { flow });
+            return self.tell(Arrival::Closed { flow });
         }
         // An incoming TLS flow that is gone cannot be opened from here: its peer has no certificate to be checked.
         if flow.transport == Transport::Tls {
             drop(streams);
-            return self.tell(SipInput::Failed { flow });
+            return self.tell(Arrival::Failed { flow });
         }
         let (queue, flow) = streams.add(Flow {
             connection: None,
@@ -188,7 +166,7 @@ impl SipNet {
             failed => {
                 debug!(%flow, ?failed, "cannot connect");
                 self.streams().forget(number);
-                let _ = self.input.send(SipInput::Failed { flow }).await;
+                let _ = self.input.send(Arrival::Failed { flow }).await;
             }
         }
     }
@@ -262,7 +240,7 @@ impl SipNet {
             let _ = writer.shutdown().await;
         };
         let _ = tokio::time::timeout(Duration::from_secs(1), last_words).await;
-        let _ = self.input.send(SipInput::Closed { flow }).await;
+        let _ = self.input.send(Arrival::Closed { flow }).await;
     }
 
     async fn read_stream<R: AsyncRead + Unpin>(self: &Arc<Self>, mut reader: R, flow: Flow, number: u64) {
@@ -297,7 +275,7 @@ impl SipNet {
                         any_yet = true;
                         if self
                             .input
-                            .send(SipInput::Message {
+                            .send(Arrival::Message {
                                 flow,
                                 message: Ok(message),
                             })
@@ -310,7 +288,7 @@ impl SipNet {
                     Ok(Some(Frame::Malformed(error))) => {
                         if self
                             .input
-                            .send(SipInput::Message {
+                            .send(Arrival::Message {
                                 flow,
                                 message: Err(error),
                             })
@@ -356,12 +334,12 @@ impl SipNet {
                 };
                 let message = Message::parse_from(Bytes::copy_from_slice(bytes), remote);
                 // A full queue means that signalling is behind; it will have forgotten less if peers retransmit.
-                let _ = self.input.try_send(SipInput::Message { flow, message });
+                let _ = self.input.try_send(Arrival::Message { flow, message });
             }
         }
     }
 
-    fn tell(self: &Arc<Self>, input: SipInput) {
+    fn tell(self: &Arc<Self>, input: Arrival) {
         if let Err(async_channel::TrySendError::Full(input)) = self.input.try_send(input) {
             let channel = self.input.clone();
             tokio::spawn(async move {

@@ -1,3 +1,4 @@
+use crate::message::{Message, ParseError};
 use std::fmt;
 use std::net::SocketAddr;
 
@@ -56,4 +57,27 @@ impl fmt::Display for Flow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.transport.via_name(), self.remote)
     }
+}
+
+/// What the sockets bring to whoever runs the machines. Here, so that the owner of the sockets and the owner of the
+/// machines need not know each other.
+#[derive(Debug)]
+pub enum Arrival {
+    /// One message, or what was wrong with it; framing that is lost closes a stream instead.
+    Message {
+        /// Where it came from, and where an answer goes.
+        flow: Flow,
+        /// The message, or why it is none.
+        message: Result<Message, ParseError>,
+    },
+    /// A stream ended, from either side.
+    Closed {
+        /// The flow that is no more.
+        flow: Flow,
+    },
+    /// Something that was to be sent could not be.
+    Failed {
+        /// Where it should have gone.
+        flow: Flow,
+    },
 }

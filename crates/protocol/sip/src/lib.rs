@@ -10,7 +10,7 @@ mod syntax;
 mod text;
 mod uri;
 
-pub use flow::{Flow, Transport};
+pub use flow::{Arrival, Flow, Transport};
 pub use framing::{Frame, FrameError, Framer, PING, PONG};
 pub use header::{CSeq, HeaderName, NameAddr, Via};
 pub use message::{Builder, Contacts, Edit, Header, Message, ParseError};
