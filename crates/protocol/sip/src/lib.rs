@@ -8,6 +8,8 @@ mod method;
 mod status;
 mod syntax;
 mod text;
+#[cfg(any(test, feature = "torture"))]
+pub mod torture;
 mod uri;
 
 pub use flow::{Arrival, Flow, Transport};
