@@ -92,3 +92,21 @@ pub(crate) const RTP: &[&[u8]] = &[
     b"\x05\x8a\x03\x20",
     b"\xff\xff\xff\xff",
 ];
+
+pub(crate) const WAV: &[&[u8]] = &[
+    b"RIFF",
+    b"WAVE",
+    b"fmt ",
+    b"data",
+    b"fact",
+    b"LIST",
+    b"\x01\0\x02\0",
+    b"\x06\0\x01\0",
+    b"\x07\0\x01\0",
+    b"\xfe\xff",
+    b"\x40\x1f\0\0",
+    b"\x44\xac\0\0",
+    b"\0\xee\x02\0",
+    b"\xff\xff\xff\xff",
+    b"\x10\0\0\0",
+];

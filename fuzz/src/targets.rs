@@ -53,4 +53,9 @@ pub const TARGETS: &[Target] = &[
         run: ringpost_rtp::fuzz::session,
         dictionary: dictionary::RTP,
     },
+    Target {
+        name: "codec-wav",
+        run: ringpost_codec::fuzz::wav,
+        dictionary: dictionary::WAV,
+    },
 ];
