@@ -7,7 +7,7 @@ mod tests;
 #[cfg(test)]
 mod tests_client;
 
-use crate::flow::{Flow, Transport};
+use crate::flow::{Arrival, Flow, Transport};
 use crate::header::{HeaderName, Via};
 use crate::message::{Builder, Message, ParseError};
 use crate::method::Method;
@@ -264,6 +264,21 @@ impl Endpoint {
     /// The beginning of a response to `request`, with [`tag_for`](Endpoint::tag_for) in To.
     pub fn response(&self, request: &Message, status: Status) -> Builder {
         Builder::response(request, status, &self.tag_for(request))
+    }
+
+    /// The sockets brought something.
+    pub fn handle_arrival(&mut self, now: Instant, arrival: Arrival) {
+        match arrival {
+            Arrival::Message {
+                flow,
+                message: Ok(message),
+            } => self.handle_message(now, flow, message),
+            Arrival::Message {
+                flow,
+                message: Err(error),
+            } => self.refuse_malformed(flow, &error),
+            Arrival::Closed { flow } | Arrival::Failed { flow } => self.handle_transport_error(now, flow),
+        }
     }
 
     /// Bytes came: one datagram, or one message of a stream. What is no message is answered as far as it can be.
