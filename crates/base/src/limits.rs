@@ -32,6 +32,15 @@ pub const SESSION_BYTES: usize = 256 * 1024;
 pub const SMTP_LINE_BYTES: usize = 12 * 1024;
 /// Recipients of one message; more get 452 (RFC 5321 §4.5.3.1.10 asks for at least 100).
 pub const SMTP_RECIPIENTS: usize = 1_000;
+/// The local part of a mailbox (RFC 5321 §4.5.3.1.1 asks for 64; return paths that carry a key are longer); more gets 501.
+pub const SMTP_LOCAL_PART_BYTES: usize = 256;
+/// Commands of one SMTP session that are refused with 5xx; then 421 and the connection closes.
+pub const SMTP_ERRORS: u32 = 20;
+/// Failed passwords of one SMTP session; then 421 and the connection closes.
+pub const SMTP_AUTH_FAILURES: u32 = 5;
+/// Commands of one SMTP session since its last message that lead to none (NOOP, RSET, VRFY and the like); then 421 and the
+/// connection closes.
+pub const SMTP_IDLE_COMMANDS: u32 = 200;
 /// A message body accepted over SMTP or APPEND unless configured; more gets 552 or NO \[TOOBIG\].
 pub const MESSAGE_BYTES: u64 = 50 * 1024 * 1024;
 /// A command of IMAP without its literals; more gets BAD and the connection closes.

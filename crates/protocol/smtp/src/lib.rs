@@ -1,1 +1,49 @@
-//! ringpost-smtp
+//! The server's side of SMTP: mail taken from other servers and from people's programs.
+//!
+//! [`Session`] is one connection as a machine without I/O: RFC 5321 with submission (RFC 6409), PIPELINING (RFC 2920), SIZE
+//! (RFC 1870), 8BITMIME (RFC 6152), SMTPUTF8 (RFC 6531), CHUNKING (RFC 3030), ENHANCEDSTATUSCODES (RFC 2034), STARTTLS
+//! (RFC 3207) and AUTH (RFC 4954). What it cannot know it asks: whether a password is right, a recipient exists, a message
+//! could be stored. The message itself passes through in pieces and is never held.
+//!
+//! ```
+//! use ringpost_base::{Instant, Rng};
+//! use ringpost_smtp::{Answer, Config, Event, Output, Question, Role, Session};
+//! use std::sync::Arc;
+//!
+//! let now = Instant::ZERO;
+//! let config = Arc::new(Config::new("mx.example.com", Role::Mx));
+//! let mut session = Session::new(now, config, false, Rng::from_number(1));
+//! session.handle_input(now, "EHLO client.example.org\r\nMAIL FROM:<a@example.org>\r\n".into());
+//! let mut sent = Vec::new();
+//! loop {
+//!     match session.poll_output() {
+//!         Output::Transmit(bytes) => sent.extend_from_slice(&bytes),
+//!         Output::Event(Event::Question { id, question: Question::Sender { .. } }) => {
+//!             session.handle_answer(now, id, Answer::Yes);
+//!         }
+//!         Output::Event(other) => panic!("{other:?}"),
+//!         Output::Timeout(_) => break,
+//!     }
+//! }
+//! assert!(sent.ends_with(b"250 2.1.0 Sender ok\r\n"));
+//! ```
+//!
+//! Not here: sending mail on to other servers, DSN parameters (RFC 3461), BINARYMIME, LMTP; none of them is announced.
+
+mod body;
+mod command;
+#[doc(hidden)]
+pub mod fuzz;
+mod path;
+mod reply;
+mod session;
+mod trace;
+
+pub use path::{Domain, ForwardPath, Mailbox, PathError, ReversePath};
+pub use reply::Refusal;
+pub use session::{
+    Answer, Body, Config, Event, Output, Question, QuestionId, Role, Session, Timeouts, Transaction,
+};
+pub use trace::{Protocol, Received, ReturnPath, Rfc5322Date};
+
+pub(crate) use session::Extensions;

@@ -1,0 +1,408 @@
+//! One command line, parsed (RFC 5321 §4.1.1 and the extensions that the server announces).
+
+use crate::path::{ForwardPath, Mailbox, PathError, ReversePath, Tokens};
+use crate::{Body, Extensions};
+use ringpost_auth::sasl::Mechanism;
+
+/// A command as it stands in its line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Command<'a> {
+    Helo(&'a str),
+    Ehlo(&'a str),
+    Mail {
+        from: ReversePath,
+        params: MailParams,
+    },
+    Rcpt {
+        to: ForwardPath,
+    },
+    Data,
+    Bdat {
+        size_bytes: u64,
+        last: bool,
+    },
+    Rset,
+    Noop,
+    Quit,
+    Vrfy,
+    Help,
+    StartTls,
+    Auth {
+        mechanism: Option<Mechanism>,
+        initial: Option<&'a str>,
+    },
+    /// Known by name and not done here.
+    NotImplemented,
+}
+
+/// What MAIL says beside the path.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct MailParams {
+    pub(crate) size_bytes: Option<u64>,
+    pub(crate) body: Option<Body>,
+    pub(crate) utf8: bool,
+}
+
+/// Why a line is no command; the session knows the reply to each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Malformed {
+    /// No verb that is known.
+    Verb,
+    /// An argument where none may be, or none where one must be, or not as its grammar wants it.
+    Argument,
+    Sender(PathError),
+    Recipient(PathError),
+    /// A MAIL or RCPT parameter that was not announced, or twice.
+    Parameter,
+    /// A parameter whose value is not as its extension wants it.
+    ParameterValue,
+}
+
+impl<'a> Command<'a> {
+    /// Parses a line without its CRLF.
+    pub(crate) fn parse(line: &'a [u8], extensions: Extensions) -> Result<Self, Malformed> {
+        // White space before the CRLF is to be tolerated.
+        //= https://www.rfc-editor.org/rfc/rfc5321#section-4.1.1
+        let line = line.trim_ascii_end();
+        let text = std::str::from_utf8(line).map_err(|_| Malformed::Argument)?;
+        if text.chars().any(char::is_control) {
+            return Err(Malformed::Argument);
+        }
+        let (verb, argument) = match text.split_once(' ') {
+            Some((verb, argument)) => (verb, Some(argument)),
+            None => (text, None),
+        };
+        let known = |name: &str| verb.eq_ignore_ascii_case(name);
+        let none = |command| {
+            if argument.is_none() {
+                Ok(command)
+            } else {
+                Err(Malformed::Argument)
+            }
+        };
+        if known("EHLO") {
+            client_name(argument).map(Command::Ehlo)
+        } else if known("HELO") {
+            client_name(argument).map(Command::Helo)
+        } else if known("MAIL") {
+            mail(argument.unwrap_or_default(), extensions)
+        } else if known("RCPT") {
+            rcpt(argument.unwrap_or_default(), extensions)
+        } else if known("DATA") {
+            none(Command::Data)
+        } else if known("BDAT") {
+            bdat(argument.unwrap_or_default())
+        } else if known("RSET") {
+            none(Command::Rset)
+        } else if known("NOOP") {
+            Ok(Command::Noop)
+        } else if known("QUIT") {
+            none(Command::Quit)
+        } else if known("VRFY") {
+            argument.map(|_| Command::Vrfy).ok_or(Malformed::Argument)
+        } else if known("HELP") {
+            Ok(Command::Help)
+        } else if known("STARTTLS") {
+            //= https://www.rfc-editor.org/rfc/rfc3207#section-4
+            none(Command::StartTls)
+        } else if known("AUTH") {
+            auth(argument.unwrap_or_default())
+        } else if ["EXPN", "TURN", "ETRN", "ATRN", "SEND", "SOML", "SAML"]
+            .into_iter()
+            .any(known)
+        {
+            Ok(Command::NotImplemented)
+        } else {
+            Err(Malformed::Verb)
+        }
+    }
+}
+
+/// What a client calls itself. A wrong name is no reason to refuse mail, so this takes what is harmless in a trace line
+/// and in a log: the underscores and bare host names that programs on desks send included.
+//= https://www.rfc-editor.org/rfc/rfc5321#section-4.1.4
+fn client_name(argument: Option<&str>) -> Result<&str, Malformed> {
+    let name = argument.unwrap_or_default();
+    let harmless = |c: char| c.is_alphanumeric() || "-._:[]".contains(c);
+    let ok = !name.is_empty() && name.len() <= 255 && name.chars().all(harmless);
+    if ok { Ok(name) } else { Err(Malformed::Argument) }
+}
+
+fn mail<'a>(argument: &str, extensions: Extensions) -> Result<Command<'a>, Malformed> {
+    let mut tokens = Tokens::new(argument);
+    if !tokens.eat_word("FROM:") {
+        return Err(Malformed::Argument);
+    }
+    // Scanners and printers put a space here, and nothing else can be meant by it.
+    tokens.eat(' ');
+    let from = tokens.reverse_path().map_err(Malformed::Sender)?;
+    let params = mail_params(tokens, extensions)?;
+    if from.mailbox().is_some_and(|m| !m.is_ascii()) && !params.utf8 {
+        return Err(Malformed::Sender(PathError::NeedsUtf8));
+    }
+    Ok(Command::Mail { from, params })
+}
+
+fn mail_params(tokens: Tokens<'_>, extensions: Extensions) -> Result<MailParams, Malformed> {
+    let mut params = MailParams::default();
+    let mut auth = false;
+    for param in Params(tokens) {
+        let (name, value) = param?;
+        let twice = if !extensions.extended {
+            true
+        } else if name.eq_ignore_ascii_case("SIZE") {
+            //= https://www.rfc-editor.org/rfc/rfc1870#section-5
+            let digits = value.filter(|v| v.len() <= 20 && v.bytes().all(|b| b.is_ascii_digit()));
+            let size_bytes = digits
+                .and_then(|v| v.parse().ok())
+                .ok_or(Malformed::ParameterValue)?;
+            params.size_bytes.replace(size_bytes).is_some()
+        } else if name.eq_ignore_ascii_case("BODY") {
+            let body = value.and_then(Body::from_name).ok_or(Malformed::ParameterValue)?;
+            params.body.replace(body).is_some()
+        } else if name.eq_ignore_ascii_case("SMTPUTF8") {
+            if value.is_some() {
+                return Err(Malformed::ParameterValue);
+            }
+            std::mem::replace(&mut params.utf8, true)
+        } else if name.eq_ignore_ascii_case("AUTH") && extensions.auth {
+            // Nobody who connects is trusted to say who else wrote a message: checked, and treated as `<>`.
+            //= https://www.rfc-editor.org/rfc/rfc4954#section-5
+            if !value.is_some_and(is_auth_value) {
+                return Err(Malformed::ParameterValue);
+            }
+            std::mem::replace(&mut auth, true)
+        } else {
+            true
+        };
+        if twice {
+            return Err(Malformed::Parameter);
+        }
+    }
+    Ok(params)
+}
+
+fn rcpt<'a>(argument: &str, extensions: Extensions) -> Result<Command<'a>, Malformed> {
+    let mut tokens = Tokens::new(argument);
+    if !tokens.eat_word("TO:") {
+        return Err(Malformed::Argument);
+    }
+    tokens.eat(' ');
+    let to = tokens.forward_path().map_err(Malformed::Recipient)?;
+    // No extension with parameters of RCPT is announced.
+    match Params(tokens).next() {
+        None => {}
+        Some(Ok(_)) => return Err(Malformed::Parameter),
+        Some(Err(e)) => return Err(e),
+    }
+    if to.mailbox().is_some_and(|m| !m.is_ascii()) && !extensions.utf8 {
+        return Err(Malformed::Recipient(PathError::NeedsUtf8));
+    }
+    Ok(Command::Rcpt { to })
+}
+
+/// `SP keyword ["=" value]`, again and again.
+struct Params<'a>(Tokens<'a>);
+
+impl<'a> Iterator for Params<'a> {
+    type Item = Result<(&'a str, Option<&'a str>), Malformed>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let tokens = &mut self.0;
+        if tokens.rest().is_empty() {
+            return None;
+        }
+        if !tokens.eat(' ') {
+            return Some(Err(Malformed::Argument));
+        }
+        let name = tokens.take_while(|c| c.is_ascii_alphanumeric() || c == '-');
+        let value = tokens
+            .eat('=')
+            .then(|| tokens.take_while(|c| c > ' ' && c != '=' && c != '\u{7f}'));
+        if name.is_empty() || name.starts_with('-') || value == Some("") {
+            return Some(Err(Malformed::Argument));
+        }
+        Some(Ok((name, value)))
+    }
+}
+
+/// `<>`, or a mailbox in xtext (RFC 3461 §4).
+fn is_auth_value(value: &str) -> bool {
+    value == "<>" || xtext(value).is_some_and(|text| Mailbox::parse(&text).is_ok())
+}
+
+fn xtext(text: &str) -> Option<String> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut bytes = text.bytes();
+    while let Some(b) = bytes.next() {
+        if b != b'+' {
+            out.push(b);
+            continue;
+        }
+        let mut nibble = || match bytes.next()? {
+            b @ b'0'..=b'9' => Some(b - b'0'),
+            b @ b'A'..=b'F' => Some(b - b'A' + 10),
+            _ => None,
+        };
+        out.push(nibble()? << 4 | nibble()?);
+    }
+    String::from_utf8(out).ok()
+}
+
+//= https://www.rfc-editor.org/rfc/rfc3030#section-2
+fn bdat<'a>(argument: &str) -> Result<Command<'a>, Malformed> {
+    let (size, last) = match argument.split_once(' ') {
+        Some((size, last)) if last.eq_ignore_ascii_case("LAST") => (size, true),
+        Some(_) => return Err(Malformed::Argument),
+        None => (argument, false),
+    };
+    if size.is_empty() || size.len() > 18 || !size.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(Malformed::Argument);
+    }
+    let size_bytes = size.parse().map_err(|_| Malformed::Argument)?;
+    Ok(Command::Bdat { size_bytes, last })
+}
+
+fn auth(argument: &str) -> Result<Command<'_>, Malformed> {
+    let (name, initial) = match argument.split_once(' ') {
+        Some((name, initial)) => (name, Some(initial)),
+        None => (argument, None),
+    };
+    if name.is_empty() || initial.is_some_and(|i| i.is_empty() || i.contains(' ')) {
+        return Err(Malformed::Argument);
+    }
+    Ok(Command::Auth {
+        mechanism: Mechanism::from_name(name),
+        initial,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: Extensions = Extensions {
+        extended: true,
+        auth: true,
+        utf8: true,
+    };
+
+    fn parse(line: &str) -> Result<Command<'_>, Malformed> {
+        Command::parse(line.as_bytes(), ALL)
+    }
+
+    #[test]
+    fn verbs_in_any_case_and_trailing_space() {
+        assert_eq!(parse("quit"), Ok(Command::Quit));
+        assert_eq!(parse("DaTa \t"), Ok(Command::Data));
+        assert_eq!(parse("RSET now"), Err(Malformed::Argument));
+        assert_eq!(parse("XYZZY"), Err(Malformed::Verb));
+        assert_eq!(parse(""), Err(Malformed::Verb));
+        assert_eq!(parse("EXPN list"), Ok(Command::NotImplemented));
+        assert_eq!(parse("NOOP\u{0}"), Err(Malformed::Argument));
+        assert_eq!(Command::parse(b"NOOP \xff", ALL), Err(Malformed::Argument));
+    }
+
+    #[test]
+    fn parameters_of_announced_extensions_only_and_each_once() {
+        let ok = |line: &str| match parse(line) {
+            Ok(Command::Mail { params, .. }) => params,
+            other => panic!("{line}: {other:?}"),
+        };
+        let params = ok("MAIL FROM:<a@b> SIZE=1000 BODY=8BITMIME SMTPUTF8 AUTH=<>");
+        assert_eq!(
+            params,
+            MailParams {
+                size_bytes: Some(1000),
+                body: Some(Body::EightBit),
+                utf8: true
+            }
+        );
+        ok("mail from: <a@b> auth=e+3Dmc2@example.com");
+        for (line, why) in [
+            ("MAIL FROM:<a@b> RET=HDRS", Malformed::Parameter),
+            ("MAIL FROM:<a@b> SIZE=1 SIZE=1", Malformed::Parameter),
+            ("MAIL FROM:<a@b> SIZE", Malformed::ParameterValue),
+            ("MAIL FROM:<a@b> SIZE=-1", Malformed::ParameterValue),
+            (
+                "MAIL FROM:<a@b> SIZE=99999999999999999999",
+                Malformed::ParameterValue,
+            ),
+            ("MAIL FROM:<a@b> BODY=BINARYMIME", Malformed::ParameterValue),
+            ("MAIL FROM:<a@b> AUTH=e+3", Malformed::ParameterValue),
+            ("MAIL FROM:<a@b>SIZE=1", Malformed::Argument),
+            ("MAIL FROM:<a@b>  SIZE=1", Malformed::Argument),
+            ("MAIL FROM <a@b>", Malformed::Argument),
+            ("RCPT TO:<a@b> NOTIFY=NEVER", Malformed::Parameter),
+        ] {
+            assert_eq!(parse(line), Err(why), "{line}");
+        }
+        let plain = Extensions {
+            extended: false,
+            auth: false,
+            utf8: false,
+        };
+        assert_eq!(
+            Command::parse(b"MAIL FROM:<a@b> SIZE=1", plain),
+            Err(Malformed::Parameter)
+        );
+    }
+
+    #[test]
+    fn addresses_beyond_ascii_need_smtputf8() {
+        let utf8 = Malformed::Sender(PathError::NeedsUtf8);
+        assert_eq!(parse("MAIL FROM:<jörg@example.org>"), Err(utf8));
+        assert!(parse("MAIL FROM:<jörg@exämple.org> SMTPUTF8").is_ok());
+        let without = Extensions { utf8: false, ..ALL };
+        let line = "RCPT TO:<jörg@example.org>";
+        assert_eq!(
+            Command::parse(line.as_bytes(), without),
+            Err(Malformed::Recipient(PathError::NeedsUtf8))
+        );
+        assert!(parse(line).is_ok());
+    }
+
+    #[test]
+    fn bdat_counts_in_decimal() {
+        assert_eq!(
+            parse("BDAT 86 last"),
+            Ok(Command::Bdat {
+                size_bytes: 86,
+                last: true
+            })
+        );
+        assert_eq!(
+            parse("BDAT 0"),
+            Ok(Command::Bdat {
+                size_bytes: 0,
+                last: false
+            })
+        );
+        for bad in [
+            "BDAT",
+            "BDAT LAST",
+            "BDAT -1",
+            "BDAT 1 2",
+            "BDAT 1  LAST",
+            "BDAT 9999999999999999999",
+        ] {
+            assert_eq!(parse(bad), Err(Malformed::Argument), "{bad}");
+        }
+    }
+
+    #[test]
+    fn names_that_desks_send_are_taken_and_lines_of_their_own_are_not() {
+        for name in [
+            "mail.example.org",
+            "[192.0.2.1]",
+            "[IPv6:2001:db8::1]",
+            "MY_LAPTOP",
+            "localhost",
+        ] {
+            assert_eq!(parse(&format!("EHLO {name}")), Ok(Command::Ehlo(name)));
+        }
+        for bad in ["EHLO", "EHLO ", "EHLO a b", "EHLO a;b", "EHLO <a>"] {
+            assert_eq!(parse(bad), Err(Malformed::Argument), "{bad}");
+        }
+    }
+}

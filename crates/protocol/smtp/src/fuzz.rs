@@ -1,0 +1,163 @@
+//! Random bytes against the session.
+
+use crate::{Answer, Config, Event, Output, Question, Refusal, Role, Session};
+use bytes::Bytes;
+use ringpost_base::{Instant, Rng, limits};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Feeds `data` to a session, the first byte choosing its role and how the rest is cut, and panics when an invariant breaks:
+/// every drain ends, a message has one beginning and one end, nothing is said after the close.
+pub fn target(data: &[u8]) {
+    let Some((&choice, data)) = data.split_first() else {
+        return;
+    };
+    let role = [Role::Mx, Role::Submission, Role::Submissions, Role::Mx][usize::from(choice & 3)];
+    let mut config = Config::new("mx.example.com", role);
+    config.max_message_bytes = 1 << (choice >> 4);
+    config.plaintext_auth = choice & 4 != 0;
+    let mut owner = Owner {
+        session: Session::new(
+            Instant::ZERO,
+            Arc::new(config),
+            role == Role::Submissions,
+            Rng::from_number(choice.into()),
+        ),
+        now: Instant::ZERO,
+        open_bytes: None,
+        closed: false,
+        received_bytes: data.len() as u64,
+    };
+    owner.drain();
+    for piece in data.chunks(usize::from(choice >> 2) + 1) {
+        if !owner.session.wants_input() {
+            assert!(owner.closed, "a session that is drained and not closed reads on");
+            break;
+        }
+        owner
+            .session
+            .handle_input(owner.now, Bytes::copy_from_slice(piece));
+        owner.drain();
+    }
+    owner.now += Duration::from_secs(3600);
+    owner.session.handle_timeout(owner.now);
+    owner.drain();
+    assert!(owner.closed && owner.open_bytes.is_none());
+}
+
+struct Owner {
+    session: Session,
+    now: Instant,
+    /// What came of the message that is open.
+    open_bytes: Option<u64>,
+    closed: bool,
+    received_bytes: u64,
+}
+
+impl Owner {
+    fn drain(&mut self) {
+        for _ in 0..10 * limits::SESSION_BYTES {
+            match self.session.poll_output() {
+                Output::Transmit(bytes) => {
+                    assert!(!self.closed && bytes.ends_with(b"\r\n"));
+                }
+                Output::Event(event) => self.handle(event),
+                Output::Timeout(at) => {
+                    assert_eq!(at.is_none(), self.closed);
+                    return;
+                }
+            }
+        }
+        panic!("the session does not come to rest");
+    }
+
+    fn handle(&mut self, event: Event) {
+        assert!(!self.closed);
+        match event {
+            Event::Question { id, question } => {
+                let answer = self.answer(question);
+                self.session.handle_answer(self.now, id, answer);
+            }
+            Event::Body(chunk) => {
+                let open = self.open_bytes.as_mut().expect("a piece of a message that began");
+                *open += chunk.len() as u64;
+                assert!(!chunk.is_empty() && *open <= self.received_bytes);
+            }
+            Event::Abort => assert!(self.open_bytes.take().is_some()),
+            Event::StartTls => self.session.handle_tls_started(self.now),
+            Event::Close => self.closed = true,
+        }
+    }
+
+    fn answer(&mut self, question: Question) -> Answer {
+        match question {
+            Question::CheckPassword(p) if p.password.len() % 2 == 0 => Answer::SignedIn,
+            Question::CheckPassword(_) => Answer::Denied,
+            Question::FetchKeys { .. } => Answer::Keys(None),
+            Question::Authorize { .. } => Answer::SignedIn,
+            Question::Recipient(to) if to.to_string().len() % 5 == 0 => {
+                Answer::Refuse(Refusal::NoSuchMailbox)
+            }
+            Question::Sender { .. } | Question::Recipient(_) => Answer::Yes,
+            Question::Begin => {
+                assert!(
+                    self.session
+                        .transaction()
+                        .is_some_and(|t| !t.recipients.is_empty())
+                );
+                assert!(self.open_bytes.replace(0).is_none());
+                Answer::Yes
+            }
+            Question::Finish { size_bytes } => {
+                assert_eq!(self.open_bytes.take(), Some(size_bytes));
+                Answer::Stored { id: "x".to_owned() }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::target;
+    use ringpost_base::Rng;
+
+    #[test]
+    fn conversations_put_together_at_random_break_nothing() {
+        const PARTS: &[&[u8]] = &[
+            b"EHLO c\r\n",
+            b"HELO c\r\n",
+            b"MAIL FROM:<a@b>\r\n",
+            b"MAIL FROM:<> SIZE=9 BODY=8BITMIME\r\n",
+            b"RCPT TO:<a@b>\r\n",
+            b"RCPT TO:<@x,@y:\"q r\"@[IPv6:::1]>\r\n",
+            b"DATA\r\n",
+            b".\r\n",
+            b"..\r\n",
+            b"\r\n",
+            b"\r",
+            b"\n",
+            b".",
+            b"BDAT 3\r\n",
+            b"BDAT 3 LAST\r\n",
+            b"BDAT 0 LAST\r\n",
+            b"abc",
+            b"RSET\r\n",
+            b"NOOP\r\n",
+            b"STARTTLS\r\n",
+            b"AUTH PLAIN AGEAYmM=\r\n",
+            b"AUTH LOGIN\r\n",
+            b"YQ==\r\n",
+            b"*\r\n",
+            b"QUIT\r\n",
+            b"\xff",
+        ];
+        let mut rng = Rng::from_number(3);
+        for _ in 0..20_000 {
+            let mut data = vec![rng.u32() as u8];
+            for _ in 0..rng.below(24) {
+                data.extend_from_slice(PARTS[rng.below(PARTS.len() as u64) as usize]);
+            }
+            target(&data);
+        }
+    }
+}

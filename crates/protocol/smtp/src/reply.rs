@@ -1,0 +1,77 @@
+//! Replies: three digits, the enhanced code of RFC 2034, and a text for people.
+
+use std::fmt::Write as _;
+
+/// A reply of one line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Reply {
+    pub(crate) code: u16,
+    /// `class.subject.detail`; the class is the code's first digit. Empty where RFC 2034 wants none.
+    pub(crate) enhanced: &'static str,
+    pub(crate) text: &'static str,
+}
+
+impl Reply {
+    pub(crate) const fn new(code: u16, enhanced: &'static str, text: &'static str) -> Self {
+        Reply { code, enhanced, text }
+    }
+
+    pub(crate) fn write(self, out: &mut String) {
+        let space = if self.enhanced.is_empty() { "" } else { " " };
+        write_line(
+            out,
+            self.code,
+            true,
+            format_args!("{}{space}{}", self.enhanced, self.text),
+        );
+    }
+}
+
+/// One line of a reply; all but the last have a hyphen behind the code.
+pub(crate) fn write_line(out: &mut String, code: u16, last: bool, text: std::fmt::Arguments<'_>) {
+    let mark = if last { ' ' } else { '-' };
+    write!(out, "{code}{mark}{text}\r\n").expect("writing to a string does not fail");
+}
+
+/// Why the owner of a session does not take a sender, a recipient or a message.
+///
+/// Each stands for one reply; the words are chosen here, so that what a peer reads is the same everywhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Refusal {
+    /// The domain is ours and has no such recipient: 550 5.1.1.
+    NoSuchMailbox,
+    /// The recipient is not ours, and this client may not send elsewhere through us: 550 5.7.1.
+    RelayDenied,
+    /// The recipient is not ours, and there is no way yet to send elsewhere: 550 5.1.2.
+    NoRoute,
+    /// The account that authenticated may not send as this sender: 553 5.7.1.
+    SenderNotOwned,
+    /// The mailbox is over its quota; later it may not be: 452 4.2.2.
+    MailboxFull,
+    /// Our medium is full: 452 4.3.1.
+    SystemFull,
+    /// Something of ours does not work now: 451 4.3.0.
+    Temporary,
+    /// The message is over the limit: 552 5.3.4.
+    TooLarge,
+    /// The message has passed too many servers: 554 5.4.6.
+    Loop,
+}
+
+impl Refusal {
+    pub(crate) const fn reply(self) -> Reply {
+        match self {
+            Refusal::NoSuchMailbox => Reply::new(550, "5.1.1", "No such mailbox here"),
+            Refusal::RelayDenied => Reply::new(550, "5.7.1", "Relaying denied"),
+            Refusal::NoRoute => Reply::new(550, "5.1.2", "No way to that domain"),
+            Refusal::SenderNotOwned => {
+                Reply::new(553, "5.7.1", "Not an address of the account that signed in")
+            }
+            Refusal::MailboxFull => Reply::new(452, "4.2.2", "Mailbox full"),
+            Refusal::SystemFull => Reply::new(452, "4.3.1", "Insufficient system storage"),
+            Refusal::Temporary => Reply::new(451, "4.3.0", "Try again later"),
+            Refusal::TooLarge => Reply::new(552, "5.3.4", "Message too large"),
+            Refusal::Loop => Reply::new(554, "5.4.6", "Too many Received lines: a mail loop"),
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! What each command does.
+
+use super::content::refusal;
+use super::{Answer, Event, Extensions, Hello, Phase, Question, Role, Session, Transaction, Waiting};
+use crate::command::{Command, MailParams, Malformed};
+use crate::path::{ForwardPath, PathError, ReversePath};
+use crate::reply::{Refusal, Reply, write_line};
+use ringpost_base::limits;
+
+pub(super) const TLS_FIRST: Reply = Reply::new(530, "5.7.0", "STARTTLS first");
+
+impl Session {
+    pub(super) fn handle_line(&mut self, line: &[u8]) {
+        if let Phase::Auth(server) = std::mem::replace(&mut self.phase, Phase::Command) {
+            return self.auth_response(server, line);
+        }
+        let extensions = Extensions {
+            extended: self.hello.as_ref().is_some_and(|hello| hello.extended),
+            auth: !self.config.mechanisms.is_empty(),
+            utf8: self.transaction.as_ref().is_some_and(|t| t.utf8),
+        };
+        match Command::parse(line, extensions) {
+            Ok(command) => self.execute(command),
+            Err(why) => self.malformed(line, why),
+        }
+    }
+
+    fn malformed(&mut self, line: &[u8], why: Malformed) {
+        let reply = match why {
+            Malformed::Verb => Reply::new(500, "5.5.1", "Command not recognized"),
+            Malformed::Argument => Reply::new(501, "5.5.4", "Syntax error in arguments"),
+            //= https://www.rfc-editor.org/rfc/rfc6531#section-3.5
+            Malformed::Sender(PathError::NeedsUtf8) | Malformed::Recipient(PathError::NeedsUtf8) => {
+                Reply::new(553, "5.6.7", "An internationalized address needs SMTPUTF8")
+            }
+            Malformed::Sender(_) => Reply::new(501, "5.1.7", "Bad sender address syntax"),
+            Malformed::Recipient(_) => Reply::new(501, "5.1.3", "Bad recipient address syntax"),
+            //= https://www.rfc-editor.org/rfc/rfc5321#section-4.1.1.11
+            Malformed::Parameter => Reply::new(555, "5.5.4", "Parameter not recognized"),
+            Malformed::ParameterValue => Reply::new(501, "5.5.4", "Bad parameter value"),
+        };
+        if line
+            .get(..4)
+            .is_some_and(|verb| verb.eq_ignore_ascii_case(b"BDAT"))
+        {
+            // How many octets follow is unknown, and they must not be read as commands.
+            return self.close_with(reply);
+        }
+        self.refuse(reply);
+    }
+
+    fn execute(&mut self, command: Command<'_>) {
+        if !matches!(
+            command,
+            Command::Mail { .. } | Command::Rcpt { .. } | Command::Bdat { .. }
+        ) {
+            self.idle_commands += 1;
+            if self.idle_commands > limits::SMTP_IDLE_COMMANDS {
+                return self.close_with(Reply::new(421, "4.7.0", "Too many commands without a message"));
+            }
+        }
+        match command {
+            Command::Helo(name) => self.helo(name, false),
+            Command::Ehlo(name) => self.helo(name, true),
+            Command::Mail { from, params } => self.mail(from, params),
+            Command::Rcpt { to } => self.rcpt(to),
+            Command::Data => self.data(),
+            Command::Bdat { size_bytes, last } => self.bdat(size_bytes, last),
+            Command::Rset => {
+                self.end_transaction();
+                self.reply(Reply::new(250, "2.0.0", "Ok"));
+            }
+            Command::Noop => self.reply(Reply::new(250, "2.0.0", "Ok")),
+            Command::Quit => self.close_with(Reply::new(221, "2.0.0", "Bye")),
+            Command::Help => self.reply(Reply::new(214, "2.0.0", "See RFC 5321")),
+            //= https://www.rfc-editor.org/rfc/rfc5321#section-3.5.3
+            Command::Vrfy => self.reply(Reply::new(252, "2.5.2", "Send some mail and see")),
+            Command::StartTls => self.start_tls(),
+            Command::Auth { mechanism, initial } => self.auth(mechanism, initial),
+            Command::NotImplemented => self.refuse(Reply::new(502, "5.5.1", "Command not implemented")),
+        }
+    }
+
+    fn helo(&mut self, name: &str, extended: bool) {
+        //= https://www.rfc-editor.org/rfc/rfc5321#section-4.1.4
+        self.end_transaction();
+        self.hello = Some(Hello {
+            name: name.to_owned(),
+            extended,
+        });
+        let config = self.config.clone();
+        if !extended {
+            return write_line(&mut self.out, 250, true, format_args!("{}", config.hostname));
+        }
+        let mut lines = vec![
+            config.hostname.clone(),
+            "PIPELINING".to_owned(),
+            format!("SIZE {}", config.max_message_bytes),
+            "8BITMIME".to_owned(),
+            "SMTPUTF8".to_owned(),
+            "CHUNKING".to_owned(),
+        ];
+        //= https://www.rfc-editor.org/rfc/rfc3207#section-4.2
+        if self.can_start_tls() {
+            lines.push("STARTTLS".to_owned());
+        }
+        let mechanisms: Vec<&str> = self.mechanisms().map(|m| m.name()).collect();
+        if !mechanisms.is_empty() {
+            lines.push(format!("AUTH {}", mechanisms.join(" ")));
+        }
+        lines.push("ENHANCEDSTATUSCODES".to_owned());
+        let last = lines.len() - 1;
+        for (i, line) in lines.iter().enumerate() {
+            write_line(&mut self.out, 250, i == last, format_args!("{line}"));
+        }
+    }
+
+    fn can_start_tls(&self) -> bool {
+        !self.tls && self.config.starttls
+    }
+
+    /// Whether nothing but the way to TLS is open.
+    pub(super) fn must_start_tls(&self) -> bool {
+        self.config.role == Role::Submission && !self.tls && !self.config.plaintext_auth
+    }
+
+    fn start_tls(&mut self) {
+        if self.tls {
+            return self.refuse(Reply::new(503, "5.5.1", "TLS is on"));
+        }
+        if !self.can_start_tls() {
+            return self.refuse(Reply::new(502, "5.5.1", "STARTTLS is not offered here"));
+        }
+        self.end_transaction();
+        self.reply(Reply::new(220, "2.0.0", "Ready to start TLS"));
+        self.events.push_back(Event::StartTls);
+        // Whatever came behind the command was sent in the clear, by whomever.
+        //= https://www.rfc-editor.org/rfc/rfc3207#section-4.2
+        self.input.clear();
+        self.phase = Phase::Tls;
+    }
+
+    fn mail(&mut self, from: ReversePath, params: MailParams) {
+        if self.must_start_tls() {
+            return self.refuse(TLS_FIRST);
+        }
+        if self.hello.is_none() {
+            return self.refuse(Reply::new(503, "5.5.1", "EHLO first"));
+        }
+        if self.config.role != Role::Mx && !self.signed_in {
+            //= https://www.rfc-editor.org/rfc/rfc6409#section-4.3
+            return self.refuse(Reply::new(530, "5.7.0", "Authentication required"));
+        }
+        if self.transaction.is_some() {
+            return self.refuse(Reply::new(503, "5.5.1", "MAIL was sent before"));
+        }
+        if params
+            .size_bytes
+            .is_some_and(|size| size > self.config.max_message_bytes)
+        {
+            //= https://www.rfc-editor.org/rfc/rfc1870#section-6.1
+            return self.refuse(Refusal::TooLarge.reply());
+        }
+        let transaction = Transaction {
+            from: from.clone(),
+            recipients: Vec::new(),
+            declared_size_bytes: params.size_bytes,
+            body: params.body.unwrap_or_default(),
+            utf8: params.utf8,
+        };
+        let question = Question::Sender {
+            from,
+            size_bytes: params.size_bytes,
+        };
+        self.ask(question, Waiting::Sender(transaction));
+    }
+
+    fn rcpt(&mut self, to: ForwardPath) {
+        if self.must_start_tls() {
+            return self.refuse(TLS_FIRST);
+        }
+        let Some(transaction) = &self.transaction else {
+            return self.refuse(Reply::new(503, "5.5.1", "MAIL first"));
+        };
+        if transaction.recipients.len() >= self.config.max_recipients {
+            //= https://www.rfc-editor.org/rfc/rfc5321#section-4.5.3.1.10
+            return self.refuse(Reply::new(452, "4.5.3", "Too many recipients"));
+        }
+        if !self.signed_in && to.mailbox().is_some_and(|mailbox| mailbox.hides_a_route()) {
+            return self.refuse(Refusal::RelayDenied.reply());
+        }
+        self.ask(Question::Recipient(to.clone()), Waiting::Recipient(to));
+    }
+
+    /// Goes on where a question was asked.
+    pub(super) fn go_on(&mut self, waiting: Waiting, answer: Answer) {
+        match (waiting, answer) {
+            (Waiting::Password, answer) => self.signed_in(answer),
+            (Waiting::Keys(server), answer) => self.auth_keys(server, answer),
+            (Waiting::Sender(transaction), Answer::Yes) => {
+                self.transaction = Some(transaction);
+                self.reply(Reply::new(250, "2.1.0", "Sender ok"));
+            }
+            (Waiting::Recipient(to), Answer::Yes) => {
+                if let Some(transaction) = &mut self.transaction {
+                    transaction.recipients.push(to);
+                }
+                self.reply(Reply::new(250, "2.1.5", "Recipient ok"));
+            }
+            (Waiting::Sender(_) | Waiting::Recipient(_), answer) => self.refuse(refusal(answer).reply()),
+            (Waiting::BeginData, answer) => self.begin_data(answer),
+            (Waiting::BeginBdat { size_bytes, last }, answer) => self.begin_bdat(size_bytes, last, answer),
+            (Waiting::Finish, answer) => self.finish(answer),
+        }
+    }
+}
