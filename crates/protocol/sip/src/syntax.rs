@@ -131,7 +131,26 @@ pub(crate) fn is_all_token(text: &str) -> bool {
 
 /// `text` without the linear whitespace around it.
 pub(crate) fn trim(text: &str) -> &str {
-    text.trim_matches([' ', '\t', '\r', '\n'])
+    let bytes = text.as_bytes();
+    let start = bytes.iter().position(|b| !is_ws(*b)).unwrap_or(bytes.len());
+    let end = bytes
+        .iter()
+        .rposition(|b| !is_ws(*b))
+        .map_or(start, |last| last + 1);
+    &text[start..end]
+}
+
+/// Where the first control character is, HTAB, CR and LF among them. Looks at sixteen bytes at once, since nearly all
+/// of a message is none.
+pub(crate) fn find_control(bytes: &[u8]) -> Option<usize> {
+    const STEP: usize = 16;
+    let is_control = |b: &u8| *b < b' ' || *b == 0x7f;
+    let clear = |chunk: &&[u8]| !chunk.iter().fold(false, |any, b| any | is_control(b));
+    let skipped = bytes.chunks_exact(STEP).take_while(clear).count() * STEP;
+    bytes[skipped..]
+        .iter()
+        .position(is_control)
+        .map(|at| skipped + at)
 }
 
 /// A reader over one header value.

@@ -88,6 +88,12 @@ impl HostSpan {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Uri {
     text: Text,
+    parts: Parts,
+}
+
+/// Where the parts of a URI lie in its text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Parts {
     scheme: Scheme,
     user: Option<Span>,
     password: Option<Span>,
@@ -97,35 +103,40 @@ pub struct Uri {
     headers: Option<Span>,
 }
 
+impl Parts {
+    /// Reads a whole text as a URI.
+    pub(crate) fn read(raw: &str) -> Result<Parts, Malformed> {
+        let mut scan = Scan::new(raw);
+        match scheme(&mut scan)? {
+            scheme @ (Scheme::Sip | Scheme::Sips) => sip_parts(&mut scan, scheme),
+            Scheme::Tel => tel_parts(&mut scan),
+            Scheme::Other => opaque_part(&mut scan),
+        }
+    }
+
+    const fn of(scheme: Scheme, params: Span) -> Parts {
+        Parts {
+            scheme,
+            user: None,
+            password: None,
+            host: None,
+            port: None,
+            params,
+            headers: None,
+        }
+    }
+}
+
 impl Uri {
     /// Reads a whole text as a URI.
     pub fn parse(text: Text) -> Result<Uri, Malformed> {
-        let raw = text.as_str();
-        let mut scan = Scan::new(raw);
-        let scheme = scheme(&mut scan)?;
-        let parts = match scheme {
-            Scheme::Sip | Scheme::Sips => sip_parts(&mut scan)?,
-            Scheme::Tel => tel_parts(&mut scan)?,
-            Scheme::Other => opaque_part(&mut scan)?,
-        };
-        let Parts {
-            user,
-            password,
-            host,
-            port,
-            params,
-            headers,
-        } = parts;
-        Ok(Uri {
-            text,
-            scheme,
-            user,
-            password,
-            host,
-            port,
-            params,
-            headers,
-        })
+        let parts = Parts::read(&text)?;
+        Ok(Uri { text, parts })
+    }
+
+    /// A text that has been read already.
+    pub(crate) const fn from_parts(text: Text, parts: Parts) -> Uri {
+        Uri { text, parts }
     }
 
     /// A SIP URI of `user` (escaped as needed) at a host and port. The host must be a domain name or an address in
@@ -149,12 +160,12 @@ impl Uri {
     pub fn with_param(&self, name: &str, value: Option<&str>) -> Result<Uri, Malformed> {
         let raw = self.text.as_str();
         let mut text = String::with_capacity(raw.len() + name.len() + 16);
-        text.push_str(&raw[..self.params.range().start]);
+        text.push_str(&raw[..self.parts.params.range().start]);
         for (n, v) in self.params().filter(|(n, _)| !same(n, name)) {
             push_param(&mut text, n, v);
         }
         push_param(&mut text, name, value);
-        text.push_str(&raw[self.params.range().end..]);
+        text.push_str(&raw[self.parts.params.range().end..]);
         Uri::parse(text.into())
     }
 
@@ -165,22 +176,24 @@ impl Uri {
         }
         let raw = self.text.as_str();
         let mut text = String::with_capacity(raw.len());
-        text.push_str(&raw[..self.params.range().start]);
+        text.push_str(&raw[..self.parts.params.range().start]);
         for (n, v) in self.params().filter(|(n, _)| !same(n, name)) {
             push_param(&mut text, n, v);
         }
-        text.push_str(&raw[self.params.range().end..]);
+        text.push_str(&raw[self.parts.params.range().end..]);
         Uri::parse(text.into()).expect("a URI stays one when a parameter is taken out")
     }
 
     /// The same URI without its headers, as a Request-URI must be (RFC 3261 §19.1.1, table 1).
     pub fn without_headers(&self) -> Uri {
-        match self.headers {
+        match self.parts.headers {
             None => self.clone(),
             Some(_) => Uri {
-                text: self.text.slice(0..self.params.range().end),
-                headers: None,
-                ..self.clone()
+                text: self.text.slice(0..self.parts.params.range().end),
+                parts: Parts {
+                    headers: None,
+                    ..self.parts
+                },
             },
         }
     }
@@ -189,7 +202,7 @@ impl Uri {
     pub fn detached(&self) -> Uri {
         Uri {
             text: self.text.detached(),
-            ..self.clone()
+            parts: self.parts,
         }
     }
 
@@ -200,7 +213,7 @@ impl Uri {
 
     /// The kind of scheme.
     pub fn scheme(&self) -> Scheme {
-        self.scheme
+        self.parts.scheme
     }
 
     /// The scheme's name as it stands.
@@ -210,12 +223,12 @@ impl Uri {
 
     /// Whether it is a SIP or SIPS URI.
     pub fn is_sip(&self) -> bool {
-        matches!(self.scheme, Scheme::Sip | Scheme::Sips)
+        matches!(self.parts.scheme, Scheme::Sip | Scheme::Sips)
     }
 
     /// The user part as it stands, escapes and parameters included; for `tel:` the number.
     pub fn user(&self) -> Option<&str> {
-        self.user.map(|span| span.of(self.as_str()))
+        self.parts.user.map(|span| span.of(self.as_str()))
     }
 
     /// The user part with its escapes decoded, once. Bytes, since an escape may stand for any byte.
@@ -225,22 +238,23 @@ impl Uri {
 
     /// The password as it stands.
     pub fn password(&self) -> Option<&str> {
-        self.password.map(|span| span.of(self.as_str()))
+        self.parts.password.map(|span| span.of(self.as_str()))
     }
 
     /// The host; `None` unless [`Uri::is_sip`].
     pub fn host(&self) -> Option<Host<'_>> {
-        self.host.map(|host| host.of(self.as_str()))
+        self.parts.host.map(|host| host.of(self.as_str()))
     }
 
     /// The port, if written.
     pub fn port(&self) -> Option<u16> {
-        self.port
+        self.parts.port
     }
 
     /// Each parameter's name and value as they stand, escapes included.
     pub fn params(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
-        self.params
+        self.parts
+            .params
             .of(self.as_str())
             .split(';')
             .skip(1)
@@ -266,7 +280,7 @@ impl Uri {
 
     /// Each header behind the question mark, name and value as they stand.
     pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
-        let text = self.headers.map_or("", |span| span.of(self.as_str()));
+        let text = self.parts.headers.map_or("", |span| span.of(self.as_str()));
         text.split('&')
             .filter(|h| !h.is_empty())
             .map(|h| h.split_once('=').unwrap_or((h, "")))
@@ -274,7 +288,7 @@ impl Uri {
 
     /// Whether there are headers behind a question mark.
     pub fn has_headers(&self) -> bool {
-        self.headers.is_some()
+        self.parts.headers.is_some()
     }
 
     /// Whether both name the same resource by the rules of RFC 3261 §19.1.4. This is not transitive, as the RFC says.
@@ -288,11 +302,11 @@ impl Uri {
             let rest = |uri: &Uri| uri.as_str().split_once(':').map(|(_, rest)| rest.to_owned());
             return self.scheme_name().eq_ignore_ascii_case(other.scheme_name()) && rest(self) == rest(other);
         }
-        self.scheme == other.scheme
+        self.parts.scheme == other.parts.scheme
             && same_part(self.user(), other.user())
             && same_part(self.password(), other.password())
             && self.host() == other.host()
-            && self.port == other.port
+            && self.parts.port == other.parts.port
             && params_match(self, other)
             && params_match(other, self)
             && headers_match(self, other)
@@ -384,16 +398,6 @@ fn escape_user(user: &str, out: &mut String) {
     }
 }
 
-#[derive(Default)]
-struct Parts {
-    user: Option<Span>,
-    password: Option<Span>,
-    host: Option<HostSpan>,
-    port: Option<u16>,
-    params: Span,
-    headers: Option<Span>,
-}
-
 fn scheme(scan: &mut Scan<'_>) -> Result<Scheme, Malformed> {
     let name = scan.run(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b));
     if !name.starts_with(|c: char| c.is_ascii_alphabetic()) || !scan.take(b':') {
@@ -408,8 +412,8 @@ fn scheme(scan: &mut Scan<'_>) -> Result<Scheme, Malformed> {
     })
 }
 
-fn sip_parts(scan: &mut Scan<'_>) -> Result<Parts, Malformed> {
-    let mut parts = Parts::default();
+fn sip_parts(scan: &mut Scan<'_>, scheme: Scheme) -> Result<Parts, Malformed> {
+    let mut parts = Parts::of(scheme, Span::default());
     // No other part may hold a bare @.
     if scan.rest().as_bytes().contains(&b'@') {
         let from = scan.at();
@@ -496,8 +500,7 @@ fn tel_parts(scan: &mut Scan<'_>) -> Result<Parts, Malformed> {
     match scan.is_end() {
         true => Ok(Parts {
             user,
-            params,
-            ..Parts::default()
+            ..Parts::of(Scheme::Tel, params)
         }),
         false => scan.fail("; or the end of the URI"),
     }
@@ -509,10 +512,7 @@ fn opaque_part(scan: &mut Scan<'_>) -> Result<Parts, Malformed> {
     if scan.at() == from || !scan.is_end() {
         return scan.fail("the rest of a URI");
     }
-    Ok(Parts {
-        params: Span::new(scan.at(), scan.at()),
-        ..Parts::default()
-    })
+    Ok(Parts::of(Scheme::Other, Span::new(scan.at(), scan.at())))
 }
 
 /// A domain name, an IPv4 address, or an IPv6 address in brackets.

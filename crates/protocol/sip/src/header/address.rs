@@ -1,7 +1,7 @@
 use super::params::{Params, check_params};
 use crate::syntax::{Malformed, Scan, Span, is_token, is_ws, quote, trim, unquote};
 use crate::text::Text;
-use crate::uri::Uri;
+use crate::uri::{Parts, Uri};
 use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
@@ -16,27 +16,61 @@ pub struct NameAddr {
     params: Span,
 }
 
-impl NameAddr {
-    /// Reads one value, the whole of `text`.
-    pub fn parse(text: Text) -> Result<NameAddr, Malformed> {
-        let raw = text.as_str();
+/// Where the parts of an address lie in its text.
+struct Layout {
+    display: Option<Span>,
+    uri: Span,
+    parts: Parts,
+    params: Span,
+}
+
+impl Layout {
+    fn read(raw: &str) -> Result<Layout, Malformed> {
         let mut scan = Scan::new(raw);
         scan.ws();
         let display = display(&mut scan)?;
         let uri = match scan.take(b'<') {
-            true => bracketed(&mut scan, &text)?,
-            false => bare(&mut scan, &text)?,
+            true => bracketed(&mut scan)?,
+            false => bare(&mut scan)?,
         };
+        let parts = Parts::read(uri.of(raw)).map_err(|e| Malformed {
+            offset: e.offset + uri.range().start,
+            ..e
+        })?;
         let from = scan.at();
         check_params(&mut scan)?;
         let params = Span::new(from, scan.at());
         scan.end()?;
+        Ok(Layout {
+            display,
+            uri,
+            parts,
+            params,
+        })
+    }
+}
+
+impl NameAddr {
+    /// Reads one value, the whole of `text`.
+    pub fn parse(text: Text) -> Result<NameAddr, Malformed> {
+        let Layout {
+            display,
+            uri,
+            parts,
+            params,
+        } = Layout::read(&text)?;
+        let uri = Uri::from_parts(text.slice(uri.range()), parts);
         Ok(NameAddr {
+            text,
             display,
             uri,
             params,
-            text,
         })
+    }
+
+    /// What [`NameAddr::parse`] would say of a text.
+    pub(crate) fn check(text: &str) -> Result<(), Malformed> {
+        Layout::read(text).map(|_| ())
     }
 
     /// The address of a URI alone.
@@ -194,31 +228,24 @@ fn display(scan: &mut Scan<'_>) -> Result<Option<Span>, Malformed> {
     Ok(None)
 }
 
-fn bracketed(scan: &mut Scan<'_>, text: &Text) -> Result<Uri, Malformed> {
+fn bracketed(scan: &mut Scan<'_>) -> Result<Span, Malformed> {
     let from = scan.at();
     scan.run(|b| b != b'>');
-    let to = scan.at();
+    let uri = Span::new(from, scan.at());
     scan.expect(b'>', "> behind the URI")?;
-    uri_at(text, from, to)
+    Ok(uri)
 }
 
 /// An addr-spec, in which a semicolon begins the header's parameters and not the URI's, and which may hold no comma
 /// and no question mark.
 //= https://www.rfc-editor.org/rfc/rfc3261#section-20
-fn bare(scan: &mut Scan<'_>, text: &Text) -> Result<Uri, Malformed> {
+fn bare(scan: &mut Scan<'_>) -> Result<Span, Malformed> {
     let from = scan.at();
     scan.run(|b| !is_ws(b) && !b";,?<>\"".contains(&b));
     match scan.peek() {
         Some(b'?' | b',' | b'<' | b'>' | b'"') => scan.fail("< around a URI with such a character"),
-        _ => uri_at(text, from, scan.at()),
+        _ => Ok(Span::new(from, scan.at())),
     }
-}
-
-fn uri_at(text: &Text, from: usize, to: usize) -> Result<Uri, Malformed> {
-    Uri::parse(text.slice(from..to)).map_err(|e| Malformed {
-        offset: e.offset + from,
-        ..e
-    })
 }
 
 /// `qvalue` in thousandths.

@@ -29,6 +29,9 @@ impl<'a> Iterator for Elements<'a> {
 
 /// Where the first comma outside quotes and brackets is.
 fn comma(bytes: &[u8]) -> Option<usize> {
+    if !bytes.contains(&b',') {
+        return None;
+    }
     let (mut quoted, mut bracketed, mut at) = (false, false, 0);
     while at < bytes.len() {
         match bytes[at] {

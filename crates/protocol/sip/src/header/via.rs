@@ -13,16 +13,20 @@ pub const BRANCH_COOKIE: &str = "z9hG4bK";
 #[derive(Clone, PartialEq, Eq)]
 pub struct Via {
     text: Text,
+    parts: Parts,
+}
+
+/// Where the parts of a Via lie in its text.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Parts {
     transport: Span,
     host: HostSpan,
     port: Option<u16>,
     params: Span,
 }
 
-impl Via {
-    /// Reads one value, the whole of `text`.
-    pub fn parse(text: Text) -> Result<Via, Malformed> {
-        let raw = text.as_str();
+impl Parts {
+    fn read(raw: &str) -> Result<Parts, Malformed> {
         let mut scan = Scan::new(raw);
         scan.ws();
         let transport = sent_protocol(&mut scan)?;
@@ -35,15 +39,47 @@ impl Via {
         check_params(&mut scan)?;
         let params = Span::new(from, scan.at());
         scan.end()?;
-        let via = Via {
+        check_values(Params::new(params.of(raw)), from)?;
+        Ok(Parts {
             transport,
             host,
             port,
             params,
-            text,
-        };
-        via.check()?;
-        Ok(via)
+        })
+    }
+}
+
+/// The parameters whose values have a grammar of their own.
+fn check_values(params: Params<'_>, offset: usize) -> Result<(), Malformed> {
+    let bad = |expected| Err(Malformed { expected, offset });
+    for (name, value) in params.iter() {
+        let Some(value) = value else { continue };
+        match name.len() {
+            3 if name.eq_ignore_ascii_case("ttl") && value.parse::<u8>().is_err() => {
+                return bad("a ttl below 256");
+            }
+            5 if name.eq_ignore_ascii_case("rport") && value.parse::<u16>().is_err() => {
+                return bad("a port in rport");
+            }
+            8 if name.eq_ignore_ascii_case("received") && received_ip(value).is_none() => {
+                return bad("an address in received");
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+impl Via {
+    /// Reads one value, the whole of `text`.
+    pub fn parse(text: Text) -> Result<Via, Malformed> {
+        let parts = Parts::read(&text)?;
+        Ok(Via { text, parts })
+    }
+
+    /// What [`Via::parse`] would say of a text.
+    pub(crate) fn check(text: &str) -> Result<(), Malformed> {
+        Parts::read(text).map(|_| ())
     }
 
     /// A new value with `rport` (RFC 3581), for a request that leaves over `transport` (`UDP`, `TCP`, `TLS`).
@@ -53,56 +89,18 @@ impl Via {
         Via::parse(format!("SIP/2.0/{transport} {host}{port};rport;branch={branch}").into())
     }
 
-    fn check(&self) -> Result<(), Malformed> {
-        let bad = |expected| {
-            Err(Malformed {
-                expected,
-                offset: self.params.range().start,
-            })
-        };
-        let params = self.params();
-        match params.raw("ttl") {
-            Some(ttl) if ttl.parse::<u8>().is_err() => return bad("a ttl below 256"),
-            _ => {}
-        }
-        match params.raw("rport") {
-            Some(rport) if rport.parse::<u16>().is_err() => return bad("a port in rport"),
-            _ => {}
-        }
-        match params.raw("received") {
-            Some(received) if received_ip(received).is_none() => bad("an address in received"),
-            _ => Ok(()),
-        }
-    }
-
     /// The value with `received` and `rport` as the receiver of a request from `source` adds them: `received` when
     /// the address is not that of the sent-by or the client asked for `rport`, and the port behind an `rport`.
     //= https://www.rfc-editor.org/rfc/rfc3261#section-18.2.1
     //= https://www.rfc-editor.org/rfc/rfc3581#section-4
     pub fn stamped(&self, source: SocketAddr) -> Via {
-        let asked = self.wants_rport();
-        let ip = source.ip().to_canonical();
-        if !asked && self.host().ip() == Some(ip) {
-            return self.clone();
-        }
-        let mut text = unfold(&self.text[..self.params.range().start]).into_owned();
-        for (name, value) in self.params().iter() {
-            if name.eq_ignore_ascii_case("received") || (asked && name.eq_ignore_ascii_case("rport")) {
-                continue;
-            }
-            text.push(';');
-            text.push_str(name);
-            if let Some(value) = value {
-                text.push('=');
-                text.push_str(value);
-            }
-        }
-        // RFC 5118 §4.5: without brackets.
-        text.push_str(&format!(";received={ip}"));
-        if asked {
-            text.push_str(&format!(";rport={}", source.port()));
-        }
+        let text = self.stamp(source).to_string();
         Via::parse(text.into()).expect("a Via with a received address is one")
+    }
+
+    /// [`Via::stamped`], to be printed only.
+    pub(crate) const fn stamp(&self, source: SocketAddr) -> Stamp<'_> {
+        Stamp { via: self, source }
     }
 
     /// Where a response to a request with this top Via goes over UDP, when it came from `source`.
@@ -112,7 +110,7 @@ impl Via {
         // maddr is not followed: it would let a stranger aim our responses at a third party.
         match self.wants_rport() {
             true => source,
-            false => SocketAddr::new(source.ip(), self.port.unwrap_or(self.default_port())),
+            false => SocketAddr::new(source.ip(), self.parts.port.unwrap_or(self.default_port())),
         }
     }
 
@@ -126,30 +124,30 @@ impl Via {
 
     /// The transport as it stands: `UDP`, `TCP`, `TLS`, …; compare in any case.
     pub fn transport(&self) -> &str {
-        self.transport.of(&self.text)
+        self.parts.transport.of(&self.text)
     }
 
     /// The sent-by's host.
     pub fn host(&self) -> Host<'_> {
-        self.host.of(&self.text)
+        self.parts.host.of(&self.text)
     }
 
     /// The sent-by's port, if written.
     pub fn port(&self) -> Option<u16> {
-        self.port
+        self.parts.port
     }
 
     /// Host and port as one value to compare and print; the port of the transport's default is left away.
     pub fn sent_by(&self) -> SentBy<'_> {
         SentBy {
             host: self.host(),
-            port: self.port.unwrap_or(self.default_port()),
+            port: self.parts.port.unwrap_or(self.default_port()),
         }
     }
 
     /// The parameters.
     pub fn params(&self) -> Params<'_> {
-        Params::new(self.params.of(&self.text))
+        Params::new(self.parts.params.of(&self.text))
     }
 
     /// The branch.
@@ -172,7 +170,7 @@ impl Via {
         received_ip(self.params().raw("received")?)
     }
 
-    /// Whether the client asked for its port, and it is not filled in yet or is to be replaced.
+    /// Whether there is an `rport`: the client asked for its port, or a server has filled it in.
     pub fn wants_rport(&self) -> bool {
         self.params().has("rport")
     }
@@ -191,7 +189,38 @@ impl Via {
     pub fn detached(&self) -> Via {
         Via {
             text: self.text.detached(),
-            ..self.clone()
+            parts: self.parts,
+        }
+    }
+}
+
+/// See [`Via::stamped`].
+pub(crate) struct Stamp<'a> {
+    via: &'a Via,
+    source: SocketAddr,
+}
+
+impl fmt::Display for Stamp<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Stamp { via, source } = self;
+        let asked = via.wants_rport();
+        let ip = source.ip().to_canonical();
+        if !asked && via.host().ip() == Some(ip) {
+            return f.write_str(via.as_str());
+        }
+        f.write_str(&unfold(trim(&via.text[..via.parts.params.range().start])))?;
+        for (name, value) in via.params().iter() {
+            match value {
+                _ if name.eq_ignore_ascii_case("received") || name.eq_ignore_ascii_case("rport") => {}
+                Some(value) => write!(f, ";{name}={value}")?,
+                None => write!(f, ";{name}")?,
+            }
+        }
+        // RFC 5118 §4.5: without brackets.
+        write!(f, ";received={ip}")?;
+        match asked {
+            true => write!(f, ";rport={}", source.port()),
+            false => Ok(()),
         }
     }
 }

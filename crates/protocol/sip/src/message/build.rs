@@ -2,6 +2,7 @@ use super::{Message, ParseError};
 use crate::header::HeaderName;
 use crate::method::Method;
 use crate::status::Status;
+use crate::syntax::find_control;
 use crate::uri::Uri;
 use bytes::Bytes;
 use std::fmt::Display;
@@ -65,7 +66,7 @@ impl Builder {
             self.copy(request, HeaderName::Via);
             return;
         };
-        self.header(HeaderName::Via, request.top_via().stamped(source));
+        self.header(HeaderName::Via, request.top_via().stamp(source));
         for via in request.values(HeaderName::Via).skip(1) {
             self.header(HeaderName::Via, via);
         }
@@ -149,10 +150,10 @@ pub(super) fn write_value(out: &mut Vec<u8>, value: &[u8]) {
 /// Turns each line end with the whitespace behind it, and any control character that is not behind the backslash of a
 /// quoted pair, into a space.
 fn clean(out: &mut Vec<u8>, from: usize) {
-    let is_control = |b: &u8| (*b < b' ' && *b != b'\t') || *b == 0x7f;
-    if !out[from..].iter().any(is_control) {
+    if find_control(&out[from..]).is_none() {
         return;
     }
+    let is_control = |b: &u8| (*b < b' ' && *b != b'\t') || *b == 0x7f;
     let raw = out.split_off(from);
     let mut in_fold = false;
     for (i, &byte) in raw.iter().enumerate() {

@@ -3,7 +3,7 @@ use super::{Field, Fields, Inner, Message, ParseError, Start};
 use crate::header::{CSeq, Elements, HeaderName, NameAddr, Via, check_call_id};
 use crate::method::Method;
 use crate::status::Status;
-use crate::syntax::{Malformed, Span, is_token};
+use crate::syntax::{Malformed, Span, find_control, is_token};
 use crate::text::Text;
 use crate::uri::Uri;
 use bytes::Bytes;
@@ -66,11 +66,9 @@ fn drop(expected: &'static str, offset: usize) -> ParseError {
 }
 
 fn read(whole: Bytes, source: Option<SocketAddr>) -> Result<Message, ParseError> {
-    let Some(line_end) = whole.windows(2).position(|w| w == b"\r\n") else {
-        return Err(drop("a start line", whole.len()));
-    };
+    let line_end = find_line_end(&whole).ok_or_else(|| drop("a start line", whole.len()))?;
     let line = start_line(&whole, line_end)?;
-    let index = index(&whole, line_end + 2);
+    let mut index = index(&whole, line_end + 2);
     let is_ack = matches!(
         &line,
         Line::Request {
@@ -80,7 +78,7 @@ fn read(whole: Bytes, source: Option<SocketAddr>) -> Result<Message, ParseError>
     );
     let is_response = matches!(&line, Line::Response { .. });
     let has_via = index.fields.iter().any(|f| f.name == HeaderName::Via);
-    let checked = check(line, &index, &whole, source);
+    let checked = check(line, &mut index, &whole, source);
     checked.map_err(|problem| {
         let answerable = has_via && !is_ack && !is_response;
         let refused = answerable.then(|| {
@@ -97,6 +95,17 @@ fn read(whole: Bytes, source: Option<SocketAddr>) -> Result<Message, ParseError>
             refused,
         }
     })
+}
+
+fn find_line_end(bytes: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        at += find_control(&bytes[at..])?;
+        if bytes[at..].starts_with(b"\r\n") {
+            return Some(at);
+        }
+        at += 1;
+    }
 }
 
 /// Reads the first line; what is neither a request line nor a status line is dropped at once.
@@ -271,7 +280,7 @@ struct Value {
 fn value(whole: &[u8], at: usize, index: &mut Index) -> Option<Value> {
     let mut end = at;
     loop {
-        end += whole[end..].iter().position(|b| *b < b' ' || *b == 0x7f)?;
+        end += find_control(&whole[end..])?;
         match whole[end] {
             b'\r' if whole.get(end + 1) == Some(&b'\n') => match whole.get(end + 2) {
                 Some(b' ' | b'\t') => end += 3,
@@ -344,7 +353,12 @@ impl Singles {
     }
 }
 
-fn check(line: Line, index: &Index, whole: &Bytes, source: Option<SocketAddr>) -> Result<Message, Problem> {
+fn check(
+    line: Line,
+    index: &mut Index,
+    whole: &Bytes,
+    source: Option<SocketAddr>,
+) -> Result<Message, Problem> {
     let (start, method) = match line {
         Line::Request { method, uri, version } => {
             version?;
@@ -374,7 +388,7 @@ fn check(line: Line, index: &Index, whole: &Bytes, source: Option<SocketAddr>) -
     }
     let body = body(whole, index.end, length, singles.content_length)?;
     let whole = whole.slice(..index.end + body.len());
-    let fields = index.fields.clone();
+    let fields = std::mem::take(&mut index.fields);
     Ok(Message(Arc::new(Inner {
         head,
         body,
@@ -470,29 +484,21 @@ impl Reader<'_> {
 
     /// A request's other Vias and its routes: nothing may be sent on or built upon them when they are broken.
     fn routes(&self, fields: &Fields) -> Result<(), Problem> {
+        let head = self.head.as_str();
         for field in fields {
-            let base = usize::from(field.value_start);
-            let each: fn(Text) -> Result<(), Malformed> = match field.name {
-                HeaderName::Via => |v| Via::parse(v).map(drop_value),
-                HeaderName::Contact => |v| {
-                    if v == "*" {
-                        Ok(())
-                    } else {
-                        NameAddr::parse(v).map(drop_value)
-                    }
-                },
-                HeaderName::Route | HeaderName::RecordRoute => |v| NameAddr::parse(v).map(drop_value),
+            let check: fn(&str) -> Result<(), Malformed> = match field.name {
+                HeaderName::Via => Via::check,
+                HeaderName::Contact => |v| if v == "*" { Ok(()) } else { NameAddr::check(v) },
+                HeaderName::Route | HeaderName::RecordRoute => NameAddr::check,
                 _ => continue,
             };
-            let text = self.text(*field);
-            for value in Elements::new(&text) {
-                let start = value.as_ptr() as usize - text.as_bytes().as_ptr() as usize;
-                each(text.slice(start..start + value.len()))
-                    .map_err(|e| Problem::bad(e.expected, base + start + e.offset))?;
+            let start = usize::from(field.value_start);
+            let text = &head[start..usize::from(field.value_end)];
+            for value in Elements::new(text) {
+                let offset = start + value.as_ptr() as usize - text.as_ptr() as usize;
+                check(value).map_err(|e| Problem::bad(e.expected, offset + e.offset))?;
             }
         }
         Ok(())
     }
 }
-
-fn drop_value<T>(_: T) {}
