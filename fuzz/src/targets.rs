@@ -58,4 +58,19 @@ pub const TARGETS: &[Target] = &[
         run: ringpost_codec::fuzz::wav,
         dictionary: dictionary::WAV,
     },
+    Target {
+        name: "sip-message",
+        run: ringpost_sip::fuzz::message,
+        dictionary: dictionary::SIP,
+    },
+    Target {
+        name: "sip-stream",
+        run: ringpost_sip::fuzz::stream,
+        dictionary: dictionary::SIP,
+    },
+    Target {
+        name: "sip-values",
+        run: ringpost_sip::fuzz::values,
+        dictionary: dictionary::SIP,
+    },
 ];

@@ -146,18 +146,21 @@ impl Framer {
 
     /// The length of the message at the front of the buffer, when its header is whole.
     fn measure(&mut self) -> Result<Option<usize>, FrameError> {
+        // The first byte of a CRLF may be here alone.
+        let may_be_sip = match self.buffer[..] {
+            [] | [b'\r'] | [b'\r', b'\n', ..] => true,
+            [first, ..] => crate::syntax::is_token(first),
+        };
+        if !may_be_sip {
+            return Err(FrameError::NotSip);
+        }
         let start = self.searched.saturating_sub(3);
         let end = self.buffer[start..].windows(4).position(|w| w == b"\r\n\r\n");
         let Some(end) = end.map(|at| start + at + 4) else {
             self.searched = self.buffer.len();
-            let may_be_sip = self
-                .buffer
-                .first()
-                .is_none_or(|b| crate::syntax::is_token(*b) || *b == b'\r');
-            return match () {
-                _ if self.buffer.len() >= limits::SIP_HEADER_BYTES => Err(FrameError::HeaderTooLong),
-                _ if !may_be_sip => Err(FrameError::NotSip),
-                _ => Ok(None),
+            return match self.buffer.len() < limits::SIP_HEADER_BYTES {
+                true => Ok(None),
+                false => Err(FrameError::HeaderTooLong),
             };
         };
         if end >= limits::SIP_HEADER_BYTES {

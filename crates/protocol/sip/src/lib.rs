@@ -3,6 +3,8 @@
 mod endpoint;
 mod flow;
 mod framing;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod header;
 mod message;
 mod method;

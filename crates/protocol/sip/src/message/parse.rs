@@ -475,7 +475,12 @@ impl Reader<'_> {
 
     fn top_via(&self, field: Option<Field>) -> Result<Via, Problem> {
         let first = |text: Text| {
-            let first = Elements::new(&text).next().unwrap_or_default();
+            let Some(first) = Elements::new(&text).next() else {
+                return Err(Malformed {
+                    expected: "a Via",
+                    offset: 0,
+                });
+            };
             let start = first.as_ptr() as usize - text.as_bytes().as_ptr() as usize;
             Via::parse(text.slice(start..start + first.len()))
         };

@@ -208,6 +208,17 @@ fn a_body_shorter_than_promised_or_a_doubled_length_is_refused() {
 }
 
 #[test]
+fn an_empty_or_broken_top_via_is_refused_and_repeated() {
+    for via in ["Via:", "Via: ,", "Via: SIP/2.0/UDP", "Via: SIP/2.0/UDP h;;"] {
+        let e = parse(&REGISTER.replace("Via: SIP/2.0/UDP 192.0.2.10:5062;rport;branch=z9hG4bK1", via))
+            .unwrap_err();
+        let response = e.response("203.0.113.1:999".parse().unwrap(), "t").unwrap();
+        assert!(response.starts_with(b"SIP/2.0 400 "), "{via}");
+        assert!(response.windows(via.len()).any(|w| w == via.as_bytes()), "{via}");
+    }
+}
+
+#[test]
 fn a_header_over_the_limit_is_refused() {
     let many = "X: y\r\n".repeat(ringpost_base::limits::SIP_HEADERS);
     let e = parse(&REGISTER.replace("X-Own: a\r\n b\r\n", &many)).unwrap_err();
