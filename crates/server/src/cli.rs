@@ -1,0 +1,130 @@
+//! The command line.
+
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+
+/// One server for a group of people's phone calls, mail and streams.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true, max_term_width = 100)]
+pub(crate) struct Cli {
+    /// The configuration [default: /etc/ringpost/ringpost.toml if it exists, else the defaults]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Check or show the configuration
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+    /// The domains that the server is responsible for
+    Domain {
+        #[command(subcommand)]
+        command: DomainCommand,
+    },
+    /// The people: one address, one extension, one mailbox, one password each
+    Account {
+        #[command(subcommand)]
+        command: AccountCommand,
+    },
+    /// An account's phones, each with a secret of its own
+    Device {
+        #[command(subcommand)]
+        command: DeviceCommand,
+    },
+    /// Look for what contradicts itself in the store
+    CheckStore,
+    /// Print a hardened systemd unit
+    ServiceUnit,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Read the configuration and say what is wrong with it
+    Check,
+    /// Print the commented reference: every key with its default
+    Default,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DomainCommand {
+    /// Add a domain
+    Add { name: String },
+    /// List the domains
+    List,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AccountCommand {
+    /// Add an account; its generated password is printed once
+    Add {
+        /// user@domain
+        address: String,
+        /// The number that calls it [default: the next free one]
+        #[arg(long, value_name = "DIGITS")]
+        extension: Option<String>,
+        /// Read the password from the first line of the standard input instead of generating one
+        #[arg(long)]
+        password_stdin: bool,
+    },
+    /// List the accounts
+    List,
+    /// Change an account's password; a generated one is printed once
+    Passwd {
+        /// user@domain
+        address: String,
+        /// Read the password from the first line of the standard input instead of generating one
+        #[arg(long)]
+        password_stdin: bool,
+    },
+    /// Remove an account with its mail and its devices
+    Remove {
+        /// user@domain
+        address: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DeviceCommand {
+    /// Add a device to an account; its secret is printed once
+    Add {
+        /// user@domain
+        address: String,
+        /// What its owner calls it: letters, digits, - and _
+        name: String,
+    },
+    /// List an account's devices
+    List {
+        /// user@domain
+        address: String,
+    },
+    /// Remove a device: its secret is worth nothing from now on
+    Remove {
+        /// user@domain
+        address: String,
+        /// The device's name
+        name: String,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_configuration_may_be_named_behind_the_command() {
+        let cli = Cli::try_parse_from(["ringpost", "check-store", "--config", "a.toml"]).unwrap();
+        assert_eq!(cli.config, Some("a.toml".into()));
+        assert!(Cli::try_parse_from(["ringpost", "account", "add"]).is_err());
+    }
+}

@@ -1,0 +1,97 @@
+//! `service-unit`: the server under systemd, with the rights that it needs and no others.
+
+use std::path::Path;
+
+/// The unit for a binary and a configuration file (None: the usual one, or the defaults).
+pub(crate) fn service_unit(binary: &Path, config: Option<&Path>) -> String {
+    let mut command = quoted(binary);
+    command += " serve";
+    if let Some(config) = config {
+        command += " --config ";
+        command += &quoted(config);
+    }
+    UNIT.replace("@COMMAND@", &command)
+}
+
+/// As systemd reads a word of a command: `%` and `$` doubled, quoted when need be.
+fn quoted(path: &Path) -> String {
+    let text = path.to_string_lossy().replace('%', "%%").replace('$', "$$");
+    if text.contains([' ', '"', '\'', '\\']) {
+        format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+    } else {
+        text
+    }
+}
+
+/// The data folder is /var/lib/ringpost, where `data` must point if it is set.
+const UNIT: &str = "\
+[Unit]
+Description=Ringpost: phone calls, mail and streams
+After=network-online.target
+Wants=network-online.target
+
+[Service]
+Type=exec
+ExecStart=@COMMAND@
+ExecReload=/bin/kill -HUP $MAINPID
+Restart=on-failure
+RestartSec=2
+TimeoutStopSec=40
+LimitNOFILE=65536
+# A user that exists while the server runs, and owns /var/lib/ringpost.
+DynamicUser=yes
+StateDirectory=ringpost
+StateDirectoryMode=0700
+ConfigurationDirectory=ringpost
+Environment=XDG_DATA_HOME=/var/lib
+# The ports below 1024, and nothing else that is root's.
+AmbientCapabilities=CAP_NET_BIND_SERVICE
+CapabilityBoundingSet=CAP_NET_BIND_SERVICE
+NoNewPrivileges=yes
+ProtectSystem=strict
+ProtectHome=yes
+PrivateTmp=yes
+PrivateDevices=yes
+ProtectClock=yes
+ProtectControlGroups=yes
+ProtectHostname=yes
+ProtectKernelLogs=yes
+ProtectKernelModules=yes
+ProtectKernelTunables=yes
+ProtectProc=invisible
+ProcSubset=all
+RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX AF_NETLINK
+RestrictNamespaces=yes
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+LockPersonality=yes
+MemoryDenyWriteExecute=yes
+RemoveIPC=yes
+SystemCallArchitectures=native
+SystemCallFilter=@system-service
+SystemCallFilter=~@privileged @resources
+UMask=0077
+
+[Install]
+WantedBy=multi-user.target
+";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_unit_runs_this_binary_with_this_configuration() {
+        let unit = service_unit(
+            Path::new("/opt/ring post/ringpost"),
+            Some(Path::new("/etc/r.toml")),
+        );
+        assert!(
+            unit.contains("\nExecStart=\"/opt/ring post/ringpost\" serve --config /etc/r.toml\n"),
+            "{unit}"
+        );
+        assert!(unit.contains("AmbientCapabilities=CAP_NET_BIND_SERVICE\n"));
+        let plain = service_unit(Path::new("/usr/bin/ringpost"), None);
+        assert!(plain.contains("\nExecStart=/usr/bin/ringpost serve\n"));
+    }
+}

@@ -1,0 +1,64 @@
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// One line: the file, the key, what is wrong, and the mend.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConfigError {
+    #[error("{path}: {source}; name another file with --config, or none for the defaults")]
+    Read { path: PathBuf, source: io::Error },
+    #[error("{path}:{line}: {key}{wrong}")]
+    Syntax {
+        path: PathBuf,
+        line: usize,
+        key: String,
+        wrong: String,
+    },
+    #[error("{path}: {key}: {wrong}")]
+    Value {
+        path: PathBuf,
+        key: String,
+        wrong: String,
+    },
+}
+
+impl ConfigError {
+    /// What the reader of TOML found, in one line that names the key.
+    pub(super) fn syntax(path: &Path, text: &str, error: &toml::de::Error) -> Self {
+        let at = error.span().map_or(0, |span| span.start.min(text.len()));
+        let line = text[..at].lines().count().max(1);
+        let line = if text[..at].ends_with('\n') {
+            line + 1
+        } else {
+            line
+        };
+        let wrong = error.message().lines().collect::<Vec<_>>().join("; ");
+        // An unknown key is named by the message itself.
+        let key = if wrong.starts_with("unknown field") {
+            String::new()
+        } else {
+            key_at(text, line)
+        };
+        ConfigError::Syntax {
+            path: path.to_path_buf(),
+            line,
+            key,
+            wrong,
+        }
+    }
+}
+
+/// The dotted key that stands on a line (counted from 1), with a colon; nothing where none stands.
+fn key_at(text: &str, line: usize) -> String {
+    let Some((key, _)) = text.lines().nth(line - 1).and_then(|line| line.split_once('=')) else {
+        return String::new();
+    };
+    let sections = text
+        .lines()
+        .take(line)
+        .filter_map(|line| line.trim().strip_prefix('['));
+    let section = sections.last().and_then(|rest| rest.split(']').next());
+    match section {
+        Some(section) => format!("{}.{}: ", section.trim(), key.trim()),
+        None => format!("{}: ", key.trim()),
+    }
+}

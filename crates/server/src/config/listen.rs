@@ -1,0 +1,207 @@
+use serde::de::{Error, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+
+/// What the server listens for, each on its own addresses or not at all.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Listen {
+    pub(crate) sip_udp: Listener,
+    pub(crate) sip_tcp: Listener,
+    pub(crate) sip_tls: Listener,
+    pub(crate) smtp: Listener,
+    pub(crate) submission: Listener,
+    pub(crate) submissions: Listener,
+    pub(crate) imap: Listener,
+    pub(crate) imaps: Listener,
+    pub(crate) metrics: Listener,
+}
+
+/// One thing that is listened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Service {
+    SipUdp,
+    SipTcp,
+    SipTls,
+    Smtp,
+    Submission,
+    Submissions,
+    Imap,
+    Imaps,
+    Metrics,
+}
+
+impl Service {
+    pub(crate) const ALL: [Service; 9] = [
+        Service::SipUdp,
+        Service::SipTcp,
+        Service::SipTls,
+        Service::Smtp,
+        Service::Submission,
+        Service::Submissions,
+        Service::Imap,
+        Service::Imaps,
+        Service::Metrics,
+    ];
+
+    /// Its key in the section `[listen]`.
+    pub(crate) fn key(self) -> &'static str {
+        match self {
+            Service::SipUdp => "sip_udp",
+            Service::SipTcp => "sip_tcp",
+            Service::SipTls => "sip_tls",
+            Service::Smtp => "smtp",
+            Service::Submission => "submission",
+            Service::Submissions => "submissions",
+            Service::Imap => "imap",
+            Service::Imaps => "imaps",
+            Service::Metrics => "metrics",
+        }
+    }
+
+    /// The port that clients expect, and the one that is taken instead, by default, when that one is denied.
+    pub(crate) fn ports(self) -> (u16, u16) {
+        match self {
+            Service::SipUdp | Service::SipTcp => (5060, 5060),
+            Service::SipTls => (5061, 5061),
+            Service::Smtp => (25, 2525),
+            Service::Submission => (587, 5870),
+            Service::Submissions => (465, 4650),
+            Service::Imap => (143, 1430),
+            Service::Imaps => (993, 9930),
+            Service::Metrics => (9464, 9464),
+        }
+    }
+
+    /// Where it listens when nothing is set: on every address, and the metrics on loopback.
+    pub(crate) fn default_listener(self) -> Listener {
+        let port = self.ports().0;
+        Listener(match self {
+            Service::Metrics => vec![SocketAddr::from((Ipv4Addr::LOCALHOST, port))],
+            _ => vec![
+                SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)),
+                SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)),
+            ],
+        })
+    }
+}
+
+impl Listen {
+    /// What is set for a service.
+    pub(crate) fn of(&self, service: Service) -> &Listener {
+        match service {
+            Service::SipUdp => &self.sip_udp,
+            Service::SipTcp => &self.sip_tcp,
+            Service::SipTls => &self.sip_tls,
+            Service::Smtp => &self.smtp,
+            Service::Submission => &self.submission,
+            Service::Submissions => &self.submissions,
+            Service::Imap => &self.imap,
+            Service::Imaps => &self.imaps,
+            Service::Metrics => &self.metrics,
+        }
+    }
+
+    /// No address is given to two services (UDP and TCP are two worlds).
+    pub(super) fn check(&self) -> Result<(), (String, String)> {
+        let taken = |service: Service| self.of(service).0.iter().map(move |address| (service, *address));
+        let mut seen: Vec<(Service, SocketAddr)> = Vec::new();
+        for (service, address) in Service::ALL.into_iter().flat_map(taken) {
+            let udp = |service| service == Service::SipUdp;
+            let clash = |(other, theirs): &&(Service, SocketAddr)| {
+                *theirs == address && address.port() != 0 && udp(*other) == udp(service)
+            };
+            if let Some((other, _)) = seen.iter().find(clash) {
+                let wrong = format!(
+                    "{address} is listen.{}'s already; give one of them another port",
+                    other.key()
+                );
+                return Err((format!("listen.{}", service.key()), wrong));
+            }
+            seen.push((service, address));
+        }
+        Ok(())
+    }
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        Listen {
+            sip_udp: Service::SipUdp.default_listener(),
+            sip_tcp: Service::SipTcp.default_listener(),
+            sip_tls: Service::SipTls.default_listener(),
+            smtp: Service::Smtp.default_listener(),
+            submission: Service::Submission.default_listener(),
+            submissions: Service::Submissions.default_listener(),
+            imap: Service::Imap.default_listener(),
+            imaps: Service::Imaps.default_listener(),
+            metrics: Service::Metrics.default_listener(),
+        }
+    }
+}
+
+/// The addresses of a service: `"off"`, one address with its port, or a list of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Listener(Vec<SocketAddr>);
+
+impl Listener {
+    /// On these addresses; on none it is off.
+    pub(crate) fn at(addresses: impl IntoIterator<Item = SocketAddr>) -> Self {
+        Listener(addresses.into_iter().collect())
+    }
+
+    /// The addresses; none when it is off.
+    pub(crate) fn addresses(&self) -> &[SocketAddr] {
+        &self.0
+    }
+}
+
+impl Serialize for Listener {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0.as_slice() {
+            [] => serializer.serialize_str("off"),
+            [one] => one.serialize(serializer),
+            several => several.serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Listener {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Addresses;
+
+        impl<'de> Visitor<'de> for Addresses {
+            type Value = Listener;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("\"off\", an address with its port like \"0.0.0.0:5060\" or \"[::]:5060\", or a list of them")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Listener, E> {
+                if text == "off" {
+                    return Ok(Listener(Vec::new()));
+                }
+                Ok(Listener(vec![address(text)?]))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Listener, A::Error> {
+                let mut addresses = Vec::new();
+                while let Some(text) = list.next_element::<String>()? {
+                    addresses.push(address(&text)?);
+                }
+                Ok(Listener(addresses))
+            }
+        }
+
+        deserializer.deserialize_any(Addresses)
+    }
+}
+
+fn address<E: Error>(text: &str) -> Result<SocketAddr, E> {
+    text.parse().map_err(|_| {
+        E::custom(format!(
+            "{text:?} is not an address with a port; write \"0.0.0.0:5060\", \"[::]:5060\" or \"off\""
+        ))
+    })
+}

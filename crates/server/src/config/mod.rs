@@ -1,0 +1,255 @@
+//! `ringpost.toml`: what can be set, what it is when it is not, and one line for what is wrong with it.
+
+mod error;
+mod listen;
+mod network;
+
+pub(crate) use error::ConfigError;
+pub(crate) use listen::{Listen, Listener, Service};
+pub(crate) use network::{Network, PortRange};
+
+use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+/// The commented reference: every key with its default. Held to this module by a test.
+pub(crate) const REFERENCE: &str = include_str!("reference.toml");
+
+/// Read when no file is named and this one exists.
+pub(crate) const USUAL_FILE: &str = "/etc/ringpost/ringpost.toml";
+
+/// Everything that can be set. A key's meaning is told in [`REFERENCE`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Config {
+    pub(crate) data: Option<PathBuf>,
+    pub(crate) user: Option<String>,
+    pub(crate) domains: Vec<String>,
+    pub(crate) public_address: Option<IpAddr>,
+    pub(crate) trusted_networks: Vec<Network>,
+    pub(crate) listen: Listen,
+    pub(crate) tls: Tls,
+    pub(crate) media: Media,
+    pub(crate) limits: Limits,
+    pub(crate) voicemail: Voicemail,
+    pub(crate) log: Log,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Tls {
+    pub(crate) certificate: Option<PathBuf>,
+    pub(crate) key: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Media {
+    pub(crate) ports: PortRange,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Limits {
+    pub(crate) calls: usize,
+    pub(crate) connections: usize,
+    pub(crate) connections_per_address: usize,
+    pub(crate) message_bytes: u64,
+    pub(crate) message_recipients: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Voicemail {
+    pub(crate) no_answer_s: u32,
+    pub(crate) max_length_s: u32,
+    pub(crate) greeting: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Log {
+    pub(crate) level: String,
+}
+
+impl Default for Media {
+    fn default() -> Self {
+        // Below the ports that Linux hands out by itself.
+        Media {
+            ports: PortRange {
+                first: 16_384,
+                last: 32_767,
+            },
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            calls: 5_000,
+            connections: 20_000,
+            connections_per_address: 200,
+            message_bytes: ringpost_base::limits::MESSAGE_BYTES,
+            message_recipients: ringpost_base::limits::SMTP_RECIPIENTS,
+        }
+    }
+}
+
+impl Default for Voicemail {
+    fn default() -> Self {
+        Voicemail {
+            no_answer_s: 20,
+            max_length_s: 180,
+            greeting: None,
+        }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Log { level: "info".into() }
+    }
+}
+
+impl Config {
+    /// Reads the named file; without one the usual file, if it exists; without that, the defaults.
+    pub(crate) fn load(file: Option<&Path>) -> Result<Config, ConfigError> {
+        let (path, named) = match file {
+            Some(path) => (path, true),
+            None => (Path::new(USUAL_FILE), false),
+        };
+        match std::fs::read_to_string(path) {
+            Ok(text) => Config::parse(&text, path),
+            Err(error) if !named && error.kind() == std::io::ErrorKind::NotFound => Ok(Config::default()),
+            Err(source) => Err(ConfigError::Read {
+                path: path.to_path_buf(),
+                source,
+            }),
+        }
+    }
+
+    /// Reads a configuration's text; `path` is for the errors.
+    pub(crate) fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
+        let config: Config = toml::from_str(text).map_err(|error| ConfigError::syntax(path, text, &error))?;
+        config.check().map_err(|(key, wrong)| ConfigError::Value {
+            path: path.to_path_buf(),
+            key,
+            wrong,
+        })?;
+        Ok(config)
+    }
+
+    /// What no single value shows: a key, and what is wrong with it and the mend.
+    fn check(&self) -> Result<(), (String, String)> {
+        let wrong = |key: &str, wrong: String| Err((key.to_string(), wrong));
+        if let Some(domain) = self.domains.iter().find(|domain| !is_domain(domain)) {
+            return wrong(
+                "domains",
+                format!("{domain:?} is not a domain's name; write it like \"example.org\""),
+            );
+        }
+        match (&self.tls.certificate, &self.tls.key) {
+            (Some(_), None) => {
+                return wrong(
+                    "tls.key",
+                    "is missing; tls.certificate needs the key it was made for".into(),
+                );
+            }
+            (None, Some(_)) => {
+                return wrong(
+                    "tls.certificate",
+                    "is missing; tls.key is of no use without it".into(),
+                );
+            }
+            _ => {}
+        }
+        for (key, value, range) in [
+            ("voicemail.no_answer_s", self.voicemail.no_answer_s, 1..=170),
+            ("voicemail.max_length_s", self.voicemail.max_length_s, 5..=3_600),
+        ] {
+            if !range.contains(&value) {
+                return wrong(
+                    key,
+                    format!(
+                        "{value} is out of range; it may be {} to {}",
+                        range.start(),
+                        range.end()
+                    ),
+                );
+            }
+        }
+        for (key, value) in [
+            ("limits.calls", self.limits.calls as u64),
+            ("limits.connections", self.limits.connections as u64),
+            (
+                "limits.connections_per_address",
+                self.limits.connections_per_address as u64,
+            ),
+            ("limits.message_bytes", self.limits.message_bytes),
+            ("limits.message_recipients", self.limits.message_recipients as u64),
+        ] {
+            if value == 0 {
+                return wrong(
+                    key,
+                    "0 would refuse everything; leave the key out for its default".into(),
+                );
+            }
+        }
+        self.listen.check()
+    }
+
+    /// The data folder: the one that is set, or the usual one of whoever starts the server.
+    pub(crate) fn data_folder(&self) -> PathBuf {
+        if let Some(data) = &self.data {
+            return data.clone();
+        }
+        let variable = |name: &str| {
+            std::env::var_os(name)
+                .map(PathBuf::from)
+                .filter(|path| path.is_absolute())
+        };
+        // SAFETY: geteuid cannot fail and touches no memory.
+        if unsafe { libc::geteuid() } == 0 {
+            return "/var/lib/ringpost".into();
+        }
+        variable("XDG_DATA_HOME")
+            .or_else(|| variable("HOME").map(|home| home.join(".local/share")))
+            .unwrap_or_else(|| "/var/lib".into())
+            .join("ringpost")
+    }
+
+    /// The domains that are served from the start: those that are set, or the host's name.
+    pub(crate) fn first_domains(&self) -> Vec<String> {
+        if self.domains.is_empty() {
+            vec![host_name()]
+        } else {
+            self.domains.clone()
+        }
+    }
+}
+
+/// The host's name, `localhost` when it has none that could be a domain.
+fn host_name() -> String {
+    let text = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = text.trim().to_ascii_lowercase();
+    if is_domain(&name) {
+        name
+    } else {
+        "localhost".into()
+    }
+}
+
+/// Letters, digits and hyphens in labels of at most 63 (RFC 1123 §2.1), 253 in all.
+fn is_domain(name: &str) -> bool {
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    name.len() <= 253 && name.split('.').all(is_label)
+}
+
+#[cfg(test)]
+mod tests;

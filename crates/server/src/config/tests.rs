@@ -1,0 +1,152 @@
+use super::*;
+use serde_json::Value;
+use std::collections::BTreeSet;
+
+fn parse(text: &str) -> Result<Config, String> {
+    Config::parse(text, Path::new("ringpost.toml")).map_err(|error| error.to_string())
+}
+
+/// The reference with its optional keys switched on.
+fn uncommented() -> String {
+    let is_key = |line: &str| {
+        let key = line.split(" = ").next().unwrap_or_default();
+        line.contains(" = ") && !key.is_empty() && key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
+    };
+    let lines = REFERENCE.lines().map(|line| {
+        line.strip_prefix("# ")
+            .filter(|rest| is_key(rest))
+            .unwrap_or(line)
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// Every key of a table, dotted.
+fn keys(prefix: &str, value: &Value, found: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(table) => {
+            for (key, value) in table {
+                keys(
+                    &if prefix.is_empty() {
+                        key.clone()
+                    } else {
+                        format!("{prefix}.{key}")
+                    },
+                    value,
+                    found,
+                );
+            }
+        }
+        _ => drop(found.insert(prefix.to_string())),
+    }
+}
+
+#[test]
+fn the_reference_is_the_defaults() {
+    assert_eq!(parse(REFERENCE), Ok(Config::default()));
+    assert_eq!(parse(""), Ok(Config::default()));
+}
+
+#[test]
+fn the_reference_has_every_key_and_no_other() {
+    let text = uncommented();
+    let config = parse(&text).expect("the examples are good values");
+    let (mut in_text, mut in_code) = (BTreeSet::new(), BTreeSet::new());
+    let table: Value = toml::from_str(&text).expect("it parsed above");
+    keys("", &table, &mut in_text);
+    keys(
+        "",
+        &serde_json::to_value(&config).expect("a configuration is data"),
+        &mut in_code,
+    );
+    assert_eq!(in_text, in_code);
+    assert!(in_code.len() > 20, "{in_code:?}");
+}
+
+#[test]
+fn a_listener_is_off_or_an_address_or_several() {
+    let config = parse(
+        "[listen]\nsip_udp = \"127.0.0.1:5070\"\nimap = \"off\"\nsmtp = [\"[::1]:2525\", \"127.0.0.1:2525\"]",
+    );
+    let listen = config.expect("all good").listen;
+    assert_eq!(listen.sip_udp.addresses(), ["127.0.0.1:5070".parse().unwrap()]);
+    assert!(listen.imap.addresses().is_empty());
+    assert_eq!(listen.smtp.addresses().len(), 2);
+    assert_eq!(listen.imaps, Service::Imaps.default_listener());
+}
+
+#[test]
+fn what_is_wrong_is_told_in_one_line_with_its_key() {
+    for (text, told) in [
+        (
+            "domain = [\"x\"]",
+            "ringpost.toml:1: unknown field `domain`, expected one of `data`",
+        ),
+        (
+            "\n[listen]\nsipp = \"off\"",
+            "ringpost.toml:3: unknown field `sipp`, expected one of `sip_udp`",
+        ),
+        (
+            "[listen]\nimap = \"143\"",
+            "ringpost.toml:2: listen.imap: \"143\" is not an address with a port; write",
+        ),
+        (
+            "[listen]\nimap = 143",
+            "ringpost.toml:2: listen.imap: invalid type: integer `143`, expected \"off\", an address",
+        ),
+        (
+            "[media]\nports = \"5\"",
+            "ringpost.toml:2: media.ports: \"5\" is not a range of ports; write it like",
+        ),
+        (
+            "trusted_networks = [\"x\"]",
+            "ringpost.toml:1: trusted_networks: \"x\" is not a network; write it like",
+        ),
+        (
+            "public_address = \"x\"",
+            "ringpost.toml:1: public_address: invalid IP address",
+        ),
+        ("[tls]\nkey = \"a\"", "ringpost.toml: tls.certificate: is missing"),
+        (
+            "domains = [\"a b\"]",
+            "ringpost.toml: domains: \"a b\" is not a domain's name; write it like",
+        ),
+        (
+            "[voicemail]\nno_answer_s = 0",
+            "ringpost.toml: voicemail.no_answer_s: 0 is out of range; it may be 1 to 170",
+        ),
+        (
+            "[limits]\ncalls = 0",
+            "ringpost.toml: limits.calls: 0 would refuse everything",
+        ),
+        (
+            "[listen]\nimap = \"127.0.0.1:9\"\nsmtp = \"127.0.0.1:9\"",
+            "ringpost.toml: listen.imap: 127.0.0.1:9 is listen.smtp's already",
+        ),
+        ("this is not toml", "ringpost.toml:1: "),
+    ] {
+        let error = parse(text).expect_err(text);
+        assert!(error.starts_with(told), "{error}");
+        assert!(!error.contains('\n'), "{error}");
+    }
+}
+
+#[test]
+fn sip_shares_its_port_between_udp_and_tcp() {
+    assert!(parse("[listen]\nsip_udp = \"127.0.0.1:9\"\nsip_tcp = \"127.0.0.1:9\"").is_ok());
+}
+
+#[test]
+fn a_file_that_is_named_must_exist() {
+    let error = Config::load(Some(Path::new("/no/such/file.toml")))
+        .expect_err("it does not exist")
+        .to_string();
+    assert!(error.starts_with("/no/such/file.toml: "), "{error}");
+}
+
+#[test]
+fn the_host_gives_the_domain_when_none_is_set() {
+    assert!(is_domain(&Config::default().first_domains()[0]));
+    for bad in ["", "-a.org", "a..b", "a_b", "a b", &"x".repeat(64)] {
+        assert!(!is_domain(bad), "{bad}");
+    }
+}

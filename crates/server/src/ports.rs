@@ -1,0 +1,167 @@
+//! Which addresses are opened, and what is said when one is not to be had.
+
+use crate::config::{Listener, Service};
+use std::io;
+use std::net::SocketAddr;
+
+/// Why a service does not listen: one line that names the key and the mend.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PortError {
+    #[error("listen.{}: {address} is taken by another program; stop that one, or set another address or \"off\"", .service.key())]
+    Taken { service: Service, address: SocketAddr },
+    #[error(
+        "listen.{}: {address} is denied: {}", .service.key(), ways(*.service, .address.port())
+    )]
+    Denied { service: Service, address: SocketAddr },
+    #[error("listen.{}: {address}: {source}; set an address of this machine, or \"off\"", .service.key())]
+    Other {
+        service: Service,
+        address: SocketAddr,
+        source: io::Error,
+    },
+}
+
+/// What was opened for one service.
+#[derive(Debug)]
+pub(crate) struct Opened<T> {
+    pub(crate) sockets: Vec<T>,
+    /// Lines for the log: a port that was taken in place of a denied one.
+    pub(crate) notices: Vec<String>,
+}
+
+/// Opens the addresses of a service with `open`.
+///
+/// A service that is left at its default takes its unprivileged port when the usual one is denied, and does without
+/// IPv6 on a machine that has none; an address that was set is opened as it is or not at all.
+pub(crate) fn open<T>(
+    service: Service,
+    listener: &Listener,
+    mut open: impl FnMut(SocketAddr) -> io::Result<T>,
+) -> Result<Opened<T>, PortError> {
+    let is_default = *listener == service.default_listener();
+    let mut opened = Opened {
+        sockets: Vec::new(),
+        notices: Vec::new(),
+    };
+    for &address in listener.addresses() {
+        match open(address) {
+            Ok(socket) => opened.sockets.push(socket),
+            Err(error) if is_default && address.is_ipv6() && has_no_such_family(&error) => {}
+            Err(error) if is_default && error.kind() == io::ErrorKind::PermissionDenied => {
+                let instead = SocketAddr::new(address.ip(), service.ports().1);
+                let socket = open(instead).map_err(|error| port_error(service, instead, error))?;
+                opened.sockets.push(socket);
+                let key = service.key();
+                let ways = ways(service, address.port());
+                opened.notices.push(format!(
+                    "listen.{key}: {address} is denied, so {instead} is taken: {ways}"
+                ));
+            }
+            Err(error) => return Err(port_error(service, address, error)),
+        }
+    }
+    Ok(opened)
+}
+
+fn port_error(service: Service, address: SocketAddr, source: io::Error) -> PortError {
+    match source.kind() {
+        io::ErrorKind::AddrInUse => PortError::Taken { service, address },
+        io::ErrorKind::PermissionDenied => PortError::Denied { service, address },
+        _ => PortError::Other {
+            service,
+            address,
+            source,
+        },
+    }
+}
+
+fn has_no_such_family(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL)
+    )
+}
+
+/// The ways to a privileged port.
+fn ways(service: Service, port: u16) -> String {
+    format!(
+        "port {port} wants a right; run under systemd (`ringpost service-unit`), or grant it with \
+         `setcap cap_net_bind_service=+ep` on the binary, or use port {}",
+        service.ports().1
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn denied() -> io::Error {
+        io::Error::from_raw_os_error(libc::EACCES)
+    }
+
+    #[test]
+    fn a_denied_default_port_gives_way_and_the_line_names_all_three_ways() {
+        let listener = Service::Smtp.default_listener();
+        let privileged = |address: SocketAddr| {
+            if address.port() < 1024 {
+                Err(denied())
+            } else {
+                Ok(address)
+            }
+        };
+        let opened = open(Service::Smtp, &listener, privileged).unwrap();
+        assert_eq!(
+            opened.sockets,
+            ["0.0.0.0:2525".parse().unwrap(), "[::]:2525".parse().unwrap()]
+        );
+        assert_eq!(opened.notices.len(), 2);
+        for word in ["listen.smtp", "2525", "systemd", "setcap"] {
+            assert!(opened.notices[0].contains(word), "{}", opened.notices[0]);
+        }
+    }
+
+    #[test]
+    fn a_port_that_was_set_is_taken_or_it_is_an_error() {
+        let listener = Listener::at(["127.0.0.1:25".parse().unwrap()]);
+        let error = open::<()>(Service::Smtp, &listener, |_| Err(denied()))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.starts_with("listen.smtp: 127.0.0.1:25 is denied"),
+            "{error}"
+        );
+        assert!(error.contains("2525") && error.contains("setcap"), "{error}");
+        let taken = || io::Error::from_raw_os_error(libc::EADDRINUSE);
+        let error = open::<()>(Service::Smtp, &listener, |_| Err(taken()))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.starts_with("listen.smtp: 127.0.0.1:25 is taken by another program"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_machine_without_ipv6_is_served_over_ipv4() {
+        let listener = Service::SipUdp.default_listener();
+        let no_ipv6 = |address: SocketAddr| match address {
+            SocketAddr::V4(_) => Ok(address),
+            SocketAddr::V6(_) => Err(io::Error::from_raw_os_error(libc::EAFNOSUPPORT)),
+        };
+        assert_eq!(
+            open(Service::SipUdp, &listener, no_ipv6).unwrap().sockets.len(),
+            1
+        );
+        let wanted = Listener::at(["[::]:5060".parse().unwrap()]);
+        assert!(matches!(
+            open(Service::SipUdp, &wanted, no_ipv6),
+            Err(PortError::Other { .. })
+        ));
+    }
+
+    #[test]
+    fn off_opens_nothing() {
+        let opened = open::<()>(Service::Imap, &Listener::at([]), |_| panic!("nothing to open")).unwrap();
+        assert!(opened.sockets.is_empty());
+    }
+}
