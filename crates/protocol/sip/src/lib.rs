@@ -1,5 +1,6 @@
 //! SIP messages (RFC 3261): reading and printing them, and finding them in a byte stream.
 
+mod dialog;
 mod endpoint;
 mod flow;
 mod framing;
@@ -17,6 +18,7 @@ pub mod torture;
 mod transaction;
 mod uri;
 
+pub use dialog::{Dialog, OutOfOrder};
 pub use endpoint::{
     Endpoint, EndpointConfig, Event, Failure, Output, RequestError, SentAs, Transmit, UDP_REQUEST_BYTES,
 };

@@ -13,6 +13,15 @@ pub enum ChallengeError {
     Unanswerable,
 }
 
+/// What a challenge says of the credentials that were sent before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Challenged {
+    /// There were none, or they were wrong: a client that sent some should ask its user before it tries again.
+    Anew,
+    /// They were right but for their nonce.
+    Stale,
+}
+
 /// The client side of digest authentication: one user's password for one realm.
 ///
 /// After a challenge it answers every further request with the same nonce and a growing count, until it is challenged
@@ -53,7 +62,7 @@ impl DigestClient {
     pub fn handle_challenges<'a>(
         &mut self,
         values: impl IntoIterator<Item = &'a str>,
-    ) -> Result<(), ChallengeError> {
+    ) -> Result<Challenged, ChallengeError> {
         let ours = values
             .into_iter()
             .filter_map(|value| Challenge::parse(value).ok());
@@ -69,6 +78,11 @@ impl DigestClient {
             }
         }
         let (algorithm, challenge) = best.ok_or(error)?;
+        let challenged = if challenge.stale {
+            Challenged::Stale
+        } else {
+            Challenged::Anew
+        };
         self.session = Some(Session {
             nonce: challenge.nonce.into_owned(),
             opaque: challenge.opaque.map(Cow::into_owned),
@@ -77,7 +91,7 @@ impl DigestClient {
             cnonce: self.rng.token(16),
             nc: 0,
         });
-        Ok(())
+        Ok(challenged)
     }
 
     /// The value of the Authorization (or Proxy-Authorization) field for the next request; `None` before any challenge.

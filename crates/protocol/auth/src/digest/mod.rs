@@ -8,7 +8,7 @@ mod server;
 #[cfg(test)]
 mod tests;
 
-pub use client::{ChallengeError, DigestClient};
+pub use client::{ChallengeError, Challenged, DigestClient};
 pub use server::{Authenticator, Challenges, Offer, Policy, Refusal, Verdict};
 
 use crate::params::{Params, ParseError, Quoted};

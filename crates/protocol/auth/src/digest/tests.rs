@@ -176,6 +176,21 @@ fn an_old_nonce_and_a_replayed_count_are_stale() {
 }
 
 #[test]
+fn a_client_is_told_whether_its_credentials_were_stale_or_wrong() {
+    let (mut server, mut client) = (server(), client());
+    for (stale, want) in [(false, Challenged::Anew), (true, Challenged::Stale)] {
+        let values: Vec<String> = server
+            .challenge(NOW, Offer::All, stale)
+            .map(|c| c.to_string())
+            .collect();
+        assert_eq!(
+            client.handle_challenges(values.iter().map(String::as_str)),
+            Ok(want)
+        );
+    }
+}
+
+#[test]
 fn a_nonce_that_is_not_ours_is_stale_for_who_knows_the_password_alone() {
     let (mut ours, mut theirs, mut client) = (
         server(),
