@@ -78,6 +78,14 @@ pub const INLINE_BLOB_BYTES: usize = 64 * 1024;
 pub const CHUNK_BYTES: usize = 32 * 1024;
 /// Commands that wait in a bounded channel between a session and its connection.
 pub const CHANNEL_ITEMS: usize = 64;
+/// Names that the directory's cache holds; above it the cache starts anew.
+pub const DIRECTORY_CACHE: usize = 200_000;
+/// Names of which the directory's cache knows that they do not exist; above it they are forgotten.
+pub const DIRECTORY_CACHE_ABSENT: usize = 10_000;
+/// Logins that are remembered, one for each account; above it they are forgotten and checked anew.
+pub const REMEMBERED_LOGINS: usize = 100_000;
+/// Devices of one account; one more is refused.
+pub const DEVICES_PER_ACCOUNT: usize = 64;
 /// Operations of one batch of the store; a batch over it is refused and must be cut by its maker.
 pub const BATCH_OPERATIONS: usize = 50_000;
 /// Keys, values and bodies of one batch together; a batch over it is refused.

@@ -12,6 +12,7 @@ mod kind {
     pub(super) const ACCOUNT: u8 = b'A';
     pub(super) const PASSWORD: u8 = b'P';
     pub(super) const CHANGES: u8 = b'C';
+    pub(super) const DIRECTORY_CHANGES: u8 = b'E';
     /// [name]
     pub(super) const DEVICE: u8 = b'D';
     pub(super) const LAST_MAILBOX: u8 = b'M';
@@ -56,6 +57,7 @@ mod kind {
     pub(super) const ADDRESS: u8 = b'a';
     /// [digits]
     pub(super) const EXTENSION: u8 = b'x';
+    pub(super) const LAST_EXTENSION: u8 = b'X';
     /// [user]
     pub(super) const DEVICE_USER: u8 = b'v';
 
@@ -106,6 +108,11 @@ pub fn extension(digits: &str) -> Key {
     key(kind::EXTENSION, &[digits.as_bytes()])
 }
 
+/// A counter, in the domain: the last extension that was given out by itself.
+pub fn last_extension() -> Key {
+    key(kind::LAST_EXTENSION, &[])
+}
+
 /// Every extension of a domain.
 pub fn extensions() -> Scan {
     Scan::prefix(key(kind::EXTENSION, &[]))
@@ -131,9 +138,15 @@ pub fn password() -> Key {
     key(kind::PASSWORD, &[])
 }
 
-/// The account's change counter (a mint): whatever was cached under an older number is to be read again.
+/// The change counter of the account's mail (a mint): whatever was cached under an older number is to be read again.
 pub fn changes() -> Key {
     key(kind::CHANGES, &[])
+}
+
+/// The account's change counter of its own record, its devices and its password (a mint): what a cache of those is
+/// stamped with.
+pub fn directory_changes() -> Key {
+    key(kind::DIRECTORY_CHANGES, &[])
 }
 
 /// [`Device`](crate::records::Device), in the account.

@@ -1,7 +1,6 @@
 use crate::records::{Account, Address};
 use crate::{
-    Batch, BlobId, Blobs, CommitError, Key, Partition, Record, Scan, Store, StoreError, counter_value, keys,
-    mailbox,
+    Batch, BlobId, Blobs, CommitError, Key, Partition, Scan, Store, StoreError, counter_value, keys, mailbox,
 };
 use ringpost_base::UnixTime;
 use std::collections::HashSet;
@@ -183,7 +182,7 @@ impl fmt::Debug for Sweeper {
     }
 }
 
-/// Removes every record and small body of a partition, in many commits; the account's own record goes first, so that
+/// Removes every record and small body of a partition, in many commits, durably; the account's own record goes first, so that
 /// nobody who guards it adds anything more. Separate bodies are the sweeper's, once nothing names them.
 pub async fn clear_partition(store: &dyn Store, partition: &Partition) -> Result<(), CommitError> {
     let mut first = Batch::new(partition.clone());
@@ -191,7 +190,7 @@ pub async fn clear_partition(store: &dyn Store, partition: &Partition) -> Result
     for entry in store.scan(partition, keys::mailboxes()).await? {
         first.delete(entry.key);
     }
-    store.commit(first).await?;
+    store.commit_durable(first).await?;
     loop {
         let page = store
             .scan(partition, Scan::prefix(Key::default()).limit(PAGE))
@@ -203,6 +202,6 @@ pub async fn clear_partition(store: &dyn Store, partition: &Partition) -> Result
         let mut batch = Batch::new(partition.clone());
         batch.deletes = page.into_iter().map(|entry| entry.key).collect();
         batch.blob_deletes = bodies;
-        store.commit(batch).await?;
+        store.commit_durable(batch).await?;
     }
 }

@@ -1,5 +1,7 @@
 //! Mailboxes, counts, the checker and the sweeper over the reference store.
 
+#![allow(clippy::unwrap_used)]
+
 use futures_util::FutureExt;
 use ringpost_base::{Rng, UnixTime, limits};
 use ringpost_store::keys::{self, MailboxCount, Usage, Voicemail};
@@ -491,6 +493,7 @@ fn an_account_that_no_address_leads_to_is_swept_after_the_grace() {
     batch.delete(keys::address("alice"));
     world.commit(batch);
     assert_eq!(world.sweep().accounts, 0);
+    assert_eq!(world.check().abandoned, 1);
     world.pass(3601);
     assert_eq!(world.sweep().accounts, 1);
     let left = now(world.dyn_store().scan(&home(), Scan::prefix(Key::default()))).unwrap();

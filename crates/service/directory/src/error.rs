@@ -1,0 +1,41 @@
+use crate::kdf::Busy;
+use crate::names::NameError;
+use ringpost_store::{CommitError, StoreError};
+
+/// Why the directory did not do what was asked.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum DirectoryError {
+    /// The domain is not served here.
+    #[error("there is no domain {0}")]
+    NoSuchDomain(String),
+    /// No account has this address.
+    #[error("there is no account {0}")]
+    NoSuchAccount(String),
+    /// The account has no device of this name.
+    #[error("there is no device {0}")]
+    NoSuchDevice(String),
+    /// Somebody has this name, number or address.
+    #[error("{0} is taken")]
+    Taken(String),
+    /// A name that cannot be one.
+    #[error(transparent)]
+    BadName(#[from] NameError),
+    /// A password that cannot be one; says why.
+    #[error("this password cannot be used: {0}")]
+    BadPassword(String),
+    /// The account has as many devices as it may have.
+    #[error("{0} has {max} devices, and more are not allowed", max = ringpost_base::limits::DEVICES_PER_ACCOUNT)]
+    TooManyDevices(String),
+    /// Too many passwords are being checked: come back later.
+    #[error(transparent)]
+    Busy(#[from] Busy),
+    /// What was sealed does not open with this data folder's key.
+    #[error("the keys of device {0} were sealed with another key than this data folder's")]
+    Sealed(String),
+    /// A read failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A change was refused: somebody else changed the same thing, or the store failed.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+}

@@ -1,0 +1,160 @@
+use std::fmt;
+
+/// Why a name was refused.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{name:?} is no {kind}: expected {expected}")]
+pub struct NameError {
+    /// What was given.
+    pub name: String,
+    /// What it should have been.
+    pub kind: &'static str,
+    /// What such a name consists of.
+    pub expected: &'static str,
+}
+
+/// An account's address: a local part and a domain, both in lower case.
+///
+/// The local part keeps to letters, digits, `.`, `_` and `-`, so that it is the same thing in a SIP URI, a mail address, a
+/// mount's name and a log; `+` is left to plus-addressing.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Address {
+    local_part: String,
+    domain: String,
+}
+
+impl Address {
+    /// From `local@domain`, in any case.
+    pub fn parse(text: &str) -> Result<Self, NameError> {
+        let refused = || NameError {
+            name: text.into(),
+            kind: "address",
+            expected: "local-part@domain",
+        };
+        let (local, domain) = text.rsplit_once('@').ok_or_else(refused)?;
+        Ok(Address {
+            local_part: local_part(local)?,
+            domain: self::domain(domain)?,
+        })
+    }
+
+    /// The part before the `@`.
+    pub fn local_part(&self) -> &str {
+        &self.local_part
+    }
+
+    /// The part behind it.
+    pub fn domain(&self) -> &str {
+        &self.domain
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}", self.local_part, self.domain)
+    }
+}
+
+/// A local part in lower case.
+pub(crate) fn local_part(name: &str) -> Result<String, NameError> {
+    plain(
+        name,
+        64,
+        "local part",
+        "1 to 64 letters, digits, '.', '_' or '-', with no '.' at an end or doubled",
+    )
+}
+
+/// A device's name in lower case.
+pub(crate) fn device(name: &str) -> Result<String, NameError> {
+    plain(
+        name,
+        32,
+        "device name",
+        "1 to 32 letters, digits, '.', '_' or '-', with no '.' at an end or doubled",
+    )
+}
+
+/// An extension of the number plan.
+pub(crate) fn extension(digits: &str) -> Result<String, NameError> {
+    let good = (1..=15).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit());
+    match good {
+        true => Ok(digits.into()),
+        false => Err(NameError {
+            name: digits.into(),
+            kind: "extension",
+            expected: "1 to 15 digits",
+        }),
+    }
+}
+
+/// A domain in lower case.
+pub(crate) fn domain(name: &str) -> Result<String, NameError> {
+    let name = name.to_ascii_lowercase();
+    let label = |l: &str| {
+        (1..=63).contains(&l.len())
+            && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+            && !l.starts_with('-')
+            && !l.ends_with('-')
+    };
+    match name.len() <= 253 && name.split('.').all(label) {
+        true => Ok(name),
+        false => Err(NameError {
+            name,
+            kind: "domain",
+            expected: "labels of letters, digits and '-' with '.' between",
+        }),
+    }
+}
+
+fn plain(name: &str, max: usize, kind: &'static str, expected: &'static str) -> Result<String, NameError> {
+    let name = name.to_ascii_lowercase();
+    let good = (1..=max).contains(&name.len())
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+        && !name.starts_with('.')
+        && !name.ends_with('.')
+        && !name.contains("..");
+    match good {
+        true => Ok(name),
+        false => Err(NameError { name, kind, expected }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_one_spelling() {
+        assert_eq!(
+            Address::parse("Alice.B@Example.ORG").unwrap().to_string(),
+            "alice.b@example.org"
+        );
+        assert!(Address::parse("alice@localhost").is_ok());
+        for bad in [
+            "alice",
+            "@x.org",
+            "a@",
+            "a b@x.org",
+            "a@x..org",
+            ".a@x.org",
+            "a..b@x.org",
+            "a+b@x.org",
+            "ä@x.org",
+            "a@-x.org",
+            "a@x_y.org",
+            "a\0@x.org",
+            "a@b@x.org",
+        ] {
+            assert!(Address::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn extensions_are_digits() {
+        assert!(extension("100").is_ok());
+        assert!(extension("*97").is_err());
+        assert!(extension("").is_err());
+    }
+}

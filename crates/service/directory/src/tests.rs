@@ -1,0 +1,479 @@
+use super::*;
+use futures_util::FutureExt;
+use ringpost_auth::digest::DigestKeys;
+use ringpost_store::records::{Binding, Bindings};
+use ringpost_store::{
+    Interest, LocalBus, MemoryBlobs, MemoryStore, Report, Subscription, Sweeper, check_store,
+    mailbox::MailBatch,
+};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+struct World {
+    store: Arc<MemoryStore>,
+    blobs: Arc<MemoryBlobs>,
+    bus: Arc<LocalBus>,
+    kdf: Arc<CountingKdf>,
+    directory: Directory,
+}
+
+/// Counts what would have cost a core's time, and refuses when told to.
+#[derive(Default)]
+struct CountingKdf {
+    runs: AtomicUsize,
+    busy: AtomicUsize,
+}
+
+impl Kdf for CountingKdf {
+    fn cost(&self) -> Cost {
+        Cost::CHEAP
+    }
+    fn run(&self, job: Job) -> Result<(), Busy> {
+        if self.busy.load(Ordering::Relaxed) > 0 {
+            return Err(Busy);
+        }
+        self.runs.fetch_add(1, Ordering::Relaxed);
+        job();
+        Ok(())
+    }
+}
+
+const NOW: UnixTime = UnixTime::from_secs(1_700_000_000);
+
+fn now<T>(future: impl Future<Output = T>) -> T {
+    future.now_or_never().expect("the reference never waits")
+}
+
+impl World {
+    fn new() -> Self {
+        let store = Arc::new(MemoryStore::new());
+        let blobs = Arc::new(MemoryBlobs::new(|| NOW));
+        let bus = Arc::new(LocalBus::new());
+        let kdf = Arc::new(CountingKdf::default());
+        let directory = Self::open(&store, &bus, &kdf, [7; 32]);
+        World {
+            store,
+            blobs,
+            bus,
+            kdf,
+            directory,
+        }
+    }
+
+    fn open(
+        store: &Arc<MemoryStore>,
+        bus: &Arc<LocalBus>,
+        kdf: &Arc<CountingKdf>,
+        seal_key: [u8; 32],
+    ) -> Directory {
+        let parts = Parts {
+            store: store.clone(),
+            bus: bus.clone(),
+            kdf: kdf.clone(),
+            seal_key,
+            rng: Rng::from_number(now(async {
+                store.partitions(None, 1000).await.unwrap().len() as u64
+            })),
+        };
+        now(Directory::open(parts, "example.org", NOW)).unwrap()
+    }
+
+    /// Another node over the same store.
+    fn another(&self) -> Directory {
+        Self::open(&self.store, &self.bus, &self.kdf, [7; 32])
+    }
+
+    fn add(&self, address: &str) -> AddedAccount {
+        now(self.directory.add_account(NewAccount::new(address), NOW)).unwrap()
+    }
+
+    fn runs(&self) -> usize {
+        self.kdf.runs.load(Ordering::Relaxed)
+    }
+
+    fn login(&self, user: &str, password: &str) -> Option<AccountId> {
+        now(self.directory.login(user, password)).unwrap().map(|a| a.id)
+    }
+
+    fn listen(&self) -> Subscription {
+        self.bus.subscribe(Interest::Everything)
+    }
+
+    #[track_caller]
+    fn assert_sound(&self) -> Report {
+        let report = now(check_store(&*self.store, &*self.blobs)).unwrap();
+        assert!(report.is_sound(), "{:#?}", report.problems);
+        report
+    }
+}
+
+#[test]
+fn an_account_is_found_by_each_of_its_names() {
+    let world = World::new();
+    let alice = world.add("alice@example.org").account;
+    world.add("bob@example.org");
+    now(world
+        .directory
+        .add_alias("alice@example.org", "sales@example.org"))
+    .unwrap();
+    now(world.directory.add_device("alice@example.org", "desk", NOW)).unwrap();
+    let extension = alice.extension.clone().unwrap();
+    assert_eq!(extension, "100");
+    for name in ["alice", "ALICE", "sales", &extension, "alice-desk"] {
+        let found = now(world.directory.account("Example.Org", name)).unwrap();
+        assert_eq!(found.map(|a| a.id), Some(alice.id), "{name}");
+        assert!(
+            matches!(
+                world.directory.account_cached("example.org", name),
+                Cached::Present(_)
+            ),
+            "{name}"
+        );
+    }
+    for (domain, name) in [
+        ("example.org", "carol"),
+        ("example.com", "alice"),
+        ("example.org", ""),
+    ] {
+        assert_eq!(now(world.directory.account(domain, name)), Ok(None));
+    }
+    let listed = now(world.directory.accounts("example.org")).unwrap();
+    let listed: Vec<_> = listed.iter().map(|a| a.address.to_string()).collect();
+    assert_eq!(listed, ["alice@example.org", "bob@example.org"]);
+    assert_eq!(now(world.directory.account_by_id(alice.id)), Ok(Some(alice)));
+    world.assert_sound();
+}
+
+#[test]
+fn a_new_account_has_its_mailboxes_and_a_generated_password() {
+    let world = World::new();
+    let alice = world.add("alice@example.org");
+    assert_eq!(alice.password.len(), 20);
+    assert_eq!(
+        world.login("alice@example.org", &alice.password),
+        Some(alice.account.id)
+    );
+    assert_eq!(world.login("alice", &alice.password), Some(alice.account.id));
+    let report = world.assert_sound();
+    assert_eq!((report.accounts, report.mailboxes), (1, 6));
+}
+
+#[test]
+fn names_are_unique_in_their_domain() {
+    let world = World::new();
+    world.add("alice@example.org");
+    let add = |address: &str, extension: Option<&str>| {
+        let new = NewAccount {
+            extension: extension.map(Into::into),
+            ..NewAccount::new(address)
+        };
+        now(world.directory.add_account(new, NOW)).map(|added| added.account.extension)
+    };
+    assert_eq!(
+        add("Alice@example.org", None),
+        Err(DirectoryError::Taken("alice@example.org".into()))
+    );
+    assert_eq!(
+        add("bob@example.org", Some("100")),
+        Err(DirectoryError::Taken("extension 100".into()))
+    );
+    assert_eq!(add("bob@example.org", Some("101")), Ok(Some("101".into())));
+    assert_eq!(add("carol@example.org", None), Ok(Some("102".into())));
+    assert!(matches!(
+        add("dave@example.com", None),
+        Err(DirectoryError::NoSuchDomain(_))
+    ));
+    assert!(matches!(
+        add("d ave@example.org", None),
+        Err(DirectoryError::BadName(_))
+    ));
+    now(world.directory.add_domain("Example.com", NOW)).unwrap();
+    assert_eq!(add("alice@example.com", None), Ok(Some("100".into())));
+    assert!(matches!(
+        now(world.directory.add_domain("example.com", NOW)),
+        Err(DirectoryError::Taken(_))
+    ));
+    assert_eq!(world.directory.domains(), ["example.com", "example.org"]);
+    // What was refused has left nothing.
+    let report = world.assert_sound();
+    assert_eq!((report.accounts, report.abandoned), (4, 0));
+}
+
+#[test]
+fn a_device_and_an_address_cannot_have_one_name() {
+    let world = World::new();
+    world.add("alice@example.org");
+    now(world.directory.add_device("alice@example.org", "desk", NOW)).unwrap();
+    let refused = now(world
+        .directory
+        .add_account(NewAccount::new("alice-desk@example.org"), NOW));
+    assert!(matches!(refused, Err(DirectoryError::Taken(_))), "{refused:?}");
+    world.add("alice-soft@example.org");
+    let refused = now(world.directory.add_device("alice@example.org", "soft", NOW));
+    assert!(matches!(refused, Err(DirectoryError::Taken(_))), "{refused:?}");
+    assert!(matches!(
+        now(world.directory.add_device("alice@example.org", "desk", NOW)),
+        Err(DirectoryError::Taken(_))
+    ));
+    world.assert_sound();
+}
+
+#[test]
+fn a_device_answers_a_digest_from_the_cache_until_it_is_removed() {
+    let world = World::new();
+    world.add("alice@example.org");
+    assert_eq!(
+        now(world.directory.device("example.org", "alice-desk"))
+            .unwrap()
+            .map(|d| d.user.clone()),
+        None
+    );
+    assert!(matches!(
+        world.directory.device_cached("example.org", "alice-desk"),
+        Cached::Absent
+    ));
+    let made = now(world.directory.add_device("alice@example.org", "Desk", NOW)).unwrap();
+    assert_eq!(
+        (made.user.as_str(), made.realm.as_str()),
+        ("alice-desk", "example.org")
+    );
+    assert!(matches!(
+        world.directory.device_cached("example.org", "alice-desk"),
+        Cached::Unknown
+    ));
+    let found = now(world.directory.device("example.org", "alice-desk"))
+        .unwrap()
+        .unwrap();
+    assert!(found.keys == DigestKeys::derive(&made.user, &made.realm, &made.secret));
+    let Cached::Present(cached) = world.directory.device_cached("Example.ORG", "alice-desk") else {
+        panic!("not cached");
+    };
+    assert!(Arc::ptr_eq(&cached, &found));
+    let listed = now(world.directory.devices("alice@example.org")).unwrap();
+    assert_eq!(
+        listed,
+        [DeviceInfo {
+            name: "desk".into(),
+            user: "alice-desk".into(),
+            created: NOW
+        }]
+    );
+    now(world.directory.remove_device("alice@example.org", "desk")).unwrap();
+    assert!(
+        now(world.directory.device("example.org", "alice-desk"))
+            .unwrap()
+            .is_none()
+    );
+    assert!(matches!(
+        now(world.directory.remove_device("alice@example.org", "desk")),
+        Err(DirectoryError::NoSuchDevice(_))
+    ));
+    let again = now(world.directory.add_device("alice@example.org", "desk", NOW)).unwrap();
+    assert_ne!(again.secret, made.secret);
+    assert_eq!(world.assert_sound().loose_names, 0);
+}
+
+#[test]
+fn a_user_name_that_leads_nowhere_can_be_given_again() {
+    let world = World::new();
+    let alice = world.add("alice@example.org").account;
+    let mut batch = Batch::new(Partition::Domain("example.org".into()));
+    let left = ringpost_store::records::DeviceUser {
+        account: alice.id,
+        device: "desk".into(),
+    };
+    batch.put(keys::device_user("alice-desk"), left.to_bytes());
+    now(world.store.commit(batch)).unwrap();
+    assert_eq!(world.assert_sound().loose_names, 1);
+    assert!(
+        now(world.directory.device("example.org", "alice-desk"))
+            .unwrap()
+            .is_none()
+    );
+    now(world.directory.add_device("alice@example.org", "desk", NOW)).unwrap();
+    assert_eq!(world.assert_sound().loose_names, 0);
+}
+
+#[test]
+fn a_right_password_is_checked_once_and_a_wrong_one_always() {
+    let world = World::new();
+    let alice = world.add("alice@example.org");
+    let before = world.runs();
+    for _ in 0..5 {
+        assert!(world.login("alice@example.org", &alice.password).is_some());
+    }
+    assert_eq!(world.runs(), before + 1);
+    for _ in 0..3 {
+        assert!(world.login("alice@example.org", "wrong").is_none());
+    }
+    assert_eq!(world.runs(), before + 4);
+    // Guards pitfall SIP 12 for mail: somebody who does not exist costs as much as somebody who does.
+    assert!(world.login("nobody@example.org", "wrong").is_none());
+    assert!(world.login("nobody@elsewhere.org", "wrong").is_none());
+    assert_eq!(world.runs(), before + 6);
+}
+
+#[test]
+fn a_change_of_password_ends_the_old_one_on_every_node() {
+    let world = World::new();
+    let other = world.another();
+    let hints = world.listen();
+    let alice = world.add("alice@example.org");
+    assert!(world.login("alice", &alice.password).is_some());
+    assert!(now(other.login("alice", &alice.password)).unwrap().is_some());
+    now(world
+        .directory
+        .set_password("alice@example.org", "another one", NOW))
+    .unwrap();
+    while let Some(heard) = hints.try_next() {
+        now(other.handle_heard(heard)).unwrap();
+    }
+    for directory in [&world.directory, &other] {
+        assert!(now(directory.login("alice", &alice.password)).unwrap().is_none());
+        assert!(now(directory.login("alice", "another one")).unwrap().is_some());
+    }
+    assert!(matches!(
+        now(world.directory.set_password("alice@example.org", "", NOW)),
+        Err(DirectoryError::BadPassword(_))
+    ));
+}
+
+#[test]
+fn scram_keys_are_those_of_the_password() {
+    let world = World::new();
+    let alice = world.add("alice@example.org");
+    let (found, keys) = now(world.directory.scram_keys("alice")).unwrap().unwrap();
+    assert_eq!(found.id, alice.account.id);
+    let derived =
+        ringpost_auth::sasl::ScramKeys::derive(&alice.password, &keys.salt, keys.iterations).unwrap();
+    assert!(derived == keys);
+    assert!(now(world.directory.scram_keys("nobody")).unwrap().is_none());
+}
+
+#[test]
+fn a_full_queue_of_passwords_is_said_to_be_full() {
+    let world = World::new();
+    let alice = world.add("alice@example.org");
+    world.kdf.busy.store(1, Ordering::Relaxed);
+    assert_eq!(
+        now(world.directory.login("alice", &alice.password)).unwrap_err(),
+        DirectoryError::Busy(Busy)
+    );
+}
+
+#[test]
+fn a_removed_account_leaves_nothing() {
+    let world = World::new();
+    let other = world.another();
+    let hints = world.listen();
+    let alice = world.add("alice@example.org");
+    let id = alice.account.id;
+    now(world
+        .directory
+        .add_alias("alice@example.org", "sales@example.org"))
+    .unwrap();
+    now(world.directory.add_device("alice@example.org", "desk", NOW)).unwrap();
+    assert!(world.login("alice", &alice.password).is_some());
+    assert!(now(other.device("example.org", "alice-desk")).unwrap().is_some());
+    deliver(&world, id);
+    let journal = BindingsJournal::new(world.store.clone());
+    let binding = Binding {
+        expires: UnixTime::from_secs(u64::MAX >> 32),
+        ..Binding::default()
+    };
+    let bindings = Bindings {
+        account: id,
+        address: "alice@example.org".into(),
+        bindings: vec![binding],
+    };
+    now(journal.save(&[bindings])).unwrap();
+
+    assert!(matches!(
+        now(world.directory.remove_account("sales@example.org")),
+        Err(DirectoryError::NoSuchAccount(_))
+    ));
+    now(world.directory.remove_account("alice@example.org")).unwrap();
+    while let Some(heard) = hints.try_next() {
+        now(other.handle_heard(heard)).unwrap();
+    }
+    for directory in [&world.directory, &other] {
+        assert!(now(directory.login("alice", &alice.password)).unwrap().is_none());
+        assert!(
+            now(directory.device("example.org", "alice-desk"))
+                .unwrap()
+                .is_none()
+        );
+        assert!(now(directory.account("example.org", "sales")).unwrap().is_none());
+    }
+    assert!(now(journal.load(NOW)).unwrap().is_empty());
+    let partitions = now(world.store.partitions(None, 100)).unwrap();
+    assert!(!partitions.contains(&Partition::Account(id)), "{partitions:?}");
+    assert!(
+        now(world.store.blobs(&Partition::Account(id), None, 10))
+            .unwrap()
+            .is_empty()
+    );
+    world.assert_sound();
+    // The name is free again, for somebody else.
+    let again = world.add("alice@example.org").account;
+    assert_ne!(again.id, id);
+    let sweeper = Sweeper::new(world.store.clone(), world.blobs.clone(), Sweeper::GRACE);
+    assert_eq!(
+        now(sweeper.sweep(NOW + Sweeper::GRACE * 2)).unwrap(),
+        ringpost_store::Swept::default()
+    );
+    world.assert_sound();
+}
+
+fn deliver(world: &World, id: AccountId) {
+    use ringpost_store::records::{Flags, Mailbox, Message};
+    let home = Partition::Account(id);
+    let store: &dyn Store = &*world.store;
+    let inbox =
+        now(store.record::<Mailbox>(&home, keys::mailbox(ringpost_store::records::MailboxId(1)))).unwrap();
+    let bodies = ringpost_store::Bodies::new(world.store.clone(), world.blobs.clone(), Rng::from_number(3));
+    let body = now(bodies.store_bytes("hello".into())).unwrap();
+    let message = Message {
+        blob: body.id,
+        size_bytes: 5,
+        ..Message::default()
+    };
+    let mut batch = MailBatch::new(id, None);
+    batch.add(&inbox.unwrap().record, &message, Flags::NONE, Vec::new(), &body);
+    now(store.commit_durable(batch.finish())).unwrap();
+}
+
+#[test]
+fn another_data_folders_key_opens_nothing_and_says_so() {
+    let world = World::new();
+    world.add("alice@example.org");
+    now(world.directory.add_device("alice@example.org", "desk", NOW)).unwrap();
+    let other = World::open(&world.store, &world.bus, &world.kdf, [8; 32]);
+    let refused = now(other.device("example.org", "alice-desk")).unwrap_err();
+    assert_eq!(refused, DirectoryError::Sealed("alice-desk".into()));
+}
+
+#[test]
+fn a_new_start_knows_everything_again() {
+    let world = World::new();
+    let alice = world.add("alice@example.org");
+    now(world.directory.add_domain("example.net", NOW)).unwrap();
+    let again = world.another();
+    assert_eq!(again.domains(), ["example.net", "example.org"]);
+    assert!(now(again.login("alice", &alice.password)).unwrap().is_some());
+}
+
+#[test]
+fn a_bus_that_lost_hints_empties_the_caches() {
+    let world = World::new();
+    let other = world.another();
+    let alice = world.add("alice@example.org");
+    assert!(now(other.login("alice", &alice.password)).unwrap().is_some());
+    now(world
+        .directory
+        .set_password("alice@example.org", "another one", NOW))
+    .unwrap();
+    now(world.directory.add_domain("example.net", NOW)).unwrap();
+    now(other.handle_heard(Heard::Lagged)).unwrap();
+    assert!(now(other.login("alice", &alice.password)).unwrap().is_none());
+    assert!(other.is_local("example.net"));
+}
