@@ -73,4 +73,9 @@ pub const TARGETS: &[Target] = &[
         run: ringpost_sip::fuzz::values,
         dictionary: dictionary::SIP,
     },
+    Target {
+        name: "smtp",
+        run: ringpost_smtp::fuzz::target,
+        dictionary: dictionary::SMTP,
+    },
 ];
