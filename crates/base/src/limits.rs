@@ -98,5 +98,11 @@ pub const VALUE_BYTES: usize = 1024 * 1024;
 pub const STORE_QUEUE: usize = 1024;
 /// Sources that one RTP session keeps apart; packets of further ones are dropped and counted.
 pub const RTP_MEMBERS: usize = 1_024;
+/// Pairs of sockets of one media engine; a leg on a further one is not made.
+pub const MEDIA_PAIRS: usize = 32_768;
+/// Pieces of one playlist; further ones are left out.
+pub const PLAYLIST_PIECES: usize = 256;
+/// Digits that wait to be sent to one leg; further ones are left out.
+pub const DIGITS_WAITING: usize = 64;
 /// Addresses that one RTP session remembers for having used its own SSRC; the oldest is forgotten.
 pub const RTP_CONFLICTS: usize = 8;
