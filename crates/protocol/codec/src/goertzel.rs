@@ -16,61 +16,123 @@ pub struct ToneFound {
 ///
 /// The band it looks at is about 2 / (length in seconds) wide to either side.
 pub fn strength(samples: &[i16], frequency_hz: f64) -> f64 {
-    let n = samples.len();
-    if n < 4 {
-        return 0.0;
-    }
-    let coefficient = 2.0 * (TAU * frequency_hz / f64::from(SAMPLE_RATE_HZ)).cos();
-    let (mut s1, mut s2, mut energy, mut gain) = (0.0, 0.0, 0.0, 0.0);
-    for (i, sample) in samples.iter().enumerate() {
-        let window = 0.5 - 0.5 * (TAU * (i as f64 + 0.5) / n as f64).cos();
-        let value = f64::from(*sample) * window;
-        energy += value * value;
-        gain += window * window;
-        (s1, s2) = (value + coefficient * s1 - s2, s1);
-    }
-    if energy == 0.0 {
-        return 0.0;
-    }
-    let power = s1 * s1 + s2 * s2 - coefficient * s1 * s2;
-    // For a sine of this very frequency, power is (amplitude × sum of the window / 2)² and the energy is
-    // amplitude² × gain / 2; the sum of a Hann window is half its length.
-    let sum = n as f64 / 2.0;
-    (power * 2.0 * gain / (sum * sum * energy)).min(1.0)
+    Windowed::new(samples).strength(frequency_hz)
 }
 
 /// The loudest frequency between 100 and 3700 Hz; `None` for less than 25 ms, or for silence (below -60 dBFS).
 pub fn dominant_tone(samples: &[i16]) -> Option<ToneFound> {
     let level = level_dbfs(samples);
-    let seconds = samples.len() as f64 / f64::from(SAMPLE_RATE_HZ);
-    if seconds < 0.025 || level < -60.0 {
+    if samples.len() < FIRST_LOOK_SAMPLES || level < -60.0 {
         return None;
     }
-    // First in steps of half a band, then narrowing in around the best.
-    let mut step = (0.5 / seconds).clamp(1.0, 20.0);
-    let mut best = (100.0, 0.0);
-    let mut hz = 100.0;
-    while hz <= 3700.0 {
-        let found = strength(samples, hz);
-        if found > best.1 {
-            best = (hz, found);
-        }
-        hz += step;
+    // Bands are the narrower the longer the sound: a first look at a short and loud part finds the place, longer and
+    // longer ones then tell exactly.
+    let mut best = Peak {
+        frequency_hz: 100.0,
+        strength: 0.0,
+    };
+    let part = loudest(samples, FIRST_LOOK_SAMPLES);
+    for step in 0..=144 {
+        best.try_at(&part, 100.0 + 25.0 * f64::from(step));
     }
-    while step > 0.25 {
-        step /= 2.0;
-        for hz in [best.0 - step, best.0 + step] {
-            let found = strength(samples, hz);
-            if found > best.1 {
-                best = (hz, found);
+    let mut length = FIRST_LOOK_SAMPLES;
+    loop {
+        let part = loudest(samples, length);
+        let band_hz = f64::from(SAMPLE_RATE_HZ) / length as f64;
+        best.strength = part.strength(best.frequency_hz);
+        best.narrow(&part, band_hz / 4.0, band_hz / 20.0);
+        if length == samples.len() {
+            break;
+        }
+        length = (length * 4).min(samples.len());
+    }
+    Some(ToneFound {
+        frequency_hz: best.frequency_hz,
+        purity: best.strength,
+        level_dbfs: level,
+    })
+}
+
+/// The least that a tone can be found in.
+const FIRST_LOOK_SAMPLES: usize = SAMPLE_RATE_HZ as usize / 40;
+
+fn loudest(samples: &[i16], length: usize) -> Windowed {
+    let parts = samples.chunks_exact(length);
+    let part = parts.max_by(|a, b| level_dbfs(a).total_cmp(&level_dbfs(b)));
+    Windowed::new(part.unwrap_or(samples))
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Peak {
+    frequency_hz: f64,
+    strength: f64,
+}
+
+impl Peak {
+    fn try_at(&mut self, samples: &Windowed, frequency_hz: f64) {
+        let strength = samples.strength(frequency_hz);
+        if strength > self.strength {
+            *self = Peak {
+                frequency_hz,
+                strength,
+            };
+        }
+    }
+
+    /// Climbs to the top nearby, in steps that begin at `step_hz` and end at `least_hz`.
+    fn narrow(&mut self, samples: &Windowed, mut step_hz: f64, least_hz: f64) {
+        while step_hz >= least_hz {
+            let before = self.frequency_hz;
+            self.try_at(samples, before - step_hz);
+            self.try_at(samples, before + step_hz);
+            if self.frequency_hz == before {
+                step_hz /= 2.0;
             }
         }
     }
-    Some(ToneFound {
-        frequency_hz: best.0,
-        purity: best.1,
-        level_dbfs: level,
-    })
+}
+
+/// Samples under a Hann window, to be looked at more than once.
+struct Windowed {
+    values: Vec<f64>,
+    energy: f64,
+    /// The sum of the window's squares.
+    gain: f64,
+}
+
+impl Windowed {
+    fn new(samples: &[i16]) -> Self {
+        let length = samples.len() as f64;
+        let (mut energy, mut gain) = (0.0, 0.0);
+        let window = |i: usize| 0.5 - 0.5 * (TAU * (i as f64 + 0.5) / length).cos();
+        let values = samples
+            .iter()
+            .enumerate()
+            .map(|(i, sample)| {
+                let value = f64::from(*sample) * window(i);
+                energy += value * value;
+                gain += window(i) * window(i);
+                value
+            })
+            .collect();
+        Windowed { values, energy, gain }
+    }
+
+    fn strength(&self, frequency_hz: f64) -> f64 {
+        if self.energy == 0.0 {
+            return 0.0;
+        }
+        let coefficient = 2.0 * (TAU * frequency_hz / f64::from(SAMPLE_RATE_HZ)).cos();
+        let (s1, s2) = self
+            .values
+            .iter()
+            .fold((0.0, 0.0), |(s1, s2), value| (value + coefficient * s1 - s2, s1));
+        let power = s1 * s1 + s2 * s2 - coefficient * s1 * s2;
+        // For a sine of this very frequency, power is (amplitude × sum of the window / 2)² and the energy is
+        // amplitude² × gain / 2; the sum of a Hann window is half its length.
+        let sum = self.values.len() as f64 / 2.0;
+        (power * 2.0 * self.gain / (sum * sum * self.energy)).min(1.0)
+    }
 }
 
 #[cfg(test)]
