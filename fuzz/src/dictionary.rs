@@ -208,3 +208,31 @@ pub(crate) const SMTP: &[&[u8]] = &[
     b"+2B",
     b"+0",
 ];
+
+/// What an IMAP server says.
+pub(crate) const IMAP_RESPONSES: &[&[u8]] = &[
+    b"* OK ",
+    b"* PREAUTH ",
+    b"* BYE ",
+    b"* NO [",
+    b"a1 OK ",
+    b"a1 NO ",
+    b"a2 OK ",
+    b"a3 BAD ",
+    b"+ \r\n",
+    b"\r\n",
+    b"{3}\r\n",
+    b"{99999999999999999999}\r\n",
+    b"* 1 EXISTS\r\n",
+    b"* 1 FETCH (",
+    b"UID 1",
+    b"FLAGS (",
+    b"BODY[HEADER.FIELDS (TO)]<0> ",
+    b"ENVELOPE (",
+    b"NIL",
+    b"* LIST () \"/\" ",
+    b"* SEARCH 1 2\r\n",
+    b"* STATUS x (",
+    b"((((((((",
+    b"\"\\\"",
+];

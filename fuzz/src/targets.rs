@@ -78,4 +78,23 @@ pub const TARGETS: &[Target] = &[
         run: ringpost_smtp::fuzz::target,
         dictionary: dictionary::SMTP,
     },
+    Target {
+        name: "client-imap",
+        run: ringpost_client::fuzz::imap,
+        dictionary: dictionary::IMAP_RESPONSES,
+    },
+    Target {
+        name: "client-smtp",
+        run: ringpost_client::fuzz::smtp,
+        dictionary: &[
+            b"220 ",
+            b"250-SIZE 1\r\n",
+            b"250 ",
+            b"354 ",
+            b"235 ",
+            b"550 ",
+            b"421 ",
+            b"\r\n",
+        ],
+    },
 ];
