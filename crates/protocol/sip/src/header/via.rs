@@ -52,7 +52,13 @@ impl Parts {
 /// The parameters whose values have a grammar of their own.
 fn check_values(params: Params<'_>, offset: usize) -> Result<(), Malformed> {
     let bad = |expected| Err(Malformed { expected, offset });
+    let mut has_branch = false;
     for (name, value) in params.iter() {
+        if name.eq_ignore_ascii_case("branch")
+            && (value.is_none() || std::mem::replace(&mut has_branch, true))
+        {
+            return bad("one branch with a value");
+        }
         let Some(value) = value else { continue };
         match name.len() {
             3 if name.eq_ignore_ascii_case("ttl") && value.parse::<u8>().is_err() => {
@@ -372,6 +378,8 @@ mod tests {
             "SIP/2.0/UDP h:x",
             "HTTP/2.0/UDP h",
             "SIP/2.0/UDP h;ttl=256",
+            "SIP/2.0/UDP h;branch",
+            "SIP/2.0/UDP h;branch=a;Branch=b",
             "SIP/2.0/UDP h;received=nowhere",
             "SIP/2.0/UDP h, SIP/2.0/UDP i",
             "SIP/2.0/UDP 2001:db8::1",

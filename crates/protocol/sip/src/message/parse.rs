@@ -376,8 +376,8 @@ fn check(
     let singles = Singles::of(&index.fields)?;
     let reader = Reader { head: &head };
     let via = reader.top_via(singles.via)?;
-    let from = reader.one(singles.from, "From", NameAddr::parse)?;
-    let to = reader.one(singles.to, "To", NameAddr::parse)?;
+    let from = reader.one(singles.from, "From", party)?;
+    let to = reader.one(singles.to, "To", party)?;
     let call_id = reader.one(singles.call_id, "Call-ID", |t| check_call_id(&t).map(|()| t))?;
     let cseq = reader.one(singles.cseq, "CSeq", |t| CSeq::parse(&t))?;
     let max_forwards = reader.optional(singles.max_forwards, "a Max-Forwards below 256")?;
@@ -403,6 +403,23 @@ fn check(
         max_forwards,
         source,
     })))
+}
+
+/// From or To: an address with one tag at most, and that with a value, since dialogs are told apart by it.
+//= https://www.rfc-editor.org/rfc/rfc3261#section-7.3.1
+fn party(text: Text) -> Result<NameAddr, Malformed> {
+    let address = NameAddr::parse(text)?;
+    let mut tags = address
+        .params()
+        .iter()
+        .filter(|(name, _)| name.eq_ignore_ascii_case("tag"));
+    match (tags.next(), tags.next()) {
+        (Some((_, None)), _) | (_, Some(_)) => Err(Malformed {
+            expected: "one tag with a value",
+            offset: 0,
+        }),
+        _ => Ok(address),
+    }
 }
 
 /// RFC 3261 §8.1.1.5. An unknown method is refused as unknown, which tells its sender more (RFC 4475 §3.1.2.18).

@@ -219,6 +219,18 @@ fn an_empty_or_broken_top_via_is_refused_and_repeated() {
 }
 
 #[test]
+fn a_tag_without_a_value_or_a_second_one_is_refused() {
+    for tag in [";tag", ";tag;x=1", ";tag=a1;Tag=a2"] {
+        let e = parse(&REGISTER.replace(";tag=a1", tag)).unwrap_err();
+        assert_eq!(
+            (e.expected, e.status()),
+            ("one tag with a value", Some(Status::BAD_REQUEST)),
+            "{tag}"
+        );
+    }
+}
+
+#[test]
 fn a_header_over_the_limit_is_refused() {
     let many = "X: y\r\n".repeat(ringpost_base::limits::SIP_HEADERS);
     let e = parse(&REGISTER.replace("X-Own: a\r\n b\r\n", &many)).unwrap_err();
