@@ -8,7 +8,11 @@ mod commands;
 #[allow(dead_code)] // Used by `serve`.
 mod config;
 #[allow(dead_code)] // Used by `serve`.
+mod control;
+#[allow(dead_code)] // Used by `serve`.
 mod data_folder;
+#[allow(dead_code)] // Used by `serve`.
+mod kdf;
 #[allow(dead_code)] // Used by `serve`.
 mod logging;
 #[allow(dead_code)] // Used by `serve`.

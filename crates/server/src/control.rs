@@ -1,0 +1,275 @@
+//! Carries out the command line's wishes on the directory and the store, in the server or without one.
+
+use ringpost_admin::{
+    Account, Answer, BoxFuture, Command, Control, Device, NewAccount, NewDevice, Refusal, RefusalKind,
+};
+use ringpost_base::{Rng, UnixTime};
+use ringpost_directory::{self as directory, AccountInfo, Directory, DirectoryError};
+use ringpost_store::{Blobs, Store, check_store};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// A generated password: 100 bits, typed once.
+const PASSWORD_CHARS: usize = 20;
+
+/// A domain's directory and store at hand.
+pub(crate) struct LocalControl {
+    pub(crate) directory: Directory,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) blobs: Arc<dyn Blobs>,
+    /// The calendar.
+    pub(crate) now: fn() -> UnixTime,
+    /// For generated passwords.
+    pub(crate) rng: Mutex<Rng>,
+}
+
+impl Control for LocalControl {
+    fn handle(&self, command: Command) -> BoxFuture<'_, Result<Answer, Refusal>> {
+        Box::pin(async move { self.answer(command).await.map_err(refusal) })
+    }
+}
+
+impl LocalControl {
+    async fn answer(&self, command: Command) -> Result<Answer, DirectoryError> {
+        let now = (self.now)();
+        match command {
+            Command::DomainAdd { name } => self.directory.add_domain(&name, now).await.map(|()| Answer::Done),
+            Command::DomainList => Ok(Answer::Domains(self.directory.domains())),
+            Command::AccountAdd {
+                address,
+                extension,
+                password,
+            } => {
+                let generated = password.is_none();
+                let new = directory::NewAccount {
+                    extension,
+                    password,
+                    ..directory::NewAccount::new(address)
+                };
+                let added = self.directory.add_account(new, now).await?;
+                let password = generated.then_some(added.password);
+                Ok(Answer::AccountCreated(created(&added.account, password)))
+            }
+            Command::AccountList => self.accounts().await,
+            Command::AccountPassword { address, password } => self.set_password(address, password).await,
+            Command::AccountRemove { address } => self
+                .directory
+                .remove_account(&address)
+                .await
+                .map(|()| Answer::Done),
+            Command::DeviceAdd { address, name } => {
+                let directory::NewDevice {
+                    name,
+                    user,
+                    secret,
+                    realm,
+                } = self.directory.add_device(&address, &name, now).await?;
+                Ok(Answer::DeviceCreated(NewDevice {
+                    name,
+                    username: user,
+                    domain: realm,
+                    secret,
+                }))
+            }
+            Command::DeviceList { address } => {
+                let devices = self.directory.devices(&address).await?.into_iter();
+                Ok(Answer::Devices(
+                    devices
+                        .map(|device| Device {
+                            name: device.name,
+                            username: device.user,
+                        })
+                        .collect(),
+                ))
+            }
+            Command::DeviceRemove { address, name } => self
+                .directory
+                .remove_device(&address, &name)
+                .await
+                .map(|()| Answer::Done),
+            Command::CheckStore => self.check().await,
+        }
+    }
+
+    async fn accounts(&self) -> Result<Answer, DirectoryError> {
+        let mut accounts = Vec::new();
+        for domain in self.directory.domains() {
+            for account in self.directory.accounts(&domain).await? {
+                let address = account.address.to_string();
+                let devices = self.directory.devices(&address).await?.len();
+                accounts.push(Account {
+                    address,
+                    extension: account.extension,
+                    devices,
+                });
+            }
+        }
+        Ok(Answer::Accounts(accounts))
+    }
+
+    async fn set_password(
+        &self,
+        address: String,
+        password: Option<String>,
+    ) -> Result<Answer, DirectoryError> {
+        let generated = password.is_none();
+        let password = password.unwrap_or_else(|| self.generate());
+        self.directory
+            .set_password(&address, &password, (self.now)())
+            .await?;
+        let account = self.directory.account_by_address(&address).await?;
+        let account = account.ok_or(DirectoryError::NoSuchAccount(address))?;
+        Ok(Answer::AccountCreated(created(
+            &account,
+            generated.then_some(password),
+        )))
+    }
+
+    fn generate(&self) -> String {
+        self.rng
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .token(PASSWORD_CHARS)
+    }
+
+    async fn check(&self) -> Result<Answer, DirectoryError> {
+        let report = check_store(&*self.store, &*self.blobs).await?;
+        let mut findings: Vec<String> = report.problems.iter().map(ToString::to_string).collect();
+        let untold = report.problem_count - findings.len() as u64;
+        if untold > 0 {
+            findings.push(format!("and {untold} more"));
+        }
+        Ok(Answer::Findings(findings))
+    }
+}
+
+fn created(account: &AccountInfo, password: Option<String>) -> NewAccount {
+    NewAccount {
+        address: account.address.to_string(),
+        extension: account.extension.clone(),
+        password,
+    }
+}
+
+fn refusal(error: DirectoryError) -> Refusal {
+    let kind = match &error {
+        DirectoryError::NoSuchDomain(_)
+        | DirectoryError::NoSuchAccount(_)
+        | DirectoryError::NoSuchDevice(_) => RefusalKind::NotFound,
+        DirectoryError::Taken(_) | DirectoryError::TooManyDevices(_) => RefusalKind::Conflict,
+        DirectoryError::BadName(_) | DirectoryError::BadPassword(_) => RefusalKind::Invalid,
+        DirectoryError::Busy(_) => RefusalKind::Unavailable,
+        DirectoryError::Sealed(_) | DirectoryError::Store(_) | DirectoryError::Commit(_) => {
+            RefusalKind::Failed
+        }
+    };
+    let mend = match &error {
+        DirectoryError::NoSuchDomain(_) => {
+            "; `ringpost domain list` shows them, `ringpost domain add` makes one"
+        }
+        DirectoryError::NoSuchAccount(_) => "; `ringpost account list` shows them",
+        _ => "",
+    };
+    Refusal::new(kind, format!("{error}{mend}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ringpost_directory::{Cost, InlineKdf, Parts};
+    use ringpost_store::{LocalBus, MemoryBlobs, MemoryStore};
+
+    async fn control() -> LocalControl {
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+        let now = || UnixTime::from_secs(1_700_000_000);
+        let parts = Parts {
+            store: store.clone(),
+            bus: Arc::new(LocalBus::new()),
+            kdf: Arc::new(InlineKdf(Cost::CHEAP)),
+            seal_key: [7; 32],
+            rng: Rng::from_number(1),
+        };
+        let directory = Directory::open(parts, "example.org", now()).await.unwrap();
+        let rng = Mutex::new(Rng::from_number(2));
+        LocalControl {
+            directory,
+            store,
+            blobs: Arc::new(MemoryBlobs::new(now)),
+            now,
+            rng,
+        }
+    }
+
+    #[tokio::test]
+    async fn an_account_is_made_listed_given_a_phone_and_removed() {
+        let control = control().await;
+        let address = "alice@example.org".to_string();
+        let add = Command::AccountAdd {
+            address: address.clone(),
+            extension: None,
+            password: None,
+        };
+        let Ok(Answer::AccountCreated(alice)) = control.handle(add.clone()).await else {
+            panic!("it is made")
+        };
+        assert!(alice.password.is_some() && alice.extension.is_some());
+        assert_eq!(control.handle(add).await.unwrap_err().kind, RefusalKind::Conflict);
+
+        let add = Command::DeviceAdd {
+            address: address.clone(),
+            name: "desk".into(),
+        };
+        let Ok(Answer::DeviceCreated(desk)) = control.handle(add).await else {
+            panic!("it is made")
+        };
+        assert_eq!(
+            (desk.username.as_str(), desk.domain.as_str()),
+            ("alice-desk", "example.org")
+        );
+        let Ok(Answer::Accounts(accounts)) = control.handle(Command::AccountList).await else {
+            panic!("a list")
+        };
+        assert_eq!((accounts.len(), accounts[0].devices), (1, 1));
+
+        let change = Command::AccountPassword {
+            address: address.clone(),
+            password: None,
+        };
+        let Ok(Answer::AccountCreated(changed)) = control.handle(change).await else {
+            panic!("it is changed")
+        };
+        assert_ne!(changed.password, alice.password);
+        assert_eq!(
+            control.handle(Command::CheckStore).await,
+            Ok(Answer::Findings(Vec::new()))
+        );
+        assert_eq!(
+            control
+                .handle(Command::AccountRemove {
+                    address: address.clone()
+                })
+                .await,
+            Ok(Answer::Done)
+        );
+        let gone = control.handle(Command::DeviceList { address }).await.unwrap_err();
+        assert_eq!(gone.kind, RefusalKind::NotFound);
+        assert!(gone.message.contains("ringpost account list"), "{gone}");
+    }
+
+    #[tokio::test]
+    async fn a_name_that_cannot_be_is_refused_as_such() {
+        let control = control().await;
+        for command in [
+            Command::DomainAdd { name: "a b".into() },
+            Command::AccountAdd {
+                address: "alice".into(),
+                extension: None,
+                password: None,
+            },
+        ] {
+            assert_eq!(
+                control.handle(command).await.unwrap_err().kind,
+                RefusalKind::Invalid
+            );
+        }
+    }
+}
