@@ -97,4 +97,9 @@ pub const TARGETS: &[Target] = &[
             b"\r\n",
         ],
     },
+    Target {
+        name: "media-engine",
+        run: ringpost_media::fuzz::engine,
+        dictionary: dictionary::RTP,
+    },
 ];
