@@ -100,6 +100,11 @@ pub const STORE_QUEUE: usize = 1024;
 pub const RTP_MEMBERS: usize = 1_024;
 /// Pairs of sockets of one media engine; a leg on a further one is not made.
 pub const MEDIA_PAIRS: usize = 32_768;
+/// Commands that wait for a media thread; whoever brings one more waits until there is room, and an opened pair is refused.
+pub const MEDIA_COMMANDS: usize = 4_096;
+/// Events of a media thread that wait for their receiver, beside its channel; over it sound and digits are lost, and
+/// counted.
+pub const MEDIA_EVENTS: usize = 4_096;
 /// Pieces of one playlist; further ones are left out.
 pub const PLAYLIST_PIECES: usize = 256;
 /// Digits that wait to be sent to one leg; further ones are left out.

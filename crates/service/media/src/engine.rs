@@ -111,6 +111,18 @@ impl Engine {
         self.legs.len() - self.free.len()
     }
 
+    /// The legs that have not been removed.
+    pub fn leg_ids(&self) -> Vec<LegId> {
+        self.by_id.keys().copied().collect()
+    }
+
+    /// Whether a leg has this pair of sockets.
+    pub fn uses(&self, pair: PairId) -> bool {
+        self.by_pair
+            .get(pair.0 as usize)
+            .is_some_and(|leg| *leg != NOBODY)
+    }
+
     /// A datagram came to `socket`. If it is to be relayed, it has been rewritten where it lies, and is to be sent.
     pub fn handle_packet(
         &mut self,
