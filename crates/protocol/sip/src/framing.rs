@@ -76,9 +76,11 @@ impl Framer {
         }
     }
 
-    /// Takes bytes as they came.
+    /// Takes bytes as they came; after an error they are let go.
     pub fn push(&mut self, bytes: &[u8]) {
-        self.buffer.extend_from_slice(bytes);
+        if self.failed.is_none() {
+            self.buffer.extend_from_slice(bytes);
+        }
     }
 
     /// Whether a message has begun and not ended: the time it may take is for the owner to bound.

@@ -553,12 +553,13 @@ pub(crate) fn ipv6(text: &str) -> Option<Ipv6Addr> {
     }
 }
 
-/// Labels of letters, digits, hyphens; the last one begins with a letter, so that a broken address is no name.
+/// Labels of letters, digits, hyphens. The grammar wants the last one to begin with a letter; machines are named
+/// otherwise, so it only must not be a number, which tells a name from a broken address.
 fn is_domain(name: &str) -> bool {
     let name = name.strip_suffix('.').unwrap_or(name);
     let last = name.rsplit('.').next().unwrap_or_default();
-    last.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-        && name.split('.').all(|label| !label.is_empty())
+    let is_label = |label: &str| label.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
+    last.bytes().any(|b| !b.is_ascii_digit()) && name.split('.').all(is_label)
 }
 
 pub(crate) fn port(scan: &mut Scan<'_>) -> Result<u16, Malformed> {

@@ -39,6 +39,19 @@ fn other_schemes_stay_whole_and_a_number_is_a_user() {
 }
 
 #[test]
+fn hosts_named_as_machines_are_taken() {
+    for host in [
+        "3f2a9b1c",
+        "3com.example.",
+        "my_host",
+        "a-1.b2.c",
+        "xn--bcher-kva.example",
+    ] {
+        assert_eq!(uri(&format!("sip:{host}:5070")).host(), Some(Host::Name(host)));
+    }
+}
+
+#[test]
 fn what_is_not_a_uri_is_refused() {
     for bad in [
         "",
@@ -64,6 +77,8 @@ fn what_is_not_a_uri_is_refused() {
         "sip:host\r\n",
         "sip:-.",
         "sip:a..b",
+        "sip:1.2.3",
+        "sip:2001",
     ] {
         assert!(Uri::from_str(bad).is_err(), "{bad:?}");
     }
