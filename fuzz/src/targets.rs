@@ -59,6 +59,11 @@ pub const TARGETS: &[Target] = &[
         dictionary: dictionary::WAV,
     },
     Target {
+        name: "sip-locate",
+        run: ringpost_sip::fuzz::locate,
+        dictionary: dictionary::SIP,
+    },
+    Target {
         name: "sip-message",
         run: ringpost_sip::fuzz::message,
         dictionary: dictionary::SIP,

@@ -15,6 +15,10 @@ pub const SIP_DIALOGS: usize = 50_000;
 pub const DIGEST_NONCES: usize = 65_536;
 /// One decoded SASL message of a client; more ends the exchange with an error.
 pub const SASL_MESSAGE_BYTES: usize = 4 * 1024;
+/// Addresses that one SIP URI may lead to by DNS; further ones are not tried.
+pub const SIP_TARGETS: usize = 32;
+/// DNS questions that one SIP URI may cost; what they would have led to is not tried.
+pub const SIP_LOOKUPS: usize = 64;
 /// Contacts registered for one account; over it REGISTER is refused with 403.
 pub const BINDINGS_PER_ACCOUNT: usize = 16;
 /// Branches of one forked call; contacts above it are not tried.

@@ -1,12 +1,14 @@
 //! Targets for the fuzzer: plain functions over bytes that panic when an invariant breaks.
 
+use crate::Transport;
 use crate::header::{CSeq, Delta, Elements, MediaType, Params, RAck, TokenParams, parse_date};
+use crate::locate::{Answer, Locate, LocateOutput, Naptr, Question, Srv};
 use crate::{
     Builder, Edit, Frame, Framer, HeaderName, Message, NameAddr, Status, Text, Uri, Via, quote, unescape,
     unfold, unquote,
 };
 use bytes::Bytes;
-use ringpost_base::limits;
+use ringpost_base::{Rng, limits};
 use std::net::SocketAddr;
 
 fn source() -> SocketAddr {
@@ -222,5 +224,67 @@ fn check_uri(uri: &Uri) {
             (uri.user(), uri.host(), uri.port())
         );
         assert!(uri.host().is_some());
+    }
+}
+
+/// Finding a server: the first line is the URI, the rest makes up what the DNS says. It ends within its limits, and never
+/// takes a SIPS URI off TLS.
+pub fn locate(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data.split(|b| *b == b'\n').next().unwrap_or_default()) else {
+        return;
+    };
+    let Ok(uri) = text.parse::<Uri>() else { return };
+    let supported = [Transport::Udp, Transport::Tcp, Transport::Tls];
+    let Ok(mut locate) = Locate::new(&uri, &supported, Rng::from_number(1)) else {
+        return;
+    };
+    let mut dns = data[text.len()..].iter().copied();
+    let (mut asked, mut targets) = (0, 0);
+    loop {
+        match locate.poll_output() {
+            LocateOutput::End => break,
+            LocateOutput::Target(target) => {
+                targets += 1;
+                assert!(uri.scheme() != crate::Scheme::Sips || target.transport == Transport::Tls);
+            }
+            LocateOutput::Ask(question) => {
+                asked += 1;
+                let answer = made_up(&question, &mut dns);
+                locate.handle_answer(answer);
+            }
+        }
+        assert!(asked <= limits::SIP_LOOKUPS && targets <= limits::SIP_TARGETS);
+    }
+}
+
+fn made_up(question: &Question, dns: &mut impl Iterator<Item = u8>) -> Answer {
+    let count = usize::from(dns.next().unwrap_or_default() % 40);
+    let mut byte = || dns.next().unwrap_or_default();
+    match question {
+        Question::Naptr(_) => {
+            let services = ["SIP+D2U", "SIP+D2T", "SIPS+D2T", "SIPS+D2U", "E2U+sip", "sip"];
+            let record = |_| Naptr {
+                order: u16::from(byte()),
+                preference: u16::from(byte()),
+                flags: if byte() == 0 { "u" } else { "s" }.into(),
+                services: services[usize::from(byte()) % services.len()].into(),
+                replacement: format!("n{}.example.", byte()),
+            };
+            Answer::Naptr((0..count).map(record).collect())
+        }
+        Question::Srv(_) => {
+            let record = |_| Srv {
+                priority: u16::from(byte() % 3),
+                weight: u16::from(byte()),
+                port: u16::from(byte()),
+                target: if byte() == 0 {
+                    ".".into()
+                } else {
+                    format!("h{}.example", byte())
+                },
+            };
+            Answer::Srv((0..count).map(record).collect())
+        }
+        Question::Addresses(_) => Answer::Addresses((0..count).map(|_| [192, 0, 2, byte()].into()).collect()),
     }
 }

@@ -46,6 +46,7 @@ mod framing;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod header;
+pub mod locate;
 mod message;
 mod method;
 mod mint;
