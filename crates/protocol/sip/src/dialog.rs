@@ -195,6 +195,11 @@ impl Dialog {
         self.print(method, self.local_cseq)
     }
 
+    /// The Request-URI of requests within it.
+    pub fn request_uri(&self) -> Uri {
+        self.way().0
+    }
+
     /// The beginning of the ACK to a 2xx, which has the number of its INVITE.
     //= https://www.rfc-editor.org/rfc/rfc3261#section-13.2.2.4
     pub fn ack(&self, invite_cseq: u32) -> Builder {

@@ -56,6 +56,7 @@ mod text;
 #[cfg(any(test, feature = "torture"))]
 pub mod torture;
 mod transaction;
+pub mod ua;
 mod uri;
 
 pub use dialog::{Dialog, OutOfOrder};

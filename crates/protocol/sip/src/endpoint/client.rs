@@ -12,6 +12,16 @@ impl Endpoint {
         flow: Flow,
         request: Bytes,
     ) -> Result<TransactionId, RequestError> {
+        self.request_message(now, flow, request).map(|(id, _)| id)
+    }
+
+    /// [`Endpoint::request`], which returns the request as it was sent too.
+    pub(crate) fn request_message(
+        &mut self,
+        now: Instant,
+        flow: Flow,
+        request: Bytes,
+    ) -> Result<(TransactionId, Message), RequestError> {
         if self.table.len() >= self.config.transactions {
             return Err(RequestError::Full);
         }
@@ -27,7 +37,7 @@ impl Endpoint {
         } else {
             Role::Client
         };
-        Ok(self.begin(now, key, role, flow, message, fallback))
+        Ok((self.begin(now, key, role, flow, message, fallback), parsed))
     }
 
     fn begin(

@@ -88,6 +88,11 @@ impl Keyring {
         self.key(&("merged", call_id, from_tag, cseq, method.as_str()))
     }
 
+    /// The key of a dialog, or of all dialogs that one request of ours may begin: Call-ID and our tag.
+    pub(crate) fn dialog(&self, call_id: &str, local_tag: &str) -> Key {
+        self.key(&("dialog", call_id, local_tag))
+    }
+
     fn key(&self, fields: &impl Hash) -> Key {
         Key(self.secrets.map(|secret| {
             let mut hasher = DefaultHasher::new();
