@@ -68,6 +68,16 @@ pub const IMAP_STORE_PORTION: usize = 1_000;
 pub const IMAP_KEYWORDS: usize = 64;
 /// Commands in a row that an IMAP session could not read, and logins that failed; at either the connection closes.
 pub const IMAP_FAILURES: u32 = 10;
+/// Data items of one FETCH; more get BAD.
+pub const IMAP_FETCH_ITEMS: usize = 64;
+/// Field names of one HEADER.FIELDS; more get BAD.
+pub const IMAP_FETCH_FIELDS: usize = 256;
+/// The part of a message's header that HEADER.FIELDS looks at; fields behind it are not shown.
+pub const IMAP_HEADER_BYTES: usize = 256 * 1024;
+/// Keys of one SEARCH, nested ones counted; more get BAD.
+pub const IMAP_SEARCH_KEYS: usize = 1_000;
+/// Patterns of one LIST; more get BAD.
+pub const IMAP_LIST_PATTERNS: usize = 16;
 /// Mailboxes of one account, with the names that are only subscribed to; CREATE and SUBSCRIBE beyond get NO \[LIMIT\].
 pub const MAILBOXES_PER_ACCOUNT: usize = 2_000;
 /// Nesting of parentheses in an IMAP command; more gets BAD.

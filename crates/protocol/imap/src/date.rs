@@ -1,3 +1,5 @@
+//! Days and times as IMAP and header fields write them.
+
 use ringpost_base::UnixTime;
 use std::fmt;
 use std::time::Duration;

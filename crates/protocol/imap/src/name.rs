@@ -1,3 +1,5 @@
+//! Names of mailboxes, and patterns that match them.
+
 use crate::utf7;
 use std::fmt;
 

@@ -6,6 +6,7 @@ use crate::name::{MailboxName, SpecialUse};
 use crate::search::SearchKey;
 use crate::sequence::Uid;
 use crate::structure::{Envelope, Part};
+use ringpost_auth::sasl::ScramKeys;
 use ringpost_base::UnixTime;
 use std::fmt;
 use std::sync::Arc;
@@ -32,12 +33,20 @@ pub struct MailboxId(pub u64);
 /// An answer to a change promises it: it comes when the change is durable.
 #[derive(Clone, Debug)]
 pub enum Ask {
-    /// Is this the user's password? → [`Answer::Done`]. The account stays the session's from then on.
+    /// May this user in? → [`Answer::Done`], or [`Refusal::BadCredentials`]. The account stays the session's from then on.
     Authenticate {
-        /// Whose mailboxes are wanted: an address, or what stands before its `@`.
+        /// Who it is: an address, or what stands before its `@`, as the client wrote it.
         user: String,
-        /// The password.
-        password: Password,
+        /// Whom the user wants to act as, where the client says so (RFC 4422 §2).
+        authzid: Option<String>,
+        /// How the user proves it.
+        proof: Proof,
+    },
+    /// What is kept of this user's password for SCRAM → [`Answer::ScramKeys`]. A user that does not exist is told from
+    /// others by nothing but the outcome.
+    ScramKeys {
+        /// As the client wrote it.
+        user: String,
     },
     /// Every mailbox of the account and every name subscribed to → [`Answer::Mailboxes`]. Patterns are matched here.
     List,
@@ -145,11 +154,22 @@ pub enum Ask {
     },
 }
 
+/// How a user proves who it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// By this password, which is to be checked.
+    Password(Password),
+    /// By SCRAM: it has been proven with the keys that [`Ask::ScramKeys`] fetched.
+    Scram,
+}
+
 /// The answer to an [`Ask`].
 #[derive(Clone, Debug)]
 pub enum Answer {
     /// Yes; it is done.
     Done,
+    /// To [`Ask::ScramKeys`]; `None` when there is no such user.
+    ScramKeys(Option<ScramKeys>),
     /// No.
     Refused(Refusal),
     /// To [`Ask::List`], in any order.

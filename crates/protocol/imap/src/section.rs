@@ -164,3 +164,57 @@ impl FieldFilter {
         out
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filter(not: bool, names: &[&str]) -> FieldFilter {
+        FieldFilter {
+            not,
+            names: names.iter().map(|n| (*n).into()).collect(),
+        }
+    }
+
+    #[test]
+    fn fields_are_chosen_whole_with_their_folds() {
+        let header = b"To: a\r\nSubject: x\r\n folded\r\nto : b\r\nX: y\r\n\r\n";
+        assert_eq!(filter(false, &["TO"]).apply(header), b"To: a\r\nto : b\r\n\r\n");
+        assert_eq!(
+            filter(true, &["to", "x"]).apply(header),
+            b"Subject: x\r\n folded\r\n\r\n"
+        );
+        assert_eq!(filter(false, &["Nothing"]).apply(header), b"\r\n");
+        assert_eq!(filter(false, &["X"]).apply(b"X: cut off"), b"X: cut off\r\n\r\n");
+        assert_eq!(filter(true, &[]).apply(b""), b"\r\n");
+    }
+
+    #[test]
+    fn a_filtered_header_is_its_own_literal() {
+        let header = Bytes::from_static(b"A: 1\r\nB: 2\r\n\r\n");
+        let transform = |partial| Transform::Fields(filter(false, &["b"]), partial).apply(header.clone());
+        assert_eq!(transform(None), "{8}\r\nB: 2\r\n\r\n");
+        assert_eq!(transform(Some(Partial { offset: 3, length: 1 })), "{1}\r\n2");
+        assert_eq!(transform(Some(Partial { offset: 9, length: 1 })), "{0}\r\n");
+        assert_eq!(Transform::None.apply(header.clone()), header);
+    }
+
+    #[test]
+    fn part_one_of_a_message_without_parts_is_its_body() {
+        let text = Part::single(0..10, 10..30, 2, "text", "plain");
+        let range = |part: &[u32], of| {
+            Section {
+                part: part.to_vec(),
+                text: of,
+            }
+            .range(&text)
+        };
+        assert_eq!(range(&[], None), Some(0..30));
+        assert_eq!(range(&[1], None), Some(10..30));
+        assert_eq!(range(&[1], Some(SectionText::Mime)), Some(0..10));
+        assert_eq!(range(&[1], Some(SectionText::Text)), None);
+        assert_eq!(range(&[1, 1], None), None);
+        assert_eq!(range(&[2], None), None);
+        assert_eq!(range(&[u32::MAX], None), None);
+    }
+}

@@ -1,0 +1,151 @@
+use crate::section::{FieldFilter, Partial, Section, SectionText};
+use crate::token::{Read, Reader, at_most};
+use ringpost_base::limits;
+
+/// A data item of FETCH (RFC 3501 §6.4.5).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum FetchItem {
+    Flags,
+    Uid,
+    InternalDate,
+    Size,
+    Envelope,
+    /// BODYSTRUCTURE, or BODY without a section, which leaves the extension data out.
+    Structure {
+        extended: bool,
+    },
+    Body(BodyItem),
+}
+
+/// A part of the message itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct BodyItem {
+    /// Whether `\Seen` stays as it is.
+    pub(crate) peek: bool,
+    pub(crate) section: Section,
+    pub(crate) partial: Option<Partial>,
+    /// The name it was asked for by, when that was one of the old ones: `RFC822.HEADER`.
+    pub(crate) old_name: Option<&'static str>,
+}
+
+pub(super) fn read_items(r: &mut Reader<'_>) -> Read<Vec<FetchItem>> {
+    if r.peek() == Some(b'(') {
+        let mut items = Vec::new();
+        r.list(false, |r| {
+            items.push(read_item(r)?);
+            at_most(items.len(), limits::IMAP_FETCH_ITEMS, "fetch items")
+        })?;
+        return Ok(items);
+    }
+    let mut ahead = r.clone();
+    let (flags, date, size) = (FetchItem::Flags, FetchItem::InternalDate, FetchItem::Size);
+    let items = match ahead.word("a fetch item")?.to_ascii_uppercase().as_str() {
+        "FAST" => vec![flags, date, size],
+        "ALL" => vec![flags, date, size, FetchItem::Envelope],
+        "FULL" => vec![
+            flags,
+            date,
+            size,
+            FetchItem::Envelope,
+            FetchItem::Structure { extended: false },
+        ],
+        _ => return Ok(vec![read_item(r)?]),
+    };
+    *r = ahead;
+    Ok(items)
+}
+
+fn read_item(r: &mut Reader<'_>) -> Read<FetchItem> {
+    let old = |text, peek, old_name| {
+        FetchItem::Body(BodyItem {
+            peek,
+            section: Section {
+                part: Vec::new(),
+                text,
+            },
+            partial: None,
+            old_name: Some(old_name),
+        })
+    };
+    let mut ahead = r.clone();
+    let item = match ahead.word("a fetch item")?.to_ascii_uppercase().as_str() {
+        "FLAGS" => FetchItem::Flags,
+        "UID" => FetchItem::Uid,
+        "INTERNALDATE" => FetchItem::InternalDate,
+        "RFC822.SIZE" => FetchItem::Size,
+        "ENVELOPE" => FetchItem::Envelope,
+        "BODYSTRUCTURE" => FetchItem::Structure { extended: true },
+        "BODY" if ahead.peek() != Some(b'[') => FetchItem::Structure { extended: false },
+        "BODY" => read_body(&mut ahead, false)?,
+        "BODY.PEEK" => read_body(&mut ahead, true)?,
+        "RFC822" => old(None, false, "RFC822"),
+        "RFC822.HEADER" => old(Some(SectionText::Header), true, "RFC822.HEADER"),
+        "RFC822.TEXT" => old(Some(SectionText::Text), false, "RFC822.TEXT"),
+        _ => return r.fail("a fetch item"),
+    };
+    *r = ahead;
+    Ok(item)
+}
+
+fn read_body(r: &mut Reader<'_>, peek: bool) -> Read<FetchItem> {
+    let section = read_section(r)?;
+    let mut partial = None;
+    if r.take(b'<') {
+        let offset = r.number()?;
+        r.byte(b'.', "a . in the partial")?;
+        partial = Some(Partial {
+            offset,
+            length: r.nz_number()?,
+        });
+        r.byte(b'>', "the > of the partial")?;
+    }
+    Ok(FetchItem::Body(BodyItem {
+        peek,
+        section,
+        partial,
+        old_name: None,
+    }))
+}
+
+fn read_section(r: &mut Reader<'_>) -> Read<Section> {
+    r.byte(b'[', "a section in brackets")?;
+    let mut section = Section::default();
+    if r.take(b']') {
+        return Ok(section);
+    }
+    while r.peek().is_some_and(|b| b.is_ascii_digit()) {
+        section.part.push(r.nz_number()?);
+        at_most(section.part.len(), limits::MIME_NESTING, "levels in a section")?;
+        if r.take(b']') {
+            return Ok(section);
+        }
+        r.byte(b'.', "a . or ] in the section")?;
+    }
+    let mut ahead = r.clone();
+    section.text = Some(match ahead.word("a section")?.to_ascii_uppercase().as_str() {
+        "HEADER" => SectionText::Header,
+        "HEADER.FIELDS" => SectionText::Fields(read_fields(&mut ahead, false)?),
+        "HEADER.FIELDS.NOT" => SectionText::Fields(read_fields(&mut ahead, true)?),
+        "TEXT" => SectionText::Text,
+        "MIME" if !section.part.is_empty() => SectionText::Mime,
+        _ => return r.fail("a section"),
+    });
+    *r = ahead;
+    r.byte(b']', "the ] of the section")?;
+    Ok(section)
+}
+
+fn read_fields(r: &mut Reader<'_>, not: bool) -> Read<FieldFilter> {
+    r.space()?;
+    let mut names = Vec::new();
+    r.list(false, |r| {
+        let name = r.text()?;
+        // What could not be a field's name (RFC 5322 §3.6.8) could not be repeated in the answer either.
+        if name.is_empty() || !name.bytes().all(|b| matches!(b, b'!'..=b'~') && b != b':') {
+            return r.fail("the name of a header field");
+        }
+        names.push(name.into_boxed_str());
+        at_most(names.len(), limits::IMAP_FETCH_FIELDS, "header fields")
+    })?;
+    Ok(FieldFilter { not, names })
+}

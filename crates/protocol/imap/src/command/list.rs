@@ -1,0 +1,180 @@
+use crate::name::Pattern;
+use crate::token::{Read, ReadError, Reader, at_most};
+use crate::utf7;
+use ringpost_base::limits;
+
+/// LIST with its extensions (RFC 5258), or LSUB.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ListCommand {
+    /// Whether LSUB asks, which has rules of its own (RFC 3501 §6.3.9).
+    pub(crate) lsub: bool,
+    /// The reference with each pattern after it. An empty pattern asks for the separator only; one that could name
+    /// nothing is left out.
+    pub(crate) patterns: Vec<Pattern>,
+    pub(crate) select: ListSelect,
+    pub(crate) returns: ListReturn,
+}
+
+/// What narrows a LIST.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ListSelect {
+    pub(crate) subscribed: bool,
+    pub(crate) special_use: bool,
+    pub(crate) recursive_match: bool,
+}
+
+/// What a LIST tells beyond its base.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ListReturn {
+    pub(crate) subscribed: bool,
+}
+
+/// A data item of STATUS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StatusItem {
+    Messages,
+    Recent,
+    UidNext,
+    UidValidity,
+    Unseen,
+}
+
+impl StatusItem {
+    const ALL: [StatusItem; 5] = [
+        StatusItem::Messages,
+        StatusItem::Recent,
+        StatusItem::UidNext,
+        StatusItem::UidValidity,
+        StatusItem::Unseen,
+    ];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            StatusItem::Messages => "MESSAGES",
+            StatusItem::Recent => "RECENT",
+            StatusItem::UidNext => "UIDNEXT",
+            StatusItem::UidValidity => "UIDVALIDITY",
+            StatusItem::Unseen => "UNSEEN",
+        }
+    }
+}
+
+pub(super) fn read_status_items(r: &mut Reader<'_>) -> Read<Vec<StatusItem>> {
+    let mut items = Vec::new();
+    r.list(false, |r| {
+        let start = r.position();
+        let name = r.word("a status item")?;
+        let item = StatusItem::ALL
+            .into_iter()
+            .find(|i| i.name().eq_ignore_ascii_case(name));
+        let item = item.ok_or(ReadError::Syntax {
+            expected: "a status item",
+            at: start,
+        })?;
+        if !items.contains(&item) {
+            items.push(item);
+        }
+        Ok(())
+    })?;
+    Ok(items)
+}
+
+pub(super) fn read_lsub(r: &mut Reader<'_>) -> Read<ListCommand> {
+    let reference = r.text()?;
+    r.space()?;
+    let pattern = r.list_mailbox()?;
+    Ok(ListCommand {
+        lsub: true,
+        patterns: pattern_after(&reference, &pattern).into_iter().collect(),
+        select: ListSelect {
+            subscribed: true,
+            ..ListSelect::default()
+        },
+        returns: ListReturn::default(),
+    })
+}
+
+//= https://www.rfc-editor.org/rfc/rfc5258#section-6
+pub(super) fn read_list(r: &mut Reader<'_>) -> Read<ListCommand> {
+    let mut select = ListSelect::default();
+    if r.peek() == Some(b'(') {
+        r.list(true, |r| read_select_option(r, &mut select))?;
+        // RECURSIVEMATCH alone selects nothing (RFC 5258 §3).
+        if select.recursive_match && !select.subscribed {
+            return r.fail("an option beside RECURSIVEMATCH");
+        }
+        r.space()?;
+    }
+    let reference = r.text()?;
+    r.space()?;
+    let mut patterns = Vec::new();
+    if r.peek() == Some(b'(') {
+        r.list(false, |r| {
+            patterns.push(r.list_mailbox()?);
+            at_most(patterns.len(), limits::IMAP_LIST_PATTERNS, "patterns")
+        })?;
+    } else {
+        patterns.push(r.list_mailbox()?);
+    }
+    let mut returns = ListReturn::default();
+    if r.take(b' ') {
+        if !r.atom("RETURN")?.eq_ignore_ascii_case("RETURN") {
+            return r.fail("RETURN");
+        }
+        r.space()?;
+        r.list(true, |r| read_return_option(r, &mut returns))?;
+    }
+    let patterns = patterns
+        .iter()
+        .filter_map(|p| pattern_after(&reference, p))
+        .collect();
+    Ok(ListCommand {
+        lsub: false,
+        patterns,
+        select,
+        returns,
+    })
+}
+
+fn read_select_option(r: &mut Reader<'_>, select: &mut ListSelect) -> Read<()> {
+    let start = r.position();
+    match r.word("a selection option")?.to_ascii_uppercase().as_str() {
+        "SUBSCRIBED" => select.subscribed = true,
+        "SPECIAL-USE" => select.special_use = true,
+        "RECURSIVEMATCH" => select.recursive_match = true,
+        // There are no mailboxes elsewhere.
+        "REMOTE" => {}
+        _ => {
+            return Err(ReadError::Syntax {
+                expected: "a selection option",
+                at: start,
+            });
+        }
+    }
+    Ok(())
+}
+
+fn read_return_option(r: &mut Reader<'_>, returns: &mut ListReturn) -> Read<()> {
+    let start = r.position();
+    match r.word("a return option")?.to_ascii_uppercase().as_str() {
+        "SUBSCRIBED" => returns.subscribed = true,
+        // Both are always told.
+        "CHILDREN" | "SPECIAL-USE" => {}
+        _ => {
+            return Err(ReadError::Syntax {
+                expected: "a return option",
+                at: start,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// The pattern that is meant; `None` for one that matches nothing, be it that its modified UTF-7 is wrong.
+fn pattern_after(reference: &str, pattern: &str) -> Option<Pattern> {
+    if pattern.is_empty() {
+        return Some(Pattern::new(""));
+    }
+    let whole = utf7::decode(&format!("{reference}{pattern}"))?;
+    (whole.len() <= crate::MailboxName::MAX_BYTES).then(|| Pattern::new(&whole))
+}

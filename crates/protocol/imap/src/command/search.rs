@@ -1,0 +1,145 @@
+use crate::flag::{Flag, Keyword, SystemFlag};
+use crate::search::{DateTest, EnvelopeField, Needle, SearchKey};
+use crate::token::{Read, ReadError, Reader, at_most};
+use ringpost_base::limits;
+
+/// The charsets that SEARCH takes, as BADCHARSET tells them.
+pub(crate) const CHARSETS: &str = "US-ASCII UTF-8";
+
+pub(super) fn read_search(r: &mut Reader<'_>) -> Read<SearchKey> {
+    let mut keys = Vec::new();
+    let mut ahead = r.clone();
+    if ahead
+        .word("a search key")
+        .is_ok_and(|w| w.eq_ignore_ascii_case("CHARSET"))
+    {
+        ahead.space()?;
+        let charset = ahead.text()?;
+        //= https://www.rfc-editor.org/rfc/rfc3501#section-6.4.4
+        if !CHARSETS
+            .split(' ')
+            .any(|known| known.eq_ignore_ascii_case(&charset))
+        {
+            return Err(ReadError::Charset);
+        }
+        ahead.space()?;
+        *r = ahead;
+    }
+    let mut count = 0;
+    loop {
+        keys.push(read_key(r, &mut count)?);
+        if !r.take(b' ') {
+            return Ok(SearchKey::And(keys));
+        }
+    }
+}
+
+fn read_key(r: &mut Reader<'_>, count: &mut usize) -> Read<SearchKey> {
+    *count += 1;
+    at_most(*count, limits::IMAP_SEARCH_KEYS, "search keys")?;
+    if r.at_sequence_set() {
+        return r.sequence_set().map(SearchKey::Numbers);
+    }
+    if r.peek() == Some(b'(') {
+        let mut keys = Vec::new();
+        r.list(false, |r| read_key(r, count).map(|key| keys.push(key)))?;
+        return Ok(SearchKey::And(keys));
+    }
+    let start = r.position();
+    let name = r.word("a search key")?.to_ascii_uppercase();
+    match plain_key(&name) {
+        Some(key) => Ok(key),
+        None => read_key_with_argument(r, &name, start, count),
+    }
+}
+
+/// The keys that stand alone.
+fn plain_key(name: &str) -> Option<SearchKey> {
+    let has = |flag| SearchKey::Has(Flag::System(flag));
+    let not = |key| SearchKey::Not(Box::new(key));
+    Some(match name {
+        "ALL" => SearchKey::all(),
+        "ANSWERED" => has(SystemFlag::Answered),
+        "DELETED" => has(SystemFlag::Deleted),
+        "DRAFT" => has(SystemFlag::Draft),
+        "FLAGGED" => has(SystemFlag::Flagged),
+        "SEEN" => has(SystemFlag::Seen),
+        "UNANSWERED" => not(has(SystemFlag::Answered)),
+        "UNDELETED" => not(has(SystemFlag::Deleted)),
+        "UNDRAFT" => not(has(SystemFlag::Draft)),
+        "UNFLAGGED" => not(has(SystemFlag::Flagged)),
+        "UNSEEN" => not(has(SystemFlag::Seen)),
+        "RECENT" => SearchKey::Recent,
+        "OLD" => not(SearchKey::Recent),
+        "NEW" => SearchKey::And(vec![SearchKey::Recent, not(has(SystemFlag::Seen))]),
+        _ => return None,
+    })
+}
+
+fn read_key_with_argument(
+    r: &mut Reader<'_>,
+    name: &str,
+    start: usize,
+    count: &mut usize,
+) -> Read<SearchKey> {
+    let envelope = |r: &mut Reader<'_>, field| Ok(SearchKey::Envelope(field, needle(r)?));
+    let arrived = |r: &mut Reader<'_>, test| Ok(SearchKey::Arrived(test, argument(r, Reader::date)?));
+    let sent = |r: &mut Reader<'_>, test| Ok(SearchKey::Sent(test, argument(r, Reader::date)?));
+    match name {
+        "BCC" => envelope(r, EnvelopeField::Bcc),
+        "CC" => envelope(r, EnvelopeField::Cc),
+        "FROM" => envelope(r, EnvelopeField::From),
+        "SUBJECT" => envelope(r, EnvelopeField::Subject),
+        "TO" => envelope(r, EnvelopeField::To),
+        "BODY" => needle(r).map(SearchKey::Body),
+        "TEXT" => needle(r).map(SearchKey::Text),
+        "HEADER" => {
+            let field = argument(r, Reader::text)?;
+            Ok(SearchKey::Header(field.into(), needle(r)?))
+        }
+        "BEFORE" => arrived(r, DateTest::Before),
+        "ON" => arrived(r, DateTest::On),
+        "SINCE" => arrived(r, DateTest::Since),
+        "SENTBEFORE" => sent(r, DateTest::Before),
+        "SENTON" => sent(r, DateTest::On),
+        "SENTSINCE" => sent(r, DateTest::Since),
+        "LARGER" => argument(r, Reader::number).map(|n| SearchKey::Larger(n.into())),
+        "SMALLER" => argument(r, Reader::number).map(|n| SearchKey::Smaller(n.into())),
+        "UID" => argument(r, Reader::sequence_set).map(SearchKey::Uids),
+        "KEYWORD" => keyword(r).map(SearchKey::Has),
+        "UNKEYWORD" => Ok(SearchKey::Not(Box::new(SearchKey::Has(keyword(r)?)))),
+        "NOT" => {
+            let key = argument(r, |r| r.nested(|r| read_key(r, count)))?;
+            Ok(SearchKey::Not(Box::new(key)))
+        }
+        "OR" => {
+            let one = argument(r, |r| r.nested(|r| read_key(r, count)))?;
+            let other = argument(r, |r| r.nested(|r| read_key(r, count)))?;
+            Ok(SearchKey::Or(Box::new(one), Box::new(other)))
+        }
+        _ => Err(ReadError::Syntax {
+            expected: "a search key",
+            at: start,
+        }),
+    }
+}
+
+fn argument<'a, T>(r: &mut Reader<'a>, read: impl FnOnce(&mut Reader<'a>) -> Read<T>) -> Read<T> {
+    r.space()?;
+    read(r)
+}
+
+fn needle(r: &mut Reader<'_>) -> Read<Needle> {
+    argument(r, Reader::text).map(|text| Needle::new(&text))
+}
+
+fn keyword(r: &mut Reader<'_>) -> Read<Flag> {
+    r.space()?;
+    let start = r.position();
+    let name = r.atom("a keyword")?;
+    let keyword = Keyword::new(name).ok_or(ReadError::Syntax {
+        expected: "a keyword",
+        at: start,
+    })?;
+    Ok(Flag::Keyword(keyword))
+}

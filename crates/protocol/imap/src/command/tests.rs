@@ -1,0 +1,68 @@
+use super::*;
+use crate::section::SectionText;
+use crate::token::Announced;
+
+fn command(text: &str) -> Command {
+    match read(format!("a {text}").as_bytes()) {
+        (Some("a"), Ok(command)) => command,
+        other => panic!("{text}: {other:?}"),
+    }
+}
+
+#[test]
+fn an_append_is_read_up_to_its_message() {
+    let (tag, append) = read(b"A003 APPEND saved-messages (\\Seen) \"17-Jul-1996 02:44:25 -0700\" {310}\r\n");
+    assert_eq!(tag, Some("A003"));
+    let Ok(Command::Append(append)) = append else {
+        panic!("{append:?}")
+    };
+    assert_eq!(
+        append.message,
+        Announced {
+            size_bytes: 310,
+            unasked: false
+        }
+    );
+    assert_eq!(append.to.as_str(), "saved-messages");
+    assert!(append.date.is_some());
+}
+
+#[test]
+fn a_literal_to_come_is_told_where_it_belongs() {
+    for (text, size) in [
+        ("LOGIN {4}\r\n", 4),
+        ("LOGIN {1}\r\nx {7}\r\n", 7),
+        ("APPEND {5}\r\n", 5),
+    ] {
+        match read(format!("a {text}").as_bytes()) {
+            (Some("a"), Err(ReadError::Literal(announced))) => assert_eq!(announced.size_bytes, size),
+            other => panic!("{text}: {other:?}"),
+        }
+    }
+    assert!(matches!(
+        read(b"a NOOP {4}\r\n"),
+        (Some("a"), Err(ReadError::Syntax { .. }))
+    ));
+}
+
+#[test]
+fn fetch_items_are_read_with_their_sections() {
+    let Command::Fetch { items, .. } = command("FETCH 1 (UID BODY.PEEK[1.2.HEADER.FIELDS (To)]<0.10> BODY)")
+    else {
+        panic!()
+    };
+    let FetchItem::Body(body) = &items[1] else {
+        panic!()
+    };
+    assert_eq!(body.section.part, [1, 2]);
+    assert!(matches!(body.section.text, Some(SectionText::Fields(_))) && body.peek);
+    assert_eq!(items[2], FetchItem::Structure { extended: false });
+}
+
+#[test]
+fn an_error_says_where_and_what_was_expected() {
+    let (_, error) = read(b"a FETCH 1 (FLAGS");
+    assert_eq!(error.unwrap_err().to_string(), "expected a space at byte 16");
+    let (_, error) = read(b"a FROB");
+    assert_eq!(error.unwrap_err().to_string(), "expected a command at byte 2");
+}

@@ -1,0 +1,158 @@
+//! APPEND (RFC 3501 §6.3.11): a message passes through in pieces and is never gathered.
+
+use super::input::{Next, too_large_unasked};
+use super::output::{Event, MISMATCH, refusal};
+use super::{Session, State, Tag, Task};
+use crate::command::Append;
+use crate::question::{Answer, Ask, Refusal};
+use crate::token::Announced;
+use ringpost_base::limits;
+
+/// APPEND under way.
+pub(super) struct AppendTask {
+    tag: Tag,
+    message: Announced,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// Whether the message may come is being found out.
+    Asked,
+    /// So many of its bytes are to come.
+    Streaming(u64),
+    /// The line's end is to come.
+    LineEnd,
+    /// It is being kept.
+    Finishing,
+}
+
+impl AppendTask {
+    pub(super) fn is_streaming(&self) -> bool {
+        matches!(self.stage, Stage::Streaming(_) | Stage::LineEnd)
+    }
+}
+
+impl Session {
+    pub(super) fn start_append(&mut self, tag: Tag, append: Append) {
+        let Append {
+            to,
+            flags,
+            date,
+            message,
+        } = append;
+        if too_large_unasked(message, self.config.literal_plus) {
+            return self.close("BYE [TOOBIG] The message is larger than may be sent unasked");
+        }
+        if matches!(self.state, State::NotAuthenticated) {
+            return self.refuse_append(tag, message, "BAD Log in first");
+        }
+        if message.size_bytes > self.config.message_bytes {
+            return self.refuse_append(tag, message, &refusal(&Refusal::TooBig, true));
+        }
+        if message.size_bytes == 0 {
+            return self.refuse_append(tag, message, "NO [CANNOT] A message is not empty");
+        }
+        self.task = Task::Append(Box::new(AppendTask {
+            tag,
+            message,
+            stage: Stage::Asked,
+        }));
+        self.ask(Ask::AppendBegin {
+            to,
+            flags,
+            date,
+            size_bytes: message.size_bytes,
+        });
+    }
+
+    /// Says no. A message that is not waited for comes nevertheless, and is thrown away.
+    fn refuse_append(&mut self, tag: Tag, message: Announced, text: &str) {
+        if message.unasked {
+            self.input.refuse(0, message.size_bytes);
+            self.task = Task::Discarding(format!("{tag} {text}"));
+        } else {
+            self.finish(tag, text);
+        }
+    }
+
+    pub(super) fn append_answered(&mut self, mut task: Box<AppendTask>, answer: Answer) {
+        match (task.stage, answer) {
+            (Stage::Asked, Answer::Done) => {
+                if !task.message.unasked {
+                    self.out.text("+ Ready for the message\r\n");
+                }
+                task.stage = Stage::Streaming(task.message.size_bytes);
+                self.task = Task::Append(task);
+            }
+            (Stage::Asked, Answer::Refused(why)) => {
+                self.refuse_append(task.tag, task.message, &refusal(&why, true));
+            }
+            //= https://www.rfc-editor.org/rfc/rfc4315#section-3
+            (_, Answer::Appended { uid_validity, uid }) => {
+                self.finish(task.tag, format!("OK [APPENDUID {uid_validity} {uid}] Done"));
+            }
+            (_, Answer::Refused(why)) => self.finish(task.tag, refusal(&why, true)),
+            (Stage::Asked, _) => self.refuse_append(task.tag, task.message, MISMATCH),
+            _ => self.finish(task.tag, MISMATCH),
+        }
+    }
+
+    pub(super) fn step_append(&mut self) -> bool {
+        let Task::Append(task) = &mut self.task else {
+            return false;
+        };
+        match &mut task.stage {
+            Stage::Streaming(left) => {
+                let chunk = self
+                    .input
+                    .take_body(limits::CHUNK_BYTES.min(usize::try_from(*left).unwrap_or(usize::MAX)));
+                if chunk.is_empty() {
+                    return false;
+                }
+                *left -= chunk.len() as u64;
+                let left = *left;
+                if left == 0 {
+                    task.stage = Stage::LineEnd;
+                }
+                //= https://www.rfc-editor.org/rfc/rfc3501#section-9
+                // A literal holds no NUL; FETCH could not give it back.
+                if chunk.contains(&0) {
+                    self.abort_append(left, "NO [CANNOT] A message holds no NUL");
+                } else {
+                    self.emit(Event::Body(chunk));
+                }
+                true
+            }
+            Stage::LineEnd => self.read_append_end(),
+            Stage::Asked | Stage::Finishing => false,
+        }
+    }
+
+    fn read_append_end(&mut self) -> bool {
+        match self.input.next(self.config.literal_plus) {
+            Next::More => return false,
+            Next::Line(2) => {
+                self.input.take(2);
+                if let Task::Append(task) = &mut self.task {
+                    task.stage = Stage::Finishing;
+                    self.ask(Ask::AppendFinish);
+                }
+            }
+            Next::Line(_) | Next::BareLine(_) => {
+                self.abort_append(0, "BAD The command ends after its message");
+            }
+            _ => self.close("BYE [TOOBIG] The command is too long"),
+        }
+        true
+    }
+
+    /// Gives the message up; `left` bytes of it and the rest of the command are still to come.
+    fn abort_append(&mut self, left: u64, text: &str) {
+        self.emit(Event::BodyAborted);
+        if let Task::Append(task) = std::mem::replace(&mut self.task, Task::Ready) {
+            self.input.refuse(0, left);
+            self.task = Task::Discarding(format!("{} {text}", task.tag));
+        }
+    }
+}

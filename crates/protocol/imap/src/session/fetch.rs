@@ -1,0 +1,333 @@
+//! FETCH (RFC 3501 §6.4.5): asked for in portions, written a message at a time, bodies left to the driver.
+
+use super::messages::{Positions, done_of};
+use super::output::{MISMATCH, Output, refusal};
+use super::tell::{tell_keywords, write_flags};
+use super::{Session, State, Tag, Task};
+use crate::command::{BodyItem, FetchItem};
+use crate::date::date_time;
+use crate::flag::{Flag, FlagChange, SystemFlag};
+use crate::question::{Answer, Ask, Message, Wants};
+use crate::section::{SectionText, Transform};
+use crate::sequence::Uid;
+use crate::view::Entry;
+use ringpost_base::limits;
+use std::collections::VecDeque;
+
+/// What is written at once before it is sent.
+const WRITE_BYTES: usize = 16 * 1024;
+
+/// FETCH under way.
+pub(super) struct FetchTask {
+    tag: Tag,
+    uid: bool,
+    items: Vec<FetchItem>,
+    /// What is to be asked; `None` when the session itself knows all that is wanted.
+    wants: Option<Wants>,
+    /// Whether what is fetched becomes `\Seen`.
+    sees: bool,
+    positions: Positions,
+    stage: Stage,
+    /// Messages of the portion, with what the answer said of them.
+    portion: VecDeque<(usize, Option<Message>)>,
+    /// Positions whose flags changed by being fetched, so that they are told.
+    seen: Vec<usize>,
+    done: usize,
+    gone: usize,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// The portion is being asked for, or is none yet.
+    Filling,
+    /// The portion is there, but not yet marked as seen.
+    Seeing,
+    Writing,
+}
+
+impl FetchTask {
+    pub(super) fn new(
+        tag: Tag,
+        uid: bool,
+        mut items: Vec<FetchItem>,
+        positions: Positions,
+        read_only: bool,
+    ) -> Self {
+        //= https://www.rfc-editor.org/rfc/rfc3501#section-6.4.8
+        // UID FETCH tells the UID whether or not it was asked for.
+        if uid && !items.contains(&FetchItem::Uid) {
+            items.insert(0, FetchItem::Uid);
+        }
+        let sees = !read_only
+            && items
+                .iter()
+                .any(|i| matches!(i, FetchItem::Body(body) if !body.peek));
+        FetchTask {
+            tag,
+            uid,
+            wants: wants(&items),
+            sees,
+            items,
+            positions,
+            stage: Stage::Filling,
+            portion: VecDeque::new(),
+            seen: Vec::new(),
+            done: 0,
+            gone: 0,
+        }
+    }
+}
+
+fn wants(items: &[FetchItem]) -> Option<Wants> {
+    let mut wants = None;
+    for item in items {
+        let wants: &mut Wants = match item {
+            FetchItem::Flags | FetchItem::Uid => continue,
+            _ => wants.get_or_insert_default(),
+        };
+        match item {
+            FetchItem::Envelope => wants.envelope = true,
+            FetchItem::Structure { .. } => wants.structure = true,
+            FetchItem::Body(body) => wants.structure |= body.section != Default::default(),
+            _ => {}
+        }
+    }
+    wants
+}
+
+impl Session {
+    pub(super) fn step_fetch(&mut self) -> bool {
+        let Task::Fetch(task) = &mut self.task else {
+            return false;
+        };
+        match task.stage {
+            Stage::Filling => self.fill_portion(),
+            Stage::Seeing => self.see_portion(),
+            Stage::Writing => self.write_portion(),
+        }
+        true
+    }
+
+    fn fill_portion(&mut self) {
+        let (State::Selected(view), Task::Fetch(task)) = (&self.state, &mut self.task) else {
+            return;
+        };
+        let positions = task.positions.by_ref().take(limits::IMAP_PORTION);
+        task.portion = positions.map(|i| (i, None)).collect();
+        task.seen.clear();
+        if task.portion.is_empty() {
+            if let Task::Fetch(task) = std::mem::replace(&mut self.task, Task::Ready) {
+                self.finish_message_command(task.tag, task.uid, done_of(task.done, task.gone));
+            }
+            return;
+        }
+        match task.wants {
+            Some(wants) => {
+                let uids = task
+                    .portion
+                    .iter()
+                    .map(|(i, _)| view.messages()[*i].uid)
+                    .collect();
+                let ask = Ask::Fetch {
+                    mailbox: view.mailbox,
+                    uids,
+                    wants,
+                };
+                self.ask(ask);
+            }
+            None => task.stage = Stage::Writing,
+        }
+    }
+
+    pub(super) fn fetch_answered(&mut self, mut task: Box<FetchTask>, answer: Answer) {
+        let State::Selected(view) = &mut self.state else {
+            return;
+        };
+        match answer {
+            Answer::Messages(messages) => {
+                let asked = task.portion.len();
+                let mut positions = std::mem::take(&mut task.portion).into_iter().map(|(i, _)| i);
+                // Both are in the same order; what the answer leaves out is gone.
+                for message in messages {
+                    let found = positions.find(|i| view.messages()[*i].uid == message.uid);
+                    task.portion.extend(found.map(|i| (i, Some(message))));
+                }
+                task.done += task.portion.len();
+                task.gone += asked - task.portion.len();
+                task.stage = if task.sees { Stage::Seeing } else { Stage::Writing };
+            }
+            Answer::Stored(states) => {
+                for state in states {
+                    let Some(i) = view.position(state.uid) else {
+                        continue;
+                    };
+                    task.seen.push(i);
+                    view.set_flags(state, false);
+                }
+                task.stage = Stage::Writing;
+            }
+            // That it could not be marked is no reason not to show it.
+            Answer::Refused(_) if task.stage == Stage::Writing => {}
+            Answer::Refused(why) => {
+                return self.finish_message_command(task.tag, task.uid, refusal(&why, false));
+            }
+            _ => return self.finish_message_command(task.tag, task.uid, MISMATCH),
+        }
+        self.task = Task::Fetch(task);
+    }
+
+    fn see_portion(&mut self) {
+        let (State::Selected(view), Task::Fetch(task)) = (&self.state, &mut self.task) else {
+            return;
+        };
+        task.stage = Stage::Writing;
+        let entries = task.portion.iter().map(|(i, _)| &view.messages()[*i]);
+        let unseen = entries.filter(|m| !m.flags.is(SystemFlag::Seen) && !m.expunged);
+        let uids: Vec<Uid> = unseen.map(|m| m.uid).collect();
+        if !uids.is_empty() {
+            let change = FlagChange::Add([Flag::System(SystemFlag::Seen)].into_iter().collect());
+            let ask = Ask::Store {
+                mailbox: view.mailbox,
+                uids,
+                change,
+            };
+            self.ask(ask);
+        }
+    }
+
+    fn write_portion(&mut self) {
+        if let State::Selected(view) = &mut self.state {
+            tell_keywords(&mut self.out, view);
+        }
+        while self.out.bytes.len() < WRITE_BYTES && self.outputs.is_empty() {
+            let Task::Fetch(task) = &mut self.task else { return };
+            let Some((i, message)) = task.portion.pop_front() else {
+                task.stage = Stage::Filling;
+                return;
+            };
+            self.write_message(i, message.as_ref());
+        }
+    }
+
+    fn write_message(&mut self, i: usize, message: Option<&Message>) {
+        let (State::Selected(view), Task::Fetch(task)) = (&mut self.state, &self.task) else {
+            return;
+        };
+        self.out.put(format_args!("* {} FETCH (", i + 1));
+        let entry = &view.messages()[i];
+        let mut flags_told = false;
+        for (n, item) in task.items.iter().enumerate() {
+            if n > 0 {
+                self.out.text(" ");
+            }
+            match (item, message) {
+                (FetchItem::Uid, _) => self.out.put(format_args!("UID {}", entry.uid)),
+                (FetchItem::Flags, _) => {
+                    write_flags_item(&mut self.out, entry);
+                    flags_told = true;
+                }
+                (FetchItem::Body(body), Some(message)) => {
+                    write_body(&mut self.out, &mut self.outputs, body, message);
+                }
+                (item, Some(message)) => write_stored(&mut self.out, item, message),
+                // What needs a message has asked for it.
+                (_, None) => {}
+            }
+        }
+        //= https://www.rfc-editor.org/rfc/rfc3501#section-6.4.5
+        // Flags that the fetch itself changed are told with it.
+        if !flags_told && task.seen.contains(&i) {
+            self.out.text(" ");
+            write_flags_item(&mut self.out, entry);
+            flags_told = true;
+        }
+        self.out.text(")\r\n");
+        if flags_told {
+            view.flags_told(i);
+        }
+        if !self.outputs.is_empty() {
+            self.flush();
+        }
+    }
+}
+
+fn write_flags_item(out: &mut crate::respond::Wire, entry: &Entry) {
+    out.text("FLAGS (");
+    write_flags(out, entry);
+    out.text(")");
+}
+
+/// An item that is stored with the message.
+fn write_stored(out: &mut crate::respond::Wire, item: &FetchItem, message: &Message) {
+    match item {
+        FetchItem::InternalDate => {
+            out.put(format_args!(
+                "INTERNALDATE \"{}\"",
+                date_time(message.internal_date)
+            ));
+        }
+        FetchItem::Size => out.put(format_args!("RFC822.SIZE {}", message.size_bytes)),
+        FetchItem::Envelope => {
+            out.text("ENVELOPE ");
+            match &message.envelope {
+                Some(envelope) => out.envelope(envelope),
+                None => out.envelope(&Default::default()),
+            }
+        }
+        FetchItem::Structure { extended } => {
+            out.text(if *extended { "BODYSTRUCTURE " } else { "BODY " });
+            match &message.structure {
+                Some(part) => out.structure(part, *extended),
+                None => {
+                    let all = 0..message.size_bytes;
+                    let part = crate::structure::Part::single(0..0, all, 0, "application", "octet-stream");
+                    out.structure(&part, *extended);
+                }
+            }
+        }
+        FetchItem::Flags | FetchItem::Uid | FetchItem::Body(_) => {}
+    }
+}
+
+/// A part of the message itself: its name, its size, and where the driver finds it.
+fn write_body(
+    out: &mut crate::respond::Wire,
+    outputs: &mut VecDeque<Output>,
+    item: &BodyItem,
+    message: &Message,
+) {
+    out.body_name(item);
+    let range = match &message.structure {
+        Some(structure) => item.section.range(structure),
+        None if item.section == Default::default() => Some(0..message.size_bytes),
+        None => None,
+    };
+    let Some(range) = range else {
+        // The message has no such part.
+        return out.text(" NIL");
+    };
+    let uid = message.uid;
+    let (range, transform) = match &item.section.text {
+        Some(SectionText::Fields(filter)) => {
+            out.text(" ");
+            let end = range.end.min(range.start + limits::IMAP_HEADER_BYTES as u64);
+            (range.start..end, Transform::Fields(filter.clone(), item.partial))
+        }
+        _ => {
+            let range = item.partial.map_or(range.clone(), |p| p.of(range));
+            //= https://www.rfc-editor.org/rfc/rfc3501#section-6.4.5
+            // What begins past the end is an empty string.
+            if range.is_empty() {
+                return out.text(" \"\"");
+            }
+            out.put(format_args!(" {{{}}}\r\n", range.end - range.start));
+            (range, Transform::None)
+        }
+    };
+    outputs.push_back(Output::Transmit(std::mem::take(&mut out.bytes).freeze()));
+    outputs.push_back(Output::Body {
+        uid,
+        range,
+        transform,
+    });
+}

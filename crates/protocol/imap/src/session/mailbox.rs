@@ -1,0 +1,209 @@
+//! Mailboxes by name: LIST, LSUB, STATUS, and what SELECT shows (RFC 3501 §6.3).
+
+use super::output::{MISMATCH, refusal};
+use super::tell::write_keywords;
+use super::{Session, State, Tag, Task};
+use crate::command::{ListCommand, StatusItem};
+use crate::name::{MailboxName, SEPARATOR};
+use crate::question::{Answer, Ask, ListedMailbox, Snapshot};
+use crate::respond::Wire;
+use crate::view::View;
+use std::collections::BTreeMap;
+
+/// LIST or LSUB under way.
+pub(super) struct ListTask {
+    command: ListCommand,
+}
+
+/// STATUS under way.
+pub(super) struct StatusTask {
+    name: MailboxName,
+    items: Vec<StatusItem>,
+}
+
+/// What is known of a name once all mailboxes are.
+#[derive(Clone, Debug, Default)]
+struct Node {
+    /// The mailbox, when there is one of this name.
+    mailbox: Option<ListedMailbox>,
+    /// Whether there is a mailbox below it.
+    has_children: bool,
+    /// Whether a name below it is subscribed to.
+    subscribed_below: bool,
+}
+
+impl Session {
+    pub(super) fn start_list(&mut self, tag: Tag, command: ListCommand) {
+        self.task = Task::List(tag, Box::new(ListTask { command }));
+        self.ask(Ask::List);
+    }
+
+    pub(super) fn list_answered(&mut self, tag: Tag, task: &ListTask, answer: Answer) {
+        let mailboxes = match answer {
+            Answer::Mailboxes(mailboxes) => mailboxes,
+            Answer::Refused(why) => return self.finish(tag, refusal(&why, false)),
+            _ => return self.finish(tag, MISMATCH),
+        };
+        let command = &task.command;
+        //= https://www.rfc-editor.org/rfc/rfc3501#section-6.3.8
+        // An empty pattern asks for the separator and the root.
+        if command.patterns.iter().any(|p| p.as_str().is_empty()) {
+            let name = if command.lsub { "LSUB" } else { "LIST" };
+            self.out
+                .put(format_args!("* {name} (\\Noselect) \"{SEPARATOR}\" \"\"\r\n"));
+        }
+        for (name, node) in tree(mailboxes) {
+            if command.patterns.iter().any(|p| p.matches(name.as_str())) {
+                match command.lsub {
+                    true => write_lsub(&mut self.out, command, &name, &node),
+                    false => write_list(&mut self.out, command, &name, &node),
+                }
+            }
+        }
+        self.finish(tag, "OK Done");
+    }
+
+    pub(super) fn start_status(&mut self, tag: Tag, name: MailboxName, items: Vec<StatusItem>) {
+        let ask = Ask::Status(name.clone());
+        self.task = Task::Status(tag, Box::new(StatusTask { name, items }));
+        self.ask(ask);
+    }
+
+    pub(super) fn status_answered(&mut self, tag: Tag, task: &StatusTask, answer: Answer) {
+        let status = match answer {
+            Answer::Status(status) => status,
+            Answer::Refused(why) => return self.finish(tag, refusal(&why, false)),
+            _ => return self.finish(tag, MISMATCH),
+        };
+        self.out.text("* STATUS ");
+        self.out.astring(&task.name.to_utf7());
+        for (i, item) in task.items.iter().enumerate() {
+            let value = match item {
+                StatusItem::Messages => status.messages,
+                StatusItem::Recent => status.recent,
+                StatusItem::UidNext => status.uid_next,
+                StatusItem::UidValidity => status.uid_validity,
+                StatusItem::Unseen => status.unseen,
+            };
+            self.out.put(format_args!(
+                " {}{} {value}",
+                if i == 0 { "(" } else { "" },
+                item.name()
+            ));
+        }
+        self.out.text(")\r\n");
+        self.finish(tag, "OK Done");
+    }
+
+    //= https://www.rfc-editor.org/rfc/rfc3501#section-6.3.1
+    pub(super) fn open_mailbox(&mut self, tag: Tag, snapshot: Snapshot) {
+        let (uid_validity, uid_next) = (snapshot.uid_validity, snapshot.uid_next);
+        let view = View::new(snapshot);
+        let out = &mut self.out;
+        write_keywords(out, &view);
+        out.put(format_args!(
+            "* {} EXISTS\r\n* {} RECENT\r\n",
+            view.last().0,
+            view.recent()
+        ));
+        if let Some(number) = view.first_unseen() {
+            out.put(format_args!(
+                "* OK [UNSEEN {number}] The first that is unread\r\n"
+            ));
+        }
+        out.put(format_args!(
+            "* OK [UIDVALIDITY {uid_validity}] UIDs are good\r\n"
+        ));
+        out.put(format_args!("* OK [UIDNEXT {uid_next}] The next UID\r\n"));
+        let access = if view.read_only { "READ-ONLY" } else { "READ-WRITE" };
+        self.state = State::Selected(Box::new(view));
+        self.finish(tag, format!("OK [{access}] Done"));
+    }
+}
+
+/// All names in order, with those that are only levels above others.
+fn tree(mailboxes: Vec<ListedMailbox>) -> BTreeMap<MailboxName, Node> {
+    let mut nodes: BTreeMap<MailboxName, Node> = BTreeMap::new();
+    for mailbox in mailboxes {
+        let mut above = mailbox.name.parent();
+        while let Some(name) = above {
+            above = name.parent();
+            let node = nodes.entry(name).or_default();
+            node.has_children |= mailbox.exists;
+            node.subscribed_below |= mailbox.subscribed;
+        }
+        let name = mailbox.name.clone();
+        nodes.entry(name).or_default().mailbox = Some(mailbox);
+    }
+    nodes
+}
+
+/// LIST's line for a name, if it is selected (RFC 5258 §3).
+fn write_list(out: &mut Wire, command: &ListCommand, name: &MailboxName, node: &Node) {
+    let mailbox = node.mailbox.as_ref();
+    let exists = mailbox.is_some_and(|m| m.exists);
+    let subscribed = mailbox.is_some_and(|m| m.subscribed);
+    let special_use = mailbox.and_then(|m| m.special_use);
+    let select = command.select;
+    // What is above a subscribed name is shown for the sake of it (RFC 5258 §3.5).
+    let for_child = select.recursive_match && node.subscribed_below;
+    let selected = match (select.subscribed, select.special_use) {
+        (false, false) => exists || node.has_children,
+        (subscribed_wanted, special_wanted) => {
+            (!subscribed_wanted || subscribed) && (!special_wanted || special_use.is_some())
+        }
+    };
+    if !selected && !for_child {
+        return;
+    }
+    let mut attributes: Vec<&str> = Vec::new();
+    //= https://www.rfc-editor.org/rfc/rfc5258#section-3
+    // Who asks for subscriptions knows what \NonExistent is; for others \Noselect says the same.
+    match exists {
+        false if select.subscribed => attributes.push("\\NonExistent"),
+        false => attributes.push("\\Noselect"),
+        true if mailbox.is_some_and(|m| !m.selectable) => attributes.push("\\Noselect"),
+        true => {}
+    }
+    //= https://www.rfc-editor.org/rfc/rfc3348#section-3
+    attributes.push(if node.has_children {
+        "\\HasChildren"
+    } else {
+        "\\HasNoChildren"
+    });
+    if subscribed && (select.subscribed || command.returns.subscribed) {
+        attributes.push("\\Subscribed");
+    }
+    attributes.extend(special_use.map(|u| u.attribute()));
+    write_name(out, "LIST", &attributes, name);
+    if for_child {
+        out.text(" (\"CHILDINFO\" (\"SUBSCRIBED\"))");
+    }
+    out.text("\r\n");
+}
+
+/// LSUB's line for a name, if it is subscribed to, or a name below it that no other pattern shows.
+fn write_lsub(out: &mut Wire, command: &ListCommand, name: &MailboxName, node: &Node) {
+    let mailbox = node.mailbox.as_ref();
+    if mailbox.is_some_and(|m| m.subscribed) {
+        let selectable = mailbox.is_some_and(|m| m.exists && m.selectable);
+        let attributes: &[&str] = if selectable { &[] } else { &["\\Noselect"] };
+        write_name(out, "LSUB", attributes, name);
+        out.text("\r\n");
+        return;
+    }
+    //= https://www.rfc-editor.org/rfc/rfc3501#section-6.3.9
+    // `%` shows a level that is not subscribed to itself for the sake of what is below it.
+    if node.subscribed_below && command.patterns.iter().any(|p| p.as_str().ends_with('%')) {
+        write_name(out, "LSUB", &["\\Noselect"], name);
+        out.text("\r\n");
+    }
+}
+
+fn write_name(out: &mut Wire, response: &str, attributes: &[&str], name: &MailboxName) {
+    out.put(format_args!(
+        "* {response} ({}) \"{SEPARATOR}\" ",
+        attributes.join(" ")
+    ));
+    out.astring(&name.to_utf7());
+}

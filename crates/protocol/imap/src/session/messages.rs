@@ -1,0 +1,370 @@
+//! What is done to messages of the selected mailbox: STORE, SEARCH, COPY, MOVE, EXPUNGE (RFC 3501 §6.4).
+
+use super::fetch::FetchTask;
+use super::output::{MISMATCH, refusal};
+use super::{Asked, Session, State, Tag, Task};
+use crate::command::Command;
+use crate::flag::{FlagChange, Flags};
+use crate::question::{Answer, Ask, Candidate, MessageState};
+use crate::search::{Facts, SearchKey};
+use crate::sequence::{SequenceSet, Uid, write_runs};
+use crate::view::View;
+use ringpost_base::limits;
+use std::sync::Arc;
+
+/// Messages that a search looks at in one step.
+const SEARCH_STEP: usize = 4_096;
+
+/// STORE under way.
+pub(super) struct StoreTask {
+    tag: Tag,
+    uid: bool,
+    silent: bool,
+    change: FlagChange,
+    positions: Positions,
+    /// Those in the open question, each with the flags that the client expects of it.
+    portion: Vec<(Uid, Flags)>,
+    done: usize,
+    gone: usize,
+}
+
+/// SEARCH under way.
+pub(super) struct SearchTask {
+    tag: Tag,
+    uid: bool,
+    key: Arc<SearchKey>,
+    /// The next position to look at.
+    at: usize,
+    /// Those in the open question.
+    undecided: Vec<Candidate>,
+    /// Positions already decided to match, of those looked at with the open question.
+    hits: Vec<usize>,
+}
+
+/// Positions in the view, as ranges with their end outside, of which the first may be partly used.
+#[derive(Debug)]
+pub(super) struct Positions {
+    ranges: std::vec::IntoIter<(usize, usize)>,
+    rest: (usize, usize),
+}
+
+impl Positions {
+    fn new(ranges: Vec<(usize, usize)>) -> Self {
+        Positions {
+            ranges: ranges.into_iter(),
+            rest: (0, 0),
+        }
+    }
+}
+
+impl Iterator for Positions {
+    type Item = usize;
+
+    fn next(&mut self) -> Option<usize> {
+        while self.rest.0 == self.rest.1 {
+            self.rest = self.ranges.next()?;
+        }
+        self.rest.0 += 1;
+        Some(self.rest.0 - 1)
+    }
+}
+
+/// What a set of sequence numbers, or with `uid` of UIDs, means in `view`; an error names no message.
+fn resolve(view: &View, uid: bool, set: &SequenceSet) -> Result<Positions, &'static str> {
+    let (count, last_uid) = view.last();
+    if uid {
+        //= https://www.rfc-editor.org/rfc/rfc3501#section-6.4.8
+        // A UID that does not exist is ignored.
+        return Ok(Positions::new(view.positions(&set.resolve(last_uid))));
+    }
+    if set.largest_named() > count || (count == 0 && set.names_last()) {
+        return Err("BAD There is no message of that number");
+    }
+    let ranges = set
+        .resolve(count)
+        .ranges()
+        .iter()
+        .map(|(a, b)| (*a as usize - 1, *b as usize))
+        .collect();
+    Ok(Positions::new(ranges))
+}
+
+impl Session {
+    pub(super) fn start_selected(&mut self, tag: Tag, command: Command) {
+        const READ_ONLY: &str = "NO [READ-ONLY] The mailbox is open for reading only";
+        let State::Selected(view) = &self.state else {
+            return;
+        };
+        let (mailbox, read_only) = (view.mailbox, view.read_only);
+        let positions = match &command {
+            Command::Fetch { uid, set, .. }
+            | Command::Store { uid, set, .. }
+            | Command::Copy { uid, set, .. }
+            | Command::Move { uid, set, .. } => match resolve(view, *uid, set) {
+                Ok(positions) => positions,
+                Err(text) => return self.finish_message_command(tag, *uid, text),
+            },
+            _ => Positions::new(Vec::new()),
+        };
+        match command {
+            Command::Store { uid, .. } if read_only => self.finish_message_command(tag, uid, READ_ONLY),
+            Command::Move { .. } | Command::Expunge { .. } if read_only => self.finish(tag, READ_ONLY),
+            Command::Fetch { uid, items, .. } => {
+                let task = FetchTask::new(tag, uid, items, positions, read_only);
+                self.task = Task::Fetch(Box::new(task));
+            }
+            Command::Store {
+                uid, silent, change, ..
+            } => {
+                self.task = Task::Store(Box::new(StoreTask {
+                    tag,
+                    uid,
+                    silent,
+                    change,
+                    positions,
+                    portion: Vec::new(),
+                    done: 0,
+                    gone: 0,
+                }));
+            }
+            Command::Search { uid, key } => {
+                self.out.text("* SEARCH");
+                let (undecided, hits) = (Vec::new(), Vec::new());
+                let task = SearchTask {
+                    tag,
+                    uid,
+                    key: Arc::new(key),
+                    at: 0,
+                    undecided,
+                    hits,
+                };
+                self.task = Task::Search(Box::new(task));
+            }
+            Command::Copy { to, .. } => match self.uids(positions) {
+                uids if uids.is_empty() => self.finish(tag, "OK There is no such message"),
+                uids => self.ask_then(tag, Asked::Copy, Ask::Copy { mailbox, uids, to }),
+            },
+            Command::Move { to, .. } => match self.uids(positions) {
+                uids if uids.is_empty() => self.finish(tag, "OK There is no such message"),
+                uids => self.ask_then(tag, Asked::Move, Ask::Move { mailbox, uids, to }),
+            },
+            Command::Expunge { uids } => {
+                let uids = uids.map(|set| {
+                    let positions = view_positions(self, &set);
+                    self.uids(positions)
+                });
+                self.ask_then(tag, Asked::Expunge, Ask::Expunge { mailbox, uids });
+            }
+            Command::Close if !read_only => {
+                self.ask_then(tag, Asked::Close, Ask::Expunge { mailbox, uids: None });
+            }
+            //= https://www.rfc-editor.org/rfc/rfc3691#section-2
+            Command::Close | Command::Unselect => {
+                self.deselect();
+                self.finish(tag, "OK Done");
+            }
+            _ => self.finish(tag, MISMATCH),
+        }
+    }
+
+    fn uids(&self, positions: Positions) -> Vec<Uid> {
+        let State::Selected(view) = &self.state else {
+            return Vec::new();
+        };
+        positions
+            .filter_map(|i| view.messages().get(i))
+            .map(|m| m.uid)
+            .collect()
+    }
+
+    pub(super) fn step_store(&mut self) -> bool {
+        let (State::Selected(view), Task::Store(task)) = (&self.state, &mut self.task) else {
+            return false;
+        };
+        let entries = task.positions.by_ref().filter_map(|i| view.messages().get(i));
+        let expected = entries.map(|m| (m.uid, task.change.apply(&m.flags)));
+        task.portion = expected.take(limits::IMAP_STORE_PORTION).collect();
+        if task.portion.is_empty() {
+            let Task::Store(task) = std::mem::replace(&mut self.task, Task::Ready) else {
+                return false;
+            };
+            self.finish_message_command(task.tag, task.uid, done_of(task.done, task.gone));
+            return true;
+        }
+        let ask = Ask::Store {
+            mailbox: view.mailbox,
+            uids: task.portion.iter().map(|(uid, _)| *uid).collect(),
+            change: task.change.clone(),
+        };
+        self.ask(ask);
+        true
+    }
+
+    pub(super) fn store_answered(&mut self, mut task: Box<StoreTask>, answer: Answer) {
+        let states = match answer {
+            Answer::Stored(states) => states,
+            Answer::Refused(why) => {
+                return self.finish_message_command(task.tag, task.uid, refusal(&why, false));
+            }
+            _ => return self.finish_message_command(task.tag, task.uid, MISMATCH),
+        };
+        let State::Selected(view) = &mut self.state else {
+            return;
+        };
+        task.done += states.len();
+        task.gone += task.portion.len().saturating_sub(states.len());
+        for state in states {
+            store_told(view, &task, state);
+        }
+        self.task = Task::Store(task);
+        // What is to be told so far leaves before the next portion is asked for.
+        while self.tell_news(false) {}
+    }
+
+    pub(super) fn step_search(&mut self) -> bool {
+        let (State::Selected(view), Task::Search(task)) = (&self.state, &mut self.task) else {
+            return false;
+        };
+        let last = view.last();
+        let until = (task.at + SEARCH_STEP).min(view.messages().len());
+        while task.at < until && task.undecided.len() < limits::IMAP_PORTION {
+            let entry = &view.messages()[task.at];
+            let candidate = Candidate {
+                uid: entry.uid,
+                number: task.at as u32 + 1,
+                flags: entry.flags.clone(),
+                recent: entry.recent,
+                last,
+            };
+            match task.key.evaluate(&Facts {
+                candidate: &candidate,
+                message: None,
+                text: None,
+            }) {
+                Some(true) => task.hits.push(task.at),
+                Some(false) => {}
+                None => task.undecided.push(candidate),
+            }
+            task.at += 1;
+        }
+        if !task.undecided.is_empty() {
+            let among = std::mem::take(&mut task.undecided);
+            let ask = Ask::Search {
+                mailbox: view.mailbox,
+                key: task.key.clone(),
+                among,
+            };
+            self.ask(ask);
+            return true;
+        }
+        let finished = task.at == view.messages().len();
+        self.write_hits();
+        if finished && let Task::Search(task) = std::mem::replace(&mut self.task, Task::Ready) {
+            self.out.text("\r\n");
+            self.finish_message_command(task.tag, task.uid, "OK Done");
+        }
+        true
+    }
+
+    pub(super) fn search_answered(&mut self, mut task: Box<SearchTask>, answer: Answer) {
+        let State::Selected(view) = &self.state else {
+            return;
+        };
+        let found = match answer {
+            Answer::Found(uids) => uids,
+            answer => {
+                let text = match answer {
+                    Answer::Refused(why) => refusal(&why, false),
+                    _ => MISMATCH.into(),
+                };
+                self.out.text("\r\n");
+                return self.finish_message_command(task.tag, task.uid, text);
+            }
+        };
+        task.hits
+            .extend(found.iter().filter_map(|uid| view.position(*uid)));
+        task.hits.sort_unstable();
+        task.hits.dedup();
+        self.task = Task::Search(task);
+        self.write_hits();
+    }
+
+    /// Appends what was found to the line: it may be long, so it leaves in pieces.
+    fn write_hits(&mut self) {
+        let (State::Selected(view), Task::Search(task)) = (&self.state, &mut self.task) else {
+            return;
+        };
+        for i in task.hits.drain(..) {
+            let number = if task.uid {
+                view.messages()[i].uid
+            } else {
+                i as u32 + 1
+            };
+            self.out.put(format_args!(" {number}"));
+        }
+    }
+
+    //= https://www.rfc-editor.org/rfc/rfc4315#section-3
+    pub(super) fn copied(&mut self, tag: Tag, uid_validity: u32, pairs: &[(Uid, Uid)]) {
+        match pairs.is_empty() {
+            true => self.finish(tag, "NO [EXPUNGEISSUED] The messages are gone"),
+            false => self.finish(tag, format!("OK [{}] Done", copy_uid(uid_validity, pairs))),
+        }
+    }
+
+    //= https://www.rfc-editor.org/rfc/rfc6851#section-4.3
+    pub(super) fn moved(&mut self, tag: Tag, uid_validity: u32, pairs: &[(Uid, Uid)]) {
+        if pairs.is_empty() {
+            return self.finish(tag, "NO [EXPUNGEISSUED] The messages are gone");
+        }
+        self.out
+            .put(format_args!("* OK [{}] Moved\r\n", copy_uid(uid_validity, pairs)));
+        let uids: Vec<Uid> = pairs.iter().map(|(from, _)| *from).collect();
+        if let State::Selected(view) = &mut self.state {
+            view.expunge(&uids);
+        }
+        self.finish(tag, "OK Done");
+    }
+}
+
+fn view_positions(session: &Session, set: &SequenceSet) -> Positions {
+    match &session.state {
+        State::Selected(view) => Positions::new(view.positions(&set.resolve(view.last().1))),
+        _ => Positions::new(Vec::new()),
+    }
+}
+
+/// Takes a message's flags after STORE. They are told unless the client asked for silence and got what it expects.
+fn store_told(view: &mut View, task: &StoreTask, state: MessageState) {
+    let Some(i) = view.position(state.uid) else { return };
+    let expected = task
+        .portion
+        .binary_search_by_key(&state.uid, |(uid, _)| *uid)
+        .map(|at| &task.portion[at].1);
+    //= https://www.rfc-editor.org/rfc/rfc3501#section-6.4.6
+    // What another session did at the same time is told also after .SILENT.
+    let told = !task.silent || expected != Ok(&state.flags);
+    view.set_flags(state, false);
+    if told {
+        view.tell_flags(i);
+    }
+}
+
+fn copy_uid(uid_validity: u32, pairs: &[(Uid, Uid)]) -> String {
+    let mut out = format!("COPYUID {uid_validity} ");
+    // A String takes everything.
+    let _infallible = write_runs(&mut out, pairs.iter().map(|(from, _)| *from));
+    out.push(' ');
+    let _infallible = write_runs(&mut out, pairs.iter().map(|(_, to)| *to));
+    out
+}
+
+//= https://www.rfc-editor.org/rfc/rfc2180#section-4.1
+/// What a command says at its end that found `gone` of its messages expunged by others.
+pub(super) fn done_of(done: usize, gone: usize) -> &'static str {
+    match (done, gone) {
+        (_, 0) => "OK Done",
+        (0, _) => "NO [EXPUNGEISSUED] The messages are gone",
+        _ => "OK [EXPUNGEISSUED] Done, but some messages are gone",
+    }
+}

@@ -1,0 +1,208 @@
+use super::*;
+use ringpost_auth::base64;
+
+#[test]
+fn a_plain_port_offers_starttls_and_no_login() {
+    let mut talk = Talk::with(Config::default(), Tls::Offered);
+    let greeting = talk.hear();
+    assert!(greeting.starts_with("* OK [CAPABILITY IMAP4rev1 LITERAL- ID ENABLE STARTTLS LOGINDISABLED]"));
+    assert!(
+        talk.say("a LOGIN fred secret\r\n")
+            .starts_with("a NO [PRIVACYREQUIRED]")
+    );
+    assert!(
+        talk.say("b AUTHENTICATE PLAIN\r\n")
+            .starts_with("b NO [PRIVACYREQUIRED]")
+    );
+    assert!(talk.mail.asked.is_empty());
+}
+
+#[test]
+fn what_was_sent_behind_starttls_is_thrown_away_and_the_session_begins_anew() {
+    // Guards pitfall SMTP 2, which IMAP shares: bytes buffered behind STARTTLS.
+    let mut talk = Talk::with(Config::default(), Tls::Offered);
+    talk.hear();
+    let heard = talk.say("a STARTTLS\r\nb NOOP\r\nc LOG");
+    assert_eq!(heard, "a OK Go over to TLS\r\n");
+    assert!(talk.tls_wanted && !talk.session.wants_input());
+    assert_eq!(talk.say("IN fred secret\r\nd NOOP\r\n"), "");
+    talk.session.handle_tls_started(talk.now);
+    assert_eq!(talk.hear(), "");
+    let capabilities = talk.say("e CAPABILITY\r\n");
+    assert!(!capabilities.contains("STARTTLS") && capabilities.contains("AUTH=PLAIN"));
+    assert!(
+        talk.say("f LOGIN fred secret\r\n")
+            .starts_with("f OK [CAPABILITY IMAP4rev1 ")
+    );
+    assert!(talk.say("g STARTTLS\r\n").starts_with("g BAD"));
+}
+
+#[test]
+fn login_takes_atoms_strings_and_literals() {
+    for login in [
+        "a LOGIN fred secret\r\n",
+        "a login \"fred\" \"secret\"\r\n",
+        "a LOGIN {4+}\r\nfred {6+}\r\nsecret\r\n",
+        "a LOGIN \"fr\\\"ed\" secret\r\nb LOGIN fred \"secret\"\r\n",
+    ] {
+        let mut talk = Talk::new();
+        assert!(talk.say(login).contains(" OK [CAPABILITY"), "{login}");
+    }
+}
+
+#[test]
+fn a_synchronizing_literal_is_asked_for() {
+    let mut talk = Talk::new();
+    assert!(talk.say("a LOGIN {4}\r\n").starts_with("+ "));
+    assert!(talk.say("fred {6}\r\n").starts_with("+ "));
+    assert!(talk.say("secret\r\n").starts_with("a OK"));
+}
+
+#[test]
+fn a_wrong_password_does_not_say_what_was_wrong_and_ten_end_the_session() {
+    let mut talk = Talk::new();
+    let heard = talk.say("a LOGIN fred wrong\r\nb LOGIN nobody secret\r\n");
+    let (first, second) = heard.split_once("\r\n").unwrap();
+    assert_eq!(first[1..], second.trim_end()[1..]);
+    assert!(first.starts_with("a NO [AUTHENTICATIONFAILED]"));
+    for _ in 0..7 {
+        talk.say("c LOGIN fred wrong\r\n");
+    }
+    assert!(!talk.closed);
+    let heard = talk.say("d LOGIN fred wrong\r\n");
+    assert!(heard.starts_with("d NO") && heard.contains("* BYE") && talk.closed);
+}
+
+#[test]
+fn authenticate_plain_with_and_without_an_initial_response() {
+    let response = base64::encode(b"\0fred\0secret");
+    let mut talk = Talk::new();
+    assert_eq!(talk.say("a AUTHENTICATE PLAIN\r\n"), "+ \r\n");
+    assert!(talk.say(&format!("{response}\r\n")).starts_with("a OK"));
+    let mut talk = Talk::new();
+    assert!(
+        talk.say(&format!("a AUTHENTICATE plain {response}\r\n"))
+            .starts_with("a OK")
+    );
+    let mut talk = Talk::new();
+    let other = base64::encode(b"root\0fred\0secret");
+    assert!(
+        talk.say(&format!("a AUTHENTICATE PLAIN {other}\r\n"))
+            .starts_with("a NO [AUTHENTICATIONFAILED]")
+    );
+}
+
+#[test]
+fn authenticate_login_asks_twice() {
+    let mut talk = Talk::new();
+    assert_eq!(talk.say("a AUTHENTICATE LOGIN\r\n"), "+ VXNlcm5hbWU6\r\n");
+    assert_eq!(talk.say("ZnJlZA==\r\n"), "+ UGFzc3dvcmQ6\r\n");
+    assert!(talk.say("c2VjcmV0\r\n").starts_with("a OK"));
+}
+
+#[test]
+fn an_exchange_can_be_cancelled_and_garbage_ends_it() {
+    let mut talk = Talk::new();
+    talk.say("a AUTHENTICATE PLAIN\r\n");
+    assert!(talk.say("*\r\n").starts_with("a BAD"));
+    talk.say("b AUTHENTICATE PLAIN\r\n");
+    assert!(talk.say("not base64\r\n").starts_with("b BAD"));
+    assert!(talk.say("c AUTHENTICATE GSSAPI\r\n").starts_with("c NO"));
+    assert!(talk.say("d AUTHENTICATE PLAIN =\r\n").starts_with("d BAD"));
+    assert!(talk.say("e LOGIN fred secret\r\n").starts_with("e OK"));
+}
+
+#[test]
+fn scram_is_offered_with_a_decoy_and_refuses_strangers() {
+    let decoy = Some(DecoyKey::new([3; 32], 4096));
+    let mut talk = Talk::with(
+        Config {
+            scram_decoy: decoy,
+            ..Config::default()
+        },
+        Tls::Active,
+    );
+    assert!(talk.hear().contains("AUTH=SCRAM-SHA-256"));
+    for user in ["fred", "nobody"] {
+        let first = base64::encode(format!("n,,n={user},r=abcdefgh").as_bytes());
+        let heard = talk.say(&format!("a AUTHENTICATE SCRAM-SHA-256 {first}\r\n"));
+        let challenge = base64::decode(heard[2..].trim_end().as_bytes(), 1000).unwrap();
+        let challenge = String::from_utf8(challenge).unwrap();
+        assert!(
+            challenge.starts_with("r=abcdefgh") && challenge.contains(",i=4096"),
+            "{challenge}"
+        );
+        let nonce = challenge.split(',').next().unwrap();
+        let last = base64::encode(format!("c=biws,{nonce},p={}", base64::encode(&[0; 32])).as_bytes());
+        assert!(
+            talk.say(&format!("{last}\r\n"))
+                .starts_with("a NO [AUTHENTICATIONFAILED]")
+        );
+    }
+    assert!(
+        Talk::new()
+            .say("a AUTHENTICATE SCRAM-SHA-256\r\n")
+            .starts_with("a NO")
+    );
+}
+
+#[test]
+fn commands_of_later_states_wait_for_their_state() {
+    let mut talk = Talk::new();
+    for command in [
+        "SELECT INBOX",
+        "LIST \"\" *",
+        "IDLE",
+        "FETCH 1 FLAGS",
+        "ENABLE X",
+        "NAMESPACE",
+        "CLOSE",
+    ] {
+        assert!(
+            talk.say(&format!("a {command}\r\n"))
+                .starts_with("a BAD Log in first"),
+            "{command}"
+        );
+    }
+    talk.say("b LOGIN fred secret\r\n");
+    for command in [
+        "FETCH 1 FLAGS",
+        "CLOSE",
+        "EXPUNGE",
+        "SEARCH ALL",
+        "CHECK",
+        "UNSELECT",
+        "UID COPY 1 x",
+    ] {
+        assert!(
+            talk.say(&format!("a {command}\r\n"))
+                .starts_with("a BAD Select a mailbox first"),
+            "{command}"
+        );
+    }
+    assert!(talk.say("c LOGIN fred secret\r\n").starts_with("c BAD"));
+}
+
+#[test]
+fn the_commands_of_any_state() {
+    let mut talk = Talk::new();
+    assert_eq!(talk.say("a NOOP\r\n"), "a OK Done\r\n");
+    let heard = talk.say("b ID (\"name\" \"x\" \"os\" NIL)\r\nc ID NIL\r\n");
+    assert_eq!(heard.matches("* ID (\"name\" \"Ringpost\")").count(), 2);
+    assert!(talk.say("d ID (\"name\")\r\n").starts_with("d BAD"));
+    let heard = talk.say("e LOGOUT\r\nf NOOP\r\n");
+    assert!(heard.starts_with("* BYE") && heard.contains("\r\ne OK") && !heard.contains("f OK"));
+    assert!(talk.closed && !talk.session.wants_input());
+}
+
+#[test]
+fn who_does_not_log_in_is_cut_off_however_much_he_sends() {
+    let mut talk = Talk::new();
+    for _ in 0..10 {
+        talk.wait(Duration::from_secs(17));
+        talk.say("a NOOP\r\n");
+    }
+    assert!(!talk.closed);
+    assert!(talk.wait(Duration::from_secs(11)).starts_with("* BYE"));
+    assert!(talk.closed);
+}

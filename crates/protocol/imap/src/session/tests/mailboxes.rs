@@ -1,0 +1,197 @@
+use super::*;
+
+fn tree() -> Talk {
+    let mut talk = Talk::logged_in();
+    for name in [
+        "Sent",
+        "Work",
+        "Work/2024",
+        "Work/2024/May",
+        "Entwürfe",
+        "A&B",
+        "foo bar",
+    ] {
+        talk.mail.create(name);
+    }
+    talk.mail.special.insert("Sent".into(), SpecialUse::Sent);
+    talk
+}
+
+/// The names in the answers, as they are written.
+fn names(heard: &str) -> Vec<&str> {
+    let lines = heard.lines().filter(|l| l.starts_with("* L"));
+    lines.map(|l| l.split_once("\"/\" ").unwrap().1).collect()
+}
+
+#[test]
+fn list_matches_patterns_and_tells_children_and_uses() {
+    let mut talk = tree();
+    let heard = talk.say("a LIST \"\" \"*\"\r\n");
+    assert_eq!(
+        names(&heard),
+        [
+            "A&-B",
+            "Entw&APw-rfe",
+            "INBOX",
+            "Sent",
+            "Work",
+            "Work/2024",
+            "Work/2024/May",
+            "\"foo bar\""
+        ]
+    );
+    assert!(heard.contains("* LIST (\\HasNoChildren \\Sent) \"/\" Sent\r\n"));
+    assert!(heard.contains("* LIST (\\HasChildren) \"/\" Work/2024\r\n"));
+    assert_eq!(names(&talk.say("a LIST Work/ %\r\n")), ["Work/2024"]);
+    assert_eq!(names(&talk.say("a LIST \"\" inbox\r\n")), ["INBOX"]);
+    assert_eq!(names(&talk.say("a LIST \"\" Entw&APw-*\r\n")), ["Entw&APw-rfe"]);
+    assert_eq!(names(&talk.say("a LIST \"\" \"\"\r\n")), ["\"\""]);
+    assert_eq!(talk.say("a LIST \"\" nothing\r\n"), "a OK Done\r\n");
+    assert_eq!(talk.say("a LIST \"\" wrong&utf7\r\n"), "a OK Done\r\n");
+}
+
+#[test]
+fn list_selects_and_returns_as_its_extensions_say() {
+    let mut talk = tree();
+    talk.say("a SUBSCRIBE Work/2024\r\na SUBSCRIBE Gone\r\n");
+    assert_eq!(names(&talk.say("a LIST (SPECIAL-USE) \"\" *\r\n")), ["Sent"]);
+    let heard = talk.say("a LIST (SUBSCRIBED) \"\" *\r\n");
+    assert!(heard.contains("* LIST (\\NonExistent \\HasNoChildren \\Subscribed) \"/\" Gone\r\n"));
+    assert_eq!(names(&heard), ["Gone", "Work/2024"]);
+    let heard = talk.say("a LIST (SUBSCRIBED RECURSIVEMATCH) \"\" %\r\n");
+    assert!(heard.contains("\"/\" Work (\"CHILDINFO\" (\"SUBSCRIBED\"))"));
+    let heard = talk.say("a LIST \"\" (Sent Work/%) RETURN (CHILDREN SUBSCRIBED SPECIAL-USE)\r\n");
+    assert_eq!(names(&heard), ["Sent", "Work/2024"]);
+    assert!(heard.contains("(\\HasChildren \\Subscribed) \"/\" Work/2024"));
+    for bad in [
+        "(RECURSIVEMATCH) \"\" *",
+        "(X) \"\" *",
+        "\"\" * RETURN (X)",
+        "\"\" ()",
+        "\"\"",
+    ] {
+        assert!(
+            talk.say(&format!("b LIST {bad}\r\n")).starts_with("b BAD"),
+            "{bad}"
+        );
+    }
+}
+
+#[test]
+fn lsub_shows_a_level_for_the_sake_of_what_is_below_it() {
+    // Guards pitfall IMAP 10: subscriptions to what is gone, and LSUB's `%`.
+    let mut talk = tree();
+    talk.say("a SUBSCRIBE Work/2024\r\na SUBSCRIBE Gone\r\na SUBSCRIBE inbox\r\n");
+    let heard = talk.say("a LSUB \"\" *\r\n");
+    assert_eq!(names(&heard), ["Gone", "INBOX", "Work/2024"]);
+    assert!(heard.contains("* LSUB (\\Noselect) \"/\" Gone\r\n"));
+    let heard = talk.say("a LSUB \"\" %\r\n");
+    assert_eq!(names(&heard), ["Gone", "INBOX", "Work"]);
+    assert!(heard.contains("* LSUB (\\Noselect) \"/\" Work\r\n"));
+    talk.say("a UNSUBSCRIBE Gone\r\n");
+    assert_eq!(names(&talk.say("a LSUB \"\" G*\r\n")), [""; 0]);
+}
+
+#[test]
+fn a_level_without_a_mailbox_is_listed_as_not_selectable() {
+    let mut talk = Talk::logged_in();
+    talk.mail.create("a/b");
+    let heard = talk.say("a LIST \"\" %\r\n");
+    assert!(heard.contains("* LIST (\\Noselect \\HasChildren) \"/\" a\r\n"));
+}
+
+#[test]
+fn names_are_decoded_and_refused_in_a_second_spelling() {
+    // Guards pitfall IMAP 10: modified UTF-7 and UTF-8.
+    let mut talk = tree();
+    assert!(talk.say("a CREATE Gr&APwA3w-e\r\n").starts_with("a OK"));
+    assert!(talk.mail.boxes.contains_key("Grüße"));
+    assert!(talk.say("a CREATE \"x&y\"\r\n").starts_with("a NO [CANNOT]"));
+    assert!(
+        talk.say("a CREATE {3+}\r\nx\u{fc}\r\n")
+            .starts_with("a NO [CANNOT]")
+    );
+    assert!(talk.say("a CREATE a//b\r\n").starts_with("a NO [CANNOT]"));
+    assert!(talk.say("a CREATE new/\r\n").starts_with("a OK"));
+    assert!(talk.mail.boxes.contains_key("new"));
+    assert!(talk.say("a CREATE iNbOx\r\n").starts_with("a NO [ALREADYEXISTS]"));
+}
+
+#[test]
+fn mailboxes_are_made_renamed_and_deleted() {
+    let mut talk = Talk::logged_in();
+    assert!(talk.say("a CREATE x (USE (\\Trash))\r\n").starts_with("a OK"));
+    assert_eq!(talk.mail.special["x"], SpecialUse::Trash);
+    assert!(talk.say("a CREATE y (USE (\\Foo))\r\n").starts_with("a BAD"));
+    assert!(talk.say("a RENAME x z\r\n").starts_with("a OK"));
+    assert!(talk.say("a DELETE x\r\n").starts_with("a NO [NONEXISTENT]"));
+    assert!(talk.say("a DELETE z\r\n").starts_with("a OK"));
+    talk.mail.refuse = Some(Refusal::Unavailable);
+    assert!(talk.say("a CREATE w\r\n").starts_with("a NO [UNAVAILABLE]"));
+}
+
+#[test]
+fn status_tells_what_is_asked() {
+    let mut talk = Talk::logged_in();
+    talk.mail.deliver("INBOX", flags_of(""), b"x");
+    talk.mail.deliver("INBOX", flags_of("\\Seen"), b"x");
+    // RFC 3501 §6.3.10.
+    assert_eq!(
+        talk.say("a STATUS inbox (UIDNEXT MESSAGES UNSEEN UIDVALIDITY RECENT)\r\n"),
+        "* STATUS INBOX (UIDNEXT 3 MESSAGES 2 UNSEEN 1 UIDVALIDITY 7 RECENT 0)\r\na OK Done\r\n"
+    );
+    assert!(
+        talk.say("a STATUS nix (MESSAGES)\r\n")
+            .starts_with("a NO [NONEXISTENT]")
+    );
+    assert!(talk.say("a STATUS INBOX ()\r\n").starts_with("a BAD"));
+}
+
+#[test]
+fn select_shows_what_a_client_needs() {
+    let mut talk = Talk::logged_in();
+    talk.mail.deliver("INBOX", flags_of("\\Seen $Forwarded"), b"x");
+    talk.mail.deliver("INBOX", flags_of(""), b"x");
+    let heard = talk.say("a SELECT inbox\r\n");
+    let system = "\\Answered \\Flagged \\Deleted \\Seen \\Draft";
+    assert_eq!(
+        heard.lines().collect::<Vec<_>>(),
+        [
+            &format!("* FLAGS ({system} $Forwarded)"),
+            &format!("* OK [PERMANENTFLAGS ({system} $Forwarded \\*)] These are kept"),
+            "* 2 EXISTS",
+            "* 2 RECENT",
+            "* OK [UNSEEN 2] The first that is unread",
+            "* OK [UIDVALIDITY 7] UIDs are good",
+            "* OK [UIDNEXT 3] The next UID",
+            "a OK [READ-WRITE] Done",
+        ]
+    );
+    let heard = talk.say("a EXAMINE INBOX\r\n");
+    assert!(heard.contains("* 0 RECENT") && heard.contains("[PERMANENTFLAGS ()]"));
+    assert!(heard.ends_with("a OK [READ-ONLY] Done\r\n"));
+}
+
+#[test]
+fn a_select_that_fails_leaves_the_mailbox_before() {
+    let mut talk = Talk::with_messages(&[]);
+    assert!(talk.say("a SELECT nix\r\n").contains("a NO [NONEXISTENT]"));
+    assert!(
+        talk.say("a FETCH 1 FLAGS\r\n")
+            .starts_with("a BAD Select a mailbox first")
+    );
+    assert_eq!(talk.session.selected(), None);
+}
+
+#[test]
+fn namespace_and_enable() {
+    let mut talk = Talk::logged_in();
+    assert_eq!(
+        talk.say("a NAMESPACE\r\n"),
+        "* NAMESPACE ((\"\" \"/\")) NIL NIL\r\na OK Done\r\n"
+    );
+    assert_eq!(
+        talk.say("a ENABLE CONDSTORE X-FOO\r\n"),
+        "* ENABLED\r\na OK Done\r\n"
+    );
+}

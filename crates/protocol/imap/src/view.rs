@@ -1,0 +1,363 @@
+//! What one session has been told of the selected mailbox, and what it is still to be told (RFC 3501 §5.2, §7.3, §7.4).
+
+use crate::flag::{Flags, Keyword, SystemFlag};
+use crate::question::{Changes, MailboxId, MessageState, Snapshot};
+use crate::sequence::{NumberSet, Uid};
+use std::collections::BTreeSet;
+
+/// Keywords of which FLAGS tells; more are seen only on their messages.
+const KEYWORDS_TOLD: usize = 500;
+
+/// A message in the session's own order.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    pub(crate) uid: Uid,
+    pub(crate) recent: bool,
+    /// It is gone, and the session has not been told.
+    pub(crate) expunged: bool,
+    /// Its flags have changed, and the session has not been told.
+    pub(crate) flags_untold: bool,
+    pub(crate) flags: Flags,
+    pub(crate) modseq: u64,
+}
+
+/// The session's view of a mailbox. Positions count from 0, sequence numbers from 1.
+///
+/// It grows with the mailbox and not with what a peer sends, so it stands outside `limits::SESSION_BYTES`.
+#[derive(Debug)]
+pub(crate) struct View {
+    pub(crate) mailbox: MailboxId,
+    pub(crate) read_only: bool,
+    /// Those the session has been told of, UIDs ascending.
+    messages: Vec<Entry>,
+    /// Those that came since, UIDs ascending and above.
+    arrived: Vec<Entry>,
+    keywords: BTreeSet<Keyword>,
+    keywords_untold: bool,
+    /// How many of `messages` are marked as expunged, and as having flags to tell.
+    expunged: usize,
+    flags_untold: usize,
+}
+
+impl From<MessageState> for Entry {
+    fn from(state: MessageState) -> Self {
+        let MessageState {
+            uid,
+            flags,
+            modseq,
+            recent,
+        } = state;
+        Entry {
+            uid,
+            recent,
+            expunged: false,
+            flags_untold: false,
+            flags,
+            modseq,
+        }
+    }
+}
+
+impl View {
+    pub(crate) fn new(snapshot: Snapshot) -> Self {
+        let mut view = View {
+            mailbox: snapshot.mailbox,
+            read_only: snapshot.read_only,
+            messages: snapshot.messages.into_iter().map(Entry::from).collect(),
+            arrived: Vec::new(),
+            keywords: snapshot.keywords.into_iter().take(KEYWORDS_TOLD).collect(),
+            keywords_untold: false,
+            expunged: 0,
+            flags_untold: 0,
+        };
+        for entry in &view.messages {
+            learn(&mut view.keywords, &entry.flags);
+        }
+        view
+    }
+
+    pub(crate) fn messages(&self) -> &[Entry] {
+        &self.messages
+    }
+
+    pub(crate) fn recent(&self) -> usize {
+        self.messages.iter().filter(|m| m.recent).count()
+    }
+
+    /// The sequence number of the first message without `\Seen`.
+    pub(crate) fn first_unseen(&self) -> Option<usize> {
+        self.messages
+            .iter()
+            .position(|m| !m.flags.is(SystemFlag::Seen))
+            .map(|i| i + 1)
+    }
+
+    pub(crate) fn keywords(&self) -> impl Iterator<Item = &Keyword> {
+        self.keywords.iter()
+    }
+
+    /// The last sequence number and UID that the session knows; zero when there is none.
+    pub(crate) fn last(&self) -> (u32, Uid) {
+        (
+            self.messages.len() as u32,
+            self.messages.last().map_or(0, |m| m.uid),
+        )
+    }
+
+    pub(crate) fn position(&self, uid: Uid) -> Option<usize> {
+        self.messages.binary_search_by_key(&uid, |m| m.uid).ok()
+    }
+
+    /// The positions of messages whose UIDs are in `uids`, as ranges with their end outside.
+    pub(crate) fn positions(&self, uids: &NumberSet) -> Vec<(usize, usize)> {
+        let below = |uid: Uid| self.messages.partition_point(|m| m.uid < uid);
+        let through = |uid: Uid| self.messages.partition_point(|m| m.uid <= uid);
+        let ranges = uids
+            .ranges()
+            .iter()
+            .map(|(low, high)| (below(*low), through(*high)));
+        ranges.filter(|(start, end)| start < end).collect()
+    }
+
+    /// Takes in what has happened; nothing is told yet.
+    pub(crate) fn apply(&mut self, changes: Changes) {
+        for state in changes.arrived {
+            self.arrive(state);
+        }
+        for state in changes.flags {
+            self.set_flags(state, true);
+        }
+        self.expunge(&changes.expunged);
+    }
+
+    fn arrive(&mut self, state: MessageState) {
+        // Guards against being told twice, by the snapshot and by the change that it already showed.
+        let last = self.arrived.last().or(self.messages.last()).map_or(0, |m| m.uid);
+        if state.uid > last {
+            self.keywords_untold |= learn(&mut self.keywords, &state.flags);
+            self.arrived.push(state.into());
+        } else {
+            self.set_flags(state, true);
+        }
+    }
+
+    /// Takes the new flags of a message, unless newer ones are known. `untold` says whether the session is to be told.
+    pub(crate) fn set_flags(&mut self, state: MessageState, untold: bool) {
+        if let Some(i) = self.position(state.uid) {
+            let entry = &mut self.messages[i];
+            if state.modseq < entry.modseq {
+                return;
+            }
+            entry.modseq = state.modseq;
+            if entry.flags != state.flags {
+                self.keywords_untold |= learn(&mut self.keywords, &state.flags);
+                entry.flags = state.flags;
+                self.flags_untold += usize::from(untold && !entry.flags_untold);
+                entry.flags_untold |= untold;
+            }
+        } else if let Ok(i) = self.arrived.binary_search_by_key(&state.uid, |m| m.uid) {
+            let entry = &mut self.arrived[i];
+            if state.modseq >= entry.modseq {
+                self.keywords_untold |= learn(&mut self.keywords, &state.flags);
+                (entry.flags, entry.modseq) = (state.flags, state.modseq);
+            }
+        }
+    }
+
+    /// The session is being told the flags of the message at `i`.
+    pub(crate) fn flags_told(&mut self, i: usize) {
+        if std::mem::take(&mut self.messages[i].flags_untold) {
+            self.flags_untold -= 1;
+        }
+    }
+
+    /// Marks the flags of the message at `i` to be told.
+    pub(crate) fn tell_flags(&mut self, i: usize) {
+        let entry = &mut self.messages[i];
+        self.flags_untold += usize::from(!entry.flags_untold);
+        entry.flags_untold = true;
+    }
+
+    pub(crate) fn expunge(&mut self, uids: &[Uid]) {
+        for uid in uids {
+            if let Some(i) = self.position(*uid) {
+                self.expunged += usize::from(!self.messages[i].expunged);
+                self.messages[i].expunged = true;
+            } else if let Ok(i) = self.arrived.binary_search_by_key(uid, |m| m.uid) {
+                // Never told of, so never missed.
+                self.arrived.remove(i);
+            }
+        }
+    }
+
+    /// Whether there is something to tell; EXPUNGE only counts when it may be told.
+    pub(crate) fn has_news(&self, expunges: bool) -> bool {
+        (expunges && self.expunged > 0)
+            || !self.arrived.is_empty()
+            || self.keywords_untold
+            || self.flags_untold > 0
+    }
+
+    /// Forgets up to `limit` expunged messages, the last ones first, and gives the sequence numbers to tell, in the order
+    /// in which they are to be told.
+    pub(crate) fn take_expunged(&mut self, limit: usize) -> Vec<usize> {
+        if self.expunged == 0 {
+            return Vec::new();
+        }
+        // From the end, no number told changes another that is still to be told.
+        let marked = self.messages.iter().enumerate().rev().filter(|(_, m)| m.expunged);
+        let positions: Vec<usize> = marked.map(|(i, _)| i).take(limit).collect();
+        let from = positions.last().copied().unwrap_or_default();
+        let untold = self.messages[from..]
+            .iter()
+            .filter(|m| m.expunged && m.flags_untold)
+            .count();
+        self.flags_untold -= untold;
+        self.expunged -= positions.len();
+        let tail = self.messages.split_off(from);
+        self.messages.extend(tail.into_iter().filter(|m| !m.expunged));
+        positions.into_iter().map(|i| i + 1).collect()
+    }
+
+    /// Takes in those that have arrived; true when there were any, so that EXISTS is to be told.
+    pub(crate) fn take_arrived(&mut self) -> bool {
+        let any = !self.arrived.is_empty();
+        self.messages.append(&mut self.arrived);
+        self.arrived.shrink_to_fit();
+        any
+    }
+
+    /// Whether keywords are in use that the session has not been told of; it is being told now.
+    pub(crate) fn take_keywords(&mut self) -> bool {
+        std::mem::take(&mut self.keywords_untold)
+    }
+
+    /// Up to `limit` positions of messages whose flags are to be told; they are told now.
+    pub(crate) fn take_flags(&mut self, limit: usize) -> Vec<usize> {
+        if self.flags_untold == 0 {
+            return Vec::new();
+        }
+        let untold = self.messages.iter().enumerate().filter(|(_, m)| m.flags_untold);
+        let positions: Vec<usize> = untold.map(|(i, _)| i).take(limit).collect();
+        positions.iter().for_each(|i| self.flags_told(*i));
+        positions
+    }
+}
+
+/// Adds the keywords of a message; true when there is a new one.
+fn learn(keywords: &mut BTreeSet<Keyword>, flags: &Flags) -> bool {
+    let mut new = false;
+    for keyword in flags.keywords() {
+        if keywords.len() < KEYWORDS_TOLD && !keywords.contains(keyword) {
+            new |= keywords.insert(keyword.clone());
+        }
+    }
+    new
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state(uid: Uid, flags: &str, modseq: u64) -> MessageState {
+        let flags = flags.split_whitespace().filter_map(crate::Flag::parse).collect();
+        MessageState {
+            uid,
+            flags,
+            modseq,
+            recent: false,
+        }
+    }
+
+    fn view(uids: &[Uid]) -> View {
+        View::new(Snapshot {
+            mailbox: MailboxId(1),
+            uid_validity: 1,
+            uid_next: 100,
+            highest_modseq: 1,
+            read_only: false,
+            keywords: Vec::new(),
+            messages: uids.iter().map(|uid| state(*uid, "", 1)).collect(),
+        })
+    }
+
+    fn expunged(uids: &[Uid]) -> Changes {
+        Changes {
+            expunged: uids.to_vec(),
+            ..Changes::default()
+        }
+    }
+
+    #[test]
+    fn expunges_told_from_the_end_are_right_at_each_step() {
+        let mut v = view(&[2, 4, 6, 8, 10]);
+        v.apply(expunged(&[2, 6, 10, 11]));
+        let mut client = vec![2, 4, 6, 8, 10];
+        while v.has_news(true) {
+            for number in v.take_expunged(2) {
+                client.remove(number - 1);
+            }
+        }
+        assert_eq!(client, [4, 8]);
+        assert_eq!(v.messages().iter().map(|m| m.uid).collect::<Vec<_>>(), [4, 8]);
+    }
+
+    #[test]
+    fn an_expunged_message_keeps_its_number_until_told() {
+        let mut v = view(&[5, 6, 7]);
+        v.apply(expunged(&[5]));
+        assert_eq!(v.position(7), Some(2));
+        assert_eq!(v.last(), (3, 7));
+        assert!(!v.has_news(false));
+    }
+
+    #[test]
+    fn news_that_the_snapshot_already_showed_is_no_news() {
+        // Guards pitfall IMAP 3: SELECT drops queued changes that it already shows.
+        let mut v = view(&[1, 2]);
+        v.apply(Changes {
+            arrived: vec![state(2, "", 1)],
+            flags: vec![state(1, "", 1)],
+            ..Changes::default()
+        });
+        assert!(!v.has_news(true));
+    }
+
+    #[test]
+    fn older_flags_do_not_come_back() {
+        let mut v = view(&[1]);
+        v.set_flags(state(1, "\\Seen", 9), false);
+        v.apply(Changes {
+            flags: vec![state(1, "", 8)],
+            ..Changes::default()
+        });
+        assert!(v.messages()[0].flags.is(SystemFlag::Seen));
+        assert!(!v.has_news(true));
+    }
+
+    #[test]
+    fn what_came_and_went_unseen_is_never_told() {
+        let mut v = view(&[1]);
+        v.apply(Changes {
+            arrived: vec![state(2, "", 1), state(3, "", 1)],
+            ..Changes::default()
+        });
+        v.apply(expunged(&[2]));
+        assert!(v.take_arrived());
+        assert_eq!(v.last(), (2, 3));
+        assert!(!v.has_news(true));
+    }
+
+    #[test]
+    fn flags_of_a_message_that_is_told_to_be_gone_are_not_told() {
+        let mut v = view(&[1, 2, 3]);
+        v.apply(Changes {
+            flags: vec![state(2, "a", 5), state(3, "b", 5)],
+            ..expunged(&[2])
+        });
+        assert_eq!(v.take_expunged(10), [2]);
+        assert_eq!(v.take_flags(10), [1]);
+        assert!(v.take_keywords());
+        assert!(!v.has_news(true));
+    }
+}
