@@ -209,6 +209,47 @@ pub(crate) const SMTP: &[&[u8]] = &[
     b"+0",
 ];
 
+/// What an IMAP client says.
+pub(crate) const IMAP: &[&[u8]] = &[
+    b"a FETCH 1:* (",
+    b"a UID FETCH ",
+    b"a UID STORE 1:* +FLAGS.SILENT (",
+    b"a STORE 1 FLAGS (\\Deleted)\r\n",
+    b"a SEARCH ",
+    b"a UID SEARCH CHARSET UTF-8 ",
+    b"a EXPUNGE\r\n",
+    b"a UID EXPUNGE 1:*\r\n",
+    b"a COPY 1:* x\r\n",
+    b"a MOVE 2 x\r\n",
+    b"a APPEND INBOX (\\Seen) \" 7-Feb-1994 21:52:25 -0800\" {5+}\r\nhello\r\n",
+    b"a LIST (SUBSCRIBED) \"\" (* %) RETURN (SUBSCRIBED)\r\n",
+    b"a LSUB \"\" %\r\n",
+    b"a STATUS x (MESSAGES)\r\n",
+    b"a SELECT x\r\n",
+    b"a EXAMINE x\r\n",
+    b"a IDLE\r\n",
+    b"DONE\r\n",
+    b"a AUTHENTICATE PLAIN\r\n",
+    b"a STARTTLS\r\n",
+    b"a ID (",
+    b"a NOOP\r\n",
+    b"{5+}\r\n",
+    b"{1}\r\n",
+    b"{4097+}\r\n",
+    b"{18446744073709551615+}\r\n",
+    b"BODY.PEEK[1.2.HEADER.FIELDS (To)]<0.5>",
+    b"BODYSTRUCTURE",
+    b"ENVELOPE",
+    b"OR NOT ",
+    b"SINCE 1-Feb-1994 ",
+    b"((((((((",
+    b"1:*,",
+    b"&AOQ-",
+    b"inbox",
+    b"\"\\\"",
+    b"\r\n",
+];
+
 /// What an IMAP server says.
 pub(crate) const IMAP_RESPONSES: &[&[u8]] = &[
     b"* OK ",

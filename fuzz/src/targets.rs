@@ -84,6 +84,16 @@ pub const TARGETS: &[Target] = &[
         dictionary: dictionary::SMTP,
     },
     Target {
+        name: "imap-commands",
+        run: ringpost_imap::fuzz::commands,
+        dictionary: dictionary::IMAP,
+    },
+    Target {
+        name: "imap-session",
+        run: ringpost_imap::fuzz::session,
+        dictionary: dictionary::IMAP,
+    },
+    Target {
         name: "client-imap",
         run: ringpost_client::fuzz::imap,
         dictionary: dictionary::IMAP_RESPONSES,
