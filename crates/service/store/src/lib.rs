@@ -13,6 +13,7 @@ mod blob;
 mod body;
 mod bus;
 mod check;
+pub mod conformance;
 mod journal;
 pub mod keys;
 pub mod mailbox;

@@ -39,12 +39,13 @@ impl Batch {
             resolved.writes.insert(key.clone(), None);
         }
         for mint in &self.mints {
-            let last = resolved.counter(&mint.counter, &mut read)? as u64;
+            let last = resolved.counter(&mint.counter, &mut read)?;
             let next = i64::try_from(mint.n)
                 .ok()
-                .and_then(|n| (last as i64).checked_add(n))
-                .ok_or_else(|| CommitError::Bound(mint.counter.clone()))?;
-            resolved.minted.push(last + 1);
+                .and_then(|n| last.checked_add(n))
+                .filter(|_| last >= 0);
+            let next = next.ok_or_else(|| CommitError::Bound(mint.counter.clone()))?;
+            resolved.minted.push(last as u64 + 1);
             resolved.set_counter(&mint.counter, next);
         }
         for (key, sum) in self.sums()? {

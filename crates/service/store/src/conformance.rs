@@ -1,0 +1,518 @@
+//! What every engine must do, as programs that panic when it does not: random operations, the same on the engine and on the
+//! reference, compared after each. For the engines' tests and the simulator.
+
+use crate::{
+    AccountId, Applied, Batch, BlobId, Blobs, CommitError, Entry, Expect, Found, Guard, Key, MemoryBlobs,
+    MemoryStore, Minted, Partition, Query, Scan, Store, StoreError, Template, Version, Versioned, Width,
+};
+use bytes::Bytes;
+use futures_util::future::join_all;
+use ringpost_base::{Rng, UnixTime, limits};
+use std::collections::HashMap;
+use std::ops::Range;
+
+/// Runs `steps` random operations on `store` and on the reference and compares. Only partitions that are named by `seed` are
+/// touched; they must be empty.
+pub async fn run(store: &dyn Store, seed: u64, steps: usize) {
+    let mut run = Run::new(store, seed);
+    for step in 0..steps {
+        run.step(step).await;
+    }
+    run.compare_all().await;
+}
+
+struct Run<'a> {
+    engine: &'a dyn Store,
+    reference: MemoryStore,
+    rng: Rng,
+    seed: u64,
+    /// The reference's versions, and what the engine calls them.
+    versions: HashMap<Version, Version>,
+    blobs: Vec<BlobId>,
+}
+
+/// So few names that operations meet.
+const NAMES: [&[u8]; 10] = [
+    b"",
+    b"a",
+    b"a\0",
+    b"a\0b",
+    b"a\xff",
+    b"a\xff\xff",
+    b"b",
+    b"b1",
+    b"\xff",
+    b"\xff\xff",
+];
+const COUNTERS: [&[u8]; 3] = [b"#1", b"#2", b"#3"];
+const PARTITIONS: u64 = 4;
+
+impl<'a> Run<'a> {
+    fn new(engine: &'a dyn Store, seed: u64) -> Self {
+        Run {
+            engine,
+            reference: MemoryStore::new(),
+            rng: Rng::from_number(seed),
+            seed,
+            versions: HashMap::new(),
+            blobs: Vec::new(),
+        }
+    }
+
+    async fn step(&mut self, step: usize) {
+        match self.rng.below(10) {
+            0..6 => self.commit(step).await,
+            6..8 => self.read(step).await,
+            8 => self.bodies(step).await,
+            _ => self.partitions(step).await,
+        }
+    }
+
+    fn pick<'b, T>(&mut self, from: &'b [T]) -> &'b T {
+        &from[self.rng.below(from.len() as u64) as usize]
+    }
+
+    fn partition(&mut self) -> Partition {
+        match self.rng.below(PARTITIONS) {
+            0 => Partition::Account(AccountId(self.seed)),
+            1 => Partition::Account(AccountId(self.seed.wrapping_add(1 << 32))),
+            2 => Partition::Domain(format!("seed{}.example", self.seed).into()),
+            _ => Partition::Queue((self.seed % 64) as u8),
+        }
+    }
+
+    fn key(&mut self) -> Key {
+        Key(self.pick(&NAMES).to_vec())
+    }
+
+    fn counter(&mut self) -> Key {
+        Key(self.pick(&COUNTERS).to_vec())
+    }
+
+    fn value(&mut self) -> Bytes {
+        let len = match self.rng.below(20) {
+            0 => self.rng.below(100_000),
+            1..4 => self.rng.below(5000),
+            _ => self.rng.below(40),
+        };
+        let mut value = vec![0; len as usize];
+        self.rng.fill(&mut value);
+        value.into()
+    }
+
+    /// The batch for the reference and, with its own versions in the guards, for the engine.
+    async fn batch(&mut self) -> (Batch, Batch) {
+        let mut batch = Batch::new(self.partition());
+        let mut engines = Vec::new();
+        for _ in 0..self.rng.below(3) {
+            let key = self.key();
+            let expect = self.expect(&batch.partition, &key).await;
+            batch.guards.push(Guard {
+                key: key.clone(),
+                expect,
+            });
+            let expect = match expect {
+                Expect::Version(v) => {
+                    Expect::Version(self.versions.get(&v).copied().unwrap_or(Version(u64::MAX)))
+                }
+                same => same,
+            };
+            engines.push(Guard { key, expect });
+        }
+        for _ in 0..self.rng.below(3) {
+            let (counter, n) = (self.counter(), self.rng.below(4));
+            let minted = batch.mint_many(counter, n);
+            let minted = Minted {
+                offset: self.rng.below(3),
+                ..minted
+            };
+            let width = *self.pick(&[Width::U32, Width::U64]);
+            let (key, value) = (Template::from(self.key()), Template::from(self.value()));
+            match self.rng.below(3) {
+                0 => batch.put(key.number(minted, width), value),
+                1 => batch.put(key, value.number(minted, width)),
+                _ => batch.put(key.number(minted, width), value.number(minted, Width::U64)),
+            };
+        }
+        for _ in 0..self.rng.below(4) {
+            match self.rng.below(4) {
+                0 => {
+                    batch.delete(self.key());
+                }
+                1 => {
+                    batch.add(self.counter(), self.rng.below(20) as i64 - 8);
+                }
+                2 => {
+                    batch.add_within(self.counter(), self.rng.below(20) as i64 - 10, -5, 40);
+                }
+                _ => {
+                    batch.put(self.key(), self.value());
+                }
+            }
+        }
+        self.batch_bodies(&mut batch);
+        let engine = Batch {
+            guards: engines,
+            ..batch.clone()
+        };
+        (batch, engine)
+    }
+
+    async fn expect(&mut self, partition: &Partition, key: &Key) -> Expect {
+        match self.rng.below(4) {
+            0 => Expect::Absent,
+            1 => Expect::Exists,
+            2 => Expect::Version(Version(self.rng.below(30))),
+            _ => match (&self.reference as &dyn Store).get(partition, key.clone()).await {
+                Ok(Some(v)) => Expect::Version(v.version),
+                _ => Expect::Absent,
+            },
+        }
+    }
+
+    fn batch_bodies(&mut self, batch: &mut Batch) {
+        if self.rng.chance(0.2) {
+            let id = BlobId::inline(&mut self.rng);
+            let mut body = vec![0; self.rng.below(limits::INLINE_BLOB_BYTES as u64 + 1) as usize];
+            self.rng.fill(&mut body);
+            batch.blob(id, body.into());
+            self.blobs.push(id);
+        }
+        if self.rng.chance(0.1) && !self.blobs.is_empty() {
+            let blobs = std::mem::take(&mut self.blobs);
+            batch.blob_deletes.push(*self.pick(&blobs));
+            self.blobs = blobs;
+        }
+    }
+
+    async fn commit(&mut self, step: usize) {
+        let (reference, engine) = self.batch().await;
+        let expected = self.reference.commit(reference.clone()).await;
+        let got = self.engine.commit(engine).await;
+        let (expected, got) = match (expected, got) {
+            (Ok(expected), Ok(got)) => (expected, got),
+            (Err(expected), Err(got)) => {
+                assert_eq!(got, expected, "{}: refusal of {reference:?}", self.at(step));
+                return;
+            }
+            (expected, got) => panic!("{}: {reference:?}: {got:?}, expected {expected:?}", self.at(step)),
+        };
+        assert_eq!(
+            got.minted,
+            expected.minted,
+            "{}: numbers of {reference:?}",
+            self.at(step)
+        );
+        let known = self.versions.insert(expected.version, got.version);
+        assert!(
+            known.is_none(),
+            "{}: the version {:?} again",
+            self.at(step),
+            got.version
+        );
+        if self.rng.chance(0.5) {
+            assert_eq!(Applied::durable(got).await, Ok(()), "{}: durable", self.at(step));
+        }
+    }
+
+    fn scan(&mut self) -> Scan {
+        let scan = match self.rng.below(3) {
+            0 => Scan::prefix(self.key()),
+            1 => Scan::range(self.key(), self.key()),
+            _ => Scan::prefix(Key::default()).after(&self.key()),
+        };
+        let scan = scan.limit(*self.pick(&[0, 1, 3, usize::MAX]));
+        if self.rng.chance(0.5) {
+            scan.reverse()
+        } else {
+            scan
+        }
+    }
+
+    async fn read(&mut self, step: usize) {
+        let partition = self.partition();
+        let mut queries = Vec::new();
+        for _ in 0..self.rng.below(4) {
+            queries.push(match self.rng.below(3) {
+                0 => Query::Get(self.key()),
+                1 => Query::Get(self.counter()),
+                _ => Query::Scan(self.scan()),
+            });
+        }
+        self.compare(&partition, queries, step).await;
+    }
+
+    async fn compare(&self, partition: &Partition, queries: Vec<Query>, step: usize) {
+        let expected = ok(self.reference.read(partition, queries.clone()).await);
+        let got = ok(self.engine.read(partition, queries.clone()).await);
+        let expected: Vec<Found> = expected.into_iter().map(|found| self.translate(found)).collect();
+        assert_eq!(got, expected, "{}: {partition}: {queries:?}", self.at(step));
+    }
+
+    /// What the reference found, with the engine's versions.
+    fn translate(&self, found: Found) -> Found {
+        let version = |v: Version| self.versions.get(&v).copied().unwrap_or(Version(u64::MAX));
+        match found {
+            Found::Value(value) => Found::Value(value.map(|v| Versioned {
+                version: version(v.version),
+                value: v.value,
+            })),
+            Found::Entries(entries) => Found::Entries(
+                entries
+                    .into_iter()
+                    .map(|e| Entry {
+                        version: version(e.version),
+                        ..e
+                    })
+                    .collect(),
+            ),
+        }
+    }
+
+    async fn bodies(&mut self, step: usize) {
+        let (partition, from) = (self.partition(), self.rng.below(70_000));
+        let range: Range<u64> = from..from.saturating_add(*self.pick(&[0, 1, 5000, u64::MAX]));
+        for id in self.blobs.iter().rev().take(5) {
+            let expected = ok(self.reference.blob(&partition, *id, range.clone()).await);
+            let got = ok(self.engine.blob(&partition, *id, range.clone()).await);
+            assert!(
+                got == expected,
+                "{}: body {id} {range:?} of {partition}",
+                self.at(step)
+            );
+        }
+        let after = self.blobs.first().copied();
+        let expected = ok(self.reference.blobs(&partition, after, 3).await);
+        assert_eq!(
+            ok(self.engine.blobs(&partition, after, 3).await),
+            expected,
+            "{}: bodies",
+            self.at(step)
+        );
+    }
+
+    async fn partitions(&mut self, step: usize) {
+        let mut found = Vec::new();
+        loop {
+            let page = ok(self.engine.partitions(found.last().cloned(), 2).await);
+            if page.is_empty() {
+                break;
+            }
+            found.extend(page);
+        }
+        let expected = ok(self.reference.partitions(None, usize::MAX).await);
+        let ours: Vec<_> = found.iter().filter(|p| expected.contains(p)).cloned().collect();
+        assert_eq!(ours, expected, "{}: partitions", self.at(step));
+        assert!(
+            found.is_sorted_by_key(Partition::to_bytes),
+            "{}: order of {found:?}",
+            self.at(step)
+        );
+    }
+
+    async fn compare_all(&mut self) {
+        for partition in ok(self.reference.partitions(None, usize::MAX).await) {
+            let all = vec![Query::Scan(Scan::prefix(Key::default()))];
+            self.compare(&partition, all, usize::MAX).await;
+        }
+    }
+
+    fn at(&self, step: usize) -> String {
+        format!("seed {} step {step}", self.seed)
+    }
+}
+
+fn ok<T>(result: Result<T, StoreError>) -> T {
+    match result {
+        Ok(value) => value,
+        Err(e) => panic!("a read failed: {e}"),
+    }
+}
+
+/// Many batches at once: numbers are given out once and without a gap, of those who guard one version one wins, a failing
+/// batch takes no other with it, and what is durable is read back. `partition` must be empty.
+pub async fn run_concurrent(store: &dyn Store, partition: Partition, batches: usize) {
+    let counter = Key(b"counter".to_vec());
+    let mut minting = Vec::new();
+    for n in 0..batches {
+        let mut batch = Batch::new(partition.clone());
+        let minted = batch.mint(counter.clone());
+        batch.put(
+            Template::from(b"m".to_vec()).number(minted, Width::U64),
+            n.to_be_bytes().to_vec(),
+        );
+        if n % 7 == 3 {
+            batch.exists(Key(b"nowhere".to_vec()));
+        }
+        minting.push(store.commit_durable(batch));
+    }
+    let outcomes = join_all(minting).await;
+    let mut given = Vec::new();
+    for (n, outcome) in outcomes.iter().enumerate() {
+        match outcome {
+            Ok(minted) => given.push(minted[0]),
+            Err(e) => assert_eq!((n % 7, e), (3, &CommitError::Conflict(Key(b"nowhere".to_vec())))),
+        }
+    }
+    given.sort_unstable();
+    assert!(
+        given.iter().copied().eq(1..=given.len() as u64),
+        "numbers with gaps or doubles: {given:?}"
+    );
+    let found = ok(store.scan(&partition, Scan::prefix(Key(b"m".to_vec()))).await);
+    assert_eq!(found.len(), given.len());
+
+    let contested = Key(b"contested".to_vec());
+    let racing = (0..batches).map(|_| {
+        let mut batch = Batch::new(partition.clone());
+        batch
+            .absent(contested.clone())
+            .put(contested.clone(), b"mine".to_vec());
+        store.commit(batch)
+    });
+    let won = join_all(racing)
+        .await
+        .iter()
+        .filter(|outcome| outcome.is_ok())
+        .count();
+    assert_eq!(won, 1, "winners of one guard");
+}
+
+/// Runs `steps` random operations on `blobs` and on the reference and compares; `blobs` must be empty.
+pub async fn run_blobs(blobs: &dyn Blobs, seed: u64, steps: usize) {
+    let reference = MemoryBlobs::new(UnixTime::default);
+    let mut rng = Rng::from_number(seed);
+    let mut ids: Vec<BlobId> = Vec::new();
+    for step in 0..steps {
+        let known = ids.get(rng.below(ids.len() as u64 + 1) as usize).copied();
+        match (rng.below(4), known) {
+            (0, Some(id)) if rng.chance(0.5) => {
+                ok(reference.delete(id).await);
+                ok(blobs.delete(id).await);
+            }
+            (1, Some(id)) => {
+                let from = rng.below(300_000);
+                let range = from..from.saturating_add(rng.below(300_000));
+                let expected = read_all(&reference, id, range.clone()).await;
+                assert!(
+                    read_all(blobs, id, range).await == expected,
+                    "seed {seed} step {step}: body {id}"
+                );
+            }
+            (2, _) => {
+                let listed = |infos: Vec<crate::BlobInfo>| -> Vec<_> {
+                    infos.into_iter().map(|info| (info.id, info.size_bytes)).collect()
+                };
+                let expected = listed(ok(reference.list(known, 3).await));
+                assert_eq!(
+                    listed(ok(blobs.list(known, 3).await)),
+                    expected,
+                    "seed {seed} step {step}: list"
+                );
+            }
+            _ => {
+                let id = BlobId::separate(&mut rng);
+                let finishes = rng.chance(0.8);
+                let seed = rng.u64();
+                write(&reference, id, &mut Rng::from_number(seed), finishes).await;
+                write(blobs, id, &mut Rng::from_number(seed), finishes).await;
+                ids.push(id);
+            }
+        }
+    }
+}
+
+async fn write(blobs: &dyn Blobs, id: BlobId, rng: &mut Rng, finishes: bool) {
+    let mut writer = ok(blobs.writer(id).await);
+    for _ in 0..rng.below(6) {
+        let mut chunk = vec![0; rng.below(limits::CHUNK_BYTES as u64 * 2) as usize];
+        rng.fill(&mut chunk);
+        ok(writer.write(chunk.into()).await);
+    }
+    if finishes {
+        ok(writer.finish().await);
+        assert!(
+            blobs.writer(id).await.is_err(),
+            "a body that exists was begun again"
+        );
+    }
+}
+
+async fn read_all(blobs: &dyn Blobs, id: BlobId, range: Range<u64>) -> Option<Vec<u8>> {
+    let mut reader = ok(blobs.get(id, range).await)?;
+    let mut all = Vec::new();
+    while let Some(chunk) = ok(reader.next().await) {
+        assert!(
+            !chunk.is_empty() && chunk.len() <= limits::CHUNK_BYTES,
+            "a chunk of {}",
+            chunk.len()
+        );
+        all.extend_from_slice(&chunk);
+    }
+    Some(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt;
+
+    #[test]
+    fn the_reference_conforms_to_itself() {
+        for seed in 0..20 {
+            run(&MemoryStore::new(), seed, 300).now_or_never().unwrap();
+            run_blobs(&MemoryBlobs::new(UnixTime::default), seed, 30)
+                .now_or_never()
+                .unwrap();
+        }
+        run_concurrent(&MemoryStore::new(), Partition::Queue(1), 100)
+            .now_or_never()
+            .unwrap();
+    }
+
+    // The suite must be able to fail: an engine that does one thing wrong is caught.
+    #[test]
+    #[should_panic(expected = "seed")]
+    fn an_engine_that_loses_a_delete_is_caught() {
+        struct Forgetful(MemoryStore);
+        impl Store for Forgetful {
+            fn read<'a>(
+                &'a self,
+                partition: &'a Partition,
+                queries: Vec<Query>,
+            ) -> crate::BoxFuture<'a, Result<Vec<Found>, StoreError>> {
+                self.0.read(partition, queries)
+            }
+            fn blob<'a>(
+                &'a self,
+                partition: &'a Partition,
+                id: BlobId,
+                range: Range<u64>,
+            ) -> crate::BoxFuture<'a, Result<Option<Bytes>, StoreError>> {
+                self.0.blob(partition, id, range)
+            }
+            fn blobs<'a>(
+                &'a self,
+                partition: &'a Partition,
+                after: Option<BlobId>,
+                limit: usize,
+            ) -> crate::BoxFuture<'a, Result<Vec<BlobId>, StoreError>> {
+                self.0.blobs(partition, after, limit)
+            }
+            fn partitions(
+                &self,
+                after: Option<Partition>,
+                limit: usize,
+            ) -> crate::BoxFuture<'_, Result<Vec<Partition>, StoreError>> {
+                self.0.partitions(after, limit)
+            }
+            fn commit(&self, mut batch: Batch) -> crate::BoxFuture<'_, Result<Applied, CommitError>> {
+                batch.deletes.clear();
+                self.0.commit(batch)
+            }
+        }
+        run(&Forgetful(MemoryStore::new()), 1, 2000)
+            .now_or_never()
+            .unwrap();
+    }
+}
