@@ -365,7 +365,8 @@ impl Batch {
             && self.size_bytes() <= limits::BATCH_BYTES
     }
 
-    fn operations(&self) -> usize {
+    /// How many guards and changes it has.
+    pub fn operations(&self) -> usize {
         self.guards.len()
             + self.mints.len()
             + self.puts.len()

@@ -10,6 +10,29 @@ use futures_util::future::join_all;
 use ringpost_base::{Rng, UnixTime, limits};
 use std::collections::HashMap;
 use std::ops::Range;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+
+/// Waits for a future on this thread: for engines whose answers come from threads of their own, where no runtime is at hand.
+pub fn block_on<T>(future: impl Future<Output = T>) -> T {
+    struct Unpark(Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut context = Context::from_waker(&waker);
+    let mut future = pin!(future);
+    loop {
+        match future.as_mut().poll(&mut context) {
+            Poll::Ready(value) => return value,
+            Poll::Pending => thread::park(),
+        }
+    }
+}
 
 /// Runs `steps` random operations on `store` and on the reference and compares. Only partitions that are named by `seed` are
 /// touched; they must be empty.

@@ -1,0 +1,278 @@
+mod power;
+
+use crate::engine::Engine;
+use crate::faulty::Disk;
+use crate::{DataFolder, OpenError, Options, SqliteStore};
+use bytes::Bytes;
+use ringpost_base::{Rng, limits};
+use ringpost_store::conformance::{self, block_on};
+use ringpost_store::{
+    AccountId, Batch, BlobId, CommitError, Key, Partition, Scan, Store, StoreError, Template, Width,
+};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+fn home() -> Partition {
+    Partition::Account(AccountId(1))
+}
+
+fn key(name: &str) -> Key {
+    Key(name.into())
+}
+
+fn on(disk: &Disk) -> Options {
+    Options {
+        path: "store.db".into(),
+        vfs: Some(disk.vfs().into()),
+        readers: 2,
+    }
+}
+
+fn put(name: &str, len: usize) -> Batch {
+    let mut batch = Batch::new(home());
+    batch.put(key(name), vec![7; len]);
+    batch
+}
+
+fn names(store: &dyn Store) -> Vec<String> {
+    let all = block_on(store.scan(&home(), Scan::prefix(Key::default()))).unwrap();
+    all.into_iter()
+        .map(|entry| String::from_utf8_lossy(entry.key.as_bytes()).into_owned())
+        .collect()
+}
+
+#[test]
+fn it_conforms_to_the_reference() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = DataFolder::open(dir.path()).unwrap();
+    let store = SqliteStore::open(&folder).unwrap();
+    for seed in 0..3 {
+        block_on(conformance::run(&store, seed, 250));
+    }
+    block_on(conformance::run_concurrent(&store, Partition::Queue(63), 500));
+}
+
+#[test]
+fn it_conforms_on_the_faulty_disk_too() {
+    let disk = Disk::new(1);
+    let store = SqliteStore::open_with(on(&disk)).unwrap();
+    for seed in 100..110 {
+        block_on(conformance::run(&store, seed, 250));
+    }
+    block_on(conformance::run_concurrent(&store, Partition::Queue(63), 500));
+}
+
+#[test]
+fn a_store_that_is_opened_again_is_the_same_and_repeats_no_version() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = DataFolder::open(dir.path()).unwrap();
+    let store = SqliteStore::open(&folder).unwrap();
+    let mut batch = put("a", 10);
+    let body = BlobId([0; 16]);
+    batch.blob(body, Bytes::from_static(b"hello"));
+    let first = block_on(store.commit(batch)).unwrap().version;
+    let mut batch = Batch::new(home());
+    batch.delete(key("a"));
+    let second = block_on(store.commit(batch)).unwrap().version;
+    drop(store);
+    let store = SqliteStore::open(&folder).unwrap();
+    let third = block_on(store.commit(put("a", 10))).unwrap().version;
+    assert!(first < second && second < third);
+    let mut stale = Batch::new(home());
+    stale.unchanged(key("a"), first).put(key("b"), Vec::new());
+    assert_eq!(
+        block_on(store.commit(stale)).unwrap_err(),
+        CommitError::Conflict(key("a"))
+    );
+    assert_eq!(
+        block_on(store.blob(&home(), body, 1..3)),
+        Ok(Some(Bytes::from_static(b"el")))
+    );
+}
+
+#[test]
+fn a_store_of_a_later_format_is_refused_by_name() {
+    let disk = Disk::new(1);
+    let engine = Engine::open(&on(&disk)).unwrap();
+    engine
+        .connection()
+        .pragma_update(None, "user_version", 99)
+        .unwrap();
+    drop(engine);
+    let refused = SqliteStore::open_with(on(&disk)).unwrap_err();
+    assert!(
+        matches!(
+            refused,
+            OpenError::Format {
+                found: 99,
+                known: 1,
+                ..
+            }
+        ),
+        "{refused}"
+    );
+}
+
+#[test]
+fn batches_that_wait_share_a_sync() {
+    let disk = Disk::new(1);
+    let store = SqliteStore::open_with(on(&disk)).unwrap();
+    let before = disk.syncs();
+    block_on(conformance::run_concurrent(&store, home(), 1000));
+    let syncs = disk.syncs() - before;
+    assert!(syncs < 100, "{syncs} syncs for 2,000 batches");
+}
+
+#[test]
+fn a_group_of_refused_batches_costs_no_sync() {
+    let disk = Disk::new(1);
+    let mut engine = Engine::open(&on(&disk)).unwrap();
+    let before = disk.syncs();
+    let mut refused = put("a", 1);
+    refused.exists(key("nowhere"));
+    let outcomes = engine.run(&[refused.clone(), refused]);
+    assert!(outcomes.iter().all(Result::is_err));
+    assert_eq!(disk.syncs(), before);
+}
+
+#[test]
+fn a_batch_sees_what_the_group_wrote_before_it() {
+    let disk = Disk::new(1);
+    let mut engine = Engine::open(&on(&disk)).unwrap();
+    let mut first = Batch::new(home());
+    first.absent(key("name")).put(key("name"), Vec::new());
+    let second = first.clone();
+    let mut third = Batch::new(home());
+    third.exists(key("name")).delete(key("name"));
+    let outcomes = engine.run(&[first.clone(), second, third, first]);
+    let ok: Vec<bool> = outcomes.iter().map(Result::is_ok).collect();
+    assert_eq!(ok, [true, false, true, true]);
+}
+
+#[test]
+fn a_full_disk_refuses_what_does_not_fit_and_loses_nothing() {
+    let disk = Disk::new(1);
+    let store = SqliteStore::open_with(on(&disk)).unwrap();
+    block_on(store.commit(put("first", 10))).unwrap();
+    disk.set_capacity(Some(disk.used() + 300_000));
+    let mut kept = vec!["first".to_owned()];
+    let refused = loop {
+        let name = format!("n{:03}", kept.len());
+        match block_on(store.commit(put(&name, 20_000))) {
+            Ok(_) => kept.push(name),
+            Err(e) => break e,
+        }
+        assert!(kept.len() < 100);
+    };
+    assert_eq!(refused, CommitError::Full);
+    assert!(kept.len() > 3);
+    kept.sort();
+    assert_eq!(names(&store), kept);
+    // There is room again: the same store goes on.
+    disk.set_capacity(None);
+    block_on(store.commit(put("zz", 20_000))).unwrap();
+    kept.push("zz".into());
+    drop(store);
+    disk.crash();
+    assert_eq!(names(&SqliteStore::open_with(on(&disk)).unwrap()), kept);
+}
+
+#[test]
+fn of_a_group_only_what_does_not_fit_is_refused() {
+    let disk = Disk::new(1);
+    let mut engine = Engine::open(&on(&disk)).unwrap();
+    disk.set_capacity(Some(disk.used() + 200_000));
+    let outcomes = engine.run(&[put("a", 10), put("big", 900_000), put("b", 10)]);
+    let refused: Vec<_> = outcomes.into_iter().map(Result::err).collect();
+    assert_eq!(refused, [None, Some(CommitError::Full), None]);
+}
+
+#[test]
+fn after_a_failed_sync_nothing_is_promised_any_more() {
+    let disk = Disk::new(1);
+    let store = SqliteStore::open_with(on(&disk)).unwrap();
+    block_on(store.commit(put("a", 10))).unwrap();
+    disk.set_sync_fails(true);
+    assert!(matches!(
+        block_on(store.commit(put("b", 10))),
+        Err(CommitError::Io(_))
+    ));
+    disk.set_sync_fails(false);
+    assert!(matches!(
+        block_on(store.commit(put("c", 10))),
+        Err(CommitError::Io(_))
+    ));
+    assert_eq!(names(&store), ["a"]);
+    drop(store);
+    let store = SqliteStore::open_with(on(&disk)).unwrap();
+    block_on(store.commit(put("c", 10))).unwrap();
+}
+
+#[test]
+fn a_batch_over_the_limits_is_refused_by_itself() {
+    let disk = Disk::new(1);
+    let store = SqliteStore::open_with(on(&disk)).unwrap();
+    let refused = block_on(store.commit(put("a", limits::VALUE_BYTES + 1)));
+    assert_eq!(refused.unwrap_err(), CommitError::TooLarge);
+}
+
+#[test]
+fn a_store_that_lost_its_disk_says_so() {
+    let disk = Disk::new(1);
+    let store = SqliteStore::open_with(on(&disk)).unwrap();
+    disk.crash();
+    assert!(matches!(
+        block_on(store.commit(put("a", 1))),
+        Err(CommitError::Io(_))
+    ));
+    let read = block_on((&store as &dyn Store).get(&home(), key("a")));
+    assert!(matches!(read, Err(StoreError::Io(_))), "{read:?}");
+}
+
+// Guards pitfall IMAP 1: whoever has seen a UID never sees a lower one appear.
+#[test]
+fn uids_appear_in_their_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = DataFolder::open(dir.path()).unwrap();
+    let store = Arc::new(SqliteStore::open(&folder).unwrap());
+    let done = Arc::new(AtomicBool::new(false));
+    let watcher = {
+        let (store, done) = (store.clone(), done.clone());
+        thread::spawn(move || {
+            let mut seen = 0;
+            while !done.load(Ordering::Relaxed) {
+                let found = block_on((&*store as &dyn Store).scan(&home(), Scan::prefix(key("m")))).unwrap();
+                let uids: Vec<u64> = found
+                    .iter()
+                    .map(|entry| u64::from_be_bytes(entry.key.as_bytes()[1..].try_into().unwrap()))
+                    .collect();
+                assert!(
+                    uids.iter().copied().eq(1..=uids.len() as u64),
+                    "a gap below {:?}",
+                    uids.last()
+                );
+                assert!(uids.len() >= seen);
+                seen = uids.len();
+            }
+            seen
+        })
+    };
+    let deliver = |n: u64| {
+        let store = store.clone();
+        thread::spawn(move || {
+            let mut rng = Rng::from_number(n);
+            for _ in 0..20 {
+                let mut batch = Batch::new(home());
+                let uid = batch.mint(key("uid"));
+                let key = Template::from(b"m".to_vec()).number(uid, Width::U64);
+                batch.put(key, vec![1; rng.below(500) as usize]);
+                block_on(store.commit(batch)).unwrap();
+            }
+        })
+    };
+    let threads: Vec<_> = (0..8).map(deliver).collect();
+    threads.into_iter().for_each(|t| t.join().unwrap());
+    done.store(true, Ordering::Relaxed);
+    watcher.join().unwrap();
+}
