@@ -6,7 +6,10 @@
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use ringpost_base::{Instant, Rng, UnixTime};
-use std::net::SocketAddr;
+use ringpost_media::PairId;
+use ringpost_phone::MediaSocket;
+use ringpost_sip::Flow;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 /// Clocks, sleep, tasks and randomness.
@@ -65,4 +68,20 @@ pub trait Connection: Send + 'static {
     /// Starts TLS as the server. Whatever was received and not yet handed out by `recv` before is thrown away
     /// (RFC 3207 §4.2, RFC 3501 §6.2.1). The future must be run to its end.
     fn start_tls(&mut self) -> BoxFuture<'_, Result<(), ConnectionClosed>>;
+}
+
+/// Where SIP messages leave. What cannot be sent comes back as an [`Arrival`](ringpost_sip::Arrival).
+pub trait SipTransport: Send + Sync + 'static {
+    /// Sends one message. Never waits.
+    fn send(&self, flow: Flow, message: Bytes);
+}
+
+/// Where media flow: the media engine and its sockets, wherever they run. What it tells comes by a channel.
+pub trait MediaPlane: Send + Sync + 'static {
+    /// Opens a pair of sockets, RTP and RTCP, for a peer at that address; `None` when the port range is used up.
+    fn open(&self, towards: IpAddr) -> Option<MediaSocket>;
+    /// Closes a pair that no leg was made of.
+    fn close(&self, pair: PairId);
+    /// Hands the engine a command. Never waits.
+    fn command(&self, command: ringpost_media::Command);
 }

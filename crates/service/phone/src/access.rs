@@ -1,0 +1,212 @@
+//! Who is asking: digest credentials, trusted networks, and whether From is the asker's own.
+
+use crate::config::Config;
+use crate::question::{Device, Person};
+use crate::reply::Reply;
+use ringpost_auth::digest::{Authenticator, Credentials, Offer, Policy, Verdict};
+use ringpost_base::{Rng, UnixTime};
+use ringpost_sip::{HeaderName, Host, Message, NameAddr, Status, Transport, Uri};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// What is known of a request's sender.
+#[derive(Debug)]
+pub(crate) enum Access {
+    /// Proven by its device's credentials.
+    Proven(Arc<Device>),
+    /// From a network that needs no credentials.
+    Trusted,
+    /// The credentials name this device of this realm; ask for its keys, then come again.
+    Ask(Box<str>, Box<str>),
+    /// Answer so.
+    Refused(Reply),
+}
+
+/// The gate that every request outside a dialog passes, but OPTIONS. Each of our domains is a realm of its own.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    realms: HashMap<Box<str>, Authenticator>,
+    rng: Rng,
+}
+
+impl Gate {
+    pub(crate) fn new(rng: Rng) -> Self {
+        Gate {
+            realms: HashMap::new(),
+            rng,
+        }
+    }
+
+    /// Judges a request before its device's keys are known.
+    pub(crate) fn look(&mut self, calendar: UnixTime, config: &Config, request: &Message) -> Access {
+        if let Some((credentials, realm)) = credentials(request, config) {
+            //= https://www.rfc-editor.org/rfc/rfc7616#section-3.3
+            // Right credentials to a nonce that has expired must hear `stale`, and only their keys can tell.
+            return Access::Ask(credentials.username.as_ref().into(), realm.into());
+        }
+        let trusted = request.source().is_some_and(|source| config.trusts(source.ip()));
+        if trusted || !config.authenticate {
+            return Access::Trusted;
+        }
+        Access::Refused(self.challenge(calendar, config, request, false))
+    }
+
+    /// Judges it with the keys, `None` for an unknown device: that takes as long and sounds the same as a wrong secret.
+    pub(crate) fn judge(
+        &mut self,
+        calendar: UnixTime,
+        config: &Config,
+        request: &Message,
+        device: Option<Arc<Device>>,
+    ) -> Access {
+        let Some((credentials, realm)) = credentials(request, config) else {
+            return Access::Refused(self.challenge(calendar, config, request, false));
+        };
+        //= https://www.rfc-editor.org/rfc/rfc7616#section-3.4.1
+        // The URI in the credentials must mean the request's; some phones write it without parameters.
+        let same_uri = request
+            .request_uri()
+            .is_some_and(|uri| names(uri, &credentials.uri));
+        let keys = device.as_ref().map(|d| &d.keys);
+        let method = request.method().as_str();
+        let verdict = self.realm(realm).verify(calendar, &credentials, method, keys);
+        match (verdict, device) {
+            (Verdict::Granted, _) if !same_uri => Access::Refused(Status::BAD_REQUEST.into()),
+            (Verdict::Granted, Some(device)) => Access::Proven(device),
+            (verdict, _) => {
+                let stale = verdict == Verdict::Stale;
+                Access::Refused(self.challenge(calendar, config, request, stale))
+            }
+        }
+    }
+
+    /// 401 for everyone alike (RFC 3261 §22.2; as a user agent and a registrar we never say 407).
+    fn challenge(&mut self, calendar: UnixTime, config: &Config, request: &Message, stale: bool) -> Reply {
+        let realm = domain_of(request.from().uri(), config).unwrap_or(config.realm());
+        let mut reply = Reply::new(Status::UNAUTHORIZED);
+        for challenge in self.realm(realm).challenge(calendar, Offer::All, stale) {
+            reply = reply.with(HeaderName::WwwAuthenticate, challenge);
+        }
+        // A source that is not verified must not be made to receive much more than it was made to send.
+        let datagram = request
+            .top_via()
+            .transport()
+            .eq_ignore_ascii_case(Transport::Udp.via_name());
+        if datagram && estimated_bytes(request, &reply) * 2 > request.bytes().len() * 3 {
+            reply.content.headers.truncate(1);
+        }
+        reply
+    }
+
+    fn realm(&mut self, realm: &str) -> &mut Authenticator {
+        let rng = &mut self.rng;
+        self.realms
+            .entry(realm.into())
+            .or_insert_with(|| Authenticator::new(realm, rng.fork(), Policy::default()))
+    }
+}
+
+/// The size of `reply` to `request`, within a few bytes: what is copied, what is added, and the fixed rest.
+fn estimated_bytes(request: &Message, reply: &Reply) -> usize {
+    const FIXED: usize = 150;
+    let copied: usize = request
+        .lines(HeaderName::Via)
+        .map(|line| line.len() + 8)
+        .sum::<usize>()
+        + request.from().as_str().len()
+        + request.to().as_str().len()
+        + request.call_id().as_str().len();
+    let added: usize = reply
+        .content
+        .headers
+        .iter()
+        .map(|(name, value)| name.len() + value.len() + 4)
+        .sum();
+    FIXED + copied + added
+}
+
+/// The first credentials for a realm of ours that can be read, and the realm as we write it; credentials for other realms
+/// are not ours to judge.
+fn credentials<'a, 'c>(request: &'a Message, config: &'c Config) -> Option<(Credentials<'a>, &'c str)> {
+    request
+        .lines(HeaderName::Authorization)
+        .filter_map(|line| Credentials::parse(line).ok())
+        .filter(|credentials| credentials.algorithm.is_some())
+        .find_map(|credentials| {
+            let realm = config
+                .domains
+                .iter()
+                .find(|domain| ***domain == *credentials.realm)?;
+            Some((credentials, &**realm))
+        })
+}
+
+/// Whether the `uri` of credentials names the Request-URI: equal by SIP's rules, or the same user, host and port.
+fn names(request_uri: &Uri, uri: &str) -> bool {
+    if request_uri.as_str() == uri {
+        return true;
+    }
+    let Ok(uri) = Uri::parse(uri.into()) else {
+        return false;
+    };
+    request_uri.equivalent(&uri)
+        || (request_uri.user() == uri.user()
+            && same_host(request_uri, &uri)
+            && request_uri.port() == uri.port())
+}
+
+fn same_host(a: &Uri, b: &Uri) -> bool {
+    match (a.host(), b.host()) {
+        (Some(a), Some(b)) => a.to_string().eq_ignore_ascii_case(&b.to_string()),
+        _ => false,
+    }
+}
+
+/// Whether an address is that person's own: the local part or the extension, at one of our domains.
+pub(crate) fn is_own(address: &NameAddr, person: &Person, config: &Config) -> bool {
+    let Some(user) = address.uri().user_unescaped() else {
+        return false;
+    };
+    let is_user = user.eq_ignore_ascii_case(person.user.as_bytes())
+        || person.extension.as_ref().is_some_and(|e| *user == *e.as_bytes());
+    is_user && domain_of(address.uri(), config).is_some_and(|d| d.eq_ignore_ascii_case(&person.domain))
+}
+
+/// Our domain that a URI's host means; an IP address means the first, since phones are often told nothing but that.
+pub(crate) fn domain_of<'a>(uri: &Uri, config: &'a Config) -> Option<&'a str> {
+    let host = uri.host()?;
+    if host.ip().is_some() {
+        return Some(config.realm());
+    }
+    let host = host.to_string();
+    config
+        .domains
+        .iter()
+        .find(|d| d.eq_ignore_ascii_case(&host))
+        .map(|d| &**d)
+}
+
+/// A person's address of record.
+pub(crate) fn person_address(person: &Person) -> Option<NameAddr> {
+    let host = Host::Name(&person.domain);
+    let uri = Uri::sip(Some(&person.user), host, None).ok()?;
+    let address = NameAddr::new(&uri);
+    Some(if person.name.is_empty() {
+        address
+    } else {
+        address.with_display(&person.name)
+    })
+}
+
+/// What the called phones see as the caller: the proven person, with the name that the phone gave if we know none; else
+/// From as it came.
+pub(crate) fn caller_address(request: &Message, person: Option<&Person>) -> Option<NameAddr> {
+    let Some(person) = person else {
+        return Some(request.from().without_params());
+    };
+    let address = person_address(person)?;
+    match request.from().display() {
+        Some(name) if person.name.is_empty() => Some(address.with_display(&name)),
+        _ => Some(address),
+    }
+}

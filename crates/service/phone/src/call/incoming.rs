@@ -1,0 +1,250 @@
+//! From an INVITE to the decision where the call goes.
+
+use super::{Call, CallId, Party, Stage, codecs};
+use crate::access::domain_of;
+use crate::phone::{Pending, Phone};
+use crate::question::{MediaSocket, Person, Question};
+use crate::registrar::Binding;
+use crate::reply::Reply;
+use ringpost_base::{Instant, UnixTime, limits};
+use ringpost_media::{Command, LegMedia};
+use ringpost_sdp::{Direction, Negotiation, SessionDescription};
+use ringpost_sip::ua::SessionId;
+use ringpost_sip::{Flow, Message, Status};
+use std::sync::Arc;
+
+impl Phone {
+    /// A caller who may call: find out whom.
+    pub(crate) fn begin_call(
+        &mut self,
+        now: Instant,
+        calendar: UnixTime,
+        (session, flow, invite): (SessionId, Flow, Message),
+        from: Option<Arc<Person>>,
+    ) {
+        let offer = match offer_of(&invite) {
+            Ok(offer) => offer,
+            Err(status) => return self.reject(now, session, status.into()),
+        };
+        //= https://www.rfc-editor.org/rfc/rfc3261#section-16.3
+        // We are no proxy, but a call that runs in circles through us must end all the same.
+        if invite.max_forwards() == Some(0) {
+            return self.reject(now, session, Status::TOO_MANY_HOPS.into());
+        }
+        if self.calls.len() >= limits::SIP_DIALOGS / 2 {
+            return self.reject(now, session, Status::SERVICE_UNAVAILABLE.into());
+        }
+        let id = self.mint_call(session);
+        self.calls.insert(
+            id,
+            Call {
+                began: now,
+                began_at: calendar,
+                invite,
+                flow,
+                session,
+                from,
+                callee: None,
+                offer,
+                caller: None,
+                answer: None,
+                answered: false,
+                stage: Stage::Asking,
+            },
+        );
+        self.route_call(now, id);
+    }
+
+    fn route_call(&mut self, now: Instant, id: CallId) {
+        let Some(call) = self.calls.get(&id) else { return };
+        let Some(uri) = call.invite.request_uri() else {
+            return;
+        };
+        let Some(domain) = domain_of(uri, &self.config).map(Box::<str>::from) else {
+            // Another domain: we relay to nobody.
+            return self.refuse_call(now, id, Status::FORBIDDEN.into());
+        };
+        let user = uri
+            .user_unescaped()
+            .map(|user| String::from_utf8_lossy(&user).into_owned());
+        match user {
+            None => self.refuse_call(now, id, Status::ADDRESS_INCOMPLETE.into()),
+            Some(user) if *user == *self.config.voicemail_number => self.dial_voicemail(now, id),
+            Some(user) => self.ask(
+                Question::Person {
+                    user: user.into(),
+                    domain,
+                },
+                Pending::Callee(id),
+            ),
+        }
+    }
+
+    /// Only its owner hears a mailbox.
+    fn dial_voicemail(&mut self, now: Instant, id: CallId) {
+        let Some(call) = self.calls.get(&id) else { return };
+        match call.from {
+            Some(_) => self.ask_sockets(id, Vec::new()),
+            None => self.refuse_call(now, id, Status::FORBIDDEN.into()),
+        }
+    }
+
+    /// The callee is known, or nobody is.
+    pub(crate) fn callee_found(&mut self, now: Instant, id: CallId, person: Option<Arc<Person>>) {
+        let Some(call) = self.calls.get_mut(&id) else {
+            return;
+        };
+        let Some(person) = person else {
+            return self.refuse_call(now, id, Status::NOT_FOUND.into());
+        };
+        let account = person.account;
+        call.callee = Some(person);
+        let mut bindings: Vec<Binding> = self
+            .registrar
+            .bindings(account)
+            .iter()
+            .filter(|b| b.expires > now)
+            .cloned()
+            .collect();
+        // All ring together; the order decides only who is left out above the limit.
+        bindings.sort_by_key(|b| std::cmp::Reverse(b.q_thousandths));
+        bindings.truncate(limits::FORKS_PER_CALL);
+        self.ask_sockets(id, bindings);
+    }
+
+    /// A pair for the caller, and one for each phone that is to ring.
+    fn ask_sockets(&mut self, id: CallId, bindings: Vec<Binding>) {
+        let Some(call) = self.calls.get(&id) else { return };
+        let towards = std::iter::once(call.flow.remote.ip())
+            .chain(bindings.iter().map(|b| b.flow.remote.ip()))
+            .collect();
+        self.ask(Question::Sockets { towards }, Pending::Sockets(id, bindings));
+    }
+
+    /// The sockets are open, or there are none left.
+    pub(crate) fn sockets_open(
+        &mut self,
+        now: Instant,
+        id: CallId,
+        bindings: Vec<Binding>,
+        sockets: Option<Vec<MediaSocket>>,
+    ) {
+        let sockets = sockets.unwrap_or_default();
+        let enough = sockets.len() == bindings.len() + 1;
+        let call = self
+            .calls
+            .get(&id)
+            .filter(|call| enough && matches!(call.stage, Stage::Asking));
+        let Some((session, flow)) = call.map(|call| (call.session, call.flow)) else {
+            sockets.into_iter().for_each(|socket| self.release(socket.pair));
+            return self.refuse_call(now, id, Status::SERVICE_UNAVAILABLE.into());
+        };
+        let mut sockets = sockets.into_iter();
+        let Some(caller) = sockets
+            .next()
+            .map(|socket| self.new_party(id, session, flow, socket))
+        else {
+            return;
+        };
+        let Some(call) = self.calls.get_mut(&id) else {
+            return;
+        };
+        call.caller = Some(caller);
+        if call.callee.is_none() {
+            return self.open_menu(now, id);
+        }
+        match bindings.is_empty() {
+            true => self.divert_to_voicemail(now, id, Status::TEMPORARILY_UNAVAILABLE),
+            false => self.ring(now, id, bindings.into_iter().zip(sockets).collect()),
+        }
+    }
+
+    /// A leg on `socket`; its media leg begins now, so that removing it is what closes the sockets, always.
+    pub(crate) fn new_party(
+        &mut self,
+        call: CallId,
+        session: SessionId,
+        flow: Flow,
+        socket: MediaSocket,
+    ) -> Party {
+        let leg = self.mint_leg(call);
+        let cname = self.rng.token(16);
+        self.command(Command::CreateLeg {
+            leg,
+            pair: socket.pair,
+            cname,
+            media: LegMedia::audio(),
+            media_timeout: Some(self.config.media_timeout),
+        });
+        Party {
+            session,
+            flow,
+            negotiation: Negotiation::new(self.rng.u64()),
+            socket,
+            leg,
+        }
+    }
+
+    /// Answers the caller's offer once, so that the other leg may speak `chosen`; on an error no codec fits.
+    pub(crate) fn answer_caller(
+        &mut self,
+        id: CallId,
+        chosen: Vec<ringpost_sdp::Codec>,
+    ) -> Result<(), Status> {
+        let Some(call) = self.calls.get_mut(&id) else {
+            return Ok(());
+        };
+        let (Some(caller), None) = (call.caller.as_mut(), call.answer.as_ref()) else {
+            return Ok(());
+        };
+        let stream = caller.stream(chosen, Direction::SendRecv);
+        let description = match &call.offer {
+            Some(offer) => {
+                caller
+                    .negotiation
+                    .answer(offer, &[stream])
+                    .map_err(|_| Status::NOT_ACCEPTABLE_HERE)?
+                    .0
+            }
+            //= https://www.rfc-editor.org/rfc/rfc3261#section-13.3.1.4
+            // A delayed offer: ours goes into the 2xx, the answer comes with the ACK.
+            None => caller
+                .negotiation
+                .offer(&[stream])
+                .map_err(|_| Status::SERVER_INTERNAL_ERROR)?,
+        };
+        call.answer = Some(description.to_string().into_bytes());
+        let (leg, media) = (caller.leg, caller.media());
+        if let Some(media) = media {
+            self.command(Command::UpdateLeg { leg, media });
+        }
+        Ok(())
+    }
+
+    /// Ends a call that the caller has had no 2xx for.
+    pub(crate) fn refuse_call(&mut self, now: Instant, id: CallId, reply: Reply) {
+        let Some(call) = self.calls.get(&id) else { return };
+        let session = call.session;
+        self.reject(now, session, reply);
+        self.end_call(now, id);
+    }
+}
+
+/// The offer in a request: none without a body. A description that cannot be read, or that holds no audio that we could
+/// handle, is a 488 (RFC 3261 §13.3.1.3).
+pub(crate) fn offer_of(request: &Message) -> Result<Option<SessionDescription>, Status> {
+    if request.body().is_empty() {
+        return Ok(None);
+    }
+    let is_sdp = request
+        .content_type()
+        .is_some_and(|t| t.is_ok_and(|t| t.is("application", "sdp")));
+    if !is_sdp {
+        return Err(Status::UNSUPPORTED_MEDIA_TYPE);
+    }
+    let description = SessionDescription::parse(request.body()).map_err(|_| Status::NOT_ACCEPTABLE_HERE)?;
+    if codecs::of_audio(&description).is_empty() {
+        return Err(Status::NOT_ACCEPTABLE_HERE);
+    }
+    Ok(Some(description))
+}

@@ -1,0 +1,160 @@
+//! What the phone service asks of its node, and what it is told.
+//!
+//! The service awaits nothing: it puts a question with a number, and goes on with that call when
+//! [`Phone::handle_answer`](crate::Phone::handle_answer) brings the answer. A question whose call has ended meanwhile is
+//! answered into the void.
+
+use crate::voicemail::{VoiceMessageId, VoiceMessages};
+use ringpost_auth::digest::DigestKeys;
+use ringpost_base::UnixTime;
+use ringpost_media::PairId;
+use ringpost_store::AccountId;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Numbers a question until it is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct QuestionId(pub u64);
+
+/// What the service wants to know or to have done. Each names the [`Answer`] that fits it; another counts as "no".
+#[derive(Clone, Debug)]
+pub enum Question {
+    /// The device that gives `username` in its credentials: [`Answer::Device`].
+    Device {
+        /// As the credentials name it.
+        username: Box<str>,
+        /// The domain whose device it is.
+        realm: Box<str>,
+    },
+    /// Who is reached as `user` at `domain`, by address or extension: [`Answer::Person`].
+    Person {
+        /// The user part of the URI, unescaped.
+        user: Box<str>,
+        /// One of our domains, in lower case.
+        domain: Box<str>,
+    },
+    /// RTP and RTCP sockets, a pair for each leg: [`Answer::Sockets`].
+    Sockets {
+        /// The peer of each leg: its address decides the pair's family and the address that is advertised.
+        towards: Vec<IpAddr>,
+    },
+    /// How many voicemail messages wait: [`Answer::Lamp`].
+    Lamp {
+        /// Whose.
+        account: AccountId,
+    },
+    /// The account's own greeting: [`Answer::Sound`], `None` for the built-in one.
+    Greeting {
+        /// Whose.
+        account: AccountId,
+    },
+    /// Put a recording into the mailbox: [`Answer::Done`] once it is on stable storage.
+    Deliver(Box<Recording>),
+    /// The voicemail messages, for the telephone's menu: [`Answer::Messages`].
+    Messages {
+        /// Whose.
+        account: AccountId,
+    },
+    /// The sound of a voicemail message: [`Answer::Sound`].
+    Sound {
+        /// Whose.
+        account: AccountId,
+        /// Which.
+        message: VoiceMessageId,
+    },
+    /// Mark a voicemail message as heard: [`Answer::Done`].
+    Heard {
+        /// Whose.
+        account: AccountId,
+        /// Which.
+        message: VoiceMessageId,
+    },
+    /// Delete a voicemail message: [`Answer::Done`].
+    Delete {
+        /// Whose.
+        account: AccountId,
+        /// Which.
+        message: VoiceMessageId,
+    },
+}
+
+/// What a [`Question`] is answered with.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    /// The device, if there is one of that name.
+    Device(Option<Arc<Device>>),
+    /// The person, if somebody is reached so.
+    Person(Option<Arc<Person>>),
+    /// One entry a pair, or `None` when the port range is used up.
+    Sockets(Option<Vec<MediaSocket>>),
+    /// The counts.
+    Lamp(LampCounts),
+    /// 8,000 samples a second, mono.
+    Sound(Option<Arc<[i16]>>),
+    /// The messages, or `None` when the mailbox cannot be read now.
+    Messages(Option<VoiceMessages>),
+    /// Whether it is done.
+    Done(bool),
+}
+
+/// A registered device's identity and keys.
+#[derive(Clone, Debug)]
+pub struct Device {
+    /// Whose device it is.
+    pub person: Arc<Person>,
+    /// What its digest is checked against.
+    pub keys: DigestKeys,
+}
+
+/// Somebody who can be called.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Person {
+    /// The account.
+    pub account: AccountId,
+    /// The local part of the address.
+    pub user: Box<str>,
+    /// The domain of the address.
+    pub domain: Box<str>,
+    /// The number to dial.
+    pub extension: Option<Box<str>>,
+    /// The name to show; empty if there is none.
+    pub name: Box<str>,
+}
+
+/// A pair of sockets for one leg's media.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MediaSocket {
+    /// The pair, as the media plane knows it.
+    pub pair: PairId,
+    /// What goes into the session description: the advertised address and the RTP port. RTCP is one above.
+    pub advertised: SocketAddr,
+}
+
+/// What the lamp shows (RFC 3842).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LampCounts {
+    /// Voicemail messages that were not heard or read yet.
+    pub new: u32,
+    /// The others.
+    pub old: u32,
+}
+
+/// A message that a caller left.
+#[derive(Clone, Debug)]
+pub struct Recording {
+    /// For whom.
+    pub account: AccountId,
+    /// The caller's address, `user@domain`.
+    pub caller: Box<str>,
+    /// The caller's name as shown; may be empty.
+    pub caller_name: Box<str>,
+    /// When the recording began.
+    pub began: UnixTime,
+    /// How long it is.
+    pub length: Duration,
+    /// G.711 µ-law, 8,000 bytes a second.
+    pub sound: Arc<[u8]>,
+    /// The call's Call-ID: the delivery is made once for it.
+    pub call_id: Box<str>,
+}

@@ -1,0 +1,423 @@
+//! Between the service and its SIP user agent: what comes of its events, and the commands it is given.
+
+use crate::access::{caller_address, person_address};
+use crate::call::{Call, CallId, Party, Stage};
+use crate::config::Config;
+use crate::phone::{Asker, CallRecord, Event, Output, Phone};
+use crate::registrar::Binding;
+use crate::reply::Reply;
+use crate::text::passed_on;
+use ringpost_base::{Instant, UnixTime};
+use ringpost_media::{Command, LegId, LegStatistics};
+use ringpost_sip::ua::{
+    Content, Event as UaEvent, NewRequest, Output as UaOutput, Reason, RequestId, SessionId, UaConfig,
+};
+use ringpost_sip::{EndpointConfig, Failure, HeaderName, Message, Method, SentAs, Status, TransactionId};
+use std::time::Duration;
+use tracing::{debug, info};
+
+impl Phone {
+    /// Takes over everything that the user agent has to say.
+    pub(crate) fn drain_ua(&mut self, now: Instant, calendar: UnixTime) {
+        loop {
+            match self.ua.poll_output() {
+                UaOutput::Transmit(transmit) => self.output.push_back(Output::Transmit(transmit)),
+                UaOutput::Event(event) => self.handle_event(now, calendar, event),
+                UaOutput::Timeout(at) => {
+                    self.ua_timeout = at;
+                    return;
+                }
+            }
+        }
+    }
+
+    fn handle_event(&mut self, now: Instant, calendar: UnixTime, event: UaEvent) {
+        match event {
+            UaEvent::Request { id, flow, request } => match request.method() {
+                Method::Options => {
+                    let response = self.ua.options_response(&request).finish();
+                    self.ua.respond(now, id, response);
+                }
+                Method::Register | Method::Message | Method::Subscribe => {
+                    self.knock(now, calendar, Asker::Transaction(id), flow, request);
+                }
+                //= https://www.rfc-editor.org/rfc/rfc6665#section-4.1.3
+                Method::Notify => self.respond(now, id, &request, Status::CALL_DOES_NOT_EXIST.into()),
+                _ => self.respond(now, id, &request, Status::METHOD_NOT_ALLOWED.into()),
+            },
+            UaEvent::Invite {
+                session,
+                flow,
+                request,
+            } => {
+                self.knock(now, calendar, Asker::Session(session), flow, request);
+            }
+            UaEvent::Within { session, id, request } => self.pass_on(now, session, id, &request),
+            UaEvent::Response { request, response } => {
+                let status = response.status().unwrap_or(Status::SERVER_INTERNAL_ERROR);
+                if !status.is_provisional() {
+                    self.request_answered(now, request, status, Some(&response));
+                }
+            }
+            UaEvent::Failed { request, failure } => {
+                self.request_answered(now, request, status_of(failure), None);
+            }
+            UaEvent::Resubscribe {
+                subscription,
+                id,
+                request,
+                expires_s,
+            } => {
+                self.resubscribed(now, (subscription, id), &request, expires_s);
+            }
+            UaEvent::SubscriptionEnded { subscription, .. } => {
+                self.subscribers.remove(&subscription);
+            }
+            // We subscribe to nothing.
+            UaEvent::Subscribed { .. } | UaEvent::Notify { .. } => {}
+            UaEvent::Notice(notice) => self.note(notice),
+            other => self.handle_session_event(now, calendar, other),
+        }
+    }
+
+    fn handle_session_event(&mut self, now: Instant, calendar: UnixTime, event: UaEvent) {
+        let session = match &event {
+            UaEvent::Provisional { session, .. }
+            | UaEvent::Answered { session, .. }
+            | UaEvent::Acked { session, .. }
+            | UaEvent::Reinvite { session, .. }
+            | UaEvent::ReinviteGone { session }
+            | UaEvent::ReinviteAnswered { session, .. }
+            | UaEvent::ReinviteRefused { session, .. }
+            | UaEvent::ReinviteAllowed { session }
+            | UaEvent::RefreshDue { session }
+            | UaEvent::Terminated { session, .. } => *session,
+            _ => return,
+        };
+        let Some(call) = self.by_session.get(&session).copied() else {
+            // A leg that we have let go: what still comes of it is ended, not answered.
+            if matches!(event, UaEvent::Answered { .. }) {
+                self.hang_up(now, session);
+            }
+            return;
+        };
+        match event {
+            UaEvent::Provisional { response, .. } => self.fork_progress(now, call, session, &response),
+            UaEvent::Answered { response, .. } => self.fork_answered(now, call, session, &response),
+            UaEvent::Acked { request, .. } => self.acked(now, call, session, &request),
+            UaEvent::Reinvite { request, .. } => self.reinvited(now, call, session, &request),
+            UaEvent::ReinviteGone { .. } => self.reinvite_gone(call, session),
+            UaEvent::ReinviteAnswered { response, .. } => {
+                self.reinvite_answered(now, call, session, &response);
+            }
+            UaEvent::ReinviteRefused { response, .. } => {
+                let status = response.status().unwrap_or(Status::SERVER_INTERNAL_ERROR);
+                self.reinvite_refused(now, call, session, status);
+            }
+            UaEvent::RefreshDue { .. } => self.refresh(now, call, session),
+            UaEvent::Terminated { reason, .. } => self.terminated(now, calendar, call, session, reason),
+            _ => {}
+        }
+    }
+
+    fn terminated(
+        &mut self,
+        now: Instant,
+        calendar: UnixTime,
+        id: CallId,
+        session: SessionId,
+        reason: Reason,
+    ) {
+        self.by_session.remove(&session);
+        let Some(call) = self.calls.get(&id) else { return };
+        let is_caller = call.session == session;
+        match (&call.stage, is_caller) {
+            (Stage::Ringing(_), false) => {
+                let status = match &reason {
+                    Reason::Refused(response) => response.status().unwrap_or(Status::SERVER_INTERNAL_ERROR),
+                    Reason::Failed(failure) => status_of(*failure),
+                    _ => Status::TEMPORARILY_UNAVAILABLE,
+                };
+                self.fork_failed(now, id, session, status);
+            }
+            (Stage::Application(_), true) => self.application_left(now, calendar, id),
+            _ => self.finish_call(now, id),
+        }
+    }
+
+    /// A request within a session goes to the other leg as it is, and the answer back.
+    fn pass_on(&mut self, now: Instant, session: SessionId, transaction: TransactionId, request: &Message) {
+        let other = self
+            .by_session
+            .get(&session)
+            .and_then(|id| self.across(*id, session));
+        let passable = matches!(request.method(), Method::Info | Method::Message);
+        let Some(other) = other.filter(|_| passable) else {
+            let status = match request.method() {
+                // An INFO to the voicemail: nothing is made of it, and nothing is wrong with it.
+                Method::Info => Status::OK,
+                _ => Status::METHOD_NOT_ALLOWED,
+            };
+            return self.respond(now, transaction, request, status.into());
+        };
+        match self
+            .ua
+            .request_within(now, other, request.method().clone(), passed_on(request))
+        {
+            Ok(passed) => {
+                self.passed.insert(passed, (transaction, request.clone()));
+            }
+            Err(_) => self.respond(now, transaction, request, Status::TEMPORARILY_UNAVAILABLE.into()),
+        }
+    }
+
+    fn request_answered(
+        &mut self,
+        now: Instant,
+        request: RequestId,
+        status: Status,
+        response: Option<&Message>,
+    ) {
+        if let Some((transaction, original)) = self.passed.remove(&request) {
+            let mut reply = Reply::new(status);
+            if let Some(response) = response {
+                reply.content = passed_on(response);
+            }
+            return self.respond(now, transaction, &original, reply);
+        }
+        self.text_answered(now, request, status);
+    }
+
+    fn note(&mut self, notice: ringpost_sip::Event) {
+        if let ringpost_sip::Event::Malformed { flow, error } = notice {
+            self.output
+                .push_back(Output::Event(Event::Refused { flow, reason: error }));
+        }
+    }
+
+    // Commands to the user agent. One that comes too late, for a session that has just ended, has nothing to do; the
+    // session's end is told by its own event.
+
+    pub(crate) fn respond(
+        &mut self,
+        now: Instant,
+        transaction: TransactionId,
+        request: &Message,
+        reply: Reply,
+    ) {
+        let mut response = self.ua.response(request, reply.status);
+        for (name, value) in &reply.content.headers {
+            response.extension(name, value);
+        }
+        let response = match &reply.content.body {
+            Some(body) => response.finish_with(&body.content_type, &body.bytes),
+            None => response.finish(),
+        };
+        // A challenge keeps nothing of a source that nobody has vouched for (RFC 3261 §8.2.7).
+        let sent = match reply.status {
+            Status::UNAUTHORIZED => self.ua.respond_stateless(now, transaction, response),
+            _ => self.ua.respond(now, transaction, response),
+        };
+        if !sent {
+            debug!(?transaction, "answered too late");
+        }
+    }
+
+    pub(crate) fn reject(&mut self, now: Instant, session: SessionId, reply: Reply) {
+        // Too late for a session that has just ended; and a challenge keeps nothing, as in `respond`.
+        let _ = match reply.status {
+            Status::UNAUTHORIZED => self
+                .ua
+                .reject_stateless(now, session, reply.status, reply.content),
+            _ => self.ua.reject(now, session, reply.status, reply.content),
+        };
+    }
+
+    pub(crate) fn hang_up(&mut self, now: Instant, session: SessionId) {
+        let _ = self.ua.hang_up(now, session, None);
+    }
+
+    /// The caller's 2xx, with the answer that was made for it.
+    pub(crate) fn accept(&mut self, now: Instant, id: CallId) {
+        let Some(call) = self.calls.get_mut(&id) else {
+            return;
+        };
+        call.answered = true;
+        let body = call.answer.clone().unwrap_or_default();
+        let session = call.session;
+        if self.ua.answer(now, session, Content::sdp(body)).is_err() {
+            self.finish_call(now, id);
+        }
+    }
+
+    /// A provisional response to the caller, with the early answer if there is one.
+    pub(crate) fn tell_ringing(&mut self, now: Instant, id: CallId, status: Status) {
+        let Some(call) = self.calls.get(&id) else { return };
+        let content = match (&call.answer, status) {
+            (Some(answer), Status::SESSION_PROGRESS) => Content::sdp(answer.clone()),
+            _ => Content::none(),
+        };
+        let _ = self.ua.ring(now, call.session, status, content);
+    }
+
+    pub(crate) fn accept_reinvite(&mut self, now: Instant, session: SessionId, description: Vec<u8>) {
+        let _ = self.ua.answer(now, session, Content::sdp(description));
+    }
+
+    pub(crate) fn refuse_reinvite(&mut self, now: Instant, session: SessionId, status: Status) {
+        let _ = self.ua.reject(now, session, status, Content::none());
+    }
+
+    pub(crate) fn send_reinvite(
+        &mut self,
+        now: Instant,
+        id: CallId,
+        session: SessionId,
+        description: Vec<u8>,
+    ) {
+        if self.ua.reinvite(now, session, Content::sdp(description)).is_err() {
+            // Another offer is on its way there: the asker tries again, as behind any glare.
+            self.reinvite_refused(now, id, session, Status::REQUEST_PENDING);
+        }
+    }
+
+    /// Ends a leg that is not the caller's: CANCEL or BYE, as it needs, with the value of a Reason header, and its sockets.
+    pub(crate) fn end_party(&mut self, now: Instant, party: Party, reason: Option<&str>) {
+        self.by_session.remove(&party.session);
+        let _ = self.ua.hang_up(now, party.session, reason);
+        self.command(Command::RemoveLeg { leg: party.leg });
+    }
+
+    /// Closes the caller's media; the last of a recording comes behind it.
+    pub(crate) fn end_caller_leg(&mut self, id: CallId) {
+        let leg = self
+            .calls
+            .get(&id)
+            .and_then(|call| call.caller.as_ref())
+            .map(|caller| caller.leg);
+        if let Some(leg) = leg {
+            self.command(Command::RemoveLeg { leg });
+        }
+    }
+
+    /// Hangs up on whoever is left, and forgets the call.
+    pub(crate) fn finish_call(&mut self, now: Instant, id: CallId) {
+        let Some(call) = self.calls.get(&id) else { return };
+        let session = call.session;
+        if self.by_session.remove(&session).is_some() {
+            match call.answered {
+                true => self.hang_up(now, session),
+                false => self.reject(now, session, Status::TEMPORARILY_UNAVAILABLE.into()),
+            }
+        }
+        self.end_call(now, id);
+    }
+
+    /// Forgets a call whose caller has been dealt with.
+    pub(crate) fn end_call(&mut self, now: Instant, id: CallId) {
+        self.stop_ringing(now, id, None);
+        let Some(call) = self.calls.remove(&id) else {
+            return;
+        };
+        self.by_session.remove(&call.session);
+        self.timers.remove(&id);
+        if let Some(caller) = &call.caller {
+            self.command(Command::RemoveLeg { leg: caller.leg });
+        }
+        self.output
+            .push_back(Output::Event(Event::CallEnded(record(id, &call, now))));
+        if let Stage::Talking(talking) = call.stage {
+            self.end_party(now, talking.callee, None);
+        }
+    }
+
+    /// One line for each leg, with what was measured.
+    pub(crate) fn log_leg(&self, id: CallId, leg: LegId, statistics: &LegStatistics) {
+        info!(call = id.0, leg = leg.0, remote = ?statistics.remote, rtp = ?statistics.rtp,
+            foreign_packets = statistics.foreign_packets, refused_packets = statistics.refused_packets,
+            "leg ended");
+    }
+}
+
+/// What the service's user agent allows, understands and calls itself.
+pub(crate) fn ua_config(config: &Config) -> UaConfig {
+    use Method::{Ack, Bye, Cancel, Info, Invite, Message, Notify, Options, Register, Subscribe, Update};
+    let endpoint = EndpointConfig {
+        sent_by: sent_as(config),
+        ..EndpointConfig::default()
+    };
+    UaConfig {
+        endpoint,
+        agent: concat!("Ringpost/", env!("CARGO_PKG_VERSION")).into(),
+        allow: vec![
+            Invite, Ack, Cancel, Bye, Options, Info, Update, Message, Notify, Register, Subscribe,
+        ],
+        // INVITE takes a session description only; the others pass between people and are theirs to understand.
+        accept: [
+            "application/sdp",
+            "application/dtmf-relay",
+            "application/dtmf",
+            "text/*",
+            "message/*",
+        ]
+        .map(String::from)
+        .into(),
+        events: vec!["message-summary".into()],
+        relays: true,
+        ring_limit: config.no_answer + Duration::from_secs(60),
+        ..UaConfig::default()
+    }
+}
+
+/// The public address, if one is set, in place of each socket's own.
+fn sent_as(config: &Config) -> Vec<SentAs> {
+    let Some(public) = config.public_address else {
+        return Vec::new();
+    };
+    config
+        .ports
+        .iter()
+        .map(|(transport, port)| SentAs {
+            transport: *transport,
+            ipv6: public.is_ipv6(),
+            host: public.to_string(),
+            port: *port,
+        })
+        .collect()
+}
+
+/// An INVITE to one of the callee's phones.
+pub(crate) fn invitation(call: &Call, binding: &Binding, description: Vec<u8>) -> Option<NewRequest> {
+    let callee = call.callee.as_deref()?;
+    let from = caller_address(&call.invite, call.from.as_deref())?;
+    let mut request = NewRequest::new(Method::Invite, binding.flow, from, person_address(callee)?);
+    request.uri = binding.contact.clone();
+    request.max_forwards = call.invite.max_forwards().unwrap_or(70).saturating_sub(1);
+    request.content = Content::sdp(description);
+    for name in [HeaderName::Subject, HeaderName::Priority, HeaderName::AlertInfo] {
+        if let Some(value) = call.invite.text(name) {
+            request.content = request.content.with(name.as_str(), value);
+        }
+    }
+    Some(request)
+}
+
+fn record(id: CallId, call: &Call, now: Instant) -> CallRecord {
+    CallRecord {
+        id,
+        call_id: call.invite.call_id().as_str().into(),
+        caller: call.invite.from().uri().as_str().into(),
+        callee: call.invite.request_uri().map_or("", |uri| uri.as_str()).into(),
+        began: call.began_at,
+        duration: now.since(call.began),
+        answered: call.answered,
+    }
+}
+
+/// What a failure counts as (RFC 3261 §8.1.3.1).
+fn status_of(failure: Failure) -> Status {
+    match failure {
+        Failure::Transport => Status::SERVICE_UNAVAILABLE,
+        Failure::Timeout | Failure::NoAck => Status::REQUEST_TIMEOUT,
+    }
+}
