@@ -6,4 +6,6 @@
 
 #![warn(missing_docs)]
 
+pub mod phone;
+pub mod voicemail;
 pub mod world;

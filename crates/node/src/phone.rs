@@ -1,0 +1,427 @@
+//! Runs the phone service: arrivals, media events and answers in; messages, commands and questions out.
+
+use crate::voicemail::Voicemail;
+use crate::world::{MediaPlane, SipTransport, WorldRef};
+use futures_util::future::{BoxFuture, Fuse, FutureExt};
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use ringpost_base::{Instant, UnixTime};
+use ringpost_directory::{AccountInfo, Cached, DeviceKeys, Directory};
+use ringpost_phone::{Answer, Device, Event, Output, Person, Phone, Question, QuestionId, Registered};
+use ringpost_sip::{Arrival, Flow, Transport, Uri};
+use ringpost_store::records::{self, Bindings};
+use ringpost_store::{AccountId, BindingsJournal, Bus, Heard, Interest, Topic};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tracing::{info, warn};
+
+/// How long changed bindings may wait to be saved: what a crash may cost at most is twice that.
+const SAVE_AFTER: Duration = Duration::from_secs(1);
+/// How many arrivals are handled before timers and answers get their turn.
+const ARRIVALS_A_TURN: usize = 64;
+
+/// What the driver joins.
+pub struct PhoneParts {
+    /// Clocks and tasks.
+    pub world: WorldRef,
+    /// Who is who.
+    pub directory: Directory,
+    /// The mailboxes, as calls see them.
+    pub voicemail: Arc<dyn Voicemail>,
+    /// Where messages leave.
+    pub sip: Arc<dyn SipTransport>,
+    /// Where media flow.
+    pub media: Arc<dyn MediaPlane>,
+    /// What the sockets bring.
+    pub arrivals: async_channel::Receiver<Arrival>,
+    /// What the media engine tells.
+    pub media_events: async_channel::Receiver<ringpost_media::Event>,
+    /// Where changes of mailboxes and accounts are heard.
+    pub bus: Arc<dyn Bus>,
+    /// Where bindings outlive a restart.
+    pub journal: BindingsJournal,
+    /// What the operator wants.
+    pub control: async_channel::Receiver<PhoneControl>,
+}
+
+/// What the operator wants of the phone service.
+#[derive(Debug)]
+pub enum PhoneControl {
+    /// Another configuration; calls go on as they began.
+    Configure(Box<ringpost_phone::Config>),
+    /// How it stands.
+    Status(async_channel::Sender<PhoneStatus>),
+    /// End all calls and answer new ones with 503; told on the channel when none is left.
+    Close(async_channel::Sender<()>),
+}
+
+/// How the phone service stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PhoneStatus {
+    /// Phones that are registered.
+    pub registered: usize,
+    /// Calls.
+    pub calls: usize,
+    /// Transactions, lingering ones included.
+    pub transactions: usize,
+    /// Whether nothing is left of any call.
+    pub idle: bool,
+}
+
+struct Driver {
+    parts: PhoneParts,
+    phone: Phone,
+    asking: FuturesUnordered<BoxFuture<'static, (QuestionId, Answer)>>,
+    lamps: FuturesUnordered<BoxFuture<'static, (AccountId, Answer)>>,
+    /// Accounts whose bindings changed and are not saved.
+    unsaved: HashMap<AccountId, Bindings>,
+    save_at: Option<Instant>,
+    /// The save that runs; at most one.
+    saving: FuturesUnordered<BoxFuture<'static, ()>>,
+    wake_at: Option<Instant>,
+    closing: Option<async_channel::Sender<()>>,
+}
+
+/// Runs `phone` until its channels are closed. What was saved of registrations is restored first.
+pub async fn run(parts: PhoneParts, phone: Phone) {
+    let mut driver = Driver {
+        parts,
+        phone,
+        asking: FuturesUnordered::new(),
+        lamps: FuturesUnordered::new(),
+        unsaved: HashMap::new(),
+        save_at: None,
+        saving: FuturesUnordered::new(),
+        wake_at: None,
+        closing: None,
+    };
+    driver.restore().await;
+    driver.serve().await;
+}
+
+impl Driver {
+    async fn restore(&mut self) {
+        let (now, calendar) = self.clocks();
+        let saved = match self.parts.journal.load(calendar).await {
+            Ok(saved) => saved,
+            Err(error) => return warn!(%error, "registrations of before the restart cannot be read"),
+        };
+        for account in saved {
+            let person = match self.parts.directory.account_by_id(account.account).await {
+                Ok(Some(info)) => person_of(&info),
+                _ => continue,
+            };
+            let bindings = account
+                .bindings
+                .iter()
+                .filter_map(|saved| restored(saved, now, calendar))
+                .collect();
+            self.phone.restore(Registered { person, bindings });
+        }
+        info!(registered = self.phone.registered(), "registrations restored");
+    }
+
+    async fn serve(&mut self) {
+        let heard = self.parts.bus.subscribe(Interest::Everything);
+        let arrivals = self.parts.arrivals.clone();
+        let media_events = self.parts.media_events.clone();
+        let control = self.parts.control.clone();
+        let mut sleep = Fuse::<BoxFuture<'static, ()>>::terminated();
+        let mut sleeps_until: Option<Instant> = None;
+        loop {
+            self.drain();
+            // A sleep that ends too early costs one turn; a new one for each message would cost more.
+            let wake_at = [self.wake_at, self.save_at].into_iter().flatten().min();
+            if let Some(at) = wake_at
+                && sleeps_until.is_none_or(|until| at < until)
+            {
+                sleep = self.parts.world.sleep_until(at).fuse();
+                sleeps_until = Some(at);
+            }
+            futures_util::select_biased! {
+                answer = self.asking.select_next_some() => {
+                    let (now, calendar) = self.clocks();
+                    self.phone.handle_answer(now, calendar, answer.0, answer.1);
+                }
+                lamp = self.lamps.select_next_some() => {
+                    if let (account, Answer::Lamp(counts)) = lamp {
+                        let (now, calendar) = self.clocks();
+                        self.phone.handle_lamp(now, calendar, account, counts);
+                    }
+                }
+                arrival = arrivals.recv().fuse() => {
+                    let Ok(arrival) = arrival else { return };
+                    self.handle_arrivals(arrival, &arrivals);
+                }
+                event = media_events.recv().fuse() => {
+                    let Ok(event) = event else { return };
+                    let (now, calendar) = self.clocks();
+                    self.phone.handle_media(now, calendar, event);
+                }
+                control = control.recv().fuse() => {
+                    let Ok(control) = control else { return };
+                    self.handle_control(control);
+                }
+                hint = heard.next().fuse() => {
+                    self.hear(hint).await;
+                }
+                () = self.saving.select_next_some() => {}
+                () = sleep => {
+                    sleeps_until = None;
+                    self.wake();
+                }
+            }
+        }
+    }
+
+    fn handle_arrivals(&mut self, first: Arrival, more: &async_channel::Receiver<Arrival>) {
+        let (now, calendar) = self.clocks();
+        self.phone.handle_arrival(now, calendar, first);
+        self.drain();
+        for _ in 1..ARRIVALS_A_TURN {
+            let Ok(arrival) = more.try_recv() else { return };
+            let (now, calendar) = self.clocks();
+            self.phone.handle_arrival(now, calendar, arrival);
+            self.drain();
+        }
+    }
+
+    fn wake(&mut self) {
+        let (now, calendar) = self.clocks();
+        if self.wake_at.is_some_and(|at| at <= now) {
+            self.phone.handle_timeout(now, calendar);
+        }
+        if self.save_at.is_some_and(|at| at <= now) {
+            self.save(now);
+        }
+    }
+
+    /// Begins to save what has changed; while an earlier save runs, the change waits for its end.
+    fn save(&mut self, now: Instant) {
+        if !self.saving.is_empty() {
+            self.save_at = Some(now + SAVE_AFTER);
+            return;
+        }
+        self.save_at = None;
+        let changed: Vec<Bindings> = std::mem::take(&mut self.unsaved).into_values().collect();
+        let journal = self.parts.journal.clone();
+        self.saving.push(
+            async move {
+                if let Err(error) = journal.save(&changed).await {
+                    warn!(%error, accounts = changed.len(), "registrations not saved");
+                }
+            }
+            .boxed(),
+        );
+    }
+
+    /// Does everything that the service wants done.
+    fn drain(&mut self) {
+        loop {
+            match self.phone.poll_output() {
+                Output::Transmit(transmit) => self.parts.sip.send(transmit.flow, transmit.message),
+                Output::Media(command) => self.parts.media.command(command),
+                Output::Release(pair) => self.parts.media.close(pair),
+                Output::Ask(id, question) => self.ask(id, question),
+                Output::Event(event) => self.tell(event),
+                Output::Timeout(at) => {
+                    self.wake_at = at;
+                    break;
+                }
+            }
+        }
+        if self.phone.calls() == 0
+            && let Some(done) = self.closing.take()
+        {
+            let _ = done.try_send(());
+        }
+    }
+
+    /// Answers at once what is known here, and has the rest looked up.
+    fn ask(&mut self, id: QuestionId, question: Question) {
+        let directory = self.parts.directory.clone();
+        let known = match &question {
+            Question::Device { username, realm } => match directory.device_cached(realm, username) {
+                Cached::Present(keys) => Some(Answer::Device(Some(device_of(&keys)))),
+                Cached::Absent => Some(Answer::Device(None)),
+                Cached::Unknown => None,
+            },
+            Question::Person { user, domain } => match directory.account_cached(domain, user) {
+                Cached::Present(info) => Some(Answer::Person(Some(person_of(&info)))),
+                Cached::Absent => Some(Answer::Person(None)),
+                Cached::Unknown => None,
+            },
+            Question::Sockets { towards } => {
+                let mut open = Vec::with_capacity(towards.len());
+                for peer in towards {
+                    open.extend(self.parts.media.open(*peer));
+                }
+                let complete = open.len() == towards.len();
+                if !complete {
+                    open.iter().for_each(|socket| self.parts.media.close(socket.pair));
+                }
+                Some(Answer::Sockets(complete.then_some(open)))
+            }
+            _ => None,
+        };
+        if let Some(answer) = known {
+            let (now, calendar) = self.clocks();
+            return self.phone.handle_answer(now, calendar, id, answer);
+        }
+        let voicemail = self.parts.voicemail.clone();
+        self.asking.push(
+            async move {
+                let answer = match question {
+                    Question::Device { username, realm } => {
+                        let found = directory.device(&realm, &username).await;
+                        Answer::Device(logged(found).flatten().map(|keys| device_of(&keys)))
+                    }
+                    Question::Person { user, domain } => {
+                        let found = directory.account(&domain, &user).await;
+                        Answer::Person(logged(found).flatten().map(|info| person_of(&info)))
+                    }
+                    other => voicemail.answer(other).await,
+                };
+                (id, answer)
+            }
+            .boxed(),
+        );
+    }
+
+    fn tell(&mut self, event: Event) {
+        let (now, calendar) = self.clocks();
+        match event {
+            Event::Bindings {
+                account,
+                address,
+                bindings,
+            } => {
+                let bindings = bindings
+                    .iter()
+                    .map(|binding| records::Binding {
+                        contact: binding.contact.as_str().to_owned(),
+                        call_id: binding.call_id.to_string(),
+                        cseq: binding.cseq,
+                        expires: calendar + binding.expires.since(now),
+                        q_thousandths: binding.q_thousandths,
+                        transport: binding.flow.transport.via_name().to_owned(),
+                        remote: binding.flow.remote.to_string(),
+                        local: binding.flow.local.to_string(),
+                        ..records::Binding::default()
+                    })
+                    .collect();
+                self.unsaved.insert(
+                    account,
+                    Bindings {
+                        account,
+                        address: address.into(),
+                        bindings,
+                    },
+                );
+                self.save_at.get_or_insert(now + SAVE_AFTER);
+            }
+            Event::CallEnded(record) => info!(
+                call = record.id.0, call_id = %record.call_id, caller = %record.caller, callee = %record.callee,
+                began = %record.began, duration_ms = record.duration.as_millis() as u64,
+                answered = record.answered, "call ended"
+            ),
+            Event::Refused { flow, reason } => info!(%flow, %reason, "message refused"),
+        }
+    }
+
+    async fn hear(&mut self, heard: Heard) {
+        logged(self.parts.directory.handle_heard(heard).await);
+        let looked_at: Vec<AccountId> = match heard {
+            Heard::Hint(hint) if hint.topic == Topic::Mail => vec![hint.account],
+            Heard::Hint(hint) => {
+                let gone = matches!(self.parts.directory.account_by_id(hint.account).await, Ok(None));
+                if gone {
+                    self.phone.handle_removed(hint.account);
+                }
+                Vec::new()
+            }
+            Heard::Lagged => self.phone.accounts(),
+            Heard::Closed => Vec::new(),
+        };
+        for account in looked_at
+            .into_iter()
+            .filter(|account| self.phone.shows_lamp(*account))
+        {
+            let voicemail = self.parts.voicemail.clone();
+            let ask = async move { (account, voicemail.answer(Question::Lamp { account }).await) };
+            self.lamps.push(ask.boxed());
+        }
+    }
+
+    fn handle_control(&mut self, control: PhoneControl) {
+        let (now, calendar) = self.clocks();
+        match control {
+            PhoneControl::Configure(config) => self.phone.configure(*config),
+            PhoneControl::Status(reply) => {
+                let _ = reply.try_send(PhoneStatus {
+                    registered: self.phone.registered(),
+                    calls: self.phone.calls(),
+                    transactions: self.phone.transactions(),
+                    idle: self.phone.is_idle(),
+                });
+            }
+            PhoneControl::Close(done) => {
+                self.phone.close(now, calendar);
+                self.closing = Some(done);
+            }
+        }
+    }
+
+    fn clocks(&self) -> (Instant, UnixTime) {
+        (self.parts.world.now(), self.parts.world.unix_now())
+    }
+}
+
+/// The value, or a line in the log.
+fn logged<T, E: std::fmt::Display>(result: Result<T, E>) -> Option<T> {
+    result
+        .inspect_err(|error| warn!(%error, "the directory cannot be read"))
+        .ok()
+}
+
+fn person_of(info: &AccountInfo) -> Arc<Person> {
+    Arc::new(Person {
+        account: info.id,
+        user: info.address.local_part().into(),
+        domain: info.address.domain().into(),
+        extension: info.extension.as_deref().map(Into::into),
+        name: info.display_name.as_str().into(),
+    })
+}
+
+fn device_of(keys: &DeviceKeys) -> Arc<Device> {
+    Arc::new(Device {
+        person: person_of(&keys.account),
+        keys: keys.keys.clone(),
+    })
+}
+
+/// A connection does not outlive a restart; the rest of the flow does.
+fn flow_of(saved: &records::Binding) -> Option<Flow> {
+    let transport = [Transport::Udp, Transport::Tcp, Transport::Tls]
+        .into_iter()
+        .find(|transport| transport.via_name() == saved.transport)?;
+    let (local, remote) = (saved.local.parse().ok()?, saved.remote.parse().ok()?);
+    Some(Flow {
+        transport,
+        local,
+        remote,
+        connection: None,
+    })
+}
+
+fn restored(saved: &records::Binding, now: Instant, calendar: UnixTime) -> Option<ringpost_phone::Binding> {
+    Some(ringpost_phone::Binding {
+        contact: Uri::parse(saved.contact.as_str().into()).ok()?,
+        flow: flow_of(saved)?,
+        call_id: saved.call_id.as_str().into(),
+        cseq: saved.cseq,
+        expires: now + saved.expires.since(calendar),
+        q_thousandths: saved.q_thousandths,
+    })
+}
