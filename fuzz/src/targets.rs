@@ -99,6 +99,11 @@ pub const TARGETS: &[Target] = &[
         dictionary: dictionary::IMAP_RESPONSES,
     },
     Target {
+        name: "client-phone",
+        run: ringpost_client::fuzz::phone,
+        dictionary: dictionary::SIP,
+    },
+    Target {
         name: "client-smtp",
         run: ringpost_client::fuzz::smtp,
         dictionary: &[

@@ -5,6 +5,7 @@
 //!
 //! - [`imap::Client`]: commands as they are asked for, pipelined; responses as events with their data parsed.
 //! - [`smtp::Client`]: mails in, verdicts out.
+//! - [`phone::Phone`]: a user agent with a voice and an ear.
 //!
 //! ```
 //! use ringpost_base::Instant;
@@ -27,4 +28,5 @@
 #[doc(hidden)]
 pub mod fuzz;
 pub mod imap;
+pub mod phone;
 pub mod smtp;

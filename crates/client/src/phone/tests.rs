@@ -1,0 +1,5 @@
+//! Phones that call each other over a network that loses, delays, doubles and reorders.
+
+mod calls;
+mod registrar;
+mod world;
