@@ -1,1 +1,24 @@
-//! ringpost-interop
+//! The server that users get, against clients that others wrote.
+//!
+//! A [`Server`] is the built binary with a data folder and a loopback address of its own, so that the tests run beside
+//! each other on the usual ports; accounts and devices are made through the command line. A client is looked for with
+//! [`client`]: on a developer's machine a missing one skips its test and says so, with `CI` set it fails. Each test does a
+//! whole action and looks at the result from outside: the tone that arrived, the flag that was synced.
+//!
+//! ```text
+//! cargo build --release && cargo test -p ringpost-interop      # or RINGPOST_BIN=… for another binary
+//! ```
+//!
+//! Every program that a test starts has a time limit and ends with the test.
+
+mod baresip;
+mod clients;
+mod server;
+mod sipp;
+mod wav;
+
+pub use baresip::{Baresip, Behaviour};
+pub use clients::{Child, Finished, client, run, spawn, wait_for};
+pub use server::{Account, DOMAIN, Device, Options, Server};
+pub use sipp::{Sipp, scenario};
+pub use wav::{Wav, tone_wav};

@@ -1,0 +1,170 @@
+use crate::clients::{Child, client, spawn, wait_for};
+use crate::{DOMAIN, Device, Server, Wav, tone_wav};
+use std::io::Write;
+use std::net::{Ipv4Addr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+/// A baresip with no sound card: it speaks a tone from a file, and records what it hears.
+#[derive(Debug)]
+pub struct Baresip {
+    child: Child,
+    folder: PathBuf,
+    control: (Ipv4Addr, u16),
+}
+
+/// How a baresip behaves.
+#[derive(Clone, Copy, Debug)]
+pub struct Behaviour {
+    /// The tone that it speaks.
+    pub tone_hz: f64,
+    /// Whether it answers each call at once; else it rings until it is told otherwise.
+    pub answers: bool,
+    /// `udp`, `tcp` or `tls`.
+    pub transport: &'static str,
+    /// The one codec that it offers.
+    pub codec: &'static str,
+}
+
+impl Default for Behaviour {
+    fn default() -> Self {
+        Behaviour {
+            tone_hz: 440.0,
+            answers: true,
+            transport: "udp",
+            codec: "PCMU",
+        }
+    }
+}
+
+/// Where Debian's packages put the modules.
+const MODULES: &[&str] = &[
+    "/usr/lib/baresip/modules",
+    "/usr/lib/x86_64-linux-gnu/baresip/modules",
+];
+/// How long a thing may take that a person would wait for.
+const LIMIT: Duration = Duration::from_secs(15);
+
+impl Baresip {
+    /// Starts one for a device, on the server's address, and waits until it is registered. Its ports are `port` and the
+    /// nineteen above it. None when it is not installed.
+    pub fn start(server: &Server, device: &Device, port: u16, behaviour: Behaviour) -> Option<Baresip> {
+        let program = client("baresip")?;
+        let folder = server.folder().join(format!("baresip-{port}"));
+        std::fs::create_dir_all(&folder).expect("the test's folder can be written");
+        write_configuration(&folder, server, device, port, behaviour);
+        let mut command = Command::new(program);
+        command.arg("-f").arg(&folder).arg("-v");
+        let mut child = spawn(&folder, "baresip", &mut command);
+        child.wait_for_output("200 OK", LIMIT);
+        Some(Baresip {
+            child,
+            folder,
+            control: (server.address(), port + 10),
+        })
+    }
+
+    /// Calls somebody.
+    pub fn dial(&self, whom: &str) {
+        self.command("dial", &format!("sip:{whom}@{DOMAIN}"));
+    }
+
+    /// Answers the call that rings.
+    pub fn answer(&self) {
+        self.command("accept", "");
+    }
+
+    /// Hangs up.
+    pub fn hang_up(&self) {
+        self.command("hangup", "");
+    }
+
+    /// Types a key during a call.
+    pub fn press(&self, key: char) {
+        self.command("sndcode", &key.to_string());
+    }
+
+    /// Waits until it has said `text` in its log.
+    pub fn wait_for(&mut self, text: &str) {
+        self.child.wait_for_output(text, LIMIT);
+    }
+
+    /// Its log so far.
+    pub fn output(&self) -> String {
+        self.child.output()
+    }
+
+    /// What it heard in the last call that it took part in, once at least `seconds` of it are there.
+    ///
+    /// # Panics
+    /// When they are not there in time.
+    pub fn heard(&self, seconds: f64) -> Wav {
+        let mut heard = None;
+        wait_for(LIMIT, || {
+            heard = self.last_recording().filter(|wav| wav.seconds() >= seconds);
+            heard.is_some()
+        });
+        heard.unwrap_or_else(|| panic!("not {seconds} s of sound were heard:\n{}", self.output()))
+    }
+
+    fn last_recording(&self) -> Option<Wav> {
+        let entries = std::fs::read_dir(&self.folder)
+            .ok()?
+            .filter_map(Result::ok)
+            .map(|entry| entry.path());
+        let last = entries
+            .filter(|path| path.to_string_lossy().ends_with("-dec.wav"))
+            .max()?;
+        Wav::read(&last)
+    }
+
+    /// A command over its control socket: a netstring with JSON.
+    fn command(&self, command: &str, parameters: &str) {
+        let json = format!(r#"{{"command":"{command}","params":"{parameters}","token":"x"}}"#);
+        let mut stream = TcpStream::connect(self.control).expect("baresip listens for commands");
+        write!(stream, "{}:{json},", json.len()).expect("and takes them");
+        // It reads what has arrived when the connection closes.
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+fn write_configuration(folder: &Path, server: &Server, device: &Device, port: u16, behaviour: Behaviour) {
+    let tone = folder.join("tone.wav");
+    tone_wav(&tone, behaviour.tone_hz, 8_000, 60);
+    let modules = MODULES
+        .iter()
+        .find(|path| Path::new(path).is_dir())
+        .expect("baresip has its modules");
+    let (address, folder_name) = (server.address(), folder.display());
+    let (media, control) = (20_000 + (port % 1_000) * 20, port + 10);
+    let config = format!(
+        "sip_listen {address}:{port}\nsip_verify_server no\naudio_player aubridge,x\naudio_source aufile,{tone}\n\
+         audio_alert aubridge,x\naudio_srate 8000-8000\naudio_channels 1-1\nrtp_ports {media}-{}\n\
+         module_path {modules}\nmodule_app account.so\nmodule_app menu.so\nmodule_app mwi.so\n\
+         module_app ctrl_tcp.so\nctrl_tcp_listen {address}:{control}\nmodule g711.so\nmodule aufile.so\n\
+         module aubridge.so\nmodule sndfile.so\nsnd_path {folder_name}\n",
+        media + 18,
+        tone = tone.display(),
+    );
+    let Behaviour {
+        transport,
+        codec,
+        answers,
+        ..
+    } = behaviour;
+    let server_port = if transport == "tls" { 5061 } else { 5060 };
+    let mode = if answers { "auto" } else { "manual" };
+    let account = format!(
+        "<sip:{}@{DOMAIN};transport={transport}>;auth_user={};auth_pass={};\
+         outbound=\"sip:{address}:{server_port};transport={transport}\";regint=60;answermode={mode};audio_codecs={codec}\n",
+        device.account, device.username, device.secret
+    );
+    for (name, text) in [
+        ("config", config.as_str()),
+        ("accounts", account.as_str()),
+        ("contacts", ""),
+    ] {
+        std::fs::write(folder.join(name), text).expect("the test's folder can be written");
+    }
+}

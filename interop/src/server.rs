@@ -1,0 +1,271 @@
+use crate::clients::{Child, spawn, wait_for};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+/// The domain that every test's server serves.
+pub const DOMAIN: &str = "interop.test";
+
+/// How long a server may take until it answers.
+const START_LIMIT: Duration = Duration::from_secs(20);
+/// How long it may take to end politely.
+const STOP_LIMIT: Duration = Duration::from_secs(20);
+
+/// What a test sets beside the addresses.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Seconds until voicemail answers.
+    pub no_answer_s: u32,
+    /// More lines of the configuration, before its sections.
+    pub lines: String,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            no_answer_s: 3,
+            lines: String::new(),
+        }
+    }
+}
+
+/// A running server with a folder and a loopback address of its own.
+#[derive(Debug)]
+pub struct Server {
+    child: Option<Child>,
+    folder: tempfile::TempDir,
+    address: Ipv4Addr,
+}
+
+/// An account that was made for a test.
+#[derive(Clone, Debug)]
+pub struct Account {
+    /// The part before the `@`.
+    pub name: String,
+    /// `name@domain`.
+    pub address: String,
+    /// The password of its mailbox.
+    pub password: String,
+    /// The number that calls it.
+    pub extension: String,
+}
+
+/// A phone of an account.
+#[derive(Clone, Debug)]
+pub struct Device {
+    /// The account's name, the user of its SIP address.
+    pub account: String,
+    /// The name it authenticates with.
+    pub username: String,
+    /// Its secret.
+    pub secret: String,
+}
+
+/// The binary under test: `RINGPOST_BIN`, or the newer one of the two builds.
+fn binary() -> PathBuf {
+    if let Some(path) = std::env::var_os("RINGPOST_BIN") {
+        return path.into();
+    }
+    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");
+    let built = ["release/ringpost", "debug/ringpost"].map(|name| target.join(name));
+    let newest = built.into_iter().filter(|path| path.exists()).max_by_key(|path| {
+        path.metadata()
+            .and_then(|metadata| metadata.modified())
+            .expect("a file that exists has a time")
+    });
+    newest.expect("`cargo build` has made the binary")
+}
+
+/// 127.x.y.z, so that no two tests of a machine share one: `x.y` from the process, `z` counted.
+fn own_address() -> Ipv4Addr {
+    static COUNT: AtomicU32 = AtomicU32::new(1);
+    let [_, _, high, low] = std::process::id().to_be_bytes();
+    let count = COUNT.fetch_add(1, Ordering::Relaxed) as u8;
+    Ipv4Addr::new(127, 100 + (high & 0x7f), low.max(1), count)
+}
+
+impl Server {
+    /// Starts a server that serves [`DOMAIN`], and waits until it answers.
+    pub fn start() -> Server {
+        Server::start_with(&Options::default())
+    }
+
+    /// The same with other settings.
+    pub fn start_with(options: &Options) -> Server {
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let address = own_address();
+        let mut server = Server {
+            child: None,
+            folder,
+            address,
+        };
+        std::fs::write(server.config(), server.configuration(options)).expect("the folder can be written");
+        server.run();
+        server
+    }
+
+    fn configuration(&self, options: &Options) -> String {
+        let Options { no_answer_s, lines } = options;
+        let (address, data) = (self.address, self.data().display().to_string());
+        format!(
+            "data = {data:?}\ndomains = [\"{DOMAIN}\"]\nuser = \"root\"\n{lines}\n\
+             [listen]\nsip_udp = \"{address}:5060\"\nsip_tcp = \"{address}:5060\"\nsip_tls = \"{address}:5061\"\n\
+             smtp = \"{address}:2525\"\nsubmission = \"{address}:5870\"\nsubmissions = \"{address}:4650\"\n\
+             imap = \"{address}:1430\"\nimaps = \"{address}:9930\"\nmetrics = \"{address}:9464\"\n\
+             [voicemail]\nno_answer_s = {no_answer_s}\n[log]\nlevel = \"info,ringpost=debug\"\n"
+        )
+    }
+
+    /// Starts the binary on what its folder holds.
+    ///
+    /// # Panics
+    /// When one runs, and when it does not answer in time.
+    pub fn run(&mut self) {
+        assert!(self.child.is_none(), "it runs already");
+        let mut command = Command::new(binary());
+        command.args(["serve", "--config"]).arg(self.config());
+        let mut child = spawn(self.folder.path(), "server", &mut command);
+        let sip = SocketAddr::new(IpAddr::V4(self.address), 5060);
+        let up = wait_for(START_LIMIT, || {
+            child.has_ended() || TcpStream::connect(sip).is_ok() && self.data().join("admin.sock").exists()
+        });
+        assert!(
+            up && !child.has_ended(),
+            "the server does not come up:\n{}",
+            child.output()
+        );
+        self.child = Some(child);
+    }
+
+    /// Ends it as an administrator does, and checks that it ends well.
+    pub fn stop(&mut self) {
+        let child = self.child.take().expect("it runs");
+        child.signal(libc::SIGTERM);
+        let finished = child.finish(STOP_LIMIT);
+        assert!(
+            finished.succeeded(),
+            "it does not end well: {:?}\n{}",
+            finished.status,
+            finished.output
+        );
+    }
+
+    /// Ends it as a power cut does, short of the disk.
+    pub fn kill(&mut self) {
+        let child = self.child.take().expect("it runs");
+        child.signal(libc::SIGKILL);
+        child.finish(STOP_LIMIT);
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: libc::c_int) {
+        self.child.as_ref().expect("it runs").signal(signal);
+    }
+
+    /// The test's folder: logs and recordings go there.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The server's data folder.
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// Its configuration file.
+    pub fn config(&self) -> PathBuf {
+        self.folder.path().join("ringpost.toml")
+    }
+
+    /// Its address.
+    pub fn address(&self) -> Ipv4Addr {
+        self.address
+    }
+
+    /// What it has logged since it was started.
+    pub fn log(&self) -> String {
+        self.child.as_ref().map(Child::output).unwrap_or_default()
+    }
+
+    /// Runs the command line on it, and gives its output.
+    ///
+    /// # Panics
+    /// When the command fails.
+    pub fn command(&self, arguments: &[&str]) -> String {
+        let output = Command::new(binary())
+            .args(arguments)
+            .arg("--config")
+            .arg(self.config())
+            .output();
+        let output = output.expect("the binary starts");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(
+            output.status.success(),
+            "{arguments:?}: {text}{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        text
+    }
+
+    /// Makes an account.
+    pub fn account(&self, name: &str) -> Account {
+        let address = format!("{name}@{DOMAIN}");
+        let said = self.command(&["account", "add", &address]);
+        Account {
+            name: name.into(),
+            password: field(&said, "password"),
+            extension: field(&said, "extension"),
+            address,
+        }
+    }
+
+    /// Makes a phone for an account.
+    pub fn device(&self, account: &Account, name: &str) -> Device {
+        let said = self.command(&["device", "add", &account.address, name]);
+        Device {
+            account: account.name.clone(),
+            username: field(&said, "username"),
+            secret: field(&said, "secret"),
+        }
+    }
+
+    /// An account with one phone.
+    pub fn person(&self, name: &str) -> (Account, Device) {
+        let account = self.account(name);
+        let device = self.device(&account, "phone");
+        (account, device)
+    }
+
+    /// Has the store looked through.
+    ///
+    /// # Panics
+    /// When anything is wrong with it.
+    pub fn check_store(&self) {
+        self.command(&["check-store"]);
+    }
+}
+
+/// The second column of the line whose first is `name`.
+fn field(said: &str, name: &str) -> String {
+    let mut lines = said.lines().map(|line| line.split('\t'));
+    let found =
+        lines.find_map(|mut columns| (columns.next() == Some(name)).then(|| columns.next()).flatten());
+    found
+        .unwrap_or_else(|| panic!("no {name} in {said:?}"))
+        .to_string()
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = self.log();
+            let lines: Vec<&str> = log.lines().collect();
+            println!("--- the server's log, its last lines:");
+            for line in &lines[lines.len().saturating_sub(150)..] {
+                println!("{line}");
+            }
+        }
+    }
+}

@@ -1,0 +1,104 @@
+use crate::clients::{Child, Finished, client, spawn};
+use crate::{DOMAIN, Device, Server};
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+/// Where one of our scenarios lies.
+pub fn scenario(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("sipp")
+        .join(format!("{name}.xml"))
+}
+
+/// One SIPp, as a phone of an account on the server's address at a port of its own.
+///
+/// Our scenarios know `[user]` (the account), `[domain]`, `[service]` (whom to call) and the credentials.
+#[derive(Debug)]
+pub struct Sipp {
+    program: PathBuf,
+    folder: PathBuf,
+    address: Ipv4Addr,
+    port: u16,
+    user: String,
+    arguments: Vec<String>,
+}
+
+impl Sipp {
+    /// A phone at a port; None when SIPp is not installed.
+    pub fn phone(server: &Server, device: &Device, port: u16) -> Option<Sipp> {
+        let program = client("sipp")?;
+        let mut sipp = Sipp {
+            program,
+            folder: server.folder().to_path_buf(),
+            address: server.address(),
+            port,
+            user: device.account.clone(),
+            arguments: Vec::new(),
+        };
+        sipp.argument("-au", &device.username);
+        sipp.argument("-ap", &device.secret);
+        Some(sipp)
+    }
+
+    fn argument(&mut self, name: &str, value: &str) {
+        self.arguments.extend([name.to_string(), value.to_string()]);
+    }
+
+    /// Runs a scenario once, to its end.
+    pub fn run(&self, name: &str, more: &[&str]) -> Finished {
+        let mut finished = self.start(name, more).finish(Duration::from_secs(50));
+        if !finished.succeeded() {
+            for suffix in ["errors", "messages"] {
+                let text = std::fs::read_to_string(self.file(name, suffix)).unwrap_or_default();
+                finished.output += &format!("\n--- {suffix} of {name}:\n{text}");
+            }
+        }
+        finished
+    }
+
+    /// Runs a scenario that must succeed.
+    ///
+    /// # Panics
+    /// When it does not: with its messages.
+    pub fn expect(&self, name: &str, more: &[&str]) {
+        let finished = self.run(name, more);
+        assert!(
+            finished.succeeded(),
+            "{name}: {:?}\n{}",
+            finished.status,
+            finished.output
+        );
+    }
+
+    /// Starts a scenario beside the test.
+    pub fn start(&self, name: &str, more: &[&str]) -> Child {
+        let mut command = Command::new(&self.program);
+        command.current_dir(&self.folder).arg("-sf").arg(scenario(name));
+        command.args(["-i", &self.address.to_string(), "-p", &self.port.to_string()]);
+        command.args([
+            "-key", "user", &self.user, "-key", "domain", DOMAIN, "-m", "1", "-nostdin", "-timeout", "40",
+        ]);
+        command
+            .args(["-timeout_error", "-trace_err", "-error_file"])
+            .arg(self.file(name, "errors"));
+        command
+            .args(["-trace_msg", "-message_file"])
+            .arg(self.file(name, "messages"));
+        command
+            .args(&self.arguments)
+            .args(more)
+            .arg(format!("{}:5060", self.address));
+        let mut child = spawn(&self.folder, &format!("{name}-{}", self.port), &mut command);
+        if name.starts_with("uas") {
+            // It listens when it has drawn its first screen.
+            child.wait_for_output("Port", Duration::from_secs(10));
+        }
+        child
+    }
+
+    fn file(&self, name: &str, suffix: &str) -> PathBuf {
+        self.folder.join(format!("{name}-{}.{suffix}", self.port))
+    }
+}
