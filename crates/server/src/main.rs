@@ -26,7 +26,6 @@ use anyhow::{Context, Result, bail};
 use clap::Parser;
 use cli::{Cli, Command, ConfigCommand};
 use config::Config;
-use data_folder::DataFolder;
 use ringpost_admin::Client;
 use std::path::Path;
 use std::process::ExitCode;
@@ -78,7 +77,7 @@ fn with_control(file: Option<&Path>, run: impl AsyncFnOnce(Client) -> Result<()>
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        match Client::connect(&DataFolder::socket(&folder)).await {
+        match Client::connect(&data_folder::socket(&folder)).await {
             Ok(Some(client)) => run(client).await,
             Ok(None) => bail!("no server runs on {}", folder.display()),
             Err(error) => bail!(

@@ -1,8 +1,9 @@
 //! Started as root for its ports, the server goes on as somebody else.
 
-use crate::data_folder::DataFolder;
+use crate::data_folder;
 use std::ffi::CString;
 use std::io;
+use std::path::Path;
 
 /// A user of the system.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +21,8 @@ pub(crate) enum PrivilegeError {
     NoSuchUser { name: String, data: String },
     #[error("user: cannot go on as {name}: {source}")]
     Denied { name: String, source: io::Error },
+    #[error("{0:#}")]
+    Folder(anyhow::Error),
 }
 
 /// Whether the process has root's rights.
@@ -30,21 +33,18 @@ pub(crate) fn is_root() -> bool {
 
 /// Who to go on as: the configured user, else the owner of the data folder, else `ringpost`, else `nobody`. None when the
 /// process is not root's, and when root itself is configured.
-pub(crate) fn chosen_user(
-    configured: Option<&str>,
-    folder: &DataFolder,
-) -> Result<Option<User>, PrivilegeError> {
+pub(crate) fn chosen_user(configured: Option<&str>, folder: &Path) -> Result<Option<User>, PrivilegeError> {
     if !is_root() || configured == Some("root") {
         return Ok(None);
     }
     if let Some(name) = configured {
         let missing = || PrivilegeError::NoSuchUser {
             name: name.into(),
-            data: folder.path().display().to_string(),
+            data: folder.display().to_string(),
         };
         return user_named(name).ok_or_else(missing).map(Some);
     }
-    if let Ok((uid, gid)) = folder.owner()
+    if let Ok((uid, gid)) = data_folder::owner(folder)
         && uid != 0
     {
         return Ok(Some(User {
@@ -59,13 +59,13 @@ pub(crate) fn chosen_user(
 /// Gives the data folder to `user` and becomes it, for good: all groups, and no way back.
 ///
 /// Call it when the ports are open, and before a thread is started that touches the data folder.
-pub(crate) fn become_user(user: &User, folder: &DataFolder) -> Result<(), PrivilegeError> {
+pub(crate) fn become_user(user: &User, folder: &Path) -> Result<(), PrivilegeError> {
     let denied = |source| PrivilegeError::Denied {
         name: user.name.clone(),
         source,
     };
-    if folder.owner().map_err(denied)? != (user.uid, user.gid) {
-        folder.give_to(user.uid, user.gid).map_err(denied)?;
+    if data_folder::owner(folder).map_err(denied)? != (user.uid, user.gid) {
+        data_folder::give(folder, user.uid, user.gid).map_err(PrivilegeError::Folder)?;
     }
     let check = |status: libc::c_int| {
         if status == 0 {
@@ -126,18 +126,16 @@ mod tests {
     #[test]
     fn a_configured_user_that_does_not_exist_is_named_with_the_mend() {
         let folder = tempfile::tempdir().unwrap();
-        let folder = DataFolder::open(folder.path()).unwrap();
+        let folder = folder.path();
         if is_root() {
-            let error = chosen_user(Some("no-such-user"), &folder)
-                .unwrap_err()
-                .to_string();
+            let error = chosen_user(Some("no-such-user"), folder).unwrap_err().to_string();
             assert!(error.contains("useradd --system"), "{error}");
-            assert_eq!(chosen_user(Some("root"), &folder).unwrap(), None);
-            folder.give_to(4711, 4712).unwrap();
-            let user = chosen_user(None, &folder).unwrap().expect("the folder's owner");
+            assert_eq!(chosen_user(Some("root"), folder).unwrap(), None);
+            data_folder::give(folder, 4711, 4712).unwrap();
+            let user = chosen_user(None, folder).unwrap().expect("the folder's owner");
             assert_eq!((user.uid, user.gid), (4711, 4712));
         } else {
-            assert_eq!(chosen_user(Some("no-such-user"), &folder).unwrap(), None);
+            assert_eq!(chosen_user(Some("no-such-user"), folder).unwrap(), None);
         }
     }
 }
