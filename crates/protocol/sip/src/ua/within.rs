@@ -6,7 +6,11 @@ impl Ua {
     /// Whose dialog a peer's request names; the peer's own tag is not looked at.
     pub(super) fn usage_of(&self, request: &Message) -> Option<Usage> {
         let key = self.keyring.dialog(request.call_id(), request.to_tag()?);
-        self.usages.get(&key).copied()
+        let usage = self.usages.get(&key).copied();
+        usage.filter(|usage| match usage {
+            Usage::Session(id) => self.sessions.get(id.0).is_some(),
+            Usage::Subscription(id) => self.subscriptions.get(id.0).is_some(),
+        })
     }
 
     //= https://www.rfc-editor.org/rfc/rfc3261#section-12.2.2

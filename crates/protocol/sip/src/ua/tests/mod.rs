@@ -1,2 +1,6 @@
 mod calls;
+mod changes;
+mod requests;
+mod storms;
+mod subscriptions;
 mod world;

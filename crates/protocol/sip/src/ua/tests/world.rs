@@ -36,7 +36,10 @@ struct Packet {
 }
 
 pub(super) fn config() -> UaConfig {
+    let mut allow = UaConfig::default().allow;
+    allow.extend([Method::Register, Method::Subscribe]);
     UaConfig {
+        allow,
         accept: vec![
             "application/sdp".into(),
             "text/plain".into(),
@@ -82,23 +85,30 @@ impl World {
 
     /// Runs until nothing is on the wire and no timer falls due before `until`.
     pub(super) fn run_until(&mut self, until: Instant) {
-        while let Some(next) = self.flush().filter(|next| *next <= until) {
-            self.now = self.now.max(next);
-            let due = self.wire.iter().position(|packet| packet.at <= self.now);
-            match due {
-                Some(at) => {
-                    let packet = self.wire.swap_remove(at);
-                    let flow = self.flow(packet.to);
-                    self.peers[packet.to].handle_bytes(self.now, flow, packet.bytes);
-                }
-                None => {
-                    for peer in &mut self.peers {
-                        peer.handle_timeout(self.now);
-                    }
+        while self.step(until) {}
+    }
+
+    /// Lets one thing happen, not after `until`; false when there is none.
+    pub(super) fn step(&mut self, until: Instant) -> bool {
+        let Some(next) = self.flush().filter(|next| *next <= until) else {
+            self.now = self.now.max(until);
+            return false;
+        };
+        self.now = self.now.max(next);
+        let first = (0..self.wire.len()).min_by_key(|i| (self.wire[*i].at, *i));
+        match first.filter(|i| self.wire[*i].at <= self.now) {
+            Some(i) => {
+                let packet = self.wire.remove(i);
+                let flow = self.flow(packet.to);
+                self.peers[packet.to].handle_bytes(self.now, flow, packet.bytes);
+            }
+            None => {
+                for peer in &mut self.peers {
+                    peer.handle_timeout(self.now);
                 }
             }
         }
-        self.now = self.now.max(until);
+        true
     }
 
     pub(super) fn run_ms(&mut self, ms: u64) {
