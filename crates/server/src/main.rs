@@ -7,11 +7,9 @@ mod cli;
 mod commands;
 #[allow(dead_code)] // Used by `serve`.
 mod config;
-#[allow(dead_code)] // Used by `serve`.
 mod control;
 #[allow(dead_code)] // Used by `serve`.
 mod data_folder;
-#[allow(dead_code)] // Used by `serve`.
 mod kdf;
 #[allow(dead_code)] // Used by `serve`.
 mod logging;
@@ -21,14 +19,19 @@ mod ports;
 mod privileges;
 #[allow(dead_code)] // Used by `serve`.
 mod signals;
+#[allow(dead_code)] // Used by `serve`.
+mod stores;
+#[allow(dead_code)] // Used by `serve`.
+mod world;
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
 use cli::{Cli, Command, ConfigCommand};
 use config::Config;
-use ringpost_admin::Client;
+use ringpost_admin::{Client, Control};
 use std::path::Path;
 use std::process::ExitCode;
+use stores::Stores;
 
 fn main() -> ExitCode {
     match run(Cli::parse()) {
@@ -58,28 +61,36 @@ fn run(cli: Cli) -> Result<()> {
             Ok(())
         }
         Command::Domain { command } => {
-            with_control(file, async |control| commands::domain(&control, command).await)
+            with_control(file, async |control| commands::domain(control, command).await)
         }
         Command::Account { command } => {
-            with_control(file, async |control| commands::account(&control, command).await)
+            with_control(file, async |control| commands::account(control, command).await)
         }
         Command::Device { command } => {
-            with_control(file, async |control| commands::device(&control, command).await)
+            with_control(file, async |control| commands::device(control, command).await)
         }
-        Command::CheckStore => with_control(file, async |control| commands::check_store(&control).await),
+        Command::CheckStore => with_control(file, async |control| commands::check_store(control).await),
     }
 }
 
-/// Runs a command on whoever holds the data folder.
-fn with_control(file: Option<&Path>, run: impl AsyncFnOnce(Client) -> Result<()>) -> Result<()> {
-    let folder = Config::load(file)?.data_folder();
+/// Runs a command on a running server, or else on the data folder itself.
+fn with_control(file: Option<&Path>, run: impl AsyncFnOnce(&dyn Control) -> Result<()>) -> Result<()> {
+    let config = Config::load(file)?;
+    let folder = config.data_folder();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     runtime.block_on(async {
         match Client::connect(&data_folder::socket(&folder)).await {
-            Ok(Some(client)) => run(client).await,
-            Ok(None) => bail!("no server runs on {}", folder.display()),
+            Ok(Some(client)) => run(&client).await,
+            Ok(None) => {
+                let held = data_folder::hold(&folder)?;
+                // What root makes in here, the server must be able to open.
+                if let Some(user) = privileges::chosen_user(config.user.as_deref(), &folder)? {
+                    privileges::become_user(&user, &folder)?;
+                }
+                run(&Stores::open(held, &config).await?.control()).await
+            }
             Err(error) => bail!(
                 "{}: {error}; run it as the server's user, or as root",
                 folder.display()

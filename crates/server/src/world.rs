@@ -8,18 +8,20 @@ use ringpost_node::world::{Connection, ConnectionClosed, Endpoints, Received, Wo
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The process's clocks and its tokio runtime.
-pub struct RealWorld {
+pub(crate) struct RealWorld {
     start: std::time::Instant,
 }
 
 impl RealWorld {
     /// A world whose monotonic clock starts now, at one second, so that "before" has room.
-    pub fn new() -> Self {
-        RealWorld { start: std::time::Instant::now() - Duration::from_secs(1) }
+    pub(crate) fn new() -> Self {
+        RealWorld {
+            start: std::time::Instant::now() - Duration::from_secs(1),
+        }
     }
 
     /// The moment at which the monotonic clock showed zero, for threads that keep the same time.
-    pub fn start(&self) -> std::time::Instant {
+    pub(crate) fn start(&self) -> std::time::Instant {
         self.start
     }
 }
@@ -49,7 +51,7 @@ impl World for RealWorld {
 }
 
 /// A source seeded by the operating system.
-pub fn random() -> Rng {
+pub(crate) fn random() -> Rng {
     let mut seed = [0u8; 32];
     let mut filled = 0;
     while filled < seed.len() {
@@ -65,11 +67,15 @@ pub fn random() -> Rng {
 }
 
 /// A stream of `net` as the node's sessions see it.
-pub struct NetConnection(pub Stream);
+pub(crate) struct NetConnection(pub(crate) Stream);
 
 impl Connection for NetConnection {
     fn endpoints(&self) -> Endpoints {
-        Endpoints { local: self.0.local(), remote: self.0.remote(), tls: self.0.is_tls() }
+        Endpoints {
+            local: self.0.local(),
+            remote: self.0.remote(),
+            tls: self.0.is_tls(),
+        }
     }
 
     fn recv(&mut self) -> BoxFuture<'_, Received> {
