@@ -1,3 +1,4 @@
+use ringpost_base::limits;
 use ringpost_sip::Transport;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -14,6 +15,8 @@ pub struct Config {
     pub public_address: Option<IpAddr>,
     /// The port of each SIP transport as peers see it, for the public address.
     pub ports: Vec<(Transport, u16)>,
+    /// Calls at a time; one more gets 503.
+    pub calls: usize,
     /// The registration's length when the phone asks for none, and the most it gets.
     pub expires_default_s: u32,
     /// Longest registration that is granted.
@@ -43,6 +46,7 @@ impl Default for Config {
             trusted: Vec::new(),
             public_address: None,
             ports: Vec::new(),
+            calls: limits::SIP_DIALOGS / 2,
             expires_default_s: 3_600,
             expires_max_s: 7_200,
             expires_min_s: 60,

@@ -31,7 +31,7 @@ impl Phone {
         if invite.max_forwards() == Some(0) {
             return self.reject(now, session, Status::TOO_MANY_HOPS.into());
         }
-        if self.calls.len() >= limits::SIP_DIALOGS / 2 {
+        if self.calls.len() >= self.config.calls {
             return self.reject(now, session, Status::SERVICE_UNAVAILABLE.into());
         }
         let id = self.mint_call(session);
