@@ -100,6 +100,8 @@ pub const DIRECTORY_CACHE_ABSENT: usize = 10_000;
 pub const REMEMBERED_LOGINS: usize = 100_000;
 /// Devices of one account; one more is refused.
 pub const DEVICES_PER_ACCOUNT: usize = 64;
+/// Changes of a mailbox that its log keeps; a client that has been away for longer is told everything.
+pub const MAILBOX_CHANGES: u64 = 10_000;
 /// Operations of one batch of the store; a batch over it is refused and must be cut by its maker.
 pub const BATCH_OPERATIONS: usize = 50_000;
 /// Keys, values and bodies of one batch together; a batch over it is refused.

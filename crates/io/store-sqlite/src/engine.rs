@@ -56,7 +56,14 @@ impl Engine {
         };
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
         let conn = connect(options, flags).map_err(failed)?;
-        conn.pragma_update(None, "journal_mode", "wal").map_err(failed)?;
+        let mode: String = conn
+            .pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))
+            .map_err(failed)?;
+        if mode != "wal" {
+            return Err(OpenError::NoLog {
+                path: options.path.clone(),
+            });
+        }
         conn.pragma_update(None, "synchronous", "full").map_err(failed)?;
         conn.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)
             .map_err(failed)?;

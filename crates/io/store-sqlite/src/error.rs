@@ -29,6 +29,12 @@ pub enum OpenError {
         /// What it said.
         error: Error,
     },
+    /// The file system has no shared memory, as network file systems have none: SQLite can keep no write-ahead log there.
+    #[error("the store {} lies on a file system that cannot hold it: move the data folder to a local disk", path.display())]
+    NoLog {
+        /// The database.
+        path: PathBuf,
+    },
     /// The store was written by a later version of the server.
     #[error("the store {} has format {found}, and this server knows {known}", path.display())]
     Format {

@@ -271,6 +271,42 @@ pub fn delete(batch: &mut Batch, mailbox: &Stored<Mailbox>) {
         .put(keys::leaving_mailbox(id), mailbox.record.to_bytes());
 }
 
+/// Changes forgotten by one commit.
+const TRIMMED_AT_ONCE: usize = 1000;
+
+/// Forgets all but the last `keep` changes of a mailbox's log; says how many were forgotten.
+pub async fn trim_log(
+    store: &(dyn Store + '_),
+    account: AccountId,
+    mailbox: MailboxId,
+    keep: u64,
+) -> Result<u64, CommitError> {
+    let home = Partition::Account(account);
+    let last = store.counter(&home, keys::last_modseq(mailbox)).await? as u64;
+    let upto = last.saturating_sub(keep);
+    let mut trimmed = 0;
+    loop {
+        // One look tells, mostly, that there is nothing to do.
+        let limit = if trimmed == 0 { 1 } else { TRIMMED_AT_ONCE };
+        let page = store
+            .scan(&home, keys::changes_after(mailbox, 0).limit(limit))
+            .await?;
+        let old = page
+            .into_iter()
+            .filter(|e| keys::modseq_of(&e.key).is_some_and(|modseq| modseq <= upto));
+        let mut batch = Batch::new(home.clone());
+        batch.deletes = old.map(|entry| entry.key).collect();
+        if batch.deletes.is_empty() {
+            return Ok(trimmed);
+        }
+        trimmed += batch.deletes.len() as u64;
+        batch
+            .exists(keys::mailbox(mailbox))
+            .put(keys::trimmed_modseq(mailbox), upto.to_be_bytes().to_vec());
+        store.commit(batch).await?;
+    }
+}
+
 /// Messages removed by one commit while a deleted mailbox is cleared away: few enough to hold up nobody.
 const CLEARED_AT_ONCE: usize = 500;
 

@@ -1,8 +1,9 @@
-use crate::records::{Account, Address};
+use crate::records::{Account, Address, Delivered, Mailbox};
 use crate::{
-    Batch, BlobId, Blobs, CommitError, Key, Partition, Scan, Store, StoreError, counter_value, keys, mailbox,
+    Batch, BlobId, Blobs, CommitError, Key, Partition, Record, Scan, Store, StoreError, counter_value, keys,
+    mailbox,
 };
-use ringpost_base::UnixTime;
+use ringpost_base::{UnixTime, limits};
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
@@ -29,8 +30,14 @@ pub struct Swept {
     pub separate: u64,
     /// Accounts that no address led to.
     pub accounts: u64,
+    /// Changes of mailboxes that are older than the log reaches.
+    pub changes: u64,
+    /// Records of deliveries whose spooled message is long gone.
+    pub deliveries: u64,
 }
 
+/// Far above the days for which a spooled message is tried.
+const DELIVERED_KEPT: Duration = Duration::from_secs(30 * 86_400);
 /// Records looked at in one read.
 const PAGE: usize = 1000;
 
@@ -63,6 +70,7 @@ impl Sweeper {
                     continue;
                 }
                 swept.inline += self.sweep_partition(partition, &mut named).await?;
+                self.sweep_account(partition, now, &mut swept).await?;
             }
             after = Some(last);
         }
@@ -89,6 +97,45 @@ impl Sweeper {
                     .filter(|info| info.written < limit)
                     .map(|info| info.id),
             );
+        }
+    }
+
+    /// Finishes deleted mailboxes, trims logs, and forgets deliveries that nobody will repeat.
+    async fn sweep_account(
+        &self,
+        home: &Partition,
+        now: UnixTime,
+        swept: &mut Swept,
+    ) -> Result<(), CommitError> {
+        let Partition::Account(account) = home else {
+            return Ok(());
+        };
+        for entry in self.store.scan(home, keys::mailboxes()).await? {
+            let id = Mailbox::from_bytes(&entry.key, entry.value)?.id;
+            match mailbox::trim_log(&*self.store, *account, id, limits::MAILBOX_CHANGES).await {
+                Ok(trimmed) => swept.changes += trimmed,
+                // It was deleted meanwhile.
+                Err(CommitError::Conflict(_)) => {}
+                Err(e) => return Err(e),
+            }
+        }
+        let mut scan = keys::deliveries().limit(PAGE);
+        loop {
+            let page = self.store.scan(home, scan.clone()).await?;
+            let Some(last) = page.last().map(|entry| entry.key.clone()) else {
+                return Ok(());
+            };
+            let mut batch = Batch::new(home.clone());
+            for entry in page {
+                if Delivered::from_bytes(&entry.key, entry.value)?.at + DELIVERED_KEPT < now {
+                    batch.delete(entry.key);
+                }
+            }
+            if !batch.is_empty() {
+                swept.deliveries += batch.deletes.len() as u64;
+                self.store.commit(batch).await?;
+            }
+            scan = scan.after(&last);
         }
     }
 

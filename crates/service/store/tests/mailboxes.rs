@@ -7,8 +7,8 @@ use ringpost_base::{Rng, UnixTime, limits};
 use ringpost_store::keys::{self, MailboxCount, Usage, Voicemail};
 use ringpost_store::mailbox::{self, MailBatch};
 use ringpost_store::records::{
-    Account, Address, Change, Domain, Flags, Mailbox, Message, MessageKind, MessageState, SpecialUse, Spool,
-    UidRange,
+    Account, Address, Change, Delivered, Domain, Flags, Mailbox, Message, MessageKind, MessageState,
+    SpecialUse, Spool, UidRange,
 };
 use ringpost_store::{
     AccountId, Batch, Blobs, Bodies, Body, CommitError, Key, MemoryBlobs, MemoryStore, Partition, Record,
@@ -431,17 +431,15 @@ fn the_sweeper_removes_what_nothing_names_after_the_grace() {
         world.sweep(),
         Swept {
             inline: 1,
-            separate: 0,
-            accounts: 0
+            ..Swept::default()
         }
     );
     world.pass(3600);
     assert_eq!(
         world.sweep(),
         Swept {
-            inline: 0,
             separate: 2,
-            accounts: 0
+            ..Swept::default()
         }
     );
     assert!(now(world.blobs.get(never_named.id, 0..1)).unwrap().is_none());
@@ -596,4 +594,39 @@ fn a_change_of_a_message_that_was_changed_meanwhile_is_a_conflict() {
         ));
     }
     assert_sound(&world.check());
+}
+
+#[test]
+fn a_trimmed_log_says_how_far_it_was_trimmed() {
+    let world = World::new();
+    for _ in 0..20 {
+        world.deliver("INBOX", MessageKind::Mail, 1);
+    }
+    let inbox = world.mailbox("INBOX").record.id;
+    let trim = || now(mailbox::trim_log(&*world.store, ALICE, inbox, 5)).unwrap();
+    assert_eq!((trim(), trim()), (15, 0));
+    assert_eq!(world.counter(keys::trimmed_modseq(inbox)), 15);
+    let left = now(world.dyn_store().scan(&home(), keys::changes_after(inbox, 0))).unwrap();
+    assert_eq!(left.len(), 5);
+    assert_sound(&world.check());
+}
+
+#[test]
+fn a_delivery_is_remembered_for_as_long_as_it_may_be_repeated() {
+    let world = World::new();
+    let mut batch = Batch::new(home());
+    let key = keys::delivered(7, "alice@example.org");
+    batch
+        .absent(key.clone())
+        .put(key.clone(), Delivered { at: world.now() }.to_bytes());
+    world.commit(batch.clone());
+    assert!(matches!(
+        now(world.store.commit(batch.clone())),
+        Err(CommitError::Conflict(_))
+    ));
+    world.pass(20 * 86_400);
+    assert_eq!(world.sweep().deliveries, 0);
+    world.pass(11 * 86_400);
+    assert_eq!(world.sweep().deliveries, 1);
+    world.commit(batch);
 }

@@ -30,6 +30,7 @@ fn seeds() -> u64 {
 /// Puts a group of batches into one transaction: the shipped way, or a mutant's.
 type Run = fn(&mut Engine, &[Batch]) -> Vec<Result<Outcome, CommitError>>;
 
+// Guards pitfall SMTP 3: what was answered is on stable storage, once.
 #[test]
 fn what_was_durable_is_there_exactly_once() {
     for seed in 0..seeds() {
