@@ -9,6 +9,8 @@
 //! means synced; so nobody reads what a loss of power could take back. A session that pipelines changes waits for a sync
 //! between them, which it shares with everybody else.
 //!
+//! [`SqliteStore::open_inline`] is the same store without threads, for the simulator.
+//!
 //! Reads are answered by a few threads with connections of their own, each from a snapshot, and wait for no writer.
 //!
 //! ```no_run
@@ -25,6 +27,7 @@ mod engine;
 mod error;
 pub mod faulty;
 mod folder;
+mod inline;
 mod reader;
 #[cfg(test)]
 mod tests;
@@ -35,6 +38,8 @@ pub use folder::DataFolder;
 
 use bytes::Bytes;
 use engine::Engine;
+use inline::Inline;
+use reader::Reader;
 use ringpost_store::{
     Applied, Batch, BlobId, BoxFuture, CommitError, Durable, Found, Partition, Query, Store, StoreError,
 };
@@ -56,8 +61,13 @@ pub struct Options {
 
 /// The store. Dropped, it finishes what was handed to it and closes.
 pub struct SqliteStore {
-    threads: Threads,
+    runs: Runs,
     path: PathBuf,
+}
+
+enum Runs {
+    OnThreads(Threads),
+    Inline(Box<Inline>),
 }
 
 impl SqliteStore {
@@ -82,16 +92,30 @@ impl SqliteStore {
         let engine = Engine::open(&options)?;
         let path = options.path.clone();
         Ok(SqliteStore {
-            threads: Threads::start(engine, &options)?,
+            runs: Runs::OnThreads(Threads::start(engine, &options)?),
             path,
+        })
+    }
+
+    /// The same without threads, for the simulator: reads and commits happen while their futures are polled, those that are
+    /// ready together in one transaction, so that a run in a seeded order can be repeated. It blocks whoever polls.
+    pub fn open_inline(options: Options) -> Result<Self, OpenError> {
+        let engine = Engine::open(&options)?;
+        let reader = Reader::open(&options)?;
+        Ok(SqliteStore {
+            runs: Runs::Inline(Box::new(Inline::new(engine, reader))),
+            path: options.path,
         })
     }
 
     async fn ask<T: Send + 'static>(
         &self,
-        question: impl FnOnce(&reader::Reader) -> Result<T, StoreError> + Send + 'static,
+        question: impl FnOnce(&Reader) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        self.threads.read(question).await
+        match &self.runs {
+            Runs::OnThreads(threads) => threads.read(question).await,
+            Runs::Inline(inline) => inline.read(question),
+        }
     }
 }
 
@@ -136,7 +160,13 @@ impl Store for SqliteStore {
 
     fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<Applied, CommitError>> {
         Box::pin(async move {
-            let outcome = self.threads.commit(batch).await?;
+            if !batch.fits() {
+                return Err(CommitError::TooLarge);
+            }
+            let outcome = match &self.runs {
+                Runs::OnThreads(threads) => threads.commit(batch).await?,
+                Runs::Inline(inline) => inline.commit(batch).await?,
+            };
             Ok(Applied::new(outcome.minted, outcome.version, Durable::kept()))
         })
     }

@@ -13,9 +13,10 @@ pub(crate) struct Threads {
     handles: Vec<JoinHandle<()>>,
 }
 
-struct Work {
-    batch: Batch,
-    answer: Sender<Result<Outcome, CommitError>>,
+/// A batch, and where its outcome goes.
+pub(crate) struct Work {
+    pub(crate) batch: Batch,
+    pub(crate) answer: Sender<Result<Outcome, CommitError>>,
 }
 
 type Question = Box<dyn FnOnce(&Reader) + Send>;
@@ -56,9 +57,6 @@ impl Threads {
     }
 
     pub(crate) async fn commit(&self, batch: Batch) -> Result<Outcome, CommitError> {
-        if !batch.fits() {
-            return Err(CommitError::TooLarge);
-        }
         let (answer, outcome) = async_channel::bounded(1);
         self.work
             .send(Work { batch, answer })

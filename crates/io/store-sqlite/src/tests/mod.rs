@@ -64,6 +64,18 @@ fn it_conforms_on_the_faulty_disk_too() {
 }
 
 #[test]
+fn without_threads_it_conforms_and_shares_syncs_as_well() {
+    let disk = Disk::new(1);
+    let store = SqliteStore::open_inline(on(&disk)).unwrap();
+    for seed in 0..5 {
+        block_on(conformance::run(&store, seed, 250));
+    }
+    let before = disk.syncs();
+    block_on(conformance::run_concurrent(&store, Partition::Queue(63), 500));
+    assert!(disk.syncs() - before < 10, "{} syncs", disk.syncs() - before);
+}
+
+#[test]
 fn a_store_that_is_opened_again_is_the_same_and_repeats_no_version() {
     let dir = tempfile::tempdir().unwrap();
     let folder = DataFolder::open(dir.path()).unwrap();
