@@ -86,6 +86,16 @@ pub const IMAP_NESTING: usize = 32;
 pub const MIME_NESTING: usize = 32;
 /// MIME parts of one message that are described; more are shown as part of the last.
 pub const MIME_PARTS: usize = 500;
+/// Expunged messages of one mailbox that are kept for the sessions that have it open and may not know yet; further ones
+/// push out those with the lowest UIDs, which FETCH then leaves out.
+pub const IMAP_EXPUNGED_KEPT: usize = 4_096;
+/// Bytes of one text part that SEARCH looks through; what comes behind is not found.
+pub const SEARCH_PART_BYTES: u64 = 8 * 1024 * 1024;
+/// Received fields of a message; one with more is refused with 554 as going round in circles (RFC 5321 §6.3).
+pub const MAIL_HOPS: usize = 50;
+/// Header fields of one mail message, those of its parts included, that are read and described; what comes above it is
+/// stored and shown, but not looked at.
+pub const MESSAGE_HEADER_BYTES: usize = 256 * 1024;
 /// A body of at most this many bytes travels inside the batch that names it (64 KiB).
 pub const INLINE_BLOB_BYTES: usize = 64 * 1024;
 /// A piece of a body as it passes between a session, a machine and a blob.

@@ -1,1 +1,272 @@
-//! ringpost-mail
+//! Mailboxes: what SMTP, IMAP, voicemail and text messages deliver into, and read from.
+//!
+//! [`Mail`] is the service. A message comes in through [`Mail::incoming`], is read once while its bytes pass, and is
+//! delivered with everything that has to change with it in one commit: UID, MODSEQ, change log, counts, quota, and the
+//! lamp's counts when it is a voicemail. [`Mail::select`] opens a mailbox for a session, which then learns what changes.
+//! Whatever is answered here is durable, and whoever listens on the bus has been told.
+//!
+//! ```
+//! use futures_util::FutureExt;
+//! use ringpost_base::{Rng, UnixTime};
+//! use ringpost_mail::{Delivery, Mail};
+//! use ringpost_store::records::Account;
+//! use ringpost_store::{AccountId, Batch, Bodies, LocalBus, MemoryBlobs, MemoryStore, Partition, Record, Store, keys};
+//! use std::sync::Arc;
+//!
+//! # async {
+//! let now = UnixTime::from_secs(1_700_000_000);
+//! let store = Arc::new(MemoryStore::new());
+//! let bodies = Bodies::new(store.clone(), Arc::new(MemoryBlobs::new(move || now)), Rng::from_number(1));
+//! let mail = Mail::new(store.clone(), bodies, Arc::new(LocalBus::new()), Rng::from_number(2));
+//!
+//! let alice = AccountId(1);
+//! let mut batch = Batch::new(Partition::Account(alice));
+//! batch.put(keys::account(), Account::default().to_bytes());
+//! store.commit(batch).await?;
+//!
+//! let mut incoming = mail.incoming();
+//! incoming.write("Subject: hello\r\n\r\nworld\r\n".into()).await?;
+//! let letter = incoming.finish().await?;
+//! let delivered = mail.deliver(alice, &letter, Delivery::new(now)).await?;
+//! assert_eq!(delivered.map(|d| d.uid), Some(1));
+//! # Ok::<(), Box<dyn std::error::Error>>(()) }.now_or_never().unwrap().unwrap();
+//! ```
+//!
+//! It sends nothing to other servers, filters nothing, and knows no protocol but IMAP's words for what a message is.
+
+mod deliver;
+mod error;
+mod flags;
+mod incoming;
+mod mailboxes;
+mod messages;
+mod open;
+mod parse;
+mod search;
+mod selected;
+mod spool;
+#[cfg(test)]
+mod tests;
+mod voicemail;
+
+pub use deliver::{Delivered, Delivery};
+pub use error::MailError;
+pub use incoming::{Incoming, Letter};
+pub use messages::{Append, Copied};
+pub use selected::Selected;
+pub use spool::{Envelope, Recipient, Spooled};
+pub use voicemail::{Caller, Lamp, Recording, Voicemail, voicemail_message};
+
+#[doc(hidden)]
+pub mod fuzz {
+    /// Feeds bytes to the MIME scanner and the codecs of what it finds.
+    pub fn mime(data: &[u8]) {
+        crate::parse::fuzz(data);
+    }
+}
+
+use open::OpenMailboxes;
+use ringpost_base::Rng;
+use ringpost_imap::MailboxName;
+use ringpost_store::mailbox::MailBatch;
+use ringpost_store::records::{Account, Mailbox, MailboxId};
+use ringpost_store::{
+    AccountId, Batch, Bodies, Bus, CommitError, Hint, Minted, Partition, Scan, Store, Stored, Topic,
+    counter_value, keys,
+};
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The mail of every account.
+///
+/// Methods are `async` for the store's sake only: they await nothing but it and its bodies. A method that is dropped
+/// half-way may have done its commit.
+pub struct Mail {
+    store: Arc<dyn Store>,
+    bodies: Bodies,
+    bus: Arc<dyn Bus>,
+    rng: Mutex<Rng>,
+    open: Arc<OpenMailboxes>,
+}
+
+/// How often a change is begun anew because somebody else changed the same records first.
+const TRIES: usize = 64;
+
+impl Mail {
+    /// Over a store and its bodies; hints go to `bus`.
+    pub fn new(store: Arc<dyn Store>, bodies: Bodies, bus: Arc<dyn Bus>, rng: Rng) -> Self {
+        Mail {
+            store,
+            bodies,
+            bus,
+            rng: Mutex::new(rng),
+            open: Arc::default(),
+        }
+    }
+
+    fn draw<T>(&self, draw: impl FnOnce(&mut Rng) -> T) -> T {
+        draw(&mut self.rng.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    async fn account(&self, account: AccountId) -> Result<Account, MailError> {
+        let stored = self
+            .store
+            .record::<Account>(&Partition::Account(account), keys::account())
+            .await?;
+        stored.map(|a| a.record).ok_or(MailError::NoSuchAccount)
+    }
+
+    /// The mailbox of this name. An inbox that is missing is made, with the other default mailboxes.
+    async fn mailbox(&self, account: AccountId, name: &MailboxName) -> Result<Stored<Mailbox>, MailError> {
+        if let Some(found) = self.find_mailbox(account, name).await? {
+            return Ok(found);
+        }
+        if !name.is_inbox() {
+            return Err(MailError::NoSuchMailbox);
+        }
+        let created = self.account(account).await?.created;
+        self.create_defaults(account, created).await?;
+        self.find_mailbox(account, name)
+            .await?
+            .ok_or(MailError::NoSuchMailbox)
+    }
+
+    async fn find_mailbox(
+        &self,
+        account: AccountId,
+        name: &MailboxName,
+    ) -> Result<Option<Stored<Mailbox>>, MailError> {
+        let home = Partition::Account(account);
+        // Between the two reads the mailbox may be renamed or removed: then the name is looked up again.
+        for _ in 0..TRIES {
+            let key = keys::mailbox_name(name.as_str());
+            let Some(named) = self
+                .store
+                .record::<ringpost_store::records::MailboxName>(&home, key)
+                .await?
+            else {
+                return Ok(None);
+            };
+            let mailbox = self
+                .store
+                .record::<Mailbox>(&home, keys::mailbox(named.record.mailbox))
+                .await?;
+            if let Some(mailbox) = mailbox.filter(|m| m.record.name == name.as_str()) {
+                return Ok(Some(mailbox));
+            }
+        }
+        Err(MailError::Busy)
+    }
+
+    async fn mailbox_by_id(&self, account: AccountId, id: MailboxId) -> Result<Mailbox, MailError> {
+        let found = self
+            .store
+            .record::<Mailbox>(&Partition::Account(account), keys::mailbox(id))
+            .await?;
+        found.map(|m| m.record).ok_or(MailError::NoSuchMailbox)
+    }
+
+    /// Commits a change of messages, waits until it is durable, and tells the bus.
+    async fn commit(&self, account: AccountId, batch: MailBatch) -> Result<Vec<u64>, CommitError> {
+        let change = batch.change();
+        self.commit_batch(account, batch.finish(), change).await
+    }
+
+    /// The same for any batch of the account that mints its change number.
+    async fn commit_batch(
+        &self,
+        account: AccountId,
+        batch: Batch,
+        change: Minted,
+    ) -> Result<Vec<u64>, CommitError> {
+        let minted = self.store.commit_durable(batch).await?;
+        let change = change.of(&minted).unwrap_or_default();
+        self.bus.publish(Hint {
+            account,
+            topic: Topic::Mail,
+            change,
+        });
+        if change.is_multiple_of(TRIM_EVERY)
+            && let Err(e) = self.trim_changes(account, CHANGES_KEPT).await
+        {
+            // The change itself is done; the logs are a little longer until the next time.
+            tracing::warn!(%account, error = %e, "the change logs were not trimmed");
+        }
+        Ok(minted)
+    }
+
+    /// Forgets all but the last `kept` MODSEQs of each mailbox's change log. A session that has seen less than what is
+    /// kept compares the whole mailbox.
+    async fn trim_changes(&self, account: AccountId, kept: u64) -> Result<(), MailError> {
+        let home = Partition::Account(account);
+        for mailbox in self.all_mailboxes(account).await? {
+            let id = mailbox.record.id;
+            let trimmed = self.store.get(&home, keys::trimmed_modseq(id)).await?;
+            let from = trimmed
+                .as_ref()
+                .map_or(Ok(0), |t| counter_value(&keys::trimmed_modseq(id), &t.value))?;
+            let upto = self.store.counter(&home, keys::last_modseq(id)).await? as u64;
+            let upto = upto.saturating_sub(kept);
+            if upto <= from as u64 {
+                continue;
+            }
+            let old = self
+                .store
+                .scan(&home, keys::changes_after(id, 0).limit(TRIMMED_AT_ONCE))
+                .await?;
+            let old: Vec<_> = old
+                .into_iter()
+                .filter(|e| keys::modseq_of(&e.key).is_some_and(|m| m <= upto))
+                .collect();
+            let Some(upto) = old.last().and_then(|e| keys::modseq_of(&e.key)) else {
+                continue;
+            };
+            let mut batch = Batch::new(home.clone());
+            match trimmed {
+                Some(trimmed) => batch.unchanged(keys::trimmed_modseq(id), trimmed.version),
+                None => batch.absent(keys::trimmed_modseq(id)),
+            };
+            batch
+                .exists(keys::mailbox(id))
+                .put(keys::trimmed_modseq(id), upto.to_be_bytes().to_vec());
+            batch.deletes = old.into_iter().map(|e| e.key).collect();
+            match self.store.commit(batch).await {
+                Ok(_) | Err(CommitError::Conflict(_)) => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+        Ok(())
+    }
+
+    async fn all_mailboxes(&self, account: AccountId) -> Result<Vec<Stored<Mailbox>>, MailError> {
+        self.records(account, keys::mailboxes()).await
+    }
+
+    async fn records<R: ringpost_store::Record>(
+        &self,
+        account: AccountId,
+        scan: Scan,
+    ) -> Result<Vec<Stored<R>>, MailError> {
+        let entries = self.store.scan(&Partition::Account(account), scan).await?;
+        let decoded = entries.into_iter().map(|e| {
+            Ok(Stored {
+                version: e.version,
+                record: R::from_bytes(&e.key, e.value)?,
+            })
+        });
+        decoded.collect()
+    }
+}
+
+/// One commit of an account in so many trims its change logs.
+const TRIM_EVERY: u64 = 1024;
+/// MODSEQs that a change log keeps.
+const CHANGES_KEPT: u64 = 20_000;
+/// Entries of one log that are removed by one commit.
+const TRIMMED_AT_ONCE: usize = 10_000;
+
+impl fmt::Debug for Mail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Mail")
+    }
+}

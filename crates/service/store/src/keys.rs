@@ -37,6 +37,8 @@ mod kind {
     pub(super) const CHANGE: u8 = b'l';
     /// [mailbox]
     pub(super) const TRIMMED: u8 = b't';
+    /// [mailbox]
+    pub(super) const CLAIMED_UID: u8 = b'R';
     /// [which]
     pub(super) const USAGE: u8 = b'Q';
     /// [which]
@@ -230,6 +232,14 @@ pub fn subscriptions() -> Scan {
     Scan::prefix(key(kind::SUBSCRIPTION, &[]))
 }
 
+/// The name in the key of a subscription.
+pub fn subscription_name(key: &Key) -> Option<&str> {
+    match key.0.split_first() {
+        Some((&kind::SUBSCRIPTION, name)) => std::str::from_utf8(name).ok(),
+        _ => None,
+    }
+}
+
 /// Mints a mailbox's UIDs; UIDNEXT is one more than it says.
 pub fn last_uid(mailbox: MailboxId) -> Key {
     key(kind::LAST_UID, &[&mailbox.0.to_be_bytes()])
@@ -339,6 +349,11 @@ pub fn trimmed_modseq(mailbox: MailboxId) -> Key {
     key(kind::TRIMMED, &[&mailbox.0.to_be_bytes()])
 }
 
+/// A counter: the highest UID of which some session was the first to be told, so that it is `\Recent` to no other.
+pub fn claimed_uid(mailbox: MailboxId) -> Key {
+    key(kind::CLAIMED_UID, &[&mailbox.0.to_be_bytes()])
+}
+
 /// Everything that goes when a mailbox goes, its own record excepted.
 pub fn of_mailbox(mailbox: MailboxId) -> Vec<Scan> {
     let kinds = [
@@ -349,6 +364,7 @@ pub fn of_mailbox(mailbox: MailboxId) -> Vec<Scan> {
         kind::STATE,
         kind::CHANGE,
         kind::TRIMMED,
+        kind::CLAIMED_UID,
     ];
     kinds
         .iter()
@@ -473,6 +489,8 @@ mod tests {
         assert_eq!(uid_of(&message(mailbox, 70_000)), Some(70_000));
         assert_eq!(uid_of(&message_state(mailbox, 1)), Some(1));
         assert_eq!(uid_of(&account()), None);
+        assert_eq!(subscription_name(&subscription("a/b")), Some("a/b"));
+        assert_eq!(subscription_name(&mailbox_name("a/b")), None);
         assert_eq!(blob_of(&blob_count(BlobId([9; 16]))), Some(BlobId([9; 16])));
         let at = UnixTime::from_secs(5);
         assert_eq!(due_of(&spool(at, 7)), Some((at, 7)));

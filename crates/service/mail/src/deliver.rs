@@ -1,0 +1,145 @@
+//! Delivery into a mailbox.
+
+use crate::{Letter, Mail, MailError, TRIES, flags};
+use ringpost_base::UnixTime;
+use ringpost_imap::{Flags, MailboxName};
+use ringpost_store::mailbox::MailBatch;
+use ringpost_store::records::{self, Message};
+use ringpost_store::{AccountId, Batch, CommitError, Partition, Record, counter_value, keys};
+use std::time::Duration;
+
+/// How a message is delivered.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    /// Where to; the inbox unless said otherwise.
+    pub mailbox: MailboxName,
+    /// With which flags; none unless said otherwise.
+    pub flags: Flags,
+    /// Its internal date: when it came, or what APPEND says.
+    pub received: UnixTime,
+    /// When it is delivered.
+    pub now: UnixTime,
+    /// Whether the account's quota holds. It does not for a message that was promised already.
+    pub within_quota: bool,
+    /// Delivered at most once under this spool number and recipient.
+    pub once: Option<(u64, String)>,
+}
+
+impl Delivery {
+    /// Into the inbox, now, within the quota.
+    pub fn new(now: UnixTime) -> Self {
+        Delivery {
+            mailbox: MailboxName::inbox(),
+            flags: Flags::new(),
+            received: now,
+            now,
+            within_quota: true,
+            once: None,
+        }
+    }
+}
+
+/// Where a message was put.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Delivered {
+    /// The mailbox.
+    pub mailbox: records::MailboxId,
+    /// Its UIDVALIDITY.
+    pub uid_validity: u32,
+    /// The message's UID there.
+    pub uid: u32,
+}
+
+/// How long it is remembered that a spooled message was delivered to a recipient.
+const MARK_LIFE: Duration = Duration::from_secs(24 * 3600);
+/// Old marks that one delivery looks for: more than it makes, so that they do not gather.
+const MARKS_AT_ONCE: usize = 16;
+
+impl Mail {
+    /// Puts a message into a mailbox. When this is done it is on stable storage, once; `None` when it was delivered
+    /// before (see [`Delivery::once`]).
+    pub async fn deliver(
+        &self,
+        account: AccountId,
+        letter: &Letter,
+        delivery: Delivery,
+    ) -> Result<Option<Delivered>, MailError> {
+        let message = Message {
+            received: delivery.received,
+            saved: delivery.now,
+            email_id: self.draw(|rng| rng.u64()),
+            ..letter.message.clone()
+        };
+        let (system, keywords) = flags::to_stored(&delivery.flags);
+        let once = delivery
+            .once
+            .as_ref()
+            .map(|(spool, recipient)| keys::delivered(*spool, recipient));
+        for _ in 0..TRIES {
+            let quota_bytes = self
+                .account(account)
+                .await?
+                .quota_bytes
+                .filter(|_| delivery.within_quota);
+            let mailbox = self.mailbox(account, &delivery.mailbox).await?.record;
+            let mut batch = MailBatch::new(account, quota_bytes);
+            let uid = batch.add(&mailbox, &message, system, keywords.clone(), &letter.body);
+            batch.batch().exists(keys::account());
+            if let Some(key) = &once {
+                let mark = records::Delivered { at: delivery.now };
+                batch
+                    .batch()
+                    .absent(key.clone())
+                    .put(key.clone(), mark.to_bytes());
+                self.forget_old_marks(account, delivery.now, batch.batch())
+                    .await?;
+            }
+            match self.commit(account, batch).await {
+                Ok(minted) => {
+                    let uid = uid
+                        .of(&minted)
+                        .and_then(|uid| u32::try_from(uid).ok())
+                        .unwrap_or_default();
+                    return Ok(Some(Delivered {
+                        mailbox: mailbox.id,
+                        uid_validity: mailbox.uid_validity,
+                        uid,
+                    }));
+                }
+                Err(CommitError::Conflict(key)) if once.as_ref() == Some(&key) => return Ok(None),
+                // The mailbox, or the account, has gone in between: look again.
+                Err(CommitError::Conflict(_)) => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+        Err(MailError::Busy)
+    }
+
+    /// Marks outlive their spool record, since somebody slow may still be at the same delivery; after a day they go.
+    async fn forget_old_marks(
+        &self,
+        account: AccountId,
+        now: UnixTime,
+        batch: &mut Batch,
+    ) -> Result<(), MailError> {
+        let marks = keys::deliveries().limit(MARKS_AT_ONCE);
+        for entry in self.store.scan(&Partition::Account(account), marks).await? {
+            let mark = records::Delivered::from_bytes(&entry.key, entry.value)?;
+            if mark.at + MARK_LIFE < now {
+                batch.delete(entry.key);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a message of so many bytes would fit into the account's quota now.
+    pub async fn has_room(&self, account: AccountId, size_bytes: u64) -> Result<bool, MailError> {
+        let Some(quota_bytes) = self.account(account).await?.quota_bytes else {
+            return Ok(true);
+        };
+        let key = keys::usage(keys::Usage::Bytes);
+        let used = self.store.get(&Partition::Account(account), key.clone()).await?;
+        let used = used.map_or(Ok(0), |v| counter_value(&key, &v.value))?;
+        Ok(u64::try_from(used).unwrap_or(0).saturating_add(size_bytes) <= quota_bytes)
+    }
+}

@@ -1,0 +1,80 @@
+use ringpost_imap::Refusal;
+use ringpost_store::{CommitError, StoreError, keys};
+use thiserror::Error;
+
+/// Why something could not be done with an account's mail. Nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum MailError {
+    /// There is no such account.
+    #[error("there is no such account")]
+    NoSuchAccount,
+    /// There is no such mailbox (any more).
+    #[error("there is no such mailbox")]
+    NoSuchMailbox,
+    /// There is no such message (any more).
+    #[error("there is no such message")]
+    NoSuchMessage,
+    /// A mailbox of that name is there already.
+    #[error("there is a mailbox of that name")]
+    AlreadyExists,
+    /// It makes no sense for this mailbox.
+    #[error("{0}")]
+    Cannot(&'static str),
+    /// The account would hold more than it may.
+    #[error("the account is over its quota")]
+    OverQuota,
+    /// The message is larger than is taken.
+    #[error("the message is too large")]
+    TooBig,
+    /// A limit on numbers is reached.
+    #[error("{0}")]
+    Limit(&'static str),
+    /// Others changed the same thing again and again; it may be tried again.
+    #[error("too many others change the same thing")]
+    Busy,
+    /// There is no room on the medium.
+    #[error("the store's medium is full")]
+    Full,
+    /// The store failed.
+    #[error("the store failed: {0}")]
+    Store(String),
+}
+
+impl From<CommitError> for MailError {
+    fn from(e: CommitError) -> Self {
+        match e {
+            CommitError::Conflict(_) => MailError::Busy,
+            CommitError::Bound(key) if key == keys::usage(keys::Usage::Bytes) => MailError::OverQuota,
+            CommitError::Full => MailError::Full,
+            other => MailError::Store(other.to_string()),
+        }
+    }
+}
+
+impl From<StoreError> for MailError {
+    fn from(e: StoreError) -> Self {
+        match e {
+            StoreError::Full => MailError::Full,
+            other => MailError::Store(other.to_string()),
+        }
+    }
+}
+
+/// As an IMAP session words it.
+impl From<MailError> for Refusal {
+    fn from(e: MailError) -> Self {
+        match e {
+            MailError::NoSuchMailbox => Refusal::NoSuchMailbox,
+            MailError::AlreadyExists => Refusal::AlreadyExists,
+            MailError::Cannot(why) => Refusal::Cannot(why),
+            MailError::OverQuota => Refusal::OverQuota,
+            MailError::TooBig => Refusal::TooBig,
+            MailError::Limit(what) => Refusal::Limit(what),
+            MailError::NoSuchAccount
+            | MailError::NoSuchMessage
+            | MailError::Busy
+            | MailError::Full
+            | MailError::Store(_) => Refusal::Unavailable,
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Messages on their way in.
+
+use crate::parse::{Parsed, Scanner, codec};
+use crate::{Mail, MailError};
+use bytes::Bytes;
+use ringpost_base::limits;
+use ringpost_store::records::{Message, MessageKind};
+use ringpost_store::{Bodies, Body, BodyWriter};
+use std::fmt;
+
+/// A message whose bytes come in. It is read while they pass, so that nobody has to hold it; dropped before
+/// [`finish`](Incoming::finish), it leaves nothing.
+pub struct Incoming {
+    writer: BodyWriter,
+    scanner: Scanner,
+}
+
+impl Incoming {
+    pub(crate) fn new(bodies: &Bodies) -> Self {
+        Incoming {
+            writer: bodies.writer(),
+            scanner: Scanner::new(),
+        }
+    }
+
+    /// Appends a chunk; when this is done, the next may come.
+    pub async fn write(&mut self, chunk: Bytes) -> Result<(), MailError> {
+        self.scanner.push(&chunk);
+        Ok(self.writer.write(chunk).await?)
+    }
+
+    /// How much has come.
+    pub fn size_bytes(&self) -> u64 {
+        self.writer.size_bytes()
+    }
+
+    /// Ends the message. It is nobody's until it is delivered.
+    pub async fn finish(self) -> Result<Letter, MailError> {
+        let body = self.writer.finish().await?;
+        Ok(Letter::new(body, Parsed::of(self.scanner)))
+    }
+}
+
+impl fmt::Debug for Incoming {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Incoming({} bytes)", self.size_bytes())
+    }
+}
+
+/// A whole message, read and written down, to be delivered to any number of accounts.
+#[derive(Clone, Debug)]
+pub struct Letter {
+    pub(crate) body: Body,
+    /// All that is the same wherever it goes.
+    pub(crate) message: Message,
+    hops: usize,
+}
+
+impl Letter {
+    fn new(body: Body, parsed: Parsed) -> Self {
+        let message = Message {
+            blob: body.id,
+            size_bytes: body.size_bytes,
+            header_bytes: parsed.structure.body.start,
+            sent: parsed.sent,
+            kind: parsed.kind,
+            envelope: codec::encode_envelope(&parsed.envelope).into(),
+            structure: codec::encode_part(&parsed.structure).into(),
+            ..Message::default()
+        };
+        Letter {
+            body,
+            message,
+            hops: parsed.hops,
+        }
+    }
+
+    /// Its length.
+    pub fn size_bytes(&self) -> u64 {
+        self.message.size_bytes
+    }
+
+    /// What its Message-Context says it is.
+    pub fn kind(&self) -> MessageKind {
+        self.message.kind
+    }
+
+    /// Whether it has passed so many servers that it must be going round in circles (RFC 5321 §6.3).
+    pub fn is_looping(&self) -> bool {
+        self.hops > limits::MAIL_HOPS
+    }
+}
+
+impl Mail {
+    /// Begins a message.
+    pub fn incoming(&self) -> Incoming {
+        Incoming::new(&self.bodies)
+    }
+
+    /// A message that is at hand whole.
+    pub async fn letter(&self, message: Bytes) -> Result<Letter, MailError> {
+        let mut scanner = Scanner::new();
+        scanner.push(&message);
+        let body = self.bodies.store_bytes(message).await?;
+        Ok(Letter::new(body, Parsed::of(scanner)))
+    }
+}

@@ -1,0 +1,358 @@
+//! Mailboxes and their names: made, removed, renamed, listed, subscribed to.
+
+use crate::{Mail, MailError, TRIES};
+use ringpost_base::{UnixTime, limits};
+use ringpost_imap::question::{ListedMailbox, Status};
+use ringpost_imap::{MailboxName, SpecialUse};
+use ringpost_store::keys::MailboxCount;
+use ringpost_store::mailbox;
+use ringpost_store::records::{self, Mailbox, Subscription};
+use ringpost_store::{
+    AccountId, Batch, CommitError, Found, Partition, Query, Record, Stored, counter_value, keys,
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What every account begins with, all of it subscribed to.
+const DEFAULTS: [(&str, Option<records::SpecialUse>); 6] = [
+    ("INBOX", None),
+    ("Drafts", Some(records::SpecialUse::Drafts)),
+    ("Sent", Some(records::SpecialUse::Sent)),
+    ("Junk", Some(records::SpecialUse::Junk)),
+    ("Trash", Some(records::SpecialUse::Trash)),
+    ("Archive", Some(records::SpecialUse::Archive)),
+];
+
+impl Mail {
+    /// Makes the default mailboxes of an account that was just made: INBOX, Drafts, Sent, Junk, Trash, Archive. Those that are
+    /// there already stay as they are.
+    pub async fn create_defaults(&self, account: AccountId, now: UnixTime) -> Result<(), MailError> {
+        let home = Partition::Account(account);
+        // UIDVALIDITY goes on from the clock, so that an account that is made again does not repeat one.
+        let mut start = Batch::new(home.clone());
+        start
+            .exists(keys::account())
+            .absent(keys::last_uid_validity())
+            .put(keys::last_uid_validity(), now.as_secs().to_be_bytes().to_vec());
+        match self.store.commit(start).await {
+            Ok(_) | Err(CommitError::Conflict(_)) => {}
+            Err(e) => return Err(e.into()),
+        }
+        for _ in 0..TRIES {
+            self.account(account).await?;
+            let there = self.all_mailboxes(account).await?;
+            let mut batch = Batch::new(home.clone());
+            batch.exists(keys::account());
+            let change = batch.mint(keys::changes());
+            for (name, special_use) in DEFAULTS {
+                let taken = |m: &Stored<Mailbox>| {
+                    m.record.name == name || special_use.is_some() && m.record.special_use == special_use
+                };
+                if !there.iter().any(taken) {
+                    mailbox::create(&mut batch, &new_mailbox(name, special_use, now));
+                    batch.put(keys::subscription(name), Subscription {}.to_bytes());
+                }
+            }
+            if batch.puts.is_empty() {
+                return Ok(());
+            }
+            match self.commit_batch(account, batch, change).await {
+                Ok(_) => return Ok(()),
+                Err(CommitError::Conflict(_)) => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+        Err(MailError::Busy)
+    }
+
+    /// Every mailbox, every name above one that is none itself, and every name that is subscribed to.
+    pub async fn list(&self, account: AccountId) -> Result<Vec<ListedMailbox>, MailError> {
+        let queries = vec![Query::Scan(keys::mailboxes()), Query::Scan(keys::subscriptions())];
+        let found = self.store.read(&Partition::Account(account), queries).await?;
+        let mut found = found.into_iter().map(Found::entries);
+        let (mailboxes, subscriptions) = (found.next().unwrap_or_default(), found.next().unwrap_or_default());
+        let mut listed = BTreeMap::new();
+        let entry = |name: MailboxName| ListedMailbox {
+            name,
+            exists: false,
+            selectable: false,
+            subscribed: false,
+            special_use: None,
+        };
+        for found in mailboxes {
+            let mailbox = Mailbox::from_bytes(&found.key, found.value)?;
+            let name = spoken(&mailbox.name)?;
+            let mut above = name.parent();
+            while let Some(parent) = above {
+                above = parent.parent();
+                listed
+                    .entry(parent.clone())
+                    .or_insert_with(|| entry(parent))
+                    .exists = true;
+            }
+            let one = listed.entry(name.clone()).or_insert_with(|| entry(name));
+            (one.exists, one.selectable) = (true, true);
+            one.special_use = mailbox.special_use.map(from_stored_use);
+        }
+        for found in subscriptions {
+            let name = keys::subscription_name(&found.key).and_then(|name| MailboxName::new(name).ok());
+            if let Some(name) = name {
+                listed
+                    .entry(name.clone())
+                    .or_insert_with(|| entry(name))
+                    .subscribed = true;
+            }
+        }
+        Ok(listed.into_values().collect())
+    }
+
+    /// A mailbox's numbers.
+    pub async fn status(&self, account: AccountId, name: &MailboxName) -> Result<Status, MailError> {
+        let mailbox = self.mailbox(account, name).await?.record;
+        let id = mailbox.id;
+        let counters = [
+            keys::mailbox_count(id, MailboxCount::Messages),
+            keys::mailbox_count(id, MailboxCount::Unseen),
+            keys::last_uid(id),
+        ];
+        let home = Partition::Account(account);
+        let found = self.store.get_many(&home, counters.to_vec()).await?;
+        let mut values = [0; 3];
+        for ((value, key), found) in values.iter_mut().zip(&counters).zip(found) {
+            *value = found.map_or(Ok(0), |v| counter_value(key, &v.value))?;
+        }
+        let [messages, unseen, last_uid] = values.map(|n| u32::try_from(n).unwrap_or(u32::MAX));
+        let claimed = self.claimed(account, id).await?;
+        let recent = match claimed < last_uid {
+            true => self
+                .store
+                .scan(&home, keys::message_states(id, claimed + 1..=u32::MAX))
+                .await?
+                .len(),
+            false => 0,
+        };
+        Ok(Status {
+            messages,
+            recent: recent as u32,
+            uid_next: last_uid.saturating_add(1),
+            uid_validity: mailbox.uid_validity,
+            unseen,
+        })
+    }
+
+    /// Makes a mailbox, and those above it that are missing.
+    pub async fn create(
+        &self,
+        account: AccountId,
+        name: &MailboxName,
+        special_use: Option<SpecialUse>,
+        now: UnixTime,
+    ) -> Result<(), MailError> {
+        let special_use = special_use.map(to_stored_use).transpose()?;
+        for _ in 0..TRIES {
+            let all = self.all_mailboxes(account).await?;
+            if special_use.is_some() && all.iter().any(|m| m.record.special_use == special_use) {
+                return Err(MailError::Cannot("another mailbox is for that already"));
+            }
+            let mut batch = Batch::new(Partition::Account(account));
+            let names: BTreeSet<&str> = all.iter().map(|m| m.record.name.as_str()).collect();
+            create_in(&mut batch, &names, name, special_use, now)?;
+            match self.commit_names(account, batch).await? {
+                true => return Ok(()),
+                false => continue,
+            }
+        }
+        Err(MailError::Busy)
+    }
+
+    /// Removes a mailbox and its messages. Those below it stay, and so do subscriptions.
+    //= https://www.rfc-editor.org/rfc/rfc3501#section-6.3.4
+    pub async fn delete(&self, account: AccountId, name: &MailboxName) -> Result<(), MailError> {
+        if name.is_inbox() {
+            return Err(MailError::Cannot("the inbox stays"));
+        }
+        for _ in 0..TRIES {
+            let Some(mailbox) = self.find_mailbox(account, name).await? else {
+                let below = keys::mailbox_names(&format!("{name}/")).limit(1);
+                let below = self.store.scan(&Partition::Account(account), below).await?;
+                return Err(match below.is_empty() {
+                    true => MailError::NoSuchMailbox,
+                    false => MailError::Cannot("there are mailboxes below it"),
+                });
+            };
+            let mut batch = Batch::new(Partition::Account(account));
+            mailbox::delete(&mut batch, &mailbox);
+            if self.commit_names(account, batch).await? {
+                return self.clear_away(account).await;
+            }
+        }
+        Err(MailError::Busy)
+    }
+
+    /// Clears away what deleted mailboxes held, with all its counts, and tells who looks at them.
+    async fn clear_away(&self, account: AccountId) -> Result<(), MailError> {
+        mailbox::clear_leaving(&*self.store, account).await?;
+        let mut batch = Batch::new(Partition::Account(account));
+        let change = batch.mint(keys::changes());
+        self.commit_batch(account, batch, change).await?;
+        Ok(())
+    }
+
+    /// Renames a mailbox and those below it; of the inbox the messages move, and it stays.
+    //= https://www.rfc-editor.org/rfc/rfc3501#section-6.3.5
+    pub async fn rename(
+        &self,
+        account: AccountId,
+        from: &MailboxName,
+        to: &MailboxName,
+        now: UnixTime,
+    ) -> Result<(), MailError> {
+        if to == from {
+            return Err(MailError::AlreadyExists);
+        }
+        if from.is_inbox() {
+            self.create(account, to, None, now).await?;
+            return self.move_all(account, from, to, now).await;
+        }
+        if to.is_below(from) {
+            return Err(MailError::Cannot("a mailbox cannot be put below itself"));
+        }
+        for _ in 0..TRIES {
+            let all = self.all_mailboxes(account).await?;
+            let mut moving = Vec::new();
+            for mailbox in &all {
+                let name = spoken(&mailbox.record.name)?;
+                if name == *from || name.is_below(from) {
+                    let tail = &name.as_str()[from.as_str().len()..];
+                    let renamed = MailboxName::new(&format!("{to}{tail}"))
+                        .map_err(|_| MailError::Limit("the new name of a mailbox would be too long"))?;
+                    moving.push((mailbox, renamed));
+                }
+            }
+            if moving.is_empty() {
+                return Err(MailError::NoSuchMailbox);
+            }
+            let mut batch = Batch::new(Partition::Account(account));
+            let staying: BTreeSet<&str> = all.iter().map(|m| m.record.name.as_str()).collect();
+            if moving
+                .iter()
+                .any(|(_, renamed)| staying.contains(renamed.as_str()))
+            {
+                return Err(MailError::AlreadyExists);
+            }
+            if let Some(parent) = to.parent().filter(|parent| !staying.contains(parent.as_str())) {
+                create_in(&mut batch, &staying, &parent, None, now)?;
+            }
+            for (mailbox, renamed) in moving {
+                mailbox::rename(&mut batch, mailbox, renamed.as_str());
+            }
+            if self.commit_names(account, batch).await? {
+                return Ok(());
+            }
+        }
+        Err(MailError::Busy)
+    }
+
+    /// Subscribes to a name, or no longer. To be subscribed to, a mailbox must be there; to be left, it need not.
+    pub async fn subscribe(
+        &self,
+        account: AccountId,
+        name: &MailboxName,
+        subscribed: bool,
+    ) -> Result<(), MailError> {
+        let mut batch = Batch::new(Partition::Account(account));
+        if subscribed {
+            let listed = self.list(account).await?;
+            //= https://www.rfc-editor.org/rfc/rfc3501#section-6.3.6
+            if !listed.iter().any(|m| m.name == *name && m.exists) {
+                return Err(MailError::NoSuchMailbox);
+            }
+            if listed.iter().filter(|m| m.subscribed).count() >= limits::MAILBOXES_PER_ACCOUNT {
+                return Err(MailError::Limit("too many subscriptions"));
+            }
+            batch.put(keys::subscription(name.as_str()), Subscription {}.to_bytes());
+        } else {
+            batch.delete(keys::subscription(name.as_str()));
+        }
+        batch.exists(keys::account());
+        let change = batch.mint(keys::changes());
+        match self.commit_batch(account, batch, change).await {
+            Ok(_) => Ok(()),
+            Err(CommitError::Conflict(_)) => Err(MailError::NoSuchAccount),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// Commits a change of names; false when it is to be begun anew.
+    async fn commit_names(&self, account: AccountId, mut batch: Batch) -> Result<bool, MailError> {
+        batch.exists(keys::account());
+        let change = batch.mint(keys::changes());
+        match self.commit_batch(account, batch, change).await {
+            Ok(_) => Ok(true),
+            Err(CommitError::Conflict(key)) if key == keys::account() => Err(MailError::NoSuchAccount),
+            Err(CommitError::Conflict(_)) => Ok(false),
+            Err(e) => Err(e.into()),
+        }
+    }
+}
+
+/// Makes a mailbox and those above it that are missing among `names`.
+fn create_in(
+    batch: &mut Batch,
+    names: &BTreeSet<&str>,
+    name: &MailboxName,
+    special_use: Option<records::SpecialUse>,
+    now: UnixTime,
+) -> Result<(), MailError> {
+    if names.contains(name.as_str()) {
+        return Err(MailError::AlreadyExists);
+    }
+    let mut missing = vec![(name.clone(), special_use)];
+    let mut above = name.parent();
+    while let Some(parent) = above.filter(|parent| !names.contains(parent.as_str())) {
+        above = parent.parent();
+        missing.push((parent, None));
+    }
+    if names.len() + missing.len() > limits::MAILBOXES_PER_ACCOUNT {
+        return Err(MailError::Limit("too many mailboxes"));
+    }
+    for (name, special_use) in missing.into_iter().rev() {
+        mailbox::create(batch, &new_mailbox(name.as_str(), special_use, now));
+    }
+    Ok(())
+}
+
+fn new_mailbox(name: &str, special_use: Option<records::SpecialUse>, now: UnixTime) -> Mailbox {
+    Mailbox {
+        name: name.to_owned(),
+        special_use,
+        created: now,
+        ..Mailbox::default()
+    }
+}
+
+/// A stored name, which was right when it was stored.
+fn spoken(name: &str) -> Result<MailboxName, MailError> {
+    MailboxName::new(name).map_err(|e| MailError::Store(format!("the mailbox name {name:?} is damaged: {e}")))
+}
+
+fn to_stored_use(special_use: SpecialUse) -> Result<records::SpecialUse, MailError> {
+    match special_use {
+        SpecialUse::Archive => Ok(records::SpecialUse::Archive),
+        SpecialUse::Drafts => Ok(records::SpecialUse::Drafts),
+        SpecialUse::Junk => Ok(records::SpecialUse::Junk),
+        SpecialUse::Sent => Ok(records::SpecialUse::Sent),
+        SpecialUse::Trash => Ok(records::SpecialUse::Trash),
+        // These would be views of other mailboxes.
+        SpecialUse::All | SpecialUse::Flagged => Err(MailError::Cannot("no mailbox can be for that")),
+    }
+}
+
+fn from_stored_use(special_use: records::SpecialUse) -> SpecialUse {
+    match special_use {
+        records::SpecialUse::Archive => SpecialUse::Archive,
+        records::SpecialUse::Drafts => SpecialUse::Drafts,
+        records::SpecialUse::Junk => SpecialUse::Junk,
+        records::SpecialUse::Sent => SpecialUse::Sent,
+        records::SpecialUse::Trash => SpecialUse::Trash,
+    }
+}

@@ -1,0 +1,480 @@
+//! What a session does with the messages of its mailbox.
+
+use crate::parse::codec;
+use crate::{Delivered, Delivery, Incoming, Mail, MailError, Selected, TRIES, flags};
+use bytes::Bytes;
+use ringpost_base::{UnixTime, limits};
+use ringpost_imap::question::{Message as FetchedMessage, MessageState, Wants};
+use ringpost_imap::{FlagChange, Flags, MailboxName};
+use ringpost_store::mailbox::MailBatch;
+use ringpost_store::records::{self, MailboxId, Message};
+use ringpost_store::{AccountId, BlobReader, CommitError, Minted, Partition, Record, Stored, keys};
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// What COPY and MOVE have done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Copied {
+    /// UIDVALIDITY of the mailbox that was copied to.
+    pub uid_validity: u32,
+    /// Old and new UID of each message that was still there, the old ones ascending.
+    pub pairs: Vec<(u32, u32)>,
+}
+
+/// Messages that one commit copies, moves or expunges, so that nobody waits long behind it.
+const AT_ONCE: usize = 2_000;
+
+/// A message with its state, as it is read before a change.
+struct Whole {
+    uid: u32,
+    message: Message,
+    state: Stored<records::MessageState>,
+}
+
+impl Mail {
+    /// What is stored of these messages, in their order. One that was expunged while this mailbox was open is answered
+    /// all the same; one that is gone for good is left out.
+    pub async fn fetch(
+        &self,
+        selected: &Selected,
+        uids: &[u32],
+        wants: Wants,
+    ) -> Result<Vec<FetchedMessage>, MailError> {
+        let id = selected.mailbox.id;
+        let keys: Vec<_> = uids.iter().map(|uid| keys::message(id, *uid)).collect();
+        let found = self.store.get_many(&selected.home(), keys.clone()).await?;
+        let mut out = Vec::with_capacity(uids.len());
+        for ((uid, key), found) in uids.iter().zip(keys).zip(found) {
+            let message = match found {
+                Some(found) => Message::from_bytes(&key, found.value)?,
+                None => match selected.seat.expunged(*uid) {
+                    Some(message) => message,
+                    None => continue,
+                },
+            };
+            out.push(fetched(*uid, &message, wants)?);
+        }
+        Ok(out)
+    }
+
+    /// Bytes `range` of a message, in chunks; `None` when it is gone.
+    pub async fn body(
+        &self,
+        selected: &Selected,
+        uid: u32,
+        range: Range<u64>,
+    ) -> Result<Option<Box<dyn BlobReader>>, MailError> {
+        let key = keys::message(selected.mailbox.id, uid);
+        let stored = self
+            .store
+            .record::<Message>(&selected.home(), key)
+            .await?
+            .map(|m| m.record);
+        let Some(message) = stored.or_else(|| selected.seat.expunged(uid)) else {
+            return Ok(None);
+        };
+        Ok(self.bodies.get(&selected.home(), message.blob, range).await?)
+    }
+
+    /// Changes flags, and gives those that the messages have then, in the order asked; one that is gone is left out.
+    /// Each that changes gets a new MODSEQ, and the lamp's counts change with it.
+    pub async fn store_flags(
+        &self,
+        selected: &Selected,
+        uids: &[u32],
+        change: &FlagChange,
+    ) -> Result<Vec<MessageState>, MailError> {
+        self.change_flags(selected.account, selected.mailbox.id, uids, change)
+            .await
+    }
+
+    pub(crate) async fn change_flags(
+        &self,
+        account: AccountId,
+        id: MailboxId,
+        uids: &[u32],
+        change: &FlagChange,
+    ) -> Result<Vec<MessageState>, MailError> {
+        for _ in 0..TRIES {
+            let mailbox = self.mailbox_by_id(account, id).await?;
+            let mut batch = MailBatch::new(account, None);
+            batch.batch().exists(keys::mailbox(id));
+            let mut modseq = None;
+            let mut out = Vec::with_capacity(uids.len());
+            for (uid, state) in self.states(account, id, uids).await? {
+                let before = flags::from_stored(&state.record);
+                let after = change.apply(&before);
+                if after.keywords().len() > limits::IMAP_KEYWORDS {
+                    return Err(MailError::Limit("too many keywords on a message"));
+                }
+                if after != before {
+                    let (system, keywords) = flags::to_stored(&after);
+                    batch.set_flags(&mailbox, uid, &state, system, keywords);
+                    modseq = Some(batch.modseq(id));
+                }
+                let changed = after != before;
+                out.push((
+                    changed,
+                    MessageState {
+                        uid,
+                        flags: after,
+                        modseq: state.record.modseq,
+                        recent: false,
+                    },
+                ));
+            }
+            let Some(modseq) = modseq else {
+                return Ok(out.into_iter().map(|(_, state)| state).collect());
+            };
+            match self.commit(account, batch).await {
+                Ok(minted) => {
+                    let modseq = modseq.of(&minted).unwrap_or_default();
+                    let told = |(changed, state)| match changed {
+                        true => MessageState { modseq, ..state },
+                        false => state,
+                    };
+                    return Ok(out.into_iter().map(told).collect());
+                }
+                Err(CommitError::Conflict(_)) => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+        Err(MailError::Busy)
+    }
+
+    /// Removes the messages that have `\Deleted`, of `uids` only if they are given; says which, ascending.
+    pub async fn expunge(&self, selected: &Selected, uids: Option<&[u32]>) -> Result<Vec<u32>, MailError> {
+        let (account, id) = (selected.account, selected.mailbox.id);
+        let deleted: Vec<u32> = match uids {
+            Some(uids) => uids.to_vec(),
+            None => {
+                let states = keys::message_states(id, 0..=u32::MAX);
+                let states = self.store.scan(&selected.home(), states).await?;
+                let mut uids = Vec::new();
+                for entry in states {
+                    let state = records::MessageState::from_bytes(&entry.key, entry.value)?;
+                    if state.flags.contains(records::Flags::DELETED) {
+                        uids.extend(keys::uid_of(&entry.key));
+                    }
+                }
+                uids
+            }
+        };
+        let mut removed = Vec::new();
+        for uids in deleted.chunks(AT_ONCE) {
+            let marked = |state: &records::MessageState| state.flags.contains(records::Flags::DELETED);
+            removed.extend(self.remove(account, id, uids, marked).await?);
+        }
+        removed.sort_unstable();
+        Ok(removed)
+    }
+
+    /// Removes those of the messages that are `wanted`, with one commit.
+    pub(crate) async fn remove(
+        &self,
+        account: AccountId,
+        id: MailboxId,
+        uids: &[u32],
+        wanted: impl Fn(&records::MessageState) -> bool,
+    ) -> Result<Vec<u32>, MailError> {
+        for _ in 0..TRIES {
+            let mailbox = self.mailbox_by_id(account, id).await?;
+            let mut whole = self.whole(account, id, uids).await?;
+            whole.retain(|w| wanted(&w.state.record));
+            if whole.is_empty() {
+                return Ok(Vec::new());
+            }
+            self.open
+                .keep(account, id, whole.iter().map(|w| (w.uid, &w.message)));
+            let mut batch = MailBatch::new(account, None);
+            batch.batch().exists(keys::mailbox(id));
+            for w in &whole {
+                batch.remove(&mailbox, w.uid, &w.message, &w.state);
+            }
+            match self.commit(account, batch).await {
+                Ok(_) => return Ok(whole.into_iter().map(|w| w.uid).collect()),
+                Err(CommitError::Conflict(_)) => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+        Err(MailError::Busy)
+    }
+
+    /// Copies messages with flags and dates, all or none.
+    pub async fn copy(
+        &self,
+        selected: &Selected,
+        uids: &[u32],
+        to: &MailboxName,
+        now: UnixTime,
+    ) -> Result<Copied, MailError> {
+        let (account, id) = (selected.account, selected.mailbox.id);
+        let Some(to) = self.find_mailbox(account, to).await? else {
+            return Err(MailError::NoSuchMailbox);
+        };
+        let mut copied = Copied {
+            uid_validity: to.record.uid_validity,
+            pairs: Vec::new(),
+        };
+        for some in uids.chunks(AT_ONCE) {
+            match self.transfer(account, id, some, to.record.id, false, now).await {
+                Ok(pairs) => copied.pairs.extend(pairs),
+                Err(e) => {
+                    //= https://www.rfc-editor.org/rfc/rfc3501#section-6.4.7
+                    // What was copied before is taken back.
+                    let new: Vec<u32> = copied.pairs.iter().map(|(_, new)| *new).collect();
+                    for some in new.chunks(AT_ONCE) {
+                        self.remove(account, to.record.id, some, |_| true).await?;
+                    }
+                    return Err(e);
+                }
+            }
+        }
+        Ok(copied)
+    }
+
+    /// Moves messages (RFC 6851), each in one commit with its removal here. Stopped half-way, those that were moved stay so.
+    pub async fn move_messages(
+        &self,
+        selected: &Selected,
+        uids: &[u32],
+        to: &MailboxName,
+        now: UnixTime,
+    ) -> Result<Copied, MailError> {
+        let (account, id) = (selected.account, selected.mailbox.id);
+        let Some(to) = self.find_mailbox(account, to).await? else {
+            return Err(MailError::NoSuchMailbox);
+        };
+        let mut copied = Copied {
+            uid_validity: to.record.uid_validity,
+            pairs: Vec::new(),
+        };
+        for some in uids.chunks(AT_ONCE) {
+            copied
+                .pairs
+                .extend(self.transfer(account, id, some, to.record.id, true, now).await?);
+        }
+        Ok(copied)
+    }
+
+    /// Moves whatever is in a mailbox.
+    pub(crate) async fn move_all(
+        &self,
+        account: AccountId,
+        from: &MailboxName,
+        to: &MailboxName,
+        now: UnixTime,
+    ) -> Result<(), MailError> {
+        let (from, to) = (
+            self.mailbox(account, from).await?.record,
+            self.mailbox(account, to).await?.record,
+        );
+        let states = keys::message_states(from.id, 0..=u32::MAX);
+        let states = self.store.scan(&Partition::Account(account), states).await?;
+        let uids: Vec<u32> = states.iter().filter_map(|e| keys::uid_of(&e.key)).collect();
+        for some in uids.chunks(AT_ONCE) {
+            self.transfer(account, from.id, some, to.id, true, now).await?;
+        }
+        Ok(())
+    }
+
+    /// Copies or moves messages with one commit; gives old and new UIDs.
+    pub(crate) async fn transfer(
+        &self,
+        account: AccountId,
+        from: MailboxId,
+        uids: &[u32],
+        to: MailboxId,
+        moves: bool,
+        now: UnixTime,
+    ) -> Result<Vec<(u32, u32)>, MailError> {
+        for _ in 0..TRIES {
+            let quota_bytes = self.account(account).await?.quota_bytes.filter(|_| !moves);
+            let source = self.mailbox_by_id(account, from).await?;
+            let target = self.mailbox_by_id(account, to).await?;
+            let whole = self.whole(account, from, uids).await?;
+            if whole.is_empty() {
+                return Ok(Vec::new());
+            }
+            if moves {
+                self.open
+                    .keep(account, from, whole.iter().map(|w| (w.uid, &w.message)));
+            }
+            let mut batch = MailBatch::new(account, quota_bytes);
+            let mut pairs: Vec<(u32, Minted)> = Vec::with_capacity(whole.len());
+            for w in &whole {
+                let copy = Message {
+                    saved: now,
+                    ..w.message.clone()
+                };
+                pairs.push((w.uid, batch.copy(from, w.uid, &copy, &w.state, &target)));
+                if moves {
+                    batch.remove(&source, w.uid, &w.message, &w.state);
+                }
+            }
+            match self.commit(account, batch).await {
+                Ok(minted) => {
+                    let known =
+                        |(old, new): (u32, Minted)| Some((old, u32::try_from(new.of(&minted)?).ok()?));
+                    return Ok(pairs.into_iter().filter_map(known).collect());
+                }
+                Err(CommitError::Conflict(_)) => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+        Err(MailError::Busy)
+    }
+
+    /// Begins a message that a session appends.
+    pub async fn append(
+        &self,
+        account: AccountId,
+        to: &MailboxName,
+        flags: Flags,
+        received: Option<UnixTime>,
+        size_bytes: u64,
+    ) -> Result<Append, MailError> {
+        self.mailbox(account, to).await?;
+        if size_bytes > limits::MESSAGE_BYTES {
+            return Err(MailError::TooBig);
+        }
+        if flags.keywords().len() > limits::IMAP_KEYWORDS {
+            return Err(MailError::Limit("too many keywords on a message"));
+        }
+        if !self.has_room(account, size_bytes).await? {
+            return Err(MailError::OverQuota);
+        }
+        let incoming = self.incoming();
+        Ok(Append {
+            account,
+            mailbox: to.clone(),
+            flags,
+            received,
+            incoming,
+        })
+    }
+
+    /// Keeps the appended message whose bytes have all come.
+    pub async fn append_finish(&self, append: Append, now: UnixTime) -> Result<Delivered, MailError> {
+        let Append {
+            account,
+            mailbox,
+            flags,
+            received,
+            incoming,
+        } = append;
+        let letter = incoming.finish().await?;
+        let received = received.unwrap_or(now);
+        let delivery = Delivery {
+            mailbox,
+            flags,
+            received,
+            ..Delivery::new(now)
+        };
+        self.deliver(account, &letter, delivery)
+            .await?
+            .ok_or(MailError::NoSuchMessage)
+    }
+
+    async fn states(
+        &self,
+        account: AccountId,
+        id: MailboxId,
+        uids: &[u32],
+    ) -> Result<Vec<(u32, Stored<records::MessageState>)>, MailError> {
+        let keys: Vec<_> = uids.iter().map(|uid| keys::message_state(id, *uid)).collect();
+        let found = self
+            .store
+            .get_many(&Partition::Account(account), keys.clone())
+            .await?;
+        let mut out = Vec::with_capacity(uids.len());
+        for ((uid, key), found) in uids.iter().zip(keys).zip(found) {
+            if let Some(found) = found {
+                let record = records::MessageState::from_bytes(&key, found.value)?;
+                out.push((
+                    *uid,
+                    Stored {
+                        version: found.version,
+                        record,
+                    },
+                ));
+            }
+        }
+        Ok(out)
+    }
+
+    /// Messages and their states from one moment; those that are gone are left out.
+    async fn whole(&self, account: AccountId, id: MailboxId, uids: &[u32]) -> Result<Vec<Whole>, MailError> {
+        let both = |uid: &u32| [keys::message(id, *uid), keys::message_state(id, *uid)];
+        let keys: Vec<_> = uids.iter().flat_map(both).collect();
+        let found = self
+            .store
+            .get_many(&Partition::Account(account), keys.clone())
+            .await?;
+        let mut found = found.into_iter().zip(keys);
+        let mut out = Vec::with_capacity(uids.len());
+        for uid in uids {
+            if let (Some((Some(message), message_key)), Some((Some(state), state_key))) =
+                (found.next(), found.next())
+            {
+                let message = Message::from_bytes(&message_key, message.value)?;
+                let record = records::MessageState::from_bytes(&state_key, state.value)?;
+                out.push(Whole {
+                    uid: *uid,
+                    message,
+                    state: Stored {
+                        version: state.version,
+                        record,
+                    },
+                });
+            }
+        }
+        Ok(out)
+    }
+}
+
+/// A message that a session appends.
+pub struct Append {
+    account: AccountId,
+    mailbox: MailboxName,
+    flags: Flags,
+    received: Option<UnixTime>,
+    incoming: Incoming,
+}
+
+impl Append {
+    /// The next piece of it.
+    pub async fn write(&mut self, chunk: Bytes) -> Result<(), MailError> {
+        self.incoming.write(chunk).await
+    }
+}
+
+impl fmt::Debug for Append {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Append(to {})", self.mailbox)
+    }
+}
+
+pub(crate) fn fetched(uid: u32, message: &Message, wants: Wants) -> Result<FetchedMessage, MailError> {
+    let damaged = || MailError::Store(format!("what is stored of message {uid} is damaged"));
+    let envelope = match wants.envelope {
+        true => Some(Arc::new(
+            codec::decode_envelope(&message.envelope).ok_or_else(damaged)?,
+        )),
+        false => None,
+    };
+    let structure = match wants.structure {
+        true => Some(Arc::new(
+            codec::decode_part(&message.structure).ok_or_else(damaged)?,
+        )),
+        false => None,
+    };
+    Ok(FetchedMessage {
+        uid,
+        internal_date: message.received,
+        size_bytes: message.size_bytes,
+        envelope,
+        structure,
+    })
+}

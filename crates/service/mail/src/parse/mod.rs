@@ -1,0 +1,104 @@
+//! Messages as they come in: read once, so that ENVELOPE and BODYSTRUCTURE need no body afterwards.
+
+mod address;
+pub(crate) mod codec;
+pub(crate) mod field;
+mod head;
+mod parameter;
+mod scanner;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use scanner::Scanner;
+
+use head::Head;
+use mail_parser::DateTime;
+use ringpost_base::UnixTime;
+use ringpost_imap::structure::{Envelope, Part};
+use ringpost_store::records::MessageKind;
+
+/// What delivery keeps of a message beside its bytes.
+#[derive(Clone, Debug)]
+pub(crate) struct Parsed {
+    pub(crate) envelope: Envelope,
+    pub(crate) structure: Part,
+    pub(crate) kind: MessageKind,
+    /// The Date field as a time.
+    pub(crate) sent: Option<UnixTime>,
+    /// Received fields, by which a loop is seen.
+    pub(crate) hops: usize,
+}
+
+impl Parsed {
+    pub(crate) fn of(scanner: Scanner) -> Self {
+        let (
+            structure,
+            Head {
+                envelope,
+                context,
+                hops,
+                ..
+            },
+        ) = scanner.finish();
+        let sent = envelope.date.as_deref().and_then(DateTime::parse_rfc822);
+        let sent = sent
+            .and_then(|d| u64::try_from(d.to_timestamp()).ok())
+            .map(UnixTime::from_secs);
+        Parsed {
+            envelope,
+            structure,
+            kind: context,
+            sent,
+            hops,
+        }
+    }
+}
+
+/// Feeds bytes to the scanner, whole and cut in two, and holds what it found against itself.
+pub(crate) fn fuzz(data: &[u8]) {
+    let scan = |pieces: &[&[u8]]| {
+        let mut scanner = Scanner::new();
+        pieces.iter().for_each(|piece| scanner.push(piece));
+        Parsed::of(scanner)
+    };
+    let whole = scan(&[data]);
+    let at = data.first().map_or(0, |b| usize::from(*b) * data.len() / 256);
+    let cut = scan(&[&data[..at], &data[at..]]);
+    assert_eq!(
+        (&whole.structure, &whole.envelope),
+        (&cut.structure, &cut.envelope)
+    );
+    assert_eq!(
+        (whole.structure.header.start, whole.structure.body.end),
+        (0, data.len() as u64)
+    );
+    check(&whole.structure, data);
+    let encoded = codec::encode_part(&whole.structure);
+    assert_eq!(codec::decode_part(&encoded).as_ref(), Some(&whole.structure));
+    let encoded = codec::encode_envelope(&whole.envelope);
+    assert_eq!(codec::decode_envelope(&encoded).as_ref(), Some(&whole.envelope));
+    // What was never encoded by us is refused or decoded, and panics in no case.
+    codec::decode_part(data);
+    codec::decode_envelope(data);
+}
+
+fn check(part: &Part, data: &[u8]) {
+    use ringpost_imap::structure::Content;
+    assert!(part.header.start <= part.header.end && part.header.end == part.body.start);
+    assert!(part.body.start <= part.body.end);
+    let body = &data[part.body.start as usize..part.body.end as usize];
+    let ends = body.iter().filter(|b| **b == b'\n').count();
+    let last = !body.is_empty() && !body.ends_with(b"\n");
+    assert_eq!(part.lines, ends as u64 + u64::from(last));
+    let inner = match &part.content {
+        Content::Single { .. } => &[][..],
+        Content::Multipart { parts, .. } => &parts[..],
+        Content::Message { message, .. } => std::slice::from_ref(&**message),
+    };
+    let mut from = part.body.start;
+    for inner in inner {
+        assert!(inner.header.start >= from && inner.body.end <= part.body.end);
+        from = inner.body.end;
+        check(inner, data);
+    }
+}

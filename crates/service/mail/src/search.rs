@@ -1,0 +1,178 @@
+//! SEARCH: what the session could not decide by itself.
+
+use crate::messages::fetched;
+use crate::parse::field::fields;
+use crate::{Mail, MailError, Selected};
+use bytes::Bytes;
+use mail_parser::{MessageParser, PartType};
+use ringpost_base::limits;
+use ringpost_imap::decode_words;
+use ringpost_imap::question::{Candidate, Wants};
+use ringpost_imap::search::{Facts, MessageText, SearchKey};
+use ringpost_imap::structure::{Content, Part};
+use ringpost_store::Record;
+use ringpost_store::keys;
+use ringpost_store::records::Message;
+
+impl Mail {
+    /// Which of the messages match, ascending. Bodies are read only for keys that need them, and only their text parts.
+    pub async fn search(
+        &self,
+        selected: &Selected,
+        key: &SearchKey,
+        among: &[Candidate],
+    ) -> Result<Vec<u32>, MailError> {
+        let mut found = Vec::new();
+        let records: Vec<_> = among
+            .iter()
+            .map(|c| keys::message(selected.mailbox.id, c.uid))
+            .collect();
+        let stored = self.store.get_many(&selected.home(), records.clone()).await?;
+        for ((candidate, record_key), stored) in among.iter().zip(&records).zip(stored) {
+            let message = match stored {
+                Some(stored) => Message::from_bytes(record_key, stored.value)?,
+                None => match selected.seat.expunged(candidate.uid) {
+                    Some(message) => message,
+                    None => continue,
+                },
+            };
+            if self.matches(selected, key, candidate, &message).await? {
+                found.push(candidate.uid);
+            }
+        }
+        found.sort_unstable();
+        Ok(found)
+    }
+
+    async fn matches(
+        &self,
+        selected: &Selected,
+        key: &SearchKey,
+        candidate: &Candidate,
+        message: &Message,
+    ) -> Result<bool, MailError> {
+        let needs = key.needs();
+        let wants = Wants {
+            envelope: needs.message,
+            structure: needs.text,
+        };
+        let known = fetched(candidate.uid, message, wants)?;
+        let mut facts = Facts {
+            candidate,
+            message: Some(&known),
+            text: None,
+        };
+        if let Some(decided) = key.evaluate(&facts) {
+            return Ok(decided);
+        }
+        let text = self
+            .text_of(selected, message, known.structure.as_deref())
+            .await?;
+        facts.text = Some(&text);
+        Ok(key.evaluate(&facts).unwrap_or(false))
+    }
+
+    async fn text_of(
+        &self,
+        selected: &Selected,
+        message: &Message,
+        structure: Option<&Part>,
+    ) -> Result<LoadedText, MailError> {
+        let home = selected.home();
+        let header = self
+            .bodies
+            .get_bytes(&home, message.blob, 0..message.header_bytes)
+            .await?;
+        let mut text = LoadedText {
+            header,
+            parts: Vec::new(),
+        };
+        let mut ranges = Vec::new();
+        if let Some(structure) = structure {
+            text_ranges(structure, &mut ranges);
+        }
+        for (is_header, range) in ranges {
+            let end = range.end.min(range.start + limits::SEARCH_PART_BYTES);
+            let bytes = self
+                .bodies
+                .get_bytes(&home, message.blob, range.start..end)
+                .await?;
+            text.parts.push(if is_header {
+                header_text(&bytes)
+            } else {
+                part_text(&bytes)
+            });
+        }
+        Ok(text)
+    }
+}
+
+/// Where the texts of a message's body are: text parts with their headers, and the headers of messages within it.
+fn text_ranges(part: &Part, out: &mut Vec<(bool, std::ops::Range<u64>)>) {
+    match &part.content {
+        Content::Single { kind, .. } if kind == "TEXT" => out.push((false, part.header.start..part.body.end)),
+        Content::Single { .. } => {}
+        Content::Multipart { parts, .. } => parts.iter().for_each(|inner| text_ranges(inner, out)),
+        Content::Message { message, .. } => {
+            out.push((true, message.header.clone()));
+            text_ranges(message, out);
+        }
+    }
+}
+
+/// The texts of a message, decoded.
+struct LoadedText {
+    header: Bytes,
+    parts: Vec<String>,
+}
+
+impl MessageText for LoadedText {
+    fn any_field(&self, name: Option<&str>, test: &mut dyn FnMut(&str) -> bool) -> bool {
+        fields(&self.header).any(|field| {
+            let value = || decode_words(&field.value());
+            match name {
+                Some(name) => field.is(name) && test(&value()),
+                None => test(&format!("{}: {}", field.name, value())),
+            }
+        })
+    }
+
+    fn any_body_text(&self, test: &mut dyn FnMut(&str) -> bool) -> bool {
+        self.parts.iter().any(|text| test(text))
+    }
+}
+
+fn header_text(header: &[u8]) -> String {
+    let lines = fields(header).map(|field| format!("{}: {}\n", field.name, decode_words(&field.value())));
+    lines.collect()
+}
+
+/// A text part, given with its header, in UTF-8.
+fn part_text(bytes: &[u8]) -> String {
+    let parsed = MessageParser::default().parse(bytes);
+    let body = parsed
+        .as_ref()
+        .and_then(|message| message.parts.first())
+        .map(|part| &part.body);
+    match body {
+        Some(PartType::Text(text) | PartType::Html(text)) => text.to_string(),
+        Some(PartType::Binary(bytes) | PartType::InlineBinary(bytes)) => {
+            String::from_utf8_lossy(bytes).into_owned()
+        }
+        _ => String::from_utf8_lossy(bytes).into_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_parts_are_decoded_by_their_own_headers() {
+        let latin = b"Content-Type: text/plain; charset=iso-8859-1\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\nGr=FC=DFe\r\n";
+        assert_eq!(part_text(latin).trim_end(), "Grüße");
+        let base64 = b"Content-Type: text/html; charset=utf-8\r\nContent-Transfer-Encoding: base64\r\n\r\nPHA+R3LDvMOfZTwvcD4=\r\n";
+        assert_eq!(part_text(base64).trim_end(), "<p>Grüße</p>");
+        assert_eq!(part_text(b"\r\nplain").trim_end(), "plain");
+    }
+}

@@ -1,0 +1,164 @@
+//! Messages for several recipients: promised with one commit, then delivered to each, once.
+
+use crate::{Delivery, Incoming, Letter, Mail, MailError};
+use ringpost_base::UnixTime;
+use ringpost_store::records::{Spool, SpoolRecipient};
+use ringpost_store::{AccountId, Batch, CommitError, Partition, Record, keys};
+use std::time::Duration;
+
+/// Where a message comes from and whom it is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Envelope {
+    /// Where notices about it go; empty for a notice itself.
+    pub sender: String,
+    /// Whom it is for; an account that stands here twice gets it once.
+    pub recipients: Vec<Recipient>,
+    /// The account that submitted it, if one did.
+    pub submitter: Option<AccountId>,
+}
+
+/// One of an envelope's recipients.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recipient {
+    /// The address, as it was given.
+    pub address: String,
+    /// The account it leads to.
+    pub account: AccountId,
+}
+
+/// A message that was promised to its recipients, and that not all of them have yet.
+#[derive(Clone, Debug)]
+pub struct Spooled {
+    pub(crate) record: Spool,
+    due: UnixTime,
+    letter: Letter,
+}
+
+impl Spooled {
+    /// What marks that a recipient has it.
+    fn mark(&self, recipient: &SpoolRecipient) -> (u64, String) {
+        (self.record.id, recipient.address.clone())
+    }
+}
+
+/// How long a spooled message is left to whoever spooled it, before [`Mail::deliver_due`] takes it for forgotten.
+const GRACE: Duration = Duration::from_secs(60);
+
+impl Mail {
+    /// Promises a message to all its recipients: when this is done, it is on stable storage. Go on with
+    /// [`deliver_spooled`](Mail::deliver_spooled); what a crash interrupts, [`deliver_due`](Mail::deliver_due) finishes.
+    pub async fn spool(
+        &self,
+        envelope: Envelope,
+        letter: Letter,
+        now: UnixTime,
+    ) -> Result<Spooled, MailError> {
+        let id = self.draw(|rng| rng.u64());
+        let mut recipients: Vec<SpoolRecipient> = Vec::new();
+        for Recipient { address, account } in envelope.recipients {
+            if !recipients.iter().any(|r| r.account == Some(account)) {
+                recipients.push(SpoolRecipient {
+                    address,
+                    account: Some(account),
+                    done: false,
+                });
+            }
+        }
+        let record = Spool {
+            id,
+            sender: envelope.sender,
+            recipients,
+            blob: letter.body.id,
+            size_bytes: letter.size_bytes(),
+            received: now,
+            submitter: envelope.submitter,
+            attempts: 0,
+        };
+        let due = now + GRACE;
+        let mut batch = Batch::new(Partition::queue_of(id));
+        letter.body.name_in(&mut batch);
+        batch.put(keys::spool(due, id), record.to_bytes());
+        self.store.commit_durable(batch).await?;
+        Ok(Spooled { record, due, letter })
+    }
+
+    /// Delivers a spooled message to each recipient that does not have it, and forgets it when all do. An account that is
+    /// gone is passed over; a quota holds nobody up, since the message was promised.
+    pub async fn deliver_spooled(&self, spooled: &Spooled, now: UnixTime) -> Result<(), MailError> {
+        let id = spooled.record.id;
+        let mut outcome = Ok(());
+        for recipient in &spooled.record.recipients {
+            let Some(account) = recipient.account else {
+                continue;
+            };
+            let delivery = Delivery {
+                received: spooled.record.received,
+                within_quota: false,
+                once: Some(spooled.mark(recipient)),
+                ..Delivery::new(now)
+            };
+            match self.deliver(account, &spooled.letter, delivery).await {
+                Ok(_) => {}
+                Err(MailError::NoSuchAccount) => {
+                    tracing::warn!(%account, spool = id, "a recipient was removed before its message came");
+                }
+                // The others are tried all the same.
+                Err(e) => outcome = Err(e),
+            }
+        }
+        outcome?;
+        self.forget_spooled(&spooled.record, spooled.due).await
+    }
+
+    /// Delivers what was promised and is due at `now`; says how many messages. To be called at the start, with a `now` a few
+    /// minutes ahead so that nothing is left out, and then every minute or so. One that fails is tried again then.
+    pub async fn deliver_due(&self, now: UnixTime) -> Result<usize, MailError> {
+        let mut delivered = 0;
+        for queue in 0..Partition::QUEUES {
+            let home = Partition::Queue(queue);
+            for entry in self.store.scan(&home, keys::spool_due(now)).await? {
+                let Some((due, _)) = keys::due_of(&entry.key) else {
+                    continue;
+                };
+                let record = Spool::from_bytes(&entry.key, entry.value)?;
+                let letter = self.letter_of(&home, &record).await?;
+                match self.deliver_spooled(&Spooled { record, due, letter }, now).await {
+                    Ok(()) => delivered += 1,
+                    Err(e) => tracing::warn!(queue, error = %e, "a spooled message could not be delivered"),
+                }
+            }
+        }
+        Ok(delivered)
+    }
+
+    /// Reads a spooled message again, as it was read when it came.
+    async fn letter_of(&self, home: &Partition, record: &Spool) -> Result<Letter, MailError> {
+        let mut incoming = Incoming::new(&self.bodies);
+        let missing = || MailError::Store(format!("the body of spooled message {} is missing", record.id));
+        let mut reader = self
+            .bodies
+            .get(home, record.blob, 0..u64::MAX)
+            .await?
+            .ok_or_else(missing)?;
+        while let Some(chunk) = reader.next().await? {
+            incoming.write(chunk).await?;
+        }
+        incoming.finish().await
+    }
+
+    async fn forget_spooled(&self, record: &Spool, due: UnixTime) -> Result<(), MailError> {
+        let key = keys::spool(due, record.id);
+        let mut batch = Batch::new(Partition::queue_of(record.id));
+        batch
+            .exists(key.clone())
+            .delete(key)
+            .add(keys::blob_count(record.blob), -1);
+        batch.put(keys::sweep(record.blob), Vec::new());
+        match self.store.commit(batch).await {
+            // Or somebody else has finished it meanwhile.
+            Ok(_) | Err(CommitError::Conflict(_)) => {}
+            Err(e) => return Err(e.into()),
+        }
+        Ok(())
+    }
+}

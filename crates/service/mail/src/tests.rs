@@ -1,0 +1,8 @@
+//! The service over the reference store, in the hands of sessions.
+
+mod interleaved;
+mod mailboxes;
+mod messages;
+mod model;
+mod voicemail;
+mod world;

@@ -1,0 +1,590 @@
+//! Delivery, sessions, flags, copies, expunges, quota, the spool.
+
+use super::world::{ALICE, BOB, NOW, World, flags, name, now, refused};
+use crate::{Delivery, Envelope, MailError, Recipient};
+use futures_util::FutureExt;
+use ringpost_base::{UnixTime, limits};
+use ringpost_imap::question::Wants;
+use ringpost_imap::search::{Needle, SearchKey};
+use ringpost_imap::{Flag, FlagChange};
+use ringpost_store::{AccountId, Bus, Heard, Interest};
+use std::time::Duration;
+
+#[test]
+fn a_message_is_there_as_it_came_with_its_envelope_and_structure() {
+    let world = World::new();
+    let text =
+        "Subject: hi\r\nFrom: c@d\r\nContent-Type: text/plain; charset=utf-8\r\n\r\nfirst\r\nsecond\r\n";
+    let uid = world.deliver_to(ALICE, "INBOX", text);
+    let (selected, messages) = world.select("INBOX");
+    assert_eq!(
+        (messages.len(), messages[0].uid, messages[0].recent),
+        (1, uid, true)
+    );
+    let wants = Wants {
+        envelope: true,
+        structure: true,
+    };
+    let message = now(world.mail.fetch(&selected, &[uid], wants))
+        .unwrap()
+        .pop()
+        .unwrap();
+    assert_eq!(
+        (message.size_bytes, message.internal_date),
+        (text.len() as u64, NOW)
+    );
+    assert_eq!(message.envelope.unwrap().subject.as_deref(), Some("hi"));
+    let body = message.structure.unwrap().body.clone();
+    assert_eq!(
+        world.body(&selected, uid, body).as_deref(),
+        Some("first\r\nsecond\r\n")
+    );
+    assert_eq!(world.body(&selected, uid, 0..u64::MAX).as_deref(), Some(text));
+    let plain = now(world.mail.fetch(&selected, &[uid, 99], Wants::default())).unwrap();
+    assert_eq!(plain.len(), 1, "what was never there is left out");
+    world.check();
+}
+
+#[test]
+fn a_large_message_passes_through_in_chunks() {
+    let world = World::new();
+    let mut incoming = world.mail.incoming();
+    now(incoming.write("Subject: large\r\n\r\n".into())).unwrap();
+    for _ in 0..100 {
+        now(incoming.write("0123456789abcdef\r\n".repeat(200).into())).unwrap();
+    }
+    let size = incoming.size_bytes();
+    assert!(size > limits::INLINE_BLOB_BYTES as u64);
+    let letter = now(incoming.finish()).unwrap();
+    let uid = now(world.mail.deliver(ALICE, &letter, Delivery::new(NOW)))
+        .unwrap()
+        .unwrap()
+        .uid;
+    let (selected, _) = world.select("INBOX");
+    assert_eq!(
+        world.body(&selected, uid, 0..u64::MAX).map(|b| b.len() as u64),
+        Some(size)
+    );
+    world.check();
+}
+
+// Guards pitfall SMTP 3: nobody hears of a message that a loss of power could still take away.
+#[test]
+fn a_delivery_is_told_when_it_is_durable_and_not_before() {
+    let world = World::new();
+    let hints = world.bus.subscribe(Interest::Account(ALICE));
+    let letter = world.letter("Subject: x\r\n\r\n");
+    world.store.hold_syncs(true);
+    let mut delivery = Box::pin(world.mail.deliver(ALICE, &letter, Delivery::new(NOW)));
+    assert!(delivery.as_mut().now_or_never().is_none());
+    assert_eq!(hints.try_next(), None);
+    world.store.sync();
+    assert!(matches!(delivery.now_or_never(), Some(Ok(Some(_)))));
+    assert!(matches!(hints.try_next(), Some(Heard::Hint(hint)) if hint.account == ALICE));
+
+    let lost = world.letter("Subject: lost\r\n\r\n");
+    let mut delivery = Box::pin(world.mail.deliver(ALICE, &lost, Delivery::new(NOW)));
+    assert!(delivery.as_mut().now_or_never().is_none());
+    world.store.crash();
+    assert!(matches!(delivery.now_or_never(), Some(Err(MailError::Store(_)))));
+    world.store.hold_syncs(false);
+    assert_eq!(world.subjects("INBOX"), ["x"]);
+    world.check();
+}
+
+#[test]
+fn a_full_medium_refuses_and_loses_nothing() {
+    let world = World::new();
+    world.deliver("INBOX", "kept");
+    let letter = world.letter("Subject: x\r\n\r\n");
+    world.store.set_full(true);
+    assert_eq!(
+        refused(now(world.mail.deliver(ALICE, &letter, Delivery::new(NOW)))),
+        MailError::Full
+    );
+    world.store.set_full(false);
+    assert_eq!(world.subjects("INBOX"), ["kept"]);
+    world.check();
+}
+
+// Guards pitfall IMAP 12.
+#[test]
+fn who_is_over_quota_is_refused_and_others_are_not() {
+    let world = World::new();
+    world.set_quota(ALICE, 100);
+    world.deliver("INBOX", "fits");
+    let letter = world.letter(&format!("Subject: big\r\n\r\n{}\r\n", "x".repeat(100)));
+    assert!(!now(world.mail.has_room(ALICE, 100)).unwrap());
+    assert_eq!(
+        refused(now(world.mail.deliver(ALICE, &letter, Delivery::new(NOW)))),
+        MailError::OverQuota
+    );
+    assert!(
+        now(world.mail.deliver(BOB, &letter, Delivery::new(NOW)))
+            .unwrap()
+            .is_some()
+    );
+    assert_eq!(
+        refused(now(world.mail.append(ALICE, &name("Sent"), flags(""), None, 100))),
+        MailError::OverQuota
+    );
+    let (inbox, _) = world.select("INBOX");
+    for _ in 0..2 {
+        now(world.mail.copy(&inbox, &[1], &name("Sent"), NOW)).ok();
+    }
+    assert_eq!(
+        refused(now(world.mail.copy(&inbox, &[1], &name("Sent"), NOW))),
+        MailError::OverQuota
+    );
+    assert!(
+        now(world.mail.move_messages(&inbox, &[1], &name("Trash"), NOW)).is_ok(),
+        "moving needs no room"
+    );
+    world.check();
+}
+
+#[test]
+fn what_was_promised_is_delivered_over_quota_too() {
+    let world = World::new();
+    world.set_quota(ALICE, 10);
+    let letter = world.letter("Subject: promised\r\n\r\n");
+    let delivery = Delivery {
+        within_quota: false,
+        ..Delivery::new(NOW)
+    };
+    assert!(now(world.mail.deliver(ALICE, &letter, delivery)).is_ok());
+    world.check();
+}
+
+#[test]
+fn nobody_and_nowhere_are_told_apart() {
+    let world = World::new();
+    let letter = world.letter("Subject: x\r\n\r\n");
+    let to = |account, mailbox: &str| {
+        let delivery = Delivery {
+            mailbox: name(mailbox),
+            ..Delivery::new(NOW)
+        };
+        refused(now(world.mail.deliver(account, &letter, delivery)))
+    };
+    assert_eq!(to(AccountId(99), "INBOX"), MailError::NoSuchAccount);
+    assert_eq!(to(ALICE, "Nowhere"), MailError::NoSuchMailbox);
+}
+
+// Guards pitfall SMTP 3: once, for every accepted recipient, whatever happens in between.
+#[test]
+fn a_spooled_message_reaches_each_recipient_once_over_a_crash() {
+    for delivered_before_the_crash in 0..2 {
+        let world = World::new();
+        let recipient = |address: &str, account| Recipient {
+            address: address.to_owned(),
+            account,
+        };
+        let envelope = Envelope {
+            sender: "c@d".into(),
+            recipients: vec![
+                recipient("alice@example.org", ALICE),
+                recipient("bob@example.org", BOB),
+                recipient("also-alice@example.org", ALICE),
+                recipient("removed@example.org", AccountId(99)),
+            ],
+            submitter: None,
+        };
+        let letter = world.letter("Subject: to many\r\n\r\n");
+        let spooled = now(world.mail.spool(envelope, letter.clone(), NOW)).unwrap();
+        world.check();
+        if delivered_before_the_crash == 1 {
+            // Alice has it; the crash came before Bob.
+            let once = (spooled.record.id, "alice@example.org".to_owned());
+            let delivery = Delivery {
+                once: Some(once),
+                ..Delivery::new(NOW)
+            };
+            now(world.mail.deliver(ALICE, &letter, delivery)).unwrap();
+        }
+        let after = world.restarted();
+        assert_eq!(
+            now(after.mail.deliver_due(NOW)).unwrap(),
+            0,
+            "its spooler has a minute"
+        );
+        let later = NOW + Duration::from_secs(120);
+        assert_eq!(now(after.mail.deliver_due(later)).unwrap(), 1);
+        assert_eq!(now(after.mail.deliver_due(later)).unwrap(), 0);
+        assert_eq!(after.subjects("INBOX"), ["to many"]);
+        assert_eq!(now(after.mail.status(BOB, &name("INBOX"))).unwrap().messages, 1);
+        after.check();
+        after.sweep();
+        after.check();
+        assert_eq!(after.subjects("INBOX"), ["to many"]);
+    }
+}
+
+#[test]
+fn two_who_deliver_the_same_spooled_message_deliver_it_once() {
+    let world = World::new();
+    let recipients = vec![Recipient {
+        address: "alice@example.org".into(),
+        account: ALICE,
+    }];
+    let envelope = Envelope {
+        sender: String::new(),
+        recipients,
+        submitter: None,
+    };
+    let letter = world.letter("Subject: x\r\n\r\n");
+    let spooled = now(world.mail.spool(envelope, letter, NOW)).unwrap();
+    now(world.mail.deliver_spooled(&spooled, NOW)).unwrap();
+    world.check();
+    let again = now(world.mail.deliver_spooled(&spooled, NOW));
+    assert!(again.is_ok());
+    assert_eq!(world.uids("INBOX").len(), 1);
+}
+
+#[test]
+fn a_session_hears_of_what_others_do_in_order() {
+    let world = World::new();
+    let (one, two) = (world.deliver("INBOX", "one"), world.deliver("INBOX", "two"));
+    let (mut session, _) = world.select("INBOX");
+    let three = world.deliver("INBOX", "three");
+    world.flag("INBOX", &[one], FlagChange::Add(flags("\\Seen $Label")));
+    world.expunge("INBOX", &[two]);
+    let changes = now(world.mail.refresh(&mut session)).unwrap();
+    assert_eq!(changes.arrived.iter().map(|m| m.uid).collect::<Vec<_>>(), [three]);
+    assert_eq!(changes.expunged, [two]);
+    let [flagged] = &changes.flags[..] else {
+        panic!("{changes:?}")
+    };
+    assert_eq!(
+        (flagged.uid, flagged.flags.to_string().as_str()),
+        (one, "\\Seen $Label")
+    );
+    let nothing = now(world.mail.refresh(&mut session)).unwrap();
+    assert!(nothing.arrived.is_empty() && nothing.flags.is_empty() && nothing.expunged.is_empty());
+    // One that came and went in between was never there.
+    let gone = world.deliver("INBOX", "gone");
+    world.expunge("INBOX", &[gone]);
+    let nothing = now(world.mail.refresh(&mut session)).unwrap();
+    assert!(nothing.arrived.is_empty() && nothing.expunged.is_empty());
+}
+
+// Guards pitfall IMAP 3: a message that is moved back in is news, though its UID is above all seen.
+#[test]
+fn a_message_moved_away_and_back_arrives_under_a_new_uid() {
+    let world = World::new();
+    let uid = world.deliver("INBOX", "x");
+    let (mut session, _) = world.select("INBOX");
+    let (inbox, _) = world.select("INBOX");
+    let there = now(world.mail.move_messages(&inbox, &[uid], &name("Archive"), NOW)).unwrap();
+    let (archive, _) = world.select("Archive");
+    let back = now(world
+        .mail
+        .move_messages(&archive, &[there.pairs[0].1], &name("INBOX"), NOW))
+    .unwrap();
+    let changes = now(world.mail.refresh(&mut session)).unwrap();
+    assert_eq!(changes.expunged, [uid]);
+    assert_eq!(changes.arrived.len(), 1);
+    assert_eq!(changes.arrived[0].uid, back.pairs[0].1);
+    assert!(back.pairs[0].1 > uid);
+    world.check();
+}
+
+// Guards pitfall IMAP 2: a session that has not been told may still read what another has expunged.
+#[test]
+fn an_expunged_message_stays_readable_for_whoever_has_the_mailbox_open() {
+    let world = World::new();
+    let uid = world.deliver("INBOX", "going");
+    let (slow, _) = world.select("INBOX");
+    world.expunge("INBOX", &[uid]);
+    assert_eq!(world.subject(&slow, uid).as_deref(), Some("going"));
+    assert!(
+        world
+            .body(&slow, uid, 0..u64::MAX)
+            .unwrap()
+            .contains("body of going")
+    );
+    assert!(
+        now(world
+            .mail
+            .store_flags(&slow, &[uid], &FlagChange::Add(flags("\\Seen"))))
+        .unwrap()
+        .is_empty()
+    );
+    let (late, messages) = world.select("INBOX");
+    assert!(messages.is_empty());
+    drop((slow, late));
+    let (after, _) = world.select("INBOX");
+    assert_eq!(world.subject(&after, uid), None);
+}
+
+// Guards pitfall IMAP 5: every change raises MODSEQ, and what changes nothing does not.
+#[test]
+fn each_change_of_flags_raises_modseq() {
+    let world = World::new();
+    let uid = world.deliver("INBOX", "x");
+    let mut last = 0;
+    for change in [
+        "+\\Seen",
+        "+$A",
+        "-\\Seen",
+        "=\\Flagged",
+        "=\\Flagged",
+        "+\\Flagged",
+        "-$B",
+    ] {
+        let set = flags(&change[1..]);
+        let change = match &change[..1] {
+            "+" => FlagChange::Add(set),
+            "-" => FlagChange::Remove(set),
+            _ => FlagChange::Replace(set),
+        };
+        let (before, _) = world.select("INBOX");
+        let had = now(world
+            .mail
+            .store_flags(&before, &[uid], &FlagChange::Add(flags(""))))
+        .unwrap()[0]
+            .clone();
+        let states = world.flag("INBOX", &[uid], change.clone());
+        assert_eq!(states[0].flags, change.apply(&had.flags));
+        assert_eq!(
+            states[0].modseq > had.modseq,
+            states[0].flags != had.flags,
+            "{change:?}"
+        );
+        assert!(states[0].modseq >= last);
+        last = states[0].modseq;
+    }
+    let (_, messages) = world.select("INBOX");
+    assert_eq!(
+        (messages[0].modseq, messages[0].flags.to_string().as_str()),
+        (last, "\\Flagged")
+    );
+    world.check();
+}
+
+#[test]
+fn a_session_that_slept_through_the_log_compares_everything() {
+    let world = World::new();
+    let uids: Vec<u32> = (0..5).map(|n| world.deliver("INBOX", &n.to_string())).collect();
+    let (mut session, _) = world.select("INBOX");
+    world.expunge("INBOX", &uids[1..3]);
+    world.flag("INBOX", &uids[..1], FlagChange::Add(flags("\\Seen")));
+    let new = world.deliver("INBOX", "new");
+    now(world.mail.trim_changes(ALICE, 0)).unwrap();
+    world.check();
+    let changes = now(world.mail.refresh(&mut session)).unwrap();
+    assert_eq!(changes.expunged, uids[1..3]);
+    assert_eq!(changes.arrived.iter().map(|m| m.uid).collect::<Vec<_>>(), [new]);
+    assert!(
+        changes
+            .flags
+            .iter()
+            .any(|m| m.uid == uids[0] && m.flags == flags("\\Seen"))
+    );
+    let after = world.deliver("INBOX", "after");
+    let changes = now(world.mail.refresh(&mut session)).unwrap();
+    assert_eq!(changes.arrived.iter().map(|m| m.uid).collect::<Vec<_>>(), [after]);
+    assert!(changes.flags.is_empty() && changes.expunged.is_empty());
+}
+
+#[test]
+fn the_log_is_trimmed_while_changes_go_on() {
+    let world = World::new();
+    let uid = world.deliver("INBOX", "x");
+    let seen = flags("\\Seen");
+    let (selected, _) = world.select("INBOX");
+    for n in 0..crate::CHANGES_KEPT + 3 * crate::TRIM_EVERY {
+        let change = if n % 2 == 0 {
+            FlagChange::Add(seen.clone())
+        } else {
+            FlagChange::Remove(seen.clone())
+        };
+        now(world.mail.store_flags(&selected, &[uid], &change)).unwrap();
+    }
+    let log = ringpost_store::keys::changes_after(selected.mailbox.id, 0);
+    let store: &dyn ringpost_store::Store = &*world.store;
+    let left = now(store.scan(&selected.home(), log)).unwrap().len() as u64;
+    assert!(
+        (crate::CHANGES_KEPT..=crate::CHANGES_KEPT + crate::TRIM_EVERY).contains(&left),
+        "{left}"
+    );
+    world.check();
+}
+
+#[test]
+fn recent_is_told_to_one_session_and_survives_a_restart() {
+    let world = World::new();
+    world.deliver("INBOX", "one");
+    assert_eq!(now(world.mail.status(ALICE, &name("INBOX"))).unwrap().recent, 1);
+    let (looker, looked) = now(world.mail.select(ALICE, &name("INBOX"), true)).unwrap();
+    assert!(
+        looked.messages[0].recent,
+        "EXAMINE shows it and takes it from nobody"
+    );
+    let (mut first, messages) = world.select("INBOX");
+    assert!(messages[0].recent);
+    let (mut second, messages) = world.select("INBOX");
+    assert!(!messages[0].recent);
+    world.deliver("INBOX", "two");
+    let arrived = now(world.mail.refresh(&mut first)).unwrap().arrived;
+    assert!(arrived[0].recent);
+    let arrived = now(world.mail.refresh(&mut second)).unwrap().arrived;
+    assert!(!arrived[0].recent);
+    now(world.mail.deselect(first)).unwrap();
+    drop((second, looker));
+    let after = world.restarted();
+    assert_eq!(now(after.mail.status(ALICE, &name("INBOX"))).unwrap().recent, 0);
+    assert!(after.select("INBOX").1.iter().all(|m| !m.recent));
+}
+
+#[test]
+fn copies_keep_flags_and_dates_and_moves_leave_nothing_behind() {
+    let world = World::new();
+    let received = UnixTime::from_secs(1_000_000_000);
+    let mut append =
+        now(world
+            .mail
+            .append(ALICE, &name("Drafts"), flags("\\Draft $Work"), Some(received), 30))
+        .unwrap();
+    now(append.write("Subject: draft\r\n\r\n".into())).unwrap();
+    let appended = now(world.mail.append_finish(append, NOW)).unwrap();
+    let (drafts, snapshot) = now(world.mail.select(ALICE, &name("Drafts"), false)).unwrap();
+    assert_eq!(snapshot.uid_validity, appended.uid_validity);
+    let copied = now(world
+        .mail
+        .copy(&drafts, &[appended.uid, 77], &name("Archive"), NOW))
+    .unwrap();
+    assert_eq!(copied.pairs.len(), 1);
+    let (archive, messages) = world.select("Archive");
+    assert_eq!(messages[0].flags, flags("\\Draft $Work"));
+    let message = now(world.mail.fetch(&archive, &[copied.pairs[0].1], Wants::default()))
+        .unwrap()
+        .pop()
+        .unwrap();
+    assert_eq!(message.internal_date, received);
+    let moved = now(world
+        .mail
+        .move_messages(&archive, &[copied.pairs[0].1], &name("Trash"), NOW))
+    .unwrap();
+    assert_eq!(moved.pairs.len(), 1);
+    assert!(world.uids("Archive").is_empty());
+    assert_eq!(
+        refused(now(world.mail.copy(&drafts, &[1], &name("Nowhere"), NOW))),
+        MailError::NoSuchMailbox
+    );
+    world.sweep();
+    world.check();
+    let (trash, _) = world.select("Trash");
+    assert_eq!(
+        world.body(&trash, moved.pairs[0].1, 0..7).as_deref(),
+        Some("Subject")
+    );
+}
+
+#[test]
+fn a_copy_that_fails_half_way_is_taken_back() {
+    let world = World::new();
+    let (inbox, _) = world.select("INBOX");
+    let letter = world.letter("Subject: small\r\n\r\n");
+    for _ in 0..2_500 {
+        now(world.mail.deliver(ALICE, &letter, Delivery::new(NOW))).unwrap();
+    }
+    world.set_quota(ALICE, letter.size_bytes() * 4_800);
+    let uids: Vec<u32> = (1..=2_500).collect();
+    assert_eq!(
+        refused(now(world.mail.copy(&inbox, &uids, &name("Archive"), NOW))),
+        MailError::OverQuota
+    );
+    assert!(world.uids("Archive").is_empty());
+    world.check();
+}
+
+#[test]
+fn only_what_is_marked_is_expunged() {
+    let world = World::new();
+    let uids: Vec<u32> = (0..4).map(|n| world.deliver("INBOX", &n.to_string())).collect();
+    world.flag("INBOX", &uids[..3], FlagChange::Add(flags("\\Deleted")));
+    let (selected, _) = world.select("INBOX");
+    assert_eq!(
+        now(world.mail.expunge(&selected, Some(&uids[2..]))).unwrap(),
+        [uids[2]]
+    );
+    assert_eq!(now(world.mail.expunge(&selected, None)).unwrap(), uids[..2]);
+    assert_eq!(world.subjects("INBOX"), ["3"]);
+    world.sweep();
+    world.check();
+}
+
+#[test]
+fn keywords_are_limited() {
+    let world = World::new();
+    let uid = world.deliver("INBOX", "x");
+    let many = (0..=limits::IMAP_KEYWORDS)
+        .map(|n| Flag::parse(&format!("k{n}")).unwrap())
+        .collect();
+    let (selected, _) = world.select("INBOX");
+    let stored = now(world.mail.store_flags(&selected, &[uid], &FlagChange::Add(many)));
+    assert!(matches!(refused(stored), MailError::Limit(_)));
+}
+
+#[test]
+fn search_looks_into_headers_and_decoded_texts() {
+    use ringpost_imap::question::Candidate;
+    let world = World::new();
+    let plain = world.deliver("INBOX", "lunch");
+    let mime = world.deliver_to(
+        ALICE,
+        "INBOX",
+        "Subject: =?utf-8?Q?Gr=C3=BC=C3=9Fe?=\r\nX-Tag: blue\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n\
+         --b\r\nContent-Type: text/plain; charset=iso-8859-1\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\nKaffee um f=FCnf\r\n\
+         --b\r\nContent-Type: image/png\r\nContent-Transfer-Encoding: base64\r\n\r\nbHVuY2g=\r\n\
+         --b\r\nContent-Type: message/rfc822\r\n\r\nSubject: forwarded\r\n\r\ninner text\r\n--b--\r\n",
+    );
+    let (selected, messages) = world.select("INBOX");
+    let among: Vec<Candidate> = messages
+        .iter()
+        .enumerate()
+        .map(|(i, m)| Candidate {
+            uid: m.uid,
+            number: i as u32 + 1,
+            flags: m.flags.clone(),
+            recent: m.recent,
+            last: (2, mime),
+        })
+        .collect();
+    let found = |key: SearchKey| now(world.mail.search(&selected, &key, &among)).unwrap();
+    let needle = Needle::new;
+    assert_eq!(found(SearchKey::Body(needle("um fünf"))), [mime]);
+    assert_eq!(
+        found(SearchKey::Body(needle("LUNCH"))),
+        [plain],
+        "not in an image, and in any case of letters"
+    );
+    assert_eq!(found(SearchKey::Text(needle("lunch"))), [plain]);
+    assert_eq!(found(SearchKey::Text(needle("grüße"))), [mime]);
+    assert_eq!(found(SearchKey::Body(needle("inner"))), [mime]);
+    assert_eq!(found(SearchKey::Body(needle("forwarded"))), [mime]);
+    assert_eq!(found(SearchKey::Header("x-tag".into(), needle("blue"))), [mime]);
+    assert_eq!(found(SearchKey::Header("X-Tag".into(), needle(""))), [mime]);
+    assert_eq!(found(SearchKey::Larger(100)), [mime]);
+    assert_eq!(found(SearchKey::all()), [plain, mime]);
+    assert_eq!(
+        found(SearchKey::Not(Box::new(SearchKey::Body(needle("fünf"))))),
+        [plain]
+    );
+}
+
+#[test]
+fn a_mailbox_that_is_deleted_under_a_session_is_told() {
+    let world = World::new();
+    now(world.mail.create(ALICE, &name("Work"), None, NOW)).unwrap();
+    world.deliver("Work", "x");
+    let (mut session, _) = world.select("Work");
+    now(world.mail.delete(ALICE, &name("Work"))).unwrap();
+    assert!(now(world.mail.refresh(&mut session)).unwrap().mailbox_gone);
+    let stored = now(world
+        .mail
+        .store_flags(&session, &[1], &FlagChange::Add(flags("\\Seen"))));
+    assert_eq!(refused(stored), MailError::NoSuchMailbox);
+    world.check();
+}

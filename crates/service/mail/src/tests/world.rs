@@ -1,0 +1,293 @@
+//! Accounts with mail, and a store that can be made to wait.
+
+use crate::{Delivery, Letter, Mail, MailError, Selected};
+use futures_util::FutureExt;
+use ringpost_base::{Rng, UnixTime};
+use ringpost_imap::question::{MessageState, Wants};
+use ringpost_imap::{Flag, FlagChange, Flags, MailboxName};
+use ringpost_store::records::{Account, Address, Domain};
+use ringpost_store::{
+    AccountId, Applied, Batch, BlobId, Bodies, BoxFuture, CommitError, Found, LocalBus, MemoryBlobs,
+    MemoryStore, Partition, Query, Record, Store, StoreError, Sweeper, check_store, keys,
+};
+use std::future::poll_fn;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
+
+pub(super) const ALICE: AccountId = AccountId(0xa11ce);
+pub(super) const BOB: AccountId = AccountId(0xb0b);
+pub(super) const NOW: UnixTime = UnixTime::from_secs(1_700_000_000);
+
+pub(super) struct World {
+    pub(super) store: Arc<MemoryStore>,
+    pub(super) blobs: Arc<MemoryBlobs>,
+    pub(super) bus: Arc<LocalBus>,
+    pub(super) mail: Arc<Mail>,
+    /// Whether each step of the store lets others go first.
+    pub(super) yields: Arc<AtomicBool>,
+}
+
+pub(super) fn now<T>(future: impl Future<Output = T>) -> T {
+    future.now_or_never().expect("the reference does not wait")
+}
+
+pub(super) fn name(text: &str) -> MailboxName {
+    MailboxName::new(text).unwrap()
+}
+
+pub(super) fn flags(text: &str) -> Flags {
+    text.split_whitespace().map(|t| Flag::parse(t).unwrap()).collect()
+}
+
+impl World {
+    /// Alice and Bob at example.org, each with the default mailboxes.
+    pub(super) fn new() -> Self {
+        let store = Arc::new(MemoryStore::new());
+        let blobs = Arc::new(MemoryBlobs::new(|| NOW));
+        let world = World::over(store, blobs);
+        world.put(
+            keys::DOMAINS,
+            keys::domain("example.org"),
+            &Domain {
+                name: "example.org".into(),
+                created: NOW,
+            },
+        );
+        for (id, local_part) in [(ALICE, "alice"), (BOB, "bob")] {
+            let address = Address {
+                account: id,
+                alias: false,
+            };
+            world.put(
+                Partition::Domain("example.org".into()),
+                keys::address(local_part),
+                &address,
+            );
+            let account = Account {
+                local_part: local_part.into(),
+                domain: "example.org".into(),
+                created: NOW,
+                ..Account::default()
+            };
+            world.put(Partition::Account(id), keys::account(), &account);
+            now(world.mail.create_defaults(id, NOW)).unwrap();
+        }
+        world
+    }
+
+    /// The same store with everything in memory forgotten.
+    pub(super) fn restarted(&self) -> Self {
+        World::over(self.store.clone(), self.blobs.clone())
+    }
+
+    fn over(store: Arc<MemoryStore>, blobs: Arc<MemoryBlobs>) -> Self {
+        let yields = Arc::new(AtomicBool::new(false));
+        let patient: Arc<dyn Store> = Arc::new(Yielding {
+            store: store.clone(),
+            yields: yields.clone(),
+        });
+        let bus = Arc::new(LocalBus::new());
+        let bodies = Bodies::new(patient.clone(), blobs.clone(), Rng::from_number(1));
+        let mail = Arc::new(Mail::new(patient, bodies, bus.clone(), Rng::from_number(2)));
+        World {
+            store,
+            blobs,
+            bus,
+            mail,
+            yields,
+        }
+    }
+
+    fn put(&self, partition: Partition, key: ringpost_store::Key, record: &impl Record) {
+        let mut batch = Batch::new(partition);
+        batch.put(key, record.to_bytes());
+        now(self.store.commit(batch)).unwrap();
+    }
+
+    pub(super) fn set_quota(&self, account: AccountId, quota_bytes: u64) {
+        let store: &dyn Store = &*self.store;
+        let home = Partition::Account(account);
+        let record = now(store.record::<Account>(&home, keys::account()))
+            .unwrap()
+            .unwrap()
+            .record;
+        self.put(
+            home,
+            keys::account(),
+            &Account {
+                quota_bytes: Some(quota_bytes),
+                ..record
+            },
+        );
+    }
+
+    pub(super) fn letter(&self, text: &str) -> Letter {
+        now(self.mail.letter(text.to_owned().into())).unwrap()
+    }
+
+    pub(super) fn deliver_to(&self, account: AccountId, mailbox: &str, text: &str) -> u32 {
+        let letter = self.letter(text);
+        let delivery = Delivery {
+            mailbox: name(mailbox),
+            ..Delivery::new(NOW)
+        };
+        now(self.mail.deliver(account, &letter, delivery))
+            .unwrap()
+            .unwrap()
+            .uid
+    }
+
+    /// Delivers to Alice.
+    pub(super) fn deliver(&self, mailbox: &str, subject: &str) -> u32 {
+        self.deliver_to(
+            ALICE,
+            mailbox,
+            &format!("Subject: {subject}\r\n\r\nbody of {subject}\r\n"),
+        )
+    }
+
+    pub(super) fn deliver_voice(&self, mailbox: &str, subject: &str) -> u32 {
+        self.deliver_to(
+            ALICE,
+            mailbox,
+            &format!("Message-Context: voice-message\r\nSubject: {subject}\r\n\r\n"),
+        )
+    }
+
+    pub(super) fn select(&self, mailbox: &str) -> (Selected, Vec<MessageState>) {
+        let (selected, snapshot) = now(self.mail.select(ALICE, &name(mailbox), false)).unwrap();
+        (selected, snapshot.messages)
+    }
+
+    pub(super) fn uids(&self, mailbox: &str) -> Vec<u32> {
+        self.select(mailbox).1.iter().map(|m| m.uid).collect()
+    }
+
+    pub(super) fn subjects(&self, mailbox: &str) -> Vec<String> {
+        let (selected, messages) = self.select(mailbox);
+        messages
+            .iter()
+            .map(|m| self.subject(&selected, m.uid).unwrap())
+            .collect()
+    }
+
+    pub(super) fn subject(&self, selected: &Selected, uid: u32) -> Option<String> {
+        let wants = Wants {
+            envelope: true,
+            structure: true,
+        };
+        let message = now(self.mail.fetch(selected, &[uid], wants)).unwrap().pop()?;
+        message.envelope?.subject.clone()
+    }
+
+    pub(super) fn flag(&self, mailbox: &str, uids: &[u32], change: FlagChange) -> Vec<MessageState> {
+        let (selected, _) = self.select(mailbox);
+        now(self.mail.store_flags(&selected, uids, &change)).unwrap()
+    }
+
+    pub(super) fn expunge(&self, mailbox: &str, uids: &[u32]) -> Vec<u32> {
+        self.flag(mailbox, uids, FlagChange::Add(flags("\\Deleted")));
+        let (selected, _) = self.select(mailbox);
+        now(self.mail.expunge(&selected, Some(uids))).unwrap()
+    }
+
+    pub(super) fn body(&self, selected: &Selected, uid: u32, range: Range<u64>) -> Option<String> {
+        let mut reader = now(self.mail.body(selected, uid, range)).unwrap()?;
+        let mut text = Vec::new();
+        while let Some(chunk) = now(reader.next()).unwrap() {
+            text.extend_from_slice(&chunk);
+        }
+        Some(String::from_utf8(text).unwrap())
+    }
+
+    pub(super) fn lamp(&self) -> (u32, u32) {
+        let lamp = now(self.mail.lamp(ALICE)).unwrap();
+        (lamp.new, lamp.old)
+    }
+
+    /// Holds every record against the others.
+    #[track_caller]
+    pub(super) fn check(&self) {
+        let report = now(check_store(&*self.store, &*self.blobs)).unwrap();
+        assert!(report.is_sound(), "{:#?}", report.problems);
+    }
+
+    pub(super) fn sweep(&self) {
+        let sweeper = Sweeper::new(self.store.clone(), self.blobs.clone(), Sweeper::GRACE);
+        now(sweeper.sweep(NOW + Sweeper::GRACE * 2)).unwrap();
+    }
+}
+
+#[track_caller]
+pub(super) fn refused<T: std::fmt::Debug>(result: Result<T, MailError>) -> MailError {
+    result.unwrap_err()
+}
+
+/// The reference store, which steps back before each operation when it is told to.
+struct Yielding {
+    store: Arc<MemoryStore>,
+    yields: Arc<AtomicBool>,
+}
+
+impl Yielding {
+    fn step_back(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut again = !self.yields.load(Ordering::Relaxed);
+        poll_fn(move |cx| match std::mem::replace(&mut again, true) {
+            true => Poll::Ready(()),
+            false => {
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+        })
+    }
+}
+
+impl Store for Yielding {
+    fn read<'a>(
+        &'a self,
+        partition: &'a Partition,
+        queries: Vec<Query>,
+    ) -> BoxFuture<'a, Result<Vec<Found>, StoreError>> {
+        let first = self.step_back();
+        Box::pin(async move {
+            first.await;
+            self.store.read(partition, queries).await
+        })
+    }
+
+    fn blob<'a>(
+        &'a self,
+        partition: &'a Partition,
+        id: BlobId,
+        range: Range<u64>,
+    ) -> BoxFuture<'a, Result<Option<bytes::Bytes>, StoreError>> {
+        self.store.blob(partition, id, range)
+    }
+
+    fn blobs<'a>(
+        &'a self,
+        partition: &'a Partition,
+        after: Option<BlobId>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<BlobId>, StoreError>> {
+        self.store.blobs(partition, after, limit)
+    }
+
+    fn partitions(
+        &self,
+        after: Option<Partition>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Partition>, StoreError>> {
+        self.store.partitions(after, limit)
+    }
+
+    fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<Applied, CommitError>> {
+        let first = self.step_back();
+        Box::pin(async move {
+            first.await;
+            self.store.commit(batch).await
+        })
+    }
+}
