@@ -59,6 +59,16 @@ pub const TARGETS: &[Target] = &[
         dictionary: dictionary::WAV,
     },
     Target {
+        name: "sip-endpoint",
+        run: ringpost_sip::fuzz::endpoint,
+        dictionary: dictionary::SIP,
+    },
+    Target {
+        name: "sip-ua",
+        run: ringpost_sip::fuzz::ua,
+        dictionary: dictionary::SIP,
+    },
+    Target {
         name: "sip-locate",
         run: ringpost_sip::fuzz::locate,
         dictionary: dictionary::SIP,

@@ -74,17 +74,16 @@ pub fn base64(data: &[u8]) {
     }
 }
 
-/// All targets by turns: the first byte chooses.
-pub fn target(data: &[u8]) {
-    let Some((first, rest)) = data.split_first() else {
-        return;
-    };
-    [digest, sasl, base64][usize::from(first % 3)](rest);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn target(data: &[u8]) {
+        let Some((first, rest)) = data.split_first() else {
+            return;
+        };
+        [digest, sasl, base64][usize::from(first % 3)](rest);
+    }
 
     #[test]
     fn the_targets_hold_for_mutated_seeds() {

@@ -15,6 +15,18 @@ fn source() -> SocketAddr {
     SocketAddr::from(([203, 0, 113, 1], 5070))
 }
 
+/// The transaction layer, with requests, responses, failures and time as the bytes say: it keeps to its limit, and
+/// every transaction ends.
+pub fn endpoint(data: &[u8]) {
+    crate::fuzz_machines::endpoint(data);
+}
+
+/// Two user agents and the network between them, all as the bytes say: each session and subscription is told to be
+/// over once and nothing behind that, and in the end nothing is left.
+pub fn ua(data: &[u8]) {
+    crate::fuzz_machines::ua(data);
+}
+
 /// A datagram: what is read can be read in every view, printed, and read again with the same content; what is refused
 /// is answered with something whole.
 pub fn message(data: &[u8]) {

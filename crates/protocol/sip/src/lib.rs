@@ -4,7 +4,8 @@
 //! From, To, Call-ID, CSeq) is read and checked when it arrives; [`Uri`], [`NameAddr`], [`Via`] and the values in
 //! [`header`] are read when asked for, share the buffer, and print as they stood. [`Builder`] prints new messages,
 //! [`Edit`] changed ones. [`Framer`] finds messages in a TCP or TLS stream (RFC 3261 §18.3, RFC 5626 keepalives).
-//! [`Endpoint`] and [`Dialog`] stand on them: sans-IO machines, driven with bytes and time.
+//! [`Endpoint`] (transactions), [`Dialog`] and [`ua::Ua`] (calls, subscriptions and other requests, from both sides) stand
+//! on them: sans-IO machines, driven with bytes and time.
 //!
 //! ```
 //! use ringpost_sip::{Builder, HeaderName, Message, Status};
@@ -45,6 +46,7 @@ mod flow;
 mod framing;
 #[doc(hidden)]
 pub mod fuzz;
+mod fuzz_machines;
 pub mod header;
 pub mod locate;
 mod message;

@@ -38,6 +38,7 @@ pub struct EndpointConfig {
     /// Whether requests over [`UDP_REQUEST_BYTES`] go by TCP. Off where nothing can open a stream.
     pub large_by_tcp: bool,
     /// Transactions at one time, at most [`limits::SIP_TRANSACTIONS`]; a request over it is refused with a stateless 503.
+    /// CANCELs of ours come on top, so that what is under way can be ended.
     pub transactions: usize,
 }
 

@@ -62,12 +62,13 @@ impl Endpoint {
     }
 
     /// Answers a request and forgets it at once: no retransmission, no memory. For challenges and refusals to sources that
-    /// nothing is known of; the same request coming again is a new one and gets the same To tag.
+    /// nothing is known of; the same request coming again is a new one and gets the same To tag. Where a 100 went out
+    /// already, it is [`Endpoint::respond`].
     //= https://www.rfc-editor.org/rfc/rfc3261#section-8.2.7
-    pub fn respond_stateless(&mut self, id: TransactionId, response: Bytes) -> bool {
+    pub fn respond_stateless(&mut self, now: Instant, id: TransactionId, response: Bytes) -> bool {
         match self.table.get(id) {
             Some(t) if !t.role.is_client() && !t.answered => {}
-            _ => return false,
+            _ => return self.respond(now, id, response),
         }
         let Some(transaction) = self.remove(id) else {
             return false;
@@ -342,28 +343,31 @@ impl Endpoint {
         }
     }
 
-    /// A response could not go over its connection: once more to the address of the top Via.
+    /// The connection is gone that a request came by: its responses go over a new one to the address of the top Via, and
+    /// a failure that waits for its ACK goes there again.
     //= https://www.rfc-editor.org/rfc/rfc3261#section-18.2.2
     pub(super) fn response_failed(&mut self, id: TransactionId, flow: Flow) {
         let Some(transaction) = self.table.get(id) else {
             return;
         };
-        if !flow.transport.is_reliable() || flow.connection.is_none() || !transaction.answered {
+        if !flow.transport.is_reliable() || flow.connection.is_none() {
             return;
         }
-        let message = transaction.last.clone();
-        let Ok(response) = Message::parse(message.clone()) else {
+        let (last, state) = (transaction.last.clone(), transaction.state);
+        // The request or our response, whichever it is: both have the Via.
+        let Ok(message) = Message::parse(last.clone()) else {
             return;
         };
-        let port = response.top_via().sent_by().port;
-        let remote = SocketAddr::new(flow.remote.ip(), port);
+        let remote = SocketAddr::new(flow.remote.ip(), message.top_via().sent_by().port);
         let flow = Flow {
             remote,
             connection: None,
             ..flow
         };
         self.reroute(id, flow);
-        self.transmit(Transmit { flow, message });
+        if state == State::Completed {
+            self.transmit(Transmit { flow, message: last });
+        }
     }
 }
 

@@ -452,6 +452,20 @@ fn a_response_whose_connection_is_gone_goes_over_a_new_one() {
 }
 
 #[test]
+fn a_call_that_rings_over_a_lost_connection_is_answered_over_another() {
+    let mut e = endpoint();
+    let invite = receive(&mut e, 0, TCP, request("INVITE", VIA, "", 1));
+    answer(&mut e, 0, &invite, Status::RINGING);
+    e.handle_transport_error(at(1), flow(TCP));
+    drain(&mut e).assert_nothing();
+    let ok = answer(&mut e, 5_000, &invite, Status::OK);
+    assert_eq!(
+        (ok.sent[0].flow.connection, ok.sent[0].flow.remote.port()),
+        (None, 5062)
+    );
+}
+
+#[test]
 fn over_the_limit_a_request_is_refused_without_a_transaction() {
     let config = EndpointConfig {
         transactions: 1,
@@ -482,7 +496,7 @@ fn a_stateless_answer_leaves_nothing_and_has_the_same_tag_each_time() {
             panic!("{invite:?}")
         };
         let response = e.response(request, Status::UNAUTHORIZED).finish();
-        assert!(e.respond_stateless(*id, response));
+        assert!(e.respond_stateless(at(ms), *id, response));
         let wants = drain(&mut e);
         tags.push(wants.message(0).to_tag().unwrap().to_owned());
         assert_eq!((e.transactions(), wants.timeout), (0, None));

@@ -130,7 +130,7 @@ impl Ua {
     ) -> Result<(), CommandError> {
         let (id, response) = self.begin_refusal(session, status, &content)?;
         self.endpoint.respond(now, id, response);
-        self.refused(session, id);
+        self.refused(now, session, id);
         self.pump(now);
         Ok(())
     }
@@ -144,8 +144,8 @@ impl Ua {
         content: Content,
     ) -> Result<(), CommandError> {
         let (id, response) = self.begin_refusal(session, status, &content)?;
-        self.endpoint.respond_stateless(id, response);
-        self.refused(session, id);
+        self.endpoint.respond_stateless(now, id, response);
+        self.refused(now, session, id);
         self.pump(now);
         Ok(())
     }
@@ -170,12 +170,12 @@ impl Ua {
         Ok((id, send::finish(&mut response, content)))
     }
 
-    fn refused(&mut self, session: SessionId, transaction: TransactionId) {
+    fn refused(&mut self, now: Instant, session: SessionId, transaction: TransactionId) {
         self.serving.remove(&transaction);
         let Ok(state) = self.live(session) else { return };
         state.incoming = None;
         if state.state == State::Incoming {
-            self.terminate(session, Reason::Local);
+            self.terminate(now, session, Reason::Local);
         }
     }
 
@@ -268,7 +268,7 @@ impl Ua {
         self.answer_pending(now, session, Status::REQUEST_TERMINATED);
         let Ok(state) = self.live(session) else { return };
         match state.state {
-            State::Incoming => self.terminate(session, Reason::Cancelled(request)),
+            State::Incoming => self.terminate(now, session, Reason::Cancelled(request)),
             _ => self.event(Event::ReinviteGone { session }),
         }
     }
@@ -279,7 +279,7 @@ impl Ua {
             .is_ok_and(|session| session.state == State::Incoming)
         {
             self.answer_pending(now, id, Status::REQUEST_TERMINATED);
-            self.terminate(id, Reason::Expired);
+            self.terminate(now, id, Reason::Expired);
         }
     }
 

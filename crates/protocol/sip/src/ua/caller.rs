@@ -151,7 +151,7 @@ impl Ua {
             }
             State::Cancelling => {
                 self.acknowledge_and_hang_up(now, id, dialog);
-                self.terminate(id, Reason::Local);
+                self.terminate(now, id, Reason::Local);
             }
             _ => self.acknowledge_and_hang_up(now, id, dialog),
         }
@@ -246,14 +246,14 @@ impl Ua {
     }
 
     /// A final response of 300 to 699 to the first INVITE, which is acknowledged already.
-    pub(super) fn invite_refused(&mut self, id: SessionId, response: Message) {
+    pub(super) fn invite_refused(&mut self, now: Instant, id: SessionId, response: Message) {
         let reason = self.given_up(id).unwrap_or(Reason::Refused(response));
-        self.terminate(id, reason);
+        self.terminate(now, id, reason);
     }
 
-    pub(super) fn invite_failed(&mut self, id: SessionId, failure: Failure) {
+    pub(super) fn invite_failed(&mut self, now: Instant, id: SessionId, failure: Failure) {
         let reason = self.given_up(id).unwrap_or(Reason::Failed(failure));
-        self.terminate(id, reason);
+        self.terminate(now, id, reason);
     }
 
     fn given_up(&self, id: SessionId) -> Option<Reason> {
@@ -268,10 +268,16 @@ impl Ua {
         })
     }
 
+    /// Our INVITE has waited for long enough.
     pub(super) fn ring_out(&mut self, now: Instant, id: SessionId) {
-        if let Some(session) = self.sessions.get_mut(id.0) {
+        let Some(session) = self.sessions.get_mut(id.0) else {
+            return;
+        };
+        if session.state == State::Calling {
             session.is_rung_out = true;
             self.give_up_call(now, id, None);
+        } else if let Some(outgoing) = &session.outgoing {
+            self.endpoint.cancel(now, outgoing.id, None);
         }
     }
 
@@ -316,9 +322,14 @@ impl Ua {
     /// A 2xx to a later INVITE.
     pub(super) fn reinvite_response(&mut self, now: Instant, id: SessionId, flow: Flow, response: Message) {
         let is_success = response.status().is_some_and(|status| status.is_success());
+        if !is_success && self.live(id).is_ok() {
+            self.timers
+                .set(Timer::RingLimit(id), now + self.config.ring_limit);
+        }
         if !is_success || self.repeat_ack(id, &response) {
             return;
         }
+        self.timers.remove(&Timer::RingLimit(id));
         let Some(session) = self.sessions.get_mut(id.0) else {
             return;
         };
@@ -350,6 +361,7 @@ impl Ua {
             return;
         };
         session.outgoing = None;
+        self.timers.remove(&Timer::RingLimit(id));
         if session.state == State::Over {
             return;
         }
@@ -420,7 +432,7 @@ impl Ua {
         let content = reason.map_or(Content::none(), |reason| Content::none().with("Reason", reason));
         // Over the limit of transactions the peer has to find out by itself.
         let _ = self.send_within(now, Purpose::Bye(id), Method::Bye, content, 0);
-        self.terminate(id, why);
+        self.terminate(now, id, why);
     }
 }
 

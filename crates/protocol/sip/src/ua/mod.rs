@@ -264,7 +264,7 @@ impl Ua {
 
     /// Answers an [`Event::Request`] and forgets it at once; see [`Endpoint::respond_stateless`].
     pub fn respond_stateless(&mut self, now: Instant, id: TransactionId, response: Bytes) -> bool {
-        let sent = self.endpoint.respond_stateless(id, response);
+        let sent = self.endpoint.respond_stateless(now, id, response);
         self.pump(now);
         sent
     }
@@ -330,7 +330,7 @@ impl Ua {
             return self.release(purpose);
         }
         match purpose {
-            Purpose::Invite(session) => self.invite_refused(session, response),
+            Purpose::Invite(session) => self.invite_refused(now, session, response),
             Purpose::Reinvite(session) => self.reinvite_refused(now, session, response),
             Purpose::Bye(_) => {}
             Purpose::Refresh(session) => self.refreshed(now, session, Some(&response)),
@@ -350,7 +350,7 @@ impl Ua {
             return;
         };
         match purpose {
-            Purpose::Invite(session) => self.invite_failed(session, failure),
+            Purpose::Invite(session) => self.invite_failed(now, session, failure),
             // A dialog whose peer does not answer is over (RFC 3261 §12.2.1.2).
             Purpose::Reinvite(session) => self.drop_session(now, session, Reason::Gone),
             Purpose::Bye(_) => {}
@@ -428,12 +428,18 @@ impl Ua {
     }
 
     /// Tells that a session is over, and keeps of it what its transactions need.
-    fn terminate(&mut self, id: SessionId, reason: Reason) {
+    fn terminate(&mut self, now: Instant, id: SessionId, reason: Reason) {
         let Ok(session) = self.live(id) else { return };
         session.state = State::Over;
         session.early = Vec::new();
+        let outgoing = session.outgoing.as_ref().filter(|outgoing| !outgoing.is_answered);
+        let outgoing = outgoing.map(|outgoing| outgoing.id);
         if let Some(incoming) = session.incoming.take() {
             self.serving.remove(&incoming.id);
+        }
+        if let Some(transaction) = outgoing {
+            // A re-INVITE of ours that the peer has begun to answer would otherwise wait for ever.
+            self.endpoint.cancel(now, transaction, None);
         }
         for timer in Session::timers(id) {
             self.timers.remove(&timer);

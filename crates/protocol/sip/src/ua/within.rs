@@ -75,7 +75,7 @@ impl Ua {
             return;
         }
         self.answer_pending(now, session, Status::REQUEST_TERMINATED);
-        self.terminate(session, Reason::Bye(request));
+        self.terminate(now, session, Reason::Bye(request));
     }
 
     /// The final response to a request of our user's within a session.

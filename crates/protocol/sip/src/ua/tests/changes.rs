@@ -230,6 +230,38 @@ fn a_bye_ends_a_session_in_the_middle_of_a_change() {
     w.assert_empty();
 }
 
+#[test]
+fn a_change_that_the_peer_never_answers_is_given_up() {
+    let mut w = World::new(1);
+    let (alice, _) = w.talk();
+    w.peers[ALICE]
+        .reinvite(w.now, alice, Content::sdp("one"))
+        .unwrap();
+    w.run_ms(1000);
+    w.drop_if = Box::new(|_, _| true);
+    w.run_until(w.now + config().ring_limit);
+    assert!(w.count(ALICE, "CANCEL") >= 1);
+    w.run_ms(33_000);
+    assert!(matches!(
+        w.only(ALICE),
+        Event::Terminated {
+            reason: Reason::Gone,
+            ..
+        }
+    ));
+
+    let mut w = World::new(1);
+    let (alice, bob) = w.talk();
+    w.peers[ALICE]
+        .reinvite(w.now, alice, Content::sdp("one"))
+        .unwrap();
+    w.run_ms(1000);
+    w.drop_if = Box::new(|_, _| true);
+    w.peers[ALICE].hang_up(w.now, alice, None).unwrap();
+    w.peers[BOB].hang_up(w.now, bob, None).unwrap();
+    w.assert_empty();
+}
+
 // Guards pitfall SIP 4: the route set also rules re-INVITE and UPDATE; target refresh.
 #[test]
 fn a_change_moves_the_target() {

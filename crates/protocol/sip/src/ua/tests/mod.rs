@@ -1,5 +1,6 @@
 mod calls;
 mod changes;
+mod cost;
 mod requests;
 mod storms;
 mod subscriptions;
