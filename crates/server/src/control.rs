@@ -7,6 +7,7 @@ use ringpost_base::{Rng, UnixTime};
 use ringpost_directory::{self as directory, AccountInfo, Directory, DirectoryError};
 use ringpost_store::{Blobs, Store, check_store};
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::Notify;
 
 /// A generated password: 100 bits, typed once.
 const PASSWORD_CHARS: usize = 20;
@@ -18,6 +19,8 @@ pub(crate) struct LocalControl {
     pub(crate) blobs: Arc<dyn Blobs>,
     /// The calendar.
     pub(crate) now: fn() -> UnixTime,
+    /// Told when there is another domain.
+    pub(crate) domains_changed: Arc<Notify>,
     /// For generated passwords.
     pub(crate) rng: Mutex<Rng>,
 }
@@ -32,7 +35,11 @@ impl LocalControl {
     async fn answer(&self, command: Command) -> Result<Answer, DirectoryError> {
         let now = (self.now)();
         match command {
-            Command::DomainAdd { name } => self.directory.add_domain(&name, now).await.map(|()| Answer::Done),
+            Command::DomainAdd { name } => {
+                self.directory.add_domain(&name, now).await?;
+                self.domains_changed.notify_one();
+                Ok(Answer::Done)
+            }
             Command::DomainList => Ok(Answer::Domains(self.directory.domains())),
             Command::AccountAdd {
                 address,

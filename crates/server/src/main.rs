@@ -5,23 +5,16 @@
 
 mod cli;
 mod commands;
-#[allow(dead_code)] // Used by `serve`.
 mod config;
 mod control;
-#[allow(dead_code)] // Used by `serve`.
 mod data_folder;
 mod kdf;
-#[allow(dead_code)] // Used by `serve`.
 mod logging;
-#[allow(dead_code)] // Used by `serve`.
 mod ports;
-#[allow(dead_code)] // Used by `serve`.
 mod privileges;
-#[allow(dead_code)] // Used by `serve`.
+mod serve;
 mod signals;
-#[allow(dead_code)] // Used by `serve`.
 mod stores;
-#[allow(dead_code)] // Used by `serve`.
 mod world;
 
 use anyhow::{Context, Result, bail};
@@ -46,6 +39,7 @@ fn main() -> ExitCode {
 fn run(cli: Cli) -> Result<()> {
     let file = cli.config.as_deref();
     match cli.command {
+        Command::Serve => serve(file),
         Command::Config {
             command: ConfigCommand::Check,
         } => commands::config_check(file),
@@ -71,6 +65,14 @@ fn run(cli: Cli) -> Result<()> {
         }
         Command::CheckStore => with_control(file, async |control| commands::check_store(control).await),
     }
+}
+
+/// Serves until a signal asks for the end.
+fn serve(file: Option<&Path>) -> Result<()> {
+    let config = Config::load(file)?;
+    logging::start(&config.log.level).map_err(anyhow::Error::msg)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async { serve::Server::start(config).await?.run(file).await })
 }
 
 /// Runs a command on a running server, or else on the data folder itself.

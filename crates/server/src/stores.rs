@@ -29,7 +29,7 @@ pub(crate) struct Stores {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) blobs: Arc<dyn Blobs>,
     pub(crate) bus: Arc<LocalBus>,
-    _folder: DataFolder,
+    folder: DataFolder,
 }
 
 impl Stores {
@@ -61,8 +61,13 @@ impl Stores {
             store,
             blobs,
             bus,
-            _folder: folder,
+            folder,
         })
+    }
+
+    /// The data folder.
+    pub(crate) fn path(&self) -> &Path {
+        self.folder.path()
     }
 
     /// What carries out the command line's wishes on them.
@@ -72,6 +77,7 @@ impl Stores {
             store: self.store.clone(),
             blobs: self.blobs.clone(),
             now,
+            domains_changed: Arc::default(),
             rng: Mutex::new(random()),
         }
     }

@@ -1,0 +1,369 @@
+//! A running server: the node joined to real sockets, the real clock and the embedded store.
+
+mod signalling;
+mod sockets;
+
+use crate::config::{Config, Service};
+use crate::control::LocalControl;
+use crate::signals::{Asked, Signals};
+use crate::stores::Stores;
+use crate::world::{RealWorld, random};
+use crate::{data_folder, privileges};
+use anyhow::{Context, Result, bail};
+use ringpost_admin::Metrics;
+use ringpost_codec::Wav;
+use ringpost_directory::Directory;
+use ringpost_mail::Mail;
+use ringpost_net::media::MediaThread;
+use ringpost_net::stream::ConnectionLimits;
+use ringpost_net::tls::{Tls, self_signed};
+use ringpost_node::phone::{PhoneControl, PhoneStatus};
+use ringpost_node::voicemail::MailVoicemail;
+use ringpost_node::world::World;
+use ringpost_sip::Transport;
+use ringpost_store::{BindingsJournal, Bodies, Bus};
+use signalling::{Signalling, SignallingThread};
+use sockets::Sockets;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tracing::{info, warn};
+
+/// Media events that wait for the phone service.
+const MEDIA_EVENTS: usize = 4_096;
+/// How long a stopping server waits for its calls and sessions to end politely.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// What a server keeps while it runs.
+pub(crate) struct Server {
+    config: Config,
+    addresses: Vec<(Service, SocketAddr)>,
+    tls: Tls,
+    directory: Directory,
+    control: Arc<LocalControl>,
+    signalling: SignallingThread,
+    media: MediaThread,
+    stores: Stores,
+    /// Says `true` when the server stops.
+    stop: watch::Sender<bool>,
+}
+
+impl Server {
+    /// Starts everything that the configuration names. The errors are one line that names the key and the mend.
+    pub(crate) async fn start(config: Config) -> Result<Server> {
+        let folder = data_folder::hold(&config.data_folder())?;
+        let sockets = Sockets::open(&config)?;
+        if let Some(user) = privileges::chosen_user(config.user.as_deref(), folder.path())? {
+            privileges::become_user(&user, folder.path())?;
+            info!(user = %user.name, "rights dropped");
+        }
+        for notice in &sockets.notices {
+            warn!("{notice}");
+        }
+        let tls = {
+            let (certificate, key) = certificate(&config, folder.path())?;
+            Tls::load(&certificate, &key)?
+        };
+        let world = Arc::new(RealWorld::new());
+
+        let stores = Stores::open(folder, &config).await?;
+        let (directory, bus) = (stores.directory.clone(), stores.bus.clone() as Arc<dyn Bus>);
+        let bodies = Bodies::new(stores.store.clone(), stores.blobs.clone(), random());
+        let mail = Arc::new(Mail::new(stores.store.clone(), bodies, bus.clone(), random()));
+
+        let (media_events_in, media_events) = async_channel::bounded(MEDIA_EVENTS);
+        let ports = config.media.ports.first..=config.media.ports.last;
+        let media = MediaThread::start(ports, world.unix_now(), random(), media_events_in)
+            .context("media: the thread cannot be started")?;
+        let addresses = sockets.addresses()?;
+        let (stop, _) = watch::channel(false);
+
+        let mut sip_tcp = Vec::new();
+        let mut sip_tls = Vec::new();
+        for (service, listener) in sockets.streams {
+            match service {
+                Service::SipTcp => sip_tcp.push(listener),
+                Service::SipTls => sip_tls.push(listener),
+                _ => {}
+            }
+        }
+        let greeting = greeting(&config)?;
+        let voicemail = MailVoicemail::new(mail.clone(), directory.clone(), world.clone(), greeting);
+        let signalling = SignallingThread::start(Signalling {
+            udp: sockets.sip_udp,
+            tcp: sip_tcp,
+            tls_listeners: sip_tls,
+            tls: tls.clone(),
+            limits: connection_limits(&config),
+            config: phone_config(&config, &directory, &addresses),
+            world: world.clone(),
+            directory: directory.clone(),
+            voicemail: Arc::new(voicemail),
+            bus: bus.clone(),
+            journal: BindingsJournal::new(stores.store.clone()),
+            media: media.handle().clone(),
+            media_events,
+        })?;
+        let control = Arc::new(stores.control());
+        let server = Server {
+            config,
+            addresses,
+            tls,
+            directory,
+            control,
+            signalling,
+            media,
+            stop,
+            stores,
+        };
+        server.serve_operator().await?;
+        server.follow_domains();
+        for (service, address) in &server.addresses {
+            info!(service = service.key(), %address, "listening");
+        }
+        Ok(server)
+    }
+
+    /// Where a service listens; its first address.
+    pub(crate) fn address(&self, service: Service) -> Option<SocketAddr> {
+        self.addresses
+            .iter()
+            .find(|(of, _)| *of == service)
+            .map(|(_, address)| *address)
+    }
+
+    /// What the command line does, for those in the same process.
+    pub(crate) fn control(&self) -> Arc<LocalControl> {
+        self.control.clone()
+    }
+
+    /// How the phone service stands.
+    pub(crate) async fn phone_status(&self) -> PhoneStatus {
+        let (reply, answer) = async_channel::bounded(1);
+        let asked = self.signalling.control.send(PhoneControl::Status(reply)).await;
+        match asked {
+            Ok(()) => answer.recv().await.unwrap_or_default(),
+            Err(_) => PhoneStatus::default(),
+        }
+    }
+
+    /// The command line's socket, and the metrics.
+    async fn serve_operator(&self) -> Result<()> {
+        let socket = data_folder::socket(self.stores.path());
+        let served = ringpost_admin::serve_control(&socket, self.control(), self.stopped())?;
+        tokio::spawn(served);
+        let metrics = Metrics::new();
+        let media = self.media.handle().clone();
+        metrics.watch_counter("media_received", "Datagrams of media received", {
+            let media = media.clone();
+            move || media.counters().received
+        });
+        metrics.watch_counter("media_sent", "Datagrams of media sent", move || {
+            media.counters().sent
+        });
+        self.watch_phone(&metrics);
+        for address in self.config.listen.of(Service::Metrics).addresses() {
+            match ringpost_admin::serve_metrics(*address, metrics.clone(), self.stopped()).await {
+                Ok((_, served)) => drop(tokio::spawn(served)),
+                Err(error) => bail!("listen.metrics: {error}; set another address, or \"off\""),
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks the phone service every second how it stands.
+    fn watch_phone(&self, metrics: &Metrics) {
+        let registered = metrics.gauge("registered_phones", "Phones registered");
+        let calls = metrics.gauge("calls", "Calls in progress");
+        let transactions = metrics.gauge("sip_transactions", "SIP transactions, lingering ones included");
+        let control = self.signalling.control.clone();
+        let stopped = self.stopped();
+        let asking = async move {
+            loop {
+                let (reply, answer) = async_channel::bounded(1);
+                if control.send(PhoneControl::Status(reply)).await.is_err() {
+                    return;
+                }
+                let Ok(status) = answer.recv().await else { return };
+                registered.set(status.registered as i64);
+                calls.set(status.calls as i64);
+                transactions.set(status.transactions as i64);
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        };
+        tokio::spawn(async move {
+            tokio::select! {
+                () = asking => {}
+                () = stopped => {}
+            }
+        });
+    }
+
+    /// A domain that is added while the server runs is served by the phone service too.
+    fn follow_domains(&self) {
+        let (config, directory) = (self.config.clone(), self.directory.clone());
+        let (addresses, control) = (self.addresses.clone(), self.signalling.control.clone());
+        let changed = self.control.domains_changed.clone();
+        tokio::spawn(async move {
+            loop {
+                changed.notified().await;
+                let phone = phone_config(&config, &directory, &addresses);
+                if control
+                    .send(PhoneControl::Configure(Box::new(phone)))
+                    .await
+                    .is_err()
+                {
+                    return;
+                }
+            }
+        });
+    }
+
+    /// Completes when the server stops.
+    fn stopped(&self) -> impl Future<Output = ()> + Send + 'static {
+        let mut stop = self.stop.subscribe();
+        async move {
+            // An error means that the server is gone altogether.
+            let _ = stop.wait_for(|stop| *stop).await;
+        }
+    }
+
+    /// Serves until a signal asks for the end; SIGHUP reads the configuration and the certificates again.
+    pub(crate) async fn run(mut self, file: Option<&Path>) -> Result<()> {
+        let mut signals = Signals::listen()?;
+        loop {
+            match signals.next().await {
+                Asked::Reload => self.reload(file).await,
+                Asked::Stop => break,
+            }
+        }
+        tokio::select! {
+            () = self.stop() => {}
+            _ = signals.next() => warn!("asked twice: ending now"),
+        }
+        Ok(())
+    }
+
+    /// Takes over what can change while calls go on. What is wrong with it is said, and nothing changes.
+    async fn reload(&mut self, file: Option<&Path>) {
+        let reloaded = Config::load(file)
+            .map_err(anyhow::Error::from)
+            .and_then(|config| {
+                let (certificate, key) = certificate(&config, self.stores.path())?;
+                self.tls.reload(&certificate, &key)?;
+                Ok(config)
+            });
+        match reloaded {
+            Ok(config) => {
+                if config.listen != self.config.listen || config.data != self.config.data {
+                    warn!("listen and data change at the next start only");
+                }
+                let phone = phone_config(&config, &self.directory, &self.addresses);
+                let _ = self
+                    .signalling
+                    .control
+                    .send(PhoneControl::Configure(Box::new(phone)))
+                    .await;
+                self.config = config;
+                info!("configuration and certificates read again");
+            }
+            Err(error) => warn!(error = %format!("{error:#}"), "not reloaded; all stays as it was"),
+        }
+    }
+
+    /// Ends calls and sessions politely, for a limited time, then everything.
+    pub(crate) async fn stop(self) {
+        let (done, told) = async_channel::bounded(1);
+        if self
+            .signalling
+            .control
+            .send(PhoneControl::Close(done))
+            .await
+            .is_ok()
+            && tokio::time::timeout(FAREWELL, told.recv()).await.is_err()
+        {
+            warn!("some calls did not end in time");
+        }
+        let _ = self.stop.send(true);
+        let (signalling, media) = (self.signalling, self.media);
+        let ended = tokio::task::spawn_blocking(move || {
+            signalling.stop();
+            media.stop();
+        });
+        if ended.await.is_err() {
+            warn!("a thread ended in a panic");
+        }
+        info!("stopped");
+    }
+}
+
+/// The certificate and key that are configured, or the self-signed ones of the data folder.
+fn certificate(config: &Config, folder: &Path) -> Result<(PathBuf, PathBuf)> {
+    match (&config.tls.certificate, &config.tls.key) {
+        (Some(certificate), Some(key)) => Ok((certificate.clone(), key.clone())),
+        _ => Ok(self_signed(folder, &config.first_domains())?),
+    }
+}
+
+fn greeting(config: &Config) -> Result<Option<Arc<[i16]>>> {
+    let Some(path) = &config.voicemail.greeting else {
+        return Ok(None);
+    };
+    let file = std::fs::read(path)
+        .with_context(|| format!("voicemail.greeting: {} cannot be read", path.display()))?;
+    let wav = Wav::parse(&file).with_context(|| {
+        format!(
+            "voicemail.greeting: {} is no WAV file that can be played",
+            path.display()
+        )
+    })?;
+    Ok(Some(wav.to_telephone().into()))
+}
+
+fn connection_limits(config: &Config) -> ConnectionLimits {
+    ConnectionLimits {
+        total: config.limits.connections,
+        per_address: config.limits.connections_per_address,
+    }
+}
+
+/// What the phone service is to know of the configuration.
+fn phone_config(
+    config: &Config,
+    directory: &Directory,
+    addresses: &[(Service, SocketAddr)],
+) -> ringpost_phone::Config {
+    let mut domains = directory.domains();
+    // The first is the one that phones mean who name none.
+    domains.sort_by_key(|domain| domain != directory.default_domain());
+    let port_of = |service| {
+        let port = addresses
+            .iter()
+            .find(|(of, _)| *of == service)
+            .map(|(_, address)| address.port());
+        port.unwrap_or_default()
+    };
+    let ports = [
+        (Transport::Udp, Service::SipUdp),
+        (Transport::Tcp, Service::SipTcp),
+        (Transport::Tls, Service::SipTls),
+    ];
+    ringpost_phone::Config {
+        domains: domains.into_iter().map(Into::into).collect(),
+        trusted: config
+            .trusted_networks
+            .iter()
+            .map(|network| network.parts())
+            .collect(),
+        public_address: config.public_address,
+        ports: ports
+            .map(|(transport, service)| (transport, port_of(service)))
+            .into(),
+        calls: config.limits.calls,
+        no_answer: Duration::from_secs(config.voicemail.no_answer_s.into()),
+        voicemail_max: Duration::from_secs(config.voicemail.max_length_s.into()),
+        ..ringpost_phone::Config::default()
+    }
+}

@@ -1,0 +1,195 @@
+//! The thread of the phone service: SIP's sockets and the service's machine in one, so that a message passes from the
+//! socket to its answer without waking anybody.
+
+use crate::world::RealWorld;
+use anyhow::{Context, Result};
+use bytes::Bytes;
+use ringpost_media::{Command, PairId};
+use ringpost_net::media::MediaHandle;
+use ringpost_net::sip::{SipNet, source_address};
+use ringpost_net::stream::ConnectionLimits;
+use ringpost_net::tls::Tls;
+use ringpost_node::phone::{PhoneControl, PhoneParts};
+use ringpost_node::voicemail::Voicemail;
+use ringpost_node::world::{MediaPlane, SipTransport, World};
+use ringpost_phone::{Config, MediaSocket, Phone};
+use ringpost_sip::{Arrival, Flow};
+use ringpost_store::{BindingsJournal, Bus};
+use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+/// Messages that wait for the service; datagrams over it are lost, streams wait.
+const ARRIVALS: usize = 4_096;
+/// Control commands that wait.
+const CONTROLS: usize = 16;
+
+/// What the thread is given.
+pub(crate) struct Signalling {
+    pub(crate) udp: Vec<UdpSocket>,
+    pub(crate) tcp: Vec<TcpListener>,
+    pub(crate) tls_listeners: Vec<TcpListener>,
+    pub(crate) tls: Tls,
+    pub(crate) limits: ConnectionLimits,
+    pub(crate) config: Config,
+    pub(crate) world: Arc<RealWorld>,
+    pub(crate) directory: ringpost_directory::Directory,
+    pub(crate) voicemail: Arc<dyn Voicemail>,
+    pub(crate) bus: Arc<dyn Bus>,
+    pub(crate) journal: BindingsJournal,
+    pub(crate) media: MediaHandle,
+    pub(crate) media_events: async_channel::Receiver<ringpost_media::Event>,
+}
+
+/// The running thread.
+pub(crate) struct SignallingThread {
+    pub(crate) control: async_channel::Sender<PhoneControl>,
+    thread: JoinHandle<()>,
+}
+
+impl SignallingThread {
+    /// Starts the thread.
+    pub(crate) fn start(signalling: Signalling) -> Result<Self> {
+        let (control, controls) = async_channel::bounded(CONTROLS);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let thread = std::thread::Builder::new()
+            .name("signalling".into())
+            .spawn(move || {
+                let served = runtime.block_on(run(signalling, controls));
+                if let Err(error) = served {
+                    tracing::error!(error = %format!("{error:#}"), "signalling has ended");
+                }
+            })
+            .context("the signalling thread")?;
+        Ok(SignallingThread { control, thread })
+    }
+
+    /// Ends the thread; what was not saved is saved first by whoever asked the service to close.
+    pub(crate) fn stop(self) {
+        self.control.close();
+        if self.thread.join().is_err() {
+            tracing::error!("signalling ended in a panic");
+        }
+    }
+}
+
+async fn run(signalling: Signalling, control: async_channel::Receiver<PhoneControl>) -> Result<()> {
+    let (arrivals_in, arrivals) = async_channel::bounded::<Arrival>(ARRIVALS);
+    let advertise = Advertise {
+        public: signalling.config.public_address,
+        bound: signalling
+            .udp
+            .iter()
+            .filter_map(|socket| socket.local_addr().ok())
+            .collect(),
+    };
+    let udp = signalling
+        .udp
+        .into_iter()
+        .map(tokio::net::UdpSocket::from_std)
+        .collect::<std::io::Result<Vec<_>>>()?;
+    let net = SipNet::new(udp, signalling.limits, arrivals_in);
+    net.serve_udp();
+    for listener in signalling.tcp {
+        net.serve_streams(tokio::net::TcpListener::from_std(listener)?, None);
+    }
+    for listener in signalling.tls_listeners {
+        net.serve_streams(
+            tokio::net::TcpListener::from_std(listener)?,
+            Some(signalling.tls.clone()),
+        );
+    }
+    let phone = Phone::new(signalling.config, signalling.world.rng());
+    let parts = PhoneParts {
+        world: signalling.world,
+        directory: signalling.directory,
+        voicemail: signalling.voicemail,
+        sip: Arc::new(Transport(net)),
+        media: Arc::new(Media {
+            handle: signalling.media,
+            advertise,
+        }),
+        arrivals,
+        media_events: signalling.media_events,
+        bus: signalling.bus,
+        journal: signalling.journal,
+        control,
+    };
+    ringpost_node::phone::run(parts, phone).await;
+    Ok(())
+}
+
+struct Transport(Arc<SipNet>);
+
+impl SipTransport for Transport {
+    fn send(&self, flow: Flow, message: Bytes) {
+        self.0.send(flow, message);
+    }
+}
+
+struct Media {
+    handle: MediaHandle,
+    advertise: Advertise,
+}
+
+impl MediaPlane for Media {
+    fn open(&self, towards: IpAddr) -> Option<MediaSocket> {
+        let (bind, shown) = self.advertise.towards(towards)?;
+        match self.handle.open(bind) {
+            Ok((pair, port)) => Some(MediaSocket {
+                pair,
+                advertised: SocketAddr::new(shown, port),
+            }),
+            Err(error) => {
+                tracing::warn!(%error, %bind, "no media port");
+                None
+            }
+        }
+    }
+
+    fn close(&self, pair: PairId) {
+        let handle = self.handle.clone();
+        tokio::spawn(async move {
+            // The thread that would close it has ended: so has the socket.
+            let _ = handle.close_unused(pair).await;
+        });
+    }
+
+    fn command(&self, command: Command) {
+        if let Err(error) = self.handle.try_send(command) {
+            tracing::error!(%error, "a media command is lost");
+        }
+    }
+}
+
+/// Which of our addresses a peer is to send its media to.
+struct Advertise {
+    public: Option<IpAddr>,
+    bound: Vec<SocketAddr>,
+}
+
+impl Advertise {
+    /// The address to bind and the one to show: where SIP is bound to an address, that one; else the one that the kernel
+    /// sends from; shown as the public one to peers outside.
+    fn towards(&self, peer: IpAddr) -> Option<(IpAddr, IpAddr)> {
+        let peer = peer.to_canonical();
+        let same_family = |address: &&SocketAddr| address.is_ipv4() == peer.is_ipv4();
+        let own = self
+            .bound
+            .iter()
+            .filter(same_family)
+            .map(SocketAddr::ip)
+            .find(|ip| !ip.is_unspecified());
+        let bind = match own {
+            Some(ip) => ip,
+            None => source_address(SocketAddr::new(peer, 9)).ok()?,
+        };
+        let shown = self
+            .public
+            .filter(|public| public.is_ipv4() == peer.is_ipv4())
+            .unwrap_or(bind);
+        Some((bind, shown))
+    }
+}

@@ -1,0 +1,85 @@
+//! Everything that is listened on, opened before rights are dropped.
+
+use crate::config::{Config, Service};
+use crate::ports;
+use anyhow::Result;
+use socket2::{Domain, Protocol, Socket, Type};
+use std::io;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+
+/// Connections that may wait to be accepted.
+const BACKLOG: i32 = 1_024;
+/// What a SIP datagram socket may hold while signalling is busy: some thousand messages.
+const DATAGRAM_BUFFER_BYTES: usize = 4 * 1024 * 1024;
+
+/// The open sockets, by service.
+pub(crate) struct Sockets {
+    pub(crate) sip_udp: Vec<UdpSocket>,
+    pub(crate) streams: Vec<(Service, TcpListener)>,
+    /// What there is to say about the ports: which are taken in place of denied ones.
+    pub(crate) notices: Vec<String>,
+}
+
+impl Sockets {
+    /// Opens what the configuration names.
+    pub(crate) fn open(config: &Config) -> Result<Sockets> {
+        let udp = ports::open(Service::SipUdp, config.listen.of(Service::SipUdp), open_udp)?;
+        let mut sockets = Sockets {
+            sip_udp: udp.sockets,
+            streams: Vec::new(),
+            notices: udp.notices,
+        };
+        for service in Service::ALL {
+            if matches!(service, Service::SipUdp | Service::Metrics) {
+                continue;
+            }
+            let opened = ports::open(service, config.listen.of(service), open_tcp)?;
+            sockets
+                .streams
+                .extend(opened.sockets.into_iter().map(|listener| (service, listener)));
+            sockets.notices.extend(opened.notices);
+        }
+        Ok(sockets)
+    }
+
+    /// What each service listens on.
+    pub(crate) fn addresses(&self) -> io::Result<Vec<(Service, SocketAddr)>> {
+        let udp = self
+            .sip_udp
+            .iter()
+            .map(|socket| Ok((Service::SipUdp, socket.local_addr()?)));
+        let streams = self
+            .streams
+            .iter()
+            .map(|(service, listener)| Ok((*service, listener.local_addr()?)));
+        udp.chain(streams).collect()
+    }
+}
+
+fn open_udp(address: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = new(address, Type::DGRAM, Protocol::UDP)?;
+    // The kernel may grant less (net.core.rmem_max), which costs retransmissions under load and nothing else.
+    let _ = socket.set_recv_buffer_size(DATAGRAM_BUFFER_BYTES);
+    let _ = socket.set_send_buffer_size(DATAGRAM_BUFFER_BYTES);
+    socket.bind(&address.into())?;
+    Ok(socket.into())
+}
+
+fn open_tcp(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = new(address, Type::STREAM, Protocol::TCP)?;
+    // Connections of a server that has just stopped must not keep the next one from starting.
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+fn new(address: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), kind, Some(protocol))?;
+    socket.set_nonblocking(true)?;
+    if address.is_ipv6() {
+        // IPv4 has sockets of its own.
+        socket.set_only_v6(true)?;
+    }
+    Ok(socket)
+}
