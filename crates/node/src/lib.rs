@@ -7,5 +7,11 @@
 #![warn(missing_docs)]
 
 pub mod phone;
+pub mod smtp;
+mod stop;
+#[cfg(test)]
+mod testing;
 pub mod voicemail;
 pub mod world;
+
+pub use stop::{Stop, Stopper};

@@ -1,0 +1,197 @@
+//! An SMTP session joined with the directory and the mail service, on a connection.
+
+mod answers;
+#[cfg(test)]
+mod tests;
+
+use crate::stop::Stop;
+use crate::world::{Connection, ConnectionClosed, Received, WorldRef};
+use bytes::Bytes;
+use futures_util::{FutureExt, future, select_biased};
+use ringpost_base::{Instant, UnixTime};
+use ringpost_directory::{AccountInfo, Directory};
+use ringpost_mail::{Incoming, Mail, MailError, Recipient};
+use ringpost_smtp::{Config, Event, Output, Session};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What SMTP sessions of one kind of listener are made of.
+#[derive(Clone)]
+pub struct Smtp {
+    /// Clocks, tasks and randomness.
+    pub world: WorldRef,
+    /// Who may sign in, and whose the recipients are.
+    pub directory: Directory,
+    /// Where messages go.
+    pub mail: Arc<Mail>,
+    /// What holds for every session of the listener; its role above all.
+    pub config: Arc<Config>,
+    /// Ends the sessions.
+    pub stop: Stop,
+}
+
+impl Smtp {
+    /// Serves one connection to its end.
+    pub async fn serve(&self, connection: Box<dyn Connection>) {
+        let endpoints = connection.endpoints();
+        let mut rng = self.world.rng();
+        let id = rng.token(8);
+        tracing::info!(
+            session = %id, remote = %endpoints.remote, role = ?self.config.role, tls = endpoints.tls,
+            "smtp session begins"
+        );
+        let session = Session::new(self.world.now(), self.config.clone(), endpoints.tls, rng.fork());
+        let mut driver = Driver {
+            smtp: self,
+            id,
+            connection,
+            session,
+            rng,
+            account: None,
+            recipients: Vec::new(),
+            taking: None,
+            failed_logins: 0,
+            stopping: false,
+        };
+        match driver.run().await {
+            Ok(()) => tracing::info!(session = %driver.id, "smtp session ends"),
+            Err(ConnectionClosed) => tracing::info!(session = %driver.id, "smtp connection is gone"),
+        }
+    }
+}
+
+/// Finishes deliveries that were promised before a crash, and then whatever is left over, until the server stops. One
+/// task of this for the whole node.
+pub async fn deliver_due(world: WorldRef, mail: Arc<Mail>, stop: Stop) {
+    // Nobody but us can be at work on what is there at the start.
+    let mut due: UnixTime = world.unix_now() + AT_START;
+    loop {
+        match mail.deliver_due(due).await {
+            Ok(0) => {}
+            Ok(messages) => tracing::info!(messages, "spooled messages delivered"),
+            Err(e) => tracing::error!(error = %e, "the spool cannot be read"),
+        }
+        let mut next = world.sleep_until(world.now() + SPOOL_PERIOD).fuse();
+        let mut stopped = std::pin::pin!(stop.wait().fuse());
+        select_biased! {
+            () = stopped => return,
+            () = next => due = world.unix_now(),
+        }
+    }
+}
+
+/// How far ahead the spool is due at the start: far above the minute that a session has to deliver what it spooled.
+const AT_START: Duration = Duration::from_secs(3600);
+/// How often the spool is looked through.
+const SPOOL_PERIOD: Duration = Duration::from_secs(60);
+
+/// One session with all that belongs to it.
+struct Driver<'a> {
+    smtp: &'a Smtp,
+    id: String,
+    connection: Box<dyn Connection>,
+    session: Session,
+    rng: ringpost_base::Rng,
+    /// Who signed in.
+    account: Option<Arc<AccountInfo>>,
+    /// Whose the transaction's recipients are, in their order.
+    recipients: Vec<Recipient>,
+    taking: Option<Taking>,
+    failed_logins: u32,
+    stopping: bool,
+}
+
+/// The message that comes in. Once a piece of it could not be kept the rest is let pass, and the end is refused.
+struct Taking {
+    /// Our name for it.
+    id: String,
+    message: Result<Box<Incoming>, MailError>,
+}
+
+impl Taking {
+    async fn keep(&mut self, chunk: Bytes) {
+        if let Ok(message) = &mut self.message
+            && let Err(e) = message.write(chunk).await
+        {
+            self.message = Err(e);
+        }
+    }
+}
+
+/// What a session waited for.
+enum Happened {
+    Received(Received),
+    Timeout,
+    Stop,
+}
+
+impl Driver<'_> {
+    async fn run(&mut self) -> Result<(), ConnectionClosed> {
+        while let Some(deadline) = self.drain().await? {
+            let happened = self.wait(deadline).await;
+            let now = self.smtp.world.now();
+            match happened {
+                Happened::Received(Received::Data(bytes)) => self.session.handle_input(now, bytes),
+                // What was under way was never promised: it is dropped with the driver.
+                Happened::Received(Received::Closed) => return Ok(()),
+                Happened::Timeout => self.session.handle_timeout(now),
+                Happened::Stop => {
+                    self.stopping = true;
+                    self.session.shut_down(now);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Carries out what the session wants until there is nothing more, and gives the time by which it wants to be woken;
+    /// `None` when it is over.
+    async fn drain(&mut self) -> Result<Option<Option<Instant>>, ConnectionClosed> {
+        loop {
+            match self.session.poll_output() {
+                Output::Transmit(bytes) => self.connection.send(bytes).await?,
+                Output::Timeout(deadline) => return Ok(Some(deadline)),
+                Output::Event(Event::Question { id, question }) => {
+                    // Boxed, so that a session that only waits does not carry the room for every answer.
+                    let answer = Box::pin(self.answer(question)).await;
+                    self.session.handle_answer(self.smtp.world.now(), id, answer);
+                }
+                Output::Event(Event::Body(chunk)) => {
+                    if let Some(taking) = &mut self.taking {
+                        taking.keep(chunk).await;
+                    }
+                }
+                Output::Event(Event::Abort) => self.taking = None,
+                Output::Event(Event::StartTls) => {
+                    self.connection.start_tls().await?;
+                    self.session.handle_tls_started(self.smtp.world.now());
+                }
+                Output::Event(Event::Close) => return Ok(None),
+            }
+        }
+    }
+
+    async fn wait(&mut self, deadline: Option<Instant>) -> Happened {
+        let smtp = self.smtp;
+        let mut timeout = match deadline {
+            Some(at) => smtp.world.sleep_until(at),
+            None => Box::pin(future::pending()),
+        }
+        .fuse();
+        let stopping = self.stopping;
+        let stop = async {
+            match stopping {
+                true => future::pending().await,
+                false => smtp.stop.wait().await,
+            }
+        };
+        let mut stop = std::pin::pin!(stop.fuse());
+        let mut received = self.connection.recv().fuse();
+        // In this order, so that nothing a client does keeps a deadline from being seen.
+        select_biased! {
+            () = stop => Happened::Stop,
+            () = timeout => Happened::Timeout,
+            bytes = received => Happened::Received(bytes),
+        }
+    }
+}

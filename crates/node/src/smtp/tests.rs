@@ -1,0 +1,442 @@
+//! Whole conversations over connections in memory, checked in the mailboxes.
+
+use super::*;
+use crate::stop::Stopper;
+use crate::testing::{BEGIN, Client, Lab, at_once};
+use ringpost_auth::{base64, sasl};
+use ringpost_base::{Rng, limits};
+use ringpost_directory::{Cost, InlineKdf, NewAccount, Parts};
+use ringpost_imap::MailboxName;
+use ringpost_smtp::Role;
+use ringpost_store::{AccountId, Bodies, LocalBus, MemoryBlobs, MemoryStore, check_store};
+use std::collections::BTreeMap;
+
+/// A server for example.org with alice and bob.
+struct House {
+    lab: Lab,
+    store: Arc<MemoryStore>,
+    blobs: Arc<MemoryBlobs>,
+    directory: Directory,
+    mail: Arc<Mail>,
+    stop: Stop,
+    stopper: Option<Stopper>,
+    accounts: BTreeMap<&'static str, (AccountId, String)>,
+}
+
+impl House {
+    fn new() -> Self {
+        Self::with_quota(None)
+    }
+
+    /// With a quota for alice.
+    fn with_quota(quota_bytes: Option<u64>) -> Self {
+        let lab = Lab::new();
+        let store = Arc::new(MemoryStore::new());
+        let bus = Arc::new(LocalBus::new());
+        let parts = Parts {
+            store: store.clone(),
+            bus: bus.clone(),
+            kdf: Arc::new(InlineKdf(Cost::CHEAP)),
+            seal_key: [7; 32],
+            rng: Rng::from_number(1),
+        };
+        let directory = at_once(Directory::open(parts, "example.org", BEGIN)).unwrap();
+        let blobs = Arc::new(MemoryBlobs::new(|| BEGIN));
+        let bodies = Bodies::new(store.clone(), blobs.clone(), Rng::from_number(2));
+        let mail = Arc::new(Mail::new(store.clone(), bodies, bus, Rng::from_number(3)));
+        let mut accounts = BTreeMap::new();
+        for name in ["alice", "bob"] {
+            let mut new = NewAccount::new(format!("{name}@example.org"));
+            new.quota_bytes = quota_bytes.filter(|_| name == "alice");
+            let added = at_once(directory.add_account(new, BEGIN)).unwrap();
+            at_once(mail.create_defaults(added.account.id, BEGIN)).unwrap();
+            accounts.insert(name, (added.account.id, added.password));
+        }
+        let (stopper, stop) = Stopper::new();
+        House {
+            lab,
+            store,
+            blobs,
+            directory,
+            mail,
+            stop,
+            stopper: Some(stopper),
+            accounts,
+        }
+    }
+
+    fn connect(&mut self, role: Role) -> Client {
+        let (connection, client) = self.lab.connect(role == Role::Submissions);
+        let smtp = Smtp {
+            world: self.lab.world.clone(),
+            directory: self.directory.clone(),
+            mail: self.mail.clone(),
+            config: Arc::new(Config::new("mx.example.org", role)),
+            stop: self.stop.clone(),
+        };
+        self.lab.spawn(async move { smtp.serve(connection).await });
+        assert_eq!(self.lab.hear(&client), "220 mx.example.org ESMTP Ringpost\r\n");
+        client
+    }
+
+    fn say(&mut self, client: &Client, text: &str) -> String {
+        self.lab.say(client, text)
+    }
+
+    /// The codes of the replies to this.
+    fn codes(&mut self, client: &Client, text: &str) -> Vec<u16> {
+        let heard = self.say(client, text);
+        let last = heard.lines().filter(|line| line.as_bytes()[3] == b' ');
+        last.map(|line| line[..3].parse().unwrap()).collect()
+    }
+
+    /// A client of port 587 that has signed in as alice.
+    fn submit(&mut self) -> Client {
+        let client = self.connect(Role::Submission);
+        assert_eq!(self.codes(&client, "EHLO laptop\r\nSTARTTLS\r\n"), [250, 220]);
+        assert_eq!(self.codes(&client, "EHLO laptop\r\n"), [250]);
+        let auth = self.auth("alice", None);
+        assert_eq!(self.codes(&client, &auth), [235]);
+        client
+    }
+
+    fn auth(&self, user: &str, password: Option<&str>) -> String {
+        let right = self
+            .accounts
+            .get(user)
+            .map_or("", |(_, password)| password.as_str());
+        let message = sasl::plain_message("", user, password.unwrap_or(right));
+        format!("AUTH PLAIN {}\r\n", base64::encode(&message))
+    }
+
+    /// What is in an account's inbox.
+    fn inbox(&self, name: &str) -> Vec<String> {
+        let (account, _) = self.accounts[name];
+        let (selected, snapshot) = at_once(self.mail.select(account, &MailboxName::inbox(), true)).unwrap();
+        let read = |uid| {
+            let mut text = Vec::new();
+            let mut reader = at_once(self.mail.body(&selected, uid, 0..u64::MAX))
+                .unwrap()
+                .unwrap();
+            while let Some(chunk) = at_once(reader.next()).unwrap() {
+                text.extend_from_slice(&chunk);
+            }
+            String::from_utf8(text).unwrap()
+        };
+        snapshot.messages.iter().map(|m| read(m.uid)).collect()
+    }
+
+    #[track_caller]
+    fn check(&self) {
+        let report = at_once(check_store(&*self.store, &*self.blobs)).unwrap();
+        assert!(report.is_sound(), "{:#?}", report.problems);
+    }
+}
+
+const TO_ALICE: &str =
+    "EHLO mail.example.com\r\nMAIL FROM:<carol@example.com>\r\nRCPT TO:<Alice@Example.ORG>\r\nDATA\r\n";
+const HELLO: &str = "Subject: hello\r\n\r\n..world\r\n.\r\n";
+
+#[test]
+fn a_message_from_outside_reaches_the_inbox_with_its_trace() {
+    let mut house = House::new();
+    let client = house.connect(Role::Mx);
+    assert_eq!(house.codes(&client, TO_ALICE), [250, 250, 250, 354]);
+    assert_eq!(house.codes(&client, HELLO), [250]);
+    assert_eq!(house.codes(&client, "QUIT\r\n"), [221]);
+    assert!(client.is_closed() && house.lab.running() == 0);
+    let [message] = &house.inbox("alice")[..] else {
+        panic!("not one message")
+    };
+    let (trace, message) = message.split_once("Subject").unwrap();
+    assert_eq!(message, ": hello\r\n\r\n.world\r\n");
+    assert!(trace.starts_with(
+        "Return-Path: <carol@example.com>\r\nReceived: from mail.example.com ([192.0.2.2])\r\n\tby mx.example.org with ESMTP id "
+    ), "{trace}");
+    assert!(
+        trace.contains("\r\n\tfor <Alice@example.org>;\r\n\tTue, 14 Nov 2023 22:13:20 +0000\r\n"),
+        "{trace}"
+    );
+    house.check();
+}
+
+// Guards pitfall SMTP 3: 250 after the last dot means on stable storage.
+#[test]
+fn the_250_waits_for_the_disk() {
+    for to in [
+        "RCPT TO:<alice@example.org>\r\n",
+        "RCPT TO:<alice@example.org>\r\nRCPT TO:<bob@example.org>\r\n",
+    ] {
+        let mut house = House::new();
+        let client = house.connect(Role::Mx);
+        house.codes(&client, &format!("EHLO c\r\nMAIL FROM:<>\r\n{to}DATA\r\n"));
+        house.store.hold_syncs(true);
+        assert_eq!(house.codes(&client, HELLO), [], "applied, and not yet durable");
+        house.store.sync();
+        assert_eq!(house.lab.hear(&client).get(..3), Some("250"));
+
+        house.codes(&client, &format!("MAIL FROM:<>\r\n{to}DATA\r\n"));
+        assert_eq!(house.codes(&client, HELLO), []);
+        house.store.crash();
+        assert_eq!(
+            house.lab.hear(&client).get(..3),
+            Some("451"),
+            "a loss of power is no 250"
+        );
+    }
+}
+
+#[test]
+fn several_recipients_get_it_once_each() {
+    let mut house = House::new();
+    let client = house.connect(Role::Mx);
+    let envelope = "EHLO c\r\nMAIL FROM:<c@d>\r\nRCPT TO:<alice@example.org>\r\nRCPT TO:<bob@example.org>\r\n\
+        RCPT TO:<nobody@example.org>\r\nRCPT TO:<alice@example.org>\r\nDATA\r\n";
+    assert_eq!(
+        house.codes(&client, envelope),
+        [250, 250, 250, 250, 550, 250, 354]
+    );
+    assert_eq!(house.codes(&client, HELLO), [250]);
+    for name in ["alice", "bob"] {
+        let inbox = house.inbox(name);
+        assert_eq!(inbox.len(), 1);
+        assert!(!inbox[0].contains("\tfor "), "nobody is told of the others");
+    }
+    house.check();
+}
+
+// Guards pitfall SMTP 3: what was promised survives a crash between the promise and the mailboxes.
+#[test]
+fn what_the_spool_holds_at_the_start_is_delivered() {
+    let mut house = House::new();
+    let letter = at_once(house.mail.letter("Subject: promised\r\n\r\n".into())).unwrap();
+    let recipients = house.accounts.iter().map(|(name, (account, _))| Recipient {
+        address: format!("{name}@example.org"),
+        account: *account,
+    });
+    let envelope = ringpost_mail::Envelope {
+        sender: String::new(),
+        recipients: recipients.collect(),
+        submitter: None,
+    };
+    at_once(house.mail.spool(envelope, letter, BEGIN)).unwrap();
+    house.lab.spawn(deliver_due(
+        house.lab.world.clone(),
+        house.mail.clone(),
+        house.stop.clone(),
+    ));
+    house.lab.settle();
+    assert_eq!((house.inbox("alice").len(), house.inbox("bob").len()), (1, 1));
+    house.lab.pass(Duration::from_secs(300));
+    assert_eq!(house.inbox("alice").len(), 1);
+    house.stopper.take().unwrap().stop();
+    house.lab.settle();
+    assert_eq!(house.lab.running(), 0);
+    house.check();
+}
+
+// Guards pitfall SMTP 4.
+#[test]
+fn nobody_relays_through_us() {
+    let mut house = House::new();
+    let client = house.connect(Role::Mx);
+    house.codes(&client, "EHLO c\r\nMAIL FROM:<alice@example.org>\r\n");
+    for to in [
+        "x@elsewhere.example",
+        "x%elsewhere.example@example.org",
+        "x@[192.0.2.9]",
+        "@example.org:x@elsewhere.example",
+    ] {
+        assert_eq!(
+            house.codes(&client, &format!("RCPT TO:<{to}>\r\n")),
+            [550],
+            "{to}"
+        );
+    }
+    assert_eq!(house.codes(&client, "DATA\r\n"), [554]);
+}
+
+#[test]
+fn postmaster_is_always_somebody() {
+    let mut house = House::new();
+    let client = house.connect(Role::Mx);
+    let envelope =
+        "EHLO c\r\nMAIL FROM:<>\r\nRCPT TO:<Postmaster>\r\nRCPT TO:<POSTMASTER@example.org>\r\nDATA\r\n";
+    assert_eq!(house.codes(&client, envelope), [250, 250, 250, 250, 354]);
+    assert_eq!(house.codes(&client, HELLO), [250]);
+    assert_eq!(house.inbox("alice").len() + house.inbox("bob").len(), 1);
+    assert_eq!(
+        house.codes(
+            &client,
+            "MAIL FROM:<>\r\nRCPT TO:<postmaster@elsewhere.example>\r\n"
+        ),
+        [250, 550]
+    );
+}
+
+#[test]
+fn who_signed_in_sends_as_itself_and_to_local_recipients() {
+    let mut house = House::new();
+    let client = house.submit();
+    assert_eq!(house.codes(&client, "MAIL FROM:<bob@example.org>\r\n"), [553]);
+    assert_eq!(
+        house.codes(&client, "MAIL FROM:<alice@elsewhere.example>\r\n"),
+        [553]
+    );
+    assert_eq!(house.codes(&client, "MAIL FROM:<alice@[192.0.2.1]>\r\n"), [553]);
+    assert_eq!(
+        house.codes(
+            &client,
+            "MAIL FROM:<Alice@example.org>\r\nRCPT TO:<x@elsewhere.example>\r\n"
+        ),
+        [250, 550]
+    );
+    assert_eq!(
+        house.codes(&client, "RCPT TO:<bob@example.org>\r\nDATA\r\n"),
+        [250, 354]
+    );
+    assert_eq!(house.codes(&client, HELLO), [250]);
+    assert!(house.inbox("bob")[0].contains(" with ESMTPSA id "));
+    house.check();
+}
+
+#[test]
+fn passwords_that_are_wrong_take_longer_each_time() {
+    let mut house = House::new();
+    let client = house.connect(Role::Submissions);
+    house.codes(&client, "EHLO c\r\n");
+    for failed in 1..=2u32 {
+        let wrong = house.auth(["alice", "nobody"][failed as usize - 1], Some("guess"));
+        assert_eq!(house.codes(&client, &wrong), [], "not at once");
+        house.lab.pass(GUESS * failed - Duration::from_millis(1));
+        assert_eq!(house.lab.hear(&client), "");
+        house.lab.pass(Duration::from_millis(1));
+        assert_eq!(
+            house.lab.hear(&client),
+            "535 5.7.8 Authentication credentials invalid\r\n"
+        );
+    }
+    let right = house.auth("alice", None);
+    assert_eq!(house.codes(&client, &right), [235]);
+}
+
+const GUESS: Duration = Duration::from_secs(1);
+
+#[test]
+fn nobody_acts_as_somebody_else() {
+    let mut house = House::new();
+    let client = house.connect(Role::Submissions);
+    house.codes(&client, "EHLO c\r\n");
+    let (_, password) = &house.accounts["alice"];
+    let auth = |authzid| {
+        let message = sasl::plain_message(authzid, "alice", password);
+        format!("AUTH PLAIN {}\r\n", base64::encode(&message))
+    };
+    let (as_bob, as_herself) = (auth("bob"), auth("alice@example.org"));
+    house.codes(&client, &as_bob);
+    house.lab.pass(GUESS);
+    assert!(house.lab.hear(&client).starts_with("535"));
+    assert_eq!(house.codes(&client, &as_herself), [235]);
+}
+
+// Guards pitfall IMAP 12: who is over quota gets 452 and loses nothing.
+#[test]
+fn a_full_mailbox_and_a_full_disk_are_temporary() {
+    let mut house = House::with_quota(Some(1_000));
+    let client = house.connect(Role::Mx);
+    let sized = "EHLO c\r\nMAIL FROM:<c@d> SIZE=2000\r\nRCPT TO:<alice@example.org>\r\nRCPT TO:<bob@example.org>\r\nRSET\r\n";
+    assert_eq!(house.codes(&client, sized), [250, 250, 452, 250, 250]);
+    assert_eq!(house.codes(&client, &TO_ALICE[23..]), [250, 250, 354]);
+    let large = format!("Subject: x\r\n\r\n{}\r\n.\r\n", "x".repeat(990));
+    assert_eq!(house.say(&client, &large), "452 4.2.2 Mailbox full\r\n");
+    house.codes(&client, &TO_ALICE[23..]);
+    house.store.set_full(true);
+    assert_eq!(
+        house.say(&client, HELLO),
+        "452 4.3.1 Insufficient system storage\r\n"
+    );
+    house.store.set_full(false);
+    house.codes(&client, &TO_ALICE[23..]);
+    assert_eq!(house.codes(&client, HELLO), [250]);
+    assert_eq!(house.inbox("alice").len(), 1);
+    house.check();
+}
+
+// Guards pitfall SMTP 1, from the wire to the mailbox.
+#[test]
+fn a_smuggled_message_reaches_nobody() {
+    let mut house = House::new();
+    let client = house.connect(Role::Mx);
+    house.codes(&client, TO_ALICE);
+    let smuggled = "Subject: a\r\n\r\nx\n.\r\nMAIL FROM:<x@y>\r\nRCPT TO:<bob@example.org>\r\nDATA\r\nSubject: b\r\n\r\n.\r\n";
+    assert_eq!(house.codes(&client, smuggled), [550]);
+    assert!(house.inbox("alice").is_empty() && house.inbox("bob").is_empty());
+    assert_eq!(house.codes(&client, "QUIT\r\n"), [221]);
+    house.check();
+}
+
+#[test]
+fn a_large_message_streams_through() {
+    let mut house = House::new();
+    let client = house.connect(Role::Mx);
+    house.codes(&client, TO_ALICE);
+    client.send("Subject: large\r\n\r\n");
+    let line = "0123456789".repeat(7) + "\r\n";
+    for _ in 0..100 {
+        client.send(line.repeat(100));
+        house.lab.settle();
+    }
+    assert_eq!(house.codes(&client, ".\r\n"), [250]);
+    let inbox = house.inbox("alice");
+    assert!(inbox[0].len() > limits::INLINE_BLOB_BYTES && inbox[0].ends_with(&line.repeat(2)));
+    house.check();
+}
+
+#[test]
+fn a_client_that_goes_away_leaves_nothing() {
+    let mut house = House::new();
+    let mut client = house.connect(Role::Mx);
+    house.codes(&client, TO_ALICE);
+    house.say(&client, "Subject: half\r\n\r\nof a message\r\n");
+    client.close();
+    house.lab.settle();
+    assert_eq!(house.lab.running(), 0);
+    assert!(house.inbox("alice").is_empty());
+    house.check();
+}
+
+// Guards pitfall SMTP 6: a message that goes round is stopped.
+#[test]
+fn a_loop_ends() {
+    let mut house = House::new();
+    let client = house.connect(Role::Mx);
+    house.codes(&client, TO_ALICE);
+    let looping = format!(
+        "{}\r\n.\r\n",
+        "Received: from a by b; Tue, 14 Nov 2023 22:13:20 +0000\r\n".repeat(limits::MAIL_HOPS)
+    );
+    assert_eq!(house.codes(&client, &looping), [554]);
+    assert!(house.inbox("alice").is_empty());
+}
+
+#[test]
+fn who_says_nothing_is_sent_away_after_five_minutes() {
+    let mut house = House::new();
+    let client = house.connect(Role::Mx);
+    house.lab.pass(Duration::from_secs(299));
+    assert_eq!(house.lab.hear(&client), "");
+    house.lab.pass(Duration::from_secs(1));
+    assert_eq!(house.lab.hear(&client), "421 4.4.2 Timeout, closing\r\n");
+    assert!(client.is_closed());
+}
+
+#[test]
+fn a_stop_waits_for_the_message_under_way_and_for_nothing_else() {
+    let mut house = House::new();
+    let (idle, busy) = (house.connect(Role::Mx), house.connect(Role::Mx));
+    house.codes(&busy, TO_ALICE);
+    house.stopper.take().unwrap().stop();
+    assert_eq!(house.lab.hear(&idle), "421 4.3.2 Shutting down\r\n");
+    assert_eq!(house.codes(&busy, HELLO), [250, 421]);
+    assert_eq!((house.inbox("alice").len(), house.lab.running()), (1, 0));
+}
