@@ -7,7 +7,6 @@ use crate::records::{
 use crate::{
     AccountId, Batch, Body, CommitError, Key, Minted, Number, Partition, Record, Store, StoreError, Stored,
 };
-use ringpost_base::limits;
 use std::collections::BTreeMap;
 
 /// What one commit does to the messages of one account: UIDs, MODSEQs and the change log, the counts of mailboxes, bodies
@@ -316,15 +315,22 @@ pub async fn clear_leaving(store: &dyn Store, account: AccountId) -> Result<(), 
     for entry in store.scan(&home, keys::leaving_mailboxes()).await? {
         let mailbox = Mailbox::from_bytes(&entry.key, entry.value)?;
         while clear_some(store, account, &mailbox).await? {}
-        let mut batch = Batch::new(home.clone());
-        batch.delete(entry.key);
-        for scan in keys::of_mailbox(mailbox.id) {
-            let left = store
-                .scan(&home, scan.limit(limits::BATCH_OPERATIONS / 16))
-                .await?;
-            left.into_iter().for_each(|entry| batch.deletes.push(entry.key));
+        loop {
+            let mut batch = Batch::new(home.clone());
+            for scan in keys::of_mailbox(mailbox.id) {
+                let left = store.scan(&home, scan.limit(CLEARED_AT_ONCE)).await?;
+                batch.deletes.extend(left.into_iter().map(|entry| entry.key));
+            }
+            // The note that it leaves goes last, when nothing is left.
+            let is_last = batch.deletes.is_empty();
+            if is_last {
+                batch.delete(entry.key.clone());
+            }
+            store.commit(batch).await?;
+            if is_last {
+                break;
+            }
         }
-        store.commit(batch).await?;
     }
     Ok(())
 }

@@ -385,6 +385,9 @@ fn a_deleted_mailbox_is_cleared_away_with_its_counts() {
     for _ in 0..1100 {
         world.deliver("Work", MessageKind::Voice, 10);
     }
+    for n in 0..4000 {
+        world.flag("Work", 1, if n % 2 == 0 { Flags::SEEN } else { Flags::NONE });
+    }
     let work = world.mailbox("Work");
     let mut batch = Batch::new(home());
     mailbox::delete(&mut batch, &work);
@@ -405,6 +408,9 @@ fn a_deleted_mailbox_is_cleared_away_with_its_counts() {
     now(mailbox::clear_leaving(&*world.store, ALICE)).unwrap();
     assert_eq!(world.lamp(), (0, 0));
     assert_eq!(world.counter(keys::usage(Usage::Messages)), 0);
+    for scan in keys::of_mailbox(work.record.id) {
+        assert_eq!(now(world.dyn_store().scan(&home(), scan)).unwrap(), []);
+    }
     let report = world.check();
     assert_sound(&report);
     assert_eq!(report.messages, 0);
