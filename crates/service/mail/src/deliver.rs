@@ -5,8 +5,7 @@ use ringpost_base::UnixTime;
 use ringpost_imap::{Flags, MailboxName};
 use ringpost_store::mailbox::MailBatch;
 use ringpost_store::records::{self, Message};
-use ringpost_store::{AccountId, Batch, CommitError, Partition, Record, counter_value, keys};
-use std::time::Duration;
+use ringpost_store::{AccountId, CommitError, Partition, Record, counter_value, keys};
 
 /// How a message is delivered.
 #[derive(Clone, Debug)]
@@ -50,11 +49,6 @@ pub struct Delivered {
     pub uid: u32,
 }
 
-/// How long it is remembered that a spooled message was delivered to a recipient.
-const MARK_LIFE: Duration = Duration::from_secs(24 * 3600);
-/// Old marks that one delivery looks for: more than it makes, so that they do not gather.
-const MARKS_AT_ONCE: usize = 16;
-
 impl Mail {
     /// Puts a message into a mailbox. When this is done it is on stable storage, once; `None` when it was delivered
     /// before (see [`Delivery::once`]).
@@ -91,8 +85,6 @@ impl Mail {
                     .batch()
                     .absent(key.clone())
                     .put(key.clone(), mark.to_bytes());
-                self.forget_old_marks(account, delivery.now, batch.batch())
-                    .await?;
             }
             match self.commit(account, batch).await {
                 Ok(minted) => {
@@ -113,23 +105,6 @@ impl Mail {
             }
         }
         Err(MailError::Busy)
-    }
-
-    /// Marks outlive their spool record, since somebody slow may still be at the same delivery; after a day they go.
-    async fn forget_old_marks(
-        &self,
-        account: AccountId,
-        now: UnixTime,
-        batch: &mut Batch,
-    ) -> Result<(), MailError> {
-        let marks = keys::deliveries().limit(MARKS_AT_ONCE);
-        for entry in self.store.scan(&Partition::Account(account), marks).await? {
-            let mark = records::Delivered::from_bytes(&entry.key, entry.value)?;
-            if mark.at + MARK_LIFE < now {
-                batch.delete(entry.key);
-            }
-        }
-        Ok(())
     }
 
     /// Whether a message of so many bytes would fit into the account's quota now.

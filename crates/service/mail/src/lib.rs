@@ -71,8 +71,7 @@ use ringpost_imap::MailboxName;
 use ringpost_store::mailbox::MailBatch;
 use ringpost_store::records::{Account, Mailbox, MailboxId};
 use ringpost_store::{
-    AccountId, Batch, Bodies, Bus, CommitError, Hint, Minted, Partition, Scan, Store, Stored, Topic,
-    counter_value, keys,
+    AccountId, Batch, Bodies, Bus, CommitError, Hint, Minted, Partition, Scan, Store, Stored, Topic, keys,
 };
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -186,56 +185,7 @@ impl Mail {
             topic: Topic::Mail,
             change,
         });
-        if change.is_multiple_of(TRIM_EVERY)
-            && let Err(e) = self.trim_changes(account, CHANGES_KEPT).await
-        {
-            // The change itself is done; the logs are a little longer until the next time.
-            tracing::warn!(%account, error = %e, "the change logs were not trimmed");
-        }
         Ok(minted)
-    }
-
-    /// Forgets all but the last `kept` MODSEQs of each mailbox's change log. A session that has seen less than what is
-    /// kept compares the whole mailbox.
-    async fn trim_changes(&self, account: AccountId, kept: u64) -> Result<(), MailError> {
-        let home = Partition::Account(account);
-        for mailbox in self.all_mailboxes(account).await? {
-            let id = mailbox.record.id;
-            let trimmed = self.store.get(&home, keys::trimmed_modseq(id)).await?;
-            let from = trimmed
-                .as_ref()
-                .map_or(Ok(0), |t| counter_value(&keys::trimmed_modseq(id), &t.value))?;
-            let upto = self.store.counter(&home, keys::last_modseq(id)).await? as u64;
-            let upto = upto.saturating_sub(kept);
-            if upto <= from as u64 {
-                continue;
-            }
-            let old = self
-                .store
-                .scan(&home, keys::changes_after(id, 0).limit(TRIMMED_AT_ONCE))
-                .await?;
-            let old: Vec<_> = old
-                .into_iter()
-                .filter(|e| keys::modseq_of(&e.key).is_some_and(|m| m <= upto))
-                .collect();
-            let Some(upto) = old.last().and_then(|e| keys::modseq_of(&e.key)) else {
-                continue;
-            };
-            let mut batch = Batch::new(home.clone());
-            match trimmed {
-                Some(trimmed) => batch.unchanged(keys::trimmed_modseq(id), trimmed.version),
-                None => batch.absent(keys::trimmed_modseq(id)),
-            };
-            batch
-                .exists(keys::mailbox(id))
-                .put(keys::trimmed_modseq(id), upto.to_be_bytes().to_vec());
-            batch.deletes = old.into_iter().map(|e| e.key).collect();
-            match self.store.commit(batch).await {
-                Ok(_) | Err(CommitError::Conflict(_)) => {}
-                Err(e) => return Err(e.into()),
-            }
-        }
-        Ok(())
     }
 
     async fn all_mailboxes(&self, account: AccountId) -> Result<Vec<Stored<Mailbox>>, MailError> {
@@ -257,13 +207,6 @@ impl Mail {
         decoded.collect()
     }
 }
-
-/// One commit of an account in so many trims its change logs.
-const TRIM_EVERY: u64 = 1024;
-/// MODSEQs that a change log keeps.
-const CHANGES_KEPT: u64 = 20_000;
-/// Entries of one log that are removed by one commit.
-const TRIMMED_AT_ONCE: usize = 10_000;
 
 impl fmt::Debug for Mail {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

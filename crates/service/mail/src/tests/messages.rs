@@ -7,6 +7,7 @@ use ringpost_base::{UnixTime, limits};
 use ringpost_imap::question::Wants;
 use ringpost_imap::search::{Needle, SearchKey};
 use ringpost_imap::{Flag, FlagChange};
+use ringpost_store::mailbox::trim_log;
 use ringpost_store::{AccountId, Bus, Heard, Interest};
 use std::time::Duration;
 
@@ -370,7 +371,7 @@ fn a_session_that_slept_through_the_log_compares_everything() {
     world.expunge("INBOX", &uids[1..3]);
     world.flag("INBOX", &uids[..1], FlagChange::Add(flags("\\Seen")));
     let new = world.deliver("INBOX", "new");
-    now(world.mail.trim_changes(ALICE, 0)).unwrap();
+    now(trim_log(&*world.store, ALICE, session.mailbox.id, 0)).unwrap();
     world.check();
     let changes = now(world.mail.refresh(&mut session)).unwrap();
     assert_eq!(changes.expunged, uids[1..3]);
@@ -385,30 +386,6 @@ fn a_session_that_slept_through_the_log_compares_everything() {
     let changes = now(world.mail.refresh(&mut session)).unwrap();
     assert_eq!(changes.arrived.iter().map(|m| m.uid).collect::<Vec<_>>(), [after]);
     assert!(changes.flags.is_empty() && changes.expunged.is_empty());
-}
-
-#[test]
-fn the_log_is_trimmed_while_changes_go_on() {
-    let world = World::new();
-    let uid = world.deliver("INBOX", "x");
-    let seen = flags("\\Seen");
-    let (selected, _) = world.select("INBOX");
-    for n in 0..crate::CHANGES_KEPT + 3 * crate::TRIM_EVERY {
-        let change = if n % 2 == 0 {
-            FlagChange::Add(seen.clone())
-        } else {
-            FlagChange::Remove(seen.clone())
-        };
-        now(world.mail.store_flags(&selected, &[uid], &change)).unwrap();
-    }
-    let log = ringpost_store::keys::changes_after(selected.mailbox.id, 0);
-    let store: &dyn ringpost_store::Store = &*world.store;
-    let left = now(store.scan(&selected.home(), log)).unwrap().len() as u64;
-    assert!(
-        (crate::CHANGES_KEPT..=crate::CHANGES_KEPT + crate::TRIM_EVERY).contains(&left),
-        "{left}"
-    );
-    world.check();
 }
 
 #[test]
