@@ -277,3 +277,24 @@ pub(crate) const IMAP_RESPONSES: &[&[u8]] = &[
     b"((((((((",
     b"\"\\\"",
 ];
+
+/// What mail messages are made of.
+pub(crate) const MIME: &[&[u8]] = &[
+    b"Content-Type: multipart/mixed; boundary=b\r\n",
+    b"Content-Type: multipart/digest; boundary=\"b\"\r\n",
+    b"Content-Type: message/rfc822\r\n",
+    b"Content-Type: text/plain; charset*0*=utf-8''%41; charset*1=b\r\n",
+    b"Content-Transfer-Encoding: base64\r\n",
+    b"Content-Disposition: attachment; filename=\"x\"\r\n",
+    b"Content-Language: de, en\r\n",
+    b"Message-Context: voice-message\r\n",
+    b"Date: Sun, 9 Sep 2001 01:46:40 +0000\r\n",
+    b"To: group: \"a\" <b@c>, (comment) d@e;\r\n",
+    b"From: =?utf-8?Q?=41?= <@x,@y:a@[127.0.0.1]>\r\n",
+    b"\r\n\r\n",
+    b"\n\n",
+    b"\r\n--b\r\n",
+    b"\r\n--b--\r\n",
+    b"--b",
+    b"\r\n\t",
+];

@@ -104,6 +104,11 @@ pub const TARGETS: &[Target] = &[
         dictionary: dictionary::IMAP,
     },
     Target {
+        name: "mail-mime",
+        run: ringpost_mail::fuzz::mime,
+        dictionary: dictionary::MIME,
+    },
+    Target {
         name: "client-imap",
         run: ringpost_client::fuzz::imap,
         dictionary: dictionary::IMAP_RESPONSES,

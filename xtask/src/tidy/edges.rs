@@ -110,7 +110,7 @@ const EDGES: &[(&str, &[&str])] = &[
     (
         "ringpost-fuzz",
         &[
-            "base", "auth", "sip", "sdp", "rtp", "codec", "smtp", "imap", "media", "phone", "client",
+            "base", "auth", "sip", "sdp", "rtp", "codec", "smtp", "imap", "media", "phone", "mail", "client",
         ],
     ),
     ("ringpost-interop", &["base"]),

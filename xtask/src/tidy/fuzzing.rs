@@ -11,6 +11,7 @@ const READERS: &[&str] = &[
     "crates/protocol/",
     "crates/service/media",
     "crates/service/phone",
+    "crates/service/mail",
     "crates/client",
 ];
 
