@@ -33,7 +33,17 @@ impl Endpoint {
                     self.invite_answered(now, id, status);
                 }
             }
-            (Role::InviteServer, State::Accepted) if status.is_success() => {}
+            (Role::InviteServer, State::Accepted) if status.is_success() => {
+                if flow.transport.is_reliable() && flow.connection.is_none() {
+                    let flow = over_new_connection(flow, &response);
+                    self.reroute(id, flow);
+                    self.transmit(Transmit {
+                        flow,
+                        message: response,
+                    });
+                    return true;
+                }
+            }
             (Role::Server, State::Trying | State::Proceeding) => {
                 if status.is_provisional() {
                     return true;
@@ -354,20 +364,22 @@ impl Endpoint {
             return;
         }
         let (last, state) = (transaction.last.clone(), transaction.state);
-        // The request or our response, whichever it is: both have the Via.
-        let Ok(message) = Message::parse(last.clone()) else {
-            return;
-        };
-        let remote = SocketAddr::new(flow.remote.ip(), message.top_via().sent_by().port);
-        let flow = Flow {
-            remote,
-            connection: None,
-            ..flow
-        };
+        // The request or our response, whichever it is: both have the Via. A 2xx brings it when it comes again.
+        let flow = over_new_connection(flow, &last);
         self.reroute(id, flow);
         if state == State::Completed {
             self.transmit(Transmit { flow, message: last });
         }
+    }
+}
+
+/// To where the top Via of `message` says that its sender listens.
+fn over_new_connection(flow: Flow, message: &Bytes) -> Flow {
+    let port = Message::parse(message.clone()).map_or(flow.remote.port(), |m| m.top_via().sent_by().port);
+    Flow {
+        remote: SocketAddr::new(flow.remote.ip(), port),
+        connection: None,
+        ..flow
     }
 }
 

@@ -458,10 +458,27 @@ fn a_call_that_rings_over_a_lost_connection_is_answered_over_another() {
     answer(&mut e, 0, &invite, Status::RINGING);
     e.handle_transport_error(at(1), flow(TCP));
     drain(&mut e).assert_nothing();
-    let ok = answer(&mut e, 5_000, &invite, Status::OK);
+    let over_new = Flow {
+        remote: "198.51.100.7:5062".parse().unwrap(),
+        connection: None,
+        ..flow(TCP)
+    };
+    assert_eq!(answer(&mut e, 5_000, &invite, Status::OK).sent[0].flow, over_new);
+
+    let mut e = endpoint();
+    let from = Flow {
+        remote: "198.51.100.7:40123".parse().unwrap(),
+        ..flow(TCP)
+    };
+    e.handle_bytes(at(0), from, request("INVITE", VIA, "", 1));
+    let invite = drain(&mut e);
+    assert_eq!(answer(&mut e, 0, &invite, Status::OK).sent[0].flow, from);
+    e.handle_transport_error(at(1), from);
+    drain(&mut e).assert_nothing();
     assert_eq!(
-        (ok.sent[0].flow.connection, ok.sent[0].flow.remote.port()),
-        (None, 5062)
+        answer(&mut e, 500, &invite, Status::OK).sent[0].flow,
+        over_new,
+        "a 2xx too"
     );
 }
 
