@@ -39,7 +39,8 @@ const ROUTES: usize = 32;
 
 impl Dialog {
     /// The callee's side: from the request that begins it and the tag that our responses carry. `first_cseq` is for the
-    /// first request of ours. `None` without a Contact, or with a route set that cannot be used.
+    /// first request of ours. `None` without a Contact, or with a route set that cannot be used; a caller of RFC 2543, who has
+    /// no tag, needs no Contact and is reached by its From.
     //= https://www.rfc-editor.org/rfc/rfc3261#section-12.1.1
     pub fn uas(request: &Message, local_tag: &str, first_cseq: u32) -> Option<Dialog> {
         let local = match request.to_tag() {
@@ -50,7 +51,10 @@ impl Dialog {
             call_id: request.call_id().detached(),
             local,
             remote: request.from().detached(),
-            target: contact(request)?,
+            target: contact(request).or_else(|| {
+                let is_old = request.from_tag().is_none();
+                is_old.then(|| request.from().uri().without_headers().detached())
+            })?,
             routes: routes(request, false)?,
             local_cseq: first_cseq.saturating_sub(1),
             remote_cseq: Some(request.cseq().number),
@@ -404,6 +408,13 @@ mod tests {
             Message::parse(text.join("\r\n").into()).unwrap()
         };
         assert!(Dialog::uas(&without("Contact"), "b", 1).is_none());
+        let old = without("Contact").bytes().clone();
+        let old = String::from_utf8(old.to_vec()).unwrap().replace(";tag=a", "");
+        let dialog = Dialog::uas(&Message::parse(old.into()).unwrap(), "b", 1).unwrap();
+        assert_eq!(
+            (dialog.target().as_str(), dialog.remote_tag()),
+            ("sip:alice@a.example", "")
+        );
         let mut no_tag = Builder::response(&invite(), Status::TRYING, "");
         assert!(Dialog::uac(&invite(), &no_tag.build().unwrap()).is_none());
     }

@@ -179,8 +179,8 @@ static TABLE: &[Vector] = &[
     vector!(
         "wsinv",
         "RFC 4475 §3.1.1.1",
-        parsed(NO_SUCH_PHONE),
-        "folds and whitespace wherever they may be"
+        parsed(&[481]),
+        "folds and whitespace wherever they may be; To names a dialog that is not there"
     ),
     vector!(
         "intmeth",

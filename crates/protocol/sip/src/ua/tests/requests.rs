@@ -420,3 +420,55 @@ fn a_call_given_up_behind_a_challenge_is_not_tried_again() {
     assert_eq!(w.count(ALICE, "INVITE"), 1);
     w.assert_empty();
 }
+
+/// RFC 4475: what a user agent refuses by itself, it refuses as the table says; responses have no effect.
+#[test]
+fn torture_messages_are_refused_as_the_table_says() {
+    use crate::torture::{Answer, rows};
+    let mut allow = UaConfig::default().allow;
+    allow.extend([Method::Register, Method::Subscribe]);
+    let mut refusals = 0;
+    for row in rows() {
+        let mut ua = Ua::new(
+            UaConfig {
+                allow: allow.clone(),
+                relays: true,
+                ..config()
+            },
+            Rng::from_number(1),
+        );
+        let flow = Flow {
+            transport: row.transport,
+            local: "192.0.2.2:5060".parse().unwrap(),
+            remote: "192.0.2.1:5060".parse().unwrap(),
+            connection: row.transport.is_reliable().then_some(1),
+        };
+        ua.handle_bytes(Instant::ZERO, flow, Bytes::from_static(row.bytes));
+        let (mut answered, mut told) = (None, false);
+        loop {
+            match ua.poll_output() {
+                Output::Transmit(t) => {
+                    answered = std::str::from_utf8(&t.message[8..11])
+                        .unwrap()
+                        .parse::<u16>()
+                        .ok()
+                }
+                Output::Event(Event::Notice(_)) => {}
+                Output::Event(_) => told = true,
+                Output::Timeout(_) => break,
+            }
+        }
+        let Answer::Status(allowed) = row.server else {
+            // A stream that is cut elsewhere may be answered before it is closed.
+            assert!(!told, "{}", row.name);
+            continue;
+        };
+        let ours_alone = [[501].as_slice(), &[416], &[420], &[483]].contains(&allowed);
+        refusals += u32::from(ours_alone);
+        match answered {
+            Some(status) => assert!(allowed.contains(&status) && !told, "{}: {status}", row.name),
+            None => assert!(told && !ours_alone, "{}: no answer", row.name),
+        }
+    }
+    assert!(refusals >= 10, "{refusals}");
+}
