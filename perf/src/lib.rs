@@ -1,1 +1,150 @@
-//! ringpost-perf
+//! What the comparisons with other servers share: children that are servers, the CPU time they used, and medians.
+//!
+//! Each comparison is a binary under `src/bin`. The peers are started by the scripts in `peers`, by the rules of its README:
+//! both sides in one run, in turn, medians of at least three.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::{self, BufRead, BufReader};
+use std::process::{self, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::Duration;
+
+/// A server started for a measurement, which ends when its standard input does.
+#[derive(Debug)]
+pub struct Child {
+    process: process::Child,
+    input: Option<ChildStdin>,
+    output: BufReader<ChildStdout>,
+}
+
+impl Child {
+    /// Starts `program`.
+    pub fn start<S: AsRef<OsStr>>(
+        program: impl AsRef<OsStr>,
+        arguments: impl IntoIterator<Item = S>,
+    ) -> io::Result<Self> {
+        let mut process = Command::new(program)
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let output = process.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
+        Ok(Child {
+            input: process.stdin.take(),
+            output: BufReader::new(output),
+            process,
+        })
+    }
+
+    /// Whether `program` can be found.
+    pub fn is_installed(program: &str) -> bool {
+        let folders = std::env::var_os("PATH").unwrap_or_default();
+        std::env::split_paths(&folders).any(|folder| folder.join(program).is_file())
+    }
+
+    /// Runs `program` to its end, and gives what it printed.
+    pub fn output<S: AsRef<OsStr>>(
+        program: &str,
+        arguments: impl IntoIterator<Item = S>,
+    ) -> io::Result<String> {
+        let output = Command::new(program)
+            .args(arguments)
+            .stderr(Stdio::inherit())
+            .output()?;
+        if !output.status.success() {
+            return Err(io::Error::other(format!(
+                "{program} ended with {}",
+                output.status
+            )));
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// Its process number.
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Reads what it prints up to the line `wanted`.
+    pub fn wait_for_line(&mut self, wanted: &str) -> io::Result<()> {
+        let mut line = String::new();
+        while self.output.read_line(&mut line)? > 0 {
+            if line.trim_end() == wanted {
+                return Ok(());
+            }
+            line.clear();
+        }
+        Err(io::Error::other(format!("it ended before it said {wanted}")))
+    }
+
+    /// Ends its input, and waits for it.
+    pub fn stop(mut self) -> io::Result<()> {
+        drop(self.input.take());
+        self.process.wait().map(drop)
+    }
+}
+
+/// A measurement that fails leaves no server behind.
+impl Drop for Child {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// The CPU time that all living threads of a process have used, to the nanosecond.
+pub fn cpu_time(pid: u32) -> io::Result<Duration> {
+    let mut total = Duration::ZERO;
+    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+        // The first field is the time on a CPU (Documentation/scheduler/sched-stats of Linux). A thread may end meanwhile.
+        let Ok(line) = fs::read_to_string(thread?.path().join("schedstat")) else {
+            continue;
+        };
+        let nanos = line
+            .split_whitespace()
+            .next()
+            .and_then(|field| field.parse().ok());
+        total += Duration::from_nanos(nanos.unwrap_or(0));
+    }
+    Ok(total)
+}
+
+/// The middle of some measurements; 0 of none.
+pub fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    match sorted.len() {
+        0 => 0.0,
+        n if n % 2 == 1 => sorted[n / 2],
+        n => (sorted[n / 2 - 1] + sorted[n / 2]) / 2.0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_the_middle() {
+        assert_eq!(median(&[3.0, 1.0, 2.0]), 2.0);
+        assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]), 2.5);
+        assert_eq!(median(&[]), 0.0);
+    }
+
+    #[test]
+    fn our_own_cpu_time_grows_as_we_work() {
+        let before = cpu_time(process::id()).unwrap();
+        let mut n = 0u64;
+        while cpu_time(process::id()).unwrap() == before {
+            n = std::hint::black_box(n + 1);
+        }
+    }
+
+    #[test]
+    fn a_child_is_read_and_ended() {
+        let mut child = Child::start("cat", ["-"; 1]).unwrap();
+        drop(child.input.take());
+        assert!(child.wait_for_line("never").is_err());
+        child.stop().unwrap();
+    }
+}

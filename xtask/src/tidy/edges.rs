@@ -114,7 +114,7 @@ const EDGES: &[(&str, &[&str])] = &[
         ],
     ),
     ("ringpost-interop", &["base"]),
-    ("ringpost-perf", &["base", "sip", "sdp", "rtp", "media"]),
+    ("ringpost-perf", &["base", "sip", "sdp", "rtp", "media", "net"]),
     ("xtask", &[]),
 ];
 

@@ -28,6 +28,10 @@ use tracing::{error, warn};
 
 /// The waker's number among the sockets.
 const WAKER: u64 = u64::MAX;
+/// Sockets are looked at so often at most. Waking up costs more than a packet does, and the packets of many calls come one
+/// by one; so what comes within a millisecond is taken together. With few calls nothing is held up: who has slept for
+/// longer is woken at once.
+const SWEEP: Duration = Duration::from_millis(1);
 /// While events wait for room, it is looked for this often.
 const EVENT_RETRY: Duration = Duration::from_millis(5);
 
@@ -235,6 +239,15 @@ fn lock(ports: &Mutex<Ports>) -> MutexGuard<'_, Ports> {
     ports.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// How much to take from a socket that is ready.
+#[derive(Clone, Copy)]
+enum Take {
+    /// A packet: of a voice there is mostly no second one.
+    One,
+    /// As many as there are, up to [`BATCH`].
+    Batch,
+}
+
 /// The thread's own side.
 struct Driver {
     started: std::time::Instant,
@@ -256,10 +269,33 @@ struct Driver {
 impl Driver {
     fn run(&mut self) -> io::Result<()> {
         let mut ready = Vec::new();
+        let mut swept = std::time::Instant::now();
+        // Sockets are looked at again until none has anything left.
+        let mut again = false;
         loop {
-            let timeout = self.timeout();
+            let timeout = if again {
+                Some(Duration::ZERO)
+            } else {
+                self.timeout()
+            };
+            // Who is ready twice in a row has more than one packet. (Of more sockets than are told at a time, that may be
+            // another one.)
+            let take = if again && ready.len() < poll::EVENTS {
+                Take::Batch
+            } else {
+                Take::One
+            };
             ready.clear();
             ready.extend(self.poll.wait(timeout)?);
+            if again && ready.is_empty() {
+                again = false;
+                std::thread::sleep(SWEEP.saturating_sub(swept.elapsed()));
+                continue;
+            }
+            if !again {
+                swept = std::time::Instant::now();
+            }
+            again = !ready.is_empty();
             for number in &ready {
                 match *number {
                     WAKER => {
@@ -267,7 +303,7 @@ impl Driver {
                             return Ok(());
                         }
                     }
-                    number => self.take_packets(socket_of(number)),
+                    number => self.take_packets(socket_of(number), take),
                 }
             }
             let now = self.now();
@@ -354,39 +390,41 @@ impl Driver {
         })
     }
 
-    /// Takes what has come to a socket, until it is empty.
-    fn take_packets(&mut self, socket: SocketId) {
+    /// Takes what has come to a socket.
+    fn take_packets(&mut self, socket: SocketId, take: Take) {
         // A socket that was closed behind the same wait has no descriptor any more.
-        while let Some(fd) = self.fd(socket) {
-            let Ok(count) = self.inbox.receive(fd) else { return };
-            let now = self.now();
-            self.counters.received.fetch_add(count as u64, Ordering::Relaxed);
-            let mut by: Option<RawFd> = None;
-            for buffer in 0..count {
-                let Some((from, datagram)) = self.inbox.datagram(buffer) else {
-                    continue;
-                };
-                let forward = self.engine.handle_packet(now, socket, from, datagram);
-                if let Some(forward) = forward
-                    && let Some(out) = self.fd(forward.socket)
-                {
-                    if by.is_some_and(|by| by != out) {
-                        self.send_outbound(by);
-                    }
-                    by = Some(out);
-                    self.outbound.push(Outbound {
-                        to: forward.to.into(),
-                        buffer,
-                        range: forward.range,
-                    });
+        let Some(fd) = self.fd(socket) else { return };
+        let received = match take {
+            Take::One => self.inbox.receive_one(fd),
+            Take::Batch => self.inbox.receive(fd),
+        };
+        let Ok(count) = received else { return };
+        let now = self.now();
+        self.counters.received.fetch_add(count as u64, Ordering::Relaxed);
+        let mut by: Option<RawFd> = None;
+        for buffer in 0..count {
+            let Some((from, datagram)) = self.inbox.datagram(buffer) else {
+                continue;
+            };
+            let forward = self.engine.handle_packet(now, socket, from, datagram);
+            if let Some(forward) = forward
+                && let Some(out) = self.fd(forward.socket)
+            {
+                if by.is_some_and(|by| by != out) {
+                    self.send_outbound(by);
                 }
+                by = Some(out);
+                self.outbound.push(Outbound {
+                    to: forward.to.into(),
+                    buffer,
+                    range: forward.range,
+                });
+            }
+            if self.engine.has_output() {
                 self.drain();
             }
-            self.send_outbound(by);
-            if count < BATCH {
-                return;
-            }
         }
+        self.send_outbound(by);
     }
 
     /// Sends what has gathered for one socket.

@@ -293,13 +293,17 @@ impl Session {
     /// An RTP packet came.
     pub fn handle_rtp(&mut self, now: Instant, from: SocketAddr, packet: &Packet<'_>) -> Received {
         let ssrc = packet.ssrc();
-        if let Err(refused) = self.admit(now, ssrc, from, Kind::Rtp) {
+        let arrived = clock_units(now, self.config.clock_rate_hz);
+        let known = self.members.get(&ssrc).is_some_and(|m| m.rtp_from == Some(from));
+        if !known && let Err(refused) = self.admit(now, ssrc, from, Kind::Rtp) {
             return refused;
         }
-        let arrived = clock_units(now, self.config.clock_rate_hz);
         let Some(member) = self.members.get_mut(&ssrc) else {
             return Received::OverLimit;
         };
+        if !member.left {
+            member.heard = now;
+        }
         let reception = member
             .reception
             .get_or_insert_with(|| Reception::new(packet.sequence()));

@@ -440,6 +440,11 @@ impl Engine {
         self.next_tick = (!self.ticking.is_empty()).then(|| at + TICK);
     }
 
+    /// Whether [`poll_output`](Engine::poll_output) has something else than `Timeout`. After most packets it has not.
+    pub fn has_output(&self) -> bool {
+        !self.outputs.is_empty()
+    }
+
     /// What is to be done, `Timeout` last.
     pub fn poll_output(&mut self) -> Output {
         match self.outputs.pop_front() {

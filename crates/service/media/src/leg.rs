@@ -43,7 +43,8 @@ pub(crate) struct Leg {
     /// The source heard last.
     source: Option<u32>,
     events: EventReceiver,
-    /// Listens for digits in the sound of a peer that has no telephone-event.
+    /// Listens for digits in the sound of a peer that has no telephone-event, while it is bridged with nobody: in a call
+    /// the other side hears them itself, and listening costs more than all the rest of a packet.
     inband: Option<DtmfDetector>,
     player: Option<Player>,
     digits: Option<DigitSender>,
@@ -206,7 +207,7 @@ impl Leg {
                 if let Some(recorder) = &mut self.recorder {
                     recorder.hear(law, header.timestamp, payload);
                 }
-                if let Some(detector) = &mut self.inband {
+                if let Some(detector) = self.inband.as_mut().filter(|_| self.other.is_none()) {
                     let samples: Vec<i16> = payload.iter().map(|byte| law.decode(*byte)).collect();
                     let digits = detector.push(&samples).into_iter();
                     outputs.extend(digits.map(|digit| Output::Event(Event::Digit { leg, digit })));

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// Ready sockets told at a time.
-const EVENTS: usize = 256;
+pub(super) const EVENTS: usize = 256;
 
 /// A set of sockets that are waited for, each known by a number of its owner's.
 #[derive(Debug)]
@@ -26,11 +26,11 @@ impl Poll {
         })
     }
 
-    /// Waits for `fd` to become readable, too, and calls it `number`. It is told once when something has come, and again
-    /// only when more comes behind that; so it must be read until it is empty. Closing `fd` takes it out.
+    /// Waits for `fd` to become readable, too, and calls it `number`: it is told as long as there is something to read.
+    /// Closing `fd` takes it out.
     pub(super) fn add(&self, fd: RawFd, number: u64) -> io::Result<()> {
         let mut event = libc::epoll_event {
-            events: (libc::EPOLLIN | libc::EPOLLET) as u32,
+            events: libc::EPOLLIN as u32,
             u64: number,
         };
         // SAFETY: `event` lives through the call; the kernel keeps a copy.
