@@ -424,11 +424,12 @@ fn a_call_given_up_behind_a_challenge_is_not_tried_again() {
 /// RFC 4475: what a user agent refuses by itself, it refuses as the table says; responses have no effect.
 #[test]
 fn torture_messages_are_refused_as_the_table_says() {
-    use crate::torture::{Answer, rows};
+    use crate::torture::{Answer, Fate, rows};
     let mut allow = UaConfig::default().allow;
     allow.extend([Method::Register, Method::Subscribe]);
     let mut refusals = 0;
-    for row in rows() {
+    // What a stream's framing stops never comes here.
+    for row in rows().filter(|row| !matches!(row.parser, Fate::Closed | Fate::Unfinished)) {
         let mut ua = Ua::new(
             UaConfig {
                 allow: allow.clone(),
@@ -459,7 +460,6 @@ fn torture_messages_are_refused_as_the_table_says() {
             }
         }
         let Answer::Status(allowed) = row.server else {
-            // A stream that is cut elsewhere may be answered before it is closed.
             assert!(!told, "{}", row.name);
             continue;
         };
