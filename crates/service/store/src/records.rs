@@ -1,4 +1,4 @@
-//! The typed records. A member's number is the tag that it is stored under: see [`Record`](crate::Record) for the
+//! The typed records. A member's number is the tag that it is stored under: see [`Record`] for the
 //! encoding. A tag is never given a second meaning.
 
 use crate::record::{Member, Scalar, field_head, plain_member, record, write_field};
