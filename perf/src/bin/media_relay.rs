@@ -243,12 +243,11 @@ fn run(parties: &mut [Party], length: Duration) -> (u64, u64) {
     let frames = (length.as_nanos() / FRAME.as_nanos()) as u32;
     let began = Instant::now();
     for frame in 0..frames {
-        for n in 0..parties.len() {
+        for (n, party) in parties.iter_mut().enumerate() {
             let due = FRAME * frame + spacing * n as u32;
             while began.elapsed() < due {
                 std::hint::spin_loop();
             }
-            let party = &mut parties[n];
             party.header.sequence = party.header.sequence.wrapping_add(1);
             party.header.timestamp = party.header.timestamp.wrapping_add(160);
             packet.clear();
@@ -256,7 +255,7 @@ fn run(parties: &mut [Party], length: Duration) -> (u64, u64) {
             sent += u64::from(party.socket.send_to(&packet, party.relay).is_ok());
             // Each party's socket is read every few frames, several packets at a time.
             if n % READS == frame as usize % READS {
-                received += drain(&parties[n]);
+                received += drain(party);
             }
         }
     }

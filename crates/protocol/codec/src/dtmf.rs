@@ -1,4 +1,5 @@
-use crate::{level_dbfs, strength};
+use crate::goertzel::Windowed;
+use crate::level_dbfs;
 
 const LOW_HZ: [f64; 4] = [697.0, 770.0, 852.0, 941.0];
 const HIGH_HZ: [f64; 4] = [1209.0, 1336.0, 1477.0, 1633.0];
@@ -57,17 +58,18 @@ fn key_in(block: &[i16]) -> Option<char> {
     if level_dbfs(block) < -40.0 {
         return None;
     }
-    let (row, low) = strongest(block, &LOW_HZ);
-    let (column, high) = strongest(block, &HIGH_HZ);
+    let block = Windowed::new(block);
+    let (row, low) = strongest(&block, &LOW_HZ);
+    let (column, high) = strongest(&block, &HIGH_HZ);
     // Both together are nearly all there is, and neither drowns the other (8 dB of twist).
     let balanced = low < high * 6.3 && high < low * 6.3;
     (low + high > 0.75 && balanced).then_some(KEYS[row][column])
 }
 
-fn strongest(block: &[i16], frequencies_hz: &[f64; 4]) -> (usize, f64) {
+fn strongest(block: &Windowed, frequencies_hz: &[f64; 4]) -> (usize, f64) {
     frequencies_hz
         .iter()
-        .map(|hz| strength(block, *hz))
+        .map(|hz| block.strength(*hz))
         .enumerate()
         .fold(
             (0, 0.0),

@@ -93,7 +93,7 @@ impl Peak {
 }
 
 /// Samples under a Hann window, to be looked at more than once.
-struct Windowed {
+pub(crate) struct Windowed {
     values: Vec<f64>,
     energy: f64,
     /// The sum of the window's squares.
@@ -101,7 +101,7 @@ struct Windowed {
 }
 
 impl Windowed {
-    fn new(samples: &[i16]) -> Self {
+    pub(crate) fn new(samples: &[i16]) -> Self {
         let length = samples.len() as f64;
         let (mut energy, mut gain) = (0.0, 0.0);
         let window = |i: usize| 0.5 - 0.5 * (TAU * (i as f64 + 0.5) / length).cos();
@@ -109,16 +109,17 @@ impl Windowed {
             .iter()
             .enumerate()
             .map(|(i, sample)| {
-                let value = f64::from(*sample) * window(i);
+                let weight = window(i);
+                let value = f64::from(*sample) * weight;
                 energy += value * value;
-                gain += window(i) * window(i);
+                gain += weight * weight;
                 value
             })
             .collect();
         Windowed { values, energy, gain }
     }
 
-    fn strength(&self, frequency_hz: f64) -> f64 {
+    pub(crate) fn strength(&self, frequency_hz: f64) -> f64 {
         if self.energy == 0.0 {
             return 0.0;
         }

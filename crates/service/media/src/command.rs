@@ -1,4 +1,5 @@
 use bytes::Bytes;
+use ringpost_codec::Tone;
 use ringpost_sdp::{Codec, Direction, Negotiated, NegotiatedCodec};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -95,6 +96,13 @@ pub enum Audio {
 }
 
 impl Audio {
+    /// The first `length` of a tone: of one with a cadence, a whole period, to be played again and again.
+    pub fn tone(mut tone: Tone, length: Duration) -> Self {
+        let mut samples = vec![0; (length.as_micros() / 125) as usize];
+        tone.fill(&mut samples);
+        Audio::Pcm(samples.into())
+    }
+
     /// How many samples it has.
     pub fn len(&self) -> usize {
         match self {

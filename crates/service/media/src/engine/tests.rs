@@ -531,9 +531,7 @@ fn a_leg_that_may_not_send_sends_no_rtp_and_goes_on_reporting() {
 #[test]
 fn a_prompt_is_played_in_time_and_told_when_it_ends() {
     let (mut world, a) = World::alone();
-    let mut samples = vec![0; 8_000];
-    Tone::sine(440.0, -12.0).fill(&mut samples);
-    let playlist = vec![Audio::Pcm(samples.into()); 2];
+    let playlist = vec![Audio::tone(Tone::sine(440.0, -12.0), Duration::from_secs(1)); 2];
     world.command(Command::Play {
         leg: ALICE,
         id: 9,
