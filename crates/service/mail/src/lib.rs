@@ -37,6 +37,7 @@
 mod deliver;
 mod error;
 mod flags;
+mod flight;
 mod incoming;
 mod mailboxes;
 mod messages;
@@ -65,6 +66,7 @@ pub mod fuzz {
     }
 }
 
+use flight::InFlight;
 use open::OpenMailboxes;
 use ringpost_base::Rng;
 use ringpost_imap::MailboxName;
@@ -86,6 +88,7 @@ pub struct Mail {
     bus: Arc<dyn Bus>,
     rng: Mutex<Rng>,
     open: Arc<OpenMailboxes>,
+    in_flight: Arc<InFlight>,
 }
 
 /// How often a change is begun anew because somebody else changed the same records first.
@@ -100,6 +103,7 @@ impl Mail {
             bus,
             rng: Mutex::new(rng),
             open: Arc::default(),
+            in_flight: Arc::default(),
         }
     }
 
@@ -178,7 +182,9 @@ impl Mail {
         batch: Batch,
         change: Minted,
     ) -> Result<Vec<u64>, CommitError> {
+        let flight = self.in_flight.begin(account);
         let minted = self.store.commit_durable(batch).await?;
+        drop(flight);
         let change = change.of(&minted).unwrap_or_default();
         self.bus.publish(Hint {
             account,
@@ -186,6 +192,11 @@ impl Mail {
             change,
         });
         Ok(minted)
+    }
+
+    /// Waits until what was just read of the account can be told: when it is durable.
+    async fn settle(&self, account: AccountId) {
+        self.in_flight.settled(account).await;
     }
 
     async fn all_mailboxes(&self, account: AccountId) -> Result<Vec<Stored<Mailbox>>, MailError> {

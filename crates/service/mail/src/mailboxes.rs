@@ -68,6 +68,7 @@ impl Mail {
     pub async fn list(&self, account: AccountId) -> Result<Vec<ListedMailbox>, MailError> {
         let queries = vec![Query::Scan(keys::mailboxes()), Query::Scan(keys::subscriptions())];
         let found = self.store.read(&Partition::Account(account), queries).await?;
+        self.settle(account).await;
         let mut found = found.into_iter().map(Found::entries);
         let (mailboxes, subscriptions) = (found.next().unwrap_or_default(), found.next().unwrap_or_default());
         let mut listed = BTreeMap::new();
@@ -130,6 +131,7 @@ impl Mail {
                 .len(),
             false => 0,
         };
+        self.settle(account).await;
         Ok(Status {
             messages,
             recent: recent as u32,

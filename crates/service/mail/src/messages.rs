@@ -125,6 +125,7 @@ impl Mail {
                 ));
             }
             let Some(modseq) = modseq else {
+                self.settle(account).await;
                 return Ok(out.into_iter().map(|(_, state)| state).collect());
             };
             match self.commit(account, batch).await {

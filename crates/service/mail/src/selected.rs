@@ -104,6 +104,7 @@ impl Mail {
             if !read_only && claimed < last_uid {
                 self.store_claim(&selected).await?;
             }
+            self.settle(account).await;
             return Ok((selected, snapshot));
         }
         Err(MailError::Busy)
@@ -130,7 +131,7 @@ impl Mail {
             let mut found = self.store.read(&selected.home(), queries).await?.into_iter();
             if found.next().and_then(Found::value).is_none() {
                 changes.mailbox_gone = true;
-                return Ok(changes);
+                break;
             }
             if number(&keys::trimmed_modseq(id), found.next())? > selected.seen_modseq {
                 self.compare_whole(selected, &mut changes).await?;
@@ -147,6 +148,7 @@ impl Mail {
                 break;
             }
         }
+        self.settle(selected.account).await;
         Ok(changes)
     }
 

@@ -150,6 +150,7 @@ impl Mail {
             let value = found.map_or(Ok(0), |v| counter_value(key, &v.value))?;
             *count = u32::try_from(value).unwrap_or_default();
         }
+        self.settle(account).await;
         Ok(Lamp {
             new: counts[0],
             old: counts[1],
@@ -193,6 +194,7 @@ impl Mail {
                 });
             }
         }
+        self.settle(account).await;
         all.sort_by_key(|v| (!v.is_new, v.received, v.mailbox, v.uid));
         Ok(all)
     }

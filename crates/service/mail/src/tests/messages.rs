@@ -93,6 +93,43 @@ fn a_delivery_is_told_when_it_is_durable_and_not_before() {
     world.check();
 }
 
+// Guards pitfall SMTP 3: what another session, or the lamp, shows of a change is durable.
+#[test]
+fn nobody_else_sees_a_change_before_it_is_durable() {
+    let world = World::new();
+    let uid = world.deliver_voice("INBOX", "old");
+    let (mut watching, _) = world.select("INBOX");
+    let (acting, _) = world.select("INBOX");
+    let letter = world.letter("Subject: new\r\n\r\n");
+    world.store.hold_syncs(true);
+    let seen = FlagChange::Add(flags("\\Seen"));
+    let mut delivery = Box::pin(world.mail.deliver(ALICE, &letter, Delivery::new(NOW)));
+    let uids = [uid];
+    let mut flagging = Box::pin(world.mail.store_flags(&acting, &uids, &seen));
+    assert!(delivery.as_mut().now_or_never().is_none() && flagging.as_mut().now_or_never().is_none());
+    let inbox = name("INBOX");
+    let mut refresh = Box::pin(world.mail.refresh(&mut watching));
+    let mut select = Box::pin(world.mail.select(ALICE, &inbox, true));
+    let mut lamp = Box::pin(world.mail.lamp(ALICE));
+    let mut status = Box::pin(world.mail.status(ALICE, &inbox));
+    assert!(refresh.as_mut().now_or_never().is_none() && select.as_mut().now_or_never().is_none());
+    assert!(lamp.as_mut().now_or_never().is_none() && status.as_mut().now_or_never().is_none());
+    assert!(now(world.mail.lamp(BOB)).is_ok(), "others do not wait");
+    world.store.sync();
+    assert!(now(delivery).is_ok() && now(flagging).is_ok());
+    let changes = now(refresh).unwrap();
+    assert_eq!((changes.arrived.len(), changes.flags.len()), (1, 1));
+    assert_eq!(
+        (
+            now(select).unwrap().1.messages.len(),
+            now(status).unwrap().messages
+        ),
+        (2, 2)
+    );
+    assert_eq!(now(lamp).unwrap().old, 1);
+    world.store.hold_syncs(false);
+}
+
 #[test]
 fn a_full_medium_refuses_and_loses_nothing() {
     let world = World::new();
