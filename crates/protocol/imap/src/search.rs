@@ -78,7 +78,7 @@ pub struct Needs {
 }
 
 /// A message's header and body as text, for the keys that read them.
-pub trait MessageText {
+pub trait MessageText: Sync {
     /// Whether `test` holds for the value of a header field of this name, in any case, or with `None` for any field as
     /// `Name: value`. Values are unfolded and decoded to UTF-8.
     fn any_field(&self, name: Option<&str>, test: &mut dyn FnMut(&str) -> bool) -> bool;
