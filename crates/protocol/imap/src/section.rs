@@ -217,4 +217,80 @@ mod tests {
         assert_eq!(range(&[2], None), None);
         assert_eq!(range(&[u32::MAX], None), None);
     }
+
+    fn multipart(subtype: &str, header: Range<u64>, body: Range<u64>, parts: Vec<Part>) -> Part {
+        let mut part = Part::single(header, body, 0, "multipart", subtype);
+        part.content = Content::Multipart {
+            subtype: subtype.into(),
+            parts,
+        };
+        part
+    }
+
+    fn message(header: Range<u64>, body: Range<u64>, message: Part) -> Part {
+        let mut part = Part::single(header, body, 0, "message", "rfc822");
+        part.content = Content::Message {
+            envelope: Box::default(),
+            message: Box::new(message),
+        };
+        part
+    }
+
+    /// The message of RFC 3501 §6.4.5: a text, a picture, a message of two parts, and a multipart of a picture and
+    /// a message with an alternative in it. Headers are five bytes long.
+    fn the_rfcs_own_message() -> Part {
+        let leaf = |at: u64| Part::single(at..at + 5, at + 5..at + 15, 1, "text", "plain");
+        let third = multipart("mixed", 55..60, 60..100, vec![leaf(60), leaf(80)]);
+        let alternative = multipart("alternative", 170..175, 175..215, vec![leaf(175), leaf(195)]);
+        let inner = multipart("mixed", 145..150, 150..220, vec![leaf(150), alternative]);
+        let fourth = vec![leaf(115), message(140..145, 145..220, inner)];
+        let parts = vec![
+            leaf(10),
+            leaf(30),
+            message(50..55, 55..100, third),
+            multipart("mixed", 105..110, 110..230, fourth),
+        ];
+        multipart("mixed", 0..5, 5..240, parts)
+    }
+
+    #[test]
+    fn the_rfcs_own_part_numbers() {
+        let whole = the_rfcs_own_message();
+        let text = |of: &str| match of {
+            "HEADER" => Some(SectionText::Header),
+            "TEXT" => Some(SectionText::Text),
+            "MIME" => Some(SectionText::Mime),
+            _ => None,
+        };
+        for (name, range) in [
+            ("", 0..240),
+            ("HEADER", 0..5),
+            ("TEXT", 5..240),
+            ("1", 15..25),
+            ("2", 35..45),
+            ("3", 55..100),
+            ("3.HEADER", 55..60),
+            ("3.TEXT", 60..100),
+            ("3.1", 65..75),
+            ("3.2", 85..95),
+            ("4", 110..230),
+            ("4.1", 120..130),
+            ("4.1.MIME", 115..120),
+            ("4.2", 145..220),
+            ("4.2.HEADER", 145..150),
+            ("4.2.TEXT", 150..220),
+            ("4.2.1", 155..165),
+            ("4.2.2", 175..215),
+            ("4.2.2.1", 180..190),
+            ("4.2.2.2", 200..210),
+        ] {
+            let words: Vec<&str> = name.split('.').collect();
+            let part = words.iter().filter_map(|w| w.parse().ok()).collect();
+            let section = Section {
+                part,
+                text: words.last().and_then(|w| text(w)),
+            };
+            assert_eq!(section.range(&whole), Some(range), "{name}");
+        }
+    }
 }

@@ -546,3 +546,33 @@ fn messages_that_are_gone_for_good_are_told_of() {
             .starts_with("a NO [EXPUNGEISSUED]")
     );
 }
+
+#[test]
+fn the_rfcs_own_conversation() {
+    // RFC 3501 §8, and the examples of §6.4.4 to §6.4.6.
+    let text = "Date: Wed, 17 Jul 1996 02:23:25 -0700\nFrom: smith@example.org\nSubject: x\n\nbody\n";
+    let flags = ["\\Seen", "\\Flagged", "\\Deleted", "\\Flagged \\Seen"];
+    let messages: Vec<(&str, &str)> = flags.iter().map(|f| (*f, text)).collect();
+    let mut talk = Talk::with_messages(&messages);
+    let heard = talk.say("A654 FETCH 2:4 (FLAGS BODY.PEEK[HEADER.FIELDS (DATE FROM)])\r\n");
+    let header = "Date: Wed, 17 Jul 1996 02:23:25 -0700\r\nFrom: smith@example.org\r\n\r\n";
+    let fields = format!(
+        "BODY[HEADER.FIELDS (DATE FROM)] {{{}}}\r\n{header})\r\n",
+        header.len()
+    );
+    assert_eq!(heard.matches(&fields).count(), 3);
+    assert!(heard.starts_with("* 2 FETCH (FLAGS (\\Flagged \\Recent) BODY["));
+    assert!(heard.ends_with("A654 OK Done\r\n"));
+    let heard = talk.say("A282 SEARCH FLAGGED SINCE 1-Feb-1994 NOT FROM \"Jones\"\r\n");
+    assert_eq!(heard, "* SEARCH 2 4\r\nA282 OK Done\r\n");
+    assert_eq!(
+        talk.say("A283 SEARCH TEXT \"string not in mailbox\"\r\n"),
+        "* SEARCH\r\nA283 OK Done\r\n"
+    );
+    let heard = talk.say("A003 STORE 2:4 +FLAGS (\\Deleted)\r\n");
+    assert!(
+        heard.contains("* 4 FETCH (UID 4 FLAGS (\\Flagged \\Deleted \\Seen \\Recent))\r\n"),
+        "{heard}"
+    );
+    assert_eq!(talk.say("A202 EXPUNGE\r\n").matches(" EXPUNGE\r\n").count(), 3);
+}
