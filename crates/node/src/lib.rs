@@ -6,6 +6,7 @@
 
 #![warn(missing_docs)]
 
+pub mod imap;
 pub mod phone;
 pub mod smtp;
 mod stop;

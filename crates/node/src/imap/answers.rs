@@ -1,0 +1,169 @@
+//! The session's questions, put to the services.
+
+use super::{Appending, Driver};
+use ringpost_base::UnixTime;
+use ringpost_directory::{AccountInfo, DirectoryError};
+use ringpost_imap::question::Proof;
+use ringpost_imap::{Answer, Ask, Refusal};
+use ringpost_mail::{Copied, Mail, MailError, Selected};
+use std::time::Duration;
+
+/// How long the answer to a login that failed is held back, times the logins that have failed, so that guessing takes
+/// time.
+const GUESS_DELAY: Duration = Duration::from_millis(500);
+/// The longest that it is held back.
+const MAX_GUESS_DELAY: Duration = Duration::from_secs(5);
+
+impl Driver<'_> {
+    pub(super) async fn answer(&mut self, ask: Ask) -> Answer {
+        match self.try_answer(ask).await {
+            Ok(answer) => answer,
+            Err(refusal) => {
+                if refusal == Refusal::Unavailable {
+                    tracing::warn!(session = %self.id, "the mail service could not answer");
+                }
+                Answer::Refused(refusal)
+            }
+        }
+    }
+
+    async fn try_answer(&mut self, ask: Ask) -> Result<Answer, Refusal> {
+        match ask {
+            Ask::Authenticate { user, authzid, proof } => self.log_in(&user, authzid.as_deref(), proof).await,
+            Ask::ScramKeys { user } => {
+                let found = self
+                    .imap
+                    .directory
+                    .scram_keys(&user)
+                    .await
+                    .map_err(|e| self.unavailable(&e))?;
+                Ok(Answer::ScramKeys(found.map(|(_, keys)| keys)))
+            }
+            ask => {
+                let account = self.account.clone().ok_or(Refusal::Unavailable)?;
+                self.answer_account(&account, ask).await
+            }
+        }
+    }
+
+    /// Questions about the account as a whole.
+    async fn answer_account(&mut self, account: &AccountInfo, ask: Ask) -> Result<Answer, Refusal> {
+        let (mail, now) = (&self.imap.mail, self.imap.world.unix_now());
+        match ask {
+            Ask::List => return Ok(Answer::Mailboxes(mail.list(account.id).await?)),
+            Ask::Status(name) => return Ok(Answer::Status(mail.status(account.id, &name).await?)),
+            Ask::Select { name, read_only } => {
+                self.leave_mailbox().await;
+                self.listen(account);
+                let (selected, snapshot) = self.imap.mail.select(account.id, &name, read_only).await?;
+                self.selected = Some(selected);
+                return Ok(Answer::Selected(snapshot));
+            }
+            Ask::Create { name, special_use } => mail.create(account.id, &name, special_use, now).await?,
+            Ask::Delete(name) => mail.delete(account.id, &name).await?,
+            Ask::Rename { from, to } => mail.rename(account.id, &from, &to, now).await?,
+            Ask::Subscribe { name, subscribed } => mail.subscribe(account.id, &name, subscribed).await?,
+            Ask::AppendBegin {
+                to,
+                flags,
+                date,
+                size_bytes,
+            } => {
+                let append = mail.append(account.id, &to, flags, date, size_bytes).await?;
+                self.appending = Some(Appending::Keeps(Box::new(append)));
+            }
+            Ask::AppendFinish => match self.appending.take() {
+                Some(Appending::Keeps(append)) => {
+                    let delivered = mail.append_finish(*append, now).await?;
+                    return Ok(Answer::Appended {
+                        uid_validity: delivered.uid_validity,
+                        uid: delivered.uid,
+                    });
+                }
+                Some(Appending::Failed(e)) => return Err(e.into()),
+                None => return Err(Refusal::Unavailable),
+            },
+            ask => {
+                // Taken out while it is used; the session asks for nothing else of it meanwhile.
+                let mut selected = self.selected.take().ok_or(Refusal::Unavailable)?;
+                let answer = answer_selected(mail, &mut selected, ask, now).await;
+                self.selected = Some(selected);
+                return Ok(answer?);
+            }
+        }
+        Ok(Answer::Done)
+    }
+
+    async fn log_in(&mut self, user: &str, authzid: Option<&str>, proof: Proof) -> Result<Answer, Refusal> {
+        let directory = &self.imap.directory;
+        let found = match proof {
+            Proof::Password(password) => directory.login(user, password.reveal()).await,
+            // It has proven to have the keys of whoever this is.
+            Proof::Scram => directory.account_by_login(user).await,
+        };
+        let found = found.map_err(|e| self.unavailable(&e))?;
+        let account = match (found, authzid) {
+            (Some(account), None) => Some(account),
+            (Some(account), Some(other)) => {
+                let other = directory
+                    .account_by_login(other)
+                    .await
+                    .map_err(|e| self.unavailable(&e))?;
+                Some(account).filter(|account| other.is_some_and(|other| other.id == account.id))
+            }
+            (None, _) => None,
+        };
+        match account {
+            Some(account) => {
+                tracing::info!(session = %self.id, account = %account.address, "imap login");
+                self.account = Some(account);
+                Ok(Answer::Done)
+            }
+            None => {
+                self.slow_down(user).await;
+                Err(Refusal::BadCredentials)
+            }
+        }
+    }
+
+    /// Holds the answer to a failed login back.
+    async fn slow_down(&mut self, user: &str) {
+        let remote = self.connection.endpoints().remote;
+        tracing::warn!(session = %self.id, %remote, user, "imap login failed");
+        self.failed_logins += 1;
+        let delay = MAX_GUESS_DELAY.min(GUESS_DELAY * self.failed_logins);
+        self.imap.world.sleep_until(self.imap.world.now() + delay).await;
+    }
+
+    fn unavailable(&self, error: &DirectoryError) -> Refusal {
+        tracing::warn!(session = %self.id, error = %error, "the directory could not answer");
+        Refusal::Unavailable
+    }
+}
+
+/// Questions about the selected mailbox.
+async fn answer_selected(
+    mail: &Mail,
+    selected: &mut Selected,
+    ask: Ask,
+    now: UnixTime,
+) -> Result<Answer, MailError> {
+    Ok(match ask {
+        Ask::Refresh(_) => Answer::Changes(mail.refresh(selected).await?),
+        Ask::Fetch { uids, wants, .. } => Answer::Messages(mail.fetch(selected, &uids, wants).await?),
+        Ask::Store { uids, change, .. } => Answer::Stored(mail.store_flags(selected, &uids, &change).await?),
+        Ask::Search { key, among, .. } => Answer::Found(mail.search(selected, &key, &among).await?),
+        Ask::Copy { uids, to, .. } => copied(mail.copy(selected, &uids, &to, now).await?),
+        Ask::Move { uids, to, .. } => copied(mail.move_messages(selected, &uids, &to, now).await?),
+        Ask::Expunge { uids, .. } => Answer::Expunged(mail.expunge(selected, uids.as_deref()).await?),
+        // Everything else was answered before.
+        _ => Answer::Refused(Refusal::Unavailable),
+    })
+}
+
+fn copied(copied: Copied) -> Answer {
+    Answer::Copied {
+        uid_validity: copied.uid_validity,
+        pairs: copied.pairs,
+    }
+}

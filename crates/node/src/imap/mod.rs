@@ -1,0 +1,315 @@
+//! An IMAP session joined with the mail service, on a connection.
+
+mod answers;
+#[cfg(test)]
+mod tests;
+
+use crate::stop::Stop;
+use crate::world::{Connection, ConnectionClosed, Received, WorldRef};
+use bytes::{Bytes, BytesMut};
+use futures_util::{FutureExt, future, select_biased};
+use ringpost_base::Instant;
+use ringpost_directory::{AccountInfo, Directory};
+use ringpost_imap::question::Changes;
+use ringpost_imap::section::Transform;
+use ringpost_imap::{Config, Event, Output, Question, Session, Tls, Uid};
+use ringpost_mail::{Append, Mail, MailError, Selected};
+use ringpost_store::{Bus, Heard, Interest, StoreError, Subscription, Topic};
+use std::ops::Range;
+use std::sync::Arc;
+
+/// What IMAP sessions of a node are made of.
+#[derive(Clone)]
+pub struct Imap {
+    /// Clocks and randomness.
+    pub world: WorldRef,
+    /// Who may log in.
+    pub directory: Directory,
+    /// The mailboxes.
+    pub mail: Arc<Mail>,
+    /// What tells of changes by others.
+    pub bus: Arc<dyn Bus>,
+    /// What holds for every session.
+    pub config: Arc<Config>,
+    /// Ends the sessions.
+    pub stop: Stop,
+}
+
+impl Imap {
+    /// Serves one connection to its end. `starttls` says whether TLS is offered where it is not on yet.
+    pub async fn serve(&self, connection: Box<dyn Connection>, starttls: bool) {
+        let endpoints = connection.endpoints();
+        let tls = match endpoints.tls {
+            true => Tls::Active,
+            false if starttls => Tls::Offered,
+            false => Tls::Unavailable,
+        };
+        let mut rng = self.world.rng();
+        let id = rng.token(8);
+        tracing::info!(session = %id, remote = %endpoints.remote, tls = endpoints.tls, "imap session begins");
+        let session = Session::new(self.world.now(), self.config.clone(), tls, rng);
+        let mut driver = Driver {
+            imap: self,
+            id,
+            connection,
+            session,
+            account: None,
+            selected: None,
+            news: None,
+            appending: None,
+            failed_logins: 0,
+        };
+        let ended = driver.run().await;
+        driver.leave_mailbox().await;
+        match ended {
+            Ok(()) => tracing::info!(session = %driver.id, "imap session ends"),
+            Err(Broken::Connection(_)) => tracing::info!(session = %driver.id, "imap connection is gone"),
+            Err(e) => tracing::error!(session = %driver.id, error = %e, "imap session breaks off"),
+        }
+    }
+}
+
+/// One session with all that belongs to it.
+struct Driver<'a> {
+    imap: &'a Imap,
+    id: String,
+    connection: Box<dyn Connection>,
+    session: Session,
+    account: Option<Arc<AccountInfo>>,
+    selected: Option<Selected>,
+    /// What is heard of the account's mail, from before a mailbox is selected until it is left.
+    news: Option<Subscription>,
+    appending: Option<Appending>,
+    failed_logins: u32,
+}
+
+/// A message that is being appended. Once a piece of it could not be kept the rest is let pass, and the end is refused.
+enum Appending {
+    Keeps(Box<Append>),
+    Failed(MailError),
+}
+
+/// Why a session cannot go on.
+#[derive(Debug, thiserror::Error)]
+enum Broken {
+    #[error(transparent)]
+    Connection(#[from] ConnectionClosed),
+    #[error("a message of which FETCH has told the size cannot be read: {0}")]
+    Body(#[from] MailError),
+    #[error("a message of which FETCH has told the size cannot be read: {0}")]
+    Blob(#[from] StoreError),
+    #[error("message {uid} has other bytes than FETCH has told: {missing} are missing")]
+    Short { uid: Uid, missing: u64 },
+}
+
+/// What a session waited for.
+enum Happened {
+    Received(Received),
+    News(Heard),
+    Timeout,
+    Stop,
+}
+
+impl Driver<'_> {
+    async fn run(&mut self) -> Result<(), Broken> {
+        loop {
+            let deadline = self.drain().await?;
+            if self.session.is_closed() {
+                return Ok(());
+            }
+            let happened = self.wait(deadline).await;
+            let now = self.imap.world.now();
+            match happened {
+                Happened::Received(Received::Data(bytes)) => {
+                    // Who says something now has heard of nothing later.
+                    self.tell_news().await;
+                    self.session.handle_input(now, &bytes);
+                }
+                Happened::Received(Received::Closed) => return Ok(()),
+                Happened::News(heard) => {
+                    if self.is_news(heard) {
+                        self.refresh().await;
+                    }
+                }
+                Happened::Timeout => self.session.handle_timeout(now),
+                Happened::Stop => self.session.shut_down(now, "BYE The server stops"),
+            }
+        }
+    }
+
+    /// Carries out what the session wants, until there is nothing more. Gives the time by which it wants to be woken.
+    async fn drain(&mut self) -> Result<Option<Instant>, Broken> {
+        loop {
+            match self.session.poll_output() {
+                Output::Transmit(bytes) => self.connection.send(bytes).await?,
+                Output::Body {
+                    uid,
+                    range,
+                    transform,
+                } => self.send_body(uid, range, &transform).await?,
+                Output::Event(event) => self.handle(event).await?,
+                Output::Timeout(deadline) => return Ok(deadline),
+            }
+        }
+    }
+
+    async fn handle(&mut self, event: Event) -> Result<(), Broken> {
+        match event {
+            Event::Question(question) => self.handle_question(question).await?,
+            Event::Body(chunk) => self.keep(chunk).await,
+            Event::BodyAborted => self.appending = None,
+            Event::StartTls => {
+                self.connection.start_tls().await?;
+                self.session.handle_tls_started(self.imap.world.now());
+            }
+            Event::Deselected => self.leave_mailbox().await,
+            Event::Closed => {}
+        }
+        Ok(())
+    }
+
+    async fn handle_question(&mut self, question: Question) -> Result<(), Broken> {
+        // Boxed, so that a session that only waits does not carry the room for every answer.
+        let answer = Box::pin(self.answer(question.ask)).await;
+        self.session
+            .handle_answer(self.imap.world.now(), question.id, answer);
+        // What the command itself has changed is told with its end; after the answer, so that the session knows its own
+        // changes from those of others.
+        self.tell_news().await;
+        // A command of many questions ends with its connection.
+        if self.session.wants_input() {
+            match self.connection.recv().now_or_never() {
+                Some(Received::Data(bytes)) => self.session.handle_input(self.imap.world.now(), &bytes),
+                Some(Received::Closed) => return Err(ConnectionClosed.into()),
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    async fn wait(&mut self, deadline: Option<Instant>) -> Happened {
+        let (imap, wants_input) = (self.imap, self.session.wants_input());
+        // Who does not idle is told at the next command, so there is nothing to wait for.
+        let news = self.news.as_ref().filter(|_| self.session.is_idling());
+        let mut received = match wants_input {
+            true => self.connection.recv(),
+            false => Box::pin(future::pending()),
+        }
+        .fuse();
+        let mut timeout = match deadline {
+            Some(at) => imap.world.sleep_until(at),
+            None => Box::pin(future::pending()),
+        }
+        .fuse();
+        let news = async {
+            match news {
+                Some(news) => news.next().await,
+                None => future::pending().await,
+            }
+        };
+        let mut news = std::pin::pin!(news.fuse());
+        let mut stop = std::pin::pin!(imap.stop.wait().fuse());
+        // In this order, so that nothing a client does keeps a deadline from being seen.
+        select_biased! {
+            () = stop => Happened::Stop,
+            () = timeout => Happened::Timeout,
+            bytes = received => Happened::Received(bytes),
+            heard = news => Happened::News(heard),
+        }
+    }
+
+    /// Whether what was heard means that mailboxes may have changed.
+    fn is_news(&mut self, heard: Heard) -> bool {
+        match heard {
+            Heard::Hint(hint) => hint.topic == Topic::Mail,
+            Heard::Lagged => true,
+            Heard::Closed => {
+                self.news = None;
+                false
+            }
+        }
+    }
+
+    /// Looks at the mailbox again if anything was heard of it.
+    async fn tell_news(&mut self) {
+        let mut any = false;
+        while let Some(heard) = self.news.as_ref().and_then(Subscription::try_next) {
+            any |= self.is_news(heard);
+        }
+        if any {
+            self.refresh().await;
+        }
+    }
+
+    async fn refresh(&mut self) {
+        let Some(selected) = &mut self.selected else {
+            return;
+        };
+        let mailbox = selected.id();
+        let refreshed = self.imap.mail.refresh(selected).await;
+        let now = self.imap.world.now();
+        match refreshed {
+            Ok(changes) => self.session.handle_changes(now, mailbox, changes),
+            Err(MailError::NoSuchAccount | MailError::NoSuchMailbox) => {
+                let gone = Changes {
+                    mailbox_gone: true,
+                    ..Changes::default()
+                };
+                self.session.handle_changes(now, mailbox, gone);
+            }
+            // A session that has missed something must not go on as if it had not.
+            Err(e) => {
+                tracing::error!(session = %self.id, error = %e, "a selected mailbox cannot be read");
+                self.session
+                    .shut_down(now, "BYE [UNAVAILABLE] The mailbox cannot be read");
+            }
+        }
+    }
+
+    async fn leave_mailbox(&mut self) {
+        self.news = None;
+        if let Some(selected) = self.selected.take()
+            && let Err(e) = self.imap.mail.deselect(selected).await
+        {
+            tracing::warn!(session = %self.id, error = %e, "which messages were recent is not remembered");
+        }
+    }
+
+    /// Begins to listen to the account, before anything of it is read, so that nothing falls in between.
+    fn listen(&mut self, account: &AccountInfo) {
+        self.news = Some(self.imap.bus.subscribe(Interest::Account(account.id)));
+    }
+
+    /// Takes a piece of the message that is being appended.
+    async fn keep(&mut self, chunk: Bytes) {
+        if let Some(Appending::Keeps(append)) = &mut self.appending
+            && let Err(e) = append.write(chunk).await
+        {
+            tracing::warn!(session = %self.id, error = %e, "an appended message cannot be kept");
+            self.appending = Some(Appending::Failed(e));
+        }
+    }
+
+    /// Sends bytes of a message, a piece at a time, as fast as the client takes them.
+    async fn send_body(&mut self, uid: Uid, range: Range<u64>, transform: &Transform) -> Result<(), Broken> {
+        let mut missing = range.end - range.start;
+        let selected = self.selected.as_ref().ok_or(MailError::NoSuchMailbox)?;
+        let reader = self.imap.mail.body(selected, uid, range).await?;
+        let mut reader = reader.ok_or(MailError::NoSuchMessage)?;
+        let mut whole = BytesMut::new();
+        while let Some(chunk) = reader.next().await? {
+            missing = missing.saturating_sub(chunk.len() as u64);
+            match transform {
+                Transform::None => self.connection.send(chunk).await?,
+                Transform::Fields(..) => whole.extend_from_slice(&chunk),
+            }
+        }
+        if missing > 0 {
+            return Err(Broken::Short { uid, missing });
+        }
+        if let Transform::Fields(..) = transform {
+            self.connection.send(transform.apply(whole.freeze())).await?;
+        }
+        Ok(())
+    }
+}

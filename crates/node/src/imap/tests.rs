@@ -1,0 +1,395 @@
+use super::*;
+use crate::stop::Stopper;
+use crate::testing::{BEGIN, Client, Lab, at_once};
+use ringpost_base::{Rng, limits};
+use ringpost_directory::{Cost, InlineKdf, NewAccount, Parts};
+use ringpost_mail::Delivery;
+use ringpost_store::{AccountId, Bodies, LocalBus, MemoryBlobs, MemoryStore};
+use std::time::Duration;
+
+/// A server with alice, her phone's mailbox, and whoever connects.
+struct House {
+    lab: Lab,
+    imap: Imap,
+    stopper: Option<Stopper>,
+    alice: AccountId,
+    password: String,
+}
+
+impl House {
+    fn new() -> Self {
+        Self::with(Config::default(), None)
+    }
+
+    fn with(config: Config, quota_bytes: Option<u64>) -> Self {
+        let lab = Lab::new();
+        let store = Arc::new(MemoryStore::new());
+        let bus = Arc::new(LocalBus::new());
+        let parts = Parts {
+            store: store.clone(),
+            bus: bus.clone(),
+            kdf: Arc::new(InlineKdf(Cost::CHEAP)),
+            seal_key: [7; 32],
+            rng: Rng::from_number(1),
+        };
+        let directory = at_once(Directory::open(parts, "example.org", BEGIN)).unwrap();
+        let mut alice = NewAccount::new("alice@example.org");
+        alice.quota_bytes = quota_bytes;
+        let added = at_once(directory.add_account(alice, BEGIN)).unwrap();
+        at_once(directory.add_account(NewAccount::new("bob@example.org"), BEGIN)).unwrap();
+        let blobs = Arc::new(MemoryBlobs::new(|| BEGIN));
+        let bodies = Bodies::new(store.clone(), blobs, Rng::from_number(2));
+        let mail = Arc::new(Mail::new(store, bodies, bus.clone(), Rng::from_number(3)));
+        let (stopper, stop) = Stopper::new();
+        let imap = Imap {
+            world: lab.world.clone(),
+            directory,
+            mail,
+            bus,
+            config: Arc::new(config),
+            stop,
+        };
+        House {
+            lab,
+            imap,
+            stopper: Some(stopper),
+            alice: added.account.id,
+            password: added.password,
+        }
+    }
+
+    fn connect(&mut self) -> Client {
+        let (connection, client) = self.lab.connect(true);
+        let imap = self.imap.clone();
+        self.lab.spawn(async move { imap.serve(connection, true).await });
+        assert!(self.lab.hear(&client).starts_with("* OK [CAPABILITY IMAP4rev1"));
+        client
+    }
+
+    fn log_in(&mut self) -> Client {
+        let client = self.connect();
+        let login = format!("l LOGIN alice@example.org {}\r\n", self.password);
+        assert!(self.lab.say(&client, login).starts_with("l OK [CAPABILITY"));
+        client
+    }
+
+    fn select(&mut self) -> Client {
+        let client = self.log_in();
+        assert!(
+            self.lab
+                .say(&client, "s SELECT INBOX\r\n")
+                .contains("s OK [READ-WRITE]")
+        );
+        client
+    }
+
+    fn deliver(&self, text: &str) {
+        let letter = at_once(self.imap.mail.letter(text.replace('\n', "\r\n").into())).unwrap();
+        at_once(self.imap.mail.deliver(self.alice, &letter, Delivery::new(BEGIN))).unwrap();
+    }
+}
+
+const HELLO: &str = "From: Bob <bob@example.org>\nTo: alice@example.org\nSubject: Hello\n\nHow are you?\n";
+
+#[test]
+fn a_message_is_read_answered_and_deleted() {
+    let mut house = House::new();
+    house.deliver(HELLO);
+    let client = house.select();
+    let mut say = |text: &str| house.lab.say(&client, format!("{text}\r\n"));
+    assert!(say("a LIST \"\" *").contains("* LIST (\\HasNoChildren) \"/\" INBOX\r\n"));
+    assert!(say("a STATUS INBOX (MESSAGES UNSEEN)").contains("(MESSAGES 1 UNSEEN 1)"));
+    let heard = say("a FETCH 1 (UID ENVELOPE BODYSTRUCTURE)");
+    assert!(
+        heard.contains("\"Hello\" ((\"Bob\" NIL \"bob\" \"example.org\"))"),
+        "{heard}"
+    );
+    assert!(heard.contains("(\"TEXT\" \"PLAIN\""), "{heard}");
+    let heard = say("a FETCH 1 BODY[TEXT]");
+    assert!(
+        heard.contains("BODY[TEXT] {14}\r\nHow are you?\r\n FLAGS (\\Seen \\Recent))"),
+        "{heard}"
+    );
+    assert!(say("a FETCH 1 BODY.PEEK[HEADER.FIELDS (subject)]").contains("{18}\r\nSubject: Hello\r\n\r\n)"));
+    assert_eq!(
+        say("a SEARCH SEEN BODY \"ARE YOU\""),
+        "* SEARCH 1\r\na OK Done\r\n"
+    );
+    let reply = "Subject: Re: Hello\r\n\r\nFine.\r\n";
+    let heard = say(&format!("a APPEND Sent (\\Seen) {{{}+}}\r\n{reply}", reply.len()));
+    assert!(heard.starts_with("a OK [APPENDUID "), "{heard}");
+    assert!(say("a COPY 1 Sent").contains("a OK [COPYUID "));
+    assert!(
+        say("a STORE 1 +FLAGS (\\Answered \\Deleted)")
+            .contains("FLAGS (\\Answered \\Deleted \\Seen \\Recent)")
+    );
+    assert_eq!(say("a EXPUNGE"), "* 1 EXPUNGE\r\na OK Done\r\n");
+    assert!(say("a SELECT Sent").contains("* 2 EXISTS"));
+    assert!(say("a FETCH 1 BODY[]").contains(reply));
+    assert!(say("a LOGOUT").contains("a OK"));
+    assert!(client.is_closed() && house.lab.running() == 0);
+}
+
+#[test]
+fn an_idling_session_hears_at_once_what_others_do() {
+    let mut house = House::new();
+    house.deliver(HELLO);
+    let (idler, other) = (house.select(), house.select());
+    assert_eq!(house.lab.say(&idler, "i IDLE\r\n"), "+ Idling\r\n");
+    house.deliver(HELLO);
+    assert_eq!(
+        house.lab.hear(&idler),
+        "* 2 EXISTS\r\n* 1 RECENT\r\n".replace("* 1 R", "* 2 R")
+    );
+    house.lab.say(&other, "o STORE 1 +FLAGS (\\Seen)\r\n");
+    assert!(
+        house
+            .lab
+            .hear(&idler)
+            .starts_with("* 1 FETCH (UID 1 FLAGS (\\Seen")
+    );
+    house
+        .lab
+        .say(&other, "o STORE 1 +FLAGS.SILENT (\\Deleted)\r\no EXPUNGE\r\n");
+    assert!(house.lab.hear(&idler).ends_with("* 1 EXPUNGE\r\n"));
+    assert_eq!(house.lab.say(&idler, "DONE\r\n"), "i OK Done\r\n");
+}
+
+#[test]
+fn a_session_that_does_not_idle_hears_with_its_next_command() {
+    let mut house = House::new();
+    house.deliver(HELLO);
+    let (one, other) = (house.select(), house.select());
+    house
+        .lab
+        .say(&other, "o STORE 1 +FLAGS.SILENT (\\Deleted)\r\no EXPUNGE\r\n");
+    house.deliver(HELLO);
+    assert_eq!(house.lab.hear(&one), "");
+    // What is expunged stays readable until this session has been told.
+    let heard = house.lab.say(&one, "a FETCH 1 BODY.PEEK[TEXT]\r\n");
+    assert!(
+        heard.starts_with("* 1 FETCH (BODY[TEXT] {14}\r\nHow are you?"),
+        "{heard}"
+    );
+    assert!(
+        heard.contains("* 2 EXISTS\r\n") && !heard.contains("EXPUNGE"),
+        "{heard}"
+    );
+    let heard = house.lab.say(&one, "a NOOP\r\n");
+    assert!(heard.contains("* 1 EXPUNGE\r\n"), "{heard}");
+    assert_eq!(
+        house.lab.say(&one, "a FETCH 1 UID\r\n"),
+        "* 1 FETCH (UID 2)\r\na OK Done\r\n"
+    );
+}
+
+#[test]
+fn a_message_appended_to_the_selected_mailbox_is_told_with_its_command() {
+    let mut house = House::new();
+    let client = house.select();
+    let heard = house
+        .lab
+        .say(&client, "a APPEND INBOX {17+}\r\nSubject: x\r\n\r\nb\r\n\r\n");
+    assert!(
+        heard.starts_with("* 1 EXISTS\r\n* 1 RECENT\r\na OK [APPENDUID "),
+        "{heard}"
+    );
+}
+
+#[test]
+fn a_big_message_passes_through_as_fast_as_the_client_reads() {
+    let mut house = House::new();
+    let text = format!("Subject: big\r\n\r\n{}", "0123456789abcdef".repeat(200_000));
+    let client = house.select();
+    client.send(format!("a APPEND INBOX {{{}}}\r\n", text.len()));
+    assert!(house.lab.hear(&client).starts_with("+ "));
+    for piece in text.as_bytes().chunks(limits::CHUNK_BYTES) {
+        client.send(piece);
+    }
+    assert!(house.lab.say(&client, "\r\n").contains("a OK [APPENDUID"));
+    client.send("a FETCH 1 BODY.PEEK[]\r\n");
+    house.lab.settle();
+    // Two pieces fill the connection, and the session waits with the rest.
+    let pieces: Vec<Bytes> = std::iter::from_fn(|| client.take()).collect();
+    assert!(pieces.len() == 2 && pieces.iter().all(|p| p.len() <= limits::CHUNK_BYTES));
+    let start: Vec<u8> = pieces.concat();
+    let heard = String::from_utf8(start).unwrap() + &house.lab.hear(&client);
+    assert_eq!(
+        heard,
+        format!("* 1 FETCH (BODY[] {{{}}}\r\n{text})\r\na OK Done\r\n", text.len())
+    );
+}
+
+#[test]
+fn a_client_that_leaves_in_the_middle_of_a_message_leaves_nothing() {
+    let mut house = House::new();
+    let mut client = house.select();
+    client.send("a APPEND INBOX {100}\r\nSubject: half");
+    house.lab.settle();
+    client.close();
+    house.lab.settle();
+    assert_eq!(house.lab.running(), 0);
+    let client = house.log_in();
+    assert!(
+        house
+            .lab
+            .say(&client, "s SELECT INBOX\r\n")
+            .contains("* 0 EXISTS")
+    );
+}
+
+#[test]
+fn a_message_that_the_account_has_no_room_for_is_refused_and_nothing_is_lost() {
+    let mut house = House::with(Config::default(), Some(200));
+    house.deliver(HELLO);
+    let client = house.select();
+    let text = "x".repeat(150);
+    let heard = house.lab.say(
+        &client,
+        format!("a APPEND INBOX {{150+}}\r\n{text}\r\nb NOOP\r\n"),
+    );
+    assert!(
+        heard.starts_with("a NO [OVERQUOTA]") && heard.ends_with("b OK Done\r\n"),
+        "{heard}"
+    );
+    assert!(
+        house
+            .lab
+            .say(&client, "c FETCH 1 BODY.PEEK[TEXT]\r\n")
+            .contains("How are you?")
+    );
+}
+
+#[test]
+fn failed_logins_are_answered_later_and_later() {
+    let mut house = House::new();
+    let client = house.connect();
+    assert_eq!(house.lab.say(&client, "a LOGIN alice@example.org wrong\r\n"), "");
+    house.lab.pass(Duration::from_millis(500));
+    assert!(house.lab.hear(&client).starts_with("a NO [AUTHENTICATIONFAILED]"));
+    house.lab.say(&client, "a LOGIN nobody wrong\r\n");
+    house.lab.pass(Duration::from_millis(900));
+    assert_eq!(house.lab.hear(&client), "");
+    house.lab.pass(Duration::from_millis(100));
+    assert!(house.lab.hear(&client).starts_with("a NO [AUTHENTICATIONFAILED]"));
+    let login = format!("a LOGIN alice {}\r\n", house.password);
+    assert!(house.lab.say(&client, login).starts_with("a OK"));
+}
+
+#[test]
+fn nobody_acts_for_somebody_else() {
+    let mut house = House::new();
+    let client = house.connect();
+    let plain = |authzid: &str, password: &str| {
+        let message = ringpost_auth::sasl::plain_message(authzid, "alice", password);
+        format!(
+            "a AUTHENTICATE PLAIN {}\r\n",
+            ringpost_auth::base64::encode(&message)
+        )
+    };
+    let password = house.password.clone();
+    house.lab.say(&client, plain("bob@example.org", &password));
+    house.lab.pass(Duration::from_secs(1));
+    assert!(house.lab.hear(&client).starts_with("a NO [AUTHENTICATIONFAILED]"));
+    assert!(
+        house
+            .lab
+            .say(&client, plain("alice@example.org", &password))
+            .starts_with("a OK")
+    );
+}
+
+#[test]
+fn a_plain_connection_goes_over_to_tls() {
+    let mut house = House::new();
+    let (connection, client) = house.lab.connect(false);
+    let imap = house.imap.clone();
+    house.lab.spawn(async move { imap.serve(connection, true).await });
+    assert!(house.lab.hear(&client).contains("STARTTLS LOGINDISABLED"));
+    client.send("a STARTTLS\r\nb CAPABILITY\r\n");
+    assert_eq!(
+        house.lab.say(&client, "c CAPABILITY\r\n"),
+        "a OK Go over to TLS\r\n"
+    );
+    assert!(house.lab.say(&client, "d CAPABILITY\r\n").contains("AUTH=PLAIN"));
+    let login = format!("e LOGIN alice {}\r\n", house.password);
+    assert!(house.lab.say(&client, login).starts_with("e OK"));
+}
+
+#[test]
+fn an_idling_client_is_kept_alive_and_a_silent_one_let_go() {
+    let mut house = House::new();
+    let client = house.select();
+    house.lab.say(&client, "i IDLE\r\n");
+    house.lab.pass(Duration::from_secs(121));
+    assert_eq!(house.lab.hear(&client), "* OK Still here\r\n");
+    house.lab.say(&client, "DONE\r\n");
+    house.lab.pass(Duration::from_secs(29 * 60));
+    assert_eq!(house.lab.hear(&client), "");
+    house.lab.pass(Duration::from_secs(61));
+    assert!(house.lab.hear(&client).starts_with("* BYE Autologout"));
+    assert_eq!(house.lab.running(), 0);
+}
+
+#[test]
+fn a_stopping_server_takes_leave() {
+    let mut house = House::new();
+    let (idler, silent) = (house.select(), house.log_in());
+    house.lab.say(&idler, "i IDLE\r\n");
+    house.stopper.take().unwrap().stop();
+    assert_eq!(house.lab.hear(&idler), "* BYE The server stops\r\n");
+    assert_eq!(house.lab.hear(&silent), "* BYE The server stops\r\n");
+    assert_eq!(house.lab.running(), 0);
+}
+
+#[test]
+fn a_mailbox_that_another_session_deletes_ends_those_that_have_it_open() {
+    let mut house = House::new();
+    let (one, other) = (house.log_in(), house.log_in());
+    house
+        .lab
+        .say(&one, "a CREATE Gone\r\na SELECT Gone\r\na IDLE\r\n");
+    assert!(house.lab.say(&other, "b DELETE Gone\r\n").starts_with("b OK"));
+    assert!(
+        house
+            .lab
+            .hear(&one)
+            .contains("* BYE The selected mailbox was deleted")
+    );
+}
+
+#[test]
+fn pipelined_commands_run_in_order() {
+    // Guards pitfall IMAP 4: STORE, then EXPUNGE, then FETCH.
+    let mut house = House::new();
+    house.deliver(HELLO);
+    house.deliver("Subject: two\n\n2\n");
+    let client = house.select();
+    let heard = house.lab.say(
+        &client,
+        "a STORE 1 +FLAGS.SILENT (\\Deleted)\r\nb EXPUNGE\r\nc FETCH 1 (UID)\r\n",
+    );
+    assert_eq!(
+        heard,
+        "a OK Done\r\n* 1 EXPUNGE\r\nb OK Done\r\n* 1 FETCH (UID 2)\r\nc OK Done\r\n"
+    );
+}
+
+#[test]
+fn recent_is_told_to_one_session() {
+    let mut house = House::new();
+    house.deliver(HELLO);
+    let one = house.log_in();
+    assert!(house.lab.say(&one, "a SELECT INBOX\r\n").contains("* 1 RECENT"));
+    let other = house.log_in();
+    assert!(house.lab.say(&other, "a SELECT INBOX\r\n").contains("* 0 RECENT"));
+    assert!(house.lab.say(&one, "b FETCH 1 FLAGS\r\n").contains("(\\Recent)"));
+}
+
+#[test]
+fn a_session_that_idles_is_small() {
+    let house = House::new();
+    let (connection, _client) = house.lab.connect(true);
+    let size = size_of_val(&house.imap.serve(connection, true));
+    assert!(size <= 4096, "{size}");
+}
