@@ -4,6 +4,7 @@ use std::io::Write;
 use std::net::{Ipv4Addr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 /// A baresip with no sound card: it speaks a tone from a file, and records what it hears.
@@ -129,6 +130,13 @@ impl Baresip {
     }
 }
 
+/// Twenty UDP ports that no other baresip of this process has: it opens them on every address.
+fn media_ports() -> u16 {
+    static COUNT: AtomicU16 = AtomicU16::new(0);
+    let process = std::process::id() as u16 % 16;
+    10_000 + process * 400 + COUNT.fetch_add(1, Ordering::Relaxed) % 20 * 20
+}
+
 fn write_configuration(folder: &Path, server: &Server, device: &Device, port: u16, behaviour: Behaviour) {
     let tone = folder.join("tone.wav");
     tone_wav(&tone, behaviour.tone_hz, 8_000, 60);
@@ -137,7 +145,7 @@ fn write_configuration(folder: &Path, server: &Server, device: &Device, port: u1
         .find(|path| Path::new(path).is_dir())
         .expect("baresip has its modules");
     let (address, folder_name) = (server.address(), folder.display());
-    let (media, control) = (20_000 + (port % 1_000) * 20, port + 10);
+    let (media, control) = (media_ports(), port + 10);
     let config = format!(
         "sip_listen {address}:{port}\nsip_verify_server no\naudio_player aubridge,x\naudio_source aufile,{tone}\n\
          audio_alert aubridge,x\naudio_srate 8000-8000\naudio_channels 1-1\nrtp_ports {media}-{}\n\

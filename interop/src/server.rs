@@ -63,21 +63,6 @@ pub struct Device {
     pub secret: String,
 }
 
-/// The binary under test: `RINGPOST_BIN`, or the newer one of the two builds.
-fn binary() -> PathBuf {
-    if let Some(path) = std::env::var_os("RINGPOST_BIN") {
-        return path.into();
-    }
-    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");
-    let built = ["release/ringpost", "debug/ringpost"].map(|name| target.join(name));
-    let newest = built.into_iter().filter(|path| path.exists()).max_by_key(|path| {
-        path.metadata()
-            .and_then(|metadata| metadata.modified())
-            .expect("a file that exists has a time")
-    });
-    newest.expect("`cargo build` has made the binary")
-}
-
 /// 127.x.y.z, so that no two tests of a machine share one: `x.y` from the process, `z` counted.
 fn own_address() -> Ipv4Addr {
     static COUNT: AtomicU32 = AtomicU32::new(1);
@@ -87,6 +72,21 @@ fn own_address() -> Ipv4Addr {
 }
 
 impl Server {
+    /// The binary under test: `RINGPOST_BIN`, or the newer one of the two builds.
+    pub fn binary() -> PathBuf {
+        if let Some(path) = std::env::var_os("RINGPOST_BIN") {
+            return path.into();
+        }
+        let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");
+        let built = ["release/ringpost", "debug/ringpost"].map(|name| target.join(name));
+        let newest = built.into_iter().filter(|path| path.exists()).max_by_key(|path| {
+            path.metadata()
+                .and_then(|metadata| metadata.modified())
+                .expect("a file that exists has a time")
+        });
+        newest.expect("`cargo build` has made the binary")
+    }
+
     /// Starts a server that serves [`DOMAIN`], and waits until it answers.
     pub fn start() -> Server {
         Server::start_with(&Options::default())
@@ -124,7 +124,7 @@ impl Server {
     /// When one runs, and when it does not answer in time.
     pub fn run(&mut self) {
         assert!(self.child.is_none(), "it runs already");
-        let mut command = Command::new(binary());
+        let mut command = Command::new(Server::binary());
         command.args(["serve", "--config"]).arg(self.config());
         let mut child = spawn(self.folder.path(), "server", &mut command);
         let sip = SocketAddr::new(IpAddr::V4(self.address), 5060);
@@ -194,7 +194,7 @@ impl Server {
     /// # Panics
     /// When the command fails.
     pub fn command(&self, arguments: &[&str]) -> String {
-        let output = Command::new(binary())
+        let output = Command::new(Server::binary())
             .args(arguments)
             .arg("--config")
             .arg(self.config())
