@@ -137,4 +137,9 @@ pub const TARGETS: &[Target] = &[
         run: ringpost_media::fuzz::engine,
         dictionary: dictionary::RTP,
     },
+    Target {
+        name: "phone",
+        run: ringpost_phone::fuzz::target,
+        dictionary: dictionary::SIP,
+    },
 ];

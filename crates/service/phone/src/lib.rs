@@ -23,6 +23,7 @@
 mod access;
 mod call;
 mod config;
+pub mod fuzz;
 mod lamp;
 mod phone;
 mod question;
