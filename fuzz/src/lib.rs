@@ -4,7 +4,7 @@
 //! `fuzz`, and [`TARGETS`] lists them all. [`Mutator`] makes inputs out of a target's corpus (`corpus/<target>/`) and
 //! dictionary, from a seed, so that a run can be repeated; [`Runner`] runs them, and keeps what broke something.
 //!
-//! `cargo test -p ringpost-fuzz` runs ten thousand inputs of each target on any toolchain. To look further:
+//! `cargo test -p ringpost-fuzz` runs ten thousand inputs of each target, or two seconds of them, on any toolchain. To look further:
 //!
 //! ```text
 //! RINGPOST_FUZZ_ITERATIONS=1000000 RINGPOST_FUZZ_SEED=7 RINGPOST_FUZZ_TARGET=sip cargo test --release -p ringpost-fuzz

@@ -7,10 +7,10 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// Inputs of each target in an ordinary run: seconds altogether, without optimisation.
-const SMOKE_ITERATIONS: u64 = 10_000;
+/// Inputs of each target in an ordinary run, and the time after which it is enough.
+const SMOKE: (u64, Duration) = (10_000, Duration::from_secs(2));
 /// The same under `RINGPOST_SOAK`.
-const SOAK_ITERATIONS: u64 = 2_000_000;
+const SOAK: (u64, Duration) = (5_000_000, Duration::from_secs(600));
 /// An input that takes longer than this is taken for one that never ends.
 const HANG: Duration = Duration::from_secs(20);
 /// What one input may make a target allocate at once; more is a length from the wire that was believed.
@@ -21,6 +21,8 @@ const ALLOCATED_BYTES: usize = 64 * 1024 * 1024;
 pub struct Settings {
     /// Mutated inputs of each target, beside the corpus itself.
     pub iterations: u64,
+    /// When this long has passed, a target has had enough of them.
+    pub limit: Duration,
     /// The mutator's seed.
     pub seed: u64,
     /// The one target to run; all when it is None.
@@ -28,13 +30,16 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// From `RINGPOST_FUZZ_ITERATIONS`, `RINGPOST_FUZZ_SEED`, `RINGPOST_FUZZ_TARGET` and `RINGPOST_SOAK`.
+    /// From `RINGPOST_FUZZ_ITERATIONS` (without a limit of time then), `RINGPOST_FUZZ_SEED`, `RINGPOST_FUZZ_TARGET` and
+    /// `RINGPOST_SOAK`.
     pub fn from_environment() -> Self {
         let number = |name: &str| std::env::var(name).ok().and_then(|value| value.parse().ok());
         let soak = std::env::var_os("RINGPOST_SOAK").is_some();
-        let usual = if soak { SOAK_ITERATIONS } else { SMOKE_ITERATIONS };
+        let usual = if soak { SOAK } else { SMOKE };
+        let asked = number("RINGPOST_FUZZ_ITERATIONS");
         Settings {
-            iterations: number("RINGPOST_FUZZ_ITERATIONS").unwrap_or(usual),
+            iterations: asked.unwrap_or(usual.0),
+            limit: asked.map_or(usual.1, |_| Duration::MAX),
             seed: number("RINGPOST_FUZZ_SEED").unwrap_or(1),
             only: std::env::var("RINGPOST_FUZZ_TARGET").ok(),
         }
@@ -98,7 +103,11 @@ impl Runner {
             self.try_one(target, input, current)?;
         }
         let mut mutator = Mutator::new(corpus, target.dictionary, self.settings.seed);
+        let started = Instant::now();
         for _ in 0..self.settings.iterations {
+            if started.elapsed() >= self.settings.limit {
+                break;
+            }
             self.try_one(target, &mutator.next_input(), current)?;
         }
         Ok(())
@@ -185,6 +194,7 @@ mod tests {
     fn run(run: fn(&[u8]), peak_bytes: fn() -> usize) -> Result<(), Failure> {
         let settings = Settings {
             iterations: 500,
+            limit: Duration::MAX,
             seed: 1,
             only: None,
         };
