@@ -1,6 +1,7 @@
 //! The command line.
 
 use clap::{Parser, Subcommand};
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 /// One server for a group of people's phone calls, mail and streams.
@@ -18,6 +19,15 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run the server
     Serve,
+    /// Show the main job on real sockets, then go on serving
+    Demo {
+        /// Listen on this address instead of loopback, so that real phones can join
+        #[arg(long, value_name = "ADDR")]
+        listen: Option<IpAddr>,
+        /// End after the table, with status 0 if everything passed
+        #[arg(long)]
+        exit: bool,
+    },
     /// Check or show the configuration
     Config {
         #[command(subcommand)]

@@ -4,6 +4,7 @@ use std::fmt::{self, Write as _};
 use std::io::IsTerminal;
 use tracing::field::Field;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::fmt::format::{self, Writer};
 
 /// Starts logging for the whole process. `level` is the configuration's `log.level`.
@@ -15,7 +16,7 @@ pub(crate) fn start(level: &str) -> Result<(), String> {
         .with_env_filter(filter(level)?)
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
-        .fmt_fields(format::debug_fn(write_field))
+        .fmt_fields(format::debug_fn(write_field).delimited(" "))
         .finish();
     tracing::subscriber::set_global_default(subscriber).map_err(|error| format!("log: {error}"))
 }
@@ -83,7 +84,7 @@ mod tests {
             .with_env_filter(filter("info").unwrap())
             .with_ansi(false)
             .with_writer(move || writer.clone())
-            .fmt_fields(format::debug_fn(write_field))
+            .fmt_fields(format::debug_fn(write_field).delimited(" "))
             .finish();
         tracing::subscriber::with_default(subscriber, || {
             let agent = "evil\r\n2026-01-01 ERROR forged\x1b[31m";

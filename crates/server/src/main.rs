@@ -8,6 +8,7 @@ mod commands;
 mod config;
 mod control;
 mod data_folder;
+mod demo;
 mod kdf;
 mod logging;
 mod ports;
@@ -28,7 +29,7 @@ use stores::Stores;
 
 fn main() -> ExitCode {
     match run(Cli::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("ringpost: {error:#}");
             ExitCode::FAILURE
@@ -36,9 +37,13 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(cli: Cli) -> Result<()> {
+fn run(cli: Cli) -> Result<ExitCode> {
+    if let Command::Demo { listen, exit } = cli.command {
+        return demo::run(listen, exit);
+    }
     let file = cli.config.as_deref();
     match cli.command {
+        Command::Demo { .. } => Ok(()),
         Command::Serve => serve(file),
         Command::Config {
             command: ConfigCommand::Check,
@@ -65,6 +70,7 @@ fn run(cli: Cli) -> Result<()> {
         }
         Command::CheckStore => with_control(file, async |control| commands::check_store(control).await),
     }
+    .map(|()| ExitCode::SUCCESS)
 }
 
 /// Serves until a signal asks for the end.

@@ -19,11 +19,6 @@ impl RealWorld {
             start: std::time::Instant::now() - Duration::from_secs(1),
         }
     }
-
-    /// The moment at which the monotonic clock showed zero, for threads that keep the same time.
-    pub(crate) fn start(&self) -> std::time::Instant {
-        self.start
-    }
 }
 
 impl World for RealWorld {

@@ -1,5 +1,6 @@
 //! A running server: the node joined to real sockets, the real clock and the embedded store.
 
+mod mail;
 mod signalling;
 mod sockets;
 
@@ -10,6 +11,7 @@ use crate::stores::Stores;
 use crate::world::{RealWorld, random};
 use crate::{data_folder, privileges};
 use anyhow::{Context, Result, bail};
+use mail::MailListeners;
 use ringpost_admin::Metrics;
 use ringpost_codec::Wav;
 use ringpost_directory::Directory;
@@ -17,9 +19,10 @@ use ringpost_mail::Mail;
 use ringpost_net::media::MediaThread;
 use ringpost_net::stream::ConnectionLimits;
 use ringpost_net::tls::{Tls, self_signed};
-use ringpost_node::phone::{PhoneControl, PhoneStatus};
+use ringpost_node::phone::PhoneControl;
 use ringpost_node::voicemail::MailVoicemail;
 use ringpost_node::world::World;
+use ringpost_node::{Stop, Stopper};
 use ringpost_sip::Transport;
 use ringpost_store::{BindingsJournal, Bodies, Bus};
 use signalling::{Signalling, SignallingThread};
@@ -28,7 +31,6 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
 use tracing::{info, warn};
 
 /// Media events that wait for the phone service.
@@ -46,8 +48,9 @@ pub(crate) struct Server {
     signalling: SignallingThread,
     media: MediaThread,
     stores: Stores,
-    /// Says `true` when the server stops.
-    stop: watch::Sender<bool>,
+    /// Tells every session and task that the server stops.
+    stopper: Stopper,
+    stopped: Stop,
 }
 
 impl Server {
@@ -78,17 +81,27 @@ impl Server {
         let media = MediaThread::start(ports, world.unix_now(), random(), media_events_in)
             .context("media: the thread cannot be started")?;
         let addresses = sockets.addresses()?;
-        let (stop, _) = watch::channel(false);
 
         let mut sip_tcp = Vec::new();
         let mut sip_tls = Vec::new();
+        let mut mail_listeners = Vec::new();
         for (service, listener) in sockets.streams {
             match service {
                 Service::SipTcp => sip_tcp.push(listener),
                 Service::SipTls => sip_tls.push(listener),
-                _ => {}
+                _ => mail_listeners.push((service, listener)),
             }
         }
+        let (stopper, stopped) = Stopper::new();
+        let listeners = MailListeners {
+            config: &config,
+            world: world.clone(),
+            stores: &stores,
+            mail: mail.clone(),
+            tls: tls.clone(),
+            stop: stopped.clone(),
+        };
+        listeners.serve(mail_listeners)?;
         let greeting = greeting(&config)?;
         let voicemail = MailVoicemail::new(mail.clone(), directory.clone(), world.clone(), greeting);
         let signalling = SignallingThread::start(Signalling {
@@ -115,7 +128,8 @@ impl Server {
             control,
             signalling,
             media,
-            stop,
+            stopper,
+            stopped,
             stores,
         };
         server.serve_operator().await?;
@@ -137,16 +151,6 @@ impl Server {
     /// What the command line does, for those in the same process.
     pub(crate) fn control(&self) -> Arc<LocalControl> {
         self.control.clone()
-    }
-
-    /// How the phone service stands.
-    pub(crate) async fn phone_status(&self) -> PhoneStatus {
-        let (reply, answer) = async_channel::bounded(1);
-        let asked = self.signalling.control.send(PhoneControl::Status(reply)).await;
-        match asked {
-            Ok(()) => answer.recv().await.unwrap_or_default(),
-            Err(_) => PhoneStatus::default(),
-        }
     }
 
     /// The command line's socket, and the metrics.
@@ -223,11 +227,8 @@ impl Server {
 
     /// Completes when the server stops.
     fn stopped(&self) -> impl Future<Output = ()> + Send + 'static {
-        let mut stop = self.stop.subscribe();
-        async move {
-            // An error means that the server is gone altogether.
-            let _ = stop.wait_for(|stop| *stop).await;
-        }
+        let stopped = self.stopped.clone();
+        async move { stopped.wait().await }
     }
 
     /// Serves until a signal asks for the end; SIGHUP reads the configuration and the certificates again.
@@ -286,7 +287,7 @@ impl Server {
         {
             warn!("some calls did not end in time");
         }
-        let _ = self.stop.send(true);
+        self.stopper.stop();
         let (signalling, media) = (self.signalling, self.media);
         let ended = tokio::task::spawn_blocking(move || {
             signalling.stop();

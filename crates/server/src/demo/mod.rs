@@ -1,0 +1,533 @@
+//! `ringpost demo`: the server's main job on real sockets, told a line a step.
+//!
+//! The real server is started in a temporary folder; two accounts are made; small clients of our own do what two people
+//! would do; and each step says what was expected if it did not come.
+
+mod mailbox;
+mod phones;
+
+use crate::config::{Config, Listener, PortRange, Service};
+use crate::serve::Server;
+use anyhow::{Context, Result, bail, ensure};
+use mailbox::Mailbox;
+use phones::{Identity, LivePhone, watch};
+use ringpost_admin::{Answer, Command, Control};
+use ringpost_client::phone::{CallId, Event, Lamp};
+use ringpost_codec::{Wav, dominant_tone};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+const ALICE_HZ: f64 = 440.0;
+const BOB_HZ: f64 = 620.0;
+const DOMAIN: &str = "ringpost.test";
+/// What a step may take that has no reason to wait.
+const SOON: Duration = Duration::from_secs(5);
+
+/// A person of the demo, with everything that was generated.
+struct Person {
+    name: &'static str,
+    extension: String,
+    password: String,
+    username: String,
+    secret: String,
+}
+
+/// A step of the story: what it is, how long it took, and what was wrong.
+struct Step {
+    title: &'static str,
+    took: Duration,
+    failure: Option<String>,
+}
+
+/// The demo from its start to its table; then it serves until a signal, unless `exit`.
+pub(crate) fn run(listen: Option<IpAddr>, exit: bool) -> Result<ExitCode> {
+    let folder = TemporaryFolder::new()?;
+    crate::logging::start("warn").map_err(anyhow::Error::msg)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let ip = listen.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        let began = Instant::now();
+        let server = Server::start(config(ip, &folder.0)).await?;
+        println!("Ringpost serves on {ip}, from {}", folder.0.display());
+        let people = [person(&server, "alice").await?, person(&server, "bob").await?];
+        let steps = Story {
+            ip,
+            server: &server,
+            people: &people,
+            folder: &folder.0,
+        }
+        .tell()
+        .await;
+        print_table(&steps, began.elapsed());
+        let passed = steps.iter().all(|step| step.failure.is_none());
+        if exit {
+            server.stop().await;
+        } else {
+            print_card(&server, &people);
+            server.run(None).await?;
+        }
+        Ok(if passed {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        })
+    })
+}
+
+struct Story<'a> {
+    ip: IpAddr,
+    server: &'a Server,
+    people: &'a [Person; 2],
+    folder: &'a Path,
+}
+
+/// Tells one step, and keeps what became of it; the story ends with the first step that fails.
+macro_rules! step {
+    ($steps:ident, $title:literal, $doing:expr) => {{
+        let began = Instant::now();
+        let result: Result<_> = $doing.await;
+        let took = began.elapsed();
+        let failure = result.as_ref().err().map(|error| format!("{error:#}"));
+        println!(
+            "{} {:>6.2} s  {}",
+            if failure.is_none() { "ok  " } else { "FAIL" },
+            took.as_secs_f64(),
+            $title
+        );
+        if let Some(failure) = &failure {
+            println!("              {failure}");
+        }
+        $steps.push(Step {
+            title: $title,
+            took,
+            failure,
+        });
+        match result {
+            Ok(result) => result,
+            Err(_) => return $steps,
+        }
+    }};
+}
+
+impl Story<'_> {
+    async fn tell(&self) -> Vec<Step> {
+        let mut steps = Vec::new();
+        let (mut alice, mut bob) = step!(steps, "two phones are plugged in", self.phones());
+        let (a, b) = (&mut alice, &mut bob);
+        step!(steps, "alice's phone registers", register(a));
+        step!(steps, "bob's phone registers, and its lamp is out", async {
+            register(b).await?;
+            lamp(
+                &mut [b],
+                Lamp {
+                    is_lit: false,
+                    new: 0,
+                    old: 0,
+                },
+            )
+            .await
+        });
+        let (ours, theirs) = step!(steps, "alice calls bob, and bob answers", call_and_answer(a, b));
+        step!(
+            steps,
+            "each hears the other's tone",
+            hear_each_other(a, b, ours, theirs)
+        );
+        step!(
+            steps,
+            "bob hangs up, and alice's call ends",
+            hang_up(b, a, theirs)
+        );
+        step!(
+            steps,
+            "alice calls again; nobody answers; she leaves a message",
+            leave_message(a, b)
+        );
+        step!(
+            steps,
+            "bob's lamp lights: one new message",
+            lamp(
+                &mut [b],
+                Lamp {
+                    is_lit: true,
+                    new: 1,
+                    old: 0
+                }
+            )
+        );
+        let mut mailbox = step!(steps, "bob's mail program logs in over TLS", self.mailbox());
+        let uid = step!(
+            steps,
+            "the voicemail is there, and its recording has alice's tone",
+            find_voicemail(&mut mailbox)
+        );
+        step!(steps, "bob marks it as read, and the lamp goes out", async {
+            mailbox.mark_read(uid).await?;
+            lamp(
+                &mut [b],
+                Lamp {
+                    is_lit: false,
+                    new: 0,
+                    old: 1,
+                },
+            )
+            .await
+        });
+        steps
+    }
+
+    async fn phones(&self) -> Result<(LivePhone, LivePhone)> {
+        let server = self
+            .server
+            .address(Service::SipUdp)
+            .context("SIP over UDP is off")?;
+        let plug = |person: &Person, tone_hz| {
+            let (username, secret) = (person.username.clone(), person.secret.clone());
+            let (ip, user) = (self.ip, person.name);
+            async move {
+                let identity = Identity {
+                    user,
+                    domain: DOMAIN,
+                    username: &username,
+                    secret: &secret,
+                    tone_hz,
+                };
+                LivePhone::new(ip, server, identity).await
+            }
+        };
+        Ok((
+            plug(&self.people[0], ALICE_HZ).await?,
+            plug(&self.people[1], BOB_HZ).await?,
+        ))
+    }
+
+    async fn mailbox(&self) -> Result<Mailbox> {
+        let server = self
+            .server
+            .address(Service::Imaps)
+            .context("IMAP over TLS is off")?;
+        let certificate = self.folder.join("self-signed.crt");
+        let mut mailbox = Mailbox::connect(server, DOMAIN, &certificate).await?;
+        let bob = &self.people[1];
+        let exists = mailbox
+            .open(&format!("{}@{DOMAIN}", bob.name), &bob.password)
+            .await?;
+        ensure!(exists == 1, "expected one message in bob's INBOX, found {exists}");
+        Ok(mailbox)
+    }
+}
+
+async fn register(phone: &mut LivePhone) -> Result<()> {
+    phone.phone.register(phone.now())?;
+    watch(&mut [phone], SOON, "a registration", |phones| {
+        phones[0].events.iter().find_map(|event| match event {
+            Event::Registered { .. } => Some(Ok(())),
+            Event::RegistrationFailed { status } => Some(Err(*status)),
+            _ => None,
+        })
+    })
+    .await?
+    .map_err(|status| anyhow::anyhow!("expected a registration, the server said {status:?}"))
+}
+
+/// Waits for the lamp to show this.
+async fn lamp(phones: &mut [&mut LivePhone], wanted: Lamp) -> Result<()> {
+    let shown = |phone: &LivePhone| {
+        phone.events.iter().rev().find_map(|e| {
+            if let Event::Lamp(lamp) = e {
+                Some(*lamp)
+            } else {
+                None
+            }
+        })
+    };
+    let waited_for = format!("a lamp that shows {wanted:?}");
+    watch(phones, SOON, &waited_for, |phones| {
+        (shown(phones[0]) == Some(wanted)).then_some(())
+    })
+    .await
+}
+
+async fn call_and_answer(a: &mut LivePhone, b: &mut LivePhone) -> Result<(CallId, CallId)> {
+    let ours = a.phone.call(a.now(), &format!("sip:bob@{DOMAIN}"))?;
+    let theirs = watch(&mut [a, b], SOON, "bob's phone to ring", |phones| {
+        phones[1].events.iter().find_map(|e| {
+            if let Event::Incoming { call, .. } = e {
+                Some(*call)
+            } else {
+                None
+            }
+        })
+    })
+    .await?;
+    b.phone.answer(b.now(), theirs)?;
+    watch(&mut [a, b], SOON, "the call to stand at both ends", |phones| {
+        let stands = |phone: &LivePhone, id| {
+            phone
+                .events
+                .iter()
+                .any(|e| matches!(e, Event::Up { call } if *call == id))
+        };
+        (stands(phones[0], ours) && stands(phones[1], theirs)).then_some(())
+    })
+    .await?;
+    Ok((ours, theirs))
+}
+
+async fn hear_each_other(a: &mut LivePhone, b: &mut LivePhone, ours: CallId, theirs: CallId) -> Result<()> {
+    watch(
+        &mut [a, b],
+        SOON,
+        "620 Hz at alice's ear and 440 Hz at bob's",
+        |phones| {
+            let hears =
+                |phone: &LivePhone, call, hz| phone.phone.sound(call).is_some_and(|s| s.is_tone_of(hz));
+            (hears(phones[0], ours, BOB_HZ) && hears(phones[1], theirs, ALICE_HZ)).then_some(())
+        },
+    )
+    .await
+}
+
+/// `first` hangs up; the other's call ends too.
+async fn hang_up(first: &mut LivePhone, other: &mut LivePhone, call: CallId) -> Result<()> {
+    first.phone.hang_up(first.now(), call)?;
+    watch(
+        &mut [first, other],
+        SOON,
+        "both ends to be told that the call is over",
+        |phones| {
+            let over = |phone: &LivePhone| phone.events.iter().any(|e| matches!(e, Event::Ended { .. }));
+            (over(phones[0]) && over(phones[1])).then_some(())
+        },
+    )
+    .await
+}
+
+/// Nobody answers; behind the greeting and the tone alice speaks for three seconds and hangs up.
+async fn leave_message(a: &mut LivePhone, b: &mut LivePhone) -> Result<()> {
+    a.events.clear();
+    b.events.retain(|event| !matches!(event, Event::Ended { .. }));
+    let call = a.phone.call(a.now(), &format!("sip:bob@{DOMAIN}"))?;
+    // Quiet until the tone: what is said before it is not recorded.
+    a.phone.say(call, None)?;
+    let up = |phone: &LivePhone| phone.events.iter().any(|e| matches!(e, Event::Up { .. }));
+    let patience = Duration::from_secs(u64::from(NO_ANSWER_S)) + SOON;
+    watch(&mut [a, b], patience, "the voicemail to answer", |p| {
+        up(p[0]).then_some(())
+    })
+    .await?;
+    let beep = |phone: &LivePhone| {
+        phone
+            .phone
+            .sound(call)
+            .is_some_and(|sound| sound.is_tone_of(1_000.0))
+    };
+    let greeting = Duration::from_secs(20);
+    watch(
+        &mut [a, b],
+        greeting,
+        "the greeting and the tone of 1000 Hz",
+        |p| beep(p[0]).then_some(()),
+    )
+    .await?;
+    watch(&mut [a, b], SOON, "the tone to end", |p| {
+        (!beep(p[0])).then_some(())
+    })
+    .await?;
+    a.phone.say(call, Some(ALICE_HZ))?;
+    let spoken = Instant::now();
+    watch(&mut [a, b], SOON, "three seconds", |_| {
+        (spoken.elapsed() > Duration::from_secs(3)).then_some(())
+    })
+    .await?;
+    hang_up(a, b, call).await
+}
+
+/// The one message: what kind it is, and what is heard in it. Gives its UID.
+async fn find_voicemail(mailbox: &mut Mailbox) -> Result<u32> {
+    let messages = mailbox
+        .fetch("(UID FLAGS ENVELOPE BODY.PEEK[HEADER] BODY.PEEK[2])")
+        .await?;
+    let [message] = &messages[..] else {
+        bail!("expected one message, found {}", messages.len())
+    };
+    ensure!(!message.has_flag("\\Seen"), "expected an unread message");
+    let header = message.body("HEADER").context("the message's header")?;
+    let header = String::from_utf8_lossy(header);
+    let is_voice = header
+        .lines()
+        .any(|line| line.eq_ignore_ascii_case("Message-Context: voice-message"));
+    ensure!(
+        is_voice,
+        "expected Message-Context: voice-message (RFC 3458) in the header"
+    );
+    let part = message.body("2").context("the message's second part")?;
+    let text: Vec<u8> = part
+        .iter()
+        .copied()
+        .filter(|byte| !byte.is_ascii_whitespace())
+        .collect();
+    let file = ringpost_auth::base64::decode(&text, text.len()).context("the recording is base64")?;
+    let wav = Wav::parse(&file).context("the recording is a WAV file")?;
+    let samples = wav.to_telephone();
+    let tone = dominant_tone(&samples).context("expected a tone in the recording, found none")?;
+    let heard_hz = tone.frequency_hz;
+    ensure!(
+        (heard_hz - ALICE_HZ).abs() < 8.0,
+        "expected {ALICE_HZ} Hz in the recording, found {heard_hz:.0}"
+    );
+    let seconds = wav.duration_ms() as f64 / 1_000.0;
+    ensure!(
+        (1.5..6.0).contains(&seconds),
+        "expected about 3 s of recording, found {seconds:.1}"
+    );
+    message.uid().context("the message's UID")
+}
+
+/// Phones ring this long in the demo, so that nobody has to wait for the usual twenty seconds.
+const NO_ANSWER_S: u32 = 3;
+
+fn config(ip: IpAddr, folder: &Path) -> Config {
+    let mut config = Config {
+        data: Some(folder.to_owned()),
+        user: Some("root".into()),
+        ..Config::default()
+    };
+    config.domains = vec![DOMAIN.into()];
+    config.voicemail.no_answer_s = NO_ANSWER_S;
+    config.media.ports = PortRange {
+        first: 16_384,
+        last: 32_767,
+    };
+    let listen = &mut config.listen;
+    // The friendly ports if they are free, so that the card is easy to type; any others if not.
+    let at = |tcp: bool, port: u16| Listener::at([SocketAddr::new(ip, free_or_any(ip, tcp, port))]);
+    listen.sip_udp = at(false, 5_060);
+    listen.sip_tcp = at(true, 5_060);
+    listen.sip_tls = at(true, 5_061);
+    listen.smtp = at(true, 2_525);
+    listen.submission = at(true, 5_870);
+    listen.submissions = at(true, 4_650);
+    listen.imap = at(true, 1_430);
+    listen.imaps = at(true, 9_930);
+    listen.metrics = Listener::at([]);
+    config
+}
+
+fn free_or_any(ip: IpAddr, tcp: bool, port: u16) -> u16 {
+    let free = match tcp {
+        true => std::net::TcpListener::bind((ip, port)).is_ok(),
+        false => std::net::UdpSocket::bind((ip, port)).is_ok(),
+    };
+    if free { port } else { 0 }
+}
+
+/// Makes an account and a device, with generated secrets.
+async fn person(server: &Server, name: &'static str) -> Result<Person> {
+    let control = server.control();
+    let address = format!("{name}@{DOMAIN}");
+    let add = Command::AccountAdd {
+        address: address.clone(),
+        extension: None,
+        password: None,
+    };
+    let (extension, password) = match control.handle(add).await {
+        Ok(Answer::AccountCreated(account)) => (account.extension, account.password),
+        other => bail!("expected an account for {address}, got {other:?}"),
+    };
+    let device = match control
+        .handle(Command::DeviceAdd {
+            address,
+            name: "phone".into(),
+        })
+        .await
+    {
+        Ok(Answer::DeviceCreated(device)) => device,
+        other => bail!("expected a device for {name}, got {other:?}"),
+    };
+    Ok(Person {
+        name,
+        extension: extension.unwrap_or_default(),
+        password: password.unwrap_or_default(),
+        username: device.username,
+        secret: device.secret,
+    })
+}
+
+fn print_table(steps: &[Step], took: Duration) {
+    let passed = steps.iter().filter(|step| step.failure.is_none()).count();
+    let widest = steps.iter().map(|step| step.title.len()).max().unwrap_or(0);
+    println!("\n{:<widest$}  result      time", "step");
+    for step in steps {
+        let result = if step.failure.is_none() {
+            "passed"
+        } else {
+            "FAILED"
+        };
+        println!(
+            "{:<widest$}  {result}  {:>6.2} s",
+            step.title,
+            step.took.as_secs_f64()
+        );
+    }
+    println!(
+        "\n{passed} of {} steps passed in {:.1} s",
+        steps.len(),
+        took.as_secs_f64()
+    );
+}
+
+/// What somebody types into their own phone and mail program.
+fn print_card(server: &Server, people: &[Person]) {
+    let at = |service| {
+        server
+            .address(service)
+            .map_or("off".into(), |address: SocketAddr| address.to_string())
+    };
+    println!("\nConnect your own phone and mail program (Ctrl-C ends it):\n");
+    println!(
+        "  SIP         {} (UDP, TCP), {} (TLS)",
+        at(Service::SipUdp),
+        at(Service::SipTls)
+    );
+    println!(
+        "  IMAP        {} (STARTTLS), {} (TLS)",
+        at(Service::Imap),
+        at(Service::Imaps)
+    );
+    println!(
+        "  submission  {} (STARTTLS), {} (TLS)",
+        at(Service::Submission),
+        at(Service::Submissions)
+    );
+    println!("  domain      {DOMAIN}; the certificate is self-signed; voicemail is *97\n");
+    for person in people {
+        println!("  {}@{DOMAIN}, extension {}", person.name, person.extension);
+        println!("    phone: user {}, secret {}", person.username, person.secret);
+        println!(
+            "    mail:  user {}@{DOMAIN}, password {}",
+            person.name, person.password
+        );
+    }
+}
+
+/// A folder that goes with the demo.
+struct TemporaryFolder(std::path::PathBuf);
+
+impl TemporaryFolder {
+    fn new() -> Result<Self> {
+        let name = format!("ringpost-demo-{}", crate::world::random().token(10));
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir(&path).with_context(|| format!("cannot make {}", path.display()))?;
+        Ok(TemporaryFolder(path))
+    }
+}
+
+impl Drop for TemporaryFolder {
+    fn drop(&mut self) {
+        // What is left of a demo in the temporary folder does no harm.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}

@@ -1,0 +1,135 @@
+//! The listeners of the mail protocols.
+
+use super::connection_limits;
+use crate::config::{Config, Service};
+use crate::stores::Stores;
+use crate::world::{NetConnection, RealWorld};
+use anyhow::Result;
+use ringpost_mail::Mail;
+use ringpost_net::stream;
+use ringpost_net::tls::Tls;
+use ringpost_node::Stop;
+use ringpost_node::imap::Imap;
+use ringpost_node::smtp::{Smtp, deliver_due};
+use ringpost_node::world::World;
+use ringpost_smtp::Role;
+use ringpost_store::Sweeper;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How often bodies that no message names any more are looked for.
+const SWEEP_PERIOD: Duration = Duration::from_secs(3_600);
+
+/// What every listener of mail shares.
+pub(crate) struct MailListeners<'a> {
+    pub(crate) config: &'a Config,
+    pub(crate) world: Arc<RealWorld>,
+    pub(crate) stores: &'a Stores,
+    pub(crate) mail: Arc<Mail>,
+    pub(crate) tls: Tls,
+    pub(crate) stop: Stop,
+}
+
+impl MailListeners<'_> {
+    /// Serves each listener in a task of its own, until the server stops.
+    pub(crate) fn serve(&self, listeners: Vec<(Service, TcpListener)>) -> Result<()> {
+        for (service, listener) in listeners {
+            let listener = tokio::net::TcpListener::from_std(listener)?;
+            match service {
+                Service::Smtp => self.serve_smtp(listener, Role::Mx),
+                Service::Submission => self.serve_smtp(listener, Role::Submission),
+                Service::Submissions => self.serve_smtp(listener, Role::Submissions),
+                Service::Imap => self.serve_imap(listener, false),
+                Service::Imaps => self.serve_imap(listener, true),
+                Service::SipUdp | Service::SipTcp | Service::SipTls | Service::Metrics => {}
+            }
+        }
+        tokio::spawn(deliver_due(
+            self.world.clone(),
+            self.mail.clone(),
+            self.stop.clone(),
+        ));
+        self.sweep();
+        Ok(())
+    }
+
+    fn serve_smtp(&self, listener: tokio::net::TcpListener, role: Role) {
+        let mut config = ringpost_smtp::Config::new(self.stores.directory.default_domain(), role);
+        config.max_message_bytes = self.config.limits.message_bytes;
+        config.max_recipients = self.config.limits.message_recipients;
+        let smtp = Smtp {
+            world: self.world.clone(),
+            directory: self.stores.directory.clone(),
+            mail: self.mail.clone(),
+            config: Arc::new(config),
+            stop: self.stop.clone(),
+        };
+        let smtp = Arc::new(smtp);
+        self.serve_streams(listener, role == Role::Submissions, move |connection| {
+            let smtp = smtp.clone();
+            async move { smtp.serve(Box::new(connection)).await }
+        });
+    }
+
+    fn serve_imap(&self, listener: tokio::net::TcpListener, implicit: bool) {
+        let config = ringpost_imap::Config {
+            server_name: self.stores.directory.default_domain().to_owned(),
+            message_bytes: self.config.limits.message_bytes,
+            scram_decoy: Some(self.stores.directory.scram_decoy()),
+            ..ringpost_imap::Config::default()
+        };
+        let imap = Arc::new(Imap {
+            world: self.world.clone(),
+            directory: self.stores.directory.clone(),
+            mail: self.mail.clone(),
+            bus: self.stores.bus.clone(),
+            config: Arc::new(config),
+            stop: self.stop.clone(),
+        });
+        self.serve_streams(listener, implicit, move |connection| {
+            let imap = imap.clone();
+            async move { imap.serve(Box::new(connection), true).await }
+        });
+    }
+
+    fn serve_streams<F, Fut>(&self, listener: tokio::net::TcpListener, implicit: bool, handle: F)
+    where
+        F: Fn(NetConnection) -> Fut + Clone + Send + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        let handle = move |stream| handle(NetConnection(stream));
+        let serving = stream::serve(
+            listener,
+            connection_limits(self.config),
+            self.tls.clone(),
+            implicit,
+            handle,
+        );
+        let stop = self.stop.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                () = serving => {}
+                () = stop.wait() => {}
+            }
+        });
+    }
+
+    fn sweep(&self) {
+        let (store, blobs) = (self.stores.store.clone(), self.stores.blobs.clone());
+        let sweeper = Sweeper::new(store, blobs, Sweeper::GRACE);
+        let (world, stop) = (self.world.clone(), self.stop.clone());
+        tokio::spawn(async move {
+            loop {
+                match sweeper.sweep(world.unix_now()).await {
+                    Ok(swept) => tracing::info!(?swept, "store swept"),
+                    Err(error) => tracing::warn!(%error, "the store cannot be swept"),
+                }
+                tokio::select! {
+                    () = tokio::time::sleep(SWEEP_PERIOD) => {}
+                    () = stop.wait() => return,
+                }
+            }
+        });
+    }
+}
