@@ -53,6 +53,7 @@ impl Imap {
             id,
             connection,
             session,
+            outgoing: BytesMut::new(),
             account: None,
             selected: None,
             news: None,
@@ -69,12 +70,17 @@ impl Imap {
     }
 }
 
+/// How much is gathered before it is sent: a record of TLS.
+const GATHERED_BYTES: usize = 16 * 1024;
+
 /// One session with all that belongs to it.
 struct Driver<'a> {
     imap: &'a Imap,
     id: String,
     connection: Box<dyn Connection>,
     session: Session,
+    /// Small pieces that leave together, so that a list of a thousand subjects is not three thousand packets.
+    outgoing: BytesMut,
     account: Option<Arc<AccountInfo>>,
     selected: Option<Selected>,
     /// What is heard of the account's mail, from before a mailbox is selected until it is left.
@@ -141,16 +147,40 @@ impl Driver<'_> {
     async fn drain(&mut self) -> Result<Option<Instant>, Broken> {
         loop {
             match self.session.poll_output() {
-                Output::Transmit(bytes) => self.connection.send(bytes).await?,
+                Output::Transmit(bytes) => self.send(bytes).await?,
                 Output::Body {
                     uid,
                     range,
                     transform,
                 } => self.send_body(uid, range, &transform).await?,
                 Output::Event(event) => self.handle(event).await?,
-                Output::Timeout(deadline) => return Ok(deadline),
+                Output::Timeout(deadline) => {
+                    self.flush().await?;
+                    return Ok(deadline);
+                }
             }
         }
+    }
+
+    /// Sends bytes, at the latest when the session has nothing more to do.
+    async fn send(&mut self, bytes: Bytes) -> Result<(), ConnectionClosed> {
+        if self.outgoing.len() + bytes.len() > GATHERED_BYTES {
+            self.flush().await?;
+        }
+        if bytes.len() > GATHERED_BYTES {
+            return self.connection.send(bytes).await;
+        }
+        self.outgoing.extend_from_slice(&bytes);
+        Ok(())
+    }
+
+    async fn flush(&mut self) -> Result<(), ConnectionClosed> {
+        if self.outgoing.is_empty() {
+            return Ok(());
+        }
+        self.connection
+            .send(std::mem::take(&mut self.outgoing).freeze())
+            .await
     }
 
     async fn handle(&mut self, event: Event) -> Result<(), Broken> {
@@ -159,6 +189,7 @@ impl Driver<'_> {
             Event::Body(chunk) => self.keep(chunk).await,
             Event::BodyAborted => self.appending = None,
             Event::StartTls => {
+                self.flush().await?;
                 self.connection.start_tls().await?;
                 self.session.handle_tls_started(self.imap.world.now());
             }
@@ -300,7 +331,7 @@ impl Driver<'_> {
         while let Some(chunk) = reader.next().await? {
             missing = missing.saturating_sub(chunk.len() as u64);
             match transform {
-                Transform::None => self.connection.send(chunk).await?,
+                Transform::None => self.send(chunk).await?,
                 Transform::Fields(..) => whole.extend_from_slice(&chunk),
             }
         }
@@ -308,7 +339,7 @@ impl Driver<'_> {
             return Err(Broken::Short { uid, missing });
         }
         if let Transform::Fields(..) = transform {
-            self.connection.send(transform.apply(whole.freeze())).await?;
+            self.send(transform.apply(whole.freeze())).await?;
         }
         Ok(())
     }
