@@ -202,6 +202,7 @@ mod tests {
             store,
             blobs: Arc::new(MemoryBlobs::new(now)),
             now,
+            domains_changed: Arc::default(),
             rng,
         }
     }

@@ -1,5 +1,8 @@
 //! The binary as an administrator meets it, without a server running.
 
+// A test says what it expects by failing: `unwrap` is how.
+#![allow(clippy::unwrap_used)]
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 

@@ -5,6 +5,7 @@ use crate::config::{Config, Service};
 use crate::stores::Stores;
 use crate::world::{NetConnection, RealWorld};
 use anyhow::Result;
+use ringpost_auth::sasl::DecoyKey;
 use ringpost_mail::Mail;
 use ringpost_net::stream;
 use ringpost_net::tls::Tls;
@@ -29,6 +30,8 @@ pub(crate) struct MailListeners<'a> {
     pub(crate) mail: Arc<Mail>,
     pub(crate) tls: Tls,
     pub(crate) stop: Stop,
+    /// What SCRAM makes up for users that do not exist: one for all listeners, so that two ports tell nothing together.
+    pub(crate) decoy: DecoyKey,
 }
 
 impl MailListeners<'_> {
@@ -76,7 +79,7 @@ impl MailListeners<'_> {
         let config = ringpost_imap::Config {
             server_name: self.stores.directory.default_domain().to_owned(),
             message_bytes: self.config.limits.message_bytes,
-            scram_decoy: Some(self.stores.directory.scram_decoy()),
+            scram_decoy: Some(self.decoy.clone()),
             ..ringpost_imap::Config::default()
         };
         let imap = Arc::new(Imap {

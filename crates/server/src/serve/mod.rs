@@ -100,6 +100,7 @@ impl Server {
             mail: mail.clone(),
             tls: tls.clone(),
             stop: stopped.clone(),
+            decoy: stores.directory.scram_decoy(),
         };
         listeners.serve(mail_listeners)?;
         let greeting = greeting(&config)?;
@@ -234,11 +235,8 @@ impl Server {
     /// Serves until a signal asks for the end; SIGHUP reads the configuration and the certificates again.
     pub(crate) async fn run(mut self, file: Option<&Path>) -> Result<()> {
         let mut signals = Signals::listen()?;
-        loop {
-            match signals.next().await {
-                Asked::Reload => self.reload(file).await,
-                Asked::Stop => break,
-            }
+        while signals.next().await == Asked::Reload {
+            self.reload(file).await;
         }
         tokio::select! {
             () = self.stop() => {}
