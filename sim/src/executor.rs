@@ -103,6 +103,36 @@ impl SimWorld {
         due.into_iter().for_each(Waker::wake);
     }
 
+    /// Runs a future to its end, with all tasks beside it, and without time passing.
+    ///
+    /// # Panics
+    /// When it waits for time to pass, or for something that no task does.
+    pub fn finish<T: Send + 'static>(
+        self: &Arc<Self>,
+        future: impl Future<Output = T> + Send + 'static,
+    ) -> T {
+        let result = Arc::new(Mutex::new(None));
+        let slot = result.clone();
+        WorldHandle(self.clone()).spawn(Box::pin(async move {
+            let done = future.await;
+            *slot.lock().unwrap_or_else(|e| e.into_inner()) = Some(done);
+        }));
+        self.run_ready();
+        let done = result.lock().unwrap_or_else(|e| e.into_inner()).take();
+        done.expect("a future that waits for nothing but the tasks")
+    }
+
+    /// Stops every task where it stands, as a crash does.
+    pub fn kill_tasks(&self) {
+        let tasks = {
+            let mut state = self.state();
+            state.timers.clear();
+            std::mem::take(&mut state.tasks)
+        };
+        // Dropped without the lock: a sleep takes itself off the list.
+        drop(tasks);
+    }
+
     /// How many tasks have not ended.
     pub fn task_count(&self) -> usize {
         self.state().tasks.len()

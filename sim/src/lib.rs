@@ -4,4 +4,10 @@
 #![warn(missing_docs)]
 
 pub mod executor;
+pub mod house;
+pub mod media;
 pub mod network;
+pub mod node;
+pub mod scenario;
+pub mod tally;
+mod view;

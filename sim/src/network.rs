@@ -89,6 +89,11 @@ impl Network {
         }
     }
 
+    /// How many datagrams have been put on their way, copies included.
+    pub fn sent(&self) -> u64 {
+        self.sent
+    }
+
     /// When the next datagram arrives.
     pub fn next_arrival(&self) -> Option<Instant> {
         self.under_way.first_key_value().map(|((at, _), _)| *at)

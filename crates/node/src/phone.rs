@@ -64,8 +64,19 @@ pub struct PhoneStatus {
     pub calls: usize,
     /// Transactions, lingering ones included.
     pub transactions: usize,
+    /// SIP sessions, two for a call between two phones, and those that end.
+    pub sessions: usize,
+    /// Subscriptions to lamps.
+    pub subscriptions: usize,
     /// Whether nothing is left of any call.
     pub idle: bool,
+}
+
+impl PhoneStatus {
+    /// Whether nothing is left of whatever was: nobody is registered, and nothing is under way.
+    pub fn is_at_rest(&self) -> bool {
+        *self == PhoneStatus { idle: true, ..PhoneStatus::default() }
+    }
 }
 
 struct Driver {
@@ -362,6 +373,8 @@ impl Driver {
                     registered: self.phone.registered(),
                     calls: self.phone.calls(),
                     transactions: self.phone.transactions(),
+                    sessions: self.phone.sessions(),
+                    subscriptions: self.phone.subscriptions(),
                     idle: self.phone.is_idle(),
                 });
             }

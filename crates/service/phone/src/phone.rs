@@ -175,13 +175,16 @@ impl Phone {
         }
     }
 
-    /// Whether nothing is left of any call, question or media leg.
+    /// Whether nothing is left of any call, question, text message or media leg.
     pub fn is_idle(&self) -> bool {
         self.calls.is_empty()
             && self.by_session.is_empty()
             && self.by_leg.is_empty()
             && self.questions.is_empty()
             && self.timers.is_empty()
+            && self.texts.is_empty()
+            && self.text_forks.is_empty()
+            && self.passed.is_empty()
     }
 
     /// How many calls there are.
@@ -192,6 +195,16 @@ impl Phone {
     /// How many transactions there are, lingering ones included.
     pub fn transactions(&self) -> usize {
         self.ua.transactions()
+    }
+
+    /// How many SIP sessions there are, those included whose last message waits for its answer.
+    pub fn sessions(&self) -> usize {
+        self.ua.sessions()
+    }
+
+    /// How many subscriptions there are.
+    pub fn subscriptions(&self) -> usize {
+        self.ua.subscriptions()
     }
 
     /// How many phones are registered.

@@ -1,0 +1,367 @@
+//! A house: one node, the phones of the people who live there, and the network between them.
+
+use crate::executor::{SimWorld, WorldHandle};
+use crate::network::{Datagram, Network, Weather};
+use crate::node::{Disk, Node};
+use ringpost_base::{Instant, Rng};
+use ringpost_client::phone::{self, Event, Output, Phone, Socket};
+use ringpost_directory::{NewAccount, NewDevice};
+use ringpost_node::phone::PhoneStatus;
+use ringpost_node::world::World;
+use ringpost_store::{AccountId, MemoryBlobs, MemoryStore, check_store};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Alice's phone.
+pub const ALICE: usize = 0;
+/// Bob's phone on his desk.
+pub const BOB: usize = 1;
+/// Bob's phone in the kitchen.
+pub const KITCHEN: usize = 2;
+
+/// The domain of everybody here.
+pub const DOMAIN: &str = "example.org";
+
+const NODE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)), 5060);
+
+/// Each phone's account, device, and what it says into every call, in Hz: far from each other, from their multiples, and
+/// from what the node itself plays.
+const PHONES: [(&str, &str, f64); 3] = [
+    ("alice", "desk", 450.0),
+    ("bob", "desk", 620.0),
+    ("bob", "kitchen", 790.0),
+];
+
+/// A phone and what it has told.
+pub struct Handset {
+    /// The phone.
+    pub phone: Phone,
+    /// What it has told, oldest first.
+    pub events: Vec<(Instant, Event)>,
+    /// What it says into its calls, in Hz.
+    pub tone_hz: f64,
+    deadline: Option<Instant>,
+}
+
+/// One node, its phones, and the weather.
+pub struct House {
+    world: Arc<SimWorld>,
+    disk: Disk,
+    config: ringpost_phone::Config,
+    /// Everything between them.
+    pub network: Network,
+    /// The node; `None` while it is down.
+    pub node: Option<Node>,
+    /// See [`ALICE`], [`BOB`], [`KITCHEN`].
+    pub phones: Vec<Handset>,
+    /// What a scenario draws from: how long somebody waits, who hangs up.
+    pub rng: Rng,
+    /// Whose mailbox is whose: alice's and bob's.
+    pub accounts: [AccountId; 2],
+    trace: Trace,
+}
+
+/// What was sent, as one number, and as lines if somebody wants to read them.
+struct Trace {
+    hash: DefaultHasher,
+    is_printed: bool,
+}
+
+impl House {
+    /// A house in clear weather, where nobody is registered yet. With `RINGPOST_TRACE` set, what happens is printed.
+    pub fn new(seed: u64) -> Self {
+        let mut rng = Rng::from_number(seed);
+        let world = SimWorld::new(rng.fork());
+        let handle = Arc::new(WorldHandle(world.clone()));
+        let calendar = handle.clone();
+        let disk = Disk {
+            store: Arc::new(MemoryStore::new()),
+            blobs: Arc::new(MemoryBlobs::new(move || calendar.unix_now())),
+        };
+        let config = ringpost_phone::Config {
+            domains: vec![DOMAIN.into()],
+            no_answer: Duration::from_secs(10),
+            media_timeout: Duration::from_secs(60),
+            ..ringpost_phone::Config::default()
+        };
+        let node = Node::start(&world, &disk, NODE, config.clone()).expect("an empty store opens");
+        let mut house = House {
+            network: Network::new(Weather::CLEAR, rng.fork()),
+            accounts: [AccountId(0); 2],
+            phones: Vec::new(),
+            node: Some(node),
+            trace: Trace {
+                hash: DefaultHasher::new(),
+                is_printed: std::env::var_os("RINGPOST_TRACE").is_some(),
+            },
+            rng,
+            world,
+            disk,
+            config,
+        };
+        house.accounts = ["alice", "bob"].map(|name| house.add_account(name));
+        for (place, (user, device, tone_hz)) in PHONES.into_iter().enumerate() {
+            house.add_phone(place, user, device, tone_hz);
+        }
+        house
+    }
+
+    fn add_account(&mut self, name: &str) -> AccountId {
+        let (directory, now) = (self.node().directory.clone(), self.calendar());
+        let new = NewAccount::new(format!("{name}@{DOMAIN}"));
+        let added = self
+            .world
+            .finish(async move { directory.add_account(new, now).await });
+        added.expect("a new account").account.id
+    }
+
+    fn add_phone(&mut self, place: usize, user: &str, device: &'static str, tone_hz: f64) {
+        let (directory, now) = (self.node().directory.clone(), self.calendar());
+        let address = format!("{user}@{DOMAIN}");
+        let added = self
+            .world
+            .finish(async move { directory.add_device(&address, device, now).await });
+        let NewDevice {
+            user: login, secret, ..
+        } = added.expect("a new device");
+        let host = IpAddr::V4(Ipv4Addr::new(10, 0, 1, place as u8 + 1));
+        let (sip, rtp) = (SocketAddr::new(host, 5060), SocketAddr::new(host, 4000));
+        let config = phone::Config {
+            login: Some((login, secret)),
+            server: Some(NODE),
+            tone_hz: Some(tone_hz),
+            ..phone::Config::new(user, DOMAIN, sip, rtp)
+        };
+        let phone = Phone::new(self.now(), self.calendar(), config, self.rng.fork()).expect("a phone");
+        self.phones.push(Handset {
+            phone,
+            events: Vec::new(),
+            tone_hz,
+            deadline: None,
+        });
+    }
+
+    /// The simulated time.
+    pub fn now(&self) -> Instant {
+        WorldHandle(self.world.clone()).now()
+    }
+
+    /// The simulated calendar.
+    pub fn calendar(&self) -> ringpost_base::UnixTime {
+        WorldHandle(self.world.clone()).unix_now()
+    }
+
+    /// The node.
+    ///
+    /// # Panics
+    /// While it is down.
+    pub fn node(&self) -> &Node {
+        self.node.as_ref().expect("the node is up")
+    }
+
+    /// How the node's phone service stands.
+    pub fn status(&self) -> PhoneStatus {
+        self.node().status()
+    }
+
+    /// Everything that was sent until now, as one number: equal for equal runs.
+    pub fn fingerprint(&self) -> u64 {
+        self.trace.hash.finish()
+    }
+
+    /// Runs a future of the node's services to its end, without time passing.
+    pub fn finish<T: Send + 'static>(&mut self, future: impl Future<Output = T> + Send + 'static) -> T {
+        let done = self.world.finish(future);
+        self.settle();
+        done
+    }
+
+    /// Stops the node where it stands, with all it had in memory.
+    pub fn crash(&mut self) {
+        self.node = None;
+        self.world.kill_tasks();
+    }
+
+    /// Starts the node again, on what its disk holds.
+    pub fn start(&mut self) {
+        let node = Node::start(&self.world, &self.disk, NODE, self.config.clone()).expect("the store opens");
+        self.node = Some(node);
+        self.settle();
+    }
+
+    /// Whether the store contradicts itself anywhere; what, if it does.
+    pub fn check_store(&mut self) -> Result<(), String> {
+        let disk = self.disk.clone();
+        let report = self.finish(async move { check_store(&*disk.store, &*disk.blobs).await });
+        let report = report.map_err(|error| error.to_string())?;
+        match report.is_sound() {
+            true => Ok(()),
+            false => Err(format!("{report:?}")),
+        }
+    }
+
+    /// Does something with a phone.
+    pub fn with<T>(&mut self, phone: usize, action: impl FnOnce(&mut Phone, Instant) -> T) -> T {
+        let now = self.now();
+        let result = action(&mut self.phones[phone].phone, now);
+        self.drain_phone(phone);
+        self.settle();
+        result
+    }
+
+    /// Lets time pass.
+    pub fn run(&mut self, how_long: Duration) {
+        let until = self.now() + how_long;
+        while self.step(until) {}
+        self.world.advance(until);
+        self.settle();
+    }
+
+    /// Lets time pass until something is so, at most so long; whether it is.
+    pub fn run_until(&mut self, how_long: Duration, is_so: impl Fn(&House) -> bool) -> bool {
+        let until = self.now() + how_long;
+        loop {
+            if is_so(self) {
+                return true;
+            }
+            if !self.step(until) {
+                self.world.advance(until);
+                self.settle();
+                return is_so(self);
+            }
+        }
+    }
+
+    /// Goes on to the next thing that happens, not after `until`; false if there is none.
+    fn step(&mut self, until: Instant) -> bool {
+        let media = self.node.as_ref().and_then(|node| node.media.deadline());
+        let phones = self.phones.iter().filter_map(|handset| handset.deadline).min();
+        let next = [
+            self.network.next_arrival(),
+            media,
+            phones,
+            self.world.next_timer(),
+        ]
+        .into_iter()
+        .flatten()
+        .min();
+        let Some(next) = next.filter(|next| *next <= until) else {
+            return false;
+        };
+        self.world.advance(next);
+        let now = self.now();
+        while let Some(datagram) = self.network.pop_arrived(now) {
+            self.arrive(now, datagram);
+        }
+        if let Some(node) = self.node.as_ref().filter(|_| media.is_some_and(|at| at <= now)) {
+            node.media.handle_timeout();
+        }
+        for place in 0..self.phones.len() {
+            if self.phones[place].deadline.is_some_and(|at| at <= now) {
+                self.phones[place].phone.handle_timeout(now);
+                self.drain_phone(place);
+            }
+        }
+        self.settle();
+        true
+    }
+
+    fn arrive(&mut self, now: Instant, datagram: Datagram) {
+        if datagram.to.ip() == NODE.ip() {
+            if let Some(node) = &self.node {
+                node.handle_datagram(datagram);
+            }
+            return;
+        }
+        for place in 0..self.phones.len() {
+            let phone = &mut self.phones[place].phone;
+            if let Some(socket) = socket_at(phone.config(), datagram.to) {
+                phone.handle_datagram(now, socket, datagram.from, datagram.bytes);
+                return self.drain_phone(place);
+            }
+        }
+    }
+
+    fn drain_phone(&mut self, place: usize) {
+        let now = self.now();
+        loop {
+            match self.phones[place].phone.poll_output() {
+                Output::Transmit { socket, to, bytes } => {
+                    let from = address_of(self.phones[place].phone.config(), socket);
+                    self.send(Datagram { from, to, bytes });
+                }
+                Output::Event(event) => {
+                    if self.trace.is_printed {
+                        eprintln!("{:9.3} phone {place}: {event:?}", seconds(now));
+                    }
+                    self.phones[place].events.push((now, event));
+                }
+                Output::Timeout(at) => {
+                    self.phones[place].deadline = at;
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Lets the node's tasks go on, and takes what it sends.
+    fn settle(&mut self) {
+        self.world.run_ready();
+        while let Some(datagram) = self.node.as_ref().and_then(Node::pop_to_send) {
+            self.send(datagram);
+        }
+    }
+
+    fn send(&mut self, datagram: Datagram) {
+        let now = self.now();
+        (now.as_nanos(), datagram.from, datagram.to, &datagram.bytes).hash(&mut self.trace.hash);
+        let before = self.network.sent();
+        if self.trace.is_printed && [datagram.from.port(), datagram.to.port()].contains(&5060) {
+            let text = String::from_utf8_lossy(&datagram.bytes);
+            let line = |start: &str| {
+                text.lines()
+                    .find(|line| line.starts_with(start))
+                    .unwrap_or_default()
+            };
+            let first = text.lines().next().unwrap_or_default();
+            eprint!(
+                "{:9.3} {} > {}: {first} | {} | {}",
+                seconds(now),
+                datagram.from.ip(),
+                datagram.to.ip(),
+                line("CSeq"),
+                line("Call-ID")
+            );
+            self.network.send(now, datagram);
+            let copies = self.network.sent() - before;
+            eprintln!("{}", ["  LOST", "", "  TWICE"][copies.min(2) as usize]);
+        } else {
+            self.network.send(now, datagram);
+        }
+    }
+}
+
+fn seconds(at: Instant) -> f64 {
+    at.as_nanos() as f64 / 1e9
+}
+
+fn address_of(config: &phone::Config, socket: Socket) -> SocketAddr {
+    match socket {
+        Socket::Sip(_) => config.sip,
+        Socket::Rtp(line) => config.lines[line],
+        Socket::Rtcp(line) => above(config.lines[line]),
+    }
+}
+
+fn socket_at(config: &phone::Config, to: SocketAddr) -> Option<Socket> {
+    let lines = (0..config.lines.len()).flat_map(|line| [Socket::Rtp(line), Socket::Rtcp(line)]);
+    std::iter::once(Socket::Sip(config.transport))
+        .chain(lines)
+        .find(|socket| address_of(config, *socket) == to)
+}
+
+fn above(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip(), address.port() + 1)
+}

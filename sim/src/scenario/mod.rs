@@ -1,0 +1,202 @@
+//! What people do with their phones, played in every weather, and what must be so afterwards.
+//!
+//! An attempt either succeeds or fails. In clear weather it succeeds. In a storm it may fail, but only with what the RFCs
+//! give for it, and once the weather has cleared the same thing succeeds. Both ends agree on what happened, and in the end
+//! nothing is left of it. Everything else is a [`Violation`]: a bug.
+
+mod call;
+mod register;
+
+use crate::house::House;
+use crate::network::Weather;
+use ringpost_client::phone::{CallId, Ended};
+use std::fmt;
+use std::time::Duration;
+
+/// A thing that people do.
+pub struct Scenario {
+    /// What it is called in the table.
+    pub name: &'static str,
+    prepare: fn(&mut House) -> Result<(), Violation>,
+    attempt: fn(&mut House) -> Result<Outcome, Violation>,
+}
+
+/// Every scenario.
+pub const ALL: &[&Scenario] = &[&register::REGISTER, &call::CALL];
+
+/// How an attempt went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// As wished.
+    Succeeded,
+    /// In a way that the RFCs foresee for bad weather: the status, or what was amiss, in a few words.
+    Failed(String),
+}
+
+/// Something that must not be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Violation(pub String);
+
+impl Violation {
+    fn new(what: impl fmt::Display) -> Self {
+        Violation(what.to_string())
+    }
+}
+
+/// One run of one scenario: which, in what weather, from what seed.
+#[derive(Clone, Copy)]
+pub struct Run {
+    /// What is done.
+    pub scenario: &'static Scenario,
+    /// While it is done.
+    pub weather: Weather,
+    /// Where everything random comes from.
+    pub seed: u64,
+}
+
+impl fmt::Display for Run {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Run {
+            scenario,
+            weather,
+            seed,
+        } = self;
+        write!(
+            f,
+            "`{}`, {:.0} % loss, seed {seed}",
+            scenario.name,
+            weather.loss * 100.0
+        )
+    }
+}
+
+/// The longest that a request can be retransmitted, 64*T1, and a little for the answer's way (RFC 3261 §17).
+const TRANSACTION: Duration = Duration::from_secs(35);
+/// After so long at most nothing is left of what people did before: the longest registration, and one transaction more.
+const REST: Duration = Duration::from_secs(400);
+
+impl Run {
+    /// Plays it; gives the outcome, and a number that is the same for each run from the same seed.
+    pub fn play(&self) -> Result<(Outcome, u64), Violation> {
+        let mut house = House::new(self.seed);
+        let outcome = self.play_in(&mut house)?;
+        Ok((outcome, house.fingerprint()))
+    }
+
+    fn play_in(&self, house: &mut House) -> Result<Outcome, Violation> {
+        (self.scenario.prepare)(house)?;
+        house.network.weather = self.weather;
+        let outcome = (self.scenario.attempt)(house)?;
+        house.network.weather = Weather::CLEAR;
+        let is_clear = self.weather == Weather::CLEAR;
+        match &outcome {
+            Outcome::Failed(why) if is_clear => {
+                return Err(Violation(format!("failed in clear weather: {why}")));
+            }
+            _ if is_clear => {}
+            _ => {
+                come_to_rest(house)?;
+                match (self.scenario.attempt)(house)? {
+                    Outcome::Succeeded => {}
+                    Outcome::Failed(why) => {
+                        return Err(Violation(format!("failed when the weather had cleared: {why}")));
+                    }
+                }
+            }
+        }
+        go_to_bed(house)?;
+        Ok(outcome)
+    }
+}
+
+/// Everybody hangs up what they still take for a call, and it is over for all of them.
+fn come_to_rest(house: &mut House) -> Result<(), Violation> {
+    hang_up_all(house);
+    let over = house.run_until(REST, |house| {
+        house
+            .phones
+            .iter()
+            .all(|handset| handset.phone.calls().next().is_none())
+            && house.status().calls == 0
+    });
+    match over {
+        true => Ok(()),
+        false => Err(Violation(format!(
+            "a call outlives both its parties: {:?}, phones {:?}",
+            house.status(),
+            house
+                .phones
+                .iter()
+                .map(|handset| handset.phone.calls().collect())
+                .collect::<Vec<Vec<_>>>()
+        ))),
+    }
+}
+
+fn hang_up_all(house: &mut House) {
+    for place in 0..house.phones.len() {
+        let calls: Vec<CallId> = house.phones[place].phone.calls().collect();
+        for call in calls {
+            // One that is ending already refuses, and that is fine.
+            let _ = house.with(place, |phone, now| phone.hang_up(now, call));
+        }
+    }
+}
+
+/// Everybody hangs up and unplugs; then no call, transaction, timer, question or port is left anywhere.
+fn go_to_bed(house: &mut House) -> Result<(), Violation> {
+    come_to_rest(house)?;
+    for place in 0..house.phones.len() {
+        // Nobody is subscribed unless they are.
+        let _ = house.with(place, |phone, now| phone.unsubscribe(now));
+        let _ = house.with(place, |phone, now| phone.unregister(now));
+    }
+    house.run_until(REST, |house| leftovers(house).is_none());
+    match leftovers(house) {
+        Some(left) => Err(Violation(format!("something is left over: {left}"))),
+        None => house.check_store().map_err(Violation),
+    }
+}
+
+fn leftovers(house: &House) -> Option<String> {
+    let status = house.status();
+    let node = house.node();
+    let phones: Vec<usize> = house
+        .phones
+        .iter()
+        .map(|handset| handset.phone.leftovers())
+        .collect();
+    let nothing = status.is_at_rest() && node.media.legs() == 0 && node.media.open_pairs() == 0;
+    if nothing && phones.iter().all(|left| *left == 0) {
+        return None;
+    }
+    Some(format!(
+        "{status:?}, {} media legs, {} pairs of ports, phones {phones:?}",
+        node.media.legs(),
+        node.media.open_pairs()
+    ))
+}
+
+/// Registers every phone, in whatever weather it is.
+fn register_all(house: &mut House) -> Result<(), Violation> {
+    match register::everybody(house)? {
+        Outcome::Succeeded => Ok(()),
+        Outcome::Failed(why) => Err(Violation(format!("cannot register: {why}"))),
+    }
+}
+
+/// A call that has ended without its wish: as the RFCs foresee, or not.
+fn foreseen(why: Ended) -> Result<Outcome, Violation> {
+    match why {
+        //= https://www.rfc-editor.org/rfc/rfc3261#section-8.1.3.1
+        // Nothing came within 64*T1: that counts as 408.
+        Ended::Lost => Ok(Outcome::Failed("408, timed out".into())),
+        Ended::Refused {
+            status: status @ (408 | 480 | 503),
+        } => Ok(Outcome::Failed(status.to_string())),
+        // A 2xx that was never acknowledged is ended by a BYE (RFC 3261 §13.3.1.4).
+        Ended::There => Ok(Outcome::Failed("BYE for want of an ACK".into())),
+        other => Err(Violation(format!("a call ended as {other:?}"))),
+    }
+}
