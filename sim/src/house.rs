@@ -3,7 +3,9 @@
 use crate::executor::{SimWorld, WorldHandle};
 use crate::network::{Datagram, Network, Weather};
 use crate::node::{Disk, Node};
+use crate::reader::Reader;
 use ringpost_base::{Instant, Rng};
+use ringpost_client::imap;
 use ringpost_client::phone::{self, Event, Output, Phone, Socket};
 use ringpost_directory::{NewAccount, NewDevice};
 use ringpost_node::phone::PhoneStatus;
@@ -25,6 +27,7 @@ pub const KITCHEN: usize = 2;
 pub const DOMAIN: &str = "example.org";
 
 const NODE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)), 5060);
+const IMAPS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)), 993);
 
 /// Each phone's account, device, and what it says into every call, in Hz: far from each other, from their multiples, and
 /// from what the node itself plays.
@@ -58,8 +61,11 @@ pub struct House {
     pub phones: Vec<Handset>,
     /// What a scenario draws from: how long somebody waits, who hangs up.
     pub rng: Rng,
-    /// Whose mailbox is whose: alice's and bob's.
-    pub accounts: [AccountId; 2],
+    /// Bob's account.
+    pub bob: AccountId,
+    /// Bob's mail program, while he has it open.
+    pub reader: Option<Reader>,
+    passwords: [String; 2],
     trace: Trace,
 }
 
@@ -89,7 +95,9 @@ impl House {
         let node = Node::start(&world, &disk, NODE, config.clone()).expect("an empty store opens");
         let mut house = House {
             network: Network::new(Weather::CLEAR, rng.fork()),
-            accounts: [AccountId(0); 2],
+            bob: AccountId(0),
+            reader: None,
+            passwords: Default::default(),
             phones: Vec::new(),
             node: Some(node),
             trace: Trace {
@@ -101,20 +109,22 @@ impl House {
             disk,
             config,
         };
-        house.accounts = ["alice", "bob"].map(|name| house.add_account(name));
+        let [(_, alices), (bob, bobs)] = ["alice", "bob"].map(|name| house.add_account(name));
+        (house.bob, house.passwords) = (bob, [alices, bobs]);
         for (place, (user, device, tone_hz)) in PHONES.into_iter().enumerate() {
             house.add_phone(place, user, device, tone_hz);
         }
         house
     }
 
-    fn add_account(&mut self, name: &str) -> AccountId {
+    fn add_account(&mut self, name: &str) -> (AccountId, String) {
         let (directory, now) = (self.node().directory.clone(), self.calendar());
         let new = NewAccount::new(format!("{name}@{DOMAIN}"));
         let added = self
             .world
             .finish(async move { directory.add_account(new, now).await });
-        added.expect("a new account").account.id
+        let added = added.expect("a new account");
+        (added.account.id, added.password)
     }
 
     fn add_phone(&mut self, place: usize, user: &str, device: &'static str, tone_hz: f64) {
@@ -181,6 +191,7 @@ impl House {
     /// Stops the node where it stands, with all it had in memory.
     pub fn crash(&mut self) {
         self.node = None;
+        self.reader = None;
         self.world.kill_tasks();
     }
 
@@ -211,6 +222,39 @@ impl House {
         result
     }
 
+    /// Bob opens his mail program: it connects and logs in.
+    pub fn open_mail(&mut self) {
+        let remote = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 2, 1)), 50_000);
+        let (reader, connection) = Reader::connect(IMAPS, remote, self.rng.fork());
+        self.node().serve_imap(connection);
+        self.reader = Some(reader);
+        let password = self.passwords[1].clone();
+        self.with_mail(|client, now| client.login(now, &format!("bob@{DOMAIN}"), &password));
+    }
+
+    /// Does something with Bob's mail program.
+    ///
+    /// # Panics
+    /// While he does not have it open.
+    pub fn with_mail<T>(&mut self, action: impl FnOnce(&mut imap::Client, Instant) -> T) -> T {
+        let now = self.now();
+        let reader = self.reader.as_mut().expect("an open mail program");
+        let result = reader.with(now, &self.network.weather, action);
+        self.settle();
+        result
+    }
+
+    /// Bob closes his mail program.
+    pub fn close_mail(&mut self) {
+        self.reader = None;
+        self.settle();
+    }
+
+    /// How many tasks the node runs.
+    pub fn tasks(&self) -> usize {
+        self.world.task_count()
+    }
+
     /// Lets time pass.
     pub fn run(&mut self, how_long: Duration) {
         let until = self.now() + how_long;
@@ -238,15 +282,10 @@ impl House {
     fn step(&mut self, until: Instant) -> bool {
         let media = self.node.as_ref().and_then(|node| node.media.deadline());
         let phones = self.phones.iter().filter_map(|handset| handset.deadline).min();
-        let next = [
-            self.network.next_arrival(),
-            media,
-            phones,
-            self.world.next_timer(),
-        ]
-        .into_iter()
-        .flatten()
-        .min();
+        let mail = self.reader.as_ref().and_then(Reader::next);
+        let arrival = self.network.next_arrival();
+        let next = [arrival, media, phones, mail, self.world.next_timer()];
+        let next = next.into_iter().flatten().min();
         let Some(next) = next.filter(|next| *next <= until) else {
             return false;
         };
@@ -257,6 +296,11 @@ impl House {
         }
         if let Some(node) = self.node.as_ref().filter(|_| media.is_some_and(|at| at <= now)) {
             node.media.handle_timeout();
+        }
+        if let Some(reader) = self.reader.as_mut().filter(|_| mail.is_some_and(|at| at <= now)) {
+            reader
+                .advance(now, &self.network.weather)
+                .expect("a server that speaks IMAP");
         }
         for place in 0..self.phones.len() {
             if self.phones[place].deadline.is_some_and(|at| at <= now) {
@@ -308,7 +352,14 @@ impl House {
 
     /// Lets the node's tasks go on, and takes what it sends.
     fn settle(&mut self) {
+        let now = self.now();
         self.world.run_ready();
+        // What is taken makes room for more.
+        while let Some(reader) = &mut self.reader
+            && reader.take_sent(now, &self.network.weather)
+        {
+            self.world.run_ready();
+        }
         while let Some(datagram) = self.node.as_ref().and_then(Node::pop_to_send) {
             self.send(datagram);
         }

@@ -8,6 +8,7 @@ pub mod house;
 pub mod media;
 pub mod network;
 pub mod node;
+pub mod reader;
 pub mod scenario;
 pub mod tally;
 mod view;

@@ -7,9 +7,11 @@ use bytes::Bytes;
 use ringpost_base::limits;
 use ringpost_directory::{Cost, Directory, DirectoryError, InlineKdf, Parts};
 use ringpost_mail::Mail;
+use ringpost_node::Stopper;
+use ringpost_node::imap::Imap;
 use ringpost_node::phone::{self, PhoneControl, PhoneParts, PhoneStatus};
 use ringpost_node::voicemail::MailVoicemail;
-use ringpost_node::world::{SipTransport, WorldRef};
+use ringpost_node::world::{Connection, SipTransport, World, WorldRef};
 use ringpost_phone::{Config, Phone};
 use ringpost_sip::{Arrival, Flow, Message, Transport};
 use ringpost_store::{BindingsJournal, Blobs, Bodies, LocalBus, Store};
@@ -42,6 +44,9 @@ pub struct Node {
     sip: Arc<Outbox>,
     arrivals: async_channel::Sender<Arrival>,
     control: async_channel::Sender<PhoneControl>,
+    imap: Imap,
+    /// Sessions end when it is dropped.
+    _stopper: Stopper,
 }
 
 /// SIP messages on their way out.
@@ -102,14 +107,25 @@ impl Node {
             media: media.clone(),
             arrivals: arrived,
             media_events,
-            bus,
+            bus: bus.clone(),
             journal: BindingsJournal::new(disk.store.clone()),
             control: controlled,
             world: handle.clone(),
         };
         let phone = Phone::new(config, handle.rng());
         handle.spawn(Box::pin(phone::run(parts, phone)));
+        let (stopper, stop) = Stopper::new();
+        let imap = Imap {
+            world: handle,
+            directory: directory.clone(),
+            mail: mail.clone(),
+            bus,
+            config: Arc::default(),
+            stop,
+        };
         Ok(Node {
+            imap,
+            _stopper: stopper,
             world: world.clone(),
             address,
             directory,
@@ -135,6 +151,13 @@ impl Node {
         let message = Message::parse_from(datagram.bytes, datagram.from);
         // As with the real sockets: what does not fit is lost, and retransmitted.
         let _ = self.arrivals.try_send(Arrival::Message { flow, message });
+    }
+
+    /// A mail program has connected to the IMAPS port.
+    pub fn serve_imap(&self, connection: Box<dyn Connection>) {
+        let imap = self.imap.clone();
+        let session = async move { imap.serve(connection, false).await };
+        WorldHandle(self.world.clone()).spawn(Box::pin(session));
     }
 
     /// What is to be sent.

@@ -5,7 +5,14 @@
 //! nothing is left of it. Everything else is a [`Violation`]: a bug.
 
 mod call;
+mod cancel;
+mod fork;
+mod hold;
+mod refuse;
 mod register;
+mod restart;
+mod text;
+mod voicemail;
 
 use crate::house::House;
 use crate::network::Weather;
@@ -22,7 +29,18 @@ pub struct Scenario {
 }
 
 /// Every scenario.
-pub const ALL: &[&Scenario] = &[&register::REGISTER, &call::CALL];
+pub const ALL: &[&Scenario] = &[
+    &register::REGISTER,
+    &call::CALL,
+    &fork::FORK,
+    &cancel::CANCEL,
+    &refuse::REFUSE,
+    &hold::HOLD,
+    &voicemail::HEARD_BY_PHONE,
+    &voicemail::READ_AS_MAIL,
+    &restart::RESTART,
+    &text::TEXT,
+];
 
 /// How an attempt went.
 #[derive(Clone, Debug, PartialEq, Eq)]
