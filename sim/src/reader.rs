@@ -14,6 +14,8 @@ use std::time::Duration;
 
 /// What a lost packet costs a stream at least: its sender's retransmission timeout (RFC 6298).
 const RETRANSMISSION: Duration = Duration::from_millis(200);
+/// And at most, before what came behind it brings it back (RFC 6675).
+const RECOVERY: Duration = Duration::from_secs(3);
 
 /// The mail program's end of a connection.
 pub struct Reader {
@@ -36,7 +38,7 @@ impl Stream {
     fn send(&mut self, now: Instant, weather: &Weather, rng: &mut Rng, bytes: Bytes) {
         let mut at = now + rng.duration(weather.delay.0, weather.delay.1);
         let mut timeout = RETRANSMISSION;
-        while rng.chance(weather.loss) {
+        while timeout < RECOVERY && rng.chance(weather.loss) {
             at += timeout;
             timeout *= 2;
         }

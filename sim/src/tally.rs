@@ -4,6 +4,8 @@ use crate::network::Weather;
 use crate::scenario::{Outcome, Run, Scenario};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Range;
+use std::panic::catch_unwind;
 
 /// The weathers that every scenario is played in.
 pub const WEATHERS: [Weather; 3] = [Weather::CLEAR, Weather::stormy(0.1), Weather::stormy(0.3)];
@@ -11,17 +13,21 @@ pub const WEATHERS: [Weather; 3] = [Weather::CLEAR, Weather::stormy(0.1), Weathe
 /// How many seeds the full run plays.
 pub const FULL: u64 = 1_000;
 
-/// The seeds to play: one if `RINGPOST_SEED` names it, all with `RINGPOST_SOAK`, else the first `few`.
-pub fn seeds(few: u64) -> std::ops::Range<u64> {
-    if let Some(seed) = std::env::var("RINGPOST_SEED")
-        .ok()
-        .and_then(|seed| seed.parse().ok())
-    {
-        return seed..seed + 1;
+/// The seeds to play: those that `RINGPOST_SEED` names (`17`, or `0..300`), all with `RINGPOST_SOAK`, else the first `few`.
+pub fn seeds(few: u64) -> Range<u64> {
+    if let Some(named) = std::env::var("RINGPOST_SEED").ok().and_then(|text| named(&text)) {
+        return named;
     }
     match std::env::var_os("RINGPOST_SOAK") {
         Some(_) => 0..FULL,
         None => 0..few,
+    }
+}
+
+fn named(text: &str) -> Option<Range<u64>> {
+    match text.split_once("..") {
+        Some((first, end)) => Some(first.parse().ok()?..end.parse().ok()?),
+        None => text.parse().ok().map(|seed| seed..seed + 1),
     }
 }
 
@@ -65,23 +71,32 @@ impl fmt::Display for Tally {
 /// Plays a scenario in one weather from each of the seeds.
 ///
 /// # Panics
-/// On the first run with a violation, with what it takes to see it again.
-pub fn play(scenario: &'static Scenario, weather: Weather, seeds: std::ops::Range<u64>) -> Tally {
+/// When a run had a violation, or panicked: with the first ones, and what it takes to see them again.
+pub fn play(scenario: &'static Scenario, weather: Weather, seeds: Range<u64>) -> Tally {
     let mut tally = Tally::default();
+    let mut bad = Vec::new();
     for seed in seeds {
         let run = Run {
             scenario,
             weather,
             seed,
         };
-        match run.play() {
-            Ok((outcome, _)) => tally.count(outcome),
-            Err(violation) => {
-                panic!(
-                    "{run}: {violation}\nto see it again: RINGPOST_SEED={seed} RINGPOST_TRACE=1 cargo test -p ringpost-sim"
-                )
-            }
+        match catch_unwind(|| run.play()) {
+            Ok(Ok((outcome, _))) => tally.count(outcome),
+            Ok(Err(violation)) => bad.push(format!("{run}: {violation}")),
+            Err(_) => bad.push(format!("{run}: panicked")),
         }
     }
+    let shown: Vec<&str> = bad.iter().take(SHOWN).map(String::as_str).collect();
+    assert!(
+        bad.is_empty(),
+        "{} runs of {} must not be as they are:\n{}\nto see one again: RINGPOST_SEED=… RINGPOST_TRACE=1 cargo test -p ringpost-sim",
+        bad.len(),
+        tally.played + bad.len() as u64,
+        shown.join("\n")
+    );
     tally
 }
+
+/// How many bad runs are told of.
+const SHOWN: usize = 20;

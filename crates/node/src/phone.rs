@@ -75,7 +75,11 @@ pub struct PhoneStatus {
 impl PhoneStatus {
     /// Whether nothing is left of whatever was: nobody is registered, and nothing is under way.
     pub fn is_at_rest(&self) -> bool {
-        *self == PhoneStatus { idle: true, ..PhoneStatus::default() }
+        *self
+            == PhoneStatus {
+                idle: true,
+                ..PhoneStatus::default()
+            }
     }
 }
 

@@ -110,6 +110,11 @@ impl Talk {
         let before = heard(house);
         house.run(how_long);
         let after = heard(house);
+        // Whoever answered may have been too late without knowing: the voicemail has the call, and they are told so.
+        let ended = |(place, call): (usize, CallId)| house.phones[place].ended(call);
+        if let Some(why) = self.ends.into_iter().find_map(ended) {
+            return foreseen(why);
+        }
         for (place, call) in self.ends {
             let mut strange = house.phones[place].statistics(call).tones_ms;
             let others = self
@@ -143,6 +148,9 @@ impl Talk {
     pub(super) fn hang_up(&self, house: &mut House, who: usize) -> Result<Outcome, Violation> {
         let (place, call) = self.ends[who];
         let (other, others_call) = self.ends[1 - who];
+        if house.phones[place].ended(call).is_some() {
+            return Ok(Outcome::failed("over before"));
+        }
         house
             .with(place, |phone, now| phone.hang_up(now, call))
             .map_err(Violation::new)?;
