@@ -93,8 +93,10 @@ mod tests {
         });
         let text = String::from_utf8(kept.0.lock().unwrap().clone()).unwrap();
         assert_eq!(text.lines().count(), 1, "{text}");
-        assert!(text.contains("the call has ended"), "{text}");
-        assert!(text.contains("call=a84b4c76e66710"), "{text}");
+        assert!(
+            text.contains(" the call has ended call=a84b4c76e66710 agent="),
+            "{text}"
+        );
         assert!(!text.contains('\x1b'), "{text}");
     }
 
