@@ -29,6 +29,7 @@ pub(crate) struct Config {
     pub(crate) trusted_networks: Vec<Network>,
     pub(crate) listen: Listen,
     pub(crate) tls: Tls,
+    pub(crate) sip: Sip,
     pub(crate) media: Media,
     pub(crate) limits: Limits,
     pub(crate) voicemail: Voicemail,
@@ -40,6 +41,21 @@ pub(crate) struct Config {
 pub(crate) struct Tls {
     pub(crate) certificate: Option<PathBuf>,
     pub(crate) key: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Sip {
+    pub(crate) digest: Vec<Digest>,
+}
+
+/// A digest algorithm by the name that it has on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Digest {
+    #[serde(rename = "SHA-256")]
+    Sha256,
+    #[serde(rename = "MD5")]
+    Md5,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,6 +86,14 @@ pub(crate) struct Voicemail {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Log {
     pub(crate) level: String,
+}
+
+impl Default for Sip {
+    fn default() -> Self {
+        Sip {
+            digest: vec![Digest::Sha256, Digest::Md5],
+        }
+    }
 }
 
 impl Default for Media {
@@ -163,6 +187,14 @@ impl Config {
                 );
             }
             _ => {}
+        }
+        if let [] | [Digest::Sha256, Digest::Sha256, ..] | [Digest::Md5, Digest::Md5, ..] | [_, _, _, ..] =
+            self.sip.digest.as_slice()
+        {
+            return wrong(
+                "sip.digest",
+                "write each algorithm once: [\"SHA-256\", \"MD5\"]".into(),
+            );
         }
         for (key, value, range) in [
             ("voicemail.no_answer_s", self.voicemail.no_answer_s, 1..=170),

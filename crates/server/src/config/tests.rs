@@ -115,6 +115,14 @@ fn what_is_wrong_is_told_in_one_line_with_its_key() {
             "ringpost.toml: voicemail.no_answer_s: 0 is out of range; it may be 1 to 170",
         ),
         (
+            "[sip]\ndigest = []",
+            "ringpost.toml: sip.digest: write each algorithm once",
+        ),
+        (
+            "[sip]\ndigest = [\"SHA-1\"]",
+            "ringpost.toml:2: sip.digest: unknown variant `SHA-1`, expected",
+        ),
+        (
             "[limits]\ncalls = 0",
             "ringpost.toml: limits.calls: 0 would refuse everything",
         ),

@@ -4,7 +4,7 @@ mod mail;
 mod signalling;
 mod sockets;
 
-use crate::config::{Config, Service};
+use crate::config::{Config, Digest, Service};
 use crate::control::LocalControl;
 use crate::signals::{Asked, Signals};
 use crate::stores::Stores;
@@ -13,6 +13,7 @@ use crate::{data_folder, privileges};
 use anyhow::{Context, Result, bail};
 use mail::MailListeners;
 use ringpost_admin::Metrics;
+use ringpost_auth::digest::Algorithm;
 use ringpost_codec::Wav;
 use ringpost_directory::Directory;
 use ringpost_mail::Mail;
@@ -328,6 +329,13 @@ fn connection_limits(config: &Config) -> ConnectionLimits {
     }
 }
 
+fn algorithm(digest: Digest) -> Algorithm {
+    match digest {
+        Digest::Sha256 => Algorithm::Sha256,
+        Digest::Md5 => Algorithm::Md5,
+    }
+}
+
 /// What the phone service is to know of the configuration.
 fn phone_config(
     config: &Config,
@@ -361,6 +369,12 @@ fn phone_config(
             .map(|(transport, service)| (transport, port_of(service)))
             .into(),
         calls: config.limits.calls,
+        digest_algorithms: config
+            .sip
+            .digest
+            .iter()
+            .map(|digest| algorithm(*digest))
+            .collect(),
         no_answer: Duration::from_secs(config.voicemail.no_answer_s.into()),
         voicemail_max: Duration::from_secs(config.voicemail.max_length_s.into()),
         ..ringpost_phone::Config::default()

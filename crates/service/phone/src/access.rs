@@ -69,7 +69,9 @@ impl Gate {
             .is_some_and(|uri| names(uri, &credentials.uri));
         let keys = device.as_ref().map(|d| &d.keys);
         let method = request.method().as_str();
-        let verdict = self.realm(realm).verify(calendar, &credentials, method, keys);
+        let verdict = self
+            .realm(realm, config)
+            .verify(calendar, &credentials, method, keys);
         match (verdict, device) {
             (Verdict::Granted, _) if !same_uri => Access::Refused(Status::BAD_REQUEST.into()),
             (Verdict::Granted, Some(device)) => Access::Proven(device),
@@ -84,7 +86,7 @@ impl Gate {
     fn challenge(&mut self, calendar: UnixTime, config: &Config, request: &Message, stale: bool) -> Reply {
         let realm = domain_of(request.from().uri(), config).unwrap_or(config.realm());
         let mut reply = Reply::new(Status::UNAUTHORIZED);
-        for challenge in self.realm(realm).challenge(calendar, Offer::All, stale) {
+        for challenge in self.realm(realm, config).challenge(calendar, Offer::All, stale) {
             reply = reply.with(HeaderName::WwwAuthenticate, challenge);
         }
         // A source that is not verified must not be made to receive much more than it was made to send.
@@ -98,11 +100,15 @@ impl Gate {
         reply
     }
 
-    fn realm(&mut self, realm: &str) -> &mut Authenticator {
+    fn realm(&mut self, realm: &str, config: &Config) -> &mut Authenticator {
         let rng = &mut self.rng;
-        self.realms
-            .entry(realm.into())
-            .or_insert_with(|| Authenticator::new(realm, rng.fork(), Policy::default()))
+        self.realms.entry(realm.into()).or_insert_with(|| {
+            let policy = Policy {
+                algorithms: config.digest_algorithms.clone(),
+                ..Policy::default()
+            };
+            Authenticator::new(realm, rng.fork(), policy)
+        })
     }
 }
 

@@ -1,3 +1,4 @@
+use ringpost_auth::digest::Algorithm;
 use ringpost_base::limits;
 use ringpost_sip::Transport;
 use std::net::IpAddr;
@@ -35,6 +36,9 @@ pub struct Config {
     pub voicemail_number: Box<str>,
     /// After so long without any media a call is taken for dead.
     pub media_timeout: Duration,
+    /// The digest algorithms that are offered, in this order, and taken (RFC 8760 §2.3). Many phones look at the first
+    /// challenge alone.
+    pub digest_algorithms: Vec<Algorithm>,
     /// Whether digest challenges are made at all. Only tests of parsers turn it off.
     pub authenticate: bool,
 }
@@ -56,6 +60,7 @@ impl Default for Config {
             voicemail_min: Duration::from_secs(1),
             voicemail_number: "*97".into(),
             media_timeout: Duration::from_secs(300),
+            digest_algorithms: vec![Algorithm::Sha256, Algorithm::Md5],
             authenticate: true,
         }
     }

@@ -219,6 +219,10 @@ impl Phone {
 
     /// Takes another configuration; calls go on as they began.
     pub fn configure(&mut self, config: Config) {
+        if config.digest_algorithms != self.config.digest_algorithms {
+            // Nonces that are out count as stale then, and phones log in again by themselves.
+            self.gate = Gate::new(self.rng.fork());
+        }
         self.config = config;
     }
 
