@@ -48,15 +48,15 @@ const MODULES: &[&str] = &[
 const LIMIT: Duration = Duration::from_secs(15);
 
 impl Baresip {
-    /// Starts one for a device, on the server's address, and waits until it is registered. Its ports are `port` and the
-    /// nineteen above it. None when it is not installed.
+    /// Starts one for a device, and waits until it is registered. It takes commands at a port of the server's address,
+    /// ten above `port`. None when it is not installed.
     pub fn start(server: &Server, device: &Device, port: u16, behaviour: Behaviour) -> Option<Baresip> {
         let program = client("baresip")?;
         let folder = server.folder().join(format!("baresip-{port}"));
         std::fs::create_dir_all(&folder).expect("the test's folder can be written");
         write_configuration(&folder, server, device, port, behaviour);
         let mut command = Command::new(program);
-        command.arg("-f").arg(&folder).arg("-v");
+        command.arg("-f").arg(&folder).args(["-v", "-s"]);
         let mut child = spawn(&folder, "baresip", &mut command);
         child.wait_for_output("200 OK", LIMIT);
         Some(Baresip {
@@ -130,8 +130,9 @@ impl Baresip {
     }
 }
 
-/// Twenty UDP ports that no other baresip of this process has: it opens them on every address.
-fn media_ports() -> u16 {
+/// Twenty ports that no other baresip of this process has: two for SIP, the others for RTP, which it opens on every
+/// address.
+fn own_ports() -> u16 {
     static COUNT: AtomicU16 = AtomicU16::new(0);
     let process = std::process::id() as u16 % 16;
     10_000 + process * 400 + COUNT.fetch_add(1, Ordering::Relaxed) % 20 * 20
@@ -145,14 +146,16 @@ fn write_configuration(folder: &Path, server: &Server, device: &Device, port: u1
         .find(|path| Path::new(path).is_dir())
         .expect("baresip has its modules");
     let (address, folder_name) = (server.address(), folder.display());
-    let (media, control) = (media_ports(), port + 10);
+    // Its packets leave from 127.0.0.1, whatever it writes into its session descriptions; so its signalling must too.
+    let (ports, control) = (own_ports(), port + 10);
     let config = format!(
-        "sip_listen {address}:{port}\nsip_verify_server no\naudio_player aubridge,x\naudio_source aufile,{tone}\n\
-         audio_alert aubridge,x\naudio_srate 8000-8000\naudio_channels 1-1\nrtp_ports {media}-{}\n\
+        "sip_listen 127.0.0.1:{ports}\nsip_verify_server no\naudio_player aubridge,x\naudio_source aufile,{tone}\n\
+         audio_alert aubridge,x\naudio_srate 8000-8000\naudio_channels 1-1\nrtp_ports {}-{}\n\
          module_path {modules}\nmodule_app account.so\nmodule_app menu.so\nmodule_app mwi.so\n\
          module_app ctrl_tcp.so\nctrl_tcp_listen {address}:{control}\nmodule g711.so\nmodule aufile.so\n\
          module aubridge.so\nmodule sndfile.so\nsnd_path {folder_name}\n",
-        media + 18,
+        ports + 2,
+        ports + 19,
         tone = tone.display(),
     );
     let Behaviour {

@@ -18,15 +18,15 @@ const STOP_LIMIT: Duration = Duration::from_secs(20);
 pub struct Options {
     /// Seconds until voicemail answers.
     pub no_answer_s: u32,
-    /// More lines of the configuration, before its sections.
-    pub lines: String,
+    /// Whether phones are offered SHA-256 before MD5.
+    pub sha256: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
         Options {
             no_answer_s: 3,
-            lines: String::new(),
+            sha256: false,
         }
     }
 }
@@ -107,10 +107,15 @@ impl Server {
     }
 
     fn configuration(&self, options: &Options) -> String {
-        let Options { no_answer_s, lines } = options;
+        let Options { no_answer_s, sha256 } = options;
+        let digest = if *sha256 {
+            "[sip]\ndigest = [\"SHA-256\", \"MD5\"]\n"
+        } else {
+            ""
+        };
         let (address, data) = (self.address, self.data().display().to_string());
         format!(
-            "data = {data:?}\ndomains = [\"{DOMAIN}\"]\nuser = \"root\"\n{lines}\n\
+            "data = {data:?}\ndomains = [\"{DOMAIN}\"]\nuser = \"root\"\n{digest}\
              [listen]\nsip_udp = \"{address}:5060\"\nsip_tcp = \"{address}:5060\"\nsip_tls = \"{address}:5061\"\n\
              smtp = \"{address}:2525\"\nsubmission = \"{address}:5870\"\nsubmissions = \"{address}:4650\"\n\
              imap = \"{address}:1430\"\nimaps = \"{address}:9930\"\nmetrics = \"{address}:9464\"\n\

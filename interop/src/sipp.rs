@@ -1,4 +1,4 @@
-use crate::clients::{Child, Finished, client, spawn};
+use crate::clients::{Child, Finished, client, spawn, wait_for};
 use crate::{DOMAIN, Device, Server};
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -86,14 +86,21 @@ impl Sipp {
         command
             .args(["-trace_msg", "-message_file"])
             .arg(self.file(name, "messages"));
+        // The URI of the credentials is the request's: the domain, or whoever is called.
+        let called = more.iter().skip_while(|argument| **argument != "-s").nth(1);
+        let uri = called.map_or(DOMAIN.to_string(), |user| format!("{user}@{DOMAIN}"));
+        command.args(["-auth_uri", &uri]);
+        if !name.starts_with("uas") {
+            command.arg("-oocsf").arg(scenario("ooc_notify"));
+        }
         command
             .args(&self.arguments)
             .args(more)
             .arg(format!("{}:5060", self.address));
-        let mut child = spawn(&self.folder, &format!("{name}-{}", self.port), &mut command);
+        let child = spawn(&self.folder, &format!("{name}-{}", self.port), &mut command);
         if name.starts_with("uas") {
-            // It listens when it has drawn its first screen.
-            child.wait_for_output("Port", Duration::from_secs(10));
+            let listens = wait_for(Duration::from_secs(10), || is_open(self.address, self.port));
+            assert!(listens, "{name} does not listen:\n{}", child.output());
         }
         child
     }
@@ -101,4 +108,13 @@ impl Sipp {
     fn file(&self, name: &str, suffix: &str) -> PathBuf {
         self.folder.join(format!("{name}-{}.{suffix}", self.port))
     }
+}
+
+/// Whether somebody on this machine has a UDP or TCP socket at an address.
+fn is_open(address: Ipv4Addr, port: u16) -> bool {
+    // As the kernel writes it: the address as a number in the machine's order.
+    let wanted = format!(" {:08X}:{port:04X} ", u32::from_ne_bytes(address.octets()));
+    ["/proc/net/udp", "/proc/net/tcp"]
+        .iter()
+        .any(|table| std::fs::read_to_string(table).is_ok_and(|table| table.contains(&wanted)))
 }
