@@ -1,0 +1,120 @@
+//! Our own SIPp scenarios, one phone against the server or two through it.
+
+use ringpost_interop::{Options, Server, Sipp};
+
+/// alice and bob, each with a registered SIPp; None when SIPp is missing.
+struct Two {
+    server: Server,
+    alice: Sipp,
+    bob: Sipp,
+}
+
+const ALICE_PORT: u16 = 6001;
+const BOB_PORT: u16 = 6002;
+
+fn two_phones(more: &[&str]) -> Option<Two> {
+    let server = Server::start_with(&Options {
+        no_answer_s: 2,
+        ..Options::default()
+    });
+    let (_, alice) = server.person("alice");
+    let (_, bob) = server.person("bob");
+    let alice = Sipp::phone(&server, &alice, ALICE_PORT)?;
+    let bob = Sipp::phone(&server, &bob, BOB_PORT)?;
+    alice.expect("register", more);
+    bob.expect("register", more);
+    Some(Two { server, alice, bob })
+}
+
+impl Two {
+    /// bob's scenario beside alice's; both must end well.
+    fn act(&self, bob: &str, alice: &str, more: &[&str]) {
+        let called = self.bob.start(bob, more);
+        self.alice.expect(alice, &[&["-s", "bob"], more].concat());
+        let called = called.finish(std::time::Duration::from_secs(30));
+        assert!(
+            called.succeeded(),
+            "{bob}: {:?}\n{}",
+            called.status,
+            called.output
+        );
+        self.server.check_store();
+    }
+}
+
+#[test]
+fn a_phone_registers_with_digest_and_takes_its_binding_back() {
+    let Some(two) = two_phones(&[]) else { return };
+    two.alice.expect("unregister", &[]);
+    two.alice.expect("uac_wrong_secret", &["-ap", "wrong"]);
+}
+
+#[test]
+fn a_phone_registers_over_tcp() {
+    let Some(two) = two_phones(&["-t", "t1"]) else {
+        return;
+    };
+    two.alice.expect("unregister", &["-t", "t1"]);
+}
+
+#[test]
+fn a_call_is_answered_and_ended_by_the_caller() {
+    let Some(two) = two_phones(&[]) else { return };
+    two.act("uas_answer", "uac_call", &[]);
+}
+
+#[test]
+fn a_call_is_ended_by_the_called() {
+    let Some(two) = two_phones(&[]) else { return };
+    two.act("uas_answer_hangs_up", "uac_call_answered_ended", &[]);
+}
+
+#[test]
+fn a_call_that_is_given_up_stops_the_ringing() {
+    let Some(two) = two_phones(&[]) else { return };
+    two.act("uas_ring_until_cancelled", "uac_cancel", &[]);
+}
+
+#[test]
+fn a_busy_phone_leaves_the_caller_to_voicemail() {
+    let Some(two) = two_phones(&[]) else { return };
+    two.act("uas_busy", "uac_call", &[]);
+}
+
+#[test]
+fn a_phone_that_nobody_answers_stops_ringing_and_voicemail_takes_the_call() {
+    let Some(two) = two_phones(&[]) else { return };
+    two.act("uas_ring_until_cancelled", "uac_call", &[]);
+}
+
+#[test]
+fn a_call_is_held_and_taken_back() {
+    let Some(two) = two_phones(&[]) else { return };
+    two.act("uas_hold", "uac_hold", &[]);
+}
+
+#[test]
+fn somebody_whom_nobody_knows_is_not_found() {
+    let Some(two) = two_phones(&[]) else { return };
+    two.alice.expect("uac_unknown", &["-s", "nobody"]);
+}
+
+#[test]
+fn a_text_message_arrives() {
+    let Some(two) = two_phones(&[]) else { return };
+    two.act("uas_message", "uac_message", &[]);
+}
+
+#[test]
+fn a_call_survives_the_loss_of_packets() {
+    let Some(two) = two_phones(&[]) else {
+        return;
+    };
+    two.act("uas_answer", "uac_call", &["-lost", "20"]);
+}
+
+#[test]
+fn what_the_rfc_refuses_is_refused_with_its_status() {
+    let Some(two) = two_phones(&[]) else { return };
+    two.alice.expect("uac_refusals", &["-s", "alice"]);
+}
