@@ -220,6 +220,16 @@ impl Endpoint {
         }
     }
 
+    /// Calls itself, and bounds itself, as `config` says from now on; its shard and its timing stay what they are.
+    pub fn configure(&mut self, config: EndpointConfig) {
+        let EndpointConfig { shard, timing, .. } = self.config;
+        self.config = EndpointConfig {
+            shard,
+            timing,
+            ..config
+        };
+    }
+
     /// Transactions, the finished ones that linger included.
     pub fn transactions(&self) -> usize {
         self.table.len()

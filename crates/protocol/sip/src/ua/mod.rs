@@ -138,6 +138,21 @@ impl Ua {
             .then_some(id)
     }
 
+    /// The session whose Call-ID and tag of ours a request has as its own: what we sent has come back to us.
+    pub fn sent_as(&self, call_id: &str, from_tag: &str) -> Option<SessionId> {
+        match *self.usages.get(&self.keyring.dialog(call_id, from_tag))? {
+            Usage::Session(id) => Some(id),
+            Usage::Subscription(_) => None,
+        }
+    }
+
+    /// Behaves as `config` says from now on; what is under way goes on as it began. The shard and the timing stay.
+    pub fn configure(&mut self, config: UaConfig) {
+        self.phrases = Phrases::new(&config);
+        self.endpoint.configure(config.endpoint.clone());
+        self.config = config;
+    }
+
     /// Makes tags and Call-IDs that carry our shard's number.
     pub fn mint(&mut self) -> &mut Mint {
         self.endpoint.mint()
