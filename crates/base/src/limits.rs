@@ -21,6 +21,8 @@ pub const SIP_TARGETS: usize = 32;
 pub const SIP_LOOKUPS: usize = 64;
 /// Contacts registered for one account; over it REGISTER is refused with 403.
 pub const BINDINGS_PER_ACCOUNT: usize = 16;
+/// Subscriptions to the lamp of one account; over it the oldest ends.
+pub const SUBSCRIPTIONS_PER_ACCOUNT: usize = 32;
 /// Branches of one forked call; contacts above it are not tried.
 pub const FORKS_PER_CALL: usize = 16;
 /// m-lines of one session description; more is a 488.

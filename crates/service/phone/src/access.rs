@@ -5,7 +5,7 @@ use crate::question::{Device, Person};
 use crate::reply::Reply;
 use ringpost_auth::digest::{Authenticator, Credentials, Offer, Policy, Verdict};
 use ringpost_base::{Rng, UnixTime};
-use ringpost_sip::{HeaderName, Host, Message, NameAddr, Status, Transport, Uri};
+use ringpost_sip::{Flow, HeaderName, Host, Message, NameAddr, Scheme, Status, Uri};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -38,14 +38,19 @@ impl Gate {
     }
 
     /// Judges a request before its device's keys are known.
-    pub(crate) fn look(&mut self, calendar: UnixTime, config: &Config, request: &Message) -> Access {
+    pub(crate) fn look(
+        &mut self,
+        calendar: UnixTime,
+        config: &Config,
+        flow: Flow,
+        request: &Message,
+    ) -> Access {
         if let Some((credentials, realm)) = credentials(request, config) {
             //= https://www.rfc-editor.org/rfc/rfc7616#section-3.3
             // Right credentials to a nonce that has expired must hear `stale`, and only their keys can tell.
             return Access::Ask(credentials.username.as_ref().into(), realm.into());
         }
-        let trusted = request.source().is_some_and(|source| config.trusts(source.ip()));
-        if trusted || !config.authenticate {
+        if config.trusts(flow.remote.ip()) || !config.authenticate {
             return Access::Trusted;
         }
         Access::Refused(self.challenge(calendar, config, request, false))
@@ -89,17 +94,10 @@ impl Gate {
         for challenge in self.realm(realm, config).challenge(calendar, Offer::All, stale) {
             reply = reply.with(HeaderName::WwwAuthenticate, challenge);
         }
-        // A source that is not verified must not be made to receive much more than it was made to send.
-        let datagram = request
-            .top_via()
-            .transport()
-            .eq_ignore_ascii_case(Transport::Udp.via_name());
-        if datagram && estimated_bytes(request, &reply) * 2 > request.bytes().len() * 3 {
-            reply.content.headers.truncate(1);
-        }
         reply
     }
 
+    /// Only domains of ours get here, so that there are few.
     fn realm(&mut self, realm: &str, config: &Config) -> &mut Authenticator {
         let rng = &mut self.rng;
         self.realms.entry(realm.into()).or_insert_with(|| {
@@ -110,25 +108,6 @@ impl Gate {
             Authenticator::new(realm, rng.fork(), policy)
         })
     }
-}
-
-/// The size of `reply` to `request`, within a few bytes: what is copied, what is added, and the fixed rest.
-fn estimated_bytes(request: &Message, reply: &Reply) -> usize {
-    const FIXED: usize = 150;
-    let copied: usize = request
-        .lines(HeaderName::Via)
-        .map(|line| line.len() + 8)
-        .sum::<usize>()
-        + request.from().as_str().len()
-        + request.to().as_str().len()
-        + request.call_id().as_str().len();
-    let added: usize = reply
-        .content
-        .headers
-        .iter()
-        .map(|(name, value)| name.len() + value.len() + 4)
-        .sum();
-    FIXED + copied + added
 }
 
 /// The first credentials for a realm of ours that can be read, and the realm as we write it; credentials for other realms
@@ -190,6 +169,19 @@ pub(crate) fn domain_of<'a>(uri: &Uri, config: &'a Config) -> Option<&'a str> {
         .iter()
         .find(|d| d.eq_ignore_ascii_case(&host))
         .map(|d| &**d)
+}
+
+/// Whom a Request-URI means: the user, unescaped, and which domain of ours. A telephone number is one of the first domain's.
+///
+/// Errors are the status to answer with: 484 where no user is named, 403 for another domain, since we relay to nobody.
+pub(crate) fn target_of(uri: &Uri, config: &Config) -> Result<(Box<str>, Box<str>), Status> {
+    let domain = match uri.scheme() {
+        Scheme::Tel => Some(config.realm()),
+        _ => domain_of(uri, config),
+    };
+    let domain = domain.ok_or(Status::FORBIDDEN)?;
+    let user = uri.user_unescaped().ok_or(Status::ADDRESS_INCOMPLETE)?;
+    Ok((String::from_utf8_lossy(&user).into(), domain.into()))
 }
 
 /// A person's address of record.

@@ -1,14 +1,15 @@
 //! The message-waiting lamp (RFC 3842): who watches it, and what it says.
 
 use crate::access::{domain_of, is_own, person_address};
+use crate::config::Config;
 use crate::phone::{Pending, Phone};
 use crate::question::{LampCounts, Person, Question};
 use crate::registrar::Binding;
-use ringpost_base::Instant;
-use ringpost_sip::ua::{Content, NewRequest, Standing, SubscriptionId};
-use ringpost_sip::{Flow, Message, Method, Status, TransactionId};
+use ringpost_base::{Instant, limits};
+use ringpost_sip::ua::{CommandError, Content, NewRequest, RequestId, Standing, SubscriptionId};
+use ringpost_sip::{Flow, HeaderName, Message, Method, Status, TransactionId};
 use ringpost_store::AccountId;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
 use std::sync::Arc;
 
@@ -20,36 +21,80 @@ const SUBSCRIPTION_DEFAULT_S: u32 = 3_600;
 /// The media type of what the lamp says.
 pub(crate) const SUMMARY_TYPE: &str = "application/simple-message-summary";
 
-/// What each account's lamp was last known to show.
+/// What each account's lamp was last known to show, and who looks at it.
 #[derive(Debug, Default)]
 pub(crate) struct Lamps {
     shown: HashMap<AccountId, LampCounts>,
+    watchers: HashMap<SubscriptionId, Watcher>,
+    /// The subscriptions of each account, the oldest first.
+    by_account: HashMap<AccountId, Vec<SubscriptionId>>,
+    /// NOTIFYs that nobody subscribed to, until they are answered.
+    unasked: HashMap<RequestId, AccountId>,
+    /// Accounts with a phone that could not be told: the next REGISTER of one of them tells all again.
+    untold: HashSet<AccountId>,
+}
+
+/// Who subscribed to their own lamp.
+#[derive(Debug)]
+struct Watcher {
+    person: Arc<Person>,
+    flow: Flow,
 }
 
 impl Lamps {
-    /// What it shows, if that is known.
-    pub(crate) fn shown(&self, account: AccountId) -> Option<LampCounts> {
-        self.shown.get(&account).copied()
+    /// Whether no NOTIFY of ours waits for its answer.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.unasked.is_empty()
     }
 
-    /// Takes new counts; whether they differ from what was shown.
-    pub(crate) fn set(&mut self, account: AccountId, counts: LampCounts) -> bool {
-        self.shown.insert(account, counts) != Some(counts)
+    /// Ends the subscriptions of an account that is no more; each is told when it is to be renewed.
+    pub(crate) fn remove_watchers(&mut self, account: AccountId) {
+        for subscription in self.by_account.remove(&account).unwrap_or_default() {
+            self.watchers.remove(&subscription);
+        }
     }
 
-    /// Nobody of the account is registered or subscribed any more.
-    pub(crate) fn forget(&mut self, account: AccountId) {
-        self.shown.remove(&account);
+    fn watchers_of(&self, account: AccountId) -> &[SubscriptionId] {
+        self.by_account.get(&account).map_or(&[], Vec::as_slice)
+    }
+
+    fn add(&mut self, subscription: SubscriptionId, watcher: Watcher) {
+        self.by_account
+            .entry(watcher.person.account)
+            .or_default()
+            .push(subscription);
+        self.watchers.insert(subscription, watcher);
+    }
+
+    /// Whose it was.
+    fn remove(&mut self, subscription: SubscriptionId) -> Option<AccountId> {
+        let account = self.watchers.remove(&subscription)?.person.account;
+        if let Some(all) = self.by_account.get_mut(&account) {
+            all.retain(|other| *other != subscription);
+            if all.is_empty() {
+                self.by_account.remove(&account);
+            }
+        }
+        Some(account)
+    }
+
+    /// Whether the phone of that binding has subscribed.
+    fn is_watched_from(&self, account: AccountId, flow: &Flow) -> bool {
+        self.watchers_of(account)
+            .iter()
+            .filter_map(|subscription| self.watchers.get(subscription))
+            .any(|watcher| watcher.flow == *flow)
     }
 }
 
 impl Phone {
     /// Whether anybody would see the account's lamp.
     pub fn shows_lamp(&self, account: AccountId) -> bool {
-        !self.registrar.bindings(account).is_empty() || self.watchers(account).next().is_some()
+        !self.registrar.bindings(account).is_empty() || !self.lamps.watchers_of(account).is_empty()
     }
 
-    /// A SUBSCRIBE whose sender may subscribe: to their own lamp, and no other.
+    /// A SUBSCRIBE whose sender may subscribe: to their own lamp, and no other. Many phones name the number that is dialled
+    /// to hear the messages.
     pub(crate) fn subscribe(
         &mut self,
         now: Instant,
@@ -61,8 +106,8 @@ impl Phone {
         let to = request.to();
         let domain = domain_of(to.uri(), &self.config).map(Box::<str>::from);
         match (person, to.uri().user_unescaped(), domain) {
-            (Some(person), ..) if is_own(to, &person, &self.config) => {
-                self.watch(now, transaction, flow, &request, person);
+            (Some(person), ..) if is_own(to, &person, &self.config) || is_menu(&request, &self.config) => {
+                self.watch(now, transaction, flow, request, person);
             }
             (Some(_), ..) => self.respond(now, transaction, &request, Status::FORBIDDEN.into()),
             (None, Some(user), Some(domain)) => {
@@ -74,51 +119,54 @@ impl Phone {
         }
     }
 
-    /// Accepts a subscription. The NOTIFY that must follow at once tells what is known; the truth comes behind it if it
-    /// differs.
+    /// Accepts a subscription, once the counts are known that the NOTIFY behind it must tell at once.
     pub(crate) fn watch(
         &mut self,
         now: Instant,
         transaction: TransactionId,
         flow: Flow,
-        request: &Message,
+        request: Message,
         person: Arc<Person>,
     ) {
         let account = person.account;
-        let expires_s = request
-            .expires_s()
-            .unwrap_or(SUBSCRIPTION_DEFAULT_S)
-            .min(SUBSCRIPTION_MAX_S);
-        match self
-            .ua
-            .accept_subscription(now, transaction, flow, request, expires_s)
-        {
-            Ok(subscription) => {
-                self.subscribers.insert(subscription, person);
-                // Without counts the first NOTIFY waits for them: a lamp that flickers is worse than one that is late.
-                match self.lamps.shown(account) {
-                    Some(counts) => self.notify(now, subscription, counts, expires_s),
-                    None => self.ask(
-                        Question::Lamp { account },
-                        Pending::Watching(subscription, expires_s),
-                    ),
-                }
-            }
-            Err(_) => self.respond(now, transaction, request, Status::SERVICE_UNAVAILABLE.into()),
+        match self.lamps.shown.get(&account).copied() {
+            Some(counts) => self.watch_from(now, (transaction, flow, &request), person, counts),
+            None => self.ask(
+                Question::Lamp { account },
+                Pending::Watching(transaction, flow, request, person),
+            ),
         }
     }
 
-    /// The counts for a subscription's first NOTIFY.
-    pub(crate) fn watching(
+    /// Accepts a subscription to a lamp that shows `counts`.
+    pub(crate) fn watch_from(
         &mut self,
         now: Instant,
-        subscription: SubscriptionId,
-        expires_s: u32,
+        (transaction, flow, request): (TransactionId, Flow, &Message),
+        person: Arc<Person>,
         counts: LampCounts,
     ) {
-        if let Some(person) = self.subscribers.get(&subscription) {
-            self.lamps.set(person.account, counts);
-            self.notify(now, subscription, counts, expires_s);
+        let account = person.account;
+        let asked_s = request.expires_s().unwrap_or(SUBSCRIPTION_DEFAULT_S);
+        let expires_s = asked_s.min(SUBSCRIPTION_MAX_S);
+        let accepted = self
+            .ua
+            .accept_subscription(now, transaction, flow, request, expires_s);
+        let subscription = match accepted {
+            Ok(subscription) => subscription,
+            Err(CommandError::Full) => {
+                return self.respond(now, transaction, request, Status::SERVICE_UNAVAILABLE.into());
+            }
+            Err(_) => return self.respond(now, transaction, request, Status::BAD_REQUEST.into()),
+        };
+        self.lamps.shown.insert(account, counts);
+        self.lamps.add(subscription, Watcher { person, flow });
+        self.notify(now, subscription, counts, expires_s);
+        let all = self.lamps.watchers_of(account);
+        if all.len() > limits::SUBSCRIPTIONS_PER_ACCOUNT
+            && let Some(oldest) = all.first().copied()
+        {
+            self.notify(now, oldest, counts, 0);
         }
     }
 
@@ -130,61 +178,74 @@ impl Phone {
         request: &Message,
         expires_s: u32,
     ) {
-        let expires_s = expires_s.min(SUBSCRIPTION_MAX_S);
-        if self
-            .ua
-            .renew(now, subscription, transaction, request, expires_s)
-            .is_err()
-        {
+        let account = self.lamps.watchers.get(&subscription).map(|w| w.person.account);
+        let expires_s = account.map_or(0, |_| expires_s.min(SUBSCRIPTION_MAX_S));
+        let renewed = self.ua.renew(now, subscription, transaction, request, expires_s);
+        if renewed.is_err() {
             return;
         }
-        let counts = self
-            .subscribers
-            .get(&subscription)
-            .and_then(|person| self.lamps.shown(person.account))
-            .unwrap_or_default();
+        let Some(account) = account else {
+            let gone = Standing::Terminated("noresource");
+            let _ = self.ua.notify(now, subscription, gone, Content::none());
+            return;
+        };
+        let counts = self.lamps.shown.get(&account).copied().unwrap_or_default();
         self.notify(now, subscription, counts, expires_s);
+    }
+
+    /// A subscription has ended.
+    pub(crate) fn unsubscribed(&mut self, subscription: SubscriptionId) {
+        if let Some(account) = self.lamps.remove(subscription)
+            && !self.shows_lamp(account)
+        {
+            self.forget_lamp(account);
+        }
+    }
+
+    /// A phone of the account has registered, a new one or one that was there before: it may have been off when the lamp
+    /// changed, or we were.
+    pub(crate) fn light_lamp(&mut self, account: AccountId, is_new: bool) {
+        let is_known = self.lamps.shown.contains_key(&account) && !self.lamps.untold.contains(&account);
+        if is_new || !is_known {
+            self.ask(Question::Lamp { account }, Pending::Lamp(account));
+        }
     }
 
     /// Shows counts on all of an account's phones: those that subscribed, and those that are only registered. With `again`
     /// the registered ones are told even what they were told before, since one of them may be new.
     pub(crate) fn show_lamp(&mut self, now: Instant, account: AccountId, counts: LampCounts, again: bool) {
-        if !self.lamps.set(account, counts) && !again {
+        if !self.shows_lamp(account) {
             return;
         }
-        let watchers: Vec<SubscriptionId> = self.watchers(account).collect();
-        let subscribed = !watchers.is_empty();
-        for subscription in watchers {
-            self.notify(now, subscription, counts, 1);
+        let is_news = self.lamps.shown.insert(account, counts) != Some(counts);
+        if is_news {
+            for subscription in self.lamps.watchers_of(account).to_vec() {
+                self.notify(now, subscription, counts, 1);
+            }
         }
-        // Who subscribes hears it there; an unsolicited NOTIFY beside it would tell the same twice.
-        if subscribed {
+        if !is_news && !again {
             return;
         }
         let Some(person) = self.people.get(&account).cloned() else {
             return;
         };
+        self.lamps.untold.remove(&account);
         for binding in self.registrar.bindings(account).to_vec() {
-            self.notify_unasked(now, &binding, &person, counts);
+            // Who subscribes hears it there; an unsolicited NOTIFY beside it would tell the same twice.
+            if !self.lamps.is_watched_from(account, &binding.flow) {
+                self.notify_unasked(now, &binding, &person, counts);
+            }
         }
     }
 
-    /// Nobody of the account is registered any more.
+    /// Nobody sees the account's lamp any more.
     pub(crate) fn forget_lamp(&mut self, account: AccountId) {
-        if self.watchers(account).next().is_none() {
-            self.lamps.forget(account);
-        }
-    }
-
-    fn watchers(&self, account: AccountId) -> impl Iterator<Item = SubscriptionId> + '_ {
-        self.subscribers
-            .iter()
-            .filter(move |(_, person)| person.account == account)
-            .map(|(subscription, _)| *subscription)
+        self.lamps.shown.remove(&account);
+        self.lamps.untold.remove(&account);
     }
 
     fn notify(&mut self, now: Instant, subscription: SubscriptionId, counts: LampCounts, expires_s: u32) {
-        let Some(person) = self.subscribers.get(&subscription) else {
+        let Some(Watcher { person, .. }) = self.lamps.watchers.get(&subscription) else {
             return;
         };
         let standing = match expires_s {
@@ -193,13 +254,9 @@ impl Phone {
             _ => Standing::Active,
         };
         let body = summary(counts, &person.user, &person.domain);
+        let content = Content::none().with_body(SUMMARY_TYPE, body);
         // A subscription that has just ended is told so by its own event.
-        let _ = self.ua.notify(
-            now,
-            subscription,
-            standing,
-            Content::none().with_body(SUMMARY_TYPE, body),
-        );
+        let _ = self.ua.notify(now, subscription, standing, content);
     }
 
     /// What most desk phones expect of a registrar: a NOTIFY that they did not subscribe to.
@@ -208,14 +265,51 @@ impl Phone {
             return;
         };
         let mut request = NewRequest::new(Method::Notify, binding.flow, address.clone(), address);
-        request.uri = binding.contact.clone();
+        request.uri = binding.request_uri();
         request.content = Content::none()
-            .with("Event", "message-summary")
-            .with("Subscription-State", "active")
+            .with(HeaderName::Event.as_str(), "message-summary")
+            .with(HeaderName::SubscriptionState.as_str(), "active")
             .with_body(SUMMARY_TYPE, summary(counts, &person.user, &person.domain));
-        // A phone that cannot be told now is told when it registers again.
-        let _ = self.ua.request(now, request);
+        match self.ua.request(now, request) {
+            Ok(request) => {
+                self.lamps.unasked.insert(request, person.account);
+            }
+            Err(_) => {
+                self.lamps.untold.insert(person.account);
+            }
+        }
     }
+
+    /// A phone has answered the NOTIFY that it did not ask for, whatever it thinks of it, or cannot be reached (`None`).
+    /// Whether the request was one.
+    pub(crate) fn unasked_answered(&mut self, request: RequestId, status: Option<Status>) -> bool {
+        let Some(account) = self.lamps.unasked.remove(&request) else {
+            return false;
+        };
+        if status.is_none() && self.shows_lamp(account) {
+            self.lamps.untold.insert(account);
+        }
+        true
+    }
+
+    /// Nothing is remembered of lamps that nobody sees.
+    #[cfg(test)]
+    pub(crate) fn assert_lamps_tidy(&self) {
+        let accounts = self.lamps.shown.keys().chain(&self.lamps.untold);
+        for account in accounts.chain(self.lamps.by_account.keys()) {
+            assert!(self.shows_lamp(*account), "{account:?} is remembered");
+        }
+        let listed: usize = self.lamps.by_account.values().map(Vec::len).sum();
+        assert_eq!(listed, self.lamps.watchers.len());
+        assert_eq!(self.lamps.watchers.len(), self.ua.subscriptions());
+    }
+}
+
+/// Whether a request goes to the number that is dialled to hear one's messages.
+fn is_menu(request: &Message, config: &Config) -> bool {
+    let user = request.to().uri().user_unescaped();
+    user.is_some_and(|user| *user == *config.voicemail_number.as_bytes())
+        && domain_of(request.to().uri(), config).is_some()
 }
 
 /// The body of a NOTIFY (RFC 3842 §5.2).

@@ -24,6 +24,7 @@ mod access;
 mod call;
 mod config;
 pub mod fuzz;
+mod knock;
 mod lamp;
 mod phone;
 mod question;
@@ -31,6 +32,8 @@ mod register;
 mod registrar;
 mod reply;
 mod sip;
+#[cfg(test)]
+mod tests;
 mod text;
 mod voicemail;
 

@@ -1,18 +1,17 @@
 //! The service's machine: everything that happens to calls and registrations passes through [`Phone`].
 
-use crate::access::{Access, Gate};
+use crate::access::Gate;
 use crate::call::{Call, CallId, Stage};
 use crate::config::Config;
 use crate::lamp::Lamps;
-use crate::question::{Answer, Device, LampCounts, Person, Question, QuestionId};
+use crate::question::{Answer, LampCounts, Person, Question, QuestionId};
 use crate::registrar::{Binding, Registrar};
-use crate::reply::Reply;
 use ringpost_base::{Deadlines, Instant, Rng, UnixTime};
 use ringpost_media::{Command, Event as MediaEvent, LegId, PairId};
-use ringpost_sip::ua::{RequestId, SessionId, SubscriptionId, Ua};
-use ringpost_sip::{Arrival, Flow, Message, Method, Status, TransactionId, Transmit};
+use ringpost_sip::ua::{RequestId, SessionId, Ua};
+use ringpost_sip::{Arrival, Flow, Message, Status, TransactionId, Transmit};
 use ringpost_store::AccountId;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -94,15 +93,17 @@ pub(crate) enum Pending {
     Greeting(CallId),
     Delivered(CallId),
     Messages(CallId),
-    Sound(CallId),
-    /// The counts of an account whose phone has registered or subscribed.
-    Lamp(AccountId),
+    /// The sound that the menu wanted with its request of this number.
+    Sound(CallId, u64),
+    Deleted(CallId),
     /// Whose bindings a REGISTER without credentials is about.
     Registering(TransactionId, Flow, Message),
     /// Whose lamp a SUBSCRIBE without credentials is about.
     Subscribing(TransactionId, Flow, Message),
-    /// The counts for a subscription's first NOTIFY.
-    Watching(SubscriptionId, u32),
+    /// The counts for phones that have registered.
+    Lamp(AccountId),
+    /// The counts that a SUBSCRIBE waits for.
+    Watching(TransactionId, Flow, Message, Arc<Person>),
     /// Who is to get a text message.
     Text(TransactionId, Message, Option<Arc<Person>>),
     Nothing,
@@ -130,6 +131,8 @@ pub struct Phone {
     pub(crate) people: HashMap<AccountId, Arc<Person>>,
     pub(crate) calls: HashMap<CallId, Call>,
     pub(crate) by_session: HashMap<SessionId, CallId>,
+    /// Callers whose credentials are being looked at.
+    pub(crate) knocking: HashSet<SessionId>,
     pub(crate) by_leg: HashMap<LegId, CallId>,
     /// The one timer that a call has: no answer while it rings, patience while it is in the menu.
     pub(crate) timers: Deadlines<CallId>,
@@ -141,8 +144,6 @@ pub struct Phone {
     pub(crate) rng: Rng,
     /// Requests within a session that were passed to the other leg, and what waits for the answer.
     pub(crate) passed: HashMap<RequestId, (TransactionId, Message)>,
-    /// Who subscribed to their own lamp.
-    pub(crate) subscribers: BTreeMap<SubscriptionId, Arc<Person>>,
     pub(crate) ua_timeout: Option<Instant>,
     pub(crate) output: VecDeque<Output>,
     pub(crate) closing: bool,
@@ -159,6 +160,7 @@ impl Phone {
             people: HashMap::new(),
             calls: HashMap::new(),
             by_session: HashMap::new(),
+            knocking: HashSet::new(),
             by_leg: HashMap::new(),
             timers: Deadlines::new(),
             texts: HashMap::new(),
@@ -167,7 +169,6 @@ impl Phone {
             last_number: 0,
             rng,
             passed: HashMap::new(),
-            subscribers: BTreeMap::new(),
             ua_timeout: None,
             output: VecDeque::new(),
             closing: false,
@@ -175,16 +176,20 @@ impl Phone {
         }
     }
 
-    /// Whether nothing is left of any call, question, text message or media leg.
+    /// Whether nothing is left of any call, text message, question or media leg: what remains are registrations,
+    /// subscriptions, and transactions that linger as the RFC wants them to.
     pub fn is_idle(&self) -> bool {
         self.calls.is_empty()
             && self.by_session.is_empty()
+            && self.knocking.is_empty()
             && self.by_leg.is_empty()
             && self.questions.is_empty()
             && self.timers.is_empty()
             && self.texts.is_empty()
             && self.text_forks.is_empty()
             && self.passed.is_empty()
+            && self.lamps.is_quiet()
+            && self.ua.sessions() == 0
     }
 
     /// How many calls there are.
@@ -223,6 +228,7 @@ impl Phone {
             // Nonces that are out count as stale then, and phones log in again by themselves.
             self.gate = Gate::new(self.rng.fork());
         }
+        self.ua.configure(crate::sip::ua_config(&config));
         self.config = config;
     }
 
@@ -269,7 +275,7 @@ impl Phone {
         while let Some(id) = self.timers.pop_due(now) {
             match self.calls.get(&id).map(|call| &call.stage) {
                 Some(Stage::Ringing(_)) => self.no_answer(now, id),
-                Some(Stage::Application(_)) => self.application_timeout(now, calendar, id),
+                Some(Stage::Application(_)) => self.application_timeout(now, id),
                 _ => {}
             }
         }
@@ -295,8 +301,10 @@ impl Phone {
             MediaEvent::LegRemoved { statistics, .. } => {
                 self.by_leg.remove(&leg);
                 self.log_leg(id, leg, statistics);
+                self.application_leg_removed(now, id, leg);
             }
-            MediaEvent::MediaTimeout { .. } => self.finish_call(now, id),
+            MediaEvent::MediaTimeout { .. } => self.media_silent(now, id, leg),
+            MediaEvent::Digit { digit, .. } if self.is_talking(id) => self.digit_across(id, leg, *digit),
             other => self.application_media(now, calendar, id, other),
         }
         self.drain_ua(now, calendar);
@@ -304,39 +312,53 @@ impl Phone {
 
     /// A question is answered. One that fits no question is passed over.
     pub fn handle_answer(&mut self, now: Instant, calendar: UnixTime, id: QuestionId, answer: Answer) {
-        let Some(pending) = self.questions.remove(&id) else {
-            return;
-        };
-        match (pending, answer) {
-            (Pending::Access(asker, flow, request), Answer::Device(device)) => {
-                self.judge(now, calendar, asker, flow, request, device);
-            }
-            (Pending::Callee(call), Answer::Person(person)) => self.callee_found(now, call, person),
-            (Pending::Sockets(call, bindings), Answer::Sockets(sockets)) => {
-                self.sockets_open(now, call, bindings, sockets);
-            }
-            (Pending::Greeting(call), Answer::Sound(sound)) => self.greet(now, calendar, call, sound),
-            (Pending::Delivered(call), Answer::Done(done)) => self.delivered(now, calendar, call, done),
-            (Pending::Messages(call), Answer::Messages(list)) => self.listed(now, calendar, call, list),
-            (Pending::Sound(call), Answer::Sound(sound)) => self.sound_fetched(now, calendar, call, sound),
-            (Pending::Lamp(account), Answer::Lamp(counts)) => self.show_lamp(now, account, counts, true),
-            (Pending::Registering(transaction, flow, request), Answer::Person(person)) => match person {
-                Some(person) => self.bind(now, transaction, flow, &request, person),
-                None => self.respond(now, transaction, &request, Status::NOT_FOUND.into()),
-            },
-            (Pending::Subscribing(transaction, flow, request), Answer::Person(person)) => match person {
-                Some(person) => self.watch(now, transaction, flow, &request, person),
-                None => self.respond(now, transaction, &request, Status::NOT_FOUND.into()),
-            },
-            (Pending::Watching(subscription, expires_s), Answer::Lamp(counts)) => {
-                self.watching(now, subscription, expires_s, counts);
-            }
-            (Pending::Text(transaction, request, from), Answer::Person(to)) => {
-                self.route_text(now, transaction, request, from, to);
-            }
-            _ => {}
+        let pending = self.questions.remove(&id);
+        if let (Answer::Sockets(Some(sockets)), false) =
+            (&answer, matches!(pending, Some(Pending::Sockets(..))))
+        {
+            // Nobody waits for them any more.
+            sockets.iter().for_each(|socket| self.release(socket.pair));
         }
-        self.drain_ua(now, calendar);
+        if let Some(pending) = pending {
+            self.take_answer(now, calendar, pending, answer);
+            self.drain_ua(now, calendar);
+        }
+    }
+
+    fn take_answer(&mut self, now: Instant, calendar: UnixTime, pending: Pending, answer: Answer) {
+        match pending {
+            Pending::Access(asker, flow, request) => {
+                self.judge(now, calendar, (asker, flow, request), answer.device());
+            }
+            Pending::Callee(call) => self.callee_found(now, call, answer.person()),
+            Pending::Sockets(call, bindings) => self.sockets_open(now, call, bindings, answer.sockets()),
+            Pending::Greeting(call) => self.greet(now, call, answer.sound()),
+            Pending::Delivered(call) => self.delivered(now, call, answer.is_done()),
+            Pending::Messages(call) => self.listed(now, call, answer.messages()),
+            Pending::Sound(call, wish) => self.sound_fetched(now, call, wish, answer.sound()),
+            Pending::Deleted(call) => self.deleted(now, call, answer.is_done()),
+            Pending::Registering(transaction, flow, request) => match answer.person() {
+                Some(person) => self.bind(now, calendar, (transaction, flow, &request), person),
+                None => self.respond(now, transaction, &request, Status::NOT_FOUND.into()),
+            },
+            Pending::Subscribing(transaction, flow, request) => match answer.person() {
+                Some(person) => self.watch(now, transaction, flow, request, person),
+                None => self.respond(now, transaction, &request, Status::NOT_FOUND.into()),
+            },
+            Pending::Lamp(account) => {
+                if let Some(counts) = answer.lamp() {
+                    self.show_lamp(now, account, counts, true);
+                }
+            }
+            Pending::Watching(transaction, flow, request, person) => {
+                let counts = answer.lamp().unwrap_or_default();
+                self.watch_from(now, (transaction, flow, &request), person, counts);
+            }
+            Pending::Text(transaction, request, from) => {
+                self.route_text(now, transaction, request, from, answer.person());
+            }
+            Pending::Nothing => {}
+        }
     }
 
     /// The voicemail of an account changed: its lamps follow.
@@ -348,15 +370,17 @@ impl Phone {
     /// An account was removed: its phones are registered no more.
     pub fn handle_removed(&mut self, account: AccountId) {
         self.registrar.remove(account);
+        self.lamps.remove_watchers(account);
         self.save_bindings(account);
     }
 
-    /// Ends every call politely and refuses new ones.
+    /// Ends every call politely and refuses new ones. A message that is being left is delivered; its call lasts until then.
     pub fn close(&mut self, now: Instant, calendar: UnixTime) {
         self.closing = true;
-        let ids: Vec<CallId> = self.calls.keys().copied().collect();
+        let mut ids: Vec<CallId> = self.calls.keys().copied().collect();
+        ids.sort_unstable();
         for id in ids {
-            self.finish_call(now, id);
+            self.dismiss(now, id);
         }
         self.drain_ua(now, calendar);
     }
@@ -367,86 +391,6 @@ impl Phone {
             let times = [self.ua_timeout, self.registrar.next_timeout(), self.timers.next()];
             Output::Timeout(times.into_iter().flatten().min())
         })
-    }
-
-    /// A request outside dialogs, not yet known to be allowed.
-    pub(crate) fn knock(
-        &mut self,
-        now: Instant,
-        calendar: UnixTime,
-        asker: Asker,
-        flow: Flow,
-        request: Message,
-    ) {
-        match self.gate.look(calendar, &self.config, &request) {
-            Access::Ask(username, realm) => {
-                self.ask(
-                    Question::Device { username, realm },
-                    Pending::Access(asker, flow, request),
-                );
-            }
-            Access::Trusted => self.admit(now, calendar, asker, flow, request, None),
-            Access::Proven(device) => {
-                self.admit(now, calendar, asker, flow, request, Some(device.person.clone()));
-            }
-            Access::Refused(reply) => self.refuse(now, asker, &request, reply),
-        }
-    }
-
-    fn judge(
-        &mut self,
-        now: Instant,
-        calendar: UnixTime,
-        asker: Asker,
-        flow: Flow,
-        request: Message,
-        device: Option<Arc<Device>>,
-    ) {
-        match self.gate.judge(calendar, &self.config, &request, device) {
-            Access::Proven(device) => {
-                let person = device.person.clone();
-                //= https://www.rfc-editor.org/rfc/rfc3261#section-22.1
-                // Who has proven to be one person may not speak as another.
-                if !crate::access::is_own(request.from(), &person, &self.config) {
-                    return self.refuse(now, asker, &request, Status::FORBIDDEN.into());
-                }
-                self.admit(now, calendar, asker, flow, request, Some(person));
-            }
-            Access::Refused(reply) => self.refuse(now, asker, &request, reply),
-            Access::Trusted | Access::Ask(..) => {
-                self.refuse(now, asker, &request, Status::SERVER_INTERNAL_ERROR.into());
-            }
-        }
-    }
-
-    fn admit(
-        &mut self,
-        now: Instant,
-        calendar: UnixTime,
-        asker: Asker,
-        flow: Flow,
-        request: Message,
-        person: Option<Arc<Person>>,
-    ) {
-        match asker {
-            Asker::Session(session) if self.closing => {
-                self.reject(now, session, Status::SERVICE_UNAVAILABLE.into());
-            }
-            Asker::Session(session) => self.begin_call(now, calendar, (session, flow, request), person),
-            Asker::Transaction(transaction) => match request.method() {
-                Method::Register => self.register(now, transaction, flow, request, person),
-                Method::Message => self.begin_text(now, transaction, request, person),
-                Method::Subscribe => self.subscribe(now, transaction, flow, request, person),
-                _ => self.respond(now, transaction, &request, Status::METHOD_NOT_ALLOWED.into()),
-            },
-        }
-    }
-
-    fn refuse(&mut self, now: Instant, asker: Asker, request: &Message, reply: Reply) {
-        match asker {
-            Asker::Session(session) => self.reject(now, session, reply),
-            Asker::Transaction(transaction) => self.respond(now, transaction, request, reply),
-        }
     }
 
     pub(crate) fn ask(&mut self, question: Question, pending: Pending) {
@@ -472,7 +416,9 @@ impl Phone {
         };
         if bindings.is_empty() {
             self.people.remove(&account);
-            self.forget_lamp(account);
+            if !self.shows_lamp(account) {
+                self.forget_lamp(account);
+            }
         }
         self.output.push_back(Output::Event(Event::Bindings {
             account,

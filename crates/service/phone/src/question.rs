@@ -98,6 +98,67 @@ pub enum Answer {
     Done(bool),
 }
 
+impl Answer {
+    /// The device, if that is what the answer is.
+    pub(crate) fn device(self) -> Option<Arc<Device>> {
+        if let Answer::Device(device) = self {
+            device
+        } else {
+            None
+        }
+    }
+
+    /// The person.
+    pub(crate) fn person(self) -> Option<Arc<Person>> {
+        if let Answer::Person(person) = self {
+            person
+        } else {
+            None
+        }
+    }
+
+    /// The sockets.
+    pub(crate) fn sockets(self) -> Option<Vec<MediaSocket>> {
+        if let Answer::Sockets(sockets) = self {
+            sockets
+        } else {
+            None
+        }
+    }
+
+    /// The counts.
+    pub(crate) fn lamp(self) -> Option<LampCounts> {
+        if let Answer::Lamp(counts) = self {
+            Some(counts)
+        } else {
+            None
+        }
+    }
+
+    /// The sound.
+    pub(crate) fn sound(self) -> Option<Arc<[i16]>> {
+        if let Answer::Sound(sound) = self {
+            sound
+        } else {
+            None
+        }
+    }
+
+    /// The list of messages.
+    pub(crate) fn messages(self) -> Option<VoiceMessages> {
+        if let Answer::Messages(messages) = self {
+            messages
+        } else {
+            None
+        }
+    }
+
+    /// Whether it is done.
+    pub(crate) fn is_done(&self) -> bool {
+        matches!(self, Answer::Done(true))
+    }
+}
+
 /// A registered device's identity and keys.
 #[derive(Clone, Debug)]
 pub struct Device {

@@ -5,7 +5,8 @@ use crate::phone::{Pending, Phone};
 use crate::question::{Person, Question};
 use crate::registrar::{ContactWish, Registration, Wish};
 use crate::reply::Reply;
-use ringpost_base::Instant;
+use ringpost_base::{Instant, UnixTime};
+use ringpost_sip::header::date;
 use ringpost_sip::{Contacts, Flow, HeaderName, Message, Status, TransactionId};
 use std::sync::Arc;
 
@@ -14,21 +15,17 @@ impl Phone {
     pub(crate) fn register(
         &mut self,
         now: Instant,
-        transaction: TransactionId,
-        flow: Flow,
-        request: Message,
+        calendar: UnixTime,
+        (transaction, flow, request): (TransactionId, Flow, Message),
         person: Option<Arc<Person>>,
     ) {
-        if self.closing {
-            return self.respond(now, transaction, &request, Status::SERVICE_UNAVAILABLE.into());
-        }
         let to = request.to().uri();
         let domain = domain_of(to, &self.config).map(Box::<str>::from);
         match person {
             //= https://www.rfc-editor.org/rfc/rfc3261#section-10.3
             // Step 3: only the owner of an address of record changes its bindings.
             Some(person) if is_own(request.to(), &person, &self.config) => {
-                self.bind(now, transaction, flow, &request, person);
+                self.bind(now, calendar, (transaction, flow, &request), person);
             }
             Some(_) => self.respond(now, transaction, &request, Status::FORBIDDEN.into()),
             None => match (to.user_unescaped(), domain) {
@@ -46,9 +43,8 @@ impl Phone {
     pub(crate) fn bind(
         &mut self,
         now: Instant,
-        transaction: TransactionId,
-        flow: Flow,
-        request: &Message,
+        calendar: UnixTime,
+        (transaction, flow, request): (TransactionId, Flow, &Message),
         person: Arc<Person>,
     ) {
         let account = person.account;
@@ -57,30 +53,46 @@ impl Phone {
             Err(status) => return self.respond(now, transaction, request, status.into()),
         };
         let changes = !matches!(registration.wish, Wish::Query);
-        if let Err(status) = self.registrar.register(now, account, registration, &self.config) {
-            let mut reply = Reply::new(status);
-            if status == Status::INTERVAL_TOO_BRIEF {
-                reply = reply.with(HeaderName::MinExpires, self.config.expires_min_s);
+        let added = match self.registrar.register(now, account, registration, &self.config) {
+            Ok(added) => added,
+            Err(status) => {
+                let mut reply = Reply::new(status);
+                if status == Status::INTERVAL_TOO_BRIEF {
+                    reply = reply.with(HeaderName::MinExpires, self.config.expires_min_s);
+                }
+                return self.respond(now, transaction, request, reply);
             }
-            return self.respond(now, transaction, request, reply);
+        };
+        self.tell_bindings(now, calendar, (transaction, request), &person);
+        if changes {
+            if !self.registrar.bindings(account).is_empty() {
+                self.people.insert(account, person);
+                self.light_lamp(account, added);
+            }
+            self.save_bindings(account);
         }
-        let mut reply = Reply::new(Status::OK);
-        for binding in self.registrar.bindings(account) {
-            let left_s = binding.expires.since(now).as_secs();
+    }
+
+    //= https://www.rfc-editor.org/rfc/rfc3261#section-10.3
+    // Step 8: all current bindings, each with what is left of it, and the time.
+    fn tell_bindings(
+        &mut self,
+        now: Instant,
+        calendar: UnixTime,
+        (transaction, request): (TransactionId, &Message),
+        person: &Person,
+    ) {
+        let mut reply = Reply::new(Status::OK).with(HeaderName::Date, date(calendar));
+        let bindings = self.registrar.bindings(person.account).iter();
+        for binding in bindings.filter(|binding| binding.expires > now) {
+            // Nought would say that it has ended.
+            let left_s = binding.expires.since(now).as_secs().max(1);
             reply = reply.with(
                 HeaderName::Contact,
                 format_args!("<{}>;expires={left_s}", binding.contact),
             );
         }
         self.respond(now, transaction, request, reply);
-        if changes {
-            if !self.registrar.bindings(account).is_empty() {
-                self.people.insert(account, person);
-                // The phone may have been off when the lamp changed: it is told how it stands now.
-                self.ask(Question::Lamp { account }, Pending::Lamp(account));
-            }
-            self.save_bindings(account);
-        }
     }
 }
 

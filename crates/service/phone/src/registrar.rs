@@ -26,6 +26,13 @@ pub struct Binding {
     pub q_thousandths: u16,
 }
 
+impl Binding {
+    /// What a request to the phone names: the Contact without what must not stand there (RFC 3261 §19.1.1).
+    pub(crate) fn request_uri(&self) -> Uri {
+        self.contact.without_headers().without_param("method")
+    }
+}
+
 /// What a REGISTER asks for.
 #[derive(Clone, Debug)]
 pub(crate) struct Registration {
@@ -86,7 +93,8 @@ impl Registrar {
         self.accounts.values().map(Vec::len).sum()
     }
 
-    /// Does what a REGISTER asks for: all of it or nothing (RFC 3261 §10.3 step 7).
+    /// Does what a REGISTER asks for: all of it or nothing (RFC 3261 §10.3 step 7). Whether a phone is registered now that
+    /// was not before.
     ///
     /// Errors are the status to answer with: 423 for an expiry that is too short, 500 for a request older than the binding
     /// it would change, 403 for too many contacts.
@@ -96,11 +104,12 @@ impl Registrar {
         account: AccountId,
         registration: Registration,
         config: &Config,
-    ) -> Result<(), Status> {
-        let mut bindings = self.bindings(account).to_vec();
-        bindings.retain(|b| b.expires > now);
+    ) -> Result<bool, Status> {
+        let mut before = self.bindings(account).to_vec();
+        before.retain(|b| b.expires > now);
+        let mut bindings = before.clone();
         match &registration.wish {
-            Wish::Query => return Ok(()),
+            Wish::Query => return Ok(false),
             Wish::RemoveAll => {
                 //= https://www.rfc-editor.org/rfc/rfc3261#section-10.3
                 // An older request of the same Call-ID removes nothing that a newer one has made.
@@ -111,15 +120,17 @@ impl Registrar {
             }
             Wish::Set(contacts) => {
                 for contact in contacts {
-                    apply(&mut bindings, now, contact, &registration, config)?;
+                    apply(&before, &mut bindings, now, contact, &registration, config)?;
                 }
             }
         }
         if bindings.len() > limits::BINDINGS_PER_ACCOUNT {
             return Err(Status::FORBIDDEN);
         }
+        let is_known = |b: &Binding| before.iter().any(|known| known.contact.equivalent(&b.contact));
+        let added = !bindings.iter().all(is_known);
         self.replace(account, bindings);
-        Ok(())
+        Ok(added)
     }
 
     /// Puts back a binding that was saved before a restart, if what it was reached by can be reached again.
@@ -140,7 +151,7 @@ impl Registrar {
     /// A stream connection ended. Phones on TCP may be reached by a new one at the address in their Contact; a TLS flow
     /// cannot be opened from our side. Gives the accounts whose bindings changed.
     pub(crate) fn handle_closed(&mut self, connection: u64) -> Vec<AccountId> {
-        let changed = self.by_connection.remove(&connection).unwrap_or_default();
+        let changed = self.by_connection.get(&connection).cloned().unwrap_or_default();
         for account in &changed {
             let mut bindings = self.bindings(*account).to_vec();
             bindings.retain_mut(|b| b.flow.connection != Some(connection) || reopen(b));
@@ -164,6 +175,19 @@ impl Registrar {
     }
 
     fn replace(&mut self, account: AccountId, bindings: Vec<Binding>) {
+        let uses =
+            |bindings: &[Binding], connection| bindings.iter().any(|b| b.flow.connection == connection);
+        for gone in self.accounts.remove(&account).unwrap_or_default() {
+            if let Some(connection) = gone.flow.connection
+                && !uses(&bindings, gone.flow.connection)
+                && let Some(accounts) = self.by_connection.get_mut(&connection)
+            {
+                accounts.retain(|other| *other != account);
+                if accounts.is_empty() {
+                    self.by_connection.remove(&connection);
+                }
+            }
+        }
         for connection in bindings.iter().filter_map(|b| b.flow.connection) {
             let accounts = self.by_connection.entry(connection).or_default();
             if !accounts.contains(&account) {
@@ -175,10 +199,21 @@ impl Registrar {
                 self.ends.set(account, end);
                 self.accounts.insert(account, bindings);
             }
-            None => {
-                self.ends.remove(&account);
-                self.accounts.remove(&account);
-            }
+            None => self.ends.remove(&account),
+        }
+    }
+
+    /// Nothing is kept beside what the bindings need.
+    #[cfg(test)]
+    pub(crate) fn assert_tidy(&self) {
+        assert_eq!(self.ends.len(), self.accounts.len());
+        for (connection, accounts) in &self.by_connection {
+            let uses = |account: &AccountId| {
+                self.bindings(*account)
+                    .iter()
+                    .any(|b| b.flow.connection == Some(*connection))
+            };
+            assert!(!accounts.is_empty() && accounts.iter().all(uses));
         }
     }
 }
@@ -188,6 +223,7 @@ fn is_stale(binding: &Binding, registration: &Registration) -> bool {
 }
 
 fn apply(
+    before: &[Binding],
     bindings: &mut Vec<Binding>,
     now: Instant,
     contact: &ContactWish,
@@ -198,13 +234,11 @@ fn apply(
     if wanted_s > 0 && wanted_s < config.expires_min_s {
         return Err(Status::INTERVAL_TOO_BRIEF);
     }
-    let known = bindings.iter().position(|b| b.contact.equivalent(&contact.uri));
-    if let Some(known) = known {
-        if is_stale(&bindings[known], registration) {
-            return Err(Status::SERVER_INTERNAL_ERROR);
-        }
-        bindings.remove(known);
+    let is_same = |b: &Binding| b.contact.equivalent(&contact.uri);
+    if before.iter().any(|b| is_same(b) && is_stale(b, registration)) {
+        return Err(Status::SERVER_INTERNAL_ERROR);
     }
+    bindings.retain(|b| !is_same(b));
     if wanted_s > 0 {
         bindings.push(Binding {
             contact: contact.uri.detached(),
@@ -408,5 +442,34 @@ mod tests {
         assert_eq!(r.len(), 3);
         r.handle_closed(8);
         assert_eq!(r.len(), 2);
+        r.assert_tidy();
+    }
+
+    #[test]
+    fn a_contact_given_twice_counts_once_and_only_a_new_one_is_news() {
+        let (mut r, config, now) = (Registrar::default(), Config::default(), Instant::ZERO);
+        let uri = "sip:alice@192.0.2.9";
+        let twice = vec![contact(uri, Some(600)), contact(uri, Some(1_200))];
+        assert_eq!(r.register(now, ALICE, set("a", 1, twice), &config), Ok(true));
+        assert_eq!(r.len(), 1);
+        assert_eq!(r.bindings(ALICE)[0].expires, now + Duration::from_secs(1_200));
+        let again = set("a", 2, vec![contact(uri, None)]);
+        assert_eq!(r.register(now, ALICE, again, &config), Ok(false));
+    }
+
+    #[test]
+    fn a_connection_that_no_binding_uses_is_forgotten() {
+        let (mut r, config, now) = (Registrar::default(), Config::default(), Instant::ZERO);
+        for connection in 1..=3 {
+            let by_tcp = Registration {
+                flow: flow(Some(connection)),
+                ..set("a", connection as u32, vec![contact("sip:alice@192.0.2.9", None)])
+            };
+            r.register(now, ALICE, by_tcp, &config).unwrap();
+            r.assert_tidy();
+        }
+        assert_eq!(r.by_connection.len(), 1);
+        r.remove(ALICE);
+        assert!(r.by_connection.is_empty() && r.accounts.is_empty());
     }
 }

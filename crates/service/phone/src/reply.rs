@@ -30,3 +30,57 @@ impl From<Status> for Reply {
         Reply::new(status)
     }
 }
+
+/// The refusal to tell when several phones have refused: a 6xx before all, then what says most about why
+/// (RFC 3261 §16.7 step 6).
+pub(crate) fn best_refusal(one: Option<Status>, other: Status) -> Status {
+    let rank = |status: Status| match status.code() {
+        600..=699 => 0,
+        415 | 420 | 484 | 488 => 1,
+        486 => 2,
+        480 | 408 => 4,
+        400..=499 => 3,
+        _ => 5,
+    };
+    match one {
+        Some(one) if rank(one) <= rank(other) => one,
+        _ => other,
+    }
+}
+
+/// How a phone's refusal is told to the other side: as it is, unless it was about us rather than about the call.
+pub(crate) fn passed_back(status: Status) -> Status {
+    match status.code() {
+        // We are the client that was redirected, challenged, given up on or not known.
+        300..=399 | 401 | 407 | 408 | 481 | 487 => Status::TEMPORARILY_UNAVAILABLE,
+        //= https://www.rfc-editor.org/rfc/rfc3261#section-16.7
+        // That one phone is overloaded says nothing about us.
+        503 => Status::SERVER_INTERNAL_ERROR,
+        _ => status,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_caller_hears_the_refusal_that_says_most() {
+        let best = |a: Status, b| best_refusal(Some(a), b);
+        assert_eq!(
+            best(Status::SERVICE_UNAVAILABLE, Status::BUSY_HERE),
+            Status::BUSY_HERE
+        );
+        assert_eq!(best(Status::BUSY_HERE, Status::DECLINE), Status::DECLINE);
+        assert_eq!(
+            best(Status::NOT_ACCEPTABLE_HERE, Status::BUSY_HERE),
+            Status::NOT_ACCEPTABLE_HERE
+        );
+    }
+
+    #[test]
+    fn nobody_is_challenged_for_a_phones_sake() {
+        assert_eq!(passed_back(Status::UNAUTHORIZED), Status::TEMPORARILY_UNAVAILABLE);
+        assert_eq!(passed_back(Status::BUSY_HERE), Status::BUSY_HERE);
+    }
+}

@@ -5,8 +5,9 @@ use crate::call::{Call, CallId, Party, Stage};
 use crate::config::Config;
 use crate::phone::{Asker, CallRecord, Event, Output, Phone};
 use crate::registrar::Binding;
-use crate::reply::Reply;
+use crate::reply::{Reply, passed_back};
 use crate::text::passed_on;
+use bytes::Bytes;
 use ringpost_base::{Instant, UnixTime};
 use ringpost_media::{Command, LegId, LegStatistics};
 use ringpost_sip::ua::{
@@ -39,10 +40,14 @@ impl Phone {
                     self.ua.respond(now, id, response);
                 }
                 Method::Register | Method::Message | Method::Subscribe => {
-                    self.knock(now, calendar, Asker::Transaction(id), flow, request);
+                    self.knock(now, calendar, (Asker::Transaction(id), flow, request));
                 }
                 //= https://www.rfc-editor.org/rfc/rfc6665#section-4.1.3
-                Method::Notify => self.respond(now, id, &request, Status::CALL_DOES_NOT_EXIST.into()),
+                //= https://www.rfc-editor.org/rfc/rfc6086#section-4.2.2
+                // These live in dialogs only.
+                Method::Notify | Method::Info => {
+                    self.respond(now, id, &request, Status::CALL_DOES_NOT_EXIST.into());
+                }
                 _ => self.respond(now, id, &request, Status::METHOD_NOT_ALLOWED.into()),
             },
             UaEvent::Invite {
@@ -50,17 +55,19 @@ impl Phone {
                 flow,
                 request,
             } => {
-                self.knock(now, calendar, Asker::Session(session), flow, request);
+                self.knock(now, calendar, (Asker::Session(session), flow, request));
             }
             UaEvent::Within { session, id, request } => self.pass_on(now, session, id, &request),
             UaEvent::Response { request, response } => {
                 let status = response.status().unwrap_or(Status::SERVER_INTERNAL_ERROR);
-                if !status.is_provisional() {
+                if status.is_final() && !self.unasked_answered(request, Some(status)) {
                     self.request_answered(now, request, status, Some(&response));
                 }
             }
             UaEvent::Failed { request, failure } => {
-                self.request_answered(now, request, status_of(failure), None);
+                if !self.unasked_answered(request, None) {
+                    self.request_answered(now, request, status_of(failure), None);
+                }
             }
             UaEvent::Resubscribe {
                 subscription,
@@ -70,17 +77,15 @@ impl Phone {
             } => {
                 self.resubscribed(now, (subscription, id), &request, expires_s);
             }
-            UaEvent::SubscriptionEnded { subscription, .. } => {
-                self.subscribers.remove(&subscription);
-            }
+            UaEvent::SubscriptionEnded { subscription, .. } => self.unsubscribed(subscription),
             // We subscribe to nothing.
             UaEvent::Subscribed { .. } | UaEvent::Notify { .. } => {}
             UaEvent::Notice(notice) => self.note(notice),
-            other => self.handle_session_event(now, calendar, other),
+            other => self.handle_session_event(now, other),
         }
     }
 
-    fn handle_session_event(&mut self, now: Instant, calendar: UnixTime, event: UaEvent) {
+    fn handle_session_event(&mut self, now: Instant, event: UaEvent) {
         let session = match &event {
             UaEvent::Provisional { session, .. }
             | UaEvent::Answered { session, .. }
@@ -95,9 +100,13 @@ impl Phone {
             _ => return,
         };
         let Some(call) = self.by_session.get(&session).copied() else {
-            // A leg that we have let go: what still comes of it is ended, not answered.
-            if matches!(event, UaEvent::Answered { .. }) {
-                self.hang_up(now, session);
+            match event {
+                UaEvent::Terminated { .. } => {
+                    self.knocking.remove(&session);
+                }
+                // A leg that we have let go: what still comes of it is ended, not answered.
+                UaEvent::Answered { .. } => self.hang_up(now, session),
+                _ => {}
             }
             return;
         };
@@ -106,7 +115,7 @@ impl Phone {
             UaEvent::Answered { response, .. } => self.fork_answered(now, call, session, &response),
             UaEvent::Acked { request, .. } => self.acked(now, call, session, &request),
             UaEvent::Reinvite { request, .. } => self.reinvited(now, call, session, &request),
-            UaEvent::ReinviteGone { .. } => self.reinvite_gone(call, session),
+            UaEvent::ReinviteGone { .. } => self.reinvite_gone(now, call, session),
             UaEvent::ReinviteAnswered { response, .. } => {
                 self.reinvite_answered(now, call, session, &response);
             }
@@ -114,20 +123,14 @@ impl Phone {
                 let status = response.status().unwrap_or(Status::SERVER_INTERNAL_ERROR);
                 self.reinvite_refused(now, call, session, status);
             }
-            UaEvent::RefreshDue { .. } => self.refresh(now, call, session),
-            UaEvent::Terminated { reason, .. } => self.terminated(now, calendar, call, session, reason),
+            UaEvent::ReinviteAllowed { .. } => self.reinvite_allowed(now, call, session),
+            UaEvent::RefreshDue { .. } => self.refresh_due(now, call, session),
+            UaEvent::Terminated { reason, .. } => self.terminated(now, call, session, reason),
             _ => {}
         }
     }
 
-    fn terminated(
-        &mut self,
-        now: Instant,
-        calendar: UnixTime,
-        id: CallId,
-        session: SessionId,
-        reason: Reason,
-    ) {
+    fn terminated(&mut self, now: Instant, id: CallId, session: SessionId, reason: Reason) {
         self.by_session.remove(&session);
         let Some(call) = self.calls.get(&id) else { return };
         let is_caller = call.session == session;
@@ -140,35 +143,39 @@ impl Phone {
                 };
                 self.fork_failed(now, id, session, status);
             }
-            (Stage::Application(_), true) => self.application_left(now, calendar, id),
+            (Stage::Application(_), true) => self.application_left(now, id),
             _ => self.finish_call(now, id),
         }
     }
 
     /// A request within a session goes to the other leg as it is, and the answer back.
     fn pass_on(&mut self, now: Instant, session: SessionId, transaction: TransactionId, request: &Message) {
-        let other = self
-            .by_session
-            .get(&session)
-            .and_then(|id| self.across(*id, session));
-        let passable = matches!(request.method(), Method::Info | Method::Message);
-        let Some(other) = other.filter(|_| passable) else {
-            let status = match request.method() {
-                // An INFO to the voicemail: nothing is made of it, and nothing is wrong with it.
-                Method::Info => Status::OK,
-                _ => Status::METHOD_NOT_ALLOWED,
-            };
-            return self.respond(now, transaction, request, status.into());
-        };
-        match self
-            .ua
-            .request_within(now, other, request.method().clone(), passed_on(request))
-        {
-            Ok(passed) => {
-                self.passed.insert(passed, (transaction, request.clone()));
+        let id = self.by_session.get(&session).copied();
+        let other = id.and_then(|id| self.across(id, session));
+        let status = match (request.method(), id, other) {
+            (Method::Info | Method::Message, Some(_), Some(other)) => {
+                let content = passed_on(request);
+                match self
+                    .ua
+                    .request_within(now, other, request.method().clone(), content)
+                {
+                    Ok(passed) => {
+                        self.passed.insert(passed, (transaction, request.clone()));
+                        return;
+                    }
+                    Err(_) => Status::TEMPORARILY_UNAVAILABLE,
+                }
             }
-            Err(_) => self.respond(now, transaction, request, Status::TEMPORARILY_UNAVAILABLE.into()),
-        }
+            // Some phones send their keys so.
+            (Method::Info, Some(id), None) => {
+                let status = Status::OK;
+                self.respond(now, transaction, request, status.into());
+                return self.application_info(now, id, request);
+            }
+            (Method::Info, None, _) | (Method::Notify, ..) => Status::CALL_DOES_NOT_EXIST,
+            _ => Status::METHOD_NOT_ALLOWED,
+        };
+        self.respond(now, transaction, request, status.into());
     }
 
     fn request_answered(
@@ -179,7 +186,7 @@ impl Phone {
         response: Option<&Message>,
     ) {
         if let Some((transaction, original)) = self.passed.remove(&request) {
-            let mut reply = Reply::new(status);
+            let mut reply = Reply::new(passed_back(status));
             if let Some(response) = response {
                 reply.content = passed_on(response);
             }
@@ -205,14 +212,7 @@ impl Phone {
         request: &Message,
         reply: Reply,
     ) {
-        let mut response = self.ua.response(request, reply.status);
-        for (name, value) in &reply.content.headers {
-            response.extension(name, value);
-        }
-        let response = match &reply.content.body {
-            Some(body) => response.finish_with(&body.content_type, &body.bytes),
-            None => response.finish(),
-        };
+        let response = self.printed(request, &reply);
         // A challenge keeps nothing of a source that nobody has vouched for (RFC 3261 §8.2.7).
         let sent = match reply.status {
             Status::UNAUTHORIZED => self.ua.respond_stateless(now, transaction, response),
@@ -220,6 +220,18 @@ impl Phone {
         };
         if !sent {
             debug!(?transaction, "answered too late");
+        }
+    }
+
+    /// What goes out as the answer to `request`.
+    pub(crate) fn printed(&self, request: &Message, reply: &Reply) -> Bytes {
+        let mut response = self.ua.response(request, reply.status);
+        for (name, value) in &reply.content.headers {
+            response.extension(name, value);
+        }
+        match &reply.content.body {
+            Some(body) => response.finish_with(&body.content_type, &body.bytes),
+            None => response.finish(),
         }
     }
 
@@ -260,27 +272,6 @@ impl Phone {
         let _ = self.ua.ring(now, call.session, status, content);
     }
 
-    pub(crate) fn accept_reinvite(&mut self, now: Instant, session: SessionId, description: Vec<u8>) {
-        let _ = self.ua.answer(now, session, Content::sdp(description));
-    }
-
-    pub(crate) fn refuse_reinvite(&mut self, now: Instant, session: SessionId, status: Status) {
-        let _ = self.ua.reject(now, session, status, Content::none());
-    }
-
-    pub(crate) fn send_reinvite(
-        &mut self,
-        now: Instant,
-        id: CallId,
-        session: SessionId,
-        description: Vec<u8>,
-    ) {
-        if self.ua.reinvite(now, session, Content::sdp(description)).is_err() {
-            // Another offer is on its way there: the asker tries again, as behind any glare.
-            self.reinvite_refused(now, id, session, Status::REQUEST_PENDING);
-        }
-    }
-
     /// Ends a leg that is not the caller's: CANCEL or BYE, as it needs, with the value of a Reason header, and its sockets.
     pub(crate) fn end_party(&mut self, now: Instant, party: Party, reason: Option<&str>) {
         self.by_session.remove(&party.session);
@@ -288,42 +279,53 @@ impl Phone {
         self.command(Command::RemoveLeg { leg: party.leg });
     }
 
-    /// Closes the caller's media; the last of a recording comes behind it.
+    /// Closes the caller's media, once; the last of a recording comes behind it.
     pub(crate) fn end_caller_leg(&mut self, id: CallId) {
-        let leg = self
-            .calls
-            .get(&id)
-            .and_then(|call| call.caller.as_ref())
-            .map(|caller| caller.leg);
-        if let Some(leg) = leg {
-            self.command(Command::RemoveLeg { leg });
+        if let Some(caller) = self.calls.get_mut(&id).and_then(|call| call.caller.take()) {
+            self.command(Command::RemoveLeg { leg: caller.leg });
+        }
+    }
+
+    /// Hangs up on the caller, or refuses, if they are still there.
+    pub(crate) fn end_caller_session(&mut self, now: Instant, id: CallId) {
+        let Some(call) = self.calls.get(&id) else { return };
+        let (session, answered) = (call.session, call.answered);
+        if self.by_session.remove(&session).is_some() {
+            let status = match self.closing {
+                true => Status::SERVICE_UNAVAILABLE,
+                false => Status::TEMPORARILY_UNAVAILABLE,
+            };
+            match answered {
+                true => self.hang_up(now, session),
+                false => self.reject(now, session, status.into()),
+            }
         }
     }
 
     /// Hangs up on whoever is left, and forgets the call.
     pub(crate) fn finish_call(&mut self, now: Instant, id: CallId) {
-        let Some(call) = self.calls.get(&id) else { return };
-        let session = call.session;
-        if self.by_session.remove(&session).is_some() {
-            match call.answered {
-                true => self.hang_up(now, session),
-                false => self.reject(now, session, Status::TEMPORARILY_UNAVAILABLE.into()),
-            }
-        }
+        self.end_caller_session(now, id);
         self.end_call(now, id);
+    }
+
+    /// Ends a call from our side; a message that is being left is delivered first.
+    pub(crate) fn dismiss(&mut self, now: Instant, id: CallId) {
+        self.end_caller_session(now, id);
+        match self.calls.get(&id).map(|call| &call.stage) {
+            Some(Stage::Application(_)) => self.application_left(now, id),
+            _ => self.end_call(now, id),
+        }
     }
 
     /// Forgets a call whose caller has been dealt with.
     pub(crate) fn end_call(&mut self, now: Instant, id: CallId) {
         self.stop_ringing(now, id, None);
+        self.end_caller_leg(id);
         let Some(call) = self.calls.remove(&id) else {
             return;
         };
         self.by_session.remove(&call.session);
         self.timers.remove(&id);
-        if let Some(caller) = &call.caller {
-            self.command(Command::RemoveLeg { leg: caller.leg });
-        }
         self.output
             .push_back(Output::Event(Event::CallEnded(record(id, &call, now))));
         if let Stage::Talking(talking) = call.stage {
@@ -338,6 +340,9 @@ impl Phone {
             "leg ended");
     }
 }
+
+/// The session interval that we ask for (RFC 4028): a call whose phones have both vanished ends by itself.
+const SESSION_EXPIRES_S: u32 = 1_800;
 
 /// What the service's user agent allows, understands and calls itself.
 pub(crate) fn ua_config(config: &Config) -> UaConfig {
@@ -365,6 +370,7 @@ pub(crate) fn ua_config(config: &Config) -> UaConfig {
         events: vec!["message-summary".into()],
         relays: true,
         ring_limit: config.no_answer + Duration::from_secs(60),
+        session_expires_s: Some(SESSION_EXPIRES_S),
         ..UaConfig::default()
     }
 }
@@ -386,14 +392,19 @@ fn sent_as(config: &Config) -> Vec<SentAs> {
         .collect()
 }
 
-/// An INVITE to one of the callee's phones.
-pub(crate) fn invitation(call: &Call, binding: &Binding, description: Vec<u8>) -> Option<NewRequest> {
+/// An INVITE to one of the callee's phones, which may make so many copies of it.
+pub(crate) fn invitation(
+    call: &Call,
+    binding: &Binding,
+    breadth: usize,
+    description: Vec<u8>,
+) -> Option<NewRequest> {
     let callee = call.callee.as_deref()?;
     let from = caller_address(&call.invite, call.from.as_deref())?;
     let mut request = NewRequest::new(Method::Invite, binding.flow, from, person_address(callee)?);
-    request.uri = binding.contact.clone();
+    request.uri = binding.request_uri();
     request.max_forwards = call.invite.max_forwards().unwrap_or(70).saturating_sub(1);
-    request.content = Content::sdp(description);
+    request.content = Content::sdp(description).with(HeaderName::MaxBreadth.as_str(), breadth);
     for name in [HeaderName::Subject, HeaderName::Priority, HeaderName::AlertInfo] {
         if let Some(value) = call.invite.text(name) {
             request.content = request.content.with(name.as_str(), value);

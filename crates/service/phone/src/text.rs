@@ -1,9 +1,10 @@
 //! Text messages between registered people (RFC 3428): to all of a person's phones, answered once.
 
-use crate::access::{caller_address, domain_of, person_address};
+use crate::access::{caller_address, person_address, target_of};
 use crate::phone::{Pending, Phone};
 use crate::question::{Person, Question};
 use crate::registrar::Binding;
+use crate::reply::{best_refusal, passed_back};
 use ringpost_base::{Instant, limits};
 use ringpost_sip::ua::{Content, NewRequest, RequestId};
 use ringpost_sip::{HeaderName, Message, Method, Status, TransactionId};
@@ -16,6 +17,8 @@ pub(crate) struct Text {
     /// How many phones have not answered.
     waiting: usize,
     answered: bool,
+    /// The best refusal so far.
+    refusal: Option<Status>,
 }
 
 impl Phone {
@@ -26,23 +29,15 @@ impl Phone {
         request: Message,
         from: Option<Arc<Person>>,
     ) {
-        if request.max_forwards() == Some(0) {
-            return self.respond(now, transaction, &request, Status::TOO_MANY_HOPS.into());
-        }
-        let uri = request.request_uri();
-        let target = uri.and_then(|uri| {
-            let domain = domain_of(uri, &self.config)?;
-            Some((
-                String::from_utf8_lossy(&uri.user_unescaped()?).into(),
-                domain.into(),
-            ))
-        });
+        let target = request
+            .request_uri()
+            .map_or(Err(Status::NOT_FOUND), |uri| target_of(uri, &self.config));
         match target {
-            Some((user, domain)) => {
+            Ok((user, domain)) => {
                 let pending = Pending::Text(transaction, request, from);
                 self.ask(Question::Person { user, domain }, pending);
             }
-            None => self.respond(now, transaction, &request, Status::FORBIDDEN.into()),
+            Err(status) => self.respond(now, transaction, &request, status.into()),
         }
     }
 
@@ -58,17 +53,23 @@ impl Phone {
         let Some(to) = to else {
             return self.respond(now, transaction, &request, Status::NOT_FOUND.into());
         };
+        //= https://www.rfc-editor.org/rfc/rfc5393#section-5.3.3
+        let breadth = breadth_of(&request);
+        if breadth == 0 {
+            return self.respond(now, transaction, &request, Status::MAX_BREADTH_EXCEEDED.into());
+        }
         let targets: Vec<Binding> = self
             .registrar
             .bindings(to.account)
             .iter()
             .filter(|binding| binding.expires > now)
-            .take(limits::FORKS_PER_CALL)
+            .take(limits::FORKS_PER_CALL.min(breadth))
             .cloned()
             .collect();
+        let share = breadth / targets.len().max(1);
         let mut waiting = 0;
         for binding in &targets {
-            if let Some(fork) = self.send_text(now, binding, &request, from.as_deref(), &to) {
+            if let Some(fork) = self.send_text(now, binding, share, &request, from.as_deref(), &to) {
                 self.text_forks.insert(fork, transaction);
                 waiting += 1;
             }
@@ -76,17 +77,16 @@ impl Phone {
         if waiting == 0 {
             return self.respond(now, transaction, &request, Status::TEMPORARILY_UNAVAILABLE.into());
         }
-        self.texts.insert(
-            transaction,
-            Text {
-                request,
-                waiting,
-                answered: false,
-            },
-        );
+        let text = Text {
+            request,
+            waiting,
+            answered: false,
+            refusal: None,
+        };
+        self.texts.insert(transaction, text);
     }
 
-    /// A phone has answered, or will not: the first that took it decides, or the last that did not.
+    /// A phone has answered, or will not: the first that took it decides, or when none did, the best of the refusals.
     pub(crate) fn text_answered(&mut self, now: Instant, fork: RequestId, status: Status) {
         let Some(transaction) = self.text_forks.remove(&fork) else {
             return;
@@ -95,14 +95,22 @@ impl Phone {
             return;
         };
         text.waiting -= 1;
-        let last = text.waiting == 0;
-        let took_it = (200..300).contains(&status.code());
-        if !text.answered && (took_it || last) {
+        let is_last = text.waiting == 0;
+        if !status.is_success() {
+            text.refusal = Some(best_refusal(text.refusal, status));
+        }
+        let refusal = text.refusal.filter(|_| is_last).map(passed_back);
+        let verdict = if status.is_success() {
+            Some(status)
+        } else {
+            refusal
+        };
+        if let (false, Some(status)) = (text.answered, verdict) {
             text.answered = true;
             let request = text.request.clone();
             self.respond(now, transaction, &request, status.into());
         }
-        if last {
+        if is_last {
             self.texts.remove(&transaction);
         }
     }
@@ -111,17 +119,23 @@ impl Phone {
         &mut self,
         now: Instant,
         binding: &Binding,
+        breadth: usize,
         request: &Message,
         from: Option<&Person>,
         to: &Person,
     ) -> Option<RequestId> {
         let from = caller_address(request, from)?;
         let mut forward = NewRequest::new(Method::Message, binding.flow, from, person_address(to)?);
-        forward.uri = binding.contact.clone();
+        forward.uri = binding.request_uri();
         forward.max_forwards = request.max_forwards().unwrap_or(70).saturating_sub(1);
-        forward.content = passed_on(request);
+        forward.content = passed_on(request).with(HeaderName::MaxBreadth.as_str(), breadth);
         self.ua.request(now, forward).ok()
     }
+}
+
+/// How many copies may be made of a request, ours and those of whoever gets them (RFC 5393 §5.3.3.1).
+pub(crate) fn breadth_of(request: &Message) -> usize {
+    request.number(HeaderName::MaxBreadth).unwrap_or(60) as usize
 }
 
 /// A request's body and what describes it, to be passed on.

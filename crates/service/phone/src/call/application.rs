@@ -1,20 +1,27 @@
 //! A caller who speaks with us: leaving a message, or hearing one's own.
 
-use super::{CallId, Stage, codecs};
+use super::{CallId, Stage};
 use crate::phone::{Pending, Phone};
 use crate::question::{Question, Recording};
 use crate::voicemail::{Deposit, DepositOutput, Menu, MenuOutput, Prompt, VoiceMessages};
 use ringpost_base::{Instant, UnixTime, limits};
 use ringpost_media::{Audio, Command, Event, LegId, PlayOutcome};
-use ringpost_sip::Status;
+use ringpost_sip::{Message, Status};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What the caller speaks with, and what it plays.
 #[derive(Debug)]
 pub(crate) struct Application {
     program: Program,
+    /// The caller's media leg.
+    leg: LegId,
+    /// Whether the caller's description is known, so that it can be spoken to.
+    begun: bool,
     /// The number of what is being played: an end that is told for an earlier one is no news.
     playing: u64,
+    /// The number of the last sound that was asked for.
+    wish: u64,
 }
 
 #[derive(Debug)]
@@ -34,46 +41,55 @@ impl Phone {
             return self.refuse_call(now, id, why.into());
         };
         call.stage = Stage::Asking;
-        if self.answer_caller(id, codecs::ours()).is_err() {
+        if self.answer_alone(id).is_err() {
             return self.refuse_call(now, id, why.into());
         }
         self.ask(Question::Greeting { account }, Pending::Greeting(id));
     }
 
     /// The greeting is known: the call is answered with it.
-    pub(crate) fn greet(
-        &mut self,
-        now: Instant,
-        calendar: UnixTime,
-        id: CallId,
-        greeting: Option<Arc<[i16]>>,
-    ) {
+    pub(crate) fn greet(&mut self, now: Instant, id: CallId, greeting: Option<Arc<[i16]>>) {
         let deposit = Deposit::new(greeting, &self.config);
-        self.open(now, calendar, id, Program::Deposit(deposit));
+        self.open(now, id, Program::Deposit(deposit));
     }
 
     /// The caller hears their own messages.
     pub(crate) fn open_menu(&mut self, now: Instant, id: CallId) {
-        if let Err(status) = self.answer_caller(id, codecs::ours()) {
+        if let Err(status) = self.answer_alone(id) {
             return self.refuse_call(now, id, status.into());
         }
-        self.open(now, UnixTime::default(), id, Program::Menu(Menu::new()));
+        self.open(now, id, Program::Menu(Menu::new()));
     }
 
-    fn open(&mut self, now: Instant, calendar: UnixTime, id: CallId, program: Program) {
+    fn open(&mut self, now: Instant, id: CallId, program: Program) {
         let Some(call) = self.calls.get_mut(&id) else {
             return;
         };
-        if !matches!(call.stage, Stage::Asking) {
+        let (Some(caller), Stage::Asking) = (&call.caller, &call.stage) else {
             return;
-        }
-        if let Some(caller) = &call.caller {
-            let leg = caller.leg;
-            call.stage = Stage::Application(Box::new(Application { program, playing: 0 }));
-            self.command(Command::Unbridge { leg });
-        }
+        };
+        let leg = caller.leg;
+        let application = Application {
+            program,
+            leg,
+            // After a delayed offer the caller's description comes with the ACK; what was said before would be lost.
+            begun: call.offer.is_some(),
+            playing: 0,
+            wish: 0,
+        };
+        call.stage = Stage::Application(Box::new(application));
+        // It may have heard a phone's early media until now.
+        self.command(Command::Unbridge { leg });
         self.accept(now, id);
-        self.drive(now, calendar, id);
+        self.drive(now, id);
+    }
+
+    /// The caller has acknowledged our answer.
+    pub(crate) fn application_acked(&mut self, now: Instant, id: CallId) {
+        if let Some(application) = self.application(id) {
+            application.begun = true;
+            self.drive(now, id);
+        }
     }
 
     /// Something of the media engine that concerns an application.
@@ -86,10 +102,7 @@ impl Phone {
             (Program::Deposit(deposit), Event::RecordEnded { silent_end, .. }) => {
                 deposit.handle_recorded(*silent_end);
             }
-            (program, Event::Digit { digit, .. }) => match program {
-                Program::Deposit(deposit) => deposit.handle_digit(*digit),
-                Program::Menu(menu) => menu.handle_digit(*digit),
-            },
+            (_, Event::Digit { digit, .. }) => return self.application_digit(now, id, *digit),
             (program, Event::PlayEnded { id, outcome, .. }) => {
                 if *id != application.playing || *outcome == PlayOutcome::Stopped {
                     return;
@@ -101,88 +114,98 @@ impl Phone {
             }
             _ => return,
         }
-        self.drive(now, calendar, id);
+        self.drive(now, id);
+    }
+
+    fn application_digit(&mut self, now: Instant, id: CallId, digit: char) {
+        if let Some(application) = self.application(id) {
+            match &mut application.program {
+                Program::Deposit(deposit) => deposit.handle_digit(digit),
+                Program::Menu(menu) => menu.handle_digit(digit),
+            }
+            self.drive(now, id);
+        }
+    }
+
+    /// A key that came as an INFO: `Signal=5` in application/dtmf-relay, or the key alone in application/dtmf.
+    pub(crate) fn application_info(&mut self, now: Instant, id: CallId, request: &Message) {
+        let is_dtmf = request
+            .content_type()
+            .and_then(Result::ok)
+            .is_some_and(|t| t.is("application", "dtmf-relay") || t.is("application", "dtmf"));
+        if let (true, Some(digit)) = (is_dtmf, digit_of(request.body())) {
+            self.application_digit(now, id, digit);
+        }
+    }
+
+    /// A media leg is no more. If it was the caller's, the recording has ended with it, also if that was not told.
+    pub(crate) fn application_leg_removed(&mut self, now: Instant, id: CallId, leg: LegId) {
+        if let Some(application) = self.application(id).filter(|a| a.leg == leg)
+            && let Program::Deposit(deposit) = &mut application.program
+        {
+            deposit.handle_recorded(Duration::ZERO);
+            self.drive(now, id);
+        }
     }
 
     /// The caller has hung up. A recording that is not delivered yet keeps the call until it is.
-    pub(crate) fn application_left(&mut self, now: Instant, calendar: UnixTime, id: CallId) {
-        if let Some(Application {
-            program: Program::Deposit(deposit),
-            ..
-        }) = self.application(id)
-        {
+    pub(crate) fn application_left(&mut self, now: Instant, id: CallId) {
+        if let Some(Program::Deposit(deposit)) = self.program(id) {
             deposit.handle_hangup();
             if !deposit.is_ended() {
                 // Removing the leg brings the last of the recording, and then its end.
                 self.end_caller_leg(id);
-                return self.drive(now, calendar, id);
+                return self.drive(now, id);
             }
         }
         self.end_call(now, id);
     }
 
     /// The mailbox has the message, or not.
-    pub(crate) fn delivered(&mut self, now: Instant, calendar: UnixTime, id: CallId, stored: bool) {
-        if let Some(Application {
-            program: Program::Deposit(deposit),
-            ..
-        }) = self.application(id)
-        {
+    pub(crate) fn delivered(&mut self, now: Instant, id: CallId, stored: bool) {
+        if let Some(Program::Deposit(deposit)) = self.program(id) {
             deposit.handle_delivered(stored);
-            self.drive(now, calendar, id);
+            self.drive(now, id);
         }
     }
 
     /// The list for the menu.
-    pub(crate) fn listed(
-        &mut self,
-        now: Instant,
-        calendar: UnixTime,
-        id: CallId,
-        list: Option<VoiceMessages>,
-    ) {
-        if let Some(Application {
-            program: Program::Menu(menu),
-            ..
-        }) = self.application(id)
-        {
+    pub(crate) fn listed(&mut self, now: Instant, id: CallId, list: Option<VoiceMessages>) {
+        if let Some(Program::Menu(menu)) = self.program(id) {
             menu.handle_list(list);
-            self.drive(now, calendar, id);
+            self.drive(now, id);
         }
     }
 
-    /// The sound of the message that the menu wants to play.
-    pub(crate) fn sound_fetched(
-        &mut self,
-        now: Instant,
-        calendar: UnixTime,
-        id: CallId,
-        sound: Option<Arc<[i16]>>,
-    ) {
-        match sound {
-            Some(sound) => self.play(id, vec![Audio::Pcm(sound)]),
-            None => {
-                if let Some(Application {
-                    program: Program::Menu(menu),
-                    ..
-                }) = self.application(id)
-                {
-                    menu.handle_missing();
-                }
-            }
+    /// The sound of the message that the menu wanted to play when it asked for the `wish`th time.
+    pub(crate) fn sound_fetched(&mut self, now: Instant, id: CallId, wish: u64, sound: Option<Arc<[i16]>>) {
+        let Some(application) = self.application(id).filter(|a| a.wish == wish) else {
+            return;
+        };
+        let Program::Menu(menu) = &mut application.program else {
+            return;
+        };
+        if menu.handle_sound(sound.is_some())
+            && let Some(sound) = sound
+        {
+            self.play(id, vec![Audio::Pcm(sound)]);
         }
-        self.drive(now, calendar, id);
+        self.drive(now, id);
+    }
+
+    /// The mailbox has deleted a message, or not.
+    pub(crate) fn deleted(&mut self, now: Instant, id: CallId, done: bool) {
+        if let Some(Program::Menu(menu)) = self.program(id) {
+            menu.handle_deleted(done);
+            self.drive(now, id);
+        }
     }
 
     /// The menu's patience is at its end.
-    pub(crate) fn application_timeout(&mut self, now: Instant, calendar: UnixTime, id: CallId) {
-        if let Some(Application {
-            program: Program::Menu(menu),
-            ..
-        }) = self.application(id)
-        {
+    pub(crate) fn application_timeout(&mut self, now: Instant, id: CallId) {
+        if let Some(Program::Menu(menu)) = self.program(id) {
             menu.handle_timeout(now);
-            self.drive(now, calendar, id);
+            self.drive(now, id);
         }
     }
 
@@ -193,13 +216,20 @@ impl Phone {
         }
     }
 
+    fn program(&mut self, id: CallId) -> Option<&mut Program> {
+        self.application(id).map(|application| &mut application.program)
+    }
+
     /// Does what the program wants, until it waits.
-    fn drive(&mut self, now: Instant, calendar: UnixTime, id: CallId) {
+    fn drive(&mut self, now: Instant, id: CallId) {
         loop {
             let Some(application) = self.application(id) else {
                 return;
             };
+            let is_alone = !application.begun;
             match &mut application.program {
+                Program::Deposit(deposit) if is_alone && !deposit.is_left() => return,
+                Program::Menu(_) if is_alone => return,
                 Program::Deposit(deposit) => match deposit.poll_output() {
                     Some(output) => self.do_deposit(now, id, output),
                     None if deposit.is_ended() => return self.finish_call(now, id),
@@ -212,7 +242,7 @@ impl Phone {
                             None => self.timers.remove(&id),
                         };
                     }
-                    output => self.do_menu(now, calendar, id, output),
+                    output => self.do_menu(now, id, output),
                 },
             }
         }
@@ -249,7 +279,7 @@ impl Phone {
         }
     }
 
-    fn do_menu(&mut self, now: Instant, _calendar: UnixTime, id: CallId, output: MenuOutput) {
+    fn do_menu(&mut self, now: Instant, id: CallId, output: MenuOutput) {
         let Some(call) = self.calls.get(&id) else { return };
         let Some(account) = call.from.as_ref().map(|person| person.account) else {
             return;
@@ -257,14 +287,21 @@ impl Phone {
         match output {
             MenuOutput::List => self.ask(Question::Messages { account }, Pending::Messages(id)),
             MenuOutput::PlayMessage(message) => {
-                self.ask(Question::Sound { account, message }, Pending::Sound(id));
+                let Some(application) = self.application(id) else {
+                    return;
+                };
+                application.wish += 1;
+                let wish = application.wish;
+                self.ask(Question::Sound { account, message }, Pending::Sound(id, wish));
             }
             MenuOutput::Play(words) => self.speak(id, &words),
             MenuOutput::Silence => self.tell_caller_leg(id, |leg| Command::StopPlay { leg }),
             MenuOutput::MarkHeard(message) => {
                 self.ask(Question::Heard { account, message }, Pending::Nothing);
             }
-            MenuOutput::Delete(message) => self.ask(Question::Delete { account, message }, Pending::Nothing),
+            MenuOutput::Delete(message) => {
+                self.ask(Question::Delete { account, message }, Pending::Deleted(id));
+            }
             MenuOutput::HangUp => self.finish_call(now, id),
             MenuOutput::Timeout(_) => {}
         }
@@ -301,6 +338,17 @@ impl Phone {
     }
 }
 
+/// The first key that the body of an INFO names.
+fn digit_of(body: &[u8]) -> Option<char> {
+    let text = std::str::from_utf8(body).ok()?;
+    let signal = text.lines().find_map(|line| {
+        let (name, value) = line.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("signal").then_some(value)
+    });
+    let key = signal.unwrap_or(text).trim().chars().next()?.to_ascii_uppercase();
+    "0123456789*#ABCD".contains(key).then_some(key)
+}
+
 /// The caller's address and name, as the message is to show them.
 fn caller_of(call: &super::Call) -> (Box<str>, Box<str>) {
     if let Some(person) = &call.from {
@@ -316,4 +364,20 @@ fn caller_of(call: &super::Call) -> (Box<str>, Box<str>) {
         _ => uri.as_str().to_owned(),
     };
     (address.into(), from.display().unwrap_or_default().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_info_names_its_key_in_one_of_two_ways() {
+        assert_eq!(digit_of(b"Signal=5\r\nDuration=160\r\n"), Some('5'));
+        assert_eq!(digit_of(b"signal= #\r\n"), Some('#'));
+        assert_eq!(digit_of(b"*"), Some('*'));
+        assert_eq!(digit_of(b"Duration=160\r\nSignal=d\r\n"), Some('D'));
+        assert_eq!(digit_of(b"hello"), None);
+        assert_eq!(digit_of(b""), None);
+        assert_eq!(digit_of(b"\xff"), None);
+    }
 }

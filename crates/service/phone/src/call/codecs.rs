@@ -1,6 +1,8 @@
 //! Which codecs each leg is offered and answered with (DESIGN: the caller's first, then those that we can transcode).
 
-use ringpost_sdp::{Codec, MediaKind, RemoteStream, SessionDescription, merge_codecs};
+use ringpost_sdp::{
+    Codec, Direction, MediaKind, Negotiated, NegotiatedCodec, RemoteStream, SessionDescription, merge_codecs,
+};
 
 /// What we speak ourselves, for announcements and recordings, and between what we transcode.
 pub(crate) fn ours() -> Vec<Codec> {
@@ -12,12 +14,31 @@ pub(crate) fn is_transcodable(codec: &Codec) -> bool {
     codec.same_encoding(&Codec::pcmu()) || codec.same_encoding(&Codec::pcma())
 }
 
-/// The codecs of a description's first audio stream that is not refused.
+/// The stream of a description that we take part in: the first audio over plain RTP that is not refused.
+fn audio(description: &SessionDescription) -> Option<RemoteStream> {
+    let is_plain = |protocol: &str| {
+        ["RTP/AVP", "RTP/AVPF"]
+            .iter()
+            .any(|p| p.eq_ignore_ascii_case(protocol))
+    };
+    RemoteStream::all(description).into_iter().find(|stream| {
+        stream.kind == MediaKind::Audio
+            && !stream.refused
+            && !stream.multicast
+            && is_plain(&stream.protocol)
+            && stream.codecs.iter().any(Codec::is_media)
+    })
+}
+
+/// The codecs of a description's audio; none where there is no audio that we take part in.
 pub(crate) fn of_audio(description: &SessionDescription) -> Vec<Codec> {
-    RemoteStream::all(description)
-        .into_iter()
-        .find(|stream| stream.kind == MediaKind::Audio && !stream.refused)
-        .map(|stream| stream.codecs)
+    audio(description).map(|stream| stream.codecs).unwrap_or_default()
+}
+
+/// What the describing party does with its audio.
+pub(crate) fn direction_of(description: &SessionDescription) -> Direction {
+    audio(description)
+        .map(|stream| stream.direction)
         .unwrap_or_default()
 }
 
@@ -38,22 +59,39 @@ pub(crate) fn offer(caller: Option<&SessionDescription>) -> Vec<Codec> {
     merge_codecs(&caller, &ours)
 }
 
-/// What a peer may use when the other leg speaks `chosen`: the same, or, where we can transcode it, ours in its stead; and
-/// events.
-pub(crate) fn beside(chosen: &Codec) -> Vec<Codec> {
-    let mut list = vec![chosen.clone()];
-    if is_transcodable(chosen) {
-        list.extend(
-            ours()
-                .into_iter()
-                .filter(|codec| codec.is_media() && !codec.same_encoding(chosen)),
-        );
+/// What a peer may use when the other leg speaks `spoken`: any of the same, and where we can transcode one of them, ours
+/// in its stead; and events, which reach a leg without them as tones.
+pub(crate) fn beside(spoken: &[NegotiatedCodec]) -> Vec<Codec> {
+    let media: Vec<Codec> = spoken
+        .iter()
+        .map(|format| format.codec.clone())
+        .filter(Codec::is_media)
+        .collect();
+    let mut further = Vec::new();
+    if media.iter().any(is_transcodable) {
+        further.extend(ours().into_iter().filter(Codec::is_media));
     }
-    list.push(Codec {
-        clock_rate_hz: chosen.clock_rate_hz,
-        ..Codec::telephone_event(101)
-    });
-    list
+    let known = spoken.iter().map(|format| format.codec.clone());
+    further.extend(known.filter(|codec| !codec.is_media()));
+    for codec in &media {
+        further.push(Codec {
+            clock_rate_hz: codec.clock_rate_hz,
+            ..Codec::telephone_event(101)
+        });
+    }
+    merge_codecs(&media, &further)
+}
+
+/// Whether each of two legs can be made to hear what the other prefers to send.
+pub(crate) fn hear_each_other(one: &Negotiated, other: &Negotiated) -> bool {
+    let hears = |from: &Negotiated, to: &Negotiated| {
+        let Some(sent) = from.codec().map(|format| &format.codec) else {
+            return true;
+        };
+        let mut taken = to.codecs.iter().map(|format| &format.codec);
+        taken.any(|codec| codec.same_encoding(sent) || (is_transcodable(codec) && is_transcodable(sent)))
+    };
+    hears(one, other) && hears(other, one)
 }
 
 #[cfg(test)]
@@ -87,16 +125,51 @@ mod tests {
         assert_eq!(names(&offer(Some(&caller))), [(9, "G722")]);
     }
 
+    fn spoken(codecs: &[Codec]) -> Vec<NegotiatedCodec> {
+        let format = |codec: &Codec| NegotiatedCodec {
+            codec: codec.clone(),
+            send_payload_type: codec.payload_type,
+            receive_payload_type: codec.payload_type,
+        };
+        codecs.iter().map(format).collect()
+    }
+
     #[test]
     fn a_leg_beside_g711_may_use_the_other_law() {
         assert_eq!(
-            names(&beside(&Codec::pcma())),
+            names(&beside(&spoken(&[Codec::pcma()]))),
             [(8, "PCMA"), (0, "PCMU"), (101, "telephone-event")]
         );
+    }
+
+    #[test]
+    fn a_leg_may_use_whatever_the_other_speaks() {
         let opus = Codec {
             channels: 2,
             ..Codec::new(96, "opus", 48_000)
         };
-        assert_eq!(names(&beside(&opus)), [(96, "opus"), (101, "telephone-event")]);
+        assert_eq!(
+            names(&beside(&spoken(std::slice::from_ref(&opus)))),
+            [(96, "opus"), (101, "telephone-event")]
+        );
+        let both = beside(&spoken(&[opus, Codec::pcmu()]));
+        let clocks: Vec<u32> = both.iter().map(|codec| codec.clock_rate_hz).collect();
+        assert_eq!(names(&both)[..3], [(96, "opus"), (0, "PCMU"), (8, "PCMA")]);
+        assert_eq!(clocks[3..], [48_000, 8_000], "events once a clock rate");
+    }
+
+    #[test]
+    fn a_stream_that_we_cannot_take_part_in_counts_for_nothing() {
+        assert_eq!(of_audio(&described("m=audio 4000 RTP/SAVP 0\r\n")), []);
+        assert_eq!(of_audio(&described("m=audio 0 RTP/AVP 0\r\n")), []);
+        assert_eq!(
+            of_audio(&described(
+                "m=audio 4000 RTP/AVP 101\r\na=rtpmap:101 telephone-event/8000\r\n"
+            )),
+            []
+        );
+        let second = described("m=audio 4000 RTP/SAVP 8\r\nm=audio 4002 RTP/AVP 0\r\na=sendonly\r\n");
+        assert_eq!(names(&of_audio(&second)), [(0, "PCMU")]);
+        assert_eq!(direction_of(&second), Direction::SendOnly);
     }
 }

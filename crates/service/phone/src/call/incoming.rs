@@ -1,16 +1,18 @@
 //! From an INVITE to the decision where the call goes.
 
 use super::{Call, CallId, Party, Stage, codecs};
-use crate::access::domain_of;
-use crate::phone::{Pending, Phone};
+use crate::access::target_of;
+use crate::phone::{Output, Pending, Phone};
 use crate::question::{MediaSocket, Person, Question};
 use crate::registrar::Binding;
 use crate::reply::Reply;
+use crate::text::breadth_of;
 use ringpost_base::{Instant, UnixTime, limits};
 use ringpost_media::{Command, LegMedia};
-use ringpost_sdp::{Direction, Negotiation, SessionDescription};
+use ringpost_sdp::{Codec, Direction, SessionDescription};
 use ringpost_sip::ua::SessionId;
 use ringpost_sip::{Flow, Message, Status};
+use ringpost_store::AccountId;
 use std::sync::Arc;
 
 impl Phone {
@@ -26,11 +28,6 @@ impl Phone {
             Ok(offer) => offer,
             Err(status) => return self.reject(now, session, status.into()),
         };
-        //= https://www.rfc-editor.org/rfc/rfc3261#section-16.3
-        // We are no proxy, but a call that runs in circles through us must end all the same.
-        if invite.max_forwards() == Some(0) {
-            return self.reject(now, session, Status::TOO_MANY_HOPS.into());
-        }
         if self.calls.len() >= self.config.calls {
             return self.reject(now, session, Status::SERVICE_UNAVAILABLE.into());
         }
@@ -60,23 +57,10 @@ impl Phone {
         let Some(uri) = call.invite.request_uri() else {
             return;
         };
-        let Some(domain) = domain_of(uri, &self.config).map(Box::<str>::from) else {
-            // Another domain: we relay to nobody.
-            return self.refuse_call(now, id, Status::FORBIDDEN.into());
-        };
-        let user = uri
-            .user_unescaped()
-            .map(|user| String::from_utf8_lossy(&user).into_owned());
-        match user {
-            None => self.refuse_call(now, id, Status::ADDRESS_INCOMPLETE.into()),
-            Some(user) if *user == *self.config.voicemail_number => self.dial_voicemail(now, id),
-            Some(user) => self.ask(
-                Question::Person {
-                    user: user.into(),
-                    domain,
-                },
-                Pending::Callee(id),
-            ),
+        match target_of(uri, &self.config) {
+            Ok((user, _)) if user == self.config.voicemail_number => self.dial_voicemail(now, id),
+            Ok((user, domain)) => self.ask(Question::Person { user, domain }, Pending::Callee(id)),
+            Err(status) => self.refuse_call(now, id, status.into()),
         }
     }
 
@@ -99,17 +83,46 @@ impl Phone {
         };
         let account = person.account;
         call.callee = Some(person);
-        let mut bindings: Vec<Binding> = self
-            .registrar
-            .bindings(account)
-            .iter()
-            .filter(|b| b.expires > now)
-            .cloned()
-            .collect();
+        let breadth = breadth_of(&call.invite);
+        if self.is_loop(id) {
+            return self.refuse_call(now, id, Status::LOOP_DETECTED.into());
+        }
+        if breadth == 0 {
+            return self.refuse_call(now, id, Status::MAX_BREADTH_EXCEEDED.into());
+        }
+        let mut bindings = self.bindings_to_ring(now, id, account);
         // All ring together; the order decides only who is left out above the limit.
         bindings.sort_by_key(|b| std::cmp::Reverse(b.q_thousandths));
-        bindings.truncate(limits::FORKS_PER_CALL);
+        bindings.truncate(limits::FORKS_PER_CALL.min(breadth));
         self.ask_sockets(id, bindings);
+    }
+
+    /// The phones of an account, without the one that calls: who dials their own number reaches their other phones, and
+    /// then their voicemail.
+    fn bindings_to_ring(&self, now: Instant, id: CallId, account: AccountId) -> Vec<Binding> {
+        let calling = self
+            .calls
+            .get(&id)
+            .filter(|call| call.from.as_ref().is_some_and(|person| person.account == account));
+        let bindings = self.registrar.bindings(account).iter();
+        bindings
+            .filter(|b| b.expires > now && calling.is_none_or(|call| call.flow != b.flow))
+            .cloned()
+            .collect()
+    }
+
+    /// Whether the INVITE is one that we sent for a call to the same person: one of their phones leads back to us. For
+    /// another person it is none, since a phone may forward.
+    //= https://www.rfc-editor.org/rfc/rfc3261#section-16.3
+    fn is_loop(&self, id: CallId) -> bool {
+        let account = |call: &Call| call.callee.as_ref().map(|person| person.account);
+        let Some(call) = self.calls.get(&id) else {
+            return false;
+        };
+        let sent = call.invite.from_tag();
+        let sent = sent.and_then(|tag| self.ua.sent_as(call.invite.call_id(), tag));
+        let outer = sent.and_then(|session| self.calls.get(self.by_session.get(&session)?));
+        outer.is_some_and(|outer| account(outer) == account(call))
     }
 
     /// A pair for the caller, and one for each phone that is to ring.
@@ -176,20 +189,21 @@ impl Phone {
             media: LegMedia::audio(),
             media_timeout: Some(self.config.media_timeout),
         });
-        Party {
-            session,
-            flow,
-            negotiation: Negotiation::new(self.rng.u64()),
-            socket,
-            leg,
-        }
+        Party::new(session, flow, socket, leg, self.rng.u64())
     }
 
-    /// Answers the caller's offer once, so that the other leg may speak `chosen`; on an error no codec fits.
+    /// Answers the caller as those who speak with us are answered.
+    pub(crate) fn answer_alone(&mut self, id: CallId) -> Result<(), Status> {
+        self.answer_caller(id, codecs::ours(), Direction::SendRecv)
+    }
+
+    /// Answers the caller's offer once, so that the other leg may speak any of `codecs` and does what `direction` says; on
+    /// an error no codec fits.
     pub(crate) fn answer_caller(
         &mut self,
         id: CallId,
-        chosen: Vec<ringpost_sdp::Codec>,
+        codecs: Vec<Codec>,
+        direction: Direction,
     ) -> Result<(), Status> {
         let Some(call) = self.calls.get_mut(&id) else {
             return Ok(());
@@ -197,27 +211,19 @@ impl Phone {
         let (Some(caller), None) = (call.caller.as_mut(), call.answer.as_ref()) else {
             return Ok(());
         };
-        let stream = caller.stream(chosen, Direction::SendRecv);
         let description = match &call.offer {
-            Some(offer) => {
-                caller
-                    .negotiation
-                    .answer(offer, &[stream])
-                    .map_err(|_| Status::NOT_ACCEPTABLE_HERE)?
-                    .0
-            }
+            Some(offer) => caller
+                .answer(offer, codecs, direction)
+                .map_err(|_| Status::NOT_ACCEPTABLE_HERE)?,
             //= https://www.rfc-editor.org/rfc/rfc3261#section-13.3.1.4
             // A delayed offer: ours goes into the 2xx, the answer comes with the ACK.
             None => caller
-                .negotiation
-                .offer(&[stream])
-                .map_err(|_| Status::SERVER_INTERNAL_ERROR)?,
+                .offer(codecs, direction)
+                .ok_or(Status::SERVER_INTERNAL_ERROR)?,
         };
-        call.answer = Some(description.to_string().into_bytes());
-        let (leg, media) = (caller.leg, caller.media());
-        if let Some(media) = media {
-            self.command(Command::UpdateLeg { leg, media });
-        }
+        call.answer = Some(description);
+        let update = caller.update();
+        self.output.extend(update.map(Output::Media));
         Ok(())
     }
 

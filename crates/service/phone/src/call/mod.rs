@@ -17,12 +17,12 @@ mod talking;
 
 pub(crate) use application::Application;
 pub(crate) use ringing::Ringing;
-pub(crate) use talking::{Reoffer, Talking};
+pub(crate) use talking::Talking;
 
 use crate::question::{MediaSocket, Person};
 use ringpost_base::{Instant, UnixTime};
-use ringpost_media::{LegId, LegMedia};
-use ringpost_sdp::{Codec, Direction, Negotiation, SessionDescription, Stream};
+use ringpost_media::{Command, LegId, LegMedia};
+use ringpost_sdp::{Codec, Direction, Negotiation, OfferError, SessionDescription, Stream};
 use ringpost_sip::ua::SessionId;
 use ringpost_sip::{Flow, Message};
 use std::sync::Arc;
@@ -39,23 +39,101 @@ pub(crate) struct Party {
     pub(crate) negotiation: Negotiation,
     pub(crate) socket: MediaSocket,
     pub(crate) leg: LegId,
+    /// What its phone would do if the other leg did everything.
+    pub(crate) willing: Direction,
+    /// What our last offer said that we do.
+    offered: Direction,
+    /// The session interval wants a re-INVITE that could not be sent yet.
+    pub(crate) refresh_due: bool,
 }
 
 impl Party {
-    /// Our description of this leg's audio.
-    pub(crate) fn stream(&self, codecs: Vec<Codec>, direction: Direction) -> Stream {
+    pub(crate) fn new(session: SessionId, flow: Flow, socket: MediaSocket, leg: LegId, sdp_id: u64) -> Self {
+        Party {
+            session,
+            flow,
+            negotiation: Negotiation::new(sdp_id),
+            socket,
+            leg,
+            willing: Direction::SendRecv,
+            offered: Direction::SendRecv,
+            refresh_due: false,
+        }
+    }
+
+    /// Makes an offer; `None` while an earlier one waits for its answer.
+    pub(crate) fn offer(&mut self, codecs: Vec<Codec>, direction: Direction) -> Option<Vec<u8>> {
+        let stream = self.stream(codecs, direction);
+        let description = self.negotiation.offer(&[stream]).ok()?;
+        self.offered = direction;
+        Some(description.to_string().into_bytes())
+    }
+
+    /// Takes the answer to our offer; false when there is none that is of use, and then what was agreed on before stands.
+    pub(crate) fn take_answer(&mut self, answer: Option<SessionDescription>) -> bool {
+        let agreed = answer.filter(|answer| self.negotiation.handle_answer(answer).is_ok());
+        self.negotiation.withdraw();
+        if let Some(answer) = &agreed {
+            // What we did not offer says nothing about what it would do.
+            let (does, offered) = (codecs::direction_of(answer), self.offered);
+            self.willing = Direction::new(
+                does.sends() || !offered.receives(),
+                does.receives() || !offered.sends(),
+            );
+        }
+        agreed.is_some()
+    }
+
+    /// Answers the phone's offer.
+    pub(crate) fn answer(
+        &mut self,
+        offer: &SessionDescription,
+        codecs: Vec<Codec>,
+        direction: Direction,
+    ) -> Result<Vec<u8>, OfferError> {
+        let stream = self.stream(codecs, direction);
+        let (description, _) = self.negotiation.answer(offer, &[stream])?;
+        self.willing = codecs::direction_of(offer);
+        Ok(description.to_string().into_bytes())
+    }
+
+    /// Whether that could be answered.
+    pub(crate) fn would_answer(
+        &self,
+        offer: &SessionDescription,
+        codecs: Vec<Codec>,
+    ) -> Result<(), OfferError> {
+        let stream = self.stream(codecs, Direction::SendRecv);
+        self.negotiation.clone().answer(offer, &[stream]).map(|_| ())
+    }
+
+    fn stream(&self, codecs: Vec<Codec>, direction: Direction) -> Stream {
         Stream::audio(self.socket.advertised, codecs).directed(direction)
     }
 
-    /// What the media engine is to know after an offer and its answer; `None` while nothing is agreed on.
-    pub(crate) fn media(&self) -> Option<LegMedia> {
-        let audio = self.negotiation.audio()?;
-        Some(LegMedia::negotiated(audio, Some(self.flow.remote.ip())))
+    /// Tells the media engine what was agreed on; `None` while nothing is.
+    pub(crate) fn update(&self) -> Option<Command> {
+        self.update_to(&self.negotiation)
     }
 
-    /// The codec that this leg speaks.
-    pub(crate) fn codec(&self) -> Option<&Codec> {
-        Some(&self.negotiation.audio()?.codec()?.codec)
+    /// The same for what another negotiation came to.
+    pub(crate) fn update_to(&self, negotiation: &Negotiation) -> Option<Command> {
+        let media = LegMedia::negotiated(negotiation.audio()?, Some(self.flow.remote.ip()));
+        Some(Command::UpdateLeg { leg: self.leg, media })
+    }
+
+    /// What we do on this leg.
+    pub(crate) fn direction(&self) -> Direction {
+        let audio = self.negotiation.audio();
+        audio.map_or(Direction::SendRecv, |audio| audio.direction)
+    }
+
+    /// What the other leg may speak; before this one has said anything, what we speak ourselves.
+    pub(crate) fn beside(&self) -> Vec<Codec> {
+        match self.negotiation.audio() {
+            Some(audio) => codecs::beside(&audio.codecs),
+            None => codecs::ours(),
+        }
     }
 }
 

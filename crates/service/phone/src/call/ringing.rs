@@ -1,13 +1,15 @@
 //! The phones of one person ring together; the first that answers has the call.
 
-use super::{Call, CallId, Party, Reoffer, Stage, Talking, codecs};
+use super::{Call, CallId, Party, Stage, Talking, codecs};
 use crate::phone::Phone;
 use crate::question::MediaSocket;
 use crate::registrar::Binding;
+use crate::reply::{best_refusal, passed_back};
 use crate::sip::invitation;
+use crate::text::breadth_of;
 use ringpost_base::Instant;
 use ringpost_media::Command;
-use ringpost_sdp::{Codec, Negotiation, SessionDescription, Stream};
+use ringpost_sdp::{Codec, Direction, Negotiation, SessionDescription, Stream};
 use ringpost_sip::ua::SessionId;
 use ringpost_sip::{Message, Status};
 
@@ -30,6 +32,16 @@ pub(crate) struct Ringing {
 #[derive(Debug)]
 pub(crate) struct Fork {
     pub(crate) party: Party,
+    /// The last description that it gave before it answered, and of which of its dialogs.
+    described: Option<(Box<str>, SessionDescription)>,
+}
+
+/// What every fork of a call is offered.
+struct Invitation {
+    codecs: Vec<Codec>,
+    direction: Direction,
+    /// How many copies each may make of it.
+    breadth: usize,
 }
 
 impl Phone {
@@ -39,13 +51,21 @@ impl Phone {
             return;
         };
         call.stage = Stage::Ringing(Ringing::default());
-        let offered = codecs::offer(call.offer.as_ref());
+        let offer = call.offer.as_ref();
+        let invitation = Invitation {
+            codecs: codecs::offer(offer),
+            direction: offer.map(codecs::direction_of).unwrap_or_default(),
+            breadth: breadth_of(&call.invite) / targets.len().max(1),
+        };
         self.timers.set(id, now + self.config.no_answer);
         let mut left_out = Vec::new();
         for (binding, socket) in targets {
-            if let Err(socket) = self.ring_one(now, id, &binding, socket, &offered) {
+            if let Err(socket) = self.ring_one(now, id, &binding, socket, &invitation) {
                 left_out.push(socket);
             }
+        }
+        if left_out.is_empty() {
+            return;
         }
         left_out.into_iter().for_each(|socket| self.release(socket.pair));
         self.go_on_ringing(now, id, Status::SERVICE_UNAVAILABLE);
@@ -58,150 +78,165 @@ impl Phone {
         id: CallId,
         binding: &Binding,
         socket: MediaSocket,
-        offered: &[Codec],
+        Invitation {
+            codecs,
+            direction,
+            breadth,
+        }: &Invitation,
     ) -> Result<(), MediaSocket> {
-        let call = self.calls.get(&id).ok_or(socket)?;
         let mut negotiation = Negotiation::new(self.rng.u64());
-        let stream = Stream::audio(socket.advertised, offered.to_vec());
+        let stream = Stream::audio(socket.advertised, codecs.clone()).directed(*direction);
         let description = negotiation.offer(&[stream]).map_err(|_| socket)?;
-        let request = invitation(call, binding, description.to_string().into_bytes()).ok_or(socket)?;
+        let body = description.to_string().into_bytes();
+        let call = self.calls.get(&id).ok_or(socket)?;
+        let request = invitation(call, binding, *breadth, body).ok_or(socket)?;
         let session = self.ua.invite(now, request).map_err(|_| socket)?;
         // The fork is recorded before its request leaves: what was said to the user agent leaves when it is drained.
         self.by_session.insert(session, id);
-        let mut party = self.new_party(id, session, binding.flow, socket);
-        party.negotiation = negotiation;
-        if let Some(Call {
-            stage: Stage::Ringing(ringing),
-            ..
-        }) = self.calls.get_mut(&id)
-        {
-            ringing.forks.push(Fork { party });
+        let party = Party {
+            negotiation,
+            offered: *direction,
+            ..self.new_party(id, session, binding.flow, socket)
+        };
+        if let Some(ringing) = self.ringing(id) {
+            ringing.forks.push(Fork {
+                party,
+                described: None,
+            });
         }
         Ok(())
     }
 
+    fn ringing(&mut self, id: CallId) -> Option<&mut Ringing> {
+        match &mut self.calls.get_mut(&id)?.stage {
+            Stage::Ringing(ringing) => Some(ringing),
+            _ => None,
+        }
+    }
+
     /// A fork rings, or plays something.
     pub(crate) fn fork_progress(&mut self, now: Instant, id: CallId, session: SessionId, response: &Message) {
-        let Some(call) = self.calls.get_mut(&id) else {
+        let Some(ringing) = self.ringing(id) else { return };
+        let Some(fork) = ringing.forks.iter_mut().find(|f| f.party.session == session) else {
             return;
         };
-        let Stage::Ringing(ringing) = &mut call.stage else {
-            return;
-        };
-        let description = SessionDescription::parse(response.body()).ok();
-        if let (Some(description), None, Some(_)) = (&description, ringing.early, &call.offer)
-            && let Some(fork) = ringing.forks.iter_mut().find(|f| f.party.session == session)
-        {
-            // The 2xx answers the offer again, perhaps from another dialog: the early answer is tried on a copy.
-            let mut negotiation = fork.party.negotiation.clone();
-            let audible = negotiation.handle_answer(&description.clone()).is_ok();
-            let party = Party {
-                negotiation,
-                ..copy_of(&fork.party)
-            };
-            // The caller's one answer is given now for good, so it must be one that any other fork and the voicemail can
-            // live with: only G.711 is heard early.
-            let codec = party
-                .codec()
-                .filter(|codec| codecs::is_transcodable(codec))
-                .cloned();
-            if let (true, Some(codec)) = (audible, codec) {
-                ringing.early = Some(session);
-                return self.play_early(now, id, party, codecs::beside(&codec));
+        if let Ok(description) = SessionDescription::parse(response.body()) {
+            let dialog = response.to_tag().unwrap_or_default().into();
+            fork.described = Some((dialog, description));
+            if self.play_early(now, id, session) {
+                return;
             }
         }
-        let told = std::mem::replace(&mut ringing.told, true);
-        if !told {
+        if let Some(ringing) = self.ringing(id)
+            && !std::mem::replace(&mut ringing.told, true)
+        {
             self.tell_ringing(now, id, Status::RINGING);
         }
     }
 
-    fn play_early(&mut self, now: Instant, id: CallId, fork: Party, chosen: Vec<ringpost_sdp::Codec>) {
-        if self.answer_caller(id, chosen).is_err() {
-            return;
+    /// Lets the caller hear the early media of a fork, if it is the first that has some. The caller's one answer is given
+    /// now for good, so it must be one that any other fork and the voicemail can live with: only G.711 is heard early.
+    fn play_early(&mut self, now: Instant, id: CallId, session: SessionId) -> bool {
+        let Some(Call {
+            stage: Stage::Ringing(ringing),
+            offer: Some(_),
+            ..
+        }) = self.calls.get(&id)
+        else {
+            return false;
+        };
+        let fork = ringing.forks.iter().find(|f| f.party.session == session);
+        let (Some(fork), None) = (fork, ringing.early) else {
+            return false;
+        };
+        // The 2xx answers the offer again, perhaps from another dialog: the early answer is tried on a copy.
+        let mut negotiation = fork.party.negotiation.clone();
+        let answer = fork.described.as_ref().map(|(_, description)| description);
+        let agreed = answer.and_then(|answer| negotiation.handle_answer(answer).ok());
+        let Some(audio) = agreed.and_then(|_| negotiation.audio()) else {
+            return false;
+        };
+        let is_g711 = audio.codec().is_some_and(|c| codecs::is_transcodable(&c.codec));
+        let chosen = codecs::beside(&audio.codecs);
+        let (leg, update) = (fork.party.leg, fork.party.update_to(&negotiation));
+        if !is_g711 || self.answer_caller(id, chosen, Direction::SendRecv).is_err() {
+            return false;
         }
         let Some(caller) = self.calls.get(&id).and_then(|call| call.caller.as_ref()) else {
-            return;
+            return false;
         };
-        let (a, b) = (caller.leg, fork.leg);
-        if let Some(media) = fork.media() {
-            self.command(Command::UpdateLeg { leg: b, media });
+        let a = caller.leg;
+        if let Some(ringing) = self.ringing(id) {
+            ringing.early = Some(session);
+            ringing.told = true;
         }
-        self.command(Command::Bridge { a, b });
+        update.into_iter().for_each(|update| self.command(update));
+        self.command(Command::Bridge { a, b: leg });
         self.tell_ringing(now, id, Status::SESSION_PROGRESS);
+        true
     }
 
     /// A fork answered: the others stop, and the caller gets the call.
     pub(crate) fn fork_answered(&mut self, now: Instant, id: CallId, session: SessionId, response: &Message) {
-        let Some(call) = self.calls.get_mut(&id) else {
+        let Some(mut winner) = self.drop_fork(id, session) else {
             return self.hang_up(now, session);
         };
-        let Stage::Ringing(ringing) = &mut call.stage else {
-            return self.hang_up(now, session);
-        };
-        let Some(place) = ringing.forks.iter().position(|f| f.party.session == session) else {
-            return self.hang_up(now, session);
-        };
-        let mut winner = ringing.forks.remove(place).party;
-        let answer = SessionDescription::parse(response.body()).ok();
-        let agreed = answer.is_some_and(|answer| winner.negotiation.handle_answer(&answer).is_ok());
-        let Some(codec) = winner.codec().filter(|_| agreed).cloned() else {
+        let answer = answer_of(response, winner.described.take());
+        if !winner.party.take_answer(answer) {
             // A 2xx whose answer is of no use is acknowledged and ended at once.
-            self.end_party(now, winner, None);
+            self.end_party(now, winner.party, None);
             return self.go_on_ringing(now, id, Status::NOT_ACCEPTABLE_HERE);
-        };
+        }
         self.stop_ringing(now, id, Some(ANSWERED_ELSEWHERE));
-        if let Err(status) = self.answer_caller(id, codecs::beside(&codec)) {
-            self.end_party(now, winner, None);
+        let (codecs, direction) = (winner.party.beside(), winner.party.willing);
+        if let Err(status) = self.answer_caller(id, codecs, direction) {
+            self.end_party(now, winner.party, None);
             return self.refuse_call(now, id, status.into());
         }
-        self.connect(now, id, winner);
+        self.connect(now, id, winner.party);
     }
 
     fn connect(&mut self, now: Instant, id: CallId, callee: Party) {
-        if let Some(media) = callee.media() {
-            self.command(Command::UpdateLeg {
-                leg: callee.leg,
-                media,
-            });
-        }
         let Some(call) = self.calls.get_mut(&id) else {
             return;
         };
         let Some(caller) = &call.caller else { return };
         let (a, b) = (caller.leg, callee.leg);
-        call.stage = Stage::Talking(Box::new(Talking {
-            callee,
-            reoffer: Reoffer::None,
-        }));
+        let update = callee.update();
+        call.stage = Stage::Talking(Box::new(Talking::new(callee)));
+        update.into_iter().for_each(|update| self.command(update));
         self.command(Command::Bridge { a, b });
         self.accept(now, id);
     }
 
     /// A fork refused, or cannot be reached.
     pub(crate) fn fork_failed(&mut self, now: Instant, id: CallId, session: SessionId, status: Status) {
-        if let Some(fork) = self.drop_fork(id, session) {
-            self.by_session.remove(&session);
-            self.command(Command::RemoveLeg { leg: fork.party.leg });
-            self.go_on_ringing(now, id, status);
+        let Some(fork) = self.drop_fork(id, session) else {
+            return;
+        };
+        self.by_session.remove(&session);
+        self.command(Command::RemoveLeg { leg: fork.party.leg });
+        //= https://www.rfc-editor.org/rfc/rfc3261#section-16.7
+        // Step 5: who declines everywhere stops the other phones too.
+        if status.code() >= 600 {
+            self.cancel_forks(now, id, None);
         }
+        self.go_on_ringing(now, id, status);
     }
 
     fn drop_fork(&mut self, id: CallId, session: SessionId) -> Option<Fork> {
-        let Stage::Ringing(ringing) = &mut self.calls.get_mut(&id)?.stage else {
-            return None;
-        };
+        let ringing = self.ringing(id)?;
         let place = ringing.forks.iter().position(|f| f.party.session == session)?;
+        if ringing.early == Some(session) {
+            // The next one that plays something may be heard.
+            ringing.early = None;
+        }
         Some(ringing.forks.remove(place))
     }
 
     /// Nobody answered in time.
     pub(crate) fn no_answer(&mut self, now: Instant, id: CallId) {
-        let ringing = self
-            .calls
-            .get(&id)
-            .is_some_and(|call| matches!(call.stage, Stage::Ringing(_)));
-        if ringing {
+        if self.ringing(id).is_some() {
             self.stop_ringing(now, id, None);
             self.divert_to_voicemail(now, id, Status::TEMPORARILY_UNAVAILABLE);
         }
@@ -209,12 +244,7 @@ impl Phone {
 
     /// When no fork is left, the voicemail answers, or the caller is refused as the phones did.
     fn go_on_ringing(&mut self, now: Instant, id: CallId, status: Status) {
-        let Some(call) = self.calls.get_mut(&id) else {
-            return;
-        };
-        let Stage::Ringing(ringing) = &mut call.stage else {
-            return;
-        };
+        let Some(ringing) = self.ringing(id) else { return };
         let best = best_refusal(ringing.refusal, status);
         ringing.refusal = Some(best);
         if !ringing.forks.is_empty() {
@@ -222,51 +252,38 @@ impl Phone {
         }
         self.timers.remove(&id);
         match means_unavailable(best) {
-            true => self.divert_to_voicemail(now, id, best),
+            true => self.divert_to_voicemail(now, id, passed_back(best)),
             false => self.refuse_call(now, id, best.into()),
         }
     }
 
     /// Cancels every fork that still rings; the reason is what keeps a phone from showing a call as missed.
     pub(crate) fn stop_ringing(&mut self, now: Instant, id: CallId, reason: Option<&str>) {
-        self.timers.remove(&id);
-        let Some(call) = self.calls.get_mut(&id) else {
-            return;
-        };
-        let Stage::Ringing(ringing) = &mut call.stage else {
-            return;
-        };
-        for fork in std::mem::take(&mut ringing.forks) {
+        if self.ringing(id).is_some() {
+            self.timers.remove(&id);
+            self.cancel_forks(now, id, reason);
+        }
+    }
+
+    fn cancel_forks(&mut self, now: Instant, id: CallId, reason: Option<&str>) {
+        let forks = self.ringing(id).map(|ringing| std::mem::take(&mut ringing.forks));
+        for fork in forks.unwrap_or_default() {
             self.end_party(now, fork.party, reason);
         }
     }
 }
 
-/// A party without its negotiation, to be given another.
-fn copy_of(party: &Party) -> Party {
-    Party {
-        session: party.session,
-        flow: party.flow,
-        negotiation: party.negotiation.clone(),
-        socket: party.socket,
-        leg: party.leg,
+/// The answer in a 2xx; where it has none, the one that came before in the same dialog, since the phone may think that
+/// this was it.
+fn answer_of(
+    response: &Message,
+    early: Option<(Box<str>, SessionDescription)>,
+) -> Option<SessionDescription> {
+    if !response.body().is_empty() {
+        return SessionDescription::parse(response.body()).ok();
     }
-}
-
-/// The refusal to tell: a 6xx before all, then what says most about why (RFC 3261 §16.7 step 6).
-fn best_refusal(one: Option<Status>, other: Status) -> Status {
-    let rank = |status: Status| match status.code() {
-        600..=699 => 0,
-        415 | 420 | 484 | 488 => 1,
-        486 => 2,
-        480 | 408 => 4,
-        400..=499 => 3,
-        _ => 5,
-    };
-    match one {
-        Some(one) if rank(one) <= rank(other) => one,
-        _ => other,
-    }
+    let (dialog, description) = early?;
+    (Some(&*dialog) == response.to_tag()).then_some(description)
 }
 
 /// Whether a refusal means that the person does not come to the phone, so that a message can be left; what the caller did
@@ -280,17 +297,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_caller_hears_the_refusal_that_says_most() {
-        let best = |a: Status, b| best_refusal(Some(a), b);
-        assert_eq!(
-            best(Status::SERVICE_UNAVAILABLE, Status::BUSY_HERE),
-            Status::BUSY_HERE
-        );
-        assert_eq!(best(Status::BUSY_HERE, Status::DECLINE), Status::DECLINE);
-        assert_eq!(
-            best(Status::NOT_ACCEPTABLE_HERE, Status::BUSY_HERE),
-            Status::NOT_ACCEPTABLE_HERE
-        );
+    fn a_refusal_that_is_about_the_call_is_not_taken_for_absence() {
         assert!(means_unavailable(Status::BUSY_HERE) && means_unavailable(Status::DECLINE));
         assert!(!means_unavailable(Status::NOT_ACCEPTABLE_HERE));
     }

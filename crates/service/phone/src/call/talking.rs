@@ -1,22 +1,33 @@
 //! Two legs that hear each other: hold, resume, changes of codec and address, and the end.
+//!
+//! What one phone does, the other is told: hold reaches it as hold. So a change that concerns the other leg is offered to
+//! it first, in a re-INVITE of ours, and answered when its phone has agreed; what does not concern it is answered at once.
+//! Where the legs have come apart all the same (an answer that came with an ACK, a change that was given up half-way, an
+//! early answer that the winner does not fit), one of them is brought into line with the other.
 
 use super::incoming::offer_of;
 use super::{Call, CallId, Party, Stage, codecs};
 use crate::phone::Phone;
+use crate::reply::passed_back;
 use ringpost_base::Instant;
-use ringpost_media::Command;
-use ringpost_sdp::{Codec, Direction, MediaKind, RemoteStream, SessionDescription};
+use ringpost_media::{Command, LegId};
+use ringpost_sdp::{OfferError, SessionDescription};
 use ringpost_sip::ua::{Content, SessionId};
 use ringpost_sip::{Message, Status};
+
+/// How many re-INVITEs of ours may follow from one change: legs that cannot be brought into line are left as they are.
+const ADJUSTMENTS: u8 = 4;
 
 /// A connected call.
 #[derive(Debug)]
 pub(crate) struct Talking {
     pub(crate) callee: Party,
     pub(crate) reoffer: Reoffer,
+    /// How many re-INVITEs of ours may still follow from the last change.
+    pub(crate) adjustments: u8,
 }
 
-/// A change that one leg asked for and the other has not answered.
+/// A change that one leg was offered and has not answered.
 #[derive(Debug)]
 pub(crate) enum Reoffer {
     None,
@@ -25,6 +36,8 @@ pub(crate) enum Reoffer {
         asker: SessionId,
         offer: Box<SessionDescription>,
     },
+    /// Nobody waits for the answer: it is ours, or its asker has given up.
+    Ours,
 }
 
 /// Which of the two legs.
@@ -34,7 +47,24 @@ enum Side {
     Callee,
 }
 
+impl Talking {
+    pub(crate) fn new(callee: Party) -> Self {
+        Talking {
+            callee,
+            reoffer: Reoffer::None,
+            adjustments: ADJUSTMENTS,
+        }
+    }
+}
+
 impl Call {
+    fn talking(&mut self) -> Option<&mut Talking> {
+        match &mut self.stage {
+            Stage::Talking(talking) => Some(talking),
+            _ => None,
+        }
+    }
+
     fn side(&self, session: SessionId) -> Option<Side> {
         let Stage::Talking(talking) = &self.stage else {
             return None;
@@ -57,250 +87,19 @@ impl Call {
         })
     }
 
-    fn reoffer(&mut self) -> Option<&mut Reoffer> {
-        let Stage::Talking(talking) = &mut self.stage else {
-            return None;
-        };
-        Some(&mut talking.reoffer)
+    /// The leg of a session: one of the two that talk, or the caller's alone.
+    fn party_mut(&mut self, session: SessionId) -> Option<&mut Party> {
+        match self.side(session) {
+            Some(side) => self.legs_mut(side).map(|(party, _)| party),
+            None => self.caller.as_mut().filter(|party| party.session == session),
+        }
     }
 }
 
 impl Phone {
-    /// The ACK to our 2xx; with a delayed offer it carries the caller's answer.
-    pub(crate) fn acked(&mut self, now: Instant, id: CallId, session: SessionId, ack: &Message) {
-        let Some(call) = self.calls.get_mut(&id) else {
-            return;
-        };
-        let party = match call.legs_mut(call.side(session).unwrap_or(Side::Caller)) {
-            Some((party, _)) => party,
-            None => match call.caller.as_mut().filter(|party| party.session == session) {
-                Some(party) => party,
-                None => return,
-            },
-        };
-        if !party.negotiation.is_open() {
-            return;
-        }
-        let answer = SessionDescription::parse(ack.body()).ok();
-        let agreed = answer.is_some_and(|answer| party.negotiation.handle_answer(&answer).is_ok());
-        let (leg, media) = (party.leg, party.media());
-        match media {
-            Some(media) => self.command(Command::UpdateLeg { leg, media }),
-            // Neither side has anything to send by: the call cannot go on (RFC 3261 §13.2.1, no answer in the ACK).
-            None if !agreed => self.finish_call(now, id),
-            None => {}
-        }
-    }
-
-    /// A leg asks for a change (RFC 3261 §14.2).
-    pub(crate) fn reinvited(&mut self, now: Instant, id: CallId, session: SessionId, request: &Message) {
-        let Some(call) = self.calls.get_mut(&id) else {
-            return self.refuse_reinvite(now, session, Status::CALL_DOES_NOT_EXIST);
-        };
-        let offer = match offer_of(request) {
-            Ok(offer) => offer,
-            Err(status) => return self.refuse_reinvite(now, session, status),
-        };
-        let Some(side) = call.side(session) else {
-            return self.reinvited_alone(now, id, session, offer);
-        };
-        if !matches!(call.reoffer(), Some(Reoffer::None)) {
-            //= https://www.rfc-editor.org/rfc/rfc3261#section-14.2
-            return self.refuse_reinvite(now, session, Status::REQUEST_PENDING);
-        }
-        let Some((asker, other)) = call.legs_mut(side) else {
-            return;
-        };
-        let Some(offer) = offer else {
-            return self.offer_again(now, id, side);
-        };
-        let wished = direction_of(&offer).unwrap_or_default();
-        // What the asker does is what the other leg is to hear done: hold reaches the other phone as hold.
-        if other
-            .negotiation
-            .audio()
-            .is_none_or(|audio| audio.direction == wished)
-        {
-            return self.answer_reinvite(now, id, side, &offer);
-        }
-        let stream = other.stream(kept_codecs(other, asker), wished);
-        let (session, to_other) = (asker.session, other.session);
-        let Ok(description) = other.negotiation.offer(&[stream]) else {
-            return self.refuse_reinvite(now, session, Status::REQUEST_PENDING);
-        };
-        if let Some(reoffer) = call.reoffer() {
-            *reoffer = Reoffer::Passed {
-                asker: session,
-                offer: Box::new(offer),
-            };
-        }
-        self.send_reinvite(now, id, to_other, description.to_string().into_bytes());
-    }
-
-    /// The other leg agreed to what was passed on.
-    pub(crate) fn reinvite_answered(
-        &mut self,
-        now: Instant,
-        id: CallId,
-        session: SessionId,
-        response: &Message,
-    ) {
-        let Some(call) = self.calls.get_mut(&id) else {
-            return;
-        };
-        let Some(side) = call.side(session) else { return };
-        let Some((party, _)) = call.legs_mut(side) else {
-            return;
-        };
-        if !party.negotiation.is_open() {
-            // A refresh that changed nothing.
-            return;
-        }
-        let answer = SessionDescription::parse(response.body()).ok();
-        let agreed = answer.is_some_and(|answer| party.negotiation.handle_answer(&answer).is_ok());
-        let (leg, media) = (party.leg, party.media());
-        if let (true, Some(media)) = (agreed, media) {
-            self.command(Command::UpdateLeg { leg, media });
-        }
-        let Some((asker, offer)) = self.take_reoffer(id) else {
-            return;
-        };
-        let Some(asker_side) = self.calls.get(&id).and_then(|call| call.side(asker)) else {
-            return;
-        };
-        match agreed {
-            true => self.answer_reinvite(now, id, asker_side, &offer),
-            false => self.refuse_reinvite(now, asker, Status::NOT_ACCEPTABLE_HERE),
-        }
-    }
-
-    /// The other leg refused: both sessions stay as they were (RFC 3261 §14.1).
-    pub(crate) fn reinvite_refused(&mut self, now: Instant, id: CallId, session: SessionId, status: Status) {
-        let Some(call) = self.calls.get_mut(&id) else {
-            return;
-        };
-        let Some((party, _)) = call.side(session).and_then(|side| call.legs_mut(side)) else {
-            return;
-        };
-        party.negotiation.withdraw();
-        if let Some((asker, _)) = self.take_reoffer(id) {
-            self.refuse_reinvite(now, asker, status);
-        }
-    }
-
-    /// The asker gave up: if the other leg was asked already, its answer is taken and not passed back.
-    pub(crate) fn reinvite_gone(&mut self, id: CallId, session: SessionId) {
-        if let Some(reoffer) = self.calls.get_mut(&id).and_then(Call::reoffer)
-            && matches!(reoffer, Reoffer::Passed { asker, .. } if *asker == session)
-        {
-            *reoffer = Reoffer::None;
-        }
-    }
-
-    /// The session interval asks for a re-INVITE that changes nothing (RFC 4028 §10).
-    pub(crate) fn refresh(&mut self, now: Instant, id: CallId, session: SessionId) {
-        let Some(call) = self.calls.get_mut(&id) else {
-            return;
-        };
-        let party = match call.side(session) {
-            Some(side) => call.legs_mut(side).map(|(party, _)| party),
-            None => call.caller.as_mut(),
-        };
-        let Some(description) = party
-            .and_then(|party| party.negotiation.local())
-            .map(ToString::to_string)
-        else {
-            return;
-        };
-        let _ = self
-            .ua
-            .reinvite(now, session, Content::sdp(description.into_bytes()));
-    }
-
-    fn take_reoffer(&mut self, id: CallId) -> Option<(SessionId, SessionDescription)> {
-        let reoffer = self.calls.get_mut(&id)?.reoffer()?;
-        match std::mem::replace(reoffer, Reoffer::None) {
-            Reoffer::Passed { asker, offer } => Some((asker, *offer)),
-            Reoffer::None => None,
-        }
-    }
-
-    /// Answers a re-INVITE whose change the other leg has agreed to, or need not know.
-    fn answer_reinvite(&mut self, now: Instant, id: CallId, side: Side, offer: &SessionDescription) {
-        let Some(call) = self.calls.get_mut(&id) else {
-            return;
-        };
-        let Some((asker, other)) = call.legs_mut(side) else {
-            return;
-        };
-        let session = asker.session;
-        // What the other leg gives and takes bounds what we can give and take here.
-        let across = other
-            .negotiation
-            .audio()
-            .map_or(Direction::SendRecv, |audio| audio.direction.reversed());
-        let stream = asker.stream(kept_codecs(asker, other), across);
-        match asker.negotiation.answer(offer, &[stream]) {
-            Ok((description, _)) => {
-                let (leg, media) = (asker.leg, asker.media());
-                if let Some(media) = media {
-                    self.command(Command::UpdateLeg { leg, media });
-                }
-                self.accept_reinvite(now, session, description.to_string().into_bytes());
-            }
-            Err(_) => self.refuse_reinvite(now, session, Status::NOT_ACCEPTABLE_HERE),
-        }
-    }
-
-    /// A re-INVITE without an offer gets the one that stands, and answers it in its ACK.
-    fn offer_again(&mut self, now: Instant, id: CallId, side: Side) {
-        let Some(call) = self.calls.get_mut(&id) else {
-            return;
-        };
-        let Some((asker, other)) = call.legs_mut(side) else {
-            return;
-        };
-        let across = other
-            .negotiation
-            .audio()
-            .map_or(Direction::SendRecv, |audio| audio.direction.reversed());
-        let stream = asker.stream(kept_codecs(asker, other), across);
-        let session = asker.session;
-        match asker.negotiation.offer(&[stream]) {
-            Ok(description) => self.accept_reinvite(now, session, description.to_string().into_bytes()),
-            Err(_) => self.refuse_reinvite(now, session, Status::REQUEST_PENDING),
-        }
-    }
-
-    /// A change on a leg that speaks with us: voicemail and its menu agree to what they can play.
-    fn reinvited_alone(
-        &mut self,
-        now: Instant,
-        id: CallId,
-        session: SessionId,
-        offer: Option<SessionDescription>,
-    ) {
-        let Some(caller) = self.calls.get_mut(&id).and_then(|call| call.caller.as_mut()) else {
-            return self.refuse_reinvite(now, session, Status::CALL_DOES_NOT_EXIST);
-        };
-        let stream = caller.stream(codecs::ours(), Direction::SendRecv);
-        let description = match &offer {
-            Some(offer) => caller
-                .negotiation
-                .answer(offer, &[stream])
-                .map(|(description, _)| description),
-            None => caller.negotiation.offer(&[stream]),
-        };
-        let (leg, media) = (caller.leg, caller.media());
-        match description {
-            Ok(description) => {
-                if let (Some(media), true) = (media, offer.is_some()) {
-                    self.command(Command::UpdateLeg { leg, media });
-                }
-                self.accept_reinvite(now, session, description.to_string().into_bytes());
-            }
-            Err(_) => self.refuse_reinvite(now, session, Status::NOT_ACCEPTABLE_HERE),
-        }
+    pub(crate) fn is_talking(&self, id: CallId) -> bool {
+        let stage = self.calls.get(&id).map(|call| &call.stage);
+        matches!(stage, Some(Stage::Talking(_)))
     }
 
     /// The leg across from `session`, for what is passed on as it is.
@@ -314,19 +113,336 @@ impl Phone {
             Side::Callee => Some(call.session),
         }
     }
-}
 
-/// What a leg may go on speaking: what it spoke, or anything that can be made of what the other speaks.
-fn kept_codecs(leg: &Party, other: &Party) -> Vec<Codec> {
-    match leg.codec().or(other.codec()) {
-        Some(codec) => codecs::beside(codec),
-        None => codecs::ours(),
+    /// The ACK to our 2xx; with a delayed offer it carries the answer.
+    pub(crate) fn acked(&mut self, now: Instant, id: CallId, session: SessionId, ack: &Message) {
+        let Some(party) = self.calls.get_mut(&id).and_then(|call| call.party_mut(session)) else {
+            return;
+        };
+        if party.negotiation.is_open() {
+            let agreed = party.take_answer(SessionDescription::parse(ack.body()).ok());
+            match party.update() {
+                Some(update) if agreed => self.command(update),
+                // What was agreed on before still stands.
+                Some(_) => {}
+                // There is nothing to send by: the call cannot go on.
+                None => return self.finish_call(now, id),
+            }
+        }
+        self.application_acked(now, id);
+        self.changed(id);
+        self.adjust(now, id);
+        self.try_refresh(now, id, session);
+    }
+
+    /// A leg asks for a change (RFC 3261 §14.2).
+    pub(crate) fn reinvited(&mut self, now: Instant, id: CallId, session: SessionId, request: &Message) {
+        let side = self.calls.get(&id).and_then(|call| call.side(session));
+        match (side, offer_of(request)) {
+            (_, Err(status)) => self.refuse_reinvite(now, session, status),
+            (None, Ok(offer)) => self.reinvited_alone(now, id, session, offer),
+            (Some(side), Ok(None)) => self.offer_again(now, id, side),
+            (Some(side), Ok(Some(offer))) => self.change(now, id, side, offer),
+        }
+    }
+
+    fn change(&mut self, now: Instant, id: CallId, side: Side, offer: SessionDescription) {
+        let Some(call) = self.calls.get_mut(&id) else {
+            return;
+        };
+        let is_busy = !call.talking().is_some_and(|t| matches!(t.reoffer, Reoffer::None));
+        let Some((asker, other)) = call.legs_mut(side) else {
+            return;
+        };
+        let (session, to_other) = (asker.session, other.session);
+        //= https://www.rfc-editor.org/rfc/rfc3261#section-14.2
+        if is_busy {
+            return self.refuse_reinvite(now, session, Status::REQUEST_PENDING);
+        }
+        // What can never be answered is refused before the other leg hears of it.
+        let theirs = codecs::offer(Some(&offer));
+        if let Err(error) = asker.would_answer(&offer, theirs.clone()) {
+            return self.refuse_reinvite(now, session, refusal_of(&error));
+        }
+        let wished = codecs::direction_of(&offer);
+        let is_in_line = other.direction() == wished.and(other.willing.reversed());
+        if is_in_line && asker.would_answer(&offer, other.beside()).is_ok() {
+            return self.answer_reinvite(now, id, side, &offer);
+        }
+        let Some(description) = other.offer(theirs, wished) else {
+            return self.refuse_reinvite(now, session, Status::REQUEST_PENDING);
+        };
+        let offer = Box::new(offer);
+        self.set_reoffer(
+            id,
+            Reoffer::Passed {
+                asker: session,
+                offer,
+            },
+        );
+        self.send_reinvite(now, id, to_other, description);
+    }
+
+    /// Answers a re-INVITE whose change the other leg has agreed to, or need not know.
+    fn answer_reinvite(&mut self, now: Instant, id: CallId, side: Side, offer: &SessionDescription) {
+        let legs = self.calls.get_mut(&id).and_then(|call| call.legs_mut(side));
+        let Some((asker, other)) = legs else { return };
+        let session = asker.session;
+        // What the other leg gives and takes bounds what we can give and take here.
+        match asker.answer(offer, other.beside(), other.willing) {
+            Ok(description) => {
+                let update = asker.update();
+                update.into_iter().for_each(|update| self.command(update));
+                self.accept_reinvite(now, session, description);
+            }
+            Err(error) => self.refuse_reinvite(now, session, refusal_of(&error)),
+        }
+        self.changed(id);
+        self.adjust(now, id);
+    }
+
+    /// A re-INVITE without an offer gets one of ours, with all that the other leg takes, and answers it in its ACK.
+    //= https://www.rfc-editor.org/rfc/rfc3261#section-14.2
+    fn offer_again(&mut self, now: Instant, id: CallId, side: Side) {
+        let legs = self.calls.get_mut(&id).and_then(|call| call.legs_mut(side));
+        let Some((asker, other)) = legs else { return };
+        let session = asker.session;
+        match asker.offer(other.beside(), other.willing) {
+            Some(description) => self.accept_reinvite(now, session, description),
+            None => self.refuse_reinvite(now, session, Status::REQUEST_PENDING),
+        }
+    }
+
+    /// A change on a leg that speaks with us: voicemail and its menu agree to what they can play.
+    fn reinvited_alone(
+        &mut self,
+        now: Instant,
+        id: CallId,
+        session: SessionId,
+        offer: Option<SessionDescription>,
+    ) {
+        let party = self.calls.get_mut(&id).and_then(|call| call.party_mut(session));
+        let Some(party) = party else {
+            return self.refuse_reinvite(now, session, Status::CALL_DOES_NOT_EXIST);
+        };
+        let ours = (codecs::ours(), Default::default());
+        let (description, update) = match &offer {
+            Some(offer) => (party.answer(offer, ours.0, ours.1), party.update()),
+            None => (party.offer(ours.0, ours.1).ok_or(OfferError::Open), None),
+        };
+        match description {
+            Ok(description) => {
+                update.into_iter().for_each(|update| self.command(update));
+                self.accept_reinvite(now, session, description);
+            }
+            Err(error) => self.refuse_reinvite(now, session, refusal_of(&error)),
+        }
+    }
+
+    /// Our re-INVITE was accepted.
+    pub(crate) fn reinvite_answered(
+        &mut self,
+        now: Instant,
+        id: CallId,
+        session: SessionId,
+        response: &Message,
+    ) {
+        let Some(party) = self.calls.get_mut(&id).and_then(|call| call.party_mut(session)) else {
+            return;
+        };
+        party.refresh_due = false;
+        let agreed = party.take_answer(SessionDescription::parse(response.body()).ok());
+        let update = party.update().filter(|_| agreed);
+        update.into_iter().for_each(|update| self.command(update));
+        if let Reoffer::Passed { asker, offer } = self.set_reoffer(id, Reoffer::None) {
+            let side = self.calls.get(&id).and_then(|call| call.side(asker));
+            match (side, agreed) {
+                (Some(side), true) => self.answer_reinvite(now, id, side, &offer),
+                _ => self.refuse_reinvite(now, asker, Status::NOT_ACCEPTABLE_HERE),
+            }
+        }
+        self.adjust(now, id);
+    }
+
+    /// Our re-INVITE was refused: both sessions stay as they were (RFC 3261 §14.1).
+    pub(crate) fn reinvite_refused(&mut self, now: Instant, id: CallId, session: SessionId, status: Status) {
+        let Some(call) = self.calls.get_mut(&id) else {
+            return;
+        };
+        if let Some(party) = call.party_mut(session) {
+            party.negotiation.withdraw();
+            // Only behind a 491 is there another try.
+            party.refresh_due &= status == Status::REQUEST_PENDING;
+        }
+        match self.set_reoffer(id, Reoffer::None) {
+            Reoffer::Passed { asker, .. } => self.refuse_reinvite(now, asker, passed_back(status)),
+            Reoffer::Ours if status != Status::REQUEST_PENDING && !self.is_audible(id) => {
+                self.finish_call(now, id);
+            }
+            Reoffer::Ours | Reoffer::None => {}
+        }
+    }
+
+    /// The asker gave up. If the other leg was asked already, it is brought back when it has answered.
+    pub(crate) fn reinvite_gone(&mut self, now: Instant, id: CallId, session: SessionId) {
+        let talking = self.calls.get_mut(&id).and_then(Call::talking);
+        if let Some(Talking { reoffer, .. }) = talking
+            && matches!(reoffer, Reoffer::Passed { asker, .. } if *asker == session)
+        {
+            *reoffer = Reoffer::Ours;
+        }
+        self.try_refresh(now, id, session);
+    }
+
+    /// The wait behind a 491 is over: what was to be offered may still be.
+    pub(crate) fn reinvite_allowed(&mut self, now: Instant, id: CallId, session: SessionId) {
+        self.adjust(now, id);
+        self.try_refresh(now, id, session);
+    }
+
+    /// The session interval asks for a re-INVITE that changes nothing (RFC 4028 §10).
+    pub(crate) fn refresh_due(&mut self, now: Instant, id: CallId, session: SessionId) {
+        if let Some(party) = self.calls.get_mut(&id).and_then(|call| call.party_mut(session)) {
+            party.refresh_due = true;
+            self.try_refresh(now, id, session);
+        }
+    }
+
+    /// Sends the re-INVITE that is due; while another is under way, that one or its end brings it.
+    fn try_refresh(&mut self, now: Instant, id: CallId, session: SessionId) {
+        let party = self.calls.get_mut(&id).and_then(|call| call.party_mut(session));
+        let Some(party) = party.filter(|party| party.refresh_due) else {
+            return;
+        };
+        let Some(described) = party.negotiation.local() else {
+            return;
+        };
+        let same = (codecs::of_audio(described), codecs::direction_of(described));
+        if let Some(description) = party.offer(same.0, same.1)
+            && self.ua.reinvite(now, session, Content::sdp(description)).is_err()
+            && let Some(party) = self.calls.get_mut(&id).and_then(|call| call.party_mut(session))
+        {
+            party.negotiation.withdraw();
+        }
+    }
+
+    /// A phone has changed something: legs may be brought into line again.
+    fn changed(&mut self, id: CallId) {
+        if let Some(talking) = self.calls.get_mut(&id).and_then(Call::talking) {
+            talking.adjustments = ADJUSTMENTS;
+        }
+    }
+
+    /// Offers a leg what the other does, if it was last told something else, or speaks what the other does not hear.
+    fn adjust(&mut self, now: Instant, id: CallId) {
+        let is_audible = self.is_audible(id);
+        let Some(call) = self.calls.get_mut(&id) else {
+            return;
+        };
+        match call.talking() {
+            Some(talking) if matches!(talking.reoffer, Reoffer::None) && talking.adjustments > 0 => {}
+            _ => return,
+        }
+        for side in [Side::Caller, Side::Callee] {
+            let Some((leg, other)) = call.legs_mut(side) else {
+                return;
+            };
+            if leg.negotiation.is_open() || other.negotiation.is_open() {
+                return;
+            }
+            let target = other.willing.and(leg.willing.reversed());
+            let is_deaf = side == Side::Caller && !is_audible;
+            if leg.direction() == target && !is_deaf {
+                continue;
+            }
+            let session = leg.session;
+            let Some(description) = leg.offer(other.beside(), other.willing) else {
+                return;
+            };
+            if let Some(talking) = call.talking() {
+                talking.adjustments -= 1;
+                talking.reoffer = Reoffer::Ours;
+            }
+            return self.send_reinvite(now, id, session, description);
+        }
+    }
+
+    /// Whether each of the two legs can hear what the other prefers to speak.
+    fn is_audible(&self, id: CallId) -> bool {
+        let Some(call) = self.calls.get(&id) else {
+            return true;
+        };
+        let Stage::Talking(talking) = &call.stage else {
+            return true;
+        };
+        let caller = call.caller.as_ref().and_then(|caller| caller.negotiation.audio());
+        let callee = talking.callee.negotiation.audio();
+        caller
+            .zip(callee)
+            .is_none_or(|(caller, callee)| codecs::hear_each_other(caller, callee))
+    }
+
+    fn set_reoffer(&mut self, id: CallId, reoffer: Reoffer) -> Reoffer {
+        let talking = self.calls.get_mut(&id).and_then(Call::talking);
+        talking.map_or(Reoffer::None, |talking| {
+            std::mem::replace(&mut talking.reoffer, reoffer)
+        })
+    }
+
+    fn send_reinvite(&mut self, now: Instant, id: CallId, session: SessionId, description: Vec<u8>) {
+        if self.ua.reinvite(now, session, Content::sdp(description)).is_err() {
+            // Another offer is on its way there: the asker tries again, as behind any glare.
+            self.reinvite_refused(now, id, session, Status::REQUEST_PENDING);
+        }
+    }
+
+    fn accept_reinvite(&mut self, now: Instant, session: SessionId, description: Vec<u8>) {
+        let _ = self.ua.answer(now, session, Content::sdp(description));
+    }
+
+    fn refuse_reinvite(&mut self, now: Instant, session: SessionId, status: Status) {
+        let _ = self.ua.reject(now, session, status, Content::none());
+    }
+
+    /// Nothing was heard of a leg's phone for too long: the call is taken for dead, unless it only rings, or the phone
+    /// holds it, which then may be silent.
+    pub(crate) fn media_silent(&mut self, now: Instant, id: CallId, leg: LegId) {
+        let Some(call) = self.calls.get(&id) else { return };
+        let party = match &call.stage {
+            Stage::Talking(talking) if talking.callee.leg == leg => Some(&talking.callee),
+            Stage::Talking(_) | Stage::Application(_) => call.caller.as_ref(),
+            Stage::Asking | Stage::Ringing(_) => None,
+        };
+        let audio = party.and_then(|party| party.negotiation.audio());
+        if audio.is_some_and(|audio| !audio.held) {
+            self.dismiss(now, id);
+        }
+    }
+
+    /// A key was pressed on one leg. Where the other leg has no events for it, it gets the tone.
+    pub(crate) fn digit_across(&mut self, id: CallId, leg: LegId, digit: char) {
+        let Some(call) = self.calls.get(&id) else { return };
+        let (Stage::Talking(talking), Some(caller)) = (&call.stage, &call.caller) else {
+            return;
+        };
+        let (from, to) = match talking.callee.leg == leg {
+            true => (&talking.callee, caller),
+            false => (caller, &talking.callee),
+        };
+        let has_events = |party: &Party| {
+            let audio = party.negotiation.audio();
+            audio.is_some_and(|audio| audio.codecs.iter().any(|c| c.codec.is_telephone_event()))
+        };
+        if has_events(from) && !has_events(to) {
+            let (leg, digits) = (to.leg, digit.to_string());
+            self.command(Command::SendDigits { leg, digits });
+        }
     }
 }
 
-fn direction_of(description: &SessionDescription) -> Option<Direction> {
-    RemoteStream::all(description)
-        .into_iter()
-        .find(|stream| stream.kind == MediaKind::Audio)
-        .map(|stream| stream.direction)
+fn refusal_of(error: &OfferError) -> Status {
+    match error {
+        OfferError::Open => Status::REQUEST_PENDING,
+        OfferError::NothingInCommon | OfferError::LinesRemoved { .. } => Status::NOT_ACCEPTABLE_HERE,
+    }
 }

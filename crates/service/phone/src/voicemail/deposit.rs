@@ -98,6 +98,11 @@ impl Deposit {
         self.state == State::Ended && self.output.is_empty()
     }
 
+    /// Whether the caller has hung up.
+    pub(crate) fn is_left(&self) -> bool {
+        self.caller_gone
+    }
+
     /// What was playing has ended.
     pub(crate) fn handle_played(&mut self, calendar: UnixTime) {
         match self.state {

@@ -39,8 +39,8 @@ pub struct VoiceMessageId {
 pub(crate) enum MenuOutput {
     /// Ask the mailbox which messages there are; the answer goes to [`Menu::handle_list`].
     List,
-    /// Fetch a message's sound; the owner plays it after what is playing, then tells [`Menu::handle_played`], or
-    /// [`Menu::handle_missing`] if there is none.
+    /// Fetch a message's sound and tell [`Menu::handle_sound`]; if that wants it, play it, then tell
+    /// [`Menu::handle_played`].
     PlayMessage(VoiceMessageId),
     /// Play announcements one after the other, then tell [`Menu::handle_played`].
     Play(Vec<Prompt>),
@@ -48,7 +48,7 @@ pub(crate) enum MenuOutput {
     Silence,
     /// Mark the message as heard.
     MarkHeard(VoiceMessageId),
-    /// Delete the message.
+    /// Delete the message, then tell [`Menu::handle_deleted`].
     Delete(VoiceMessageId),
     /// End the call.
     HangUp,
@@ -60,7 +60,9 @@ pub(crate) enum MenuOutput {
 enum State {
     Listing,
     Speaking,
+    Fetching,
     PlayingMessage,
+    Deleting,
     Waiting,
     Leaving,
     Ended,
@@ -149,22 +151,39 @@ impl Menu {
                 self.state = State::Ended;
                 self.output.push_back(MenuOutput::HangUp);
             }
-            State::Listing | State::Waiting | State::Ended => {}
+            State::Listing | State::Fetching | State::Deleting | State::Waiting | State::Ended => {}
         }
     }
 
-    /// The message's sound cannot be had: it was deleted elsewhere, or cannot be read.
-    pub(crate) fn handle_missing(&mut self) {
-        if self.state == State::PlayingMessage {
+    /// The message's sound is there, or cannot be had: the message was deleted elsewhere, or cannot be read. Whether it is
+    /// to be played now.
+    pub(crate) fn handle_sound(&mut self, is_there: bool) -> bool {
+        if self.state != State::Fetching {
+            return false;
+        }
+        if is_there {
+            self.state = State::PlayingMessage;
+        } else {
             self.current = None;
             self.unheard = false;
             self.play_next();
+        }
+        is_there
+    }
+
+    /// The message is deleted, or cannot be.
+    pub(crate) fn handle_deleted(&mut self, done: bool) {
+        if self.state == State::Deleting {
+            self.speak(vec![if done { Prompt::Deleted } else { Prompt::Failed }]);
         }
     }
 
     /// A key was pressed.
     pub(crate) fn handle_digit(&mut self, digit: char) {
-        if matches!(self.state, State::Listing | State::Leaving | State::Ended) {
+        if matches!(
+            self.state,
+            State::Listing | State::Deleting | State::Leaving | State::Ended
+        ) {
             return;
         }
         self.timers.stop(Timer::Patience);
@@ -183,8 +202,8 @@ impl Menu {
             },
             '3' => match self.current.take() {
                 Some(id) => {
+                    self.state = State::Deleting;
                     self.output.push_back(MenuOutput::Delete(id));
-                    self.speak(vec![Prompt::Deleted]);
                 }
                 None => self.speak(vec![Prompt::Menu]),
             },
@@ -232,7 +251,7 @@ impl Menu {
 
     fn play(&mut self, id: VoiceMessageId) {
         self.current = Some(id);
-        self.state = State::PlayingMessage;
+        self.state = State::Fetching;
         self.output.push_back(MenuOutput::PlayMessage(id));
     }
 
@@ -327,19 +346,16 @@ mod tests {
         let mut menu = listed(&[4, 5], &[]);
         menu.handle_digit('1');
         assert!(drain(&mut menu).contains(&MenuOutput::PlayMessage(id(4))));
+        assert!(menu.handle_sound(true));
         menu.handle_played(Instant::ZERO);
         assert_eq!(drain(&mut menu), [MenuOutput::MarkHeard(id(4))]);
         menu.handle_digit('2');
         assert_eq!(drain(&mut menu), [MenuOutput::PlayMessage(id(4))]);
+        assert!(menu.handle_sound(true));
         menu.handle_digit('3');
-        assert_eq!(
-            drain(&mut menu),
-            [
-                MenuOutput::Silence,
-                MenuOutput::Delete(id(4)),
-                MenuOutput::Play(vec![Prompt::Deleted])
-            ]
-        );
+        assert_eq!(drain(&mut menu), [MenuOutput::Silence, MenuOutput::Delete(id(4))]);
+        menu.handle_deleted(true);
+        assert_eq!(drain(&mut menu), [MenuOutput::Play(vec![Prompt::Deleted])]);
         menu.handle_digit('3');
         assert!(
             !drain(&mut menu)
@@ -353,6 +369,7 @@ mod tests {
         let mut menu = listed(&[], &[7]);
         menu.handle_digit('4');
         assert!(drain(&mut menu).contains(&MenuOutput::PlayMessage(id(7))));
+        assert!(menu.handle_sound(true));
         menu.handle_played(Instant::ZERO);
         assert_eq!(drain(&mut menu), []);
         menu.handle_digit('1');
@@ -388,7 +405,36 @@ mod tests {
         let mut menu = listed(&[4, 5], &[]);
         menu.handle_digit('1');
         drain(&mut menu);
-        menu.handle_missing();
+        assert!(!menu.handle_sound(false));
         assert_eq!(drain(&mut menu), [MenuOutput::PlayMessage(id(5))]);
+    }
+
+    #[test]
+    fn what_was_not_played_stays_new() {
+        let mut menu = listed(&[4, 5], &[]);
+        menu.handle_digit('1');
+        menu.handle_digit('1');
+        assert!(drain(&mut menu).ends_with(&[MenuOutput::PlayMessage(id(5))]));
+        assert!(menu.handle_sound(true));
+        menu.handle_digit('0');
+        let said = [
+            MenuOutput::Silence,
+            MenuOutput::MarkHeard(id(5)),
+            MenuOutput::Play(vec![Prompt::Menu]),
+        ];
+        assert_eq!(drain(&mut menu), said);
+        assert!(!menu.handle_sound(true), "nobody waits for it any more");
+    }
+
+    #[test]
+    fn a_message_that_cannot_be_deleted_is_not_said_to_be() {
+        let mut menu = listed(&[4], &[]);
+        menu.handle_digit('1');
+        menu.handle_sound(true);
+        menu.handle_digit('3');
+        menu.handle_digit('1');
+        drain(&mut menu);
+        menu.handle_deleted(false);
+        assert_eq!(drain(&mut menu), [MenuOutput::Play(vec![Prompt::Failed])]);
     }
 }

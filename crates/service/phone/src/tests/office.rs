@@ -1,0 +1,127 @@
+//! Who is who, and what is in their mailboxes: the answers to the service's questions.
+
+use super::media::MediaPlane;
+use crate::{
+    Answer, Device, LampCounts, MediaSocket, Person, Question, Recording, VoiceMessageId, VoiceMessages,
+};
+use ringpost_auth::digest::DigestKeys;
+use ringpost_store::AccountId;
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+pub(super) const ALICE: AccountId = AccountId(1);
+pub(super) const BOB: AccountId = AccountId(2);
+pub(super) const CAROL: AccountId = AccountId(3);
+
+/// What media is sent to, as session descriptions tell it.
+pub(super) const MEDIA_ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+
+#[derive(Debug)]
+pub(super) struct Office {
+    pub(super) people: Vec<Arc<Person>>,
+    pub(super) counts: BTreeMap<AccountId, LampCounts>,
+    pub(super) greeting: Option<Arc<[i16]>>,
+    /// Whether mailboxes take, change and give anything.
+    pub(super) works: bool,
+    pub(super) delivered: Vec<Recording>,
+    pub(super) messages: VoiceMessages,
+    pub(super) heard: Vec<VoiceMessageId>,
+    pub(super) deleted: Vec<VoiceMessageId>,
+    /// Every question, in order.
+    pub(super) asked: Vec<Question>,
+}
+
+fn person(account: AccountId, user: &str, domain: &str, extension: &str) -> Arc<Person> {
+    Arc::new(Person {
+        account,
+        user: user.into(),
+        domain: domain.into(),
+        extension: Some(extension.into()),
+        name: "".into(),
+    })
+}
+
+/// The secret of everybody's device, which is called like its owner.
+pub(super) fn secret(user: &str) -> String {
+    format!("{user}'s secret")
+}
+
+impl Office {
+    pub(super) fn new() -> Self {
+        Office {
+            people: vec![
+                person(ALICE, "alice", "example.org", "100"),
+                person(BOB, "bob", "example.org", "200"),
+                person(CAROL, "carol", "example.org", "300"),
+                person(AccountId(4), "dave", "example.net", "400"),
+            ],
+            counts: BTreeMap::new(),
+            greeting: None,
+            works: true,
+            delivered: Vec::new(),
+            messages: VoiceMessages::default(),
+            heard: Vec::new(),
+            deleted: Vec::new(),
+            asked: Vec::new(),
+        }
+    }
+
+    pub(super) fn answer(&mut self, question: Question, media: &mut MediaPlane) -> Answer {
+        self.asked.push(question.clone());
+        match question {
+            Question::Device { username, realm } => Answer::Device(self.device(&username, &realm)),
+            Question::Person { user, domain } => Answer::Person(self.person(&user, &domain)),
+            Question::Sockets { towards } => {
+                let pairs = media.open(towards.len());
+                let sockets = |pair: ringpost_media::PairId| MediaSocket {
+                    pair,
+                    advertised: SocketAddr::from((MEDIA_ADDRESS, 20_000 + 2 * pair.0 as u16)),
+                };
+                Answer::Sockets(pairs.map(|pairs| pairs.into_iter().map(sockets).collect()))
+            }
+            Question::Lamp { account } => {
+                Answer::Lamp(self.counts.get(&account).copied().unwrap_or_default())
+            }
+            Question::Greeting { .. } => Answer::Sound(self.greeting.clone()),
+            Question::Deliver(recording) => {
+                if self.works {
+                    self.counts.entry(recording.account).or_default().new += 1;
+                    self.delivered.push(*recording);
+                }
+                Answer::Done(self.works)
+            }
+            Question::Messages { .. } => Answer::Messages(self.works.then(|| self.messages.clone())),
+            Question::Sound { .. } => Answer::Sound(self.works.then(|| vec![0; 16_000].into())),
+            Question::Heard { message, .. } => {
+                self.heard.push(message);
+                Answer::Done(self.works)
+            }
+            Question::Delete { message, .. } => {
+                if self.works {
+                    self.deleted.push(message);
+                }
+                Answer::Done(self.works)
+            }
+        }
+    }
+
+    fn person(&self, user: &str, domain: &str) -> Option<Arc<Person>> {
+        let is_it = |person: &&Arc<Person>| {
+            let is_user = *person.user == *user || person.extension.as_deref() == Some(user);
+            is_user && *person.domain == *domain
+        };
+        self.people.iter().find(is_it).cloned()
+    }
+
+    fn device(&self, username: &str, realm: &str) -> Option<Arc<Device>> {
+        let person = self.person(username, realm)?;
+        let keys = DigestKeys::derive(username, realm, &secret(username));
+        Some(Arc::new(Device { person, keys }))
+    }
+
+    /// How often something was asked.
+    pub(super) fn count(&self, is_it: impl Fn(&Question) -> bool) -> usize {
+        self.asked.iter().filter(|question| is_it(question)).count()
+    }
+}
