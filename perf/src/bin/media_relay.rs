@@ -43,7 +43,7 @@ fn main() -> Result<()> {
             serve(number(1, 0)?, Path::new(file))
         }
         _ => compare(
-            number(0, 500)?,
+            number(0, 200)?,
             Duration::from_secs(number(1, 10)? as u64),
             number(2, 5)?,
         ),

@@ -29,9 +29,9 @@ use tracing::{error, warn};
 /// The waker's number among the sockets.
 const WAKER: u64 = u64::MAX;
 /// Sockets are looked at so often at most. Waking up costs more than a packet does, and the packets of many calls come one
-/// by one; so what comes within a millisecond is taken together. With few calls nothing is held up: who has slept for
+/// by one; so what comes within two milliseconds is taken together. With few calls nothing is held up: who has slept for
 /// longer is woken at once.
-const SWEEP: Duration = Duration::from_millis(1);
+const SWEEP: Duration = Duration::from_millis(2);
 /// While events wait for room, it is looked for this often.
 const EVENT_RETRY: Duration = Duration::from_millis(5);
 
@@ -137,6 +137,7 @@ impl MediaThread {
                 waiting_events: VecDeque::new(),
                 inbox: Inbox::new(),
                 outbound: Vec::with_capacity(BATCH),
+                sweep: 0,
             };
             if let Err(error) = driver.run() {
                 error!(%error, "the media thread ends");
@@ -239,15 +240,6 @@ fn lock(ports: &Mutex<Ports>) -> MutexGuard<'_, Ports> {
     ports.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// How much to take from a socket that is ready.
-#[derive(Clone, Copy)]
-enum Take {
-    /// A packet: of a voice there is mostly no second one.
-    One,
-    /// As many as there are, up to [`BATCH`].
-    Batch,
-}
-
 /// The thread's own side.
 struct Driver {
     started: std::time::Instant,
@@ -264,6 +256,8 @@ struct Driver {
     waiting_events: VecDeque<Event>,
     inbox: Inbox,
     outbound: Vec<Outbound>,
+    /// Counts the times that the sockets were looked at after a pause.
+    sweep: u32,
 }
 
 impl Driver {
@@ -278,13 +272,6 @@ impl Driver {
             } else {
                 self.timeout()
             };
-            // Who is ready twice in a row has more than one packet. (Of more sockets than are told at a time, that may be
-            // another one.)
-            let take = if again && ready.len() < poll::EVENTS {
-                Take::Batch
-            } else {
-                Take::One
-            };
             ready.clear();
             ready.extend(self.poll.wait(timeout)?);
             if again && ready.is_empty() {
@@ -294,6 +281,7 @@ impl Driver {
             }
             if !again {
                 swept = std::time::Instant::now();
+                self.sweep = self.sweep.wrapping_add(1);
             }
             again = !ready.is_empty();
             for number in &ready {
@@ -303,7 +291,7 @@ impl Driver {
                             return Ok(());
                         }
                     }
-                    number => self.take_packets(socket_of(number), take),
+                    number => self.take_packets(socket_of(number)),
                 }
             }
             let now = self.now();
@@ -383,20 +371,21 @@ impl Driver {
     }
 
     fn fd(&self, socket: SocketId) -> Option<RawFd> {
-        let pair = self.pairs.get(socket.pair.0 as usize)?.as_ref()?;
-        Some(match socket.port {
-            Port::Rtp => pair.rtp.as_raw_fd(),
-            Port::Rtcp => pair.rtcp.as_raw_fd(),
-        })
+        Some(self.pairs.get(socket.pair.0 as usize)?.as_ref()?.fd(socket.port))
     }
 
     /// Takes what has come to a socket.
-    fn take_packets(&mut self, socket: SocketId, take: Take) {
-        // A socket that was closed behind the same wait has no descriptor any more.
-        let Some(fd) = self.fd(socket) else { return };
-        let received = match take {
-            Take::One => self.inbox.receive_one(fd),
-            Take::Batch => self.inbox.receive(fd),
+    fn take_packets(&mut self, socket: SocketId) {
+        // A socket that was closed behind the same wait is there no more.
+        let Some(Some(pair)) = self.pairs.get_mut(socket.pair.0 as usize) else {
+            return;
+        };
+        let fd = pair.fd(socket.port);
+        // Of a voice there is mostly one packet, which is cheaper to take alone; who has another is told again.
+        let received = if std::mem::replace(&mut pair.ready_in, self.sweep) == self.sweep {
+            self.inbox.receive(fd)
+        } else {
+            self.inbox.receive_one(fd)
         };
         let Ok(count) = received else { return };
         let now = self.now();

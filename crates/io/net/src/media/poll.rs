@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// Ready sockets told at a time.
-pub(super) const EVENTS: usize = 256;
+const EVENTS: usize = 256;
 
 /// A set of sockets that are waited for, each known by a number of its owner's.
 #[derive(Debug)]

@@ -2,12 +2,13 @@
 
 use super::MediaError;
 use ringpost_base::limits;
-use ringpost_media::PairId;
+use ringpost_media::{PairId, Port};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::collections::HashSet;
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::ops::RangeInclusive;
+use std::os::fd::{AsRawFd, RawFd};
 
 /// What a socket may hold that the thread has not read yet: seconds of speech, a moment of video.
 const BUFFER_BYTES: usize = 1024 * 1024;
@@ -20,6 +21,8 @@ pub(super) struct Pair {
     pub(super) rtp: UdpSocket,
     pub(super) rtcp: UdpSocket,
     local: SocketAddr,
+    /// The thread's sweep in which something was last taken from it.
+    pub(super) ready_in: u32,
 }
 
 /// Which ports and which numbers of pairs are in use.
@@ -98,7 +101,19 @@ impl Pair {
     fn bind(local: SocketAddr) -> io::Result<Self> {
         let rtp = bind(local)?;
         let rtcp = bind(SocketAddr::new(local.ip(), local.port() + 1))?;
-        Ok(Pair { rtp, rtcp, local })
+        Ok(Pair {
+            rtp,
+            rtcp,
+            local,
+            ready_in: 0,
+        })
+    }
+
+    pub(super) fn fd(&self, port: Port) -> RawFd {
+        match port {
+            Port::Rtp => self.rtp.as_raw_fd(),
+            Port::Rtcp => self.rtcp.as_raw_fd(),
+        }
     }
 
     pub(super) fn rtp_port(&self) -> u16 {
