@@ -10,6 +10,7 @@ use std::time::Duration;
 
 /// A program that must be found, and the package that brings it.
 pub(crate) struct Tool {
+    /// A program's name, or `perl -M` and a module's, which a program works less well without.
     pub(crate) program: &'static str,
     pub(crate) package: &'static str,
 }
@@ -39,6 +40,10 @@ pub(crate) const CLIENTS: &[Tool] = &[
     Tool {
         program: "swaks",
         package: "swaks",
+    },
+    Tool {
+        program: "perl -MNet::SSLeay",
+        package: "libnet-ssleay-perl",
     },
     Tool {
         program: "curl",
@@ -124,6 +129,12 @@ pub(crate) fn missing(tools: &[Tool]) -> Vec<&Tool> {
 }
 
 fn is_found(program: &str) -> bool {
+    if let Some(module) = program.strip_prefix("perl ") {
+        return Command::new("perl")
+            .args([module, "-e", "1"])
+            .output()
+            .is_ok_and(|out| out.status.success());
+    }
     let path = std::env::var("PATH").unwrap_or_default();
     path.split(':')
         .chain(["/usr/sbin", "/sbin"])
