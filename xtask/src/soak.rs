@@ -41,13 +41,32 @@ pub(crate) fn run(only: &[String]) -> bool {
         };
         tests.run("interop", |package| package == "interop", prepare, 6 * HOUR)
     });
+    let comparisons = comparisons();
     report.step_for("peers", &["perf"], || packages::ensure(packages::PEERS));
-    report.step("perf", || {
-        let mut command = crate::cargo(&["run", "--release", "--package", "ringpost-perf"]);
-        soaked(&mut command);
-        run::step("perf", &mut command, 6 * HOUR, |output| output.to_string())
-    });
+    for name in &comparisons {
+        report.step_for(name, &["perf"], || {
+            let mut command =
+                crate::cargo(&["run", "--release", "--package", "ringpost-perf", "--bin", name]);
+            soaked(&mut command);
+            command.env("RINGPOST_BIN", released());
+            // The numbers are what it is run for.
+            run::step(name, &mut command, 6 * HOUR, |output| format!("\n{output}"))
+        });
+    }
     report.close()
+}
+
+/// The comparisons with other servers: the binaries of `perf`.
+fn comparisons() -> Vec<String> {
+    let entries = std::fs::read_dir(crate::root().join("perf/src/bin"))
+        .into_iter()
+        .flatten();
+    let stem = |entry: std::io::Result<std::fs::DirEntry>| {
+        Some(entry.ok()?.path().file_stem()?.to_str()?.to_string())
+    };
+    let mut names: Vec<String> = entries.filter_map(stem).collect();
+    names.sort();
+    names
 }
 
 /// The store's engines, where the tests of power loss live too.
