@@ -29,9 +29,30 @@ pub(crate) struct Lamps {
     /// The subscriptions of each account, the oldest first.
     by_account: HashMap<AccountId, Vec<SubscriptionId>>,
     /// NOTIFYs that nobody subscribed to, until they are answered.
-    unasked: HashMap<RequestId, AccountId>,
+    unasked: HashMap<RequestId, Bystander>,
+    /// What each of them says. A phone is told one thing at a time: of two such NOTIFYs nothing would say which is the later
+    /// one, and the network may turn them round.
+    telling: HashMap<Bystander, LampCounts>,
     /// Accounts with a phone that could not be told: the next REGISTER of one of them tells all again.
     untold: HashSet<AccountId>,
+}
+
+/// A phone that is registered and has not subscribed: whose, where, and its Contact.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Bystander {
+    account: AccountId,
+    flow: Flow,
+    contact: Box<str>,
+}
+
+impl Bystander {
+    fn new(account: AccountId, binding: &Binding) -> Self {
+        Bystander {
+            account,
+            flow: binding.flow,
+            contact: binding.contact.as_str().into(),
+        }
+    }
 }
 
 /// Who subscribed to their own lamp.
@@ -44,7 +65,7 @@ struct Watcher {
 impl Lamps {
     /// Whether no NOTIFY of ours waits for its answer.
     pub(crate) fn is_quiet(&self) -> bool {
-        self.unasked.is_empty()
+        self.unasked.is_empty() && self.telling.is_empty()
     }
 
     /// Ends the subscriptions of an account that is no more; each is told when it is to be renewed.
@@ -259,8 +280,13 @@ impl Phone {
         let _ = self.ua.notify(now, subscription, standing, content);
     }
 
-    /// What most desk phones expect of a registrar: a NOTIFY that they did not subscribe to.
+    /// What most desk phones expect of a registrar: a NOTIFY that they did not subscribe to. A phone that has not answered
+    /// the last one is told when it has, of what is so then.
     fn notify_unasked(&mut self, now: Instant, binding: &Binding, person: &Person, counts: LampCounts) {
+        let bystander = Bystander::new(person.account, binding);
+        if self.lamps.telling.contains_key(&bystander) {
+            return;
+        }
         let Some(address) = person_address(person) else {
             return;
         };
@@ -272,7 +298,8 @@ impl Phone {
             .with_body(SUMMARY_TYPE, summary(counts, &person.user, &person.domain));
         match self.ua.request(now, request) {
             Ok(request) => {
-                self.lamps.unasked.insert(request, person.account);
+                self.lamps.unasked.insert(request, bystander.clone());
+                self.lamps.telling.insert(bystander, counts);
             }
             Err(_) => {
                 self.lamps.untold.insert(person.account);
@@ -282,12 +309,36 @@ impl Phone {
 
     /// A phone has answered the NOTIFY that it did not ask for, whatever it thinks of it, or cannot be reached (`None`).
     /// Whether the request was one.
-    pub(crate) fn unasked_answered(&mut self, request: RequestId, status: Option<Status>) -> bool {
-        let Some(account) = self.lamps.unasked.remove(&request) else {
+    pub(crate) fn unasked_answered(
+        &mut self,
+        now: Instant,
+        request: RequestId,
+        status: Option<Status>,
+    ) -> bool {
+        let Some(bystander) = self.lamps.unasked.remove(&request) else {
             return false;
         };
-        if status.is_none() && self.shows_lamp(account) {
-            self.lamps.untold.insert(account);
+        let told = self.lamps.telling.remove(&bystander);
+        let account = bystander.account;
+        if status.is_none() {
+            if self.shows_lamp(account) {
+                self.lamps.untold.insert(account);
+            }
+            return true;
+        }
+        let shown = self.lamps.shown.get(&account).copied();
+        if let (Some(counts), Some(person)) = (
+            shown.filter(|_| shown != told),
+            self.people.get(&account).cloned(),
+        ) && !self.lamps.is_watched_from(account, &bystander.flow)
+            && let Some(binding) = self
+                .registrar
+                .bindings(account)
+                .iter()
+                .find(|binding| Bystander::new(account, binding) == bystander)
+                .cloned()
+        {
+            self.notify_unasked(now, &binding, &person, counts);
         }
         true
     }

@@ -60,12 +60,12 @@ impl Phone {
             UaEvent::Within { session, id, request } => self.pass_on(now, session, id, &request),
             UaEvent::Response { request, response } => {
                 let status = response.status().unwrap_or(Status::SERVER_INTERNAL_ERROR);
-                if status.is_final() && !self.unasked_answered(request, Some(status)) {
+                if status.is_final() && !self.unasked_answered(now, request, Some(status)) {
                     self.request_answered(now, request, status, Some(&response));
                 }
             }
             UaEvent::Failed { request, failure } => {
-                if !self.unasked_answered(request, None) {
+                if !self.unasked_answered(now, request, None) {
                     self.request_answered(now, request, status_of(failure), None);
                 }
             }
