@@ -118,3 +118,23 @@ fn what_the_rfc_refuses_is_refused_with_its_status() {
     let Some(two) = two_phones(&[]) else { return };
     two.alice.expect("uac_refusals", &["-s", "alice"]);
 }
+
+#[test]
+fn what_is_malformed_is_told_so_and_what_follows_is_served() {
+    for transport in ["u1", "t1"] {
+        let Some(two) = two_phones(&[]) else { return };
+        two.alice.expect("uac_malformed", &["-t", transport]);
+    }
+}
+
+#[test]
+fn calls_and_texts_go_over_tcp_as_over_udp() {
+    let tcp = ["-t", "t1"];
+    let Some(two) = two_phones(&tcp) else { return };
+    // The connections of the registrations are gone: the server opens its own to bob's contact.
+    two.act("uas_answer", "uac_call", &tcp);
+    two.act("uas_answer_hangs_up", "uac_call_answered_ended", &tcp);
+    two.act("uas_ring_until_cancelled", "uac_cancel", &tcp);
+    two.act("uas_hold", "uac_hold", &tcp);
+    two.act("uas_message", "uac_message", &tcp);
+}
