@@ -1,5 +1,6 @@
 use crate::clients::{Child, spawn, wait_for};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -134,7 +135,9 @@ impl Server {
         let mut child = spawn(self.folder.path(), "server", &mut command);
         let sip = SocketAddr::new(IpAddr::V4(self.address), 5060);
         let up = wait_for(START_LIMIT, || {
-            child.has_ended() || TcpStream::connect(sip).is_ok() && self.data().join("admin.sock").exists()
+            child.has_ended()
+                || TcpStream::connect(sip).is_ok()
+                    && UnixStream::connect(self.data().join("admin.sock")).is_ok()
         });
         assert!(
             up && !child.has_ended(),

@@ -1,0 +1,259 @@
+//! swaks, msmtp and curl deliver and submit mail; what they sent is found in the mailbox.
+
+use ringpost_interop::{Account, Finished, Server, client, run};
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+fn swaks(server: &Server, port: u16, more: &[&str]) -> Option<Finished> {
+    let mut command = Command::new(client("swaks")?);
+    command.args([
+        "--server",
+        &server.address().to_string(),
+        "--port",
+        &port.to_string(),
+        "--helo",
+        "client.test",
+    ]);
+    command.args(["--timeout", "10"]).args(more);
+    Some(run(server.folder(), "swaks", &mut command, LIMIT))
+}
+
+/// How many messages of INBOX have this subject.
+fn count(server: &Server, account: &Account, subject: &str) -> usize {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scripts/count.py");
+    let mut command = Command::new(client("python3").expect("Python comes with every Debian"));
+    command.arg(script).args([
+        &server.address().to_string(),
+        "9930",
+        &account.address,
+        &account.password,
+        subject,
+    ]);
+    let finished = run(server.folder(), "count", &mut command, LIMIT);
+    assert!(finished.succeeded(), "{}", finished.output);
+    finished.output.trim().parse().expect("a number")
+}
+
+#[test]
+fn mail_from_outside_is_delivered_once_and_relayed_nowhere() {
+    let server = Server::start();
+    let bob = server.account("bob");
+    let from = ["--from", "someone@elsewhere.test"];
+    let deliver = ["--to", bob.address.as_str(), "--header", "Subject: from outside"];
+    let Some(finished) = swaks(&server, 2525, &[&from[..], &deliver].concat()) else {
+        return;
+    };
+    assert!(finished.succeeded(), "{}", finished.output);
+    assert_eq!(count(&server, &bob, "from outside"), 1);
+
+    let starttls = [
+        &from[..],
+        &["--to", &bob.address, "--tls", "--header", "Subject: under TLS"],
+    ]
+    .concat();
+    let Some(finished) = swaks(&server, 2525, &starttls) else {
+        return;
+    };
+    assert!(finished.succeeded(), "{}", finished.output);
+    assert_eq!(count(&server, &bob, "under TLS"), 1);
+
+    for refused in [
+        "nobody@interop.test",
+        "x@elsewhere.test",
+        "x%elsewhere.test@interop.test",
+        "@interop.test:x@elsewhere.test",
+    ] {
+        let Some(finished) = swaks(&server, 2525, &[&from[..], &["--to", refused]].concat()) else {
+            return;
+        };
+        assert!(
+            !finished.succeeded() && finished.output.contains("<** 55"),
+            "{refused}: {}",
+            finished.output
+        );
+    }
+    let Some(finished) = swaks(
+        &server,
+        2525,
+        &["--from", "<>", "--to", "postmaster@interop.test"],
+    ) else {
+        return;
+    };
+    assert!(
+        finished.succeeded(),
+        "postmaster is always there: {}",
+        finished.output
+    );
+    server.check_store();
+}
+
+#[test]
+fn mail_is_submitted_with_credentials_and_never_without() {
+    let server = Server::start();
+    let (alice, bob) = (server.account("alice"), server.account("bob"));
+    let envelope = ["--from", alice.address.as_str(), "--to", bob.address.as_str()];
+    let credentials = [
+        "--auth-user",
+        alice.address.as_str(),
+        "--auth-password",
+        alice.password.as_str(),
+    ];
+    for (n, (port, tls, mechanism)) in [
+        (5870, "--tls", "PLAIN"),
+        (5870, "--tls", "LOGIN"),
+        (4650, "--tlsc", "PLAIN"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let subject = format!("Subject: submission {n}");
+        let more = [
+            &envelope[..],
+            &credentials,
+            &[tls, "--auth", mechanism, "--header", &subject],
+        ]
+        .concat();
+        let Some(finished) = swaks(&server, port, &more) else {
+            return;
+        };
+        assert!(finished.succeeded(), "{port} {mechanism}: {}", finished.output);
+        assert_eq!(count(&server, &bob, &subject["Subject: ".len()..]), 1);
+    }
+    // No credentials; none without TLS; wrong ones; somebody else's address.
+    let wrong = ["--auth-user", alice.address.as_str(), "--auth-password", "wrong"];
+    let forged = ["--from", bob.address.as_str(), "--to", bob.address.as_str()];
+    for more in [
+        [&envelope[..], &["--tls"]].concat(),
+        [&envelope[..], &credentials, &["--auth"]].concat(),
+        [&envelope[..], &wrong, &["--tls", "--auth"]].concat(),
+        [&forged[..], &credentials, &["--tls", "--auth"]].concat(),
+    ] {
+        let Some(finished) = swaks(&server, 5870, &more) else {
+            return;
+        };
+        assert!(!finished.succeeded(), "{more:?}: {}", finished.output);
+    }
+    server.check_store();
+}
+
+#[test]
+fn a_message_of_a_megabyte_and_many_recipients_arrives() {
+    let server = Server::start();
+    let people: Vec<Account> = ["ann", "ben", "cat"].map(|name| server.account(name)).into();
+    let to = people
+        .iter()
+        .map(|account| account.address.as_str())
+        .collect::<Vec<_>>()
+        .join(",");
+    let big = server.folder().join("big.txt");
+    std::fs::write(
+        &big,
+        "a line of sixty-four octets, over and over, until it is enough.\r\n".repeat(16_000),
+    )
+    .unwrap();
+    let attach = format!("@{}", big.display());
+    let more = [
+        "--from",
+        "x@elsewhere.test",
+        "--to",
+        &to,
+        "--header",
+        "Subject: big",
+        "--attach",
+        &attach,
+    ];
+    let Some(finished) = swaks(&server, 2525, &more) else {
+        return;
+    };
+    assert!(finished.succeeded(), "{}", finished.output);
+    for account in &people {
+        assert_eq!(count(&server, account, "big"), 1);
+    }
+    server.check_store();
+}
+
+#[test]
+fn msmtp_submits_by_plain_and_login() {
+    let Some(msmtp) = client("msmtp") else { return };
+    let server = Server::start();
+    let (alice, bob) = (server.account("alice"), server.account("bob"));
+    for mechanism in ["plain", "login"] {
+        let message = format!(
+            "From: {}\nTo: {}\nSubject: msmtp {mechanism}\n\nA line.\n.\nAnother.\n",
+            alice.address, bob.address
+        );
+        let file = server.folder().join("message");
+        std::fs::write(&file, message).unwrap();
+        let script = format!(
+            "{} --host={} --port=5870 --tls=on --tls-starttls=on --tls-certcheck=off --auth={mechanism} --user={} \
+             --passwordeval='printf %s {}' --from={} {} < {}",
+            msmtp.display(),
+            server.address(),
+            alice.address,
+            alice.password,
+            alice.address,
+            bob.address,
+            file.display()
+        );
+        let finished = run(
+            server.folder(),
+            "msmtp",
+            Command::new("sh").args(["-c", &script]),
+            LIMIT,
+        );
+        assert!(finished.succeeded(), "{mechanism}: {}", finished.output);
+        assert_eq!(count(&server, &bob, &format!("msmtp {mechanism}")), 1);
+    }
+}
+
+#[test]
+fn curl_sends_and_fetches_a_message() {
+    let Some(curl) = client("curl") else { return };
+    let server = Server::start();
+    let bob = server.account("bob");
+    let file = server.folder().join("message");
+    let text = format!(
+        "From: {0}\r\nTo: {0}\r\nSubject: by curl\r\n\r\n.a dot, and more\r\n",
+        bob.address
+    );
+    std::fs::write(&file, &text).unwrap();
+    let user = format!("{}:{}", bob.address, bob.password);
+    let send = format!("smtps://{}:4650/client.test", server.address());
+    let mut command = Command::new(&curl);
+    command.args([
+        "-sS",
+        "-k",
+        "--url",
+        &send,
+        "--user",
+        &user,
+        "--mail-from",
+        &bob.address,
+        "--mail-rcpt",
+        &bob.address,
+    ]);
+    let finished = run(
+        server.folder(),
+        "curl-send",
+        command.arg("--upload-file").arg(&file),
+        LIMIT,
+    );
+    assert!(finished.succeeded(), "{}", finished.output);
+    let url = format!("imaps://{}:9930/INBOX;MAILINDEX=1", server.address());
+    let mut command = Command::new(&curl);
+    let finished = run(
+        server.folder(),
+        "curl-fetch",
+        command.args(["-sS", "-k", "--url", &url, "--user", &user]),
+        LIMIT,
+    );
+    assert!(finished.succeeded(), "{}", finished.output);
+    assert!(
+        finished.output.contains("Subject: by curl") && finished.output.contains("\n.a dot, and more"),
+        "{}",
+        finished.output
+    );
+}
