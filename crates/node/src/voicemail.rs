@@ -119,11 +119,14 @@ impl Inner {
             ringpost_mail::voicemail_message(&recording, &mut rng)
         };
         let now = self.world.unix_now();
+        // A caller cannot try again later as a mail server does, and the length is bounded: a full mailbox takes it.
+        let delivery = Delivery {
+            within_quota: false,
+            ..Delivery::new(now)
+        };
         let delivered = async {
             let letter = self.mail.letter(message.into()).await?;
-            self.mail
-                .deliver(recording.account, &letter, Delivery::new(now))
-                .await
+            self.mail.deliver(recording.account, &letter, delivery).await
         };
         let stored = logged(delivered.await).is_some();
         info!(call_id = %recording.call_id, to, caller = %recording.caller,
