@@ -107,20 +107,52 @@ pub fn self_signed(folder: &Path, names: &[String]) -> Result<(PathBuf, PathBuf)
         reason: reason.to_string(),
     };
     let made = rcgen::generate_simple_self_signed(names.to_vec()).map_err(|e| fail(&e))?;
-    write_private(&key_path, made.signing_key.serialize_pem().as_bytes()).map_err(|e| fail(&e))?;
-    std::fs::write(&cert_path, made.cert.pem()).map_err(|e| fail(&e))?;
+    // The key first: a certificate without it is made anew, with a key of its own.
+    write(&key_path, made.signing_key.serialize_pem().as_bytes(), 0o600).map_err(|e| fail(&e))?;
+    write(&cert_path, made.cert.pem().as_bytes(), 0o644).map_err(|e| fail(&e))?;
     Ok((cert_path, key_path))
 }
 
-fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+/// Writes a file whole or not at all: a server that lost its power halfway must find nothing that it would take for one.
+fn write(path: &Path, bytes: &[u8], mode: u32) -> std::io::Result<()> {
     use std::io::Write;
     use std::os::unix::fs::OpenOptionsExt;
+    let half = path.with_extension("new");
+    // What an earlier attempt left has its own rights, which are not to be trusted.
+    if let Err(error) = std::fs::remove_file(&half)
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        return Err(error);
+    }
     let mut file = std::fs::OpenOptions::new()
         .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(path)?;
+        .create_new(true)
+        .mode(mode)
+        .open(&half)?;
     file.write_all(bytes)?;
-    file.sync_all()
+    file.sync_all()?;
+    std::fs::rename(&half, path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_self_signed_certificate_that_was_half_made_is_made_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let names = ["localhost".to_string()];
+        std::fs::write(folder.path().join("self-signed.new"), "half").unwrap();
+        let (cert, key) = self_signed(folder.path(), &names).unwrap();
+        Tls::load(&cert, &key).unwrap();
+        std::fs::remove_file(&cert).unwrap();
+        let (cert, key) = self_signed(folder.path(), &names).unwrap();
+        let tls = Tls::load(&cert, &key).unwrap();
+        let before = std::fs::read(&cert).unwrap();
+        self_signed(folder.path(), &names).unwrap();
+        assert_eq!(std::fs::read(&cert).unwrap(), before, "one that is whole is kept");
+        use std::os::unix::fs::MetadataExt;
+        assert_eq!(std::fs::metadata(&key).unwrap().mode() & 0o777, 0o600);
+        tls.reload(&cert, &key).unwrap();
+    }
 }
