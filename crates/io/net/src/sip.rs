@@ -4,7 +4,7 @@
 //! messages over. Sending never waits: a datagram that the kernel does not take is lost, as datagrams may be; a stream whose
 //! peer stops reading fills its own bounded queue and is then closed, and no other is held up by it.
 
-use crate::stream::{ConnectionLimits, Place, Places, accept};
+use crate::stream::{Place, Places, WRITE_TIMEOUT, accept};
 use crate::tls::{HANDSHAKE_TIMEOUT, Tls};
 use bytes::{Bytes, BytesMut};
 use ringpost_base::limits;
@@ -12,15 +12,20 @@ use ringpost_sip::{Arrival, Flow, Frame, Framer, Message, Transport};
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::time::Instant;
 use tracing::debug;
 
 /// Messages that wait for one stream's peer to read; one more closes the stream.
 const STREAM_QUEUE: usize = 256;
-/// A new stream must bring its first message within this time, and a message once begun must end within it.
+/// Bytes that wait for one stream's peer to read; a message that finds more closes the stream.
+const STREAM_QUEUE_BYTES: usize = 512 * 1024;
+/// A new stream must bring its first message within this time, and a message once begun must end within it, however
+/// steadily its bytes drip.
 const MESSAGE_TIMEOUT: Duration = Duration::from_secs(30);
 /// A stream on which nothing at all came for this long is closed: somewhat more than the longest registration.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(2 * 3600);
@@ -46,23 +51,63 @@ struct Streams {
     by_remote: HashMap<(Transport, SocketAddr), u64>,
 }
 
+/// What the others hold of a stream. When it is dropped, the stream's task ends, whatever it waits for.
 struct StreamHandle {
     flow: Flow,
     queue: async_channel::Sender<Bytes>,
+    queued_bytes: Arc<AtomicUsize>,
+    /// Carries nothing: its end is the news.
+    _wanted: async_channel::Sender<()>,
+}
+
+impl StreamHandle {
+    /// Whether there is room for `bytes`, which then are queued.
+    fn try_send(&self, bytes: Bytes) -> bool {
+        let len = bytes.len();
+        if self.queued_bytes.fetch_add(len, Ordering::Relaxed) > STREAM_QUEUE_BYTES {
+            return false;
+        }
+        self.queue.try_send(bytes).is_ok()
+    }
+}
+
+/// What a stream's own task holds of it.
+struct Outgoing {
+    queue: async_channel::Receiver<Bytes>,
+    queued_bytes: Arc<AtomicUsize>,
+    wanted: async_channel::Receiver<()>,
+}
+
+impl Outgoing {
+    /// Writes what is queued, until the stream breaks or is forgotten.
+    async fn write_to<W: AsyncWrite + Unpin>(&self, writer: &mut W) {
+        while let Ok(bytes) = self.queue.recv().await {
+            let written = async {
+                writer.write_all(&bytes).await?;
+                writer.flush().await
+            };
+            match tokio::time::timeout(WRITE_TIMEOUT, written).await {
+                Ok(Ok(())) => self.queued_bytes.fetch_sub(bytes.len(), Ordering::Relaxed),
+                _ => return,
+            };
+        }
+    }
+
+    /// Completes when nobody has the stream's handle any more.
+    async fn forgotten(&self) {
+        // Nothing is ever sent.
+        let _ = self.wanted.recv().await;
+    }
 }
 
 impl SipNet {
-    /// Takes over bound UDP sockets; what comes goes to `input`.
-    pub fn new(
-        udp: Vec<UdpSocket>,
-        stream_limits: ConnectionLimits,
-        input: async_channel::Sender<Arrival>,
-    ) -> Arc<Self> {
+    /// Takes over bound UDP sockets; what comes goes to `input`. Streams are accepted as far as there are `places`.
+    pub fn new(udp: Vec<UdpSocket>, places: Arc<Places>, input: async_channel::Sender<Arrival>) -> Arc<Self> {
         Arc::new(SipNet {
             udp,
             input,
             streams: Mutex::default(),
-            places: Places::new(stream_limits),
+            places,
         })
     }
 
@@ -133,10 +178,10 @@ impl SipNet {
             let Some(handle) = streams.by_number.get(&number) else {
                 return;
             };
-            if handle.queue.try_send(bytes).is_ok() {
+            if handle.try_send(bytes) {
                 return;
             }
-            // Its peer has not read for a whole queue's length: the stream's tasks end when the queue is gone.
+            // Its peer has not read for a whole queue's length: the stream's task ends with the handle.
             debug!(%flow, "the peer does not read; closed");
             streams.forget(number);
             drop(streams);
@@ -147,22 +192,22 @@ impl SipNet {
             drop(streams);
             return self.tell(Arrival::Failed { flow });
         }
-        let (queue, flow) = streams.add(Flow {
+        let (outgoing, flow) = streams.add(Flow {
             connection: None,
             ..flow
         });
         drop(streams);
         if let Some(handle) = self.streams().by_number.get(&flow.connection.unwrap_or_default()) {
             // The queue is new and empty.
-            let _ = handle.queue.try_send(bytes);
+            let _ = handle.try_send(bytes);
         }
-        tokio::spawn(self.clone().connect(flow, queue));
+        tokio::spawn(self.clone().connect(flow, outgoing));
     }
 
-    async fn connect(self: Arc<Self>, flow: Flow, queue: async_channel::Receiver<Bytes>) {
+    async fn connect(self: Arc<Self>, flow: Flow, outgoing: Outgoing) {
         let number = flow.connection.unwrap_or_default();
         match tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(flow.remote)).await {
-            Ok(Ok(socket)) => self.run(socket, flow, queue).await,
+            Ok(Ok(socket)) => self.run(socket, flow, outgoing).await,
             failed => {
                 debug!(%flow, ?failed, "cannot connect");
                 self.streams().forget(number);
@@ -193,15 +238,15 @@ impl SipNet {
         };
         match tls {
             None => {
-                let (queue, flow) = self.streams().add(flow);
-                self.run(socket, flow, queue).await;
+                let (outgoing, flow) = self.streams().add(flow);
+                self.run(socket, flow, outgoing).await;
             }
             Some(tls) => {
                 let handshake = tls.acceptor().accept(socket);
                 match tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await {
                     Ok(Ok(socket)) => {
-                        let (queue, flow) = self.streams().add(flow);
-                        self.run(socket, flow, queue).await;
+                        let (outgoing, flow) = self.streams().add(flow);
+                        self.run(socket, flow, outgoing).await;
                     }
                     Ok(Err(error)) => debug!(%remote, %error, "TLS handshake failed"),
                     Err(_) => debug!(%remote, "TLS handshake took too long"),
@@ -211,28 +256,22 @@ impl SipNet {
     }
 
     /// Reads and writes one stream until either ends, then tells that it is closed.
-    async fn run<S>(self: &Arc<Self>, socket: S, flow: Flow, queue: async_channel::Receiver<Bytes>)
+    async fn run<S>(self: &Arc<Self>, socket: S, flow: Flow, outgoing: Outgoing)
     where
         S: AsyncRead + AsyncWrite + Send + Unpin,
     {
         let (reader, mut writer) = tokio::io::split(socket);
         let number = flow.connection.unwrap_or_default();
-        let writing = async {
-            while let Ok(bytes) = queue.recv().await {
-                if writer.write_all(&bytes).await.is_err() || writer.flush().await.is_err() {
-                    return;
-                }
-            }
-        };
         tokio::select! {
             () = self.read_stream(reader, flow, number) => {}
-            () = writing => {}
+            () = outgoing.write_to(&mut writer) => {}
+            () = outgoing.forgotten() => {}
         }
         self.streams().forget(number);
         // What was queued before the close (the answer to a bad frame, say) still goes out, if the peer takes it.
-        queue.close();
+        outgoing.queue.close();
         let last_words = async {
-            while let Ok(bytes) = queue.try_recv() {
+            while let Ok(bytes) = outgoing.queue.try_recv() {
                 if writer.write_all(&bytes).await.is_err() {
                     return;
                 }
@@ -247,16 +286,21 @@ impl SipNet {
         let mut framer = Framer::new(flow.remote);
         let mut buffer = BytesMut::new();
         let mut any_yet = false;
+        // When what is being waited for began: the stream, or the message that is not whole yet.
+        let mut since = Instant::now();
         loop {
-            let patience = if any_yet && !framer.is_inside_message() {
-                IDLE_TIMEOUT
+            let deadline = if any_yet && !framer.is_inside_message() {
+                Instant::now() + IDLE_TIMEOUT
             } else {
-                MESSAGE_TIMEOUT
+                since + MESSAGE_TIMEOUT
             };
             buffer.reserve(limits::CHUNK_BYTES / 4);
-            match tokio::time::timeout(patience, reader.read_buf(&mut buffer)).await {
+            match tokio::time::timeout_at(deadline, reader.read_buf(&mut buffer)).await {
                 Ok(Ok(n)) if n > 0 => {}
                 _ => return,
+            }
+            if any_yet && !framer.is_inside_message() {
+                since = Instant::now();
             }
             framer.push(&buffer);
             buffer.clear();
@@ -265,14 +309,17 @@ impl SipNet {
                     Ok(None) => break,
                     Ok(Some(Frame::Ping)) => {
                         any_yet = true;
+                        since = Instant::now();
                         // RFC 5626 §4.4.1: a double CRLF is answered by a single one.
                         if let Some(handle) = self.streams().by_number.get(&number) {
-                            let _ = handle.queue.try_send(Bytes::from_static(b"\r\n"));
+                            // A peer that does not read its answers needs none.
+                            let _ = handle.try_send(Bytes::from_static(b"\r\n"));
                         }
                     }
                     Ok(Some(Frame::Pong)) => any_yet = true,
                     Ok(Some(Frame::Message(message))) => {
                         any_yet = true;
+                        since = Instant::now();
                         if self
                             .input
                             .send(Arrival::Message {
@@ -354,17 +401,30 @@ impl SipNet {
 }
 
 impl Streams {
-    fn add(&mut self, flow: Flow) -> (async_channel::Receiver<Bytes>, Flow) {
+    fn add(&mut self, flow: Flow) -> (Outgoing, Flow) {
         self.last_number += 1;
         let number = self.last_number;
         let flow = Flow {
             connection: Some(number),
             ..flow
         };
-        let (queue, receiver) = async_channel::bounded(STREAM_QUEUE);
-        self.by_number.insert(number, StreamHandle { flow, queue });
+        let (queue, to_write) = async_channel::bounded(STREAM_QUEUE);
+        let (handle_lives, wanted) = async_channel::bounded(1);
+        let queued_bytes = Arc::<AtomicUsize>::default();
+        let handle = StreamHandle {
+            flow,
+            queue,
+            queued_bytes: queued_bytes.clone(),
+            _wanted: handle_lives,
+        };
+        self.by_number.insert(number, handle);
         self.by_remote.insert((flow.transport, flow.remote), number);
-        (receiver, flow)
+        let outgoing = Outgoing {
+            queue: to_write,
+            queued_bytes,
+            wanted,
+        };
+        (outgoing, flow)
     }
 
     fn forget(&mut self, number: u64) {
@@ -428,3 +488,6 @@ pub fn source_address(remote: SocketAddr) -> io::Result<IpAddr> {
     socket.connect((remote.ip(), remote.port().max(1)))?;
     Ok(socket.local_addr()?.ip())
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,7 +16,7 @@ use tracing::{debug, warn};
 /// A peer that takes nothing for this long is cut off.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How many connections one listener keeps, in all and from one address. One over the limit is closed at once.
+/// How many connections all listeners together keep, in all and from one address. One over the limit is closed at once.
 #[derive(Clone, Copy, Debug)]
 pub struct ConnectionLimits {
     /// In all.
@@ -34,14 +34,16 @@ impl Default for ConnectionLimits {
     }
 }
 
-/// The connections that are open now, counted by address; each holds a [`Place`].
-pub(crate) struct Places {
+/// The connections that are open now, counted by address; each holds a place. One for all listeners, so that an address
+/// that is refused by one finds no room at another.
+pub struct Places {
     limits: ConnectionLimits,
     by_address: Mutex<(usize, HashMap<IpAddr, usize>)>,
 }
 
 impl Places {
-    pub(crate) fn new(limits: ConnectionLimits) -> Arc<Self> {
+    /// With room for as many as `limits` says.
+    pub fn new(limits: ConnectionLimits) -> Arc<Self> {
         Arc::new(Places {
             limits,
             by_address: Mutex::default(),
@@ -61,6 +63,11 @@ impl Places {
             places: self.clone(),
             address,
         })
+    }
+
+    #[cfg(test)]
+    pub(crate) fn taken(&self) -> usize {
+        self.by_address.lock().unwrap_or_else(|e| e.into_inner()).0
     }
 }
 
@@ -87,6 +94,7 @@ impl Drop for Place {
 /// Accepts on `listener` until the task is dropped. Out of file descriptors or memory, it waits a moment instead of
 /// spinning.
 pub(crate) async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+    let mut told = false;
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
@@ -99,26 +107,23 @@ pub(crate) async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
             // until something is closed, so asking again at once would only burn the processor.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
-                warn!(%error, "cannot accept connections; waiting");
+                // Once until it works again: a full table must not fill the disk with lines as well.
+                if !std::mem::replace(&mut told, true) {
+                    warn!(%error, "cannot accept connections; waiting");
+                }
                 tokio::time::sleep(Duration::from_millis(200)).await;
             }
         }
     }
 }
 
-/// Accepts connections and gives each to `handle` in a task of its own. With `implicit` TLS the handshake comes first;
+/// Accepts connections that find a place and gives each to `handle` in a task of its own. With `implicit` TLS the handshake comes first;
 /// `tls` alone is what STARTTLS upgrades to.
-pub async fn serve<F, Fut>(
-    listener: TcpListener,
-    limits: ConnectionLimits,
-    tls: Tls,
-    implicit: bool,
-    handle: F,
-) where
+pub async fn serve<F, Fut>(listener: TcpListener, places: Arc<Places>, tls: Tls, implicit: bool, handle: F)
+where
     F: Fn(Stream) -> Fut + Clone + Send + 'static,
     Fut: Future<Output = ()> + Send + 'static,
 {
-    let places = Places::new(limits);
     loop {
         let (socket, remote) = accept(&listener).await;
         let Some(place) = places.take(remote.ip()) else {
@@ -246,5 +251,28 @@ impl Stream {
         };
         // The peer may be gone or slow; nothing depends on the goodbye.
         let _ = tokio::time::timeout(Duration::from_secs(2), goodbye).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_address_cannot_take_every_connection() {
+        // Guards pitfall SMTP 8: others find room while one address has all that it may have.
+        let places = Places::new(ConnectionLimits {
+            total: 5,
+            per_address: 2,
+        });
+        let [greedy, other, third] = [1, 2, 3].map(|n| IpAddr::from([192, 0, 2, n]));
+        let first = places.take(greedy).unwrap();
+        let _second = places.take(greedy).unwrap();
+        assert!(places.take(greedy).is_none());
+        let _others = [places.take(other).unwrap(), places.take(other).unwrap()];
+        let _last = places.take(third).unwrap();
+        assert!(places.take(third).is_none(), "the total is reached");
+        drop(first);
+        assert!(places.take(greedy).is_some());
     }
 }

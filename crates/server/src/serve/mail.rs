@@ -1,13 +1,12 @@
 //! The listeners of the mail protocols.
 
-use super::connection_limits;
 use crate::config::{Config, Service};
 use crate::stores::Stores;
 use crate::world::{NetConnection, RealWorld};
 use anyhow::Result;
 use ringpost_auth::sasl::DecoyKey;
 use ringpost_mail::Mail;
-use ringpost_net::stream;
+use ringpost_net::stream::{self, Places};
 use ringpost_net::tls::Tls;
 use ringpost_node::Stop;
 use ringpost_node::imap::Imap;
@@ -25,6 +24,7 @@ const SWEEP_PERIOD: Duration = Duration::from_secs(3_600);
 /// What every listener of mail shares.
 pub(crate) struct MailListeners<'a> {
     pub(crate) config: &'a Config,
+    pub(crate) places: Arc<Places>,
     pub(crate) world: Arc<RealWorld>,
     pub(crate) stores: &'a Stores,
     pub(crate) mail: Arc<Mail>,
@@ -102,13 +102,7 @@ impl MailListeners<'_> {
         Fut: Future<Output = ()> + Send + 'static,
     {
         let handle = move |stream| handle(NetConnection(stream));
-        let serving = stream::serve(
-            listener,
-            connection_limits(self.config),
-            self.tls.clone(),
-            implicit,
-            handle,
-        );
+        let serving = stream::serve(listener, self.places.clone(), self.tls.clone(), implicit, handle);
         let stop = self.stop.clone();
         tokio::spawn(async move {
             tokio::select! {

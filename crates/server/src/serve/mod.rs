@@ -18,7 +18,7 @@ use ringpost_codec::Wav;
 use ringpost_directory::Directory;
 use ringpost_mail::Mail;
 use ringpost_net::media::MediaThread;
-use ringpost_net::stream::ConnectionLimits;
+use ringpost_net::stream::{ConnectionLimits, Places};
 use ringpost_net::tls::{Tls, self_signed};
 use ringpost_node::phone::PhoneControl;
 use ringpost_node::voicemail::MailVoicemail;
@@ -58,6 +58,9 @@ impl Server {
     /// Starts everything that the configuration names. The errors are one line that names the key and the mend.
     pub(crate) async fn start(config: Config) -> Result<Server> {
         let folder = data_folder::hold(&config.data_folder())?;
+        if let Err(error) = sockets::allow_many() {
+            warn!(%error, "the limit of open files stays as it is");
+        }
         let sockets = Sockets::open(&config)?;
         if let Some(user) = privileges::chosen_user(config.user.as_deref(), folder.path())? {
             privileges::become_user(&user, folder.path())?;
@@ -94,8 +97,10 @@ impl Server {
             }
         }
         let (stopper, stopped) = Stopper::new();
+        let places = Places::new(connection_limits(&config));
         let listeners = MailListeners {
             config: &config,
+            places: places.clone(),
             world: world.clone(),
             stores: &stores,
             mail: mail.clone(),
@@ -111,7 +116,7 @@ impl Server {
             tcp: sip_tcp,
             tls_listeners: sip_tls,
             tls: tls.clone(),
-            limits: connection_limits(&config),
+            places,
             config: phone_config(&config, &directory, &addresses),
             world: world.clone(),
             directory: directory.clone(),

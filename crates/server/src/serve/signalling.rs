@@ -7,7 +7,7 @@ use bytes::Bytes;
 use ringpost_media::{Command, PairId};
 use ringpost_net::media::MediaHandle;
 use ringpost_net::sip::{SipNet, source_address};
-use ringpost_net::stream::ConnectionLimits;
+use ringpost_net::stream::Places;
 use ringpost_net::tls::Tls;
 use ringpost_node::phone::{PhoneControl, PhoneParts};
 use ringpost_node::voicemail::Voicemail;
@@ -30,7 +30,7 @@ pub(crate) struct Signalling {
     pub(crate) tcp: Vec<TcpListener>,
     pub(crate) tls_listeners: Vec<TcpListener>,
     pub(crate) tls: Tls,
-    pub(crate) limits: ConnectionLimits,
+    pub(crate) places: Arc<Places>,
     pub(crate) config: Config,
     pub(crate) world: Arc<RealWorld>,
     pub(crate) directory: ringpost_directory::Directory,
@@ -90,7 +90,7 @@ async fn run(signalling: Signalling, control: async_channel::Receiver<PhoneContr
         .into_iter()
         .map(tokio::net::UdpSocket::from_std)
         .collect::<std::io::Result<Vec<_>>>()?;
-    let net = SipNet::new(udp, signalling.limits, arrivals_in);
+    let net = SipNet::new(udp, signalling.places, arrivals_in);
     net.serve_udp();
     for listener in signalling.tcp {
         net.serve_streams(tokio::net::TcpListener::from_std(listener)?, None);

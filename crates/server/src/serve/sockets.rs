@@ -12,6 +12,26 @@ const BACKLOG: i32 = 1_024;
 /// What a SIP datagram socket may hold while signalling is busy: some thousand messages.
 const DATAGRAM_BUFFER_BYTES: usize = 4 * 1024 * 1024;
 
+/// Lets the process open as many files as it may. A shell allows 1,024 unless asked, which one address could fill with
+/// connections that are all within the limits; whoever wants fewer sets the hard limit.
+pub(crate) fn allow_many() -> io::Result<()> {
+    let mut files = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: both calls get a pointer to a whole structure that outlives them.
+    unsafe {
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &mut files) != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        files.rlim_cur = files.rlim_max;
+        if libc::setrlimit(libc::RLIMIT_NOFILE, &files) != 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
+}
+
 /// The open sockets, by service.
 pub(crate) struct Sockets {
     pub(crate) sip_udp: Vec<UdpSocket>,

@@ -1,0 +1,126 @@
+//! Streams on loopback, with peers that misbehave.
+
+use super::*;
+use crate::stream::ConnectionLimits;
+
+const SOON: Duration = Duration::from_secs(10);
+
+struct House {
+    net: Arc<SipNet>,
+    address: SocketAddr,
+    arrivals: async_channel::Receiver<Arrival>,
+}
+
+impl House {
+    async fn new() -> House {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (input, arrivals) = async_channel::bounded(16);
+        let net = SipNet::new(Vec::new(), Places::new(ConnectionLimits::default()), input);
+        net.serve_streams(listener, None);
+        House {
+            net,
+            address,
+            arrivals,
+        }
+    }
+
+    /// A peer that has sent a request, and the flow to it.
+    async fn peer(&self) -> (TcpStream, Flow) {
+        let mut peer = TcpStream::connect(self.address).await.unwrap();
+        peer.write_all(OPTIONS).await.unwrap();
+        match self.next().await {
+            Arrival::Message { flow, .. } => (peer, flow),
+            other => panic!("{other:?} instead of a message"),
+        }
+    }
+
+    async fn next(&self) -> Arrival {
+        tokio::time::timeout(SOON, self.arrivals.recv())
+            .await
+            .unwrap()
+            .unwrap()
+    }
+}
+
+const OPTIONS: &[u8] = b"OPTIONS sip:example.org SIP/2.0\r\nVia: SIP/2.0/TCP 192.0.2.1;branch=z9hG4bK1\r\n\
+    From: <sip:a@example.org>;tag=1\r\nTo: <sip:b@example.org>\r\nCall-ID: 1\r\nCSeq: 1 OPTIONS\r\n\
+    Max-Forwards: 70\r\nContent-Length: 0\r\n\r\n";
+
+#[tokio::test]
+async fn a_peer_that_does_not_read_is_cut_off_and_no_other_waits() {
+    // Guards pitfall SIP 5: one peer that stops reading never blocks another.
+    let house = House::new().await;
+    let (deaf, flow) = house.peer().await;
+    let (mut other, to_other) = house.peer().await;
+    // More than what the kernel's buffers and the queue take together.
+    for _ in 0..1_000 {
+        house.net.send(flow, Bytes::from(vec![b'x'; 60_000]));
+        tokio::task::yield_now().await;
+        if !house.arrivals.is_empty() {
+            break;
+        }
+    }
+    assert!(matches!(house.next().await, Arrival::Closed { flow: of } if of == flow));
+    house.net.send(to_other, Bytes::from_static(b"hello"));
+    let mut heard = [0; 5];
+    tokio::time::timeout(SOON, other.read_exact(&mut heard))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(&heard, b"hello");
+    // Its own task ends too: nothing of it waits for the peer to read one day.
+    assert!(matches!(house.next().await, Arrival::Closed { flow: of } if of == flow));
+    assert_eq!(house.net.places.taken(), 1);
+    drop(deaf);
+}
+
+#[tokio::test]
+async fn a_queue_is_bounded_in_bytes() {
+    // Guards pitfall SIP 5: what waits for a peer that does not read stays small, however large its messages are.
+    let mut streams = Streams::default();
+    let (outgoing, flow) = streams.add(Flow {
+        transport: Transport::Tcp,
+        local: "127.0.0.1:1".parse().unwrap(),
+        remote: "127.0.0.1:2".parse().unwrap(),
+        connection: None,
+    });
+    let handle = &streams.by_number[&flow.connection.unwrap()];
+    let taken = (0..STREAM_QUEUE)
+        .take_while(|_| handle.try_send(Bytes::from(vec![0; limits::SIP_HEADER_BYTES])))
+        .count();
+    assert_eq!(taken, STREAM_QUEUE_BYTES / limits::SIP_HEADER_BYTES + 1);
+    let mut written = Vec::new();
+    streams.forget(flow.connection.unwrap());
+    outgoing.write_to(&mut written).await;
+    assert_eq!(written.len(), taken * limits::SIP_HEADER_BYTES);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_drips_ends_in_time_or_not_at_all() {
+    // Guards pitfall SIP 5: half-sent headers time out, however steadily they come.
+    let house = House::new().await;
+    let (mut peer, flow) = house.peer().await;
+    let begun = Instant::now();
+    for byte in OPTIONS.iter().cycle() {
+        if peer.write_all(&[*byte]).await.is_err() || !house.arrivals.is_empty() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    assert!(begun.elapsed() < MESSAGE_TIMEOUT + Duration::from_secs(5));
+    assert!(matches!(house.arrivals.try_recv(), Ok(Arrival::Closed { flow: of }) if of == flow));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_waits_between_messages_stays() {
+    let house = House::new().await;
+    let (mut peer, flow) = house.peer().await;
+    tokio::time::sleep(MESSAGE_TIMEOUT * 4).await;
+    // The next message comes in two pieces.
+    let (head, tail) = OPTIONS.split_at(20);
+    peer.write_all(head).await.unwrap();
+    tokio::time::sleep(MESSAGE_TIMEOUT / 2).await;
+    peer.write_all(tail).await.unwrap();
+    assert!(matches!(house.next().await, Arrival::Message { flow: of, .. } if of == flow));
+}
