@@ -148,7 +148,7 @@ impl Registrar {
         self.replace(account, Vec::new());
     }
 
-    /// A stream connection ended. Phones on TCP may be reached by a new one at the address in their Contact; a TLS flow
+    /// A stream connection ended. Phones on TCP may be reached by a new one at the port in their Contact; a TLS flow
     /// cannot be opened from our side. Gives the accounts whose bindings changed.
     pub(crate) fn handle_closed(&mut self, connection: u64) -> Vec<AccountId> {
         let changed = self.by_connection.get(&connection).cloned().unwrap_or_default();
@@ -252,11 +252,13 @@ fn apply(
     Ok(())
 }
 
-/// Points a binding whose connection is gone at its Contact's own address; false when that leads nowhere.
+/// Points a binding whose connection is gone at its Contact's own address; false when that leads nowhere, or to somebody
+/// else: we open no connections to third parties, our own host and its neighbours among them, because a phone names them.
 fn reopen(binding: &mut Binding) -> bool {
     let address = binding.contact.host().and_then(Host::ip);
+    let registered_from = binding.flow.remote.ip();
     match (binding.flow.transport, address) {
-        (Transport::Tcp, Some(ip)) => {
+        (Transport::Tcp, Some(ip)) if ip == registered_from => {
             let port = binding.contact.port().unwrap_or(Transport::Tcp.default_port());
             binding.flow.connection = None;
             binding.flow.remote = SocketAddr::new(ip, port);
@@ -415,7 +417,7 @@ mod tests {
             ..set(
                 "a",
                 1,
-                vec![contact("sip:alice@192.0.2.9:5070;transport=tcp", None)],
+                vec![contact("sip:alice@198.51.100.7:5070;transport=tcp", None)],
             )
         };
         r.register(now, ALICE, tcp, &config).unwrap();
@@ -429,7 +431,7 @@ mod tests {
         assert_eq!(r.handle_closed(7), [ALICE]);
         let moved = &r.bindings(ALICE)[0];
         assert_eq!(moved.flow.connection, None);
-        assert_eq!(moved.flow.remote, "192.0.2.9:5070".parse().unwrap());
+        assert_eq!(moved.flow.remote, "198.51.100.7:5070".parse().unwrap());
         let tls = Flow {
             transport: Transport::Tls,
             ..flow(Some(8))
@@ -471,5 +473,29 @@ mod tests {
         assert_eq!(r.by_connection.len(), 1);
         r.remove(ALICE);
         assert!(r.by_connection.is_empty() && r.accounts.is_empty());
+    }
+
+    #[test]
+    fn no_connection_is_opened_to_a_host_that_did_not_register() {
+        // Guards pitfall SIP 11: a binding belongs to its flow, and a Contact makes us knock at nobody else's door.
+        let (mut r, config, now) = (Registrar::default(), Config::default(), Instant::ZERO);
+        for (n, uri) in [
+            "sip:alice@127.0.0.1:25;transport=tcp",
+            "sip:alice@192.0.2.1:5060;transport=tcp",
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let elsewhere = Registration {
+                flow: flow(Some(7)),
+                ..set("a", n as u32 + 1, vec![contact(uri, None)])
+            };
+            r.register(now, ALICE, elsewhere, &config).unwrap();
+        }
+        let saved = r.bindings(ALICE)[0].clone();
+        assert_eq!(r.handle_closed(7), [ALICE]);
+        assert!(r.bindings(ALICE).is_empty());
+        r.restore(ALICE, saved);
+        assert!(r.bindings(ALICE).is_empty());
     }
 }
