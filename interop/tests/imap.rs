@@ -1,0 +1,88 @@
+//! Python's imaplib and curl read, flag and delete.
+
+use ringpost_interop::{Account, Server, client, run};
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+fn python(server: &Server, script: &str, arguments: &[&str]) -> Option<String> {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/scripts")
+        .join(script);
+    let mut command = Command::new(client("python3")?);
+    let finished = run(
+        server.folder(),
+        "python",
+        command.arg(script).args(arguments),
+        LIMIT,
+    );
+    assert!(finished.succeeded(), "{}", finished.output);
+    Some(finished.output)
+}
+
+#[test]
+fn imaplib_finds_every_command_of_the_core_at_work() {
+    let server = Server::start();
+    let bob = server.account("bob");
+    let address = server.address().to_string();
+    python(
+        &server,
+        "imap_session.py",
+        &[&address, "1430", "9930", &bob.address, &bob.password],
+    );
+    server.check_store();
+}
+
+/// Puts messages with these subjects into INBOX, by curl.
+fn fill(server: &Server, account: &Account, subjects: &[&str]) -> Option<()> {
+    let curl = client("curl")?;
+    for subject in subjects {
+        let file = server.folder().join("append");
+        std::fs::write(
+            &file,
+            format!("From: x@elsewhere.test\r\nSubject: {subject}\r\n\r\ntext\r\n"),
+        )
+        .expect("the test's folder can be written");
+        let finished = imap_curl(
+            server,
+            account,
+            &curl,
+            &["--upload-file", &file.display().to_string()],
+            "INBOX",
+        );
+        assert!(!finished.contains("curl: ("), "{finished}");
+    }
+    Some(())
+}
+
+fn imap_curl(server: &Server, account: &Account, curl: &Path, more: &[&str], path: &str) -> String {
+    let url = format!("imaps://{}:9930/{path}", server.address());
+    let user = format!("{}:{}", account.address, account.password);
+    let mut command = Command::new(curl);
+    command
+        .args(["-sS", "-k", "--url", &url, "--user", &user])
+        .args(more);
+    let finished = run(server.folder(), "curl", &mut command, LIMIT);
+    assert!(finished.succeeded(), "{more:?}: {}", finished.output);
+    finished.output
+}
+
+#[test]
+fn curl_lists_searches_flags_and_deletes() {
+    let server = Server::start();
+    let bob = server.account("bob");
+    let Some(()) = fill(&server, &bob, &["one", "two", "three"]) else {
+        return;
+    };
+    let curl = client("curl").expect("it filled the mailbox");
+    let ask = |more: &[&str], path: &str| imap_curl(&server, &bob, &curl, more, path);
+    assert!(ask(&[], "").contains("INBOX"));
+    assert!(ask(&[], "INBOX?SUBJECT%20two").contains("* SEARCH 2"));
+    assert!(ask(&[], "INBOX;MAILINDEX=3").contains("Subject: three"));
+    ask(&["-X", "STORE 2 +FLAGS (\\Deleted)"], "INBOX");
+    ask(&["-X", "EXPUNGE"], "INBOX");
+    assert!(ask(&[], "INBOX?ALL").contains("* SEARCH 1 2\r\n"));
+    server.check_store();
+}
