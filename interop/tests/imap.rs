@@ -1,4 +1,4 @@
-//! Python's imaplib and curl read, flag and delete.
+//! Python's imaplib, curl and mutt read, flag and delete.
 
 use ringpost_interop::{Account, Server, client, run};
 use std::path::Path;
@@ -85,4 +85,76 @@ fn curl_lists_searches_flags_and_deletes() {
     ask(&["-X", "EXPUNGE"], "INBOX");
     assert!(ask(&[], "INBOX?ALL").contains("* SEARCH 1 2\r\n"));
     server.check_store();
+}
+
+/// Delivers messages with these subjects by SMTP: unlike those that curl appends, they are unread.
+fn deliver(server: &Server, account: &Account, subjects: &[&str]) -> Option<()> {
+    let curl = client("curl")?;
+    for subject in subjects {
+        let file = server.folder().join("deliver");
+        std::fs::write(
+            &file,
+            format!("From: x@elsewhere.test\r\nSubject: {subject}\r\n\r\ntext\r\n"),
+        )
+        .expect("the test's folder can be written");
+        let url = format!("smtp://{}:2525/client.test", server.address());
+        let mut command = Command::new(&curl);
+        command.args([
+            "-sS",
+            "--url",
+            &url,
+            "--mail-from",
+            "x@elsewhere.test",
+            "--mail-rcpt",
+            &account.address,
+        ]);
+        command.arg("--upload-file").arg(&file);
+        let finished = run(server.folder(), "curl-deliver", &mut command, LIMIT);
+        assert!(finished.succeeded(), "{}", finished.output);
+    }
+    Some(())
+}
+
+#[test]
+fn mutt_reads_flags_and_deletes() {
+    let Some(mutt) = client("mutt") else { return };
+    let server = Server::start();
+    let bob = server.account("bob");
+    let Some(()) = deliver(&server, &bob, &["keep", "flag", "drop"]) else {
+        return;
+    };
+    let rc = server.folder().join("muttrc");
+    let settings = format!(
+        "set folder=\"imaps://{0}:9930/\"\nset spoolfile=\"+INBOX\"\nset imap_user=\"{1}\"\nset imap_pass=\"{2}\"\n\
+         set ssl_verify_host=no\nset ssl_verify_dates=no\nset certificate_file=\"{3}\"\nset ssl_starttls=no\n\
+         set delete=yes\nset quit=yes\nset sort=mailbox-order\nset wait_key=no\nset header_cache=\"\"\nset mark_old=no\nset move=no\n",
+        server.address(),
+        bob.address,
+        bob.password,
+        server.data().join("self-signed.crt").display(),
+    );
+    std::fs::write(&rc, settings).expect("the test's folder can be written");
+    // The second message is flagged, the third deleted, the first opened and closed.
+    let keys = "push <first-entry><next-entry><flag-message><first-entry><next-entry><next-entry><delete-message>\
+                <first-entry><sync-mailbox><display-message><exit><sync-mailbox><quit>";
+    let script = format!(
+        "TERM=vt100 script -qec \"{} -n -F {} -e '{keys}'\" /dev/null",
+        mutt.display(),
+        rc.display()
+    );
+    let finished = run(
+        server.folder(),
+        "mutt",
+        Command::new("sh").args(["-c", &script]),
+        LIMIT,
+    );
+    let address = server.address().to_string();
+    let Some(flags) = python(
+        &server,
+        "flags.py",
+        &[&address, "9930", &bob.address, &bob.password],
+    ) else {
+        return;
+    };
+    assert_eq!(flags, "keep: \\Seen\nflag: \\Flagged\n", "{}", finished.output);
 }
