@@ -16,6 +16,8 @@ const HOUR: Duration = Duration::from_secs(3600);
 pub(crate) fn run(only: &[String]) -> bool {
     let mut report = Report::new(only);
     let mut tests = Tests::default();
+    let comparisons = comparisons();
+    let measured: Vec<&str> = comparisons.iter().map(String::as_str).chain(["perf"]).collect();
     let users = ["simulation", "stores", "fuzz", "interop"];
     report.step_for("build", &users, || build::step(&["--release"], HOUR, &mut tests));
     report.step("simulation", || {
@@ -25,7 +27,7 @@ pub(crate) fn run(only: &[String]) -> bool {
     report.step("fuzz", || {
         tests.run("fuzz", |package| package == "fuzz", soaked, 6 * HOUR)
     });
-    report.step_for("release", &["interop", "perf"], || {
+    report.step_for("release", &[&measured[..], &["interop"]].concat(), || {
         run::step(
             "release",
             &mut crate::cargo(&["build", "--release"]),
@@ -41,8 +43,7 @@ pub(crate) fn run(only: &[String]) -> bool {
         };
         tests.run("interop", |package| package == "interop", prepare, 6 * HOUR)
     });
-    let comparisons = comparisons();
-    report.step_for("peers", &["perf"], || packages::ensure(packages::PEERS));
+    report.step_for("peers", &measured, || packages::ensure(packages::PEERS));
     for name in &comparisons {
         report.step_for(name, &["perf"], || {
             let mut command =
