@@ -90,7 +90,7 @@ impl Phone {
     }
 
     /// A source that is not verified must not be made to receive much more than it was made to send: where two challenges
-    /// would be over one and a half times the request, the stronger goes alone.
+    /// would be over one and a half times the request, the first goes alone.
     fn slim(&self, flow: Flow, request: &Message, mut reply: Reply) -> Reply {
         if flow.transport.is_reliable() || reply.status != Status::UNAUTHORIZED {
             return reply;

@@ -97,14 +97,16 @@ impl Party {
         Ok(description.to_string().into_bytes())
     }
 
-    /// Whether that could be answered.
+    /// What the session would come to if that was answered.
     pub(crate) fn would_answer(
         &self,
         offer: &SessionDescription,
         codecs: Vec<Codec>,
-    ) -> Result<(), OfferError> {
+    ) -> Result<Negotiation, OfferError> {
         let stream = self.stream(codecs, Direction::SendRecv);
-        self.negotiation.clone().answer(offer, &[stream]).map(|_| ())
+        let mut negotiation = self.negotiation.clone();
+        negotiation.answer(offer, &[stream])?;
+        Ok(negotiation)
     }
 
     fn stream(&self, codecs: Vec<Codec>, direction: Direction) -> Stream {

@@ -11,7 +11,7 @@ use crate::phone::Phone;
 use crate::reply::passed_back;
 use ringpost_base::Instant;
 use ringpost_media::{Command, LegId};
-use ringpost_sdp::{OfferError, SessionDescription};
+use ringpost_sdp::{Negotiation, OfferError, SessionDescription};
 use ringpost_sip::ua::{Content, SessionId};
 use ringpost_sip::{Message, Status};
 
@@ -166,7 +166,9 @@ impl Phone {
         }
         let wished = codecs::direction_of(&offer);
         let is_in_line = other.direction() == wished.and(other.willing.reversed());
-        if is_in_line && asker.would_answer(&offer, other.beside()).is_ok() {
+        let here = asker.would_answer(&offer, other.beside());
+        let is_audible = here.is_ok_and(|here| hear_each_other(&here, &other.negotiation));
+        if is_in_line && is_audible {
             return self.answer_reinvite(now, id, side, &offer);
         }
         let Some(description) = other.offer(theirs, wished) else {
@@ -375,11 +377,8 @@ impl Phone {
         let Stage::Talking(talking) = &call.stage else {
             return true;
         };
-        let caller = call.caller.as_ref().and_then(|caller| caller.negotiation.audio());
-        let callee = talking.callee.negotiation.audio();
-        caller
-            .zip(callee)
-            .is_none_or(|(caller, callee)| codecs::hear_each_other(caller, callee))
+        let caller = call.caller.as_ref().map(|caller| &caller.negotiation);
+        caller.is_none_or(|caller| hear_each_other(caller, &talking.callee.negotiation))
     }
 
     fn set_reoffer(&mut self, id: CallId, reoffer: Reoffer) -> Reoffer {
@@ -438,6 +437,12 @@ impl Phone {
             self.command(Command::SendDigits { leg, digits });
         }
     }
+}
+
+/// Whether both legs can be made to hear each other, as far as they have agreed on anything.
+fn hear_each_other(one: &Negotiation, other: &Negotiation) -> bool {
+    let both = one.audio().zip(other.audio());
+    both.is_none_or(|(one, other)| codecs::hear_each_other(one, other))
 }
 
 fn refusal_of(error: &OfferError) -> Status {

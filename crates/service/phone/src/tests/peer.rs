@@ -33,22 +33,7 @@ pub(super) struct Peer {
 
 impl Peer {
     pub(super) fn new(name: &'static str, address: SocketAddr, transport: Transport, rng: &mut Rng) -> Self {
-        let config = UaConfig {
-            allow: {
-                let mut allow = UaConfig::default().allow;
-                allow.push(Method::Notify);
-                allow
-            },
-            accept: vec![
-                "application/sdp".into(),
-                "text/plain".into(),
-                "application/dtmf-relay".into(),
-                "application/simple-message-summary".into(),
-            ],
-            events: vec!["message-summary".into()],
-            ..UaConfig::default()
-        };
-        let mut ua = Ua::new(config, rng.fork());
+        let mut ua = Ua::new(peer_config(true), rng.fork());
         let domain = domain_of(name);
         let login = Some(ua.add_login(domain, name, &secret(name)));
         Peer {
@@ -71,6 +56,11 @@ impl Peer {
             registration: None,
             version: 0,
         }
+    }
+
+    /// It refreshes its sessions with re-INVITE.
+    pub(super) fn takes_no_update(&mut self) {
+        self.ua.configure(peer_config(false));
     }
 
     pub(super) fn address_of(&self, user: &str) -> NameAddr {
@@ -171,6 +161,23 @@ impl Peer {
             _ => {}
         }
         self.events.push(event);
+    }
+}
+
+fn peer_config(takes_update: bool) -> UaConfig {
+    let mut allow = UaConfig::default().allow;
+    allow.push(Method::Notify);
+    allow.retain(|method| takes_update || *method != Method::Update);
+    UaConfig {
+        allow,
+        accept: vec![
+            "application/sdp".into(),
+            "text/plain".into(),
+            "application/dtmf-relay".into(),
+            "application/simple-message-summary".into(),
+        ],
+        events: vec!["message-summary".into()],
+        ..UaConfig::default()
     }
 }
 
