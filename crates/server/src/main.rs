@@ -78,7 +78,11 @@ fn serve(file: Option<&Path>) -> Result<()> {
     let config = Config::load(file)?;
     logging::start(&config.log.level).map_err(anyhow::Error::msg)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(async { serve::Server::start(config).await?.run(file).await })
+    runtime.block_on(async {
+        // Before the first port answers: until they are taken over, each of these signals kills the process at once.
+        let signals = signals::Signals::listen()?;
+        serve::Server::start(config).await?.run(file, signals).await
+    })
 }
 
 /// Runs a command on a running server, or else on the data folder itself.

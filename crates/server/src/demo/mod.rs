@@ -8,6 +8,7 @@ mod phones;
 
 use crate::config::{Config, Listener, PortRange, Service};
 use crate::serve::Server;
+use crate::signals::Signals;
 use anyhow::{Context, Result, bail, ensure};
 use mailbox::Mailbox;
 use phones::{Identity, LivePhone, watch};
@@ -66,7 +67,7 @@ pub(crate) fn run(listen: Option<IpAddr>, exit: bool) -> Result<ExitCode> {
             server.stop().await;
         } else {
             print_card(&server, &people);
-            server.run(None).await?;
+            server.run(None, Signals::listen()?).await?;
         }
         Ok(if passed {
             ExitCode::SUCCESS

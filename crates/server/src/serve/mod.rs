@@ -239,8 +239,7 @@ impl Server {
     }
 
     /// Serves until a signal asks for the end; SIGHUP reads the configuration and the certificates again.
-    pub(crate) async fn run(mut self, file: Option<&Path>) -> Result<()> {
-        let mut signals = Signals::listen()?;
+    pub(crate) async fn run(mut self, file: Option<&Path>, mut signals: Signals) -> Result<()> {
         while signals.next().await == Asked::Reload {
             self.reload(file).await;
         }
