@@ -6,6 +6,7 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, BufRead, BufReader};
+use std::path::Path;
 use std::process::{self, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
@@ -120,6 +121,30 @@ pub fn median(values: &[f64]) -> f64 {
     }
 }
 
+/// Puts `text` under the heading `heading` of `perf/RESULTS.md`, in place of what was there.
+pub fn record(heading: &str, text: &str) -> io::Result<()> {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("RESULTS.md");
+    let before = match fs::read_to_string(&file) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => "# What was measured last\n".to_string(),
+        read => read?,
+    };
+    fs::write(file, with_section(&before, heading, text))
+}
+
+fn with_section(page: &str, heading: &str, text: &str) -> String {
+    let mut parts: Vec<&str> = page.split("\n## ").map(str::trim_end).collect();
+    let section = format!("{heading}\n\n{}", text.trim_end());
+    let place = parts
+        .iter()
+        .skip(1)
+        .position(|part| part.lines().next() == Some(heading));
+    match place {
+        Some(place) => parts[place + 1] = &section,
+        None => parts.push(&section),
+    }
+    parts.join("\n\n## ") + "\n"
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -138,6 +163,15 @@ mod tests {
         while cpu_time(process::id()).unwrap() == before {
             n = std::hint::black_box(n + 1);
         }
+    }
+
+    #[test]
+    fn a_section_of_the_results_takes_the_place_of_its_former_self() {
+        let page = with_section("# Results\n", "Calls", "- 1\n");
+        assert_eq!(page, "# Results\n\n## Calls\n\n- 1\n");
+        let both = with_section(&page, "Mail", "- 2");
+        assert_eq!(both, "# Results\n\n## Calls\n\n- 1\n\n## Mail\n\n- 2\n");
+        assert_eq!(with_section(&both, "Calls", "- 3"), both.replace("- 1", "- 3"));
     }
 
     #[test]

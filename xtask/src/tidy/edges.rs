@@ -114,7 +114,10 @@ const EDGES: &[(&str, &[&str])] = &[
         ],
     ),
     ("ringpost-interop", &["base"]),
-    ("ringpost-perf", &["base", "sip", "sdp", "rtp", "media", "net"]),
+    (
+        "ringpost-perf",
+        &["base", "sip", "sdp", "rtp", "media", "net", "admin"],
+    ),
     ("xtask", &[]),
 ];
 

@@ -38,10 +38,16 @@ const DATAGRAMS_A_TURN: usize = 64;
 
 /// The listeners of SIP and all their connections.
 pub struct SipNet {
-    udp: Vec<UdpSocket>,
+    udp: Vec<Datagrams>,
     input: async_channel::Sender<Arrival>,
     streams: Mutex<Streams>,
     places: Arc<Places>,
+}
+
+/// A socket and the address it is bound to: asking the kernel for it again would cost as much as a small send.
+struct Datagrams {
+    socket: UdpSocket,
+    bound: SocketAddr,
 }
 
 #[derive(Default)]
@@ -103,8 +109,13 @@ impl Outgoing {
 impl SipNet {
     /// Takes over bound UDP sockets; what comes goes to `input`. Streams are accepted as far as there are `places`.
     pub fn new(udp: Vec<UdpSocket>, places: Arc<Places>, input: async_channel::Sender<Arrival>) -> Arc<Self> {
+        // A bound socket has an address; one that has none could not be read from either.
+        let udp = udp.into_iter().filter_map(|socket| {
+            let bound = socket.local_addr().ok()?;
+            Some(Datagrams { socket, bound })
+        });
         Arc::new(SipNet {
-            udp,
+            udp: udp.collect(),
             input,
             streams: Mutex::default(),
             places,
@@ -143,20 +154,16 @@ impl SipNet {
     }
 
     fn send_datagram(self: &Arc<Self>, flow: Flow, bytes: &[u8]) {
-        let same_family = |socket: &&UdpSocket| {
-            socket
-                .local_addr()
-                .is_ok_and(|a| a.is_ipv4() == flow.remote.is_ipv4())
-        };
-        let socket = self
+        let same_family = |udp: &&Datagrams| udp.bound.is_ipv4() == flow.remote.is_ipv4();
+        let udp = self
             .udp
             .iter()
-            .find(|s| s.local_addr().is_ok_and(|a| bound_as(a, flow.local)))
+            .find(|udp| bound_as(udp.bound, flow.local))
             .or_else(|| self.udp.iter().find(same_family));
-        let Some(socket) = socket else {
+        let Some(udp) = udp else {
             return self.tell(Arrival::Failed { flow });
         };
-        match socket.try_send_to(bytes, flow.remote) {
+        match udp.socket.try_send_to(bytes, flow.remote) {
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 debug!(%flow, "the socket's buffer is full; datagram lost");
@@ -355,9 +362,8 @@ impl SipNet {
     }
 
     async fn read_datagrams(self: Arc<Self>, index: usize) {
-        let socket = &self.udp[index];
-        let Ok(bound) = socket.local_addr() else { return };
-        let mut routes = LocalAddresses::new(bound);
+        let Datagrams { socket, bound } = &self.udp[index];
+        let mut routes = LocalAddresses::new(*bound);
         let mut buffer = vec![0; DATAGRAM_BYTES];
         loop {
             if socket.readable().await.is_err() {
