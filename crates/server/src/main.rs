@@ -73,9 +73,14 @@ fn run(cli: Cli) -> Result<ExitCode> {
     .map(|()| ExitCode::SUCCESS)
 }
 
+/// Blocks of at least this many bytes go back to the system when they are freed.
+#[cfg(target_env = "gnu")]
+const RETURNED_BYTES: libc::c_int = 1024 * 1024;
+
 /// Serves until a signal asks for the end.
 fn serve(file: Option<&Path>) -> Result<()> {
     let config = Config::load(file)?;
+    return_large_blocks();
     logging::start(&config.log.level).map_err(anyhow::Error::msg)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
@@ -83,6 +88,16 @@ fn serve(file: Option<&Path>) -> Result<()> {
         let signals = signals::Signals::listen()?;
         serve::Server::start(config).await?.run(file, signals).await
     })
+}
+
+/// Left alone, glibc keeps what was freed up to the largest block so far, in each thread's heap: the 19 MiB that each
+/// password is stretched in stayed behind three times a heap, 350 MiB in all.
+fn return_large_blocks() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: no pointers; it sets a number in the allocator, and no other thread runs yet.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, RETURNED_BYTES);
+    }
 }
 
 /// Runs a command on a running server, or else on the data folder itself.

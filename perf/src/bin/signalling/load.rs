@@ -66,6 +66,12 @@ impl Sipp {
             }
             command.arg("-inf").arg(list);
         }
+        // SIPp writes one URI into all credentials, the server's address unless told.
+        let uri = match phones.first() {
+            Some(Phone { calls, .. }) if !calls.is_empty() => format!("{calls}@{DOMAIN}"),
+            _ => DOMAIN.into(),
+        };
+        command.args(["-auth_uri", &uri]);
         if scenario == "register" {
             command.arg("-oocsf").arg(scenarios.join("notified.xml"));
         }
