@@ -1,16 +1,16 @@
 //! What a relayed RTP packet costs, beside rtpengine in userspace.
 //!
-//! `media_relay [PAIRS] [SECONDS] [ROUNDS]` starts ours and the peer in turn (A B A B …), sends both ways over so many
-//! pairs of ports at 50 packets a second and 172 bytes each, and prints the CPU time of the relaying process for a packet:
-//! each round, the medians, and their ratio. `media_relay serve PAIRS FILE` is our side of it, a media thread and nothing
-//! else; it ends with its standard input.
+//! `media_relay [SECONDS] [ROUNDS] [PAIRS]…` starts ours and the peer in turn (A B A B …), sends both ways over so many
+//! pairs of ports (200, then 500) at 50 packets a second and 172 bytes each, and prints the CPU time of the relaying
+//! process for a packet: each round, the medians, and their ratio. The figures also go to `perf/RESULTS.md`.
+//! `media_relay serve PAIRS FILE` is our side of it, a media thread and nothing else; it ends with its standard input.
 //!
 //! The load generator uses CPU too, and the two share the machine; what it used is printed, and so is what was lost.
 
 use ringpost_base::{Rng, UnixTime};
 use ringpost_media::{Command, LegId, LegMedia};
 use ringpost_net::media::MediaThread;
-use ringpost_perf::{Child, cpu_time, median};
+use ringpost_perf::{Child, cpu_time, median, record};
 use ringpost_rtp::{Header, Packet};
 use std::error::Error;
 use std::fs;
@@ -27,6 +27,8 @@ const PARTIES: [Ipv4Addr; 2] = [Ipv4Addr::new(127, 0, 0, 2), Ipv4Addr::new(127, 
 const FIRST_PORT: u16 = 20_000;
 /// Ours to relay by; the peer uses 31000–39999.
 const RELAY_PORTS: std::ops::RangeInclusive<u16> = 40_000..=59_999;
+/// Pairs of parties, unless others are named.
+const LOADS: [usize; 2] = [200, 500];
 /// Every party sends a packet in each of these.
 const FRAME: Duration = Duration::from_millis(20);
 /// What came is read this often in a frame, from a part of the parties each time.
@@ -42,11 +44,20 @@ fn main() -> Result<()> {
             let file = arguments.get(2).ok_or("usage: media_relay serve PAIRS FILE")?;
             serve(number(1, 0)?, Path::new(file))
         }
-        _ => compare(
-            number(0, 200)?,
-            Duration::from_secs(number(1, 10)? as u64),
-            number(2, 5)?,
-        ),
+        _ => {
+            let length = Duration::from_secs(number(0, 10)? as u64);
+            let rounds = number(1, 5)?;
+            let named: Vec<usize> = (2..arguments.len())
+                .map(|n| number(n, 0))
+                .collect::<std::result::Result<_, _>>()?;
+            let loads = if named.is_empty() { LOADS.to_vec() } else { named };
+            let mut report = format!("{rounds} rounds of {} s.\n\n", length.as_secs());
+            for pairs in loads {
+                report += &compare(pairs, length, rounds)?;
+            }
+            record("Relaying beside rtpengine in userspace", &report)?;
+            Ok(())
+        }
     }
 }
 
@@ -113,12 +124,14 @@ struct Round {
     load_us_per_packet: f64,
 }
 
-fn compare(pairs: usize, length: Duration, rounds: usize) -> Result<()> {
+/// Measures both sides under one load; gives a line of the report.
+fn compare(pairs: usize, length: Duration, rounds: usize) -> Result<String> {
     let peer = Child::is_installed("rtpengine");
     if !peer {
         println!("rtpengine is not installed; ours is measured alone, which says little");
     }
-    println!("{pairs} pairs, {} packets/s, {length:?} a round", pairs * 2 * 50);
+    let per_s = pairs * 2 * 50;
+    println!("{pairs} pairs, {per_s} packets/s, {length:?} a round");
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for round in 1..=rounds {
         ours.push(told("ringpost", round, measure_ours(pairs, length)?));
@@ -127,13 +140,17 @@ fn compare(pairs: usize, length: Duration, rounds: usize) -> Result<()> {
         }
     }
     let ours = median(&ours);
-    println!("ringpost   median {ours:.2} µs of CPU a relayed packet");
+    let mut line = format!("- {per_s} packets/s of {pairs} calls: ringpost {ours:.2} µs of CPU a packet");
     if peer {
         let theirs = median(&theirs);
-        println!("rtpengine  median {theirs:.2} µs of CPU a relayed packet");
-        println!("ratio      {:.2} (to reach: at most 0.50)", ours / theirs);
+        line += &format!(
+            ", rtpengine {theirs:.2} µs, ratio {:.2} (to reach: at most 0.50)",
+            ours / theirs
+        );
     }
-    Ok(())
+    line.push('\n');
+    print!("{line}");
+    Ok(line)
 }
 
 fn told(name: &str, number: usize, round: Round) -> f64 {
