@@ -390,9 +390,16 @@ pub fn blob_of(key: &Key) -> Option<BlobId> {
     }
 }
 
-/// A note to the sweeper, beside the count: this body may be named no more. It is a record without content.
+/// A note to the sweeper, beside the count: this body may be named no more. It is written without content; the sweeper
+/// puts in when it found it (see [`swept_since`]).
 pub fn sweep(blob: BlobId) -> Key {
     key(kind::SWEEP, &[&blob.0])
+}
+
+/// When the sweeper found a note with this value for the first time, if it has: nanoseconds in 8 bytes, big-endian.
+pub fn swept_since(note: &[u8]) -> Option<UnixTime> {
+    let nanos = note.try_into().ok()?;
+    Some(UnixTime::from_nanos(u64::from_be_bytes(nanos)))
 }
 
 /// Every note to the sweeper in a partition.

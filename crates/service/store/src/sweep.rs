@@ -1,6 +1,6 @@
 use crate::records::{Account, Address, Delivered, Mailbox};
 use crate::{
-    Batch, BlobId, Blobs, CommitError, Key, Partition, Record, Scan, Store, StoreError, counter_value, keys,
+    Batch, BlobId, Blobs, CommitError, Entry, Key, Partition, Record, Scan, Store, StoreError, counter_value, keys,
     mailbox,
 };
 use ringpost_base::{UnixTime, limits};
@@ -14,7 +14,9 @@ use std::time::Duration;
 /// A body in a [`Blobs`] is written before the commit that names it, so one that is younger than the grace is left alone.
 /// References move in one direction only, from a queue to an account, and the new one is written before the old one is
 /// removed; so the queues are looked through before the accounts, and no reference can slip past. The same grace covers
-/// an account whose address is about to be written.
+/// an account whose address is about to be written, and a body of an account that is named no more: a session that was
+/// not told that the message is gone may still read it. The first pass that meets the note of such a body writes its time
+/// into it, and the first one that comes a grace later removes the body.
 pub struct Sweeper {
     store: Arc<dyn Store>,
     blobs: Arc<dyn Blobs>,
@@ -42,7 +44,8 @@ const DELIVERED_KEPT: Duration = Duration::from_secs(30 * 86_400);
 const PAGE: usize = 1000;
 
 impl Sweeper {
-    /// A grace of an hour is far above what a message takes from its first byte to its commit.
+    /// A grace of an hour is far above what a message takes from its first byte to its commit, and above the time after
+    /// which a session that says nothing is ended.
     pub const GRACE: Duration = Duration::from_secs(3600);
 
     /// Over a store and its large bodies.
@@ -57,7 +60,7 @@ impl Sweeper {
         let written = self.separate_before(now - self.grace).await?;
         let mut named = HashSet::new();
         for n in 0..Partition::QUEUES {
-            swept.inline += self.sweep_partition(&Partition::Queue(n), &mut named).await?;
+            swept.inline += self.sweep_partition(&Partition::Queue(n), now, &mut named).await?;
         }
         let mut after = None;
         loop {
@@ -69,7 +72,7 @@ impl Sweeper {
                     swept.accounts += 1;
                     continue;
                 }
-                swept.inline += self.sweep_partition(partition, &mut named).await?;
+                swept.inline += self.sweep_partition(partition, now, &mut named).await?;
                 self.sweep_account(partition, now, &mut swept).await?;
             }
             after = Some(last);
@@ -139,10 +142,11 @@ impl Sweeper {
         }
     }
 
-    /// Follows the partition's notes, and gathers which separate bodies it names.
+    /// Follows the partition's notes, and gathers which separate bodies it names, or named a short time ago.
     async fn sweep_partition(
         &self,
         home: &Partition,
+        now: UnixTime,
         named: &mut HashSet<BlobId>,
     ) -> Result<u64, CommitError> {
         if let Partition::Account(account) = home {
@@ -155,8 +159,8 @@ impl Sweeper {
             let Some(last) = page.last().map(|entry| entry.key.clone()) else {
                 break;
             };
-            for entry in page {
-                swept += u64::from(self.follow(home, entry.key).await?);
+            for note in self.ripe(home, page, now).await? {
+                swept += u64::from(self.follow(home, note).await?);
             }
             notes = notes.after(&last);
         }
@@ -166,24 +170,58 @@ impl Sweeper {
             let Some(last) = page.last().map(|entry| entry.key.clone()) else {
                 break;
             };
-            for entry in page.iter() {
-                if counter_value(&entry.key, &entry.value)? > 0 {
-                    named.extend(keys::blob_of(&entry.key));
-                }
-            }
+            // A count of zero waits for its note.
+            named.extend(page.iter().filter_map(|entry| keys::blob_of(&entry.key)));
             counts = counts.after(&last);
         }
         Ok(swept)
     }
 
+    /// Those of the notes whose time has come. The others are given one if they have none: removing a name writes the
+    /// note anew, without a time.
+    async fn ripe(
+        &self,
+        home: &Partition,
+        notes: Vec<Entry>,
+        now: UnixTime,
+    ) -> Result<Vec<Entry>, CommitError> {
+        // Of what a queue held nobody has seen anything.
+        if matches!(home, Partition::Queue(_)) {
+            return Ok(notes);
+        }
+        let mut ripe = Vec::new();
+        let mut batch = Batch::new(home.clone());
+        for note in notes {
+            match keys::swept_since(&note.value) {
+                Some(since) if since + self.grace <= now => ripe.push(note),
+                // The clock may have gone back.
+                Some(since) if since <= now => {}
+                _ => {
+                    batch
+                        .unchanged(note.key.clone(), note.version)
+                        .put(note.key, now.as_nanos().to_be_bytes().to_vec());
+                }
+            }
+        }
+        if !batch.is_empty() {
+            match self.store.commit(batch).await {
+                // Another message is expunged just now: the next pass writes the time.
+                Ok(_) | Err(CommitError::Conflict(_)) => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(ripe)
+    }
+
     /// Removes the body that a note speaks of if its count is zero, and the note in any case.
-    async fn follow(&self, home: &Partition, note: Key) -> Result<bool, CommitError> {
-        let Some(id) = keys::blob_of(&note) else {
+    async fn follow(&self, home: &Partition, note: Entry) -> Result<bool, CommitError> {
+        let Some(id) = keys::blob_of(&note.key) else {
             return Ok(false);
         };
         let key = keys::blob_count(id);
         let mut batch = Batch::new(home.clone());
-        batch.delete(note);
+        // A note that was written anew since has its own time to wait for.
+        batch.unchanged(note.key.clone(), note.version).delete(note.key);
         let count = self.store.get(home, key.clone()).await?;
         let mut removes = false;
         if let Some(count) = count {

@@ -414,6 +414,8 @@ fn a_deleted_mailbox_is_cleared_away_with_its_counts() {
     let report = world.check();
     assert_sound(&report);
     assert_eq!(report.messages, 0);
+    assert_eq!(world.sweep().inline, 0);
+    world.pass(3600);
     assert_eq!(world.sweep().inline, 1100);
     assert_eq!(world.check().orphans, 0);
 }
@@ -433,18 +435,22 @@ fn the_sweeper_removes_what_nothing_names_after_the_grace() {
         world.commit(batch.finish());
     }
     world.pass(60);
+    assert_eq!(world.sweep(), Swept::default());
+    world.pass(3599);
+    assert_eq!(
+        world.sweep(),
+        Swept {
+            separate: 1,
+            ..Swept::default()
+        },
+        "only what was never named"
+    );
+    world.pass(1);
     assert_eq!(
         world.sweep(),
         Swept {
             inline: 1,
-            ..Swept::default()
-        }
-    );
-    world.pass(3600);
-    assert_eq!(
-        world.sweep(),
-        Swept {
-            separate: 2,
+            separate: 1,
             ..Swept::default()
         }
     );
@@ -459,6 +465,40 @@ fn the_sweeper_removes_what_nothing_names_after_the_grace() {
     let report = world.check();
     assert_sound(&report);
     assert_eq!(report.orphans, 0);
+}
+
+// Guards pitfall IMAP 2: an expunged message stays readable for sessions that have not been told.
+#[test]
+fn the_grace_of_a_body_begins_when_its_last_name_is_gone() {
+    let world = World::new();
+    for size_bytes in [10, limits::INLINE_BLOB_BYTES + 1] {
+        let one = world.deliver("INBOX", MessageKind::Mail, size_bytes);
+        let (message, state) = world.message("INBOX", one);
+        let inbox = world.mailbox("INBOX").record;
+        let mut batch = MailBatch::new(ALICE, None);
+        batch.copy(inbox.id, one, &message, &state, &inbox);
+        batch.remove(&inbox, one, &message, &state);
+        world.commit(batch.finish());
+        world.pass(100_000);
+        world.sweep();
+        world.pass(1800);
+        let (copy, state) = world.message("INBOX", one + 1);
+        let mut batch = MailBatch::new(ALICE, None);
+        batch.remove(&inbox, one + 1, &copy, &state);
+        world.commit(batch.finish());
+        // The note of the first removal is ripe in the second pass; that of the last one is not.
+        for _ in 0..2 {
+            world.pass(1800);
+            world.sweep();
+            let body = now(world.bodies.get_bytes(&home(), message.blob, 0..u64::MAX)).unwrap();
+            assert_eq!(body.len(), size_bytes);
+        }
+        world.pass(1800);
+        let swept = world.sweep();
+        assert_eq!(swept.inline + swept.separate, 1);
+        assert_sound(&world.check());
+    }
+    assert_eq!(world.check().orphans, 0);
 }
 
 // Guards pitfall SMTP 3: what was accepted for a queue keeps its body until the last reference is gone.

@@ -529,6 +529,27 @@ fn only_what_is_marked_is_expunged() {
     world.check();
 }
 
+// Guards pitfall IMAP 2: an expunged message stays readable for sessions that have not been told.
+#[test]
+fn an_expunged_message_can_be_read_while_the_sweeper_passes() {
+    let world = World::new();
+    let small = world.deliver("INBOX", "small");
+    let large = world.deliver("INBOX", &"large ".repeat(20_000));
+    world.flag("INBOX", &[small, large], FlagChange::Add(flags("\\Deleted")));
+    let (slow, _) = world.select("INBOX");
+    let (quick, _) = world.select("INBOX");
+    assert_eq!(now(world.mail.expunge(&quick, None)).unwrap(), [small, large]);
+    for minutes in [0, 30, 59] {
+        world.sweep_at(NOW + Duration::from_secs(minutes * 60));
+        for uid in [small, large] {
+            assert_eq!(world.body(&slow, uid, 0..7).as_deref(), Some("Subject"), "{minutes}");
+        }
+    }
+    world.sweep_at(NOW + Duration::from_secs(3600));
+    world.check();
+    assert_eq!(world.body(&slow, small, 0..7), None);
+}
+
 #[test]
 fn keywords_are_limited() {
     let world = World::new();

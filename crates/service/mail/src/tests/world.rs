@@ -214,9 +214,15 @@ impl World {
         assert!(report.is_sound(), "{:#?}", report.problems);
     }
 
+    /// Removes what nothing names, with every grace over.
     pub(super) fn sweep(&self) {
+        self.sweep_at(NOW + Sweeper::GRACE * 2);
+        self.sweep_at(NOW + Sweeper::GRACE * 3);
+    }
+
+    pub(super) fn sweep_at(&self, at: UnixTime) {
         let sweeper = Sweeper::new(self.store.clone(), self.blobs.clone(), Sweeper::GRACE);
-        now(sweeper.sweep(NOW + Sweeper::GRACE * 2)).unwrap();
+        now(sweeper.sweep(at)).unwrap();
     }
 }
 
