@@ -5,7 +5,8 @@ use crate::records::{
     Change, Flags, Mailbox, MailboxId, MailboxName, Message, MessageKind, MessageState, UidRange,
 };
 use crate::{
-    AccountId, Batch, Body, CommitError, Key, Minted, Number, Partition, Record, Store, StoreError, Stored,
+    AccountId, Batch, Body, CommitError, Found, Key, Minted, Number, Partition, Query, Record, Store,
+    StoreError, Stored,
 };
 use std::collections::BTreeMap;
 
@@ -337,32 +338,35 @@ pub async fn clear_leaving(store: &dyn Store, account: AccountId) -> Result<(), 
 
 async fn clear_some(store: &dyn Store, account: AccountId, mailbox: &Mailbox) -> Result<bool, CommitError> {
     let home = Partition::Account(account);
-    let states = keys::message_states(mailbox.id, 0..=u32::MAX).limit(CLEARED_AT_ONCE);
-    let states = store.scan(&home, states).await?;
-    let uids: Vec<u32> = states
-        .iter()
-        .filter_map(|entry| keys::uid_of(&entry.key))
+    // Both from one moment: somebody else may be clearing away the same.
+    let queries = vec![
+        Query::Scan(keys::message_states(mailbox.id, 0..=u32::MAX).limit(CLEARED_AT_ONCE)),
+        Query::Scan(keys::messages(mailbox.id, 0..=u32::MAX).limit(CLEARED_AT_ONCE)),
+    ];
+    let mut found = store.read(&home, queries).await?.into_iter().map(Found::entries);
+    let states = found.next().unwrap_or_default();
+    let mut messages: BTreeMap<_, _> = found
+        .next()
+        .unwrap_or_default()
+        .into_iter()
+        .filter_map(|entry| Some((keys::uid_of(&entry.key)?, entry)))
         .collect();
-    let messages = uids.iter().map(|uid| keys::message(mailbox.id, *uid)).collect();
-    let messages = store.get_many(&home, messages).await?;
-    let mut batch = MailBatch::new(account, None);
-    for ((uid, state), message) in uids.iter().zip(&states).zip(messages) {
-        let missing = || StoreError::Damaged(format!("{:?} has no message", state.key));
-        let message = Message::from_bytes(&state.key, message.ok_or_else(missing)?.value)?;
-        let record = MessageState::from_bytes(&state.key, state.value.clone())?;
-        batch.erase(
-            mailbox,
-            *uid,
-            &message,
-            &Stored {
-                version: state.version,
-                record,
-            },
-        );
-    }
     if states.is_empty() {
         return Ok(false);
     }
-    store.commit(batch.finish()).await?;
-    Ok(true)
+    let mut batch = MailBatch::new(account, None);
+    for state in states {
+        let missing = || StoreError::Damaged(format!("{:?} has no message", state.key));
+        let uid = keys::uid_of(&state.key).ok_or_else(missing)?;
+        let message = messages.remove(&uid).ok_or_else(missing)?;
+        let message = Message::from_bytes(&message.key, message.value)?;
+        let record = MessageState::from_bytes(&state.key, state.value.clone())?;
+        let version = state.version;
+        batch.erase(mailbox, uid, &message, &Stored { version, record });
+    }
+    match store.commit(batch.finish()).await {
+        // What somebody else has cleared away meanwhile is gone at the next look.
+        Ok(_) | Err(CommitError::Conflict(_)) => Ok(true),
+        Err(e) => Err(e),
+    }
 }

@@ -1,7 +1,7 @@
 use crate::records::{Account, Address, Delivered, Mailbox};
 use crate::{
-    Batch, BlobId, Blobs, CommitError, Entry, Key, Partition, Record, Scan, Store, StoreError, counter_value, keys,
-    mailbox,
+    Batch, BlobId, Blobs, CommitError, Entry, Key, Partition, Record, Scan, Store, StoreError, counter_value,
+    keys, mailbox,
 };
 use ringpost_base::{UnixTime, limits};
 use std::collections::HashSet;
@@ -60,7 +60,9 @@ impl Sweeper {
         let written = self.separate_before(now - self.grace).await?;
         let mut named = HashSet::new();
         for n in 0..Partition::QUEUES {
-            swept.inline += self.sweep_partition(&Partition::Queue(n), now, &mut named).await?;
+            swept.inline += self
+                .sweep_partition(&Partition::Queue(n), now, &mut named)
+                .await?;
         }
         let mut after = None;
         loop {

@@ -5,7 +5,7 @@ use crate::{Delivery, Envelope, Mail, MailError, Recipient, Selected};
 use ringpost_base::Rng;
 use ringpost_imap::question::{Changes, MessageState};
 use ringpost_imap::{FlagChange, Flags};
-use ringpost_store::BoxFuture;
+use ringpost_store::{BoxFuture, Partition, Store, keys};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
@@ -280,5 +280,32 @@ fn names_that_two_want_at_once_go_to_one() {
             .filter(|m| m.selectable)
             .filter(|m| world.subjects(m.name.as_str()) == ["kept"]);
         assert_eq!(kept.count(), 1, "seed {seed}");
+    }
+}
+
+#[test]
+fn mailboxes_that_are_deleted_at_once_are_each_cleared_away() {
+    for seed in 0..100 {
+        let mut rng = Rng::from_number(seed);
+        let world = World::new();
+        for mailbox in ["a", "b"] {
+            now(world.mail.create(ALICE, &name(mailbox), None, NOW)).unwrap();
+            for n in 0..3 {
+                world.deliver(mailbox, &n.to_string());
+            }
+        }
+        world.yields.store(true, Ordering::Relaxed);
+        let mail = &world.mail;
+        let tasks: Vec<BoxFuture<'_, ()>> = vec![
+            Box::pin(async move { mail.delete(ALICE, &name("a")).await.unwrap() }),
+            Box::pin(async move { mail.delete(ALICE, &name("b")).await.unwrap() }),
+        ];
+        run(&mut rng, tasks);
+        world.yields.store(false, Ordering::Relaxed);
+        world.check();
+        let leaving = keys::leaving_mailboxes();
+        let store: &dyn Store = &*world.store;
+        let left = now(store.scan(&Partition::Account(ALICE), leaving)).unwrap();
+        assert_eq!(left, [], "seed {seed}");
     }
 }

@@ -542,7 +542,11 @@ fn an_expunged_message_can_be_read_while_the_sweeper_passes() {
     for minutes in [0, 30, 59] {
         world.sweep_at(NOW + Duration::from_secs(minutes * 60));
         for uid in [small, large] {
-            assert_eq!(world.body(&slow, uid, 0..7).as_deref(), Some("Subject"), "{minutes}");
+            assert_eq!(
+                world.body(&slow, uid, 0..7).as_deref(),
+                Some("Subject"),
+                "{minutes}"
+            );
         }
     }
     world.sweep_at(NOW + Duration::from_secs(3600));
