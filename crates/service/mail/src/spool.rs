@@ -3,7 +3,7 @@
 use crate::{Delivery, Incoming, Letter, Mail, MailError};
 use ringpost_base::UnixTime;
 use ringpost_store::records::{Spool, SpoolRecipient};
-use ringpost_store::{AccountId, Batch, CommitError, Partition, Record, keys};
+use ringpost_store::{AccountId, Batch, CommitError, Entry, Partition, Record, keys};
 use std::time::Duration;
 
 /// Where a message comes from and whom it is for.
@@ -111,24 +111,28 @@ impl Mail {
     }
 
     /// Delivers what was promised and is due at `now`; says how many messages. To be called at the start, with a `now` a few
-    /// minutes ahead so that nothing is left out, and then every minute or so. One that fails is tried again then.
+    /// minutes ahead so that nothing is left out, and then every minute or so. One that fails, or that cannot be read, is
+    /// tried again then, and holds up no other.
     pub async fn deliver_due(&self, now: UnixTime) -> Result<usize, MailError> {
         let mut delivered = 0;
         for queue in 0..Partition::QUEUES {
             let home = Partition::Queue(queue);
             for entry in self.store.scan(&home, keys::spool_due(now)).await? {
-                let Some((due, _)) = keys::due_of(&entry.key) else {
-                    continue;
-                };
-                let record = Spool::from_bytes(&entry.key, entry.value)?;
-                let letter = self.letter_of(&home, &record).await?;
-                match self.deliver_spooled(&Spooled { record, due, letter }, now).await {
+                match self.deliver_entry(&home, entry, now).await {
                     Ok(()) => delivered += 1,
                     Err(e) => tracing::warn!(queue, error = %e, "a spooled message could not be delivered"),
                 }
             }
         }
         Ok(delivered)
+    }
+
+    async fn deliver_entry(&self, home: &Partition, entry: Entry, now: UnixTime) -> Result<(), MailError> {
+        let damaged = || MailError::Store(format!("{:?} is no spool record", entry.key));
+        let (due, _) = keys::due_of(&entry.key).ok_or_else(damaged)?;
+        let record = Spool::from_bytes(&entry.key, entry.value)?;
+        let letter = self.letter_of(home, &record).await?;
+        self.deliver_spooled(&Spooled { record, due, letter }, now).await
     }
 
     /// Reads a spooled message again, as it was read when it came.

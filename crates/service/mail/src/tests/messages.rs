@@ -8,7 +8,7 @@ use ringpost_imap::question::Wants;
 use ringpost_imap::search::{Needle, SearchKey};
 use ringpost_imap::{Flag, FlagChange};
 use ringpost_store::mailbox::trim_log;
-use ringpost_store::{AccountId, Bus, Heard, Interest};
+use ringpost_store::{AccountId, Bus, Heard, Interest, Partition};
 use std::time::Duration;
 
 #[test]
@@ -256,6 +256,31 @@ fn a_spooled_message_reaches_each_recipient_once_over_a_crash() {
         after.check();
         assert_eq!(after.subjects("INBOX"), ["to many"]);
     }
+}
+
+#[test]
+fn a_spooled_message_that_cannot_be_read_holds_up_no_other() {
+    let world = World::new();
+    let mut first = true;
+    for n in 0..8 {
+        let letter = world.letter(&format!("Subject: {n}\r\n\r\n"));
+        let envelope = Envelope {
+            sender: String::new(),
+            recipients: vec![Recipient {
+                address: "alice@example.org".to_owned(),
+                account: ALICE,
+            }],
+            submitter: None,
+        };
+        let spooled = now(world.mail.spool(envelope, letter, NOW)).unwrap();
+        if std::mem::take(&mut first) {
+            world.lose_body(&Partition::queue_of(spooled.record.id), spooled.record.blob);
+        }
+    }
+    let after = world.restarted();
+    let later = NOW + Duration::from_secs(120);
+    assert_eq!(now(after.mail.deliver_due(later)).unwrap(), 7);
+    assert_eq!(after.subjects("INBOX").len(), 7);
 }
 
 #[test]

@@ -214,6 +214,13 @@ impl World {
         assert!(report.is_sound(), "{:#?}", report.problems);
     }
 
+    /// A small body is gone, as after a mistake of the disk.
+    pub(super) fn lose_body(&self, home: &Partition, body: BlobId) {
+        let mut batch = Batch::new(home.clone());
+        batch.blob_deletes.push(body);
+        now(self.store.commit(batch)).unwrap();
+    }
+
     /// Removes what nothing names, with every grace over.
     pub(super) fn sweep(&self) {
         self.sweep_at(NOW + Sweeper::GRACE * 2);
