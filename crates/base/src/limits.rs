@@ -91,6 +91,9 @@ pub const MIME_PARTS: usize = 500;
 /// Expunged messages of one mailbox that are kept for the sessions that have it open and may not know yet; further ones
 /// push out those with the lowest UIDs, which FETCH then leaves out.
 pub const IMAP_EXPUNGED_KEPT: usize = 4_096;
+
+/// What is kept of them in bytes, without their bodies; beyond it the same happens.
+pub const IMAP_EXPUNGED_KEPT_BYTES: usize = 8 * 1024 * 1024;
 /// Bytes of one text part that SEARCH looks through; what comes behind is not found.
 pub const SEARCH_PART_BYTES: u64 = 8 * 1024 * 1024;
 /// Received fields of a message; one with more is refused with 554 as going round in circles (RFC 5321 §6.3).

@@ -24,6 +24,10 @@ pub struct Copied {
 
 /// Messages that one commit copies, moves or expunges, so that nobody waits long behind it.
 const AT_ONCE: usize = 2_000;
+/// Bytes of their records; a batch with the copies of so much is well within [`limits::BATCH_BYTES`].
+const BYTES_AT_ONCE: usize = 4 * 1024 * 1024;
+/// Records that one read brings.
+const READ_AT_ONCE: usize = 32;
 
 /// A message with its state, as it is read before a change.
 struct Whole {
@@ -162,16 +166,13 @@ impl Mail {
                 uids
             }
         };
-        let mut removed = Vec::new();
-        for uids in deleted.chunks(AT_ONCE) {
-            let marked = |state: &records::MessageState| state.flags.contains(records::Flags::DELETED);
-            removed.extend(self.remove(account, id, uids, marked).await?);
-        }
+        let marked = |state: &records::MessageState| state.flags.contains(records::Flags::DELETED);
+        let mut removed = self.remove(account, id, &deleted, marked).await?;
         removed.sort_unstable();
         Ok(removed)
     }
 
-    /// Removes those of the messages that are `wanted`, with one commit.
+    /// Removes those of the messages that are `wanted`, with as few commits as may be.
     pub(crate) async fn remove(
         &self,
         account: AccountId,
@@ -179,12 +180,29 @@ impl Mail {
         uids: &[u32],
         wanted: impl Fn(&records::MessageState) -> bool,
     ) -> Result<Vec<u32>, MailError> {
+        let (mut removed, mut rest) = (Vec::new(), uids);
+        while !rest.is_empty() {
+            let (some, looked_at) = self.remove_some(account, id, rest, &wanted).await?;
+            removed.extend(some);
+            rest = &rest[looked_at..];
+        }
+        Ok(removed)
+    }
+
+    /// The same with one commit, for the first of them; says how many it has looked at.
+    async fn remove_some(
+        &self,
+        account: AccountId,
+        id: MailboxId,
+        uids: &[u32],
+        wanted: &impl Fn(&records::MessageState) -> bool,
+    ) -> Result<(Vec<u32>, usize), MailError> {
         for _ in 0..TRIES {
             let mailbox = self.mailbox_by_id(account, id).await?;
-            let mut whole = self.whole(account, id, uids).await?;
+            let (mut whole, looked_at) = self.whole(account, id, uids).await?;
             whole.retain(|w| wanted(&w.state.record));
             if whole.is_empty() {
-                return Ok(Vec::new());
+                return Ok((Vec::new(), looked_at));
             }
             self.open
                 .keep(account, id, whole.iter().map(|w| (w.uid, &w.message)));
@@ -194,7 +212,7 @@ impl Mail {
                 batch.remove(&mailbox, w.uid, &w.message, &w.state);
             }
             match self.commit(account, batch).await {
-                Ok(_) => return Ok(whole.into_iter().map(|w| w.uid).collect()),
+                Ok(_) => return Ok((whole.into_iter().map(|w| w.uid).collect(), looked_at)),
                 Err(CommitError::Conflict(_)) => {}
                 Err(e) => return Err(e.into()),
             }
@@ -218,16 +236,18 @@ impl Mail {
             uid_validity: to.record.uid_validity,
             pairs: Vec::new(),
         };
-        for some in uids.chunks(AT_ONCE) {
-            match self.transfer(account, id, some, to.record.id, false, now).await {
-                Ok(pairs) => copied.pairs.extend(pairs),
+        let mut rest = uids;
+        while !rest.is_empty() {
+            match self.transfer(account, id, rest, to.record.id, false, now).await {
+                Ok((pairs, looked_at)) => {
+                    copied.pairs.extend(pairs);
+                    rest = &rest[looked_at..];
+                }
                 Err(e) => {
                     //= https://www.rfc-editor.org/rfc/rfc3501#section-6.4.7
                     // What was copied before is taken back.
                     let new: Vec<u32> = copied.pairs.iter().map(|(_, new)| *new).collect();
-                    for some in new.chunks(AT_ONCE) {
-                        self.remove(account, to.record.id, some, |_| true).await?;
-                    }
+                    self.remove(account, to.record.id, &new, |_| true).await?;
                     return Err(e);
                 }
             }
@@ -251,10 +271,11 @@ impl Mail {
             uid_validity: to.record.uid_validity,
             pairs: Vec::new(),
         };
-        for some in uids.chunks(AT_ONCE) {
-            copied
-                .pairs
-                .extend(self.transfer(account, id, some, to.record.id, true, now).await?);
+        let mut rest = uids;
+        while !rest.is_empty() {
+            let (pairs, looked_at) = self.transfer(account, id, rest, to.record.id, true, now).await?;
+            copied.pairs.extend(pairs);
+            rest = &rest[looked_at..];
         }
         Ok(copied)
     }
@@ -274,13 +295,16 @@ impl Mail {
         let states = keys::message_states(from.id, 0..=u32::MAX);
         let states = self.store.scan(&Partition::Account(account), states).await?;
         let uids: Vec<u32> = states.iter().filter_map(|e| keys::uid_of(&e.key)).collect();
-        for some in uids.chunks(AT_ONCE) {
-            self.transfer(account, from.id, some, to.id, true, now).await?;
+        let mut rest = &uids[..];
+        while !rest.is_empty() {
+            let (_, looked_at) = self.transfer(account, from.id, rest, to.id, true, now).await?;
+            rest = &rest[looked_at..];
         }
         Ok(())
     }
 
-    /// Copies or moves messages with one commit; gives old and new UIDs.
+    /// Copies or moves the first of the messages with one commit, as many as fit; gives old and new UIDs, and how many of
+    /// `uids` it has looked at.
     pub(crate) async fn transfer(
         &self,
         account: AccountId,
@@ -289,14 +313,14 @@ impl Mail {
         to: MailboxId,
         moves: bool,
         now: UnixTime,
-    ) -> Result<Vec<(u32, u32)>, MailError> {
+    ) -> Result<(Vec<(u32, u32)>, usize), MailError> {
         for _ in 0..TRIES {
             let quota_bytes = self.account(account).await?.quota_bytes.filter(|_| !moves);
             let source = self.mailbox_by_id(account, from).await?;
             let target = self.mailbox_by_id(account, to).await?;
-            let whole = self.whole(account, from, uids).await?;
+            let (whole, looked_at) = self.whole(account, from, uids).await?;
             if whole.is_empty() {
-                return Ok(Vec::new());
+                return Ok((Vec::new(), looked_at));
             }
             if moves {
                 self.open
@@ -318,7 +342,7 @@ impl Mail {
                 Ok(minted) => {
                     let known =
                         |(old, new): (u32, Minted)| Some((old, u32::try_from(new.of(&minted)?).ok()?));
-                    return Ok(pairs.into_iter().filter_map(known).collect());
+                    return Ok((pairs.into_iter().filter_map(known).collect(), looked_at));
                 }
                 Err(CommitError::Conflict(_)) => {}
                 Err(e) => return Err(e.into()),
@@ -405,33 +429,44 @@ impl Mail {
         Ok(out)
     }
 
-    /// Messages and their states from one moment; those that are gone are left out.
-    async fn whole(&self, account: AccountId, id: MailboxId, uids: &[u32]) -> Result<Vec<Whole>, MailError> {
+    /// The first of the messages with their states, as many as one commit takes; those that are gone are left out. Says how
+    /// many of `uids` were looked at.
+    async fn whole(
+        &self,
+        account: AccountId,
+        id: MailboxId,
+        uids: &[u32],
+    ) -> Result<(Vec<Whole>, usize), MailError> {
         let both = |uid: &u32| [keys::message(id, *uid), keys::message_state(id, *uid)];
-        let keys: Vec<_> = uids.iter().flat_map(both).collect();
-        let found = self
-            .store
-            .get_many(&Partition::Account(account), keys.clone())
-            .await?;
-        let mut found = found.into_iter().zip(keys);
-        let mut out = Vec::with_capacity(uids.len());
-        for uid in uids {
-            if let (Some((Some(message), message_key)), Some((Some(state), state_key))) =
-                (found.next(), found.next())
-            {
-                let message = Message::from_bytes(&message_key, message.value)?;
-                let record = records::MessageState::from_bytes(&state_key, state.value)?;
-                out.push(Whole {
-                    uid: *uid,
-                    message,
-                    state: Stored {
-                        version: state.version,
-                        record,
-                    },
-                });
+        let home = Partition::Account(account);
+        let (mut out, mut looked_at, mut size_bytes) = (Vec::new(), 0, 0);
+        for some in uids[..uids.len().min(AT_ONCE)].chunks(READ_AT_ONCE) {
+            let keys: Vec<_> = some.iter().flat_map(both).collect();
+            let found = self.store.get_many(&home, keys.clone()).await?;
+            let mut found = found.into_iter().zip(keys);
+            for uid in some {
+                if let (Some((Some(message), message_key)), Some((Some(state), state_key))) =
+                    (found.next(), found.next())
+                {
+                    size_bytes += message.value.len();
+                    if size_bytes > BYTES_AT_ONCE && !out.is_empty() {
+                        return Ok((out, looked_at));
+                    }
+                    let message = Message::from_bytes(&message_key, message.value)?;
+                    let record = records::MessageState::from_bytes(&state_key, state.value)?;
+                    out.push(Whole {
+                        uid: *uid,
+                        message,
+                        state: Stored {
+                            version: state.version,
+                            record,
+                        },
+                    });
+                }
+                looked_at += 1;
             }
         }
-        Ok(out)
+        Ok((out, looked_at))
     }
 }
 

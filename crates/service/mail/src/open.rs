@@ -18,8 +18,31 @@ struct OpenMailbox {
     /// The highest UID that some session was the first to be told of.
     claimed_uid: u32,
     /// Messages that were expunged while it was open: a session that was not told yet may still ask for them
-    /// (RFC 2180 §4.1). Beyond [`limits::IMAP_EXPUNGED_KEPT`] the lowest UIDs are forgotten.
+    /// (RFC 2180 §4.1). Beyond [`limits::IMAP_EXPUNGED_KEPT`] messages, or [`limits::IMAP_EXPUNGED_KEPT_BYTES`] of what
+    /// is known of them, the lowest UIDs are forgotten.
     expunged: BTreeMap<u32, Message>,
+    expunged_bytes: usize,
+}
+
+impl OpenMailbox {
+    fn keep(&mut self, uid: u32, message: Message) {
+        self.expunged_bytes += kept_bytes(&message);
+        if let Some(before) = self.expunged.insert(uid, message) {
+            self.expunged_bytes -= kept_bytes(&before);
+        }
+        while self.expunged.len() > limits::IMAP_EXPUNGED_KEPT
+            || self.expunged_bytes > limits::IMAP_EXPUNGED_KEPT_BYTES
+        {
+            let Some((_, forgotten)) = self.expunged.pop_first() else {
+                return;
+            };
+            self.expunged_bytes -= kept_bytes(&forgotten);
+        }
+    }
+}
+
+fn kept_bytes(message: &Message) -> usize {
+    size_of::<Message>() + message.envelope.len() + message.structure.len()
 }
 
 /// A session's place at an open mailbox.
@@ -60,11 +83,7 @@ impl OpenMailboxes {
         messages: impl Iterator<Item = (u32, &'a Message)>,
     ) {
         if let Some(open) = self.lock().get_mut(&(account, mailbox)) {
-            open.expunged
-                .extend(messages.map(|(uid, message)| (uid, message.clone())));
-            while open.expunged.len() > limits::IMAP_EXPUNGED_KEPT {
-                open.expunged.pop_first();
-            }
+            messages.for_each(|(uid, message)| open.keep(uid, message.clone()));
         }
     }
 }

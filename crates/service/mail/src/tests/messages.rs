@@ -539,6 +539,29 @@ fn a_copy_that_fails_half_way_is_taken_back() {
 }
 
 #[test]
+fn messages_with_very_long_headers_are_copied_moved_and_expunged_together() {
+    let world = World::new();
+    let (inbox, _) = world.select("INBOX");
+    let letter = world.letter(&format!("Subject: {}\r\n\r\n", "long ".repeat(40_000)));
+    let uids: Vec<u32> = (1..=200).collect();
+    for _ in &uids {
+        now(world.mail.deliver(ALICE, &letter, Delivery::new(NOW))).unwrap();
+    }
+    let copied = now(world.mail.copy(&inbox, &uids, &name("Archive"), NOW)).unwrap();
+    assert_eq!(copied.pairs, uids.iter().map(|n| (*n, *n)).collect::<Vec<_>>());
+    let (archive, _) = world.select("Archive");
+    let moved = now(world.mail.move_messages(&archive, &uids, &name("Trash"), NOW)).unwrap();
+    assert_eq!(moved.pairs, copied.pairs);
+    now(world.mail.rename(ALICE, &name("INBOX"), &name("Old"), NOW)).unwrap();
+    assert_eq!(world.uids("Old"), uids);
+    let all = FlagChange::Add(flags("\\Deleted"));
+    world.flag("Trash", &uids, all);
+    let (trash, _) = world.select("Trash");
+    assert_eq!(now(world.mail.expunge(&trash, None)).unwrap(), uids);
+    world.check();
+}
+
+#[test]
 fn only_what_is_marked_is_expunged() {
     let world = World::new();
     let uids: Vec<u32> = (0..4).map(|n| world.deliver("INBOX", &n.to_string())).collect();
