@@ -101,6 +101,13 @@ pub const MAIL_HOPS: usize = 50;
 /// Header fields of one mail message, those of its parts included, that are read and described; what comes above it is
 /// stored and shown, but not looked at.
 pub const MESSAGE_HEADER_BYTES: usize = 256 * 1024;
+/// Addresses of one mail message, those of messages within it included, that are described: what a session decodes of a
+/// message costs some hundred bytes for each. Further ones are stored, and shown in the header only.
+pub const MESSAGE_ADDRESSES: usize = 4_096;
+
+/// Parameters and language tags of one mail message, those of its parts included, that are described; as above.
+pub const MESSAGE_PARAMETERS: usize = 4_096;
+
 /// A body of at most this many bytes travels inside the batch that names it (64 KiB).
 pub const INLINE_BLOB_BYTES: usize = 64 * 1024;
 /// A piece of a body as it passes between a session, a machine and a blob.

@@ -2,17 +2,21 @@
 
 use ringpost_imap::structure::Address;
 
-/// Reads a whole list. What cannot be understood is shown as well as it can be: nothing is refused.
-pub(crate) fn addresses(text: &str) -> Vec<Address> {
+/// Reads a list up to `limit` addresses, the start and the end of a group counted as such; one more may come as a group's
+/// end. What cannot be understood is shown as well as it can be: nothing is refused.
+pub(crate) fn addresses(text: &str, limit: usize) -> Vec<Address> {
     let mut reader = Reader {
         rest: text,
         out: Vec::new(),
         in_group: false,
     };
-    while !reader.rest.is_empty() {
+    while !reader.rest.is_empty() && reader.out.len() < limit {
         reader.element();
     }
-    if reader.in_group {
+    // An element may bring its group's end along.
+    reader.out.truncate(limit);
+    let is_open = |address: &Address| !matches!(address, Address::Mailbox { .. });
+    if let Some(Address::GroupStart(_)) = reader.out.iter().rev().find(|address| is_open(address)) {
         reader.out.push(Address::GroupEnd);
     }
     reader.out
@@ -238,6 +242,10 @@ fn find_outside_quotes(text: &str, wanted: char) -> Option<usize> {
 mod tests {
     use super::*;
 
+    fn addresses(text: &str) -> Vec<Address> {
+        super::addresses(text, usize::MAX)
+    }
+
     fn mailbox(name: &str, local: &str, domain: &str) -> Address {
         Address::Mailbox {
             name: Some(name.to_owned()).filter(|n| !n.is_empty()),
@@ -315,6 +323,18 @@ mod tests {
             [mailbox("=?utf-8?Q?J=C3=B6rg?= M.", "j", "x.test")]
         );
         assert_eq!(addresses("Jörg <j@x.test>"), [mailbox("Jörg", "j", "x.test")]);
+    }
+
+    #[test]
+    fn a_list_is_cut_at_its_limit_and_a_group_is_closed_there() {
+        let first = |text, limit| super::addresses(text, limit);
+        let (start, end) = (Address::GroupStart("g".into()), Address::GroupEnd);
+        let (a, b) = (mailbox("", "a", ""), mailbox("", "b", ""));
+        assert_eq!(first("a, b, c", 2), [a.clone(), b.clone()]);
+        assert_eq!(first("g: a, b, c;", 2), [start.clone(), a.clone(), end.clone()]);
+        assert_eq!(first("g: a; b", 2), [start.clone(), a.clone(), end.clone()]);
+        assert_eq!(first("g: a; b", 3), [start, a, end]);
+        assert_eq!(first("a", 0), []);
     }
 
     #[test]

@@ -3,9 +3,28 @@
 use super::address::addresses;
 use super::field::fields;
 use super::parameter::Parameterized;
-use ringpost_imap::structure::{Content, Disposition, Envelope, Part};
+use ringpost_base::limits;
+use ringpost_imap::structure::{Address, Content, Disposition, Envelope, Part};
 use ringpost_store::records::MessageKind;
 use std::ops::Range;
+
+/// How much of a message is still described, of what costs more to describe than to send.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Room {
+    addresses: usize,
+    /// Language tags included.
+    parameters: usize,
+}
+
+impl Room {
+    /// For a whole message with all its parts.
+    pub(crate) fn new() -> Self {
+        Room {
+            addresses: limits::MESSAGE_ADDRESSES,
+            parameters: limits::MESSAGE_PARAMETERS,
+        }
+    }
+}
 
 /// The fields of one header that ENVELOPE, BODYSTRUCTURE and delivery look at.
 #[derive(Clone, Debug, Default)]
@@ -59,8 +78,9 @@ impl Head {
         }
     }
 
-    /// Takes in the fields. Of one that may stand once and does not, the first counts.
-    pub(crate) fn read(&mut self, header: &[u8]) {
+    /// Takes in the fields. Of one that may stand once and does not, the first counts. Of addresses, parameters and language
+    /// tags it takes in what there is room for, and leaves the rest of the room to the next.
+    pub(crate) fn read(&mut self, header: &[u8], room: &mut Room) {
         let mut has_type = false;
         for field in fields(header) {
             let once = |slot: &mut Option<String>| {
@@ -71,11 +91,11 @@ impl Head {
             if field.is("Content-Type") {
                 if !has_type {
                     has_type = true;
-                    self.content_type(&field.value());
+                    self.content_type(&field.value(), &mut room.parameters);
                 }
             } else if field.is("Content-Transfer-Encoding") {
                 if self.encoding.is_none() {
-                    let encoding = Parameterized::parse(&field.value()).value.to_ascii_uppercase();
+                    let encoding = Parameterized::parse(&field.value(), 0).value.to_ascii_uppercase();
                     self.encoding = Some(encoding).filter(|e| !e.is_empty());
                 }
             } else if field.is("Content-ID") {
@@ -89,23 +109,28 @@ impl Head {
             } else if field.is("Content-Language") {
                 let value = field.value();
                 let tags = value.split(',').map(str::trim).filter(|tag| !tag.is_empty());
-                self.language.extend(tags.map(str::to_owned));
+                let before = self.language.len();
+                self.language
+                    .extend(tags.take(room.parameters).map(str::to_owned));
+                room.parameters -= self.language.len() - before;
             } else if field.is("Content-Disposition") {
                 if self.disposition.is_none() {
-                    let Parameterized { value, parameters } = Parameterized::parse(&field.value());
+                    let Parameterized { value, parameters } =
+                        Parameterized::parse(&field.value(), room.parameters);
+                    room.parameters -= parameters.len();
                     self.disposition = (!value.is_empty()).then_some(Disposition {
                         kind: value,
                         parameters,
                     });
                 }
             } else if self.is_message {
-                self.message_field(field.name, || field.value());
+                self.message_field(field.name, || field.value(), &mut room.addresses);
             }
         }
     }
 
-    fn content_type(&mut self, value: &str) {
-        let parsed = Parameterized::parse(value);
+    fn content_type(&mut self, value: &str, room: &mut usize) {
+        let parsed = Parameterized::parse(value, *room);
         let Some((kind, subtype)) = parsed.value.split_once('/') else {
             return;
         };
@@ -119,17 +144,23 @@ impl Head {
         if is_token(kind) && is_token(subtype) {
             self.kind = kind.to_ascii_uppercase();
             self.subtype = subtype.to_ascii_uppercase();
+            *room -= parsed.parameters.len();
             self.parameters = parsed.parameters;
         }
     }
 
-    fn message_field(&mut self, name: &str, value: impl Fn() -> String) {
+    fn message_field(&mut self, name: &str, value: impl Fn() -> String, room: &mut usize) {
         let is = |known: &str| name.eq_ignore_ascii_case(known);
         let envelope = &mut self.envelope;
         let once = |slot: &mut Option<String>| {
             if slot.is_none() {
                 *slot = Some(value()).filter(|v| !v.is_empty());
             }
+        };
+        let mut extend = |list: &mut Vec<Address>| {
+            let more = addresses(&value(), *room);
+            *room = room.saturating_sub(more.len());
+            list.extend(more);
         };
         if is("Date") {
             once(&mut envelope.date);
@@ -140,17 +171,17 @@ impl Head {
         } else if is("In-Reply-To") {
             once(&mut envelope.in_reply_to);
         } else if is("From") {
-            envelope.from.extend(addresses(&value()));
+            extend(&mut envelope.from);
         } else if is("Sender") {
-            envelope.sender.extend(addresses(&value()));
+            extend(&mut envelope.sender);
         } else if is("Reply-To") {
-            envelope.reply_to.extend(addresses(&value()));
+            extend(&mut envelope.reply_to);
         } else if is("To") {
-            envelope.to.extend(addresses(&value()));
+            extend(&mut envelope.to);
         } else if is("Cc") {
-            envelope.cc.extend(addresses(&value()));
+            extend(&mut envelope.cc);
         } else if is("Bcc") {
-            envelope.bcc.extend(addresses(&value()));
+            extend(&mut envelope.bcc);
         } else if is("Received") {
             self.hops += 1;
         } else if is("Message-Context") {

@@ -12,11 +12,12 @@ pub(crate) struct Parameterized {
 }
 
 impl Parameterized {
-    pub(crate) fn parse(field: &str) -> Self {
+    /// The value and up to `limit` parameters, each piece of one that comes in several counted.
+    pub(crate) fn parse(field: &str, limit: usize) -> Self {
         let mut reader = Reader { rest: field };
         let value = reader.value();
         let mut raw = Vec::new();
-        while reader.eat(';') {
+        while raw.len() < limit && reader.eat(';') {
             let name = reader.token().to_ascii_uppercase();
             if name.is_empty() {
                 continue;
@@ -204,7 +205,7 @@ mod tests {
     use super::*;
 
     fn params(field: &str) -> Vec<(String, String)> {
-        Parameterized::parse(field).parameters
+        Parameterized::parse(field, usize::MAX).parameters
     }
 
     fn pairs(expected: &[(&str, &str)]) -> Vec<(String, String)> {
@@ -216,8 +217,10 @@ mod tests {
 
     #[test]
     fn plain_quoted_and_commented_parameters() {
-        let parsed =
-            Parameterized::parse("text/plain (really); charset=\"us-ascii\" (Plain text); format = flowed");
+        let parsed = Parameterized::parse(
+            "text/plain (really); charset=\"us-ascii\" (Plain text); format = flowed",
+            9,
+        );
         assert_eq!(parsed.value, "text/plain");
         assert_eq!(
             parsed.parameters,
@@ -231,6 +234,13 @@ mod tests {
             params("application/pdf; name=My Report/1.pdf; x=\"open"),
             pairs(&[("NAME", "My Report/1.pdf"), ("X", "open")])
         );
+    }
+
+    #[test]
+    fn parameters_are_read_up_to_their_limit() {
+        let parsed = Parameterized::parse("a/b; x*0=1; x*1=2; y=3", 2);
+        assert_eq!(parsed.parameters, pairs(&[("X", "12")]));
+        assert_eq!(Parameterized::parse("a/b; x=1", 0).parameters, []);
     }
 
     // Guards pitfall IMAP 8: RFC 2231 parameters.

@@ -1,6 +1,6 @@
 //! Finds the parts of a message while it streams by: where headers and bodies begin and end, and how many lines they have.
 
-use super::head::Head;
+use super::head::{Head, Room};
 use ringpost_base::limits;
 use ringpost_imap::structure::{Content, Part};
 
@@ -8,7 +8,8 @@ use ringpost_imap::structure::{Content, Part};
 ///
 /// Positions count bytes of what was pushed. A line ends with CRLF or LF; which of them a source may send is the source's
 /// matter. At most [`limits::MIME_PARTS`] parts, [`limits::MIME_NESTING`] deep, are told apart, and at most
-/// [`limits::MESSAGE_HEADER_BYTES`] of all headers together are read.
+/// [`limits::MESSAGE_HEADER_BYTES`] of all headers together are read; of their addresses and parameters
+/// [`limits::MESSAGE_ADDRESSES`] and [`limits::MESSAGE_PARAMETERS`] are described.
 #[derive(Debug)]
 pub(crate) struct Scanner {
     /// What was pushed.
@@ -29,6 +30,7 @@ pub(crate) struct Scanner {
     parts: usize,
     /// How much more of headers is read.
     header_budget_bytes: usize,
+    room: Room,
 }
 
 /// A part whose end has not come.
@@ -90,6 +92,7 @@ impl Scanner {
             stack: Vec::new(),
             parts: 0,
             header_budget_bytes: limits::MESSAGE_HEADER_BYTES,
+            room: Room::new(),
         };
         scanner.open(0, Head::message());
         scanner
@@ -238,7 +241,7 @@ impl Scanner {
             return;
         };
         open.body = Some(BodyStart { at, line_ends });
-        open.head.read(&std::mem::take(&mut open.header));
+        open.head.read(&std::mem::take(&mut open.header), &mut self.room);
         if depth >= limits::MIME_NESTING {
             return open.head.make_opaque();
         }

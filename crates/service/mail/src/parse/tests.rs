@@ -273,3 +273,28 @@ fn messages_put_together_at_random_keep_the_invariants() {
         fuzz(&message);
     }
 }
+
+#[test]
+fn what_costs_more_to_describe_than_to_send_is_bounded_over_all_parts() {
+    let mut message = format!("To: {}\r\n", "a,".repeat(50_000));
+    message += "Content-Type: multipart/mixed; boundary=b\r\n\r\n";
+    for _ in 0..100 {
+        message += "--b\r\nContent-Type: text/plain; a=1\r\n\r\n";
+        let many: String = (0..100).map(|n| format!(";p{n}=1")).collect();
+        message += &format!(
+            "--b\r\nContent-Type: a/b{many}\r\nContent-Language: {}\r\n\r\n",
+            "de,".repeat(100)
+        );
+    }
+    message += "--b--\r\n";
+    let mut scanner = Scanner::new();
+    scanner.push(message.as_bytes());
+    let whole = Parsed::of(scanner);
+    assert_eq!(whole.envelope.to.len(), limits::MESSAGE_ADDRESSES);
+    // Many recipients leave the parts to be seen.
+    assert_eq!(parts(&whole.structure).len(), 200);
+    let described = |part: &Part| part.parameters.len() + part.language.len();
+    let described =
+        described(&whole.structure) + parts(&whole.structure).iter().map(described).sum::<usize>();
+    assert_eq!(described, limits::MESSAGE_PARAMETERS);
+}
