@@ -153,9 +153,9 @@ impl Head {
         let is = |known: &str| name.eq_ignore_ascii_case(known);
         let envelope = &mut self.envelope;
         let once = |slot: &mut Option<String>| {
-            if slot.is_none() {
-                *slot = Some(value()).filter(|v| !v.is_empty());
-            }
+            //= https://www.rfc-editor.org/rfc/rfc3501#section-7.4.2
+            // A field that is there and says nothing is "" in the envelope, not NIL.
+            slot.get_or_insert_with(&value);
         };
         let mut extend = |list: &mut Vec<Address>| {
             let more = addresses(&value(), *room);

@@ -298,3 +298,13 @@ fn what_costs_more_to_describe_than_to_send_is_bounded_over_all_parts() {
         described(&whole.structure) + parts(&whole.structure).iter().map(described).sum::<usize>();
     assert_eq!(described, limits::MESSAGE_PARAMETERS);
 }
+
+// Guards pitfall IMAP 8: NIL against "".
+#[test]
+fn a_field_without_a_value_is_told_from_one_that_is_not_there() {
+    let empty = parse(b"Subject:\r\nDate: \r\nMessage-ID:\r\n \r\nFrom:\r\nSubject: second\r\n\r\n").envelope;
+    let nothing = Some(String::new());
+    assert_eq!((&empty.subject, &empty.date), (&nothing, &nothing));
+    assert_eq!((&empty.message_id, &empty.in_reply_to), (&nothing, &None));
+    assert_eq!(empty.from, []);
+}
