@@ -152,7 +152,7 @@ impl Lab {
                 heard.extend_from_slice(&bytes);
             }
             if heard.len() == before {
-                return String::from_utf8(heard).unwrap();
+                return String::from_utf8_lossy(&heard).into_owned();
             }
         }
     }

@@ -330,6 +330,7 @@ impl Driver<'_> {
         let mut whole = BytesMut::new();
         while let Some(chunk) = reader.next().await? {
             missing = missing.saturating_sub(chunk.len() as u64);
+            let chunk = without_nul(chunk);
             match transform {
                 Transform::None => self.send(chunk).await?,
                 Transform::Fields(..) => whole.extend_from_slice(&chunk),
@@ -343,4 +344,14 @@ impl Driver<'_> {
         }
         Ok(())
     }
+}
+
+/// A literal holds no NUL, which SMTP may have brought: 0x80, which no charset gives a meaning that a mail would have, stands
+/// in its place, so that sizes stay as they were told.
+//= https://www.rfc-editor.org/rfc/rfc3501#section-9
+fn without_nul(chunk: Bytes) -> Bytes {
+    if !chunk.contains(&0) {
+        return chunk;
+    }
+    chunk.iter().map(|b| if *b == 0 { 0x80 } else { *b }).collect()
 }

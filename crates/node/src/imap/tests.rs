@@ -221,6 +221,20 @@ fn a_big_message_passes_through_as_fast_as_the_client_reads() {
 }
 
 #[test]
+fn a_nul_that_came_by_smtp_does_not_go_out_in_a_literal() {
+    let mut house = House::new();
+    house.deliver("Subject: a\0b\n\nc\0d\n");
+    let client = house.select();
+    for (section, size_bytes) in [("", 21), ("TEXT", 5), ("HEADER.FIELDS (Subject)", 16)] {
+        let heard = house
+            .lab
+            .say(&client, format!("a FETCH 1 BODY.PEEK[{section}]\r\n"));
+        assert!(heard.contains(&format!("{{{size_bytes}}}\r\n")), "{heard}");
+        assert!(heard.contains("a OK") && !heard.contains('\0'), "{heard}");
+    }
+}
+
+#[test]
 fn a_client_that_leaves_in_the_middle_of_a_message_leaves_nothing() {
     let mut house = House::new();
     let mut client = house.select();
