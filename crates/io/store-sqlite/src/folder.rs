@@ -2,7 +2,7 @@ use crate::OpenError;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// The server's data folder, held by this process alone until this is dropped or the process ends, however it ends.
@@ -66,6 +66,28 @@ impl DataFolder {
             error,
         })
     }
+
+    /// Makes a file in the folder readable by its owner alone before the first byte is in it, whatever the folder itself
+    /// allows: somebody else may have made that. What SQLite puts beside its file takes over the file's mode.
+    pub(crate) fn keep_to_ourselves(&self, name: &str) -> Result<(), OpenError> {
+        let path = self.path.join(name);
+        let make = || {
+            let file = OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .mode(0o600)
+                .open(&path)?;
+            if file.metadata()?.mode() & 0o077 != 0 {
+                file.set_permissions(fs::Permissions::from_mode(0o600))?;
+            }
+            Ok(())
+        };
+        make().map_err(|error| OpenError::Folder {
+            folder: self.path.clone(),
+            error,
+        })
+    }
 }
 
 /// An advisory lock that the system lets go when the process ends.
@@ -95,5 +117,23 @@ mod tests {
         );
         drop(folder);
         DataFolder::open(&path).unwrap().sync().unwrap();
+    }
+
+    #[test]
+    fn mail_and_keys_are_readable_by_their_owner_alone_in_a_folder_that_others_may_enter() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let folder = DataFolder::open(dir.path()).unwrap();
+        let store = crate::SqliteStore::open(&folder).unwrap();
+        for entry in fs::read_dir(dir.path()).unwrap() {
+            let entry = entry.unwrap();
+            let mode = entry.metadata().unwrap().mode() & 0o777;
+            assert_eq!(mode, 0o600, "{:?}", entry.file_name());
+        }
+        drop(store);
+        let database = dir.path().join(crate::SqliteStore::FILE);
+        fs::set_permissions(&database, fs::Permissions::from_mode(0o644)).unwrap();
+        crate::SqliteStore::open(&folder).unwrap();
+        assert_eq!(fs::metadata(database).unwrap().mode() & 0o777, 0o600);
     }
 }

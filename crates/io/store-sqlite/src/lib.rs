@@ -78,6 +78,7 @@ impl SqliteStore {
 
     /// Opens the store in a data folder, or makes it.
     pub fn open(folder: &DataFolder) -> Result<Self, OpenError> {
+        folder.keep_to_ourselves(Self::FILE)?;
         let store = Self::open_with(Options {
             path: folder.path().join(Self::FILE),
             vfs: None,
