@@ -7,7 +7,7 @@ use crate::records::{
 use crate::{
     AccountId, BlobId, Blobs, Entry, Key, Partition, Record, Scan, Store, StoreError, counter_value,
 };
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 
 /// What is wrong, and where.
@@ -68,7 +68,7 @@ pub async fn check_store(store: &dyn Store, blobs: &dyn Blobs) -> Result<Report,
     let mut check = Check {
         store,
         report: Report::default(),
-        named: HashSet::new(),
+        named: HashMap::new(),
     };
     let mut after = None;
     loop {
@@ -94,14 +94,29 @@ const PAGE: usize = 1000;
 struct Check<'a> {
     store: &'a dyn Store,
     report: Report,
-    named: HashSet<BlobId>,
+    /// Separate bodies, and how long they must be.
+    named: HashMap<BlobId, u64>,
 }
 
 /// What an account's counters must say, gathered from its messages.
 #[derive(Default)]
 struct Expected {
     counters: BTreeMap<Key, i64>,
-    bodies: BTreeMap<BlobId, i64>,
+    bodies: BTreeMap<BlobId, NamedBody>,
+}
+
+/// What the records that name a body say of it together.
+#[derive(Default)]
+struct NamedBody {
+    count: i64,
+    sizes_bytes: BTreeSet<u64>,
+}
+
+impl NamedBody {
+    fn add(&mut self, size_bytes: u64) {
+        self.count += 1;
+        self.sizes_bytes.insert(size_bytes);
+    }
 }
 
 impl Check<'_> {
@@ -261,7 +276,8 @@ impl Check<'_> {
                 continue;
             };
             self.report.messages += 1;
-            *expected.bodies.entry(message.blob).or_default() += 1;
+            let body = expected.bodies.entry(message.blob).or_default();
+            body.add(message.size_bytes);
             let Some(state) = states.remove(&uid) else {
                 self.problem(home, format!("message {id}/{uid} has no state"));
                 continue;
@@ -322,7 +338,11 @@ impl Check<'_> {
         Ok(())
     }
 
-    async fn bodies(&mut self, home: &Partition, named: &BTreeMap<BlobId, i64>) -> Result<(), StoreError> {
+    async fn bodies(
+        &mut self,
+        home: &Partition,
+        named: &BTreeMap<BlobId, NamedBody>,
+    ) -> Result<(), StoreError> {
         let mut counts = BTreeMap::new();
         for entry in self.scan(home, keys::blob_counts()).await? {
             if let Some(id) = keys::blob_of(&entry.key) {
@@ -337,18 +357,33 @@ impl Check<'_> {
             after = Some(*last);
             inline.extend(page);
         }
-        for (id, should) in named {
+        for (id, NamedBody { count, sizes_bytes }) in named {
             let is = counts.remove(id).unwrap_or(0);
-            if is != *should {
+            if is != *count {
                 self.problem(
                     home,
-                    format!("body {id} is counted {is} times and named {should} times"),
+                    format!("body {id} is counted {is} times and named {count} times"),
                 );
             }
+            if sizes_bytes.len() > 1 {
+                self.problem(home, format!("body {id} has several sizes: {sizes_bytes:?}"));
+            }
+            let size_bytes = sizes_bytes.first().copied().unwrap_or_default();
             if !id.is_inline() {
-                self.named.insert(*id);
-            } else if !inline.remove(id) {
-                self.problem(home, format!("body {id} is named and missing"));
+                self.named.insert(*id, size_bytes);
+                continue;
+            }
+            inline.remove(id);
+            match self.store.blob(home, *id, 0..u64::MAX).await? {
+                None => self.problem(home, format!("body {id} is named and missing")),
+                Some(body) if body.len() as u64 != size_bytes => {
+                    let is = body.len();
+                    self.problem(
+                        home,
+                        format!("body {id} has {is} bytes and should have {size_bytes}"),
+                    );
+                }
+                Some(_) => {}
             }
         }
         for (id, count) in counts.into_iter().filter(|(_, count)| *count != 0) {
@@ -421,7 +456,8 @@ impl Check<'_> {
                 continue;
             };
             self.report.spooled += 1;
-            *named.entry(spool.blob).or_default() += 1;
+            let body: &mut NamedBody = named.entry(spool.blob).or_default();
+            body.add(spool.size_bytes);
             if keys::due_of(&entry.key).map(|(_, id)| id) != Some(spool.id) {
                 self.problem(home, format!("{:?} is spool record {}", entry.key, spool.id));
             }
@@ -436,9 +472,19 @@ impl Check<'_> {
             let page = blobs.list(after, PAGE).await?;
             let Some(last) = page.last() else { break };
             after = Some(last.id);
-            self.report.orphans += page.iter().filter(|info| !named.remove(&info.id)).count() as u64;
+            for info in page {
+                let (id, is) = (info.id, info.size_bytes);
+                match named.remove(&id) {
+                    None => self.report.orphans += 1,
+                    Some(should) if is != should => self.problem(
+                        &keys::SWEPT_HOME,
+                        format!("the separate body {id} has {is} bytes and should have {should}"),
+                    ),
+                    Some(_) => {}
+                }
+            }
         }
-        for id in named {
+        for id in named.into_keys() {
             self.problem(
                 &keys::SWEPT_HOME,
                 format!("the separate body {id} is named and missing"),

@@ -549,7 +549,7 @@ fn an_account_that_no_address_leads_to_is_swept_after_the_grace() {
 #[test]
 fn the_checker_sees_each_kind_of_damage() {
     let inbox = World::new().mailbox("INBOX").record.id;
-    let damages: [(&str, Damage); 9] = [
+    let damages: [(&str, Damage); 10] = [
         (
             "has no state",
             Box::new(move |b, _| {
@@ -590,6 +590,12 @@ fn the_checker_sees_each_kind_of_damage() {
         (
             "is named and missing",
             Box::new(|b, w| b.blob_deletes.push(w.message("INBOX", 1).0.blob)),
+        ),
+        (
+            "has 9 bytes and should have 10",
+            Box::new(|b, w| {
+                b.blob(w.message("INBOX", 1).0.blob, vec![b'x'; 9].into());
+            }),
         ),
         (
             "is counted 2 times",
