@@ -94,8 +94,9 @@ pub const IMAP_EXPUNGED_KEPT: usize = 4_096;
 
 /// What is kept of them in bytes, without their bodies; beyond it the same happens.
 pub const IMAP_EXPUNGED_KEPT_BYTES: usize = 8 * 1024 * 1024;
-/// Bytes of one text part that SEARCH looks through; what comes behind is not found.
-pub const SEARCH_PART_BYTES: u64 = 8 * 1024 * 1024;
+/// Bytes of all text parts of one message together that SEARCH looks through, since it holds them at once; what comes
+/// behind is not found. Of a header it looks through [`MESSAGE_HEADER_BYTES`].
+pub const SEARCH_TEXT_BYTES: u64 = 8 * 1024 * 1024;
 /// Received fields of a message; one with more is refused with 554 as going round in circles (RFC 5321 §6.3).
 pub const MAIL_HOPS: usize = 50;
 /// Header fields of one mail message, those of its parts included, that are read and described; what comes above it is

@@ -79,10 +79,9 @@ impl Mail {
         structure: Option<&Part>,
     ) -> Result<LoadedText, MailError> {
         let home = selected.home();
-        let header = self
-            .bodies
-            .get_bytes(&home, message.blob, 0..message.header_bytes)
-            .await?;
+        // Whoever sends a message decides how long its header is.
+        let header_end = message.header_bytes.min(limits::MESSAGE_HEADER_BYTES as u64);
+        let header = self.bodies.get_bytes(&home, message.blob, 0..header_end).await?;
         let mut text = LoadedText {
             header,
             parts: Vec::new(),
@@ -91,8 +90,14 @@ impl Mail {
         if let Some(structure) = structure {
             text_ranges(structure, &mut ranges);
         }
+        let mut left = limits::SEARCH_TEXT_BYTES;
         for (is_header, range) in ranges {
-            let end = range.end.min(range.start + limits::SEARCH_PART_BYTES);
+            let most = match is_header {
+                true => limits::MESSAGE_HEADER_BYTES as u64,
+                false => limits::SEARCH_TEXT_BYTES,
+            };
+            let end = range.end.min(range.start + most.min(left));
+            left -= end - range.start;
             let bytes = self
                 .bodies
                 .get_bytes(&home, message.blob, range.start..end)

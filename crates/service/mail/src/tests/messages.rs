@@ -615,6 +615,37 @@ fn keywords_are_limited() {
 }
 
 #[test]
+fn search_holds_a_bounded_piece_of_a_message_at_a_time() {
+    use ringpost_imap::question::Candidate;
+    let world = World::new();
+    let (header, text) = (limits::MESSAGE_HEADER_BYTES, limits::SEARCH_TEXT_BYTES as usize);
+    let part = format!("--b\r\n\r\n{}", "0123456 ".repeat(text / 2 / 8 + 64));
+    let mail = format!(
+        "X-A: early\r\nContent-Type: multipart/mixed; boundary=b\r\nX-B: {}\r\nX-C: late\r\n\r\n\
+         {part}first\r\n{part}last\r\n--b--\r\n",
+        "x".repeat(header),
+    );
+    let uid = world.deliver_to(ALICE, "INBOX", &mail);
+    let (selected, messages) = world.select("INBOX");
+    let among = [Candidate {
+        uid,
+        number: 1,
+        flags: messages[0].flags.clone(),
+        recent: false,
+        last: (1, uid),
+    }];
+    let found = |key: SearchKey| {
+        !now(world.mail.search(&selected, &key, &among))
+            .unwrap()
+            .is_empty()
+    };
+    let has = |name: &str| found(SearchKey::Header(name.into(), Needle::new("")));
+    assert_eq!((has("X-A"), has("X-C")), (true, false));
+    let holds = |word: &str| found(SearchKey::Body(Needle::new(word)));
+    assert_eq!((holds("first"), holds("last")), (true, false));
+}
+
+#[test]
 fn search_looks_into_headers_and_decoded_texts() {
     use ringpost_imap::question::Candidate;
     let world = World::new();
