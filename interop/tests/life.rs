@@ -93,6 +93,7 @@ fn registrations_survive_kill_9() {
 #[test]
 fn the_metrics_are_numbers_for_prometheus() {
     let server = Server::start();
+    server.expect_metric("calls", 0.0);
     let mut stream = TcpStream::connect((server.address(), 9464)).unwrap();
     stream
         .write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")

@@ -5,8 +5,10 @@ use crate::world::{MediaPlane, SipTransport, WorldRef};
 use futures_util::future::{BoxFuture, Fuse, FutureExt};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use ringpost_base::{Instant, UnixTime};
-use ringpost_directory::{AccountInfo, Cached, DeviceKeys, Directory};
-use ringpost_phone::{Answer, Device, Event, Output, Person, Phone, Question, QuestionId, Registered};
+use ringpost_directory::{AccountInfo, Cached, DeviceInfo, DeviceKeys, Directory, DirectoryError};
+use ringpost_phone::{
+    Account, Answer, Device, DeviceId, Event, Output, Person, Phone, Question, QuestionId, Registered,
+};
 use ringpost_sip::{Arrival, Flow, Transport, Uri};
 use ringpost_store::records::{self, Bindings};
 use ringpost_store::{AccountId, BindingsJournal, Bus, Heard, Interest, Topic};
@@ -86,7 +88,12 @@ impl PhoneStatus {
 struct Driver {
     parts: PhoneParts,
     phone: Phone,
-    asking: FuturesUnordered<BoxFuture<'static, (QuestionId, Answer)>>,
+    asking: FuturesUnordered<BoxFuture<'static, Answered>>,
+    /// How many changes of the directory were heard of.
+    changes: u64,
+    /// The accounts that are being looked at because they have changed, each with the number of its last change.
+    changed: HashMap<AccountId, u64>,
+    looking: FuturesUnordered<BoxFuture<'static, Looked>>,
     lamps: FuturesUnordered<BoxFuture<'static, (AccountId, Answer)>>,
     /// Accounts whose bindings changed and are not saved.
     unsaved: HashMap<AccountId, Bindings>,
@@ -97,12 +104,31 @@ struct Driver {
     closing: Option<async_channel::Sender<()>>,
 }
 
+/// What was found out of the directory or a mailbox, by `changes` changes.
+struct Answered {
+    id: QuestionId,
+    answer: Answer,
+    /// What is to be asked again if the directory has changed meanwhile.
+    question: Option<Question>,
+    changes: u64,
+}
+
+/// How an account stood after a change.
+struct Looked {
+    id: AccountId,
+    change: u64,
+    found: Result<Option<Account>, DirectoryError>,
+}
+
 /// Runs `phone` until its channels are closed. What was saved of registrations is restored first.
 pub async fn run(parts: PhoneParts, phone: Phone) {
     let mut driver = Driver {
         parts,
         phone,
         asking: FuturesUnordered::new(),
+        changes: 0,
+        changed: HashMap::new(),
+        looking: FuturesUnordered::new(),
         lamps: FuturesUnordered::new(),
         unsaved: HashMap::new(),
         save_at: None,
@@ -121,17 +147,20 @@ impl Driver {
             Ok(saved) => saved,
             Err(error) => return warn!(%error, "registrations of before the restart cannot be read"),
         };
-        for account in saved {
-            let person = match self.parts.directory.account_by_id(account.account).await {
-                Ok(Some(info)) => person_of(&info),
-                _ => continue,
+        for saved in saved {
+            let Ok(Some(account)) = look(&self.parts.directory, saved.account).await else {
+                continue;
             };
-            let bindings = account
+            let bindings = saved
                 .bindings
                 .iter()
                 .filter_map(|saved| restored(saved, now, calendar))
                 .collect();
+            let person = account.person.clone();
             self.phone.restore(Registered { person, bindings });
+            // A device may have been removed while nobody served, or a moment before the end.
+            self.phone
+                .handle_account(now, calendar, saved.account, Some(&account));
         }
         info!(registered = self.phone.registered(), "registrations restored");
     }
@@ -154,10 +183,8 @@ impl Driver {
                 sleeps_until = Some(at);
             }
             futures_util::select_biased! {
-                answer = self.asking.select_next_some() => {
-                    let (now, calendar) = self.clocks();
-                    self.phone.handle_answer(now, calendar, answer.0, answer.1);
-                }
+                answered = self.asking.select_next_some() => self.answered(answered),
+                looked = self.looking.select_next_some() => self.looked(looked),
                 lamp = self.lamps.select_next_some() => {
                     if let (account, Answer::Lamp(counts)) = lamp {
                         let (now, calendar) = self.clocks();
@@ -284,23 +311,77 @@ impl Driver {
             return self.phone.handle_answer(now, calendar, id, answer);
         }
         let voicemail = self.parts.voicemail.clone();
+        let changes = self.changes;
         self.asking.push(
             async move {
-                let answer = match question {
+                let again = question.clone();
+                let (answer, question) = match question {
                     Question::Device { username, realm } => {
                         let found = directory.device(&realm, &username).await;
-                        Answer::Device(logged(found).flatten().map(|keys| device_of(&keys)))
+                        let device = logged(found).flatten().map(|keys| device_of(&keys));
+                        (Answer::Device(device), Some(again))
                     }
                     Question::Person { user, domain } => {
                         let found = directory.account(&domain, &user).await;
-                        Answer::Person(logged(found).flatten().map(|info| person_of(&info)))
+                        let person = logged(found).flatten().map(|info| person_of(&info));
+                        (Answer::Person(person), Some(again))
                     }
-                    other => voicemail.answer(other).await,
+                    other => (voicemail.answer(other).await, None),
                 };
-                (id, answer)
+                Answered {
+                    id,
+                    answer,
+                    question,
+                    changes,
+                }
             }
             .boxed(),
         );
+    }
+
+    /// Hands an answer in. What the directory said before a change is asked again: the change may have taken the device
+    /// away, and whoever it took away from was looked at already.
+    fn answered(&mut self, answered: Answered) {
+        let Answered {
+            id,
+            answer,
+            question,
+            changes,
+        } = answered;
+        let is_somebody = matches!(&answer, Answer::Device(Some(_)) | Answer::Person(Some(_)));
+        match question.filter(|_| is_somebody && changes != self.changes) {
+            Some(question) => self.ask(id, question),
+            None => {
+                let (now, calendar) = self.clocks();
+                self.phone.handle_answer(now, calendar, id, answer);
+            }
+        }
+    }
+
+    /// Looks how an account stands that has changed. A look that a later change overtakes counts for nothing.
+    fn look_at(&mut self, id: AccountId) {
+        let change = self.changes;
+        self.changed.insert(id, change);
+        let directory = self.parts.directory.clone();
+        self.looking.push(
+            async move {
+                let found = look(&directory, id).await;
+                Looked { id, change, found }
+            }
+            .boxed(),
+        );
+    }
+
+    fn looked(&mut self, looked: Looked) {
+        let Looked { id, change, found } = looked;
+        if self.changed.get(&id) != Some(&change) {
+            return;
+        }
+        self.changed.remove(&id);
+        if let Some(account) = logged(found) {
+            let (now, calendar) = self.clocks();
+            self.phone.handle_account(now, calendar, id, account.as_ref());
+        }
     }
 
     fn tell(&mut self, event: Event) {
@@ -313,7 +394,8 @@ impl Driver {
             } => {
                 let bindings = bindings
                     .iter()
-                    .map(|binding| records::Binding {
+                    .map(|binding| (binding, binding.device.as_ref()))
+                    .map(|(binding, device)| records::Binding {
                         contact: binding.contact.as_str().to_owned(),
                         call_id: binding.call_id.to_string(),
                         cseq: binding.cseq,
@@ -322,6 +404,8 @@ impl Driver {
                         transport: binding.flow.transport.via_name().to_owned(),
                         remote: binding.flow.remote.to_string(),
                         local: binding.flow.local.to_string(),
+                        user: device.map_or(String::new(), |device| device.user.to_string()),
+                        device_made: device.map_or(UnixTime::default(), |device| device.made),
                         ..records::Binding::default()
                     })
                     .collect();
@@ -346,19 +430,22 @@ impl Driver {
 
     async fn hear(&mut self, heard: Heard) {
         logged(self.parts.directory.handle_heard(heard).await);
-        let looked_at: Vec<AccountId> = match heard {
+        let lamps = match heard {
             Heard::Hint(hint) if hint.topic == Topic::Mail => vec![hint.account],
             Heard::Hint(hint) => {
-                let gone = matches!(self.parts.directory.account_by_id(hint.account).await, Ok(None));
-                if gone {
-                    self.phone.handle_removed(hint.account);
-                }
+                self.changes += 1;
+                self.look_at(hint.account);
                 Vec::new()
             }
-            Heard::Lagged => self.phone.accounts(),
+            Heard::Lagged => {
+                self.changes += 1;
+                let accounts = self.phone.accounts();
+                accounts.iter().for_each(|account| self.look_at(*account));
+                accounts
+            }
             Heard::Closed => Vec::new(),
         };
-        for account in looked_at
+        for account in lamps
             .into_iter()
             .filter(|account| self.phone.shows_lamp(*account))
         {
@@ -411,9 +498,26 @@ fn person_of(info: &AccountInfo) -> Arc<Person> {
     })
 }
 
+/// How an account stands now; `None` when it is no more.
+async fn look(directory: &Directory, id: AccountId) -> Result<Option<Account>, DirectoryError> {
+    let id_of = |device: DeviceInfo| DeviceId {
+        user: device.user.into(),
+        made: device.created,
+    };
+    let found = directory.account_and_devices(id).await?;
+    Ok(found.map(|(info, devices)| Account {
+        person: person_of(&info),
+        devices: devices.into_iter().map(id_of).collect(),
+    }))
+}
+
 fn device_of(keys: &DeviceKeys) -> Arc<Device> {
     Arc::new(Device {
         person: person_of(&keys.account),
+        id: DeviceId {
+            user: keys.user.as_str().into(),
+            made: keys.created,
+        },
         keys: keys.keys.clone(),
     })
 }
@@ -440,5 +544,9 @@ fn restored(saved: &records::Binding, now: Instant, calendar: UnixTime) -> Optio
         cseq: saved.cseq,
         expires: now + saved.expires.since(calendar),
         q_thousandths: saved.q_thousandths,
+        device: (!saved.user.is_empty()).then(|| DeviceId {
+            user: saved.user.as_str().into(),
+            made: saved.device_made,
+        }),
     })
 }

@@ -114,7 +114,7 @@ impl Directory {
         Ok(())
     }
 
-    async fn devices_of(&self, account: &AccountInfo) -> Result<Vec<DeviceInfo>, DirectoryError> {
+    pub(crate) async fn devices_of(&self, account: &AccountInfo) -> Result<Vec<DeviceInfo>, DirectoryError> {
         let entries = self
             .store()
             .scan(&Partition::Account(account.id), keys::devices())

@@ -1,5 +1,5 @@
 use crate::cache::Stamped;
-use crate::{Address, Cached, Directory, DirectoryError, lower};
+use crate::{Address, Cached, DeviceInfo, Directory, DirectoryError, lower};
 use ringpost_auth::digest::DigestKeys;
 use ringpost_base::UnixTime;
 use ringpost_store::records::{self, Account, Device, DeviceUser, Extension};
@@ -35,6 +35,8 @@ pub struct DeviceKeys {
     pub device: String,
     /// The user name it authenticates with.
     pub user: String,
+    /// When it was made.
+    pub created: UnixTime,
     /// Its keys for the domain's realm.
     pub keys: DigestKeys,
 }
@@ -95,6 +97,25 @@ impl Directory {
             .record::<Account>(&Partition::Account(id), keys::account())
             .await?;
         read.map(|stored| info(id, stored.record)).transpose()
+    }
+
+    /// The account with this number as it stands now, and its devices; `None` once nobody reaches it by its address any
+    /// more, though some of it may be left. Asks the store.
+    pub async fn account_and_devices(
+        &self,
+        id: AccountId,
+    ) -> Result<Option<(AccountInfo, Vec<DeviceInfo>)>, DirectoryError> {
+        let Some(account) = self.account_by_id(id).await? else {
+            return Ok(None);
+        };
+        let home = Partition::Domain(account.address.domain().into());
+        let address = keys::address(account.address.local_part());
+        let named = self.store().record::<records::Address>(&home, address).await?;
+        if named.is_none_or(|named| named.record.account != id) {
+            return Ok(None);
+        }
+        let devices = self.devices_of(&account).await?;
+        Ok(Some((account, devices)))
     }
 
     /// What to check a digest of realm `domain` with that names `user`: the cached answer, for the hot path. `Unknown` means
@@ -189,6 +210,7 @@ impl Directory {
             account: info(id, account)?,
             device,
             user: user.into(),
+            created: record.created,
             keys,
         };
         Ok(Some(Stamped {

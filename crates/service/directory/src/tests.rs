@@ -144,6 +144,24 @@ fn an_account_is_found_by_each_of_its_names() {
 }
 
 #[test]
+fn an_account_is_told_with_its_devices_until_its_names_are_gone() {
+    let world = World::new();
+    let alice = world.add("alice@example.org").account;
+    let told = || now(world.directory.account_and_devices(alice.id)).unwrap();
+    assert_eq!(told(), Some((alice.clone(), Vec::new())));
+    now(world.directory.add_device("alice@example.org", "desk", NOW)).unwrap();
+    let (_, devices) = told().unwrap();
+    let users: Vec<_> = devices.iter().map(|d| (d.user.as_str(), d.created)).collect();
+    assert_eq!(users, [("alice-desk", NOW)]);
+    // Her address leads nowhere before her mail is gone: she counts as removed from then on.
+    let mut batch = Batch::new(Partition::Domain("example.org".into()));
+    batch.delete(keys::address("alice"));
+    let store: &dyn Store = &*world.store;
+    now(store.commit_durable(batch)).unwrap();
+    assert_eq!(told(), None);
+}
+
+#[test]
 fn a_new_account_has_its_mailboxes_and_a_generated_password() {
     let world = World::new();
     let alice = world.add("alice@example.org");

@@ -79,6 +79,11 @@ impl World {
             1 | 2 => self.arrive(flow(argument), self.request(step >> 3, argument)),
             3 => self.answer_request(step >> 3, argument),
             4 | 5 => self.answer_question(argument),
+            6 if argument & 0x80 != 0 => {
+                let calendar = calendar(self.now);
+                self.phone
+                    .handle_account(self.now, calendar, account(argument), None);
+            }
             6 => {
                 let calendar = calendar(self.now);
                 self.phone.handle_lamp(

@@ -2,7 +2,7 @@
 
 use crate::access::{Access, is_own};
 use crate::phone::{Asker, Pending, Phone};
-use crate::question::{Device, Person, Question};
+use crate::question::{Device, Question};
 use crate::reply::Reply;
 use ringpost_base::{Instant, UnixTime};
 use ringpost_sip::{Flow, Message, Method, Status};
@@ -26,7 +26,7 @@ impl Phone {
             }
             Access::Trusted => self.admit(now, calendar, (asker, flow, request), None),
             Access::Proven(device) => {
-                self.admit(now, calendar, (asker, flow, request), Some(device.person.clone()));
+                self.admit(now, calendar, (asker, flow, request), Some(device));
             }
             Access::Refused(reply) => self.turn_away(now, &(asker, flow, request), reply),
         }
@@ -52,7 +52,7 @@ impl Phone {
             Access::Proven(device) if !is_own(knock.2.from(), &device.person, &self.config) => {
                 self.turn_away(now, &knock, Status::FORBIDDEN.into());
             }
-            Access::Proven(device) => self.admit(now, calendar, knock, Some(device.person.clone())),
+            Access::Proven(device) => self.admit(now, calendar, knock, Some(device)),
             Access::Refused(reply) => self.turn_away(now, &knock, reply),
             Access::Trusted | Access::Ask(..) => {
                 self.turn_away(now, &knock, Status::SERVER_INTERNAL_ERROR.into());
@@ -65,17 +65,18 @@ impl Phone {
         now: Instant,
         calendar: UnixTime,
         (asker, flow, request): Knock,
-        person: Option<Arc<Person>>,
+        device: Option<Arc<Device>>,
     ) {
+        let person = || device.as_ref().map(|device| device.person.clone());
         match asker {
             _ if self.closing => {
                 self.turn_away(now, &(asker, flow, request), Status::SERVICE_UNAVAILABLE.into());
             }
-            Asker::Session(session) => self.begin_call(now, calendar, (session, flow, request), person),
+            Asker::Session(session) => self.begin_call(now, calendar, (session, flow, request), person()),
             Asker::Transaction(transaction) => match request.method() {
-                Method::Register => self.register(now, calendar, (transaction, flow, request), person),
-                Method::Message => self.begin_text(now, transaction, request, person),
-                Method::Subscribe => self.subscribe(now, transaction, flow, request, person),
+                Method::Register => self.register(now, calendar, (transaction, flow, request), device),
+                Method::Message => self.begin_text(now, transaction, request, person()),
+                Method::Subscribe => self.subscribe(now, transaction, flow, request, device),
                 _ => self.respond(now, transaction, &request, Status::METHOD_NOT_ALLOWED.into()),
             },
         }

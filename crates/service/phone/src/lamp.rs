@@ -3,7 +3,7 @@
 use crate::access::{domain_of, is_own, person_address};
 use crate::config::Config;
 use crate::phone::{Pending, Phone};
-use crate::question::{LampCounts, Person, Question};
+use crate::question::{Account, Device, LampCounts, Owner, Person, Question};
 use crate::registrar::Binding;
 use ringpost_base::{Instant, limits};
 use ringpost_sip::ua::{CommandError, Content, NewRequest, RequestId, Standing, SubscriptionId};
@@ -58,7 +58,7 @@ impl Bystander {
 /// Who subscribed to their own lamp.
 #[derive(Debug)]
 struct Watcher {
-    person: Arc<Person>,
+    owner: Owner,
     flow: Flow,
 }
 
@@ -68,11 +68,9 @@ impl Lamps {
         self.unasked.is_empty() && self.telling.is_empty()
     }
 
-    /// Ends the subscriptions of an account that is no more; each is told when it is to be renewed.
-    pub(crate) fn remove_watchers(&mut self, account: AccountId) {
-        for subscription in self.by_account.remove(&account).unwrap_or_default() {
-            self.watchers.remove(&subscription);
-        }
+    /// The accounts whose lamp somebody has subscribed to.
+    pub(crate) fn watched(&self) -> impl Iterator<Item = AccountId> + '_ {
+        self.by_account.keys().copied()
     }
 
     fn watchers_of(&self, account: AccountId) -> &[SubscriptionId] {
@@ -81,7 +79,7 @@ impl Lamps {
 
     fn add(&mut self, subscription: SubscriptionId, watcher: Watcher) {
         self.by_account
-            .entry(watcher.person.account)
+            .entry(watcher.owner.person.account)
             .or_default()
             .push(subscription);
         self.watchers.insert(subscription, watcher);
@@ -89,7 +87,7 @@ impl Lamps {
 
     /// Whose it was.
     fn remove(&mut self, subscription: SubscriptionId) -> Option<AccountId> {
-        let account = self.watchers.remove(&subscription)?.person.account;
+        let account = self.watchers.remove(&subscription)?.owner.person.account;
         if let Some(all) = self.by_account.get_mut(&account) {
             all.retain(|other| *other != subscription);
             if all.is_empty() {
@@ -122,13 +120,15 @@ impl Phone {
         transaction: TransactionId,
         flow: Flow,
         request: Message,
-        person: Option<Arc<Person>>,
+        device: Option<Arc<Device>>,
     ) {
         let to = request.to();
         let domain = domain_of(to.uri(), &self.config).map(Box::<str>::from);
-        match (person, to.uri().user_unescaped(), domain) {
-            (Some(person), ..) if is_own(to, &person, &self.config) || is_menu(&request, &self.config) => {
-                self.watch(now, transaction, flow, request, person);
+        match (device, to.uri().user_unescaped(), domain) {
+            (Some(device), ..)
+                if is_own(to, &device.person, &self.config) || is_menu(&request, &self.config) =>
+            {
+                self.watch(now, transaction, flow, request, Owner::from(&*device));
             }
             (Some(_), ..) => self.respond(now, transaction, &request, Status::FORBIDDEN.into()),
             (None, Some(user), Some(domain)) => {
@@ -147,14 +147,14 @@ impl Phone {
         transaction: TransactionId,
         flow: Flow,
         request: Message,
-        person: Arc<Person>,
+        owner: Owner,
     ) {
-        let account = person.account;
+        let account = owner.person.account;
         match self.lamps.shown.get(&account).copied() {
-            Some(counts) => self.watch_from(now, (transaction, flow, &request), person, counts),
+            Some(counts) => self.watch_from(now, (transaction, flow, &request), owner, counts),
             None => self.ask(
                 Question::Lamp { account },
-                Pending::Watching(transaction, flow, request, person),
+                Pending::Watching(transaction, flow, request, owner),
             ),
         }
     }
@@ -164,10 +164,10 @@ impl Phone {
         &mut self,
         now: Instant,
         (transaction, flow, request): (TransactionId, Flow, &Message),
-        person: Arc<Person>,
+        owner: Owner,
         counts: LampCounts,
     ) {
-        let account = person.account;
+        let account = owner.person.account;
         let asked_s = request.expires_s().unwrap_or(SUBSCRIPTION_DEFAULT_S);
         let expires_s = asked_s.min(SUBSCRIPTION_MAX_S);
         let accepted = self
@@ -181,7 +181,7 @@ impl Phone {
             Err(_) => return self.respond(now, transaction, request, Status::BAD_REQUEST.into()),
         };
         self.lamps.shown.insert(account, counts);
-        self.lamps.add(subscription, Watcher { person, flow });
+        self.lamps.add(subscription, Watcher { owner, flow });
         self.notify(now, subscription, counts, expires_s);
         let all = self.lamps.watchers_of(account);
         if all.len() > limits::SUBSCRIPTIONS_PER_ACCOUNT
@@ -199,7 +199,11 @@ impl Phone {
         request: &Message,
         expires_s: u32,
     ) {
-        let account = self.lamps.watchers.get(&subscription).map(|w| w.person.account);
+        let account = self
+            .lamps
+            .watchers
+            .get(&subscription)
+            .map(|w| w.owner.person.account);
         let expires_s = account.map_or(0, |_| expires_s.min(SUBSCRIPTION_MAX_S));
         let renewed = self.ua.renew(now, subscription, transaction, request, expires_s);
         if renewed.is_err() {
@@ -220,6 +224,25 @@ impl Phone {
             && !self.shows_lamp(account)
         {
             self.forget_lamp(account);
+        }
+    }
+
+    /// Ends the subscriptions of devices that are no more; of an account that is no more, all. Each is told that it is
+    /// over, and nothing else.
+    pub(crate) fn unwatch(&mut self, now: Instant, id: AccountId, account: Option<&Account>) {
+        //= https://www.rfc-editor.org/rfc/rfc6665#section-4.1.3
+        // With either reason a phone does not try again.
+        let reason = account.map_or("noresource", |_| "rejected");
+        for subscription in self.lamps.watchers_of(id).to_vec() {
+            let device = self.lamps.watchers.get(&subscription).map(|w| &w.owner.device);
+            let stays = account
+                .zip(device)
+                .is_some_and(|(account, device)| account.has(device.as_ref()));
+            if !stays {
+                self.lamps.remove(subscription);
+                let over = Standing::Terminated(reason);
+                let _ = self.ua.notify(now, subscription, over, Content::none());
+            }
         }
     }
 
@@ -266,7 +289,7 @@ impl Phone {
     }
 
     fn notify(&mut self, now: Instant, subscription: SubscriptionId, counts: LampCounts, expires_s: u32) {
-        let Some(Watcher { person, .. }) = self.lamps.watchers.get(&subscription) else {
+        let Some(person) = self.lamps.watchers.get(&subscription).map(|w| &w.owner.person) else {
             return;
         };
         let standing = match expires_s {

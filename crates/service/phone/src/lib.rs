@@ -40,6 +40,8 @@ mod voicemail;
 pub use call::CallId;
 pub use config::Config;
 pub use phone::{CallRecord, Event, Output, Phone, Registered};
-pub use question::{Answer, Device, LampCounts, MediaSocket, Person, Question, QuestionId, Recording};
+pub use question::{
+    Account, Answer, Device, DeviceId, LampCounts, MediaSocket, Person, Question, QuestionId, Recording,
+};
 pub use registrar::Binding;
 pub use voicemail::{MENU_MESSAGES, SAMPLE_RATE_HZ, VoiceMessageId, VoiceMessages};

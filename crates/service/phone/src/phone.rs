@@ -4,14 +4,14 @@ use crate::access::Gate;
 use crate::call::{Call, CallId, Stage};
 use crate::config::Config;
 use crate::lamp::Lamps;
-use crate::question::{Answer, LampCounts, Person, Question, QuestionId};
+use crate::question::{Account, Answer, LampCounts, Owner, Person, Question, QuestionId};
 use crate::registrar::{Binding, Registrar};
 use ringpost_base::{Deadlines, Instant, Rng, UnixTime};
 use ringpost_media::{Command, Event as MediaEvent, LegId, PairId};
 use ringpost_sip::ua::{RequestId, SessionId, Ua};
 use ringpost_sip::{Arrival, Flow, Message, Status, TransactionId, Transmit};
 use ringpost_store::AccountId;
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -103,7 +103,7 @@ pub(crate) enum Pending {
     /// The counts for phones that have registered.
     Lamp(AccountId),
     /// The counts that a SUBSCRIBE waits for.
-    Watching(TransactionId, Flow, Message, Arc<Person>),
+    Watching(TransactionId, Flow, Message, Owner),
     /// Who is to get a text message.
     Text(TransactionId, Message, Option<Arc<Person>>),
     Nothing,
@@ -232,9 +232,10 @@ impl Phone {
         self.config = config;
     }
 
-    /// The accounts that have a phone registered.
+    /// The accounts that have a phone registered or subscribed, each once.
     pub fn accounts(&self) -> Vec<AccountId> {
-        self.registrar.accounts().collect()
+        let accounts = self.registrar.accounts().chain(self.lamps.watched());
+        accounts.collect::<BTreeSet<_>>().into_iter().collect()
     }
 
     /// Puts back what was registered before a restart. Streams are opened anew when there is something to send, if that
@@ -338,11 +339,11 @@ impl Phone {
             Pending::Sound(call, wish) => self.sound_fetched(now, call, wish, answer.sound()),
             Pending::Deleted(call) => self.deleted(now, call, answer.is_done()),
             Pending::Registering(transaction, flow, request) => match answer.person() {
-                Some(person) => self.bind(now, calendar, (transaction, flow, &request), person),
+                Some(person) => self.bind(now, calendar, (transaction, flow, &request), person.into()),
                 None => self.respond(now, transaction, &request, Status::NOT_FOUND.into()),
             },
             Pending::Subscribing(transaction, flow, request) => match answer.person() {
-                Some(person) => self.watch(now, transaction, flow, request, person),
+                Some(person) => self.watch(now, transaction, flow, request, person.into()),
                 None => self.respond(now, transaction, &request, Status::NOT_FOUND.into()),
             },
             Pending::Lamp(account) => {
@@ -350,9 +351,9 @@ impl Phone {
                     self.show_lamp(now, account, counts, true);
                 }
             }
-            Pending::Watching(transaction, flow, request, person) => {
+            Pending::Watching(transaction, flow, request, owner) => {
                 let counts = answer.lamp().unwrap_or_default();
-                self.watch_from(now, (transaction, flow, &request), person, counts);
+                self.watch_from(now, (transaction, flow, &request), owner, counts);
             }
             Pending::Text(transaction, request, from) => {
                 self.route_text(now, transaction, request, from, answer.person());
@@ -367,11 +368,48 @@ impl Phone {
         self.drain_ua(now, calendar);
     }
 
-    /// An account was removed: its phones are registered no more.
-    pub fn handle_removed(&mut self, account: AccountId) {
-        self.registrar.remove(account);
-        self.lamps.remove_watchers(account);
-        self.save_bindings(account);
+    /// An account has changed, or is no more (`None`): what its removed devices have registered and subscribed to ends now.
+    /// Calls go on.
+    pub fn handle_account(
+        &mut self,
+        now: Instant,
+        calendar: UnixTime,
+        id: AccountId,
+        account: Option<&Account>,
+    ) {
+        if let Some(known) = self.people.get_mut(&id)
+            && let Some(account) = account
+        {
+            *known = account.person.clone();
+        }
+        if self.registrar.hold_to(id, account) {
+            self.save_bindings(id);
+        }
+        self.unwatch(now, id, account);
+        self.refuse_subscribers(now, id, account);
+        if !self.shows_lamp(id) {
+            self.forget_lamp(id);
+        }
+        self.drain_ua(now, calendar);
+    }
+
+    /// Those whose subscription waits for the counts, and whose device is no more.
+    fn refuse_subscribers(&mut self, now: Instant, id: AccountId, account: Option<&Account>) {
+        let is_gone = |(_, pending): &(&QuestionId, &mut Pending)| {
+            matches!(pending, Pending::Watching(.., owner) if owner.person.account == id
+                && !account.is_some_and(|account| account.has(owner.device.as_ref())))
+        };
+        let gone: Vec<Pending> = self
+            .questions
+            .iter_mut()
+            .filter(is_gone)
+            .map(|(_, pending)| std::mem::replace(pending, Pending::Nothing))
+            .collect();
+        for pending in gone {
+            if let Pending::Watching(transaction, _, request, _) = pending {
+                self.respond(now, transaction, &request, Status::FORBIDDEN.into());
+            }
+        }
     }
 
     /// Ends every call politely and refuses new ones. A message that is being left is delivered; its call lasts until then.

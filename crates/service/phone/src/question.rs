@@ -164,8 +164,57 @@ impl Answer {
 pub struct Device {
     /// Whose device it is.
     pub person: Arc<Person>,
+    /// Which of theirs.
+    pub id: DeviceId,
     /// What its digest is checked against.
     pub keys: DigestKeys,
+}
+
+/// Tells a device from every other, those included that had its name before it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct DeviceId {
+    /// The user name that it authenticates with.
+    pub user: Box<str>,
+    /// When it was made.
+    pub made: UnixTime,
+}
+
+/// An account as the directory has it now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// Whose account it is.
+    pub person: Arc<Person>,
+    /// All of its devices.
+    pub devices: Vec<DeviceId>,
+}
+
+/// Whose a binding or a subscription is, and the device that has proven it: none for who came from a trusted network.
+#[derive(Clone, Debug)]
+pub(crate) struct Owner {
+    pub(crate) person: Arc<Person>,
+    pub(crate) device: Option<DeviceId>,
+}
+
+impl From<Arc<Person>> for Owner {
+    fn from(person: Arc<Person>) -> Self {
+        Owner { person, device: None }
+    }
+}
+
+impl From<&Device> for Owner {
+    fn from(device: &Device) -> Self {
+        Owner {
+            person: device.person.clone(),
+            device: Some(device.id.clone()),
+        }
+    }
+}
+
+impl Account {
+    /// Whether what that device has done still holds. No device stands behind what a trusted network has done.
+    pub(crate) fn has(&self, device: Option<&DeviceId>) -> bool {
+        device.is_none_or(|device| self.devices.contains(device))
+    }
 }
 
 /// Somebody who can be called.

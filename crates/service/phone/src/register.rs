@@ -2,7 +2,7 @@
 
 use crate::access::{domain_of, is_own};
 use crate::phone::{Pending, Phone};
-use crate::question::{Person, Question};
+use crate::question::{Device, DeviceId, Owner, Person, Question};
 use crate::registrar::{ContactWish, Registration, Wish};
 use crate::reply::Reply;
 use ringpost_base::{Instant, UnixTime};
@@ -17,15 +17,20 @@ impl Phone {
         now: Instant,
         calendar: UnixTime,
         (transaction, flow, request): (TransactionId, Flow, Message),
-        person: Option<Arc<Person>>,
+        device: Option<Arc<Device>>,
     ) {
         let to = request.to().uri();
         let domain = domain_of(to, &self.config).map(Box::<str>::from);
-        match person {
+        match device {
             //= https://www.rfc-editor.org/rfc/rfc3261#section-10.3
             // Step 3: only the owner of an address of record changes its bindings.
-            Some(person) if is_own(request.to(), &person, &self.config) => {
-                self.bind(now, calendar, (transaction, flow, &request), person);
+            Some(device) if is_own(request.to(), &device.person, &self.config) => {
+                self.bind(
+                    now,
+                    calendar,
+                    (transaction, flow, &request),
+                    Owner::from(&*device),
+                );
             }
             Some(_) => self.respond(now, transaction, &request, Status::FORBIDDEN.into()),
             None => match (to.user_unescaped(), domain) {
@@ -39,16 +44,16 @@ impl Phone {
         }
     }
 
-    /// Changes the bindings of `person`, and answers.
+    /// Changes the bindings of `owner`, and answers.
     pub(crate) fn bind(
         &mut self,
         now: Instant,
         calendar: UnixTime,
         (transaction, flow, request): (TransactionId, Flow, &Message),
-        person: Arc<Person>,
+        Owner { person, device }: Owner,
     ) {
         let account = person.account;
-        let registration = match registration_of(request, flow) {
+        let registration = match registration_of(request, flow, device) {
             Ok(registration) => registration,
             Err(status) => return self.respond(now, transaction, request, status.into()),
         };
@@ -96,7 +101,7 @@ impl Phone {
     }
 }
 
-fn registration_of(request: &Message, flow: Flow) -> Result<Registration, Status> {
+fn registration_of(request: &Message, flow: Flow, device: Option<DeviceId>) -> Result<Registration, Status> {
     let header_s = request.expires_s();
     let wish = match request.contacts().map_err(|_| Status::BAD_REQUEST)? {
         //= https://www.rfc-editor.org/rfc/rfc3261#section-10.3
@@ -124,6 +129,7 @@ fn registration_of(request: &Message, flow: Flow) -> Result<Registration, Status
         call_id: request.call_id().as_str().into(),
         cseq: request.cseq().number,
         flow,
+        device,
         wish,
     })
 }

@@ -1,6 +1,7 @@
 //! Where each account's phones are (RFC 3261 §10.3).
 
 use crate::config::Config;
+use crate::question::{Account, DeviceId};
 use ringpost_base::{Deadlines, Instant, limits};
 use ringpost_sip::{Flow, Host, Status, Transport, Uri};
 use ringpost_store::AccountId;
@@ -24,6 +25,8 @@ pub struct Binding {
     pub expires: Instant,
     /// Preference, 0 to 1,000.
     pub q_thousandths: u16,
+    /// The device that registered it; none for one on a trusted network.
+    pub device: Option<DeviceId>,
 }
 
 impl Binding {
@@ -42,6 +45,8 @@ pub(crate) struct Registration {
     pub(crate) cseq: u32,
     /// Where it came from.
     pub(crate) flow: Flow,
+    /// Which device has proven itself with it, if one has.
+    pub(crate) device: Option<DeviceId>,
     /// What is to be done.
     pub(crate) wish: Wish,
 }
@@ -143,9 +148,16 @@ impl Registrar {
         self.replace(account, bindings);
     }
 
-    /// Forgets everything of an account that was removed.
-    pub(crate) fn remove(&mut self, account: AccountId) {
-        self.replace(account, Vec::new());
+    /// Forgets what devices have registered that are no more; of an account that is no more, everything. Whether anything was.
+    pub(crate) fn hold_to(&mut self, id: AccountId, account: Option<&Account>) -> bool {
+        let before = self.bindings(id).len();
+        let mut bindings = self.bindings(id).to_vec();
+        bindings.retain(|b| account.is_some_and(|account| account.has(b.device.as_ref())));
+        let is_less = bindings.len() < before;
+        if is_less {
+            self.replace(id, bindings);
+        }
+        is_less
     }
 
     /// A stream connection ended. Phones on TCP may be reached by a new one at the port in their Contact; a TLS flow
@@ -247,6 +259,7 @@ fn apply(
             cseq: registration.cseq,
             expires: now + Duration::from_secs(wanted_s.min(config.expires_max_s).into()),
             q_thousandths: contact.q_thousandths,
+            device: registration.device.clone(),
         });
     }
     Ok(())
@@ -300,6 +313,7 @@ mod tests {
             call_id: call_id.into(),
             cseq,
             flow: flow(None),
+            device: None,
             wish: Wish::Set(contacts),
         }
     }
@@ -471,7 +485,7 @@ mod tests {
             r.assert_tidy();
         }
         assert_eq!(r.by_connection.len(), 1);
-        r.remove(ALICE);
+        r.hold_to(ALICE, None);
         assert!(r.by_connection.is_empty() && r.accounts.is_empty());
     }
 

@@ -128,6 +128,8 @@ record! {
         14 node: String,
         /// The server's process in which a connected flow lives; another one's connections are gone.
         15 process: u64,
+        /// When the device of that user name was made.
+        16 device_made: UnixTime,
     }
 }
 plain_member!(Binding);

@@ -315,7 +315,7 @@ fn looped() -> World {
     let mut binding = w.phone.bindings(bob)[0].clone();
     binding.flow.remote = super::world::SERVER;
     binding.contact = "sip:bob@192.0.2.1".parse().unwrap();
-    w.phone.handle_removed(bob);
+    w.remove_device(BOB, true);
     let person = w.office.people[1].clone();
     w.phone.restore(crate::Registered {
         person,

@@ -221,12 +221,40 @@ fn subscriptions_of_one_account_are_bounded() {
 fn the_lamp_of_a_removed_account_goes_out_for_good() {
     let mut w = World::new();
     subscribe(&mut w, ALICE, "alice", 100);
-    w.phone.handle_removed(ALICES);
     w.forget();
-    w.run_s(200);
+    w.remove_device(ALICE, true);
+    w.run_ms(100);
     assert_eq!(w.phone.subscriptions(), 0);
-    assert_eq!(told(&w, ALICE).last().unwrap().1, "terminated");
+    assert_eq!(told(&w, ALICE), [line("", "terminated")]);
     w.run_s(100);
+    w.assert_over();
+}
+
+#[test]
+fn the_subscription_of_a_removed_device_ends_at_once() {
+    let mut w = World::of(&["alice", "alice"]);
+    subscribe(&mut w, 0, "alice", 600);
+    w.forget();
+    w.remove_device(0, false);
+    w.run_ms(100);
+    let notify = w.last_to(0, "NOTIFY");
+    let state = notify.header(HeaderName::SubscriptionState);
+    assert_eq!(state, Some("terminated;reason=rejected"));
+    assert_eq!(w.phone.subscriptions(), 0);
+    w.run_s(100);
+    w.assert_over();
+}
+
+#[test]
+fn a_subscription_that_waits_for_the_counts_is_refused_when_its_device_goes() {
+    let mut w = World::with(1, config(), Transport::Udp, &["alice"]);
+    w.hold_if = Box::new(|q| matches!(q, Question::Lamp { .. }));
+    subscribe(&mut w, ALICE, "alice", 600);
+    w.remove_device(ALICE, false);
+    w.answer_held();
+    w.run_ms(300);
+    assert_eq!(w.count_to(ALICE, "403 SUBSCRIBE"), 1);
+    assert_eq!(w.phone.subscriptions(), 0);
     w.assert_over();
 }
 
@@ -239,7 +267,7 @@ fn a_lamp_that_nobody_sees_is_not_remembered() {
     let request = w.peers[ALICE].registration(60, Some(contact));
     w.peers[ALICE].ua.request(now, request).unwrap();
     w.run_ms(300);
-    w.phone.handle_removed(ALICES);
+    w.remove_device(ALICE, true);
     w.answer_held();
     w.run_ms(300);
     w.assert_over();

@@ -2,9 +2,11 @@
 
 use super::media::MediaPlane;
 use crate::{
-    Answer, Device, LampCounts, MediaSocket, Person, Question, Recording, VoiceMessageId, VoiceMessages,
+    Answer, Device, DeviceId, LampCounts, MediaSocket, Person, Question, Recording, VoiceMessageId,
+    VoiceMessages,
 };
 use ringpost_auth::digest::DigestKeys;
+use ringpost_base::UnixTime;
 use ringpost_store::AccountId;
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -28,6 +30,8 @@ pub(super) struct Office {
     pub(super) messages: VoiceMessages,
     pub(super) heard: Vec<VoiceMessageId>,
     pub(super) deleted: Vec<VoiceMessageId>,
+    /// Whose devices are no more.
+    pub(super) removed: Vec<&'static str>,
     /// Every question, in order.
     pub(super) asked: Vec<Question>,
 }
@@ -47,6 +51,14 @@ pub(super) fn secret(user: &str) -> String {
     format!("{user}'s secret")
 }
 
+/// Everybody's device.
+pub(super) fn device_id(user: &str) -> DeviceId {
+    DeviceId {
+        user: user.into(),
+        made: UnixTime::from_secs(1_600_000_000),
+    }
+}
+
 impl Office {
     pub(super) fn new() -> Self {
         Office {
@@ -63,6 +75,7 @@ impl Office {
             messages: VoiceMessages::default(),
             heard: Vec::new(),
             deleted: Vec::new(),
+            removed: Vec::new(),
             asked: Vec::new(),
         }
     }
@@ -116,8 +129,12 @@ impl Office {
 
     fn device(&self, username: &str, realm: &str) -> Option<Arc<Device>> {
         let person = self.person(username, realm)?;
+        if self.removed.contains(&username) {
+            return None;
+        }
         let keys = DigestKeys::derive(username, realm, &secret(username));
-        Some(Arc::new(Device { person, keys }))
+        let id = device_id(username);
+        Some(Arc::new(Device { person, id, keys }))
     }
 
     /// How often something was asked.

@@ -169,7 +169,7 @@ fn a_phone_whose_connection_is_gone_is_reached_by_a_new_one_or_not_at_all() {
 #[test]
 fn a_removed_account_is_registered_no_more() {
     let mut w = World::new();
-    w.phone.handle_removed(BOBS);
+    w.remove_device(BOB, true);
     w.flush();
     assert!(w.phone.bindings(BOBS).is_empty());
     assert!(w.events.iter().any(
@@ -231,6 +231,46 @@ fn the_server_goes_by_its_public_address_once_that_is_set() {
     w.run_ms(500);
     // The socket stays what it is.
     assert_eq!(w.peers[BOB].flow.remote, SERVER);
+    w.assert_over();
+}
+
+#[test]
+fn a_removed_device_is_registered_no_more_and_its_call_goes_on() {
+    let mut w = World::new();
+    let (alice, bob) = w.talk(ALICE, BOB);
+    w.remove_device(ALICE, false);
+    w.run_ms(100);
+    assert_eq!(w.phone.bindings(ALICES), []);
+    assert_eq!(w.phone.bindings(BOBS).len(), 1, "bob's phone stays");
+    let saved = |e: &Event| matches!(e, Event::Bindings { account, bindings, .. } if *account == ALICES && bindings.is_empty());
+    assert!(w.events.iter().any(saved), "{:?}", w.events);
+    w.assert_bridged();
+    let now = w.now;
+    w.peers[BOB].hang_up(now, bob);
+    w.run_ms(500);
+    let over = |e: &ua::Event| matches!(e, ua::Event::Terminated { session, .. } if *session == alice);
+    assert!(w.take(ALICE).iter().any(over));
+    let answer = register(&mut w, ALICE, 600, Some("<sip:alice@198.51.100.2:5060>"));
+    assert_eq!(answer.status(), Some(Status::UNAUTHORIZED));
+    let now = w.now;
+    w.peers[ALICE].call(now, "bob");
+    w.run_ms(500);
+    assert_eq!(w.refusal(ALICE), Status::UNAUTHORIZED);
+    w.assert_over();
+}
+
+#[test]
+fn what_a_trusted_network_registered_goes_with_its_account_alone() {
+    let trusting = crate::Config {
+        trusted: vec![("198.51.100.0".parse().unwrap(), 24)],
+        ..config()
+    };
+    let mut w = World::with(1, trusting, Transport::Udp, &["alice"]);
+    w.register_all();
+    w.remove_device(ALICE, false);
+    assert_eq!(w.phone.bindings(ALICES).len(), 1);
+    w.remove_device(ALICE, true);
+    assert_eq!(w.phone.bindings(ALICES), []);
     w.assert_over();
 }
 

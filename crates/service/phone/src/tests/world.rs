@@ -3,7 +3,7 @@
 use super::media::MediaPlane;
 use super::office::Office;
 use super::peer::Peer;
-use crate::{Answer, Config, Event, MediaSocket, Output, Phone, Question, QuestionId};
+use crate::{Account, Answer, Config, Event, MediaSocket, Output, Phone, Question, QuestionId};
 use bytes::Bytes;
 use ringpost_base::{Instant, Rng, UnixTime};
 use ringpost_media::LegId;
@@ -370,6 +370,24 @@ impl World {
             connection: flow.transport.is_reliable().then_some(1 + who as u64),
             ..flow
         }
+    }
+
+    /// The device of a phone is no more, or its whole account.
+    pub(super) fn remove_device(&mut self, who: usize, with_account: bool) {
+        self.office.removed.push(self.peers[who].name);
+        let (now, calendar) = (self.now, self.calendar());
+        let person = self
+            .office
+            .people
+            .iter()
+            .find(|p| *p.user == *self.peers[who].name);
+        let person = person.expect("somebody of the office").clone();
+        let account = Account {
+            person: person.clone(),
+            devices: Vec::new(),
+        };
+        let account = (!with_account).then_some(&account);
+        self.phone.handle_account(now, calendar, person.account, account);
     }
 
     // What was seen.
