@@ -7,10 +7,15 @@ use ringpost_base::{Rng, UnixTime};
 use ringpost_directory::{self as directory, AccountInfo, Directory, DirectoryError};
 use ringpost_store::{Blobs, Store, check_store};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 /// A generated password: 100 bits, typed once.
 const PASSWORD_CHARS: usize = 20;
+
+/// How long a command waits for its turn to stretch a password, and how often it asks.
+const SLOT_LIMIT: Duration = Duration::from_secs(30);
+const SLOT_PAUSE: Duration = Duration::from_millis(100);
 
 /// A domain's directory and store at hand.
 pub(crate) struct LocalControl {
@@ -27,11 +32,25 @@ pub(crate) struct LocalControl {
 
 impl Control for LocalControl {
     fn handle(&self, command: Command) -> BoxFuture<'_, Result<Answer, Refusal>> {
-        Box::pin(async move { self.answer(command).await.map_err(refusal) })
+        Box::pin(async move { self.answer_in_time(command).await.map_err(refusal) })
     }
 }
 
 impl LocalControl {
+    /// Waits for a slot in which passwords are stretched: whoever adds a hundred accounts at once, or does so in a storm of
+    /// logins, wants them added. Nothing has changed when a command finds none.
+    async fn answer_in_time(&self, command: Command) -> Result<Answer, DirectoryError> {
+        let deadline = Instant::now() + SLOT_LIMIT;
+        loop {
+            match self.answer(command.clone()).await {
+                Err(DirectoryError::Busy(_)) if Instant::now() < deadline => {
+                    tokio::time::sleep(SLOT_PAUSE).await;
+                }
+                answered => return answered,
+            }
+        }
+    }
+
     async fn answer(&self, command: Command) -> Result<Answer, DirectoryError> {
         let now = (self.now)();
         match command {
@@ -262,6 +281,47 @@ mod tests {
         assert_eq!(gone.kind, RefusalKind::NotFound);
         assert!(gone.message.contains("ringpost account list"), "{gone}");
     }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn accounts_that_are_added_at_once_all_get_an_extension() {
+        let folder = tempfile::tempdir().unwrap();
+        let held = crate::data_folder::hold(folder.path()).unwrap();
+        let config = crate::config::Config {
+            domains: vec!["example.org".into()],
+            ..Default::default()
+        };
+        let stores = crate::stores::Stores::open(held, &config).await.unwrap();
+        let control = Arc::new(stores.control());
+        let add = |n: usize, extension: Option<&str>| {
+            let (control, extension) = (control.clone(), extension.map(str::to_owned));
+            tokio::spawn(async move {
+                let add = Command::AccountAdd {
+                    address: format!("u{n}@example.org"),
+                    extension,
+                    password: None,
+                };
+                match control.handle(add).await {
+                    Ok(Answer::AccountCreated(account)) => account.extension.unwrap(),
+                    other => panic!("{other:?}"),
+                }
+            })
+        };
+        add(0, Some("110")).await.unwrap();
+        let adding: Vec<_> = (1..=AT_ONCE).map(|n| add(n, None)).collect();
+        let mut given = std::collections::BTreeSet::new();
+        for one in adding {
+            given.insert(one.await.unwrap().parse::<usize>().unwrap());
+        }
+        let expected = (100..=100 + AT_ONCE).filter(|n| *n != 110);
+        assert_eq!(given, expected.collect());
+        assert_eq!(
+            control.handle(Command::CheckStore).await,
+            Ok(Answer::Findings(Vec::new()))
+        );
+    }
+
+    /// More than may wait for a slot in which passwords are stretched.
+    const AT_ONCE: usize = 100;
 
     #[tokio::test]
     async fn a_name_that_cannot_be_is_refused_as_such() {

@@ -6,7 +6,8 @@ use ringpost_store::records::{
     self, Account, DeviceUser, Extension, Mailbox, Password, SpecialUse, Subscription,
 };
 use ringpost_store::{
-    AccountId, Batch, CommitError, Entry, Partition, Record, Scan, clear_partition, keys, mailbox,
+    AccountId, Batch, CommitError, Entry, Partition, Record, Scan, clear_partition, counter_value, keys,
+    mailbox,
 };
 use std::fmt;
 
@@ -71,7 +72,7 @@ const MAILBOXES: [(&str, Option<SpecialUse>); 6] = [
 
 /// The first extension that is given out by itself.
 const FIRST_EXTENSION: i64 = 100;
-/// How often another extension is tried when somebody was faster.
+/// How often another extension is tried when somebody has taken the one of the count by name.
 const EXTENSION_TRIES: usize = 8;
 
 impl Directory {
@@ -98,7 +99,7 @@ impl Directory {
         for _ in 0..EXTENSION_TRIES {
             let extension = match &wanted {
                 Some(extension) => extension.clone(),
-                None => self.free_extension(&home).await?,
+                None => self.next_extension(&home).await?,
             };
             let account = Account {
                 local_part: address.local_part().into(),
@@ -112,7 +113,7 @@ impl Directory {
                 created: now,
             };
             let id = self.write_account(&account, &stored).await?;
-            let refused = match self.write_names(&home, id, &account, wanted.is_none()).await {
+            let refused = match self.write_names(&home, id, &account).await {
                 Ok(()) => {
                     self.announce(id, 1);
                     return Ok(AddedAccount {
@@ -249,7 +250,6 @@ impl Directory {
         home: &Partition,
         id: AccountId,
         account: &Account,
-        counts: bool,
     ) -> Result<(), CommitError> {
         let mut batch = Batch::new(home.clone());
         let address = keys::address(&account.local_part);
@@ -269,9 +269,6 @@ impl Directory {
             batch
                 .absent(extension.clone())
                 .put(extension, Extension { account: id }.to_bytes());
-            if counts && let Ok(last) = digits.parse::<i64>() {
-                batch.put(keys::last_extension(), last.to_be_bytes().to_vec());
-            }
         }
         self.store().commit_durable(batch).await.map(drop)
     }
@@ -299,16 +296,43 @@ impl Directory {
         Ok(())
     }
 
-    /// The first extension that nobody has, from the one behind the last that was given out by itself.
-    async fn free_extension(&self, home: &Partition) -> Result<String, DirectoryError> {
-        let last = self.store().counter(home, keys::last_extension()).await?;
-        for n in last.max(FIRST_EXTENSION - 1) + 1.. {
-            let digits = n.to_string();
-            if self.store().get(home, keys::extension(&digits)).await?.is_none() {
-                return Ok(digits);
+    /// The next extension of the domain's count that nobody has. However many ask at once, each is given another one.
+    async fn next_extension(&self, home: &Partition) -> Result<String, DirectoryError> {
+        loop {
+            let counter = keys::last_extension();
+            let count = self.store().get(home, counter.clone()).await?;
+            let last = count
+                .as_ref()
+                .map_or(Ok(0), |count| counter_value(&counter, &count.value))?;
+            let mut free = last.max(FIRST_EXTENSION - 1) + 1;
+            while self.is_extension(home, &free.to_string()).await? {
+                free += 1;
+            }
+            let mut batch = Batch::new(home.clone());
+            if free > last + 1 {
+                match count {
+                    Some(count) => batch.unchanged(counter.clone(), count.version),
+                    None => batch.absent(counter.clone()),
+                };
+                batch.put(counter, (free - 1).to_be_bytes().to_vec());
+                match self.store().commit_durable(batch).await {
+                    // Somebody else has counted on: what is free is to be looked for again.
+                    Ok(_) | Err(CommitError::Conflict(_)) => continue,
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            let number = batch.mint(counter);
+            let minted = self.store().commit_durable(batch).await?;
+            if let Some(number) = number.of(&minted)
+                && !self.is_extension(home, &number.to_string()).await?
+            {
+                return Ok(number.to_string());
             }
         }
-        Err(DirectoryError::Taken("every extension".into()))
+    }
+
+    async fn is_extension(&self, home: &Partition, digits: &str) -> Result<bool, DirectoryError> {
+        Ok(self.store().get(home, keys::extension(digits)).await?.is_some())
     }
 
     /// A whole range, read in pages.
