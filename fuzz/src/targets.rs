@@ -104,6 +104,16 @@ pub const TARGETS: &[Target] = &[
         dictionary: dictionary::IMAP,
     },
     Target {
+        name: "pop3-session",
+        run: ringpost_pop3::fuzz::session,
+        dictionary: dictionary::POP3,
+    },
+    Target {
+        name: "pop3-transform",
+        run: ringpost_pop3::fuzz::transform,
+        dictionary: &[b"\r\n.\r\n", b"\n.", b"\r\n\r\n", b"\r", b"\n", b".", b"\xc3\xbc"],
+    },
+    Target {
         name: "mail-mime",
         run: ringpost_mail::fuzz::mime,
         dictionary: dictionary::MIME,

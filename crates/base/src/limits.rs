@@ -70,6 +70,17 @@ pub const IMAP_STORE_PORTION: usize = 1_000;
 pub const IMAP_KEYWORDS: usize = 64;
 /// Commands in a row that an IMAP session could not read, and logins that failed; at either the connection closes.
 pub const IMAP_FAILURES: u32 = 10;
+/// A command line of POP3 with its end, or a line of SASL (RFC 2449 §4 asks for 255); more gets -ERR.
+pub const POP3_LINE_BYTES: usize = 8 * 1024;
+/// Pipelined input of POP3 that waits while a command is carried out; a session with more stops reading.
+pub const POP3_PIPELINE_BYTES: usize = 32 * 1024;
+/// Lines in a row that were no command of POP3, and logins that failed; at either the connection closes.
+pub const POP3_FAILURES: u32 = 10;
+/// Maildrops of which a process remembers that it has the lease; above it those that no session has are forgotten, and
+/// taken anew.
+pub const POP3_LEASES: usize = 100_000;
+/// Messages of one maildrop of POP3, the oldest first; further ones are seen when those before them are gone.
+pub const POP3_MESSAGES: usize = 200_000;
 /// Data items of one FETCH; more get BAD.
 pub const IMAP_FETCH_ITEMS: usize = 64;
 /// Field names of one HEADER.FIELDS; more get BAD.

@@ -13,6 +13,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("ringpost-codec", &["base"]),
     ("ringpost-smtp", &["base", "auth"]),
     ("ringpost-imap", &["base", "auth"]),
+    ("ringpost-pop3", &["base", "auth"]),
     // Services know protocols, store and directory, and no other service; phone also media.
     ("ringpost-store", &["base"]),
     ("ringpost-directory", &["base", "auth", "store"]),
@@ -33,7 +34,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ),
     (
         "ringpost-mail",
-        &["base", "auth", "smtp", "imap", "store", "directory"],
+        &["base", "auth", "smtp", "imap", "pop3", "store", "directory"],
     ),
     (
         "ringpost-node",
@@ -46,6 +47,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "codec",
             "smtp",
             "imap",
+            "pop3",
             "store",
             "directory",
             "media",
@@ -72,6 +74,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "codec",
             "smtp",
             "imap",
+            "pop3",
             "store",
             "directory",
             "media",
@@ -96,6 +99,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "codec",
             "smtp",
             "imap",
+            "pop3",
             "store",
             "directory",
             "media",
@@ -110,7 +114,8 @@ const EDGES: &[(&str, &[&str])] = &[
     (
         "ringpost-fuzz",
         &[
-            "base", "auth", "sip", "sdp", "rtp", "codec", "smtp", "imap", "media", "phone", "mail", "client",
+            "base", "auth", "sip", "sdp", "rtp", "codec", "smtp", "imap", "pop3", "media", "phone", "mail",
+            "client",
         ],
     ),
     ("ringpost-interop", &["base"]),
