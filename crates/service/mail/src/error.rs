@@ -1,4 +1,5 @@
 use ringpost_imap::Refusal;
+use ringpost_pop3::Refusal as Pop3Refusal;
 use ringpost_store::{CommitError, StoreError, keys};
 use thiserror::Error;
 
@@ -32,6 +33,9 @@ pub enum MailError {
     /// Others changed the same thing again and again; it may be tried again.
     #[error("too many others change the same thing")]
     Busy,
+    /// Another session has the maildrop to itself, or has taken it over.
+    #[error("another session has the maildrop")]
+    InUse,
     /// There is no room on the medium.
     #[error("the store's medium is full")]
     Full,
@@ -73,8 +77,22 @@ impl From<MailError> for Refusal {
             MailError::NoSuchAccount
             | MailError::NoSuchMessage
             | MailError::Busy
+            | MailError::InUse
             | MailError::Full
             | MailError::Store(_) => Refusal::Unavailable,
+        }
+    }
+}
+
+/// As a POP3 session words it.
+impl From<MailError> for Pop3Refusal {
+    fn from(e: MailError) -> Self {
+        match e {
+            MailError::InUse => Pop3Refusal::InUse,
+            MailError::NoSuchMessage => Pop3Refusal::Gone,
+            // What is damaged does not mend itself.
+            MailError::Store(_) | MailError::NoSuchAccount | MailError::NoSuchMailbox => Pop3Refusal::Broken,
+            _ => Pop3Refusal::Unavailable,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Mailboxes: what SMTP, IMAP, voicemail and text messages deliver into, and read from.
+//! Mailboxes: what SMTP, IMAP, POP3, voicemail and text messages deliver into, and read from.
 //!
 //! [`Mail`] is the service. A message comes in through [`Mail::incoming`], is read once while its bytes pass, and is
 //! delivered with everything that has to change with it in one commit: UID, MODSEQ, change log, counts, quota, and the
@@ -40,6 +40,7 @@ mod flags;
 mod flight;
 mod incoming;
 mod mailboxes;
+mod maildrop;
 mod messages;
 mod open;
 mod parse;
@@ -53,6 +54,7 @@ mod voicemail;
 pub use deliver::{Delivered, Delivery};
 pub use error::MailError;
 pub use incoming::{Incoming, Letter};
+pub use maildrop::Maildrop;
 pub use messages::{Append, Copied};
 pub use selected::Selected;
 pub use spool::{Envelope, Recipient, Spooled};
@@ -67,6 +69,7 @@ pub mod fuzz {
 }
 
 use flight::InFlight;
+use maildrop::Maildrops;
 use open::OpenMailboxes;
 use ringpost_base::Rng;
 use ringpost_imap::MailboxName;
@@ -89,6 +92,7 @@ pub struct Mail {
     rng: Mutex<Rng>,
     open: Arc<OpenMailboxes>,
     in_flight: Arc<InFlight>,
+    maildrops: Arc<Maildrops>,
 }
 
 /// How often a change is begun anew because somebody else changed the same records first.
@@ -96,7 +100,8 @@ const TRIES: usize = 64;
 
 impl Mail {
     /// Over a store and its bodies; hints go to `bus`.
-    pub fn new(store: Arc<dyn Store>, bodies: Bodies, bus: Arc<dyn Bus>, rng: Rng) -> Self {
+    pub fn new(store: Arc<dyn Store>, bodies: Bodies, bus: Arc<dyn Bus>, mut rng: Rng) -> Self {
+        let process = rng.fork().u64();
         Mail {
             store,
             bodies,
@@ -104,6 +109,7 @@ impl Mail {
             rng: Mutex::new(rng),
             open: Arc::default(),
             in_flight: Arc::default(),
+            maildrops: Arc::new(Maildrops::new(process)),
         }
     }
 

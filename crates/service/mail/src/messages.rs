@@ -8,7 +8,9 @@ use ringpost_imap::question::{Message as FetchedMessage, MessageState, Wants};
 use ringpost_imap::{FlagChange, Flags, MailboxName};
 use ringpost_store::mailbox::MailBatch;
 use ringpost_store::records::{self, MailboxId, Message};
-use ringpost_store::{AccountId, BlobReader, CommitError, Minted, Partition, Record, Stored, keys};
+use ringpost_store::{
+    AccountId, BlobReader, CommitError, Key, Minted, Partition, Record, Stored, Version, keys,
+};
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -180,9 +182,21 @@ impl Mail {
         uids: &[u32],
         wanted: impl Fn(&records::MessageState) -> bool,
     ) -> Result<Vec<u32>, MailError> {
+        self.remove_under(account, id, uids, wanted, None).await
+    }
+
+    /// The same while a lease is held: [`MailError::InUse`] when the record is no longer of this version.
+    pub(crate) async fn remove_under(
+        &self,
+        account: AccountId,
+        id: MailboxId,
+        uids: &[u32],
+        wanted: impl Fn(&records::MessageState) -> bool,
+        lease: Option<(&Key, Version)>,
+    ) -> Result<Vec<u32>, MailError> {
         let (mut removed, mut rest) = (Vec::new(), uids);
         while !rest.is_empty() {
-            let (some, looked_at) = self.remove_some(account, id, rest, &wanted).await?;
+            let (some, looked_at) = self.remove_some(account, id, rest, &wanted, lease).await?;
             removed.extend(some);
             rest = &rest[looked_at..];
         }
@@ -196,6 +210,7 @@ impl Mail {
         id: MailboxId,
         uids: &[u32],
         wanted: &impl Fn(&records::MessageState) -> bool,
+        lease: Option<(&Key, Version)>,
     ) -> Result<(Vec<u32>, usize), MailError> {
         for _ in 0..TRIES {
             let mailbox = self.mailbox_by_id(account, id).await?;
@@ -208,11 +223,17 @@ impl Mail {
                 .keep(account, id, whole.iter().map(|w| (w.uid, &w.message)));
             let mut batch = MailBatch::new(account, None);
             batch.batch().exists(keys::mailbox(id));
+            if let Some((key, version)) = lease {
+                batch.batch().unchanged(key.clone(), version);
+            }
             for w in &whole {
                 batch.remove(&mailbox, w.uid, &w.message, &w.state);
             }
             match self.commit(account, batch).await {
                 Ok(_) => return Ok((whole.into_iter().map(|w| w.uid).collect(), looked_at)),
+                Err(CommitError::Conflict(key)) if lease.is_some_and(|(lease, _)| *lease == key) => {
+                    return Err(MailError::InUse);
+                }
                 Err(CommitError::Conflict(_)) => {}
                 Err(e) => return Err(e.into()),
             }

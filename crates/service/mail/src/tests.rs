@@ -2,6 +2,7 @@
 
 mod interleaved;
 mod mailboxes;
+mod maildrop;
 mod messages;
 mod model;
 mod voicemail;

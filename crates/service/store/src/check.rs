@@ -294,7 +294,8 @@ impl Check<'_> {
                     format!("MODSEQ {} of message {id}/{uid} is not in the log", state.modseq),
                 );
             }
-            if state.size_bytes != message.size_bytes || state.kind != message.kind {
+            let same = |state: &MessageState| (state.size_bytes, state.line_end_bytes, state.kind);
+            if same(&state) != (message.size_bytes, message.line_end_bytes, message.kind) {
                 self.problem(home, format!("message {id}/{uid} and its state disagree"));
             }
             counted(mailbox, &state, |key, n| {

@@ -45,6 +45,7 @@ mod kind {
     pub(super) const VOICEMAIL: u8 = b'V';
     /// [mailbox]
     pub(super) const LEAVING: u8 = b'k';
+    pub(super) const MAILDROP_LEASE: u8 = b'L';
     /// [spool id, recipient]
     pub(super) const DELIVERED: u8 = b'r';
 
@@ -418,6 +419,11 @@ pub const SWEPT_HOME: Partition = Partition::Directory(0);
 /// Written by each pass of the sweeper; it has no content.
 pub fn swept() -> Key {
     key(kind::SWEPT, &[])
+}
+
+/// [`MaildropLease`](crate::records::MaildropLease), in the account.
+pub fn maildrop_lease() -> Key {
+    key(kind::MAILDROP_LEASE, &[])
 }
 
 /// What an account's quota counts.

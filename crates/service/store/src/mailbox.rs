@@ -153,6 +153,7 @@ impl MailBatch {
             modseq: 0,
             kind: message.kind,
             size_bytes: message.size_bytes,
+            line_end_bytes: message.line_end_bytes,
         };
         self.count(mailbox, &state, 1);
         let modseq = self.log(mailbox.id).modseq;

@@ -320,6 +320,9 @@ record! {
         10 email_id: u64,
         /// Subject, addresses and what else lists, searches and notices want without the body, as the mail service wrote it.
         11 index: Bytes,
+        /// What CRLF at the end of each line would add to the body where it has less, in bytes: with `size_bytes` the size that
+        /// POP3 tells and sends.
+        12 line_end_bytes: u64,
     }
 }
 
@@ -388,6 +391,8 @@ record! {
         4 kind: MessageKind,
         /// The message's own, likewise.
         5 size_bytes: u64,
+        /// The message's own, so that a list of sizes reads no messages.
+        6 line_end_bytes: u64,
     }
 }
 
@@ -491,6 +496,21 @@ record! {
     }
 }
 
+record! {
+    /// Who has an account's inbox to himself, as POP3 wants it (RFC 1939 §4). It is kept for a time and not given back, so that
+    /// a client that looks in every minute costs no commit; whoever changes the mailbox under it guards its version.
+    MaildropLease {
+        /// The node that has it; empty on a single machine.
+        1 node: String,
+        /// The server's process that has it: what another process of the same node held ended with that process.
+        2 process: u64,
+        /// How often it has changed hands.
+        3 fence: u64,
+        /// When it ends, unless it is prolonged.
+        4 until: UnixTime,
+    }
+}
+
 /// Appends a number to a record's fields; it replaces the default that was left out.
 fn numbered(template: Template, tag: u8, number: Number, width: Width) -> Template {
     let len = match width {
@@ -518,6 +538,7 @@ pub fn fuzz(data: &[u8]) {
     one::<MessageState>(data);
     one::<Change>(data);
     one::<Spool>(data);
+    one::<MaildropLease>(data);
 }
 
 #[cfg(test)]
@@ -543,6 +564,7 @@ mod tests {
                 sent: sent.map(UnixTime::from_nanos),
                 kind: MessageKind::Voice,
                 envelope: envelope.into(),
+                line_end_bytes: at,
                 ..Message::default()
             };
             prop_assert_eq!(again(&message), message);

@@ -27,10 +27,13 @@ pub(crate) struct Parsed {
     pub(crate) sent: Option<UnixTime>,
     /// Received fields, by which a loop is seen.
     pub(crate) hops: usize,
+    /// What CRLF at the end of each line would add.
+    pub(crate) line_end_bytes: u64,
 }
 
 impl Parsed {
     pub(crate) fn of(scanner: Scanner) -> Self {
+        let line_end_bytes = scanner.line_end_bytes();
         let (
             structure,
             Head {
@@ -50,6 +53,7 @@ impl Parsed {
             kind: context,
             sent,
             hops,
+            line_end_bytes,
         }
     }
 }
@@ -65,9 +69,14 @@ pub(crate) fn fuzz(data: &[u8]) {
     let at = data.first().map_or(0, |b| usize::from(*b) * data.len() / 256);
     let cut = scan(&[&data[..at], &data[at..]]);
     assert_eq!(
-        (&whole.structure, &whole.envelope),
-        (&cut.structure, &cut.envelope)
+        (&whole.structure, &whole.envelope, whole.line_end_bytes),
+        (&cut.structure, &cut.envelope, cut.line_end_bytes)
     );
+    let mut sent = bytes::BytesMut::new();
+    let mut transform = ringpost_pop3::Transform::new(None, true);
+    transform.push(data, &mut sent);
+    transform.finish(&mut sent);
+    assert_eq!(transform.size_bytes(), data.len() as u64 + whole.line_end_bytes);
     assert_eq!(
         (whole.structure.header.start, whole.structure.body.end),
         (0, data.len() as u64)

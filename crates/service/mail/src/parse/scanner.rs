@@ -22,6 +22,8 @@ pub(crate) struct Scanner {
     line: Vec<u8>,
     /// Line ends before `line_start`.
     line_ends: u64,
+    /// How many of them are an LF alone.
+    bare_line_ends: u64,
     /// How long the end of the line before is; 0 at the start of the message.
     previous_end_bytes: u64,
     /// Whether the line before has nothing but its end.
@@ -87,6 +89,7 @@ impl Scanner {
             line_start: 0,
             line: Vec::new(),
             line_ends: 0,
+            bare_line_ends: 0,
             previous_end_bytes: 0,
             previous_is_blank: true,
             stack: Vec::new(),
@@ -113,6 +116,12 @@ impl Scanner {
                 self.end_line(end_bytes);
             }
         }
+    }
+
+    /// What would be added if CRLF ended every line of what was pushed, in bytes.
+    pub(crate) fn line_end_bytes(&self) -> u64 {
+        let unfinished = self.total > self.line_start;
+        self.bare_line_ends + if unfinished { 2 } else { 0 }
     }
 
     /// The message as a part, and what its header says.
@@ -152,6 +161,7 @@ impl Scanner {
         let mut line = std::mem::take(&mut self.line);
         let is_delimiter = length <= DELIMITER_BYTES as u64 && self.delimiter(&line, start);
         self.line_ends += u64::from(end_bytes > 0);
+        self.bare_line_ends += u64::from(end_bytes == 1);
         self.previous_end_bytes = end_bytes;
         self.previous_is_blank = length == end_bytes;
         if !is_delimiter && self.previous_is_blank {
