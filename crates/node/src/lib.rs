@@ -8,6 +8,7 @@
 
 pub mod imap;
 pub mod phone;
+pub mod pop3;
 pub mod smtp;
 mod stop;
 #[cfg(test)]
