@@ -129,6 +129,19 @@ pub const TARGETS: &[Target] = &[
         dictionary: dictionary::SIP,
     },
     Target {
+        name: "client-pop3",
+        run: ringpost_client::fuzz::pop3,
+        dictionary: &[
+            b"+OK ",
+            b"-ERR ",
+            b"\r\n.\r\n",
+            b"\r\n",
+            b"\n",
+            b"..",
+            b"1 100\r\n",
+        ],
+    },
+    Target {
         name: "client-smtp",
         run: ringpost_client::fuzz::smtp,
         dictionary: &[

@@ -1,6 +1,6 @@
 //! What must hold for any bytes that a server sends.
 
-use crate::{imap, phone, smtp};
+use crate::{imap, phone, pop3, smtp};
 use bytes::Bytes;
 use ringpost_base::{Instant, Rng, UnixTime};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -23,6 +23,38 @@ pub fn imap(data: &[u8]) {
             loop {
                 match client.poll_output() {
                     imap::Output::Timeout(_) => break,
+                    output => seen.push(output),
+                }
+            }
+            if let Err(error) = result {
+                return (seen, Some(error));
+            }
+        }
+        (seen, None)
+    };
+    assert_eq!(run(&mut std::iter::once(data)), run(&mut data.chunks(3)));
+}
+
+/// Feeds `data` to a POP3 client in whole and in pieces, as above.
+///
+/// # Panics
+///
+/// When an invariant breaks.
+pub fn pop3(data: &[u8]) {
+    let run = |pieces: &mut dyn Iterator<Item = &[u8]>| {
+        let mut client = pop3::Client::new();
+        client.login("alice", "p\u{e4}ss");
+        client.uidl();
+        client.retr(1);
+        client.top(2, 0);
+        client.dele(1);
+        client.quit();
+        let mut seen = Vec::new();
+        for piece in pieces {
+            let result = client.handle_input(piece);
+            loop {
+                match client.poll_output() {
+                    pop3::Output::Idle => break,
                     output => seen.push(output),
                 }
             }

@@ -1,9 +1,10 @@
-//! Clients of the project's own, small and without I/O: an IMAP reader, a mail sender and a softphone.
+//! Clients of the project's own, small and without I/O: an IMAP reader, a POP3 reader, a mail sender and a softphone.
 //!
 //! The demo and the tests use them over sockets, the simulator over a network that loses packets. They follow the RFCs as
 //! a careful client does, and do no more than that takes.
 //!
 //! - [`imap::Client`]: commands as they are asked for, pipelined; responses as events with their data parsed.
+//! - [`pop3::Client`]: commands as they are asked for, pipelined; answers with their bodies.
 //! - [`smtp::Client`]: mails in, verdicts out.
 //! - [`phone::Phone`]: a user agent with a voice and an ear.
 //!
@@ -29,4 +30,5 @@
 pub mod fuzz;
 pub mod imap;
 pub mod phone;
+pub mod pop3;
 pub mod smtp;
