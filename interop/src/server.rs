@@ -123,7 +123,8 @@ impl Server {
             "data = {data:?}\ndomains = [\"{DOMAIN}\"]\nuser = \"root\"\n{digest}\
              [listen]\nsip_udp = \"{address}:5060\"\nsip_tcp = \"{address}:5060\"\nsip_tls = \"{address}:5061\"\n\
              smtp = \"{address}:2525\"\nsubmission = \"{address}:5870\"\nsubmissions = \"{address}:4650\"\n\
-             imap = \"{address}:1430\"\nimaps = \"{address}:9930\"\nmetrics = \"{address}:9464\"\n\
+             imap = \"{address}:1430\"\nimaps = \"{address}:9930\"\n\
+             pop3 = \"{address}:1100\"\npop3s = \"{address}:9950\"\nmetrics = \"{address}:9464\"\n\
              [voicemail]\nno_answer_s = {no_answer_s}\n[log]\nlevel = \"info,ringpost=debug\"\n"
         )
     }

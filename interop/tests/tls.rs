@@ -73,8 +73,10 @@ fn every_listener_that_speaks_tls_is_understood() {
     for (port, starttls, lines, answer) in [
         (5061, [].as_slice(), OPTIONS, "SIP/2.0 200"),
         (9930, &[], "a LOGOUT\n", "a OK"),
+        (9950, &[], "QUIT\n", "+OK Until next time"),
         (4650, &[], "EHLO client.test\nQUIT\n", "\n221 "),
         (1430, &["-starttls", "imap"], "a LOGOUT\n", "a OK"),
+        (1100, &["-starttls", "pop3"], "QUIT\n", "+OK Until next time"),
         (5870, &smtp, "EHLO client.test\nQUIT\n", "\n221 "),
         (2525, &smtp, "EHLO client.test\nQUIT\n", "\n221 "),
     ] {

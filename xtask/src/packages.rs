@@ -58,6 +58,18 @@ pub(crate) const CLIENTS: &[Tool] = &[
         package: "msmtp",
     },
     Tool {
+        program: "fetchmail",
+        package: "fetchmail",
+    },
+    Tool {
+        program: "getmail",
+        package: "getmail6",
+    },
+    Tool {
+        program: "mpop",
+        package: "mpop",
+    },
+    Tool {
         program: "python3",
         package: "python3",
     },

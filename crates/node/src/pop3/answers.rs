@@ -134,7 +134,14 @@ impl Driver<'_> {
     }
 
     fn refused(&self, account: &AccountInfo, error: MailError) -> Refusal {
-        tracing::warn!(session = %self.id, account = %account.address, %error, "the mail service could not answer");
+        match error {
+            MailError::InUse => {
+                tracing::info!(session = %self.id, account = %account.address, "the maildrop is in use");
+            }
+            _ => {
+                tracing::warn!(session = %self.id, account = %account.address, %error, "the mail service could not answer");
+            }
+        }
         error.into()
     }
 

@@ -15,6 +15,8 @@ pub(crate) struct Listen {
     pub(crate) submissions: Listener,
     pub(crate) imap: Listener,
     pub(crate) imaps: Listener,
+    pub(crate) pop3: Listener,
+    pub(crate) pop3s: Listener,
     pub(crate) metrics: Listener,
 }
 
@@ -29,11 +31,13 @@ pub(crate) enum Service {
     Submissions,
     Imap,
     Imaps,
+    Pop3,
+    Pop3s,
     Metrics,
 }
 
 impl Service {
-    pub(crate) const ALL: [Service; 9] = [
+    pub(crate) const ALL: [Service; 11] = [
         Service::SipUdp,
         Service::SipTcp,
         Service::SipTls,
@@ -42,6 +46,8 @@ impl Service {
         Service::Submissions,
         Service::Imap,
         Service::Imaps,
+        Service::Pop3,
+        Service::Pop3s,
         Service::Metrics,
     ];
 
@@ -56,6 +62,8 @@ impl Service {
             Service::Submissions => "submissions",
             Service::Imap => "imap",
             Service::Imaps => "imaps",
+            Service::Pop3 => "pop3",
+            Service::Pop3s => "pop3s",
             Service::Metrics => "metrics",
         }
     }
@@ -70,6 +78,8 @@ impl Service {
             Service::Submissions => (465, 4650),
             Service::Imap => (143, 1430),
             Service::Imaps => (993, 9930),
+            Service::Pop3 => (110, 1100),
+            Service::Pop3s => (995, 9950),
             Service::Metrics => (9464, 9464),
         }
     }
@@ -99,6 +109,8 @@ impl Listen {
             Service::Submissions => &self.submissions,
             Service::Imap => &self.imap,
             Service::Imaps => &self.imaps,
+            Service::Pop3 => &self.pop3,
+            Service::Pop3s => &self.pop3s,
             Service::Metrics => &self.metrics,
         }
     }
@@ -136,6 +148,8 @@ impl Default for Listen {
             submissions: Service::Submissions.default_listener(),
             imap: Service::Imap.default_listener(),
             imaps: Service::Imaps.default_listener(),
+            pop3: Service::Pop3.default_listener(),
+            pop3s: Service::Pop3s.default_listener(),
             metrics: Service::Metrics.default_listener(),
         }
     }

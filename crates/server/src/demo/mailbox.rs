@@ -16,7 +16,30 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 /// How long the server may take for one command.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A connection under TLS from its first byte, to a server that shows this certificate.
+pub(super) async fn secure(
+    server: SocketAddr,
+    name: &str,
+    certificate: &Path,
+) -> Result<TlsStream<TcpStream>> {
+    let mut roots = RootCertStore::empty();
+    for one in CertificateDer::pem_file_iter(certificate)? {
+        roots.add(one?)?;
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let socket = TcpStream::connect(server)
+        .await
+        .with_context(|| format!("no connection to {server}"))?;
+    let name = ServerName::try_from(name.to_owned())?;
+    let stream = TlsConnector::from(Arc::new(config)).connect(name, socket);
+    stream.await.context("TLS")
+}
 
 /// A session.
 pub(super) struct Mailbox {
@@ -28,23 +51,7 @@ pub(super) struct Mailbox {
 impl Mailbox {
     /// Connects over TLS from the first byte, and waits for the greeting.
     pub(super) async fn connect(server: SocketAddr, name: &str, certificate: &Path) -> Result<Mailbox> {
-        let mut roots = RootCertStore::empty();
-        for one in CertificateDer::pem_file_iter(certificate)? {
-            roots.add(one?)?;
-        }
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let socket = TcpStream::connect(server)
-            .await
-            .with_context(|| format!("IMAP at {server}"))?;
-        let name = ServerName::try_from(name.to_owned())?;
-        let stream = TlsConnector::from(Arc::new(config))
-            .connect(name, socket)
-            .await
-            .context("TLS with IMAP")?;
+        let stream = secure(server, name, certificate).await.context("IMAP")?;
         let mut mailbox = Mailbox {
             client: Client::new(),
             stream,

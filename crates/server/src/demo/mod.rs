@@ -4,6 +4,7 @@
 //! would do; and each step says what was expected if it did not come.
 
 mod mailbox;
+mod maildrop;
 mod phones;
 
 use crate::config::{Config, Listener, PortRange, Service};
@@ -11,6 +12,7 @@ use crate::serve::Server;
 use crate::signals::Signals;
 use anyhow::{Context, Result, bail, ensure};
 use mailbox::Mailbox;
+use maildrop::Maildrop;
 use phones::{Identity, LivePhone, watch};
 use ringpost_admin::{Answer, Command, Control};
 use ringpost_client::phone::{CallId, Event, Lamp};
@@ -176,6 +178,11 @@ impl Story<'_> {
             )
             .await
         });
+        step!(
+            steps,
+            "an old mail program fetches the same bytes by POP3",
+            self.fetch_by_pop3(&mut mailbox)
+        );
         steps
     }
 
@@ -217,6 +224,35 @@ impl Story<'_> {
             .await?;
         ensure!(exists == 1, "expected one message in bob's INBOX, found {exists}");
         Ok(mailbox)
+    }
+
+    /// The message over IMAP and over POP3 is the same to its last byte.
+    async fn fetch_by_pop3(&self, mailbox: &mut Mailbox) -> Result<()> {
+        let server = self
+            .server
+            .address(Service::Pop3s)
+            .context("POP3 over TLS is off")?;
+        let certificate = self.folder.join("self-signed.crt");
+        let bob = &self.people[1];
+        let user = format!("{}@{DOMAIN}", bob.name);
+        let mut maildrop = Maildrop::open(server, DOMAIN, &certificate, &user, &bob.password).await?;
+        let count = maildrop.count().await?;
+        ensure!(
+            count == 1,
+            "expected one message in bob's maildrop, found {count}"
+        );
+        let fetched = maildrop.retrieve(1).await?;
+        maildrop.quit().await?;
+        let messages = mailbox.fetch("(BODY.PEEK[])").await?;
+        let whole = messages.first().and_then(|message| message.body(""));
+        let whole = whole.context("expected the message to be in INBOX still")?;
+        ensure!(
+            fetched == whole,
+            "expected the {} bytes that IMAP gives, POP3 gave {}",
+            whole.len(),
+            fetched.len()
+        );
+        Ok(())
     }
 }
 
@@ -413,6 +449,8 @@ fn config(ip: IpAddr, folder: &Path) -> Config {
     listen.submissions = at(true, 4_650);
     listen.imap = at(true, 1_430);
     listen.imaps = at(true, 9_930);
+    listen.pop3 = at(true, 1_100);
+    listen.pop3s = at(true, 9_950);
     listen.metrics = Listener::at([]);
     config
 }
@@ -497,6 +535,11 @@ fn print_card(server: &Server, people: &[Person]) {
         "  IMAP        {} (STARTTLS), {} (TLS)",
         at(Service::Imap),
         at(Service::Imaps)
+    );
+    println!(
+        "  POP3        {} (STLS), {} (TLS)",
+        at(Service::Pop3),
+        at(Service::Pop3s)
     );
     println!(
         "  submission  {} (STARTTLS), {} (TLS)",

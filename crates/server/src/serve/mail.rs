@@ -10,6 +10,7 @@ use ringpost_net::stream::{self, Places};
 use ringpost_net::tls::Tls;
 use ringpost_node::Stop;
 use ringpost_node::imap::Imap;
+use ringpost_node::pop3::{Pop3, Pop3Counters};
 use ringpost_node::smtp::{Smtp, deliver_due};
 use ringpost_node::world::World;
 use ringpost_smtp::Role;
@@ -32,6 +33,7 @@ pub(crate) struct MailListeners<'a> {
     pub(crate) stop: Stop,
     /// What SCRAM makes up for users that do not exist: one for all listeners, so that two ports tell nothing together.
     pub(crate) decoy: DecoyKey,
+    pub(crate) pop3_counters: Arc<Pop3Counters>,
 }
 
 impl MailListeners<'_> {
@@ -45,6 +47,8 @@ impl MailListeners<'_> {
                 Service::Submissions => self.serve_smtp(listener, Role::Submissions),
                 Service::Imap => self.serve_imap(listener, false),
                 Service::Imaps => self.serve_imap(listener, true),
+                Service::Pop3 => self.serve_pop3(listener, false),
+                Service::Pop3s => self.serve_pop3(listener, true),
                 Service::SipUdp | Service::SipTcp | Service::SipTls | Service::Metrics => {}
             }
         }
@@ -93,6 +97,26 @@ impl MailListeners<'_> {
         self.serve_streams(listener, implicit, move |connection| {
             let imap = imap.clone();
             async move { imap.serve(Box::new(connection), true).await }
+        });
+    }
+
+    fn serve_pop3(&self, listener: tokio::net::TcpListener, implicit: bool) {
+        let config = ringpost_pop3::Config {
+            server_name: self.stores.directory.default_domain().to_owned(),
+            scram_decoy: Some(self.decoy.clone()),
+            ..ringpost_pop3::Config::default()
+        };
+        let pop3 = Arc::new(Pop3 {
+            world: self.world.clone(),
+            directory: self.stores.directory.clone(),
+            mail: self.mail.clone(),
+            config: Arc::new(config),
+            counters: self.pop3_counters.clone(),
+            stop: self.stop.clone(),
+        });
+        self.serve_streams(listener, implicit, move |connection| {
+            let pop3 = pop3.clone();
+            async move { pop3.serve(Box::new(connection), true).await }
         });
     }
 

@@ -21,6 +21,7 @@ use ringpost_net::media::MediaThread;
 use ringpost_net::stream::{ConnectionLimits, Places};
 use ringpost_net::tls::{Tls, self_signed};
 use ringpost_node::phone::PhoneControl;
+use ringpost_node::pop3::Pop3Counters;
 use ringpost_node::voicemail::MailVoicemail;
 use ringpost_node::world::World;
 use ringpost_node::{Stop, Stopper};
@@ -49,6 +50,7 @@ pub(crate) struct Server {
     signalling: SignallingThread,
     media: MediaThread,
     stores: Stores,
+    pop3_counters: Arc<Pop3Counters>,
     /// Tells every session and task that the server stops.
     stopper: Stopper,
     stopped: Stop,
@@ -98,6 +100,7 @@ impl Server {
         }
         let (stopper, stopped) = Stopper::new();
         let places = Places::new(connection_limits(&config));
+        let pop3_counters = Arc::<Pop3Counters>::default();
         let listeners = MailListeners {
             config: &config,
             places: places.clone(),
@@ -107,6 +110,7 @@ impl Server {
             tls: tls.clone(),
             stop: stopped.clone(),
             decoy: stores.directory.scram_decoy(),
+            pop3_counters: pop3_counters.clone(),
         };
         listeners.serve(mail_listeners)?;
         let greeting = greeting(&config)?;
@@ -138,6 +142,7 @@ impl Server {
             stopper,
             stopped,
             stores,
+            pop3_counters,
         };
         server.serve_operator().await?;
         server.follow_domains();
@@ -173,6 +178,14 @@ impl Server {
         });
         metrics.watch_counter("media_sent", "Datagrams of media sent", move || {
             media.counters().sent
+        });
+        let pop3 = self.pop3_counters.clone();
+        metrics.watch_counter("pop3_logins", "POP3 sessions that have logged in", {
+            let pop3 = pop3.clone();
+            move || pop3.sessions()
+        });
+        metrics.watch_counter("pop3_messages", "Messages sent whole by POP3", move || {
+            pop3.messages()
         });
         self.watch_phone(&metrics);
         for address in self.config.listen.of(Service::Metrics).addresses() {

@@ -234,6 +234,8 @@ fn configuration(data: &Path) -> String {
         "submissions",
         "imap",
         "imaps",
+        "pop3",
+        "pop3s",
         "metrics",
     ]
     .iter()
