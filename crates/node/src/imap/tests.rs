@@ -373,6 +373,18 @@ fn a_mailbox_that_another_session_deletes_ends_those_that_have_it_open() {
 }
 
 #[test]
+fn a_client_that_deletes_the_mailbox_it_looks_at_goes_on() {
+    let mut house = House::new();
+    let client = house.select();
+    let mut say = |text: &str| house.lab.say(&client, format!("{text}\r\n"));
+    assert!(say("a CREATE x").contains("a OK"));
+    assert!(say("a SELECT x").contains("a OK [READ-WRITE]"));
+    assert_eq!(say("a DELETE x"), "a OK Done\r\n");
+    assert_eq!(say("a CHECK"), "a BAD Select a mailbox first\r\n");
+    assert!(say("a SELECT INBOX").contains("a OK [READ-WRITE]"));
+}
+
+#[test]
 fn pipelined_commands_run_in_order() {
     // Guards pitfall IMAP 4: STORE, then EXPUNGE, then FETCH.
     let mut house = House::new();

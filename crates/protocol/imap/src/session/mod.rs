@@ -15,6 +15,7 @@ mod tests;
 pub use output::{Event, Output};
 
 use crate::command::Command;
+use crate::name::MailboxName;
 use crate::question::{Answer, Ask, Changes, MailboxId, Question, QuestionId};
 use crate::respond::Wire;
 use crate::view::View;
@@ -98,6 +99,8 @@ pub struct Session {
     /// Commands in a row that could not be read.
     unread: u32,
     login_failures: u32,
+    /// What SELECT or EXAMINE named last.
+    selected_name: Option<MailboxName>,
     /// Said when the command at hand is done.
     bye: Option<&'static str>,
     /// Whether what was sent last is half a line.
@@ -187,6 +190,7 @@ impl Session {
             open: None,
             unread: 0,
             login_failures: 0,
+            selected_name: None,
             bye: None,
             mid_line: false,
         };
@@ -505,12 +509,19 @@ impl Session {
                 //= https://www.rfc-editor.org/rfc/rfc3501#section-6.3.1
                 // The mailbox before is left, also when this one cannot be selected.
                 self.deselect();
+                self.selected_name = Some(name.clone());
                 self.ask_then(tag, Asked::Select, Ask::Select { name, read_only });
             }
             Command::Create { name, special_use } => {
                 self.ask_then(tag, Asked::Change("OK Done"), Ask::Create { name, special_use });
             }
-            Command::Delete(name) => self.ask_then(tag, Asked::Change("OK Done"), Ask::Delete(name)),
+            Command::Delete(name) => {
+                // A client that deletes what it looks at has left it; only the others need be told goodbye.
+                if self.selected_name.as_ref() == Some(&name) {
+                    self.deselect();
+                }
+                self.ask_then(tag, Asked::Change("OK Done"), Ask::Delete(name));
+            }
             Command::Rename { from, to } => {
                 self.ask_then(tag, Asked::Change("OK Done"), Ask::Rename { from, to });
             }
