@@ -29,8 +29,12 @@ enum Stopped {
     Failed(rusqlite::Error),
 }
 
-/// The format of the tables and of what is in them.
-const FORMAT: i64 = 1;
+/// The format of the tables and of what is in them. Format 1 had no table `large`; opening it brings it up to date.
+const FORMAT: i64 = 2;
+/// A longer value lies in the table `large`, and its row says where. A search walks past the rows of others and compares
+/// their keys, and SQLite reads the whole of a row that is longer than a quarter of a page to do so: one account's long
+/// values would slow every other down.
+const LARGE_BYTES: usize = 768;
 /// "Ring" in the database's header, so that `file` and people can tell what it is.
 const APPLICATION_ID: i32 = 0x5269_6e67;
 /// Pages of 4 KiB that the log may grow to before they are copied into the database.
@@ -47,6 +51,23 @@ const SCHEMA: &str = "
     CREATE TABLE last (version INTEGER NOT NULL);
     INSERT INTO last VALUES (0);
 ";
+
+/// Where `kv.value` is an integer, it is the id of the value in here.
+const LARGE_SCHEMA: &str = "
+    CREATE TABLE large (id INTEGER PRIMARY KEY, value BLOB NOT NULL);
+    CREATE TRIGGER large_replaced AFTER UPDATE ON kv WHEN typeof(old.value) = 'integer'
+        BEGIN DELETE FROM large WHERE id = old.value; END;
+    CREATE TRIGGER large_deleted AFTER DELETE ON kv WHEN typeof(old.value) = 'integer'
+        BEGIN DELETE FROM large WHERE id = old.value; END;
+";
+
+/// The value of a row of `kv`, wherever it lies.
+macro_rules! value {
+    () => {
+        "CASE typeof(value) WHEN 'integer' THEN (SELECT large.value FROM large WHERE id = kv.value) ELSE value END"
+    };
+}
+pub(crate) use value;
 
 impl Engine {
     pub(crate) fn open(options: &Options) -> Result<Self, OpenError> {
@@ -200,9 +221,16 @@ impl Engine {
             .conn
             .prepare_cached("DELETE FROM kv WHERE partition = ?1 AND key = ?2")?;
         for (key, value) in writes {
+            let (key, version) = (key.as_bytes(), version as i64);
             match value {
-                Some(value) => put.execute(params![partition, key.as_bytes(), version as i64, &value[..]])?,
-                None => delete.execute(params![partition, key.as_bytes()])?,
+                Some(value) if value.len() > LARGE_BYTES => {
+                    self.conn
+                        .prepare_cached("INSERT INTO large (value) VALUES (?1)")?
+                        .execute([&value[..]])?;
+                    put.execute(params![partition, key, version, self.conn.last_insert_rowid()])?
+                }
+                Some(value) => put.execute(params![partition, key, version, &value[..]])?,
+                None => delete.execute(params![partition, key])?,
             };
         }
         if !batch.blob_deletes.is_empty() {
@@ -244,21 +272,40 @@ pub(crate) fn connect(options: &Options, flags: OpenFlags) -> rusqlite::Result<C
     Ok(conn)
 }
 
-/// Makes the tables of a new database; says which format it has.
+/// Makes the tables of a new database, or those that one of an earlier format has not; says which format it has then.
 fn prepare(conn: &Connection) -> rusqlite::Result<i64> {
     let format = |conn: &Connection| conn.pragma_query_value(None, "user_version", |row| row.get(0));
-    if format(conn)? != 0 {
-        return format(conn);
-    }
+    let changes = match format(conn)? {
+        0 => format!("{SCHEMA} {LARGE_SCHEMA} PRAGMA application_id = {APPLICATION_ID};"),
+        1 => format!("{LARGE_SCHEMA} {}", move_large_values()),
+        found => return Ok(found),
+    };
     conn.execute_batch(&format!(
-        "BEGIN IMMEDIATE; {SCHEMA} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {FORMAT}; COMMIT;"
+        "BEGIN IMMEDIATE; {changes} PRAGMA user_version = {FORMAT}; COMMIT;"
     ))?;
     format(conn)
 }
 
+/// Long values of format 1 go to where they belong.
+fn move_large_values() -> String {
+    format!(
+        "CREATE TEMP TABLE moving (id INTEGER PRIMARY KEY, partition BLOB, key BLOB, UNIQUE (partition, key));
+         INSERT INTO moving (partition, key) SELECT partition, key FROM kv WHERE length(value) > {LARGE_BYTES};
+         INSERT INTO large SELECT id, value FROM moving JOIN kv USING (partition, key);
+         UPDATE kv SET value = (SELECT id FROM moving WHERE partition = kv.partition AND key = kv.key)
+             WHERE length(value) > {LARGE_BYTES};
+         DROP TABLE moving;"
+    )
+}
+
 /// One record.
 pub(crate) fn get(conn: &Connection, partition: &[u8], key: &Key) -> rusqlite::Result<Option<Versioned>> {
-    conn.prepare_cached("SELECT version, value FROM kv WHERE partition = ?1 AND key = ?2")?
+    const GET: &str = concat!(
+        "SELECT version, ",
+        value!(),
+        " FROM kv WHERE partition = ?1 AND key = ?2"
+    );
+    conn.prepare_cached(GET)?
         .query_row(params![partition, key.as_bytes()], |row| {
             let version: i64 = row.get(0)?;
             let value: Vec<u8> = row.get(1)?;

@@ -1,4 +1,4 @@
-use crate::engine::{connect, read_one};
+use crate::engine::{connect, read_one, value};
 use crate::error::store_error;
 use crate::{OpenError, Options};
 use bytes::Bytes;
@@ -46,21 +46,21 @@ impl Reader {
 
     fn scan(&self, partition: &[u8], scan: &Scan) -> rusqlite::Result<Vec<Entry>> {
         // One statement for each form: a condition on an absent end would be looked through to the partition's end.
+        macro_rules! select {
+            ($rest:literal) => {
+                concat!(
+                    "SELECT key, version, ",
+                    value!(),
+                    " FROM kv WHERE partition = ?1 AND key >= ?2 ",
+                    $rest
+                )
+            };
+        }
         let sql = match (&scan.end, scan.reverse) {
-            (None, false) => {
-                "SELECT key, version, value FROM kv WHERE partition = ?1 AND key >= ?2 ORDER BY key LIMIT ?3"
-            }
-            (None, true) => {
-                "SELECT key, version, value FROM kv WHERE partition = ?1 AND key >= ?2 ORDER BY key DESC LIMIT ?3"
-            }
-            (Some(_), false) => {
-                "SELECT key, version, value FROM kv
-                 WHERE partition = ?1 AND key >= ?2 AND key < ?4 ORDER BY key LIMIT ?3"
-            }
-            (Some(_), true) => {
-                "SELECT key, version, value FROM kv
-                 WHERE partition = ?1 AND key >= ?2 AND key < ?4 ORDER BY key DESC LIMIT ?3"
-            }
+            (None, false) => select!("ORDER BY key LIMIT ?3"),
+            (None, true) => select!("ORDER BY key DESC LIMIT ?3"),
+            (Some(_), false) => select!("AND key < ?4 ORDER BY key LIMIT ?3"),
+            (Some(_), true) => select!("AND key < ?4 ORDER BY key DESC LIMIT ?3"),
         };
         let mut statement = self.conn.prepare_cached(sql)?;
         let (start, limit) = (scan.start.as_bytes(), sql_limit(scan.limit));

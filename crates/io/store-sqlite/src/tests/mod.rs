@@ -122,12 +122,88 @@ fn a_store_of_a_later_format_is_refused_by_name() {
             refused,
             OpenError::Format {
                 found: 99,
-                known: 1,
+                known: 2,
                 ..
             }
         ),
         "{refused}"
     );
+}
+
+#[test]
+fn a_store_of_the_first_format_is_brought_up_to_date() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = DataFolder::open(dir.path()).unwrap();
+    let old = rusqlite::Connection::open(dir.path().join(SqliteStore::FILE)).unwrap();
+    let lengths = [0, 700, 800, 1_000, 4_000, 300_000];
+    old.execute_batch(
+        "PRAGMA journal_mode = wal; PRAGMA user_version = 1;
+         CREATE TABLE kv (
+             partition BLOB NOT NULL, key BLOB NOT NULL, version INTEGER NOT NULL, value BLOB NOT NULL,
+             PRIMARY KEY (partition, key)
+         ) WITHOUT ROWID;
+         CREATE TABLE body (partition BLOB NOT NULL, id BLOB NOT NULL, bytes BLOB NOT NULL, PRIMARY KEY (partition, id));
+         CREATE TABLE last (version INTEGER NOT NULL);
+         INSERT INTO last VALUES (9);",
+    )
+    .unwrap();
+    let value = |n: usize| -> Vec<u8> { (0..n).map(|i| (n + i) as u8).collect() };
+    for n in lengths {
+        let (home, key) = (home().to_bytes(), format!("{n:06}").into_bytes());
+        let row = rusqlite::params![home, key, 7, value(n)];
+        old.execute("INSERT INTO kv VALUES (?1, ?2, ?3, ?4)", row)
+            .unwrap();
+    }
+    drop(old);
+    for _ in 0..2 {
+        let store = SqliteStore::open(&folder).unwrap();
+        let store: &dyn Store = &store;
+        let entries = block_on(store.scan(&home(), Scan::prefix(Key::default()))).unwrap();
+        let found: Vec<_> = entries.into_iter().map(|e| (e.version.0, e.value)).collect();
+        let expected: Vec<_> = lengths.iter().map(|n| (7, value(*n).into())).collect();
+        assert_eq!(found, expected);
+        let one = block_on(store.get(&home(), key("300000"))).unwrap().unwrap();
+        assert_eq!(one.value, value(300_000));
+    }
+}
+
+#[test]
+fn a_long_value_leaves_nothing_when_it_is_replaced_or_deleted() {
+    let disk = Disk::new(1);
+    let engine = Engine::open(&on(&disk)).unwrap();
+    let count = |engine: &Engine| -> i64 {
+        let sql = "SELECT count(*) FROM large";
+        engine.connection().query_row(sql, [], |row| row.get(0)).unwrap()
+    };
+    let mut engine = engine;
+    for (name, len, expected) in [
+        ("a", 100_000, 1),
+        ("b", 1_000, 2),
+        ("a", 50_000, 2),
+        ("a", 10, 1),
+        ("c", 768, 1),
+        ("c", 769, 2),
+    ] {
+        assert!(engine.run(&[put(name, len)])[0].is_ok());
+        assert_eq!(count(&engine), expected, "{name} {len}");
+    }
+    let mut batch = Batch::new(home());
+    batch.delete(key("b")).delete(key("c"));
+    assert!(engine.run(&[batch])[0].is_ok());
+    assert_eq!(count(&engine), 0);
+}
+
+#[test]
+fn the_long_values_of_one_account_cost_another_nothing() {
+    let disk = Disk::new(1);
+    let mut engine = Engine::open(&on(&disk)).unwrap();
+    for n in 0..64 {
+        assert!(engine.run(&[put(&format!("{n:02}"), 200_000)])[0].is_ok());
+    }
+    // Every row that a search may compare a key with fits into a page together with others.
+    let sql = "SELECT max(length(partition) + length(key) + length(value)) FROM kv";
+    let longest: i64 = engine.connection().query_row(sql, [], |row| row.get(0)).unwrap();
+    assert!(longest < 900, "{longest}");
 }
 
 #[test]
