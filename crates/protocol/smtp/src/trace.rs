@@ -62,9 +62,12 @@ impl fmt::Display for Received<'_> {
             IpAddr::V4(ip) => Domain::V4(ip),
             IpAddr::V6(ip) => ip.to_ipv4_mapped().map_or(Domain::V6(ip), Domain::V4),
         };
-        // A name that is no domain stands in a comment's place nowhere: the address says it better.
+        // A name that is no domain stands in a comment's place nowhere: the address says it better. So does it where the name
+        // is not ASCII and the message may not hold such a header.
         match Domain::parse(self.helo) {
-            Ok(Domain::Name(_)) => write!(f, "Received: from {} ({remote})\r\n", self.helo)?,
+            Ok(Domain::Name(_)) if self.helo.is_ascii() || self.protocol.utf8 => {
+                write!(f, "Received: from {} ({remote})\r\n", self.helo)?
+            }
             _ => write!(f, "Received: from {remote}\r\n")?,
         }
         write!(f, "\tby {} with {} id {}", self.by, self.protocol, self.id)?;
@@ -131,6 +134,11 @@ mod tests {
             "Received: from mail.example.org ([192.0.2.7])\r\n\tby mx.example.com with ESMTPS id abc123\r\n\
              \tfor <bob@example.com>;\r\n\tSun, 9 Sep 2001 01:46:40 +0000\r\n"
         );
+        received.helo = "müller.example";
+        assert!(received.to_string().starts_with("Received: from [192.0.2.7]\r\n"));
+        received.protocol.utf8 = true;
+        let named = "Received: from müller.example ([192.0.2.7])\r\n";
+        assert!(received.to_string().starts_with(named));
         received.helo = "[10.0.0.1]";
         received.recipient = None;
         received.remote = "::ffff:192.0.2.7".parse().unwrap();
