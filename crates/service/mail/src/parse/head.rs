@@ -232,6 +232,21 @@ impl Head {
         }
     }
 
+    /// Describes a multipart in which no part was found as the text that it is: BODYSTRUCTURE has no way to say a multipart
+    /// without parts, and a client would show nothing of it.
+    //= https://www.rfc-editor.org/rfc/rfc3501#section-7.4.2
+    pub(crate) fn make_text(&mut self) {
+        if self.kind == "MULTIPART" {
+            let Head {
+                kind,
+                subtype,
+                parameters,
+                ..
+            } = Head::part(false);
+            (self.kind, self.subtype, self.parameters) = (kind, subtype, parameters);
+        }
+    }
+
     pub(crate) fn into_part(
         self,
         header: Range<u64>,

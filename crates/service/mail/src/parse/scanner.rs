@@ -298,7 +298,7 @@ impl Scanner {
             false => end.line_ends - start.line_ends + u64::from(end.unterminated),
         };
         let Open {
-            head,
+            mut head,
             container,
             mut inner,
             header_start,
@@ -316,10 +316,13 @@ impl Scanner {
                     message: Box::new(message),
                 }
             }
-            _ => Content::Single {
-                kind: head.kind.clone(),
-                subtype: head.subtype.clone(),
-            },
+            _ => {
+                head.make_text();
+                Content::Single {
+                    kind: head.kind.clone(),
+                    subtype: head.subtype.clone(),
+                }
+            }
         };
         (
             head.clone()

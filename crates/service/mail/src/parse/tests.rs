@@ -143,7 +143,11 @@ fn a_message_without_body_or_header_has_empty_ones() {
 fn delimiters_that_come_too_early_or_never_break_nothing() {
     let head = "Content-Type: multipart/mixed; boundary=b\r\n\r\n";
     let never = parse(format!("{head}no part at all\r\n").as_bytes()).structure;
-    assert_eq!(kind(&never), "MULTIPART/MIXED");
+    // A multipart has a part (RFC 3501 §9), so this is none: it is shown as a text.
+    assert_eq!(kind(&never), "TEXT/PLAIN");
+    assert_eq!(never.parameters, [("CHARSET".to_owned(), "US-ASCII".to_owned())]);
+    let without = parse(b"Content-Type: multipart/mixed\r\n\r\n--b\r\n\r\nx\r\n--b--\r\n").structure;
+    assert_eq!((kind(&without).as_str(), without.lines), ("TEXT/PLAIN", 4));
     let message = format!(
         "{head}--b\r\n--b\r\nContent-Type: message/rfc822\r\n--b\r\nX: y\r\n\r\n\r\n--b--\r\n--b\r\nz"
     );
