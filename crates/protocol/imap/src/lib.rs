@@ -57,4 +57,4 @@ pub use name::{MailboxName, NameError, Pattern, SpecialUse};
 pub use question::{Answer, Ask, MailboxId, Question, QuestionId, Refusal};
 pub use sequence::{Bound, NumberSet, SequenceSet, Uid};
 pub use session::{Config, Event, Output, Session, Tls};
-pub use words::decode_words;
+pub use words::{decode_words, decode_words_with};

@@ -3,14 +3,29 @@
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 
-/// The text with its encoded words decoded. A word in a charset or coding that is not known stays as it is.
+/// The text with its encoded words decoded, of those in UTF-8, ASCII or Latin-1. A word in another charset, or in a coding
+/// that is not known, stays as it is.
 pub fn decode_words(text: &str) -> String {
+    decode_words_with(text, |charset, bytes| {
+        let known = |names: &[&str]| names.iter().any(|n| n.eq_ignore_ascii_case(charset));
+        if known(&["utf-8", "us-ascii", "utf8"]) {
+            String::from_utf8(bytes).ok()
+        } else if known(&["iso-8859-1"]) {
+            Some(bytes.into_iter().map(char::from).collect())
+        } else {
+            None
+        }
+    })
+}
+
+/// The same with whatever charsets `decode` knows; it is given the charset's name and the text's bytes.
+pub fn decode_words_with(text: &str, decode: impl Fn(&str, Vec<u8>) -> Option<String>) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     let mut after_word = false;
     while let Some(at) = rest.find("=?") {
         let (gap, from) = rest.split_at(at);
-        let Some((word, after)) = decode_word(from) else {
+        let Some((word, after)) = decode_word(from, &decode) else {
             out.push_str(gap);
             out.push_str("=?");
             rest = &from[2..];
@@ -30,7 +45,10 @@ pub fn decode_words(text: &str) -> String {
 }
 
 /// The encoded word at the start of `text`, and what follows it.
-fn decode_word(text: &str) -> Option<(String, &str)> {
+fn decode_word<'a>(
+    text: &'a str,
+    decode: &impl Fn(&str, Vec<u8>) -> Option<String>,
+) -> Option<(String, &'a str)> {
     let mut parts = text.strip_prefix("=?")?.splitn(3, '?');
     let (charset, coding, tail) = (parts.next()?, parts.next()?, parts.next()?);
     let (data, after) = tail.split_once("?=")?;
@@ -41,15 +59,7 @@ fn decode_word(text: &str) -> Option<(String, &str)> {
     };
     // A language may follow the charset (RFC 2231 §5).
     let charset = charset.split('*').next().unwrap_or_default();
-    let known = |names: &[&str]| names.iter().any(|n| n.eq_ignore_ascii_case(charset));
-    let text = if known(&["utf-8", "us-ascii", "utf8"]) {
-        String::from_utf8(bytes).ok()?
-    } else if known(&["iso-8859-1", "iso-8859-15", "windows-1252"]) {
-        bytes.into_iter().map(char::from).collect()
-    } else {
-        return None;
-    };
-    Some((text, after))
+    Some((decode(charset, bytes)?, after))
 }
 
 fn decode_q(data: &str) -> Option<Vec<u8>> {

@@ -4,15 +4,17 @@ use crate::messages::fetched;
 use crate::parse::field::fields;
 use crate::{Mail, MailError, Selected};
 use bytes::Bytes;
+use mail_parser::decoders::charsets::map::charset_decoder;
 use mail_parser::{MessageParser, PartType};
 use ringpost_base::limits;
-use ringpost_imap::decode_words;
+use ringpost_imap::decode_words_with;
 use ringpost_imap::question::{Candidate, Wants};
 use ringpost_imap::search::{Facts, MessageText, SearchKey};
-use ringpost_imap::structure::{Content, Part};
+use ringpost_imap::structure::{Address, Content, Envelope, Part};
 use ringpost_store::Record;
 use ringpost_store::keys;
 use ringpost_store::records::Message;
+use std::sync::Arc;
 
 impl Mail {
     /// Which of the messages match, ascending. Bodies are read only for keys that need them, and only their text parts.
@@ -56,7 +58,10 @@ impl Mail {
             envelope: needs.message,
             structure: needs.text,
         };
-        let known = fetched(candidate.uid, message, wants)?;
+        let mut known = fetched(candidate.uid, message, wants)?;
+        if let Some(envelope) = known.envelope.as_mut().and_then(Arc::get_mut) {
+            decode_envelope(envelope);
+        }
         let mut facts = Facts {
             candidate,
             message: Some(&known),
@@ -147,6 +152,34 @@ impl MessageText for LoadedText {
     }
 }
 
+/// Encoded words in every charset that a mail may have.
+pub(crate) fn decode_words(text: &str) -> String {
+    decode_words_with(text, |charset, bytes| match charset_decoder(charset.as_bytes()) {
+        Some(decode) => Some(decode(&bytes)),
+        None => String::from_utf8(bytes).ok(),
+    })
+}
+
+/// What SEARCH looks at of an envelope, decoded: the keys themselves know few charsets.
+fn decode_envelope(envelope: &mut Envelope) {
+    let decode = |text: &mut String| {
+        if text.contains("=?") {
+            *text = decode_words(text);
+        }
+    };
+    envelope.subject.iter_mut().for_each(decode);
+    let Envelope {
+        from, to, cc, bcc, ..
+    } = envelope;
+    for address in [from, to, cc, bcc].into_iter().flatten() {
+        match address {
+            Address::Mailbox { name, .. } => name.iter_mut().for_each(decode),
+            Address::GroupStart(name) => decode(name),
+            Address::GroupEnd => {}
+        }
+    }
+}
+
 fn header_text(header: &[u8]) -> String {
     let lines = fields(header).map(|field| format!("{}: {}\n", field.name, decode_words(&field.value())));
     lines.collect()
@@ -179,5 +212,26 @@ mod tests {
         let base64 = b"Content-Type: text/html; charset=utf-8\r\nContent-Transfer-Encoding: base64\r\n\r\nPHA+R3LDvMOfZTwvcD4=\r\n";
         assert_eq!(part_text(base64).trim_end(), "<p>Grüße</p>");
         assert_eq!(part_text(b"\r\nplain").trim_end(), "plain");
+    }
+
+    #[test]
+    fn words_and_texts_in_other_charsets_are_decoded() {
+        for (encoded, decoded) in [
+            ("=?koi8-r?B?8NLJ18XU?=", "Привет"),
+            ("=?GB2312?B?xOO6ww==?=", "你好"),
+            ("=?iso-2022-jp?B?GyRCRnxLXBsoQg==?=", "日本"),
+            ("=?windows-1252?Q?5_=80?=", "5 €"),
+            ("=?utf-8?q?=C3=A9?= =?x-none?Q?a?=", "éa"),
+        ] {
+            assert_eq!(decode_words(encoded), decoded);
+        }
+        let mut envelope = Envelope {
+            subject: Some("=?koi8-r?B?8NLJ18XU?=".into()),
+            ..Envelope::default()
+        };
+        decode_envelope(&mut envelope);
+        assert_eq!(envelope.subject.as_deref(), Some("Привет"));
+        let body = b"Content-Type: text/plain; charset=shift_jis\r\n\r\n\x93\xfa\x96\x7b\r\n";
+        assert_eq!(part_text(body).trim_end(), "日本");
     }
 }

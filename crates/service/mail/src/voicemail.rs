@@ -293,7 +293,7 @@ fn audio_part(part: &Part) -> Option<&Part> {
 fn caller_of(envelope: &Envelope) -> Caller {
     for address in &envelope.from {
         if let Address::Mailbox { name, local, domain } = address {
-            let name = name.as_deref().map(ringpost_imap::decode_words);
+            let name = name.as_deref().map(crate::search::decode_words);
             return Caller {
                 name,
                 address: format!("{local}@{domain}"),
