@@ -180,7 +180,8 @@ pub enum Answer {
     Selected(Snapshot),
     /// To [`Ask::Refresh`].
     Changes(Changes),
-    /// To [`Ask::Fetch`]: in the order asked; one that is gone for good is left out.
+    /// To [`Ask::Fetch`]: in the order asked; one that is gone for good is left out. It may stop early, when what is known of
+    /// the messages is much: those behind the last one are asked for again. An empty answer says that all are gone.
     Messages(Vec<Message>),
     /// To [`Ask::Store`]: the flags that the messages have now, in the order asked; one that is gone is left out.
     Stored(Vec<MessageState>),

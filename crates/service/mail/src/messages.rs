@@ -28,8 +28,8 @@ pub struct Copied {
 const AT_ONCE: usize = 2_000;
 /// Bytes of their records; a batch with the copies of so much is well within [`limits::BATCH_BYTES`].
 const BYTES_AT_ONCE: usize = 4 * 1024 * 1024;
-/// Records that one read brings.
-const READ_AT_ONCE: usize = 32;
+/// Messages of which one read brings the records.
+pub(crate) const READ_AT_ONCE: usize = 32;
 
 /// A message with its state, as it is read before a change.
 struct Whole {
@@ -39,8 +39,8 @@ struct Whole {
 }
 
 impl Mail {
-    /// What is stored of these messages, in their order. One that was expunged while this mailbox was open is answered
-    /// all the same; one that is gone for good is left out.
+    /// What is stored of these messages, in their order; of so many of the first that it does not become too much. One that
+    /// was expunged while this mailbox was open is answered all the same; one that is gone for good is left out.
     pub async fn fetch(
         &self,
         selected: &Selected,
@@ -48,18 +48,24 @@ impl Mail {
         wants: Wants,
     ) -> Result<Vec<FetchedMessage>, MailError> {
         let id = selected.mailbox.id;
-        let keys: Vec<_> = uids.iter().map(|uid| keys::message(id, *uid)).collect();
-        let found = self.store.get_many(&selected.home(), keys.clone()).await?;
-        let mut out = Vec::with_capacity(uids.len());
-        for ((uid, key), found) in uids.iter().zip(keys).zip(found) {
-            let message = match found {
-                Some(found) => Message::from_bytes(&key, found.value)?,
-                None => match selected.seat.expunged(*uid) {
-                    Some(message) => message,
-                    None => continue,
-                },
-            };
-            out.push(fetched(*uid, &message, wants)?);
+        let (mut out, mut size_bytes) = (Vec::with_capacity(uids.len()), 0);
+        for some in uids.chunks(READ_AT_ONCE) {
+            let keys: Vec<_> = some.iter().map(|uid| keys::message(id, *uid)).collect();
+            let found = self.store.get_many(&selected.home(), keys.clone()).await?;
+            for ((uid, key), found) in some.iter().zip(keys).zip(found) {
+                let message = match found {
+                    Some(found) => Message::from_bytes(&key, found.value)?,
+                    None => match selected.seat.expunged(*uid) {
+                        Some(message) => message,
+                        None => continue,
+                    },
+                };
+                size_bytes += message.envelope.len() + message.structure.len();
+                out.push(fetched(*uid, &message, wants)?);
+            }
+            if size_bytes > BYTES_AT_ONCE {
+                break;
+            }
         }
         Ok(out)
     }

@@ -1,6 +1,6 @@
 //! SEARCH: what the session could not decide by itself.
 
-use crate::messages::fetched;
+use crate::messages::{READ_AT_ONCE, fetched};
 use crate::parse::field::fields;
 use crate::{Mail, MailError, Selected};
 use bytes::Bytes;
@@ -25,21 +25,23 @@ impl Mail {
         among: &[Candidate],
     ) -> Result<Vec<u32>, MailError> {
         let mut found = Vec::new();
-        let records: Vec<_> = among
-            .iter()
-            .map(|c| keys::message(selected.mailbox.id, c.uid))
-            .collect();
-        let stored = self.store.get_many(&selected.home(), records.clone()).await?;
-        for ((candidate, record_key), stored) in among.iter().zip(&records).zip(stored) {
-            let message = match stored {
-                Some(stored) => Message::from_bytes(record_key, stored.value)?,
-                None => match selected.seat.expunged(candidate.uid) {
-                    Some(message) => message,
-                    None => continue,
-                },
-            };
-            if self.matches(selected, key, candidate, &message).await? {
-                found.push(candidate.uid);
+        for some in among.chunks(READ_AT_ONCE) {
+            let records: Vec<_> = some
+                .iter()
+                .map(|c| keys::message(selected.mailbox.id, c.uid))
+                .collect();
+            let stored = self.store.get_many(&selected.home(), records.clone()).await?;
+            for ((candidate, record_key), stored) in some.iter().zip(&records).zip(stored) {
+                let message = match stored {
+                    Some(stored) => Message::from_bytes(record_key, stored.value)?,
+                    None => match selected.seat.expunged(candidate.uid) {
+                        Some(message) => message,
+                        None => continue,
+                    },
+                };
+                if self.matches(selected, key, candidate, &message).await? {
+                    found.push(candidate.uid);
+                }
             }
         }
         found.sort_unstable();

@@ -27,6 +27,8 @@ pub(super) struct FetchTask {
     /// Whether what is fetched becomes `\Seen`.
     sees: bool,
     positions: Positions,
+    /// Positions that were asked for and not answered.
+    again: VecDeque<usize>,
     stage: Stage,
     /// Messages of the portion, with what the answer said of them.
     portion: VecDeque<(usize, Option<Message>)>,
@@ -69,6 +71,7 @@ impl FetchTask {
             sees,
             items,
             positions,
+            again: VecDeque::new(),
             stage: Stage::Filling,
             portion: VecDeque::new(),
             seen: Vec::new(),
@@ -112,8 +115,8 @@ impl Session {
         let (State::Selected(view), Task::Fetch(task)) = (&self.state, &mut self.task) else {
             return;
         };
-        let positions = task.positions.by_ref().take(limits::IMAP_PORTION);
-        task.portion = positions.map(|i| (i, None)).collect();
+        let positions = task.again.drain(..).chain(task.positions.by_ref());
+        task.portion = positions.take(limits::IMAP_PORTION).map(|i| (i, None)).collect();
         task.seen.clear();
         if task.portion.is_empty() {
             if let Task::Fetch(task) = std::mem::replace(&mut self.task, Task::Ready) {
@@ -152,8 +155,11 @@ impl Session {
                     let found = positions.find(|i| view.messages()[*i].uid == message.uid);
                     task.portion.extend(found.map(|i| (i, Some(message))));
                 }
+                if !task.portion.is_empty() {
+                    task.again = positions.collect();
+                }
                 task.done += task.portion.len();
-                task.gone += asked - task.portion.len();
+                task.gone += asked - task.portion.len() - task.again.len();
                 task.stage = if task.sees { Stage::Seeing } else { Stage::Writing };
             }
             Answer::Stored(states) => {

@@ -562,6 +562,25 @@ fn messages_with_very_long_headers_are_copied_moved_and_expunged_together() {
 }
 
 #[test]
+fn of_messages_with_very_long_headers_few_are_fetched_at_a_time() {
+    let world = World::new();
+    let letter = world.letter(&format!("Subject: {}\r\n\r\n", "long ".repeat(40_000)));
+    let uids: Vec<u32> = (1..=100).collect();
+    for _ in &uids {
+        now(world.mail.deliver(ALICE, &letter, Delivery::new(NOW))).unwrap();
+    }
+    let (inbox, _) = world.select("INBOX");
+    let fetched = now(world.mail.fetch(&inbox, &uids, Wants::default())).unwrap();
+    assert!((1..=32).contains(&fetched.len()), "{}", fetched.len());
+    assert!(
+        fetched
+            .iter()
+            .zip(&uids)
+            .all(|(message, uid)| message.uid == *uid)
+    );
+}
+
+#[test]
 fn only_what_is_marked_is_expunged() {
     let world = World::new();
     let uids: Vec<u32> = (0..4).map(|n| world.deliver("INBOX", &n.to_string())).collect();

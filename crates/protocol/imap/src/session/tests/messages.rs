@@ -536,6 +536,24 @@ fn an_append_that_is_refused_costs_only_itself() {
 }
 
 #[test]
+fn what_an_answer_to_fetch_leaves_for_later_is_asked_for_again() {
+    let mut talk = Talk::with_messages(&[("", "a"), ("", "b"), ("", "c"), ("", "d"), ("", "e")]);
+    talk.mail.at_most = Some(2);
+    // The first and the last are gone for good.
+    for mailbox in talk.mail.boxes.values_mut() {
+        mailbox.messages.retain(|m| ![1, 5].contains(&m.state.uid));
+    }
+    let heard = talk.say("a FETCH 1:5 (UID RFC822.SIZE)\r\n");
+    let uids: Vec<&str> = heard
+        .lines()
+        .filter(|l| l.starts_with("* "))
+        .map(|l| &l[..15])
+        .collect();
+    assert_eq!(uids, ["* 2 FETCH (UID ", "* 3 FETCH (UID ", "* 4 FETCH (UID "]);
+    assert!(heard.contains("a OK [EXPUNGEISSUED]"), "{heard}");
+}
+
+#[test]
 fn messages_that_are_gone_for_good_are_told_of() {
     let mut talk = hello();
     talk.mail.boxes.get_mut("INBOX").unwrap().messages.remove(0);

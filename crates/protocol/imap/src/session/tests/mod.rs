@@ -29,6 +29,8 @@ pub(super) struct Mail {
     refuse: Option<Refusal>,
     /// Structures that the little parser below would not find.
     structures: BTreeMap<Uid, Part>,
+    /// How many messages an answer to FETCH has at most, when it has a limit.
+    at_most: Option<usize>,
     /// Names of the questions asked.
     asked: Vec<&'static str>,
     modseq: u64,
@@ -238,7 +240,8 @@ impl Mail {
             }
             Ask::Refresh(_) => Answer::Changes(Changes::default()),
             Ask::Fetch { uids, .. } => {
-                Answer::Messages(uids.into_iter().filter_map(|uid| self.message(uid)).collect())
+                let messages = uids.into_iter().filter_map(|uid| self.message(uid));
+                Answer::Messages(messages.take(self.at_most.unwrap_or(usize::MAX)).collect())
             }
             Ask::Store { uids, change, .. } => {
                 let selected = self.selected.clone();
