@@ -97,6 +97,22 @@ pub(crate) const PEERS: &[Tool] = &[
         program: "rtpengine",
         package: "rtpengine-daemon",
     },
+    Tool {
+        program: "dovecot",
+        package: "dovecot-core",
+    },
+    Tool {
+        program: "/usr/lib/dovecot/imap",
+        package: "dovecot-imapd",
+    },
+    Tool {
+        program: "/usr/lib/dovecot/pop3",
+        package: "dovecot-pop3d",
+    },
+    Tool {
+        program: "/usr/lib/dovecot/lmtp",
+        package: "dovecot-lmtpd",
+    },
 ];
 
 /// A service's start script asks it before the service starts; installed only while we install.

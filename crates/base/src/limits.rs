@@ -79,6 +79,9 @@ pub const POP3_FAILURES: u32 = 10;
 /// Maildrops of which a process remembers that it has the lease; above it those that no session has are forgotten, and
 /// taken anew.
 pub const POP3_LEASES: usize = 100_000;
+/// Messages of all the lists of maildrops that a process remembers; above it those that no session has are forgotten, and
+/// read anew.
+pub const POP3_LISTED: usize = 1_000_000;
 /// Messages of one maildrop of POP3, the oldest first; further ones are seen when those before them are gone.
 pub const POP3_MESSAGES: usize = 200_000;
 /// Data items of one FETCH; more get BAD.

@@ -21,7 +21,7 @@
 //!         Output::Transmit(bytes) => heard.extend_from_slice(&bytes),
 //!         Output::Event(Event::Question(question)) => {
 //!             assert!(matches!(question.ask, Ask::Authenticate { .. }));
-//!             let messages = vec![Listed { uid: 7, size_bytes: 320 }];
+//!             let messages = [Listed { uid: 7, size_bytes: 320 }].into();
 //!             let maildrop = Maildrop { uid_validity: 1, messages };
 //!             session.handle_answer(Instant::ZERO, question.id, Answer::Opened(maildrop));
 //!         }

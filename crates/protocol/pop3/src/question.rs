@@ -2,6 +2,7 @@
 
 use ringpost_auth::sasl::ScramKeys;
 use std::fmt;
+use std::sync::Arc;
 
 /// A message's number within its mailbox, which it never shares with another (RFC 3501 §2.3.1.1).
 pub type Uid = u32;
@@ -102,7 +103,7 @@ pub struct Maildrop {
     /// UIDVALIDITY: with it a UID means the same message for ever.
     pub uid_validity: u32,
     /// Its messages, UIDs ascending; message number 1 is the first.
-    pub messages: Vec<Listed>,
+    pub messages: Arc<[Listed]>,
 }
 
 /// A message of a maildrop.

@@ -12,9 +12,10 @@ use crate::{Mail, MailError, TRIES};
 use ringpost_base::{UnixTime, limits};
 use ringpost_imap::{Flag, FlagChange, MailboxName, SystemFlag};
 use ringpost_pop3::{Listed, Maildrop as Snapshot, Uid};
-use ringpost_store::records::{self, Mailbox, MaildropLease, Message};
+use ringpost_store::records::{self, Mailbox, MailboxId, MaildropLease, Message};
 use ringpost_store::{
-    AccountId, Batch, BlobId, BlobReader, CommitError, Found, Partition, Query, Record, Version, keys,
+    AccountId, Batch, BlobId, BlobReader, CommitError, Entry, Found, Partition, Query, Record, Version,
+    Versioned, counter_value, keys,
 };
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -31,14 +32,30 @@ const AHEAD: usize = 64;
 #[derive(Debug)]
 pub(crate) struct Maildrops {
     process: u64,
-    known: Mutex<HashMap<AccountId, Known>>,
+    known: Mutex<Table>,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
+struct Table {
+    accounts: HashMap<AccountId, Known>,
+    /// Messages in the lists that are remembered; at most [`limits::POP3_LISTED`], unless sessions need them.
+    listed: usize,
+}
+
+#[derive(Clone, Debug, Default)]
 struct Known {
     /// Whether a session of this process has the maildrop.
     taken: bool,
     lease: Option<Lease>,
+    list: Option<List>,
+}
+
+/// What was in an inbox when its MODSEQ was this: a client that looks in every minute mostly finds the same.
+#[derive(Clone, Debug)]
+struct List {
+    mailbox: Mailbox,
+    modseq: u64,
+    messages: Arc<[Listed]>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -55,16 +72,18 @@ impl Maildrops {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<AccountId, Known>> {
+    fn lock(&self) -> MutexGuard<'_, Table> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn take(self: &Arc<Self>, account: AccountId) -> Result<Hold, MailError> {
-        let mut known = self.lock();
-        if known.len() >= limits::POP3_LEASES {
-            known.retain(|_, known| known.taken);
+        let mut table = self.lock();
+        if table.accounts.len() >= limits::POP3_LEASES {
+            table.accounts.retain(|_, known| known.taken);
+            let lists = table.accounts.values().filter_map(|known| known.list.as_ref());
+            table.listed = lists.map(|list| list.messages.len()).sum();
         }
-        let entry = known.entry(account).or_default();
+        let entry = table.accounts.entry(account).or_default();
         if std::mem::replace(&mut entry.taken, true) {
             return Err(MailError::InUse);
         }
@@ -84,20 +103,47 @@ struct Hold {
 
 impl Hold {
     fn lease(&self) -> Option<Lease> {
-        self.all.lock().get(&self.account)?.lease
+        self.all.lock().accounts.get(&self.account)?.lease
     }
 
     fn remember(&self, lease: Option<Lease>) {
-        self.all.lock().entry(self.account).or_default().lease = lease;
+        self.all.lock().accounts.entry(self.account).or_default().lease = lease;
+    }
+
+    fn list(&self) -> Option<List> {
+        self.all.lock().accounts.get(&self.account)?.list.clone()
+    }
+
+    /// Remembers a list in place of the one before. When there are too many, those that no session has are forgotten.
+    fn remember_list(&self, list: List) {
+        let mut table = self.all.lock();
+        let table = &mut *table;
+        let len = list.messages.len();
+        let entry = table.accounts.entry(self.account).or_default();
+        let before = entry.list.take().map_or(0, |list| list.messages.len());
+        table.listed -= before;
+        if table.listed + len > limits::POP3_LISTED {
+            for known in table.accounts.values_mut().filter(|known| !known.taken) {
+                table.listed -= known.list.take().map_or(0, |list| list.messages.len());
+            }
+        }
+        if table.listed + len <= limits::POP3_LISTED {
+            table.listed += len;
+            table.accounts.entry(self.account).or_default().list = Some(list);
+        }
     }
 }
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        let mut known = self.all.lock();
-        match known.get_mut(&self.account) {
+        let mut table = self.all.lock();
+        match table.accounts.get_mut(&self.account) {
             Some(entry) if entry.lease.is_some() => entry.taken = false,
-            _ => drop(known.remove(&self.account)),
+            _ => {
+                let gone = table.accounts.remove(&self.account);
+                let list = gone.and_then(|known| known.list);
+                table.listed -= list.map_or(0, |list| list.messages.len());
+            }
         }
     }
 }
@@ -139,44 +185,57 @@ impl Mail {
     ) -> Result<(Maildrop, Snapshot), MailError> {
         let hold = self.maildrops.take(account)?;
         let lease = self.take_lease(&hold, now).await?;
-        let home = Partition::Account(account);
+        let (list, seat) = self.inbox_list(&hold).await?;
+        self.settle(account).await;
+        let snapshot = Snapshot {
+            uid_validity: list.mailbox.uid_validity,
+            messages: list.messages,
+        };
+        let maildrop = Maildrop {
+            account,
+            mailbox: list.mailbox,
+            hold,
+            lease,
+            seat,
+            ahead: BTreeMap::new(),
+            last: None,
+        };
+        Ok((maildrop, snapshot))
+    }
+
+    /// What is in the inbox: what was there the last time, if nothing has changed since.
+    async fn inbox_list(&self, hold: &Hold) -> Result<(List, Seat), MailError> {
+        let (account, home) = (hold.account, Partition::Account(hold.account));
+        if let Some(list) = hold.list() {
+            let id = list.mailbox.id;
+            // The seat comes first: whatever is expunged from now on is kept for this session.
+            let seat = self.open.sit(account, id, 0);
+            let keys = vec![keys::mailbox(id), keys::last_modseq(id)];
+            let mut found = self.store.get_many(&home, keys).await?.into_iter();
+            let (mailbox, modseq) = (found.next().flatten(), found.next().flatten());
+            if mailbox.is_some() && number(id, modseq)? == list.modseq {
+                return Ok((list, seat));
+            }
+        }
         for _ in 0..TRIES {
             let id = self.mailbox(account, &MailboxName::inbox()).await?.record.id;
-            // The seat comes first: whatever is expunged from now on is kept for this session.
             let seat = self.open.sit(account, id, 0);
             let queries = vec![
                 Query::Get(keys::mailbox(id)),
+                Query::Get(keys::last_modseq(id)),
                 Query::Scan(keys::message_states(id, 0..=u32::MAX).limit(limits::POP3_MESSAGES)),
             ];
             let mut found = self.store.read(&home, queries).await?.into_iter();
             let Some(mailbox) = found.next().and_then(Found::value) else {
                 continue;
             };
-            let mailbox = Mailbox::from_bytes(&keys::mailbox(id), mailbox.value)?;
-            let mut messages = Vec::new();
-            for entry in found.next().map(Found::entries).unwrap_or_default() {
-                let state = records::MessageState::from_bytes(&entry.key, entry.value)?;
-                let listed = |uid| Listed {
-                    uid,
-                    size_bytes: state.size_bytes + state.line_end_bytes,
-                };
-                messages.extend(keys::uid_of(&entry.key).map(listed));
-            }
-            self.settle(account).await;
-            let snapshot = Snapshot {
-                uid_validity: mailbox.uid_validity,
-                messages,
+            let list = List {
+                mailbox: Mailbox::from_bytes(&keys::mailbox(id), mailbox.value)?,
+                modseq: number(id, found.next().and_then(Found::value))?,
+                messages: listed(found.next().map(Found::entries).unwrap_or_default())?,
             };
-            let maildrop = Maildrop {
-                account,
-                mailbox,
-                hold,
-                lease,
-                seat,
-                ahead: BTreeMap::new(),
-                last: None,
-            };
-            return Ok((maildrop, snapshot));
+            hold.remember_list(list.clone());
+            return Ok((list, seat));
         }
         Err(MailError::Busy)
     }
@@ -299,6 +358,24 @@ impl Mail {
         }
         Err(MailError::Busy)
     }
+}
+
+fn number(id: MailboxId, modseq: Option<Versioned>) -> Result<u64, MailError> {
+    let key = keys::last_modseq(id);
+    Ok(modseq.map_or(Ok(0), |found| counter_value(&key, &found.value))? as u64)
+}
+
+fn listed(states: Vec<Entry>) -> Result<Arc<[Listed]>, MailError> {
+    let mut messages = Vec::with_capacity(states.len());
+    for entry in states {
+        let state = records::MessageState::from_bytes(&entry.key, entry.value)?;
+        let listed = |uid| Listed {
+            uid,
+            size_bytes: state.size_bytes + state.line_end_bytes,
+        };
+        messages.extend(keys::uid_of(&entry.key).map(listed));
+    }
+    Ok(messages.into())
 }
 
 /// Whether another node has a lease that has not run out. One that ends later than any that is taken now comes from a clock

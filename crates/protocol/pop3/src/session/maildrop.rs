@@ -5,11 +5,12 @@ use crate::command::{Command, Number};
 use crate::question::{Answer, Ask, Listed, Maildrop, Refusal, Uid};
 use crate::transform::Transform;
 use std::fmt::Write;
+use std::sync::Arc;
 
 /// The session's maildrop: as it was at the login, and what has been marked since.
 pub(super) struct Opened {
     uid_validity: u32,
-    messages: Vec<Listed>,
+    messages: Arc<[Listed]>,
     /// One bit a message.
     deleted: Vec<u64>,
     count: usize,

@@ -109,7 +109,7 @@ impl Talk {
                     Some(refusal) => Answer::Refused(refusal),
                     None if right && authzid.is_none_or(|id| id == "fred") => Answer::Opened(Maildrop {
                         uid_validity: 0x5f00_0001,
-                        messages: self.messages.clone(),
+                        messages: self.messages.clone().into(),
                     }),
                     None => Answer::Refused(Refusal::BadCredentials),
                 }

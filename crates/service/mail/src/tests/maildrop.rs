@@ -6,9 +6,10 @@ use ringpost_base::{Rng, UnixTime};
 use ringpost_pop3::Listed;
 use ringpost_store::records::MaildropLease;
 use ringpost_store::{Batch, Bodies, Partition, Record, Store, keys};
+use std::sync::Arc;
 use std::time::Duration;
 
-fn open(world: &World, at: UnixTime) -> (Maildrop, Vec<Listed>) {
+fn open(world: &World, at: UnixTime) -> (Maildrop, Arc<[Listed]>) {
     let (maildrop, snapshot) = now(world.mail.open_maildrop(ALICE, at)).unwrap();
     (maildrop, snapshot.messages)
 }
@@ -36,7 +37,7 @@ fn lease_elsewhere(world: &World, until: UnixTime) {
 fn killed(world: &World) -> World {
     let mut again = world.restarted();
     let bodies = Bodies::new(world.store.clone(), world.blobs.clone(), Rng::from_number(8));
-    again.mail = std::sync::Arc::new(Mail::new(
+    again.mail = Arc::new(Mail::new(
         world.store.clone(),
         bodies,
         again.bus.clone(),
@@ -245,4 +246,37 @@ fn a_uid_never_comes_again_under_the_same_validity() {
     world.deliver("INBOX", "three");
     let (same, third) = unique(&world);
     assert!(same == validity && third[0] > second[0]);
+}
+
+#[test]
+fn a_list_that_is_remembered_is_the_list_that_would_be_read() {
+    let world = World::new();
+    let mut expected = Vec::new();
+    let check = |world: &World, expected: &[u32]| {
+        let uids: Vec<u32> = open(world, NOW).1.iter().map(|m| m.uid).collect();
+        assert_eq!(uids, expected);
+        assert_eq!(world.uids("INBOX"), expected);
+    };
+    check(&world, &expected);
+    for n in 0..5 {
+        expected.push(world.deliver("INBOX", &n.to_string()));
+        check(&world, &expected);
+    }
+    world.flag(
+        "INBOX",
+        &expected[..2],
+        ringpost_imap::FlagChange::Add(flags("\\Seen")),
+    );
+    check(&world, &expected);
+    world.expunge("INBOX", &[expected.remove(1)]);
+    check(&world, &expected);
+    let (maildrop, _) = open(&world, NOW);
+    now(world.mail.remove_from_maildrop(&maildrop, &[expected.remove(0)])).unwrap();
+    drop(maildrop);
+    check(&world, &expected);
+    // What comes while a session has the maildrop is seen by the next.
+    let held = open(&world, NOW);
+    expected.push(world.deliver("INBOX", "late"));
+    drop(held);
+    check(&world, &expected);
 }
