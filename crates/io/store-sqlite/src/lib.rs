@@ -140,6 +140,19 @@ impl Store for SqliteStore {
         Box::pin(self.ask(move |reader| reader.blob(&partition, id, &range)))
     }
 
+    fn blob_many<'a>(
+        &'a self,
+        partition: &'a Partition,
+        ids: Vec<BlobId>,
+    ) -> BoxFuture<'a, Result<Vec<Option<Bytes>>, StoreError>> {
+        let partition = partition.to_bytes();
+        Box::pin(self.ask(move |reader| {
+            ids.into_iter()
+                .map(|id| reader.blob(&partition, id, &(0..u64::MAX)))
+                .collect()
+        }))
+    }
+
     fn blobs<'a>(
         &'a self,
         partition: &'a Partition,

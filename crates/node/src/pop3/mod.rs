@@ -193,6 +193,8 @@ impl Driver<'_> {
                 Output::Event(Event::Closed) => {}
                 Output::Timeout(deadline) => {
                     self.flush().await?;
+                    // A session that only waits holds no buffer.
+                    self.outgoing = BytesMut::new();
                     return Ok(deadline);
                 }
             }
@@ -212,9 +214,8 @@ impl Driver<'_> {
         if self.outgoing.is_empty() {
             return Ok(());
         }
-        self.connection
-            .send(std::mem::take(&mut self.outgoing).freeze())
-            .await
+        let bytes = self.outgoing.split().freeze();
+        self.connection.send(bytes).await
     }
 
     async fn handle_question(&mut self, question: Question) {
@@ -302,6 +303,8 @@ impl Driver<'_> {
             .ok_or(Broken::NotAtHand(uid))?;
         while !transform.is_satisfied() {
             let Some(chunk) = reader.next().await? else { break };
+            // What the message comes to is a little more; where it is much more the buffer grows.
+            self.outgoing.reserve(chunk.len() + chunk.len() / 8);
             transform.push(&chunk, &mut self.outgoing);
             if self.outgoing.len() >= GATHERED_BYTES {
                 self.flush().await?;

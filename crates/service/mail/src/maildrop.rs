@@ -9,13 +9,14 @@
 
 use crate::open::Seat;
 use crate::{Mail, MailError, TRIES};
+use bytes::Bytes;
 use ringpost_base::{UnixTime, limits};
 use ringpost_imap::{Flag, FlagChange, MailboxName, SystemFlag};
 use ringpost_pop3::{Listed, Maildrop as Snapshot, Uid};
 use ringpost_store::records::{self, Mailbox, MailboxId, MaildropLease, Message};
 use ringpost_store::{
-    AccountId, Batch, BlobId, BlobReader, CommitError, Entry, Found, Partition, Query, Record, Version,
-    Versioned, counter_value, keys,
+    AccountId, Batch, BlobId, BlobReader, BytesReader, CommitError, Entry, Found, Partition, Query, Record,
+    Version, Versioned, counter_value, keys,
 };
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,8 +26,10 @@ use std::time::Duration;
 const LEASE: Duration = Duration::from_secs(120);
 /// A lease with less than this left is prolonged.
 const LEASE_LEFT: Duration = Duration::from_secs(60);
-/// Messages whose bodies are looked up together once a session reads one after another.
+/// Messages that are looked up together once a session reads one after another.
 const AHEAD: usize = 64;
+/// Bytes of their bodies that are read together, and held until they are asked for.
+const AHEAD_BYTES: u64 = 128 * 1024;
 
 /// The maildrops of which this process has, or had, the lease.
 #[derive(Debug)]
@@ -157,10 +160,18 @@ pub struct Maildrop {
     lease: Lease,
     /// What others expunge meanwhile stays readable.
     seat: Seat,
-    /// Bodies that were looked up together with the one asked for.
-    ahead: BTreeMap<Uid, BlobId>,
+    /// Messages that were looked up together with the one asked for.
+    ahead: BTreeMap<Uid, Ahead>,
     /// The message that was read last.
     last: Option<Uid>,
+}
+
+#[derive(Debug)]
+struct Ahead {
+    blob: BlobId,
+    size_bytes: u64,
+    /// The body, if it was read already.
+    body: Option<Bytes>,
 }
 
 impl Maildrop {
@@ -254,30 +265,69 @@ impl Mail {
         uid: Uid,
     ) -> Result<Option<Box<dyn BlobReader>>, MailError> {
         let home = maildrop.home();
-        if !maildrop.ahead.contains_key(&uid) {
-            // Who reads upwards goes on so, mostly.
-            let limit = if maildrop.last.is_some_and(|last| uid > last) {
-                AHEAD
-            } else {
-                1
-            };
-            let scan = keys::messages(maildrop.mailbox.id, uid..=u32::MAX).limit(limit);
-            maildrop.ahead.clear();
-            for entry in self.store.scan(&home, scan).await? {
-                let message = Message::from_bytes(&entry.key, entry.value)?;
-                let read = |uid| (uid, message.blob);
-                maildrop.ahead.extend(keys::uid_of(&entry.key).map(read));
-            }
-        }
+        // Who reads upwards goes on so, mostly.
+        let goes_on = maildrop.last.is_some_and(|last| uid > last);
         maildrop.last = Some(uid);
+        if !maildrop.ahead.contains_key(&uid) {
+            self.look_ahead(maildrop, uid, if goes_on { AHEAD } else { 1 })
+                .await?;
+        }
         let blob = match maildrop.ahead.get(&uid) {
-            Some(blob) => *blob,
+            Some(ahead) => ahead.blob,
             None => match maildrop.seat.expunged(uid) {
                 Some(message) => message.blob,
                 None => return Ok(None),
             },
         };
+        if goes_on && blob.is_inline() {
+            self.read_ahead(maildrop, uid).await?;
+        }
+        if let Some(body) = maildrop.ahead.get_mut(&uid).and_then(|ahead| ahead.body.take()) {
+            return Ok(Some(Box::new(BytesReader(body))));
+        }
         Ok(self.bodies.get(&home, blob, 0..u64::MAX).await?)
+    }
+
+    /// Looks up a message and those behind it.
+    async fn look_ahead(&self, maildrop: &mut Maildrop, uid: Uid, limit: usize) -> Result<(), MailError> {
+        let scan = keys::messages(maildrop.mailbox.id, uid..=u32::MAX).limit(limit);
+        maildrop.ahead.clear();
+        for entry in self.store.scan(&maildrop.home(), scan).await? {
+            let message = Message::from_bytes(&entry.key, entry.value)?;
+            if let Some(uid) = keys::uid_of(&entry.key) {
+                let ahead = Ahead {
+                    blob: message.blob,
+                    size_bytes: message.size_bytes,
+                    body: None,
+                };
+                maildrop.ahead.insert(uid, ahead);
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads a small body with those behind it, unless it was read before.
+    async fn read_ahead(&self, maildrop: &mut Maildrop, uid: Uid) -> Result<(), MailError> {
+        let (mut uids, mut blobs, mut bytes) = (Vec::new(), Vec::new(), 0);
+        for (uid, ahead) in maildrop.ahead.range(uid..) {
+            bytes += ahead.size_bytes;
+            let fits = uids.is_empty() || bytes <= AHEAD_BYTES;
+            if ahead.body.is_some() || !ahead.blob.is_inline() || !fits {
+                break;
+            }
+            uids.push(*uid);
+            blobs.push(ahead.blob);
+        }
+        if uids.is_empty() {
+            return Ok(());
+        }
+        let bodies = self.bodies.get_many(&maildrop.home(), blobs).await?;
+        for (uid, body) in uids.iter().zip(bodies) {
+            if let Some(ahead) = maildrop.ahead.get_mut(uid) {
+                ahead.body = body;
+            }
+        }
+        Ok(())
     }
 
     /// Marks messages as seen, as reading them by IMAP does: the lamp's counts change with them. Those that are gone are

@@ -62,6 +62,16 @@ impl Bodies {
         Ok(body.map(|body| Box::new(BytesReader(body)) as Box<dyn BlobReader>))
     }
 
+    /// Several small bodies, whole, with one question; `None` for one that does not exist, or that is not small
+    /// ([`BlobId::is_inline`]).
+    pub async fn get_many(
+        &self,
+        home: &Partition,
+        ids: Vec<BlobId>,
+    ) -> Result<Vec<Option<Bytes>>, StoreError> {
+        self.store.blob_many(home, ids).await
+    }
+
     /// Bytes `range` of a body in one piece, for what is known to be small: a header, an announcement.
     /// A body that is named but missing is [`StoreError::Damaged`].
     pub async fn get_bytes(

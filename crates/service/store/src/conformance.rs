@@ -305,6 +305,13 @@ impl<'a> Run<'a> {
                 self.at(step)
             );
         }
+        let ids: Vec<BlobId> = self.blobs.iter().rev().take(5).copied().collect();
+        let expected = ok(self.reference.blob_many(&partition, ids.clone()).await);
+        assert!(
+            ok(self.engine.blob_many(&partition, ids).await) == expected,
+            "{}: several bodies of {partition}",
+            self.at(step)
+        );
         let after = self.blobs.first().copied();
         let expected = ok(self.reference.blobs(&partition, after, 3).await);
         assert_eq!(

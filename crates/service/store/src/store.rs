@@ -25,6 +25,22 @@ pub trait Store: Send + Sync {
         range: Range<u64>,
     ) -> BoxFuture<'a, Result<Option<Bytes>, StoreError>>;
 
+    /// Several such bodies, whole, in the order of `ids`; one that is not there is `None`. An engine that can answer them
+    /// together does so.
+    fn blob_many<'a>(
+        &'a self,
+        partition: &'a Partition,
+        ids: Vec<BlobId>,
+    ) -> BoxFuture<'a, Result<Vec<Option<Bytes>>, StoreError>> {
+        Box::pin(async move {
+            let mut bodies = Vec::with_capacity(ids.len());
+            for id in ids {
+                bodies.push(self.blob(partition, id, 0..u64::MAX).await?);
+            }
+            Ok(bodies)
+        })
+    }
+
     /// The bodies stored with batches of this partition that come after `after`, in the order of their ids,
     /// at most `limit`. For the sweeper and the checker.
     fn blobs<'a>(

@@ -249,6 +249,30 @@ fn a_uid_never_comes_again_under_the_same_validity() {
 }
 
 #[test]
+fn messages_of_every_size_are_read_ahead_and_in_any_order() {
+    let world = World::new();
+    let mut sent = Vec::new();
+    // Small ones that travel with their batch, and large ones that do not.
+    for n in 0..150usize {
+        let bytes = [10, 20_000, 60_000, 70_000, 300][n % 5];
+        let body = format!("Subject: {n}\r\n\r\n{}\r\n", "x".repeat(bytes + n));
+        sent.push((world.deliver_to(ALICE, "INBOX", &body), body));
+    }
+    let (mut maildrop, _) = open(&world, NOW);
+    for (uid, body) in &sent {
+        assert_eq!(text(&world, &mut maildrop, *uid).as_ref(), Some(body));
+    }
+    // The same again, backwards, and every third.
+    let third = sent.iter().step_by(3);
+    for (uid, body) in sent.iter().rev().chain(third) {
+        for _ in 0..2 {
+            assert_eq!(text(&world, &mut maildrop, *uid).as_ref(), Some(body));
+        }
+    }
+    assert_eq!(text(&world, &mut maildrop, u32::MAX), None);
+}
+
+#[test]
 fn a_list_that_is_remembered_is_the_list_that_would_be_read() {
     let world = World::new();
     let mut expected = Vec::new();
