@@ -44,12 +44,15 @@ pub fn pop3(data: &[u8]) {
     let run = |pieces: &mut dyn Iterator<Item = &[u8]>| {
         let mut client = pop3::Client::new();
         client.login("alice", "p\u{e4}ss");
+        client.capa();
         client.uidl();
         client.retr(1);
         client.top(2, 0);
         client.dele(1);
         client.quit();
         let mut seen = Vec::new();
+        // The commands go out whatever comes.
+        while !matches!(client.poll_output(), pop3::Output::Idle) {}
         for piece in pieces {
             let result = client.handle_input(piece);
             loop {

@@ -28,7 +28,7 @@ pub struct Config {
     pub allow_plaintext: bool,
     /// How long a client may be silent once it has logged in: at least 10 minutes (RFC 1939 §3).
     pub autologout: Duration,
-    /// How long a client may take to log in.
+    /// How long a client may take to log in, whatever it says meanwhile.
     pub login_timeout: Duration,
     /// For SCRAM-SHA-256, which is offered when it is there.
     pub scram_decoy: Option<DecoyKey>,
@@ -256,9 +256,8 @@ impl Session {
             return;
         }
         match self.state {
-            State::Authorization { .. } => self.close("-ERR Log in sooner"),
             // A client that waits for us is not idle.
-            _ if self.open.is_some() => self.put_off_autologout(),
+            State::Transaction(_) if self.open.is_some() => self.put_off_autologout(),
             //= https://www.rfc-editor.org/rfc/rfc1939#section-3
             // Nothing is removed and nothing is said.
             _ => self.end(),
