@@ -354,16 +354,28 @@ impl Endpoint {
     }
 
     /// The connection is gone that a request came by: its responses go over a new one to the address of the top Via, and
-    /// a failure that waits for its ACK goes there again.
+    /// a failure that waits for its ACK goes there again. If that cannot be had either, or goes too, such a failure is
+    /// given up: an address that nobody listens at would be tried without end.
     //= https://www.rfc-editor.org/rfc/rfc3261#section-18.2.2
+    //= https://www.rfc-editor.org/rfc/rfc3261#section-17.2.4
     pub(super) fn response_failed(&mut self, id: TransactionId, flow: Flow) {
         let Some(transaction) = self.table.get(id) else {
             return;
         };
-        if !flow.transport.is_reliable() || flow.connection.is_none() {
+        if !flow.transport.is_reliable() {
             return;
         }
         let (last, state) = (transaction.last.clone(), transaction.state);
+        if transaction.flow.connection.is_none() {
+            if state == State::Completed {
+                self.remove(id);
+                self.event(Event::Failed {
+                    id,
+                    failure: Failure::Transport,
+                });
+            }
+            return;
+        }
         // The request or our response, whichever it is: both have the Via. A 2xx brings it when it comes again.
         let flow = over_new_connection(flow, &last);
         self.reroute(id, flow);

@@ -447,8 +447,18 @@ fn a_response_whose_connection_is_gone_goes_over_a_new_one() {
     assert_eq!(wants.lines(), ["SIP/2.0 486 Busy Here"]);
     assert_eq!(wants.sent[0].flow.connection, None);
     assert_eq!(wants.sent[0].flow.remote, "198.51.100.7:5062".parse().unwrap());
-    e.handle_transport_error(at(2), wants.sent[0].flow);
-    drain(&mut e).assert_nothing();
+    // The sockets number a connection before they know whether it can be opened.
+    let opened = Flow {
+        connection: Some(9),
+        ..wants.sent[0].flow
+    };
+    e.handle_transport_error(at(2), opened);
+    let given_up = drain(&mut e);
+    assert_eq!(
+        (given_up.sent.len(), name(&given_up.events[0])),
+        (0, "transport failed")
+    );
+    assert_eq!(e.transactions(), 0);
 }
 
 #[test]
