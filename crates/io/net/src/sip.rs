@@ -31,6 +31,8 @@ const MESSAGE_TIMEOUT: Duration = Duration::from_secs(30);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(2 * 3600);
 /// How long a connection may take to open.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a stream may still be written to that is to be closed.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// The largest UDP payload.
 const DATAGRAM_BYTES: usize = 65_535;
 /// Datagrams taken from a socket before others get their turn.
@@ -75,6 +77,15 @@ impl StreamHandle {
         }
         self.queue.try_send(bytes).is_ok()
     }
+}
+
+/// Why a stream is read no further.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// Nothing will come any more, or nobody wants it.
+    Over,
+    /// What comes cannot be followed, but there were messages before it.
+    LostBehindMessages,
 }
 
 /// What a stream's own task holds of it.
@@ -267,12 +278,21 @@ impl SipNet {
     where
         S: AsyncRead + AsyncWrite + Send + Unpin,
     {
-        let (reader, mut writer) = tokio::io::split(socket);
+        let (mut reader, mut writer) = tokio::io::split(socket);
         let number = flow.connection.unwrap_or_default();
-        tokio::select! {
-            () = self.read_stream(reader, flow, number) => {}
-            () = outgoing.write_to(&mut writer) => {}
-            () = outgoing.forgotten() => {}
+        let end = tokio::select! {
+            end = self.read_stream(&mut reader, flow, number) => end,
+            () = outgoing.write_to(&mut writer) => End::Over,
+            () = outgoing.forgotten() => End::Over,
+        };
+        if end == End::LostBehindMessages {
+            // Their answers are being made. What is left unread at the close would reset the connection under them.
+            tokio::select! {
+                () = discard(&mut reader) => {}
+                () = outgoing.write_to(&mut writer) => {}
+                () = outgoing.forgotten() => {}
+                () = tokio::time::sleep(LAST_WORDS) => {}
+            }
         }
         self.streams().forget(number);
         // What was queued before the close (the answer to a bad frame, say) still goes out, if the peer takes it.
@@ -285,14 +305,20 @@ impl SipNet {
             }
             let _ = writer.shutdown().await;
         };
-        let _ = tokio::time::timeout(Duration::from_secs(1), last_words).await;
+        let _ = tokio::time::timeout(LAST_WORDS, last_words).await;
         let _ = self.input.send(Arrival::Closed { flow }).await;
     }
 
-    async fn read_stream<R: AsyncRead + Unpin>(self: &Arc<Self>, mut reader: R, flow: Flow, number: u64) {
+    async fn read_stream<R: AsyncRead + Unpin>(
+        self: &Arc<Self>,
+        reader: &mut R,
+        flow: Flow,
+        number: u64,
+    ) -> End {
         let mut framer = Framer::new(flow.remote);
         let mut buffer = BytesMut::new();
         let mut any_yet = false;
+        let mut may_be_answered = false;
         // When what is being waited for began: the stream, or the message that is not whole yet.
         let mut since = Instant::now();
         loop {
@@ -304,7 +330,7 @@ impl SipNet {
             buffer.reserve(limits::CHUNK_BYTES / 4);
             match tokio::time::timeout_at(deadline, reader.read_buf(&mut buffer)).await {
                 Ok(Ok(n)) if n > 0 => {}
-                _ => return,
+                _ => return End::Over,
             }
             if any_yet && !framer.is_inside_message() {
                 since = Instant::now();
@@ -325,7 +351,7 @@ impl SipNet {
                     }
                     Ok(Some(Frame::Pong)) => any_yet = true,
                     Ok(Some(Frame::Message(message))) => {
-                        any_yet = true;
+                        (any_yet, may_be_answered) = (true, true);
                         since = Instant::now();
                         if self
                             .input
@@ -336,10 +362,11 @@ impl SipNet {
                             .await
                             .is_err()
                         {
-                            return;
+                            return End::Over;
                         }
                     }
                     Ok(Some(Frame::Malformed(error))) => {
+                        may_be_answered = true;
                         if self
                             .input
                             .send(Arrival::Message {
@@ -349,12 +376,15 @@ impl SipNet {
                             .await
                             .is_err()
                         {
-                            return;
+                            return End::Over;
                         }
                     }
                     Err(error) => {
                         debug!(%flow, %error, "framing lost; closed");
-                        return;
+                        return match may_be_answered {
+                            true => End::LostBehindMessages,
+                            false => End::Over,
+                        };
                     }
                 }
             }
@@ -442,6 +472,13 @@ impl Streams {
             self.by_remote.remove(&remote);
         }
     }
+}
+
+/// Reads for nothing. It never completes: a peer that has no more to say may still listen.
+async fn discard<R: AsyncRead + Unpin>(reader: &mut R) {
+    let mut buffer = [0; 4_096];
+    while matches!(reader.read(&mut buffer).await, Ok(n) if n > 0) {}
+    std::future::pending().await
 }
 
 /// Whether a socket bound to `bound` is the one whose traffic goes by `local`.

@@ -124,3 +124,33 @@ async fn a_stream_that_waits_between_messages_stays() {
     peer.write_all(tail).await.unwrap();
     assert!(matches!(house.next().await, Arrival::Message { flow: of, .. } if of == flow));
 }
+
+#[tokio::test]
+async fn what_came_before_the_framing_was_lost_is_answered_on_the_same_connection() {
+    // Guards pitfall SIP 5: a bad Content-Length closes the connection, not the mouth of who was asked before.
+    let house = House::new().await;
+    let mut peer = TcpStream::connect(house.address).await.unwrap();
+    let nonsense = b"no message\r\n\r\n";
+    peer.write_all(&[OPTIONS, nonsense, OPTIONS].concat())
+        .await
+        .unwrap();
+    let Arrival::Message { flow, message } = house.next().await else {
+        panic!("a message")
+    };
+    assert!(message.is_ok());
+    // The answer takes its time.
+    tokio::time::sleep(LAST_WORDS / 10).await;
+    house.net.send(flow, Bytes::from_static(b"hello"));
+    let mut heard = Vec::new();
+    tokio::time::timeout(SOON, peer.read_to_end(&mut heard))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(heard, b"hello");
+    assert!(matches!(house.next().await, Arrival::Closed { flow: of } if of == flow));
+    assert_eq!(
+        house.net.places.taken(),
+        0,
+        "nothing behind it was taken for a message"
+    );
+}
