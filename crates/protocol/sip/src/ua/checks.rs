@@ -89,7 +89,8 @@ impl Ua {
         if may_relay && *method != Method::Options && request.max_forwards() == Some(0) {
             return Err((Status::TOO_MANY_HOPS, None));
         }
-        self.check_body(request)
+        self.check_body(request)?;
+        check_answerable(request)
     }
 
     //= https://www.rfc-editor.org/rfc/rfc3261#section-8.2.2.3
@@ -171,5 +172,20 @@ impl Ua {
                 Some((HeaderName::Accept, self.phrases.accept.clone())),
             )),
         }
+    }
+}
+
+/// An offer, made or to be made, is answered with a session description: whoever takes none cannot be served.
+//= https://www.rfc-editor.org/rfc/rfc3261#section-21.4.7
+//= https://www.rfc-editor.org/rfc/rfc4475#section-3.3.15
+fn check_answerable(request: &Message) -> Result<(), Refusal> {
+    let is_described = match request.method() {
+        Method::Invite => true,
+        Method::Update => !request.body().is_empty(),
+        _ => false,
+    };
+    match is_described && !request.accepts("application", "sdp") {
+        true => Err((Status::NOT_ACCEPTABLE, None)),
+        false => Ok(()),
     }
 }
