@@ -19,6 +19,6 @@ mod wav;
 
 pub use baresip::{Baresip, Behaviour};
 pub use clients::{Child, Finished, client, run, spawn, wait_for};
-pub use server::{Account, DOMAIN, Device, Options, Server};
+pub use server::{Account, DOMAIN, Device, Options, Server, own_address};
 pub use sipp::{Sipp, scenario};
 pub use wav::{Wav, tone_wav};

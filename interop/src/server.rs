@@ -25,6 +25,10 @@ pub struct Options {
     pub no_answer_s: u32,
     /// Whether phones are offered SHA-256 before MD5.
     pub sha256: bool,
+    /// The domains that are served, the first one first.
+    pub domains: Vec<String>,
+    /// Whether phones of this machine need no credentials.
+    pub trusts_loopback: bool,
 }
 
 impl Default for Options {
@@ -32,6 +36,8 @@ impl Default for Options {
         Options {
             no_answer_s: 3,
             sha256: false,
+            domains: vec![DOMAIN.into()],
+            trusts_loopback: false,
         }
     }
 }
@@ -68,8 +74,8 @@ pub struct Device {
     pub secret: String,
 }
 
-/// 127.x.y.z, so that no two tests of a machine share one: `x.y` from the process, `z` counted.
-fn own_address() -> Ipv4Addr {
+/// 127.x.y.z, so that no two tests of a machine share one: `x.y` from the process, `z` counted. A process has 255 of them.
+pub fn own_address() -> Ipv4Addr {
     static COUNT: AtomicU32 = AtomicU32::new(1);
     let [_, _, high, low] = std::process::id().to_be_bytes();
     let count = COUNT.fetch_add(1, Ordering::Relaxed) as u8;
@@ -99,20 +105,36 @@ impl Server {
 
     /// The same with other settings.
     pub fn start_with(options: &Options) -> Server {
+        let mut server = Server::prepared(options);
+        server.run();
+        server
+    }
+
+    /// The same, not started yet: its folder holds the configuration and nothing else.
+    pub fn prepared(options: &Options) -> Server {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let address = own_address();
-        let mut server = Server {
+        let server = Server {
             child: None,
             folder,
             address,
         };
         std::fs::write(server.config(), server.configuration(options)).expect("the folder can be written");
-        server.run();
         server
     }
 
     fn configuration(&self, options: &Options) -> String {
-        let Options { no_answer_s, sha256 } = options;
+        let Options {
+            no_answer_s,
+            sha256,
+            domains,
+            trusts_loopback,
+        } = options;
+        let trusted = if *trusts_loopback {
+            "trusted_networks = [\"127.0.0.0/8\"]\n"
+        } else {
+            ""
+        };
         let digest = if *sha256 {
             "[sip]\ndigest = [\"SHA-256\", \"MD5\"]\n"
         } else {
@@ -120,7 +142,7 @@ impl Server {
         };
         let (address, data) = (self.address, self.data().display().to_string());
         format!(
-            "data = {data:?}\ndomains = [\"{DOMAIN}\"]\nuser = \"root\"\n{digest}\
+            "data = {data:?}\ndomains = {domains:?}\nuser = \"root\"\n{trusted}{digest}\
              [listen]\nsip_udp = \"{address}:5060\"\nsip_tcp = \"{address}:5060\"\nsip_tls = \"{address}:5061\"\n\
              smtp = \"{address}:2525\"\nsubmission = \"{address}:5870\"\nsubmissions = \"{address}:4650\"\n\
              imap = \"{address}:1430\"\nimaps = \"{address}:9930\"\n\
@@ -244,9 +266,44 @@ impl Server {
         text
     }
 
-    /// Makes an account.
+    /// One of the numbers for Prometheus, named without `ringpost_`.
+    ///
+    /// # Panics
+    /// When there is no such number.
+    pub fn metric(&self, name: &str) -> f64 {
+        let text = self.metrics();
+        let value = text.lines().find_map(|line| {
+            line.strip_prefix("ringpost_")?
+                .strip_prefix(name)?
+                .strip_prefix(' ')
+        });
+        value
+            .and_then(|value| value.parse().ok())
+            .unwrap_or_else(|| panic!("no {name} in:\n{text}"))
+    }
+
+    /// The page of numbers for Prometheus, with the head of the answer.
+    ///
+    /// # Panics
+    /// When it cannot be had.
+    pub fn metrics(&self) -> String {
+        let mut text = String::new();
+        let asked = TcpStream::connect((self.address, 9464)).and_then(|mut stream| {
+            stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")?;
+            stream.read_to_string(&mut text)
+        });
+        asked.expect("the metrics are served");
+        text
+    }
+
+    /// Makes an account in [`DOMAIN`].
     pub fn account(&self, name: &str) -> Account {
-        let address = format!("{name}@{DOMAIN}");
+        self.account_at(name, DOMAIN)
+    }
+
+    /// Makes an account in another domain.
+    pub fn account_at(&self, name: &str, domain: &str) -> Account {
+        let address = format!("{name}@{domain}");
         let said = self.command(&["account", "add", &address]);
         Account {
             name: name.into(),

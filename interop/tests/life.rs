@@ -3,8 +3,6 @@
 #![allow(clippy::unwrap_used)] // A test says what it missed by panicking.
 
 use ringpost_interop::{Baresip, Behaviour, Options, Server, run, wait_for};
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::process::Command;
 use std::time::Duration;
 
@@ -94,12 +92,7 @@ fn registrations_survive_kill_9() {
 fn the_metrics_are_numbers_for_prometheus() {
     let server = Server::start();
     server.expect_metric("calls", 0.0);
-    let mut stream = TcpStream::connect((server.address(), 9464)).unwrap();
-    stream
-        .write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-        .unwrap();
-    let mut text = String::new();
-    stream.read_to_string(&mut text).unwrap();
+    let text = server.metrics();
     assert!(text.starts_with("HTTP/1.1 200"), "{text}");
     assert!(text.contains("\nringpost_") && text.contains("# EOF"), "{text}");
 }

@@ -118,7 +118,8 @@ const EDGES: &[(&str, &[&str])] = &[
             "client",
         ],
     ),
-    ("ringpost-interop", &["base"]),
+    // sip for its table of torture messages.
+    ("ringpost-interop", &["base", "sip"]),
     (
         "ringpost-perf",
         &["base", "sip", "sdp", "rtp", "media", "net", "admin"],

@@ -202,6 +202,8 @@ impl Server {
         let registered = metrics.gauge("registered_phones", "Phones registered");
         let calls = metrics.gauge("calls", "Calls in progress");
         let transactions = metrics.gauge("sip_transactions", "SIP transactions, lingering ones included");
+        let sessions = metrics.gauge("sip_sessions", "SIP sessions, two for a call between two phones");
+        let subscriptions = metrics.gauge("subscriptions", "Subscriptions of phones to their lamps");
         let control = self.signalling.control.clone();
         let stopped = self.stopped();
         let asking = async move {
@@ -214,6 +216,8 @@ impl Server {
                 registered.set(status.registered as i64);
                 calls.set(status.calls as i64);
                 transactions.set(status.transactions as i64);
+                sessions.set(status.sessions as i64);
+                subscriptions.set(status.subscriptions as i64);
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
         };
