@@ -19,6 +19,8 @@ use tracing::{info, warn};
 
 /// How long changed bindings may wait to be saved: what a crash may cost at most is twice that.
 const SAVE_AFTER: Duration = Duration::from_secs(1);
+/// How long those wait that could not be saved.
+const SAVE_AGAIN: Duration = Duration::from_secs(5);
 /// How many arrivals are handled before timers and answers get their turn.
 const ARRIVALS_A_TURN: usize = 64;
 
@@ -98,8 +100,8 @@ struct Driver {
     /// Accounts whose bindings changed and are not saved.
     unsaved: HashMap<AccountId, Bindings>,
     save_at: Option<Instant>,
-    /// The save that runs; at most one.
-    saving: FuturesUnordered<BoxFuture<'static, ()>>,
+    /// The save that runs, at most one; it gives back what could not be saved.
+    saving: FuturesUnordered<BoxFuture<'static, Vec<Bindings>>>,
     wake_at: Option<Instant>,
     closing: Option<async_channel::Sender<()>>,
 }
@@ -207,7 +209,7 @@ impl Driver {
                 hint = heard.next().fuse() => {
                     self.hear(hint).await;
                 }
-                () = self.saving.select_next_some() => {}
+                unsaved = self.saving.select_next_some() => self.save_again(unsaved),
                 () = sleep => {
                     sleeps_until = None;
                     self.wake();
@@ -249,12 +251,29 @@ impl Driver {
         let journal = self.parts.journal.clone();
         self.saving.push(
             async move {
-                if let Err(error) = journal.save(&changed).await {
-                    warn!(%error, accounts = changed.len(), "registrations not saved");
+                match journal.save(&changed).await {
+                    Ok(()) => Vec::new(),
+                    Err(error) => {
+                        warn!(%error, accounts = changed.len(), "registrations not saved yet");
+                        changed
+                    }
                 }
             }
             .boxed(),
         );
+    }
+
+    /// What could not be saved is saved later, unless it has changed meanwhile: phones that have registered must not be
+    /// lost to a restart because the disk was full for a moment.
+    fn save_again(&mut self, unsaved: Vec<Bindings>) {
+        if unsaved.is_empty() {
+            return;
+        }
+        for bindings in unsaved {
+            self.unsaved.entry(bindings.account).or_insert(bindings);
+        }
+        let (now, _) = self.clocks();
+        self.save_at.get_or_insert(now + SAVE_AGAIN);
     }
 
     /// Does everything that the service wants done.
