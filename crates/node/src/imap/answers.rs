@@ -18,12 +18,7 @@ impl Driver<'_> {
     pub(super) async fn answer(&mut self, ask: Ask) -> Answer {
         match self.try_answer(ask).await {
             Ok(answer) => answer,
-            Err(refusal) => {
-                if refusal == Refusal::Unavailable {
-                    tracing::warn!(session = %self.id, "the mail service could not answer");
-                }
-                Answer::Refused(refusal)
-            }
+            Err(refusal) => Answer::Refused(refusal),
         }
     }
 
@@ -41,13 +36,14 @@ impl Driver<'_> {
             }
             ask => {
                 let account = self.account.clone().ok_or(Refusal::Unavailable)?;
-                self.answer_account(&account, ask).await
+                let answer = self.answer_account(&account, ask).await;
+                answer.map_err(|error| self.refused(error))
             }
         }
     }
 
     /// Questions about the account as a whole.
-    async fn answer_account(&mut self, account: &AccountInfo, ask: Ask) -> Result<Answer, Refusal> {
+    async fn answer_account(&mut self, account: &AccountInfo, ask: Ask) -> Result<Answer, MailError> {
         let (mail, now) = (&self.imap.mail, self.imap.world.unix_now());
         match ask {
             Ask::List => return Ok(Answer::Mailboxes(mail.list(account.id).await?)),
@@ -80,15 +76,15 @@ impl Driver<'_> {
                         uid: delivered.uid,
                     });
                 }
-                Some(Appending::Failed(e)) => return Err(e.into()),
-                None => return Err(Refusal::Unavailable),
+                Some(Appending::Failed(e)) => return Err(e),
+                None => return Ok(Answer::Refused(Refusal::Unavailable)),
             },
             ask => {
                 // Taken out while it is used; the session asks for nothing else of it meanwhile.
-                let mut selected = self.selected.take().ok_or(Refusal::Unavailable)?;
+                let mut selected = self.selected.take().ok_or(MailError::NoSuchMailbox)?;
                 let answer = answer_selected(mail, &mut selected, ask, now).await;
                 self.selected = Some(selected);
-                return Ok(answer?);
+                return answer;
             }
         }
         Ok(Answer::Done)
@@ -133,6 +129,14 @@ impl Driver<'_> {
         self.failed_logins += 1;
         let delay = MAX_GUESS_DELAY.min(GUESS_DELAY * self.failed_logins);
         self.imap.world.sleep_until(self.imap.world.now() + delay).await;
+    }
+
+    /// What the operator must know of is logged: nobody else can mend it.
+    fn refused(&self, error: MailError) -> Refusal {
+        if let MailError::Full | MailError::Busy | MailError::Store(_) = error {
+            tracing::warn!(session = %self.id, %error, "the mail service could not answer");
+        }
+        error.into()
     }
 
     fn unavailable(&self, error: &DirectoryError) -> Refusal {

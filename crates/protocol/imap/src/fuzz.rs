@@ -293,6 +293,7 @@ impl World {
             Refusal::OverQuota,
             Refusal::TooBig,
             Refusal::Limit("No more"),
+            Refusal::NoRoom,
             Refusal::Unavailable,
         ];
         all[self.rng.below(all.len() as u64) as usize].clone()

@@ -222,7 +222,9 @@ pub enum Refusal {
     TooBig,
     /// A limit on numbers is reached: mailboxes of an account, keywords of a message.
     Limit(&'static str),
-    /// The store cannot be reached, or is full; it may be tried again.
+    /// The store's medium is full: nobody can store anything, whatever their quota.
+    NoRoom,
+    /// The store cannot be reached; it may be tried again.
     Unavailable,
 }
 

@@ -74,11 +74,11 @@ impl From<MailError> for Refusal {
             MailError::OverQuota => Refusal::OverQuota,
             MailError::TooBig => Refusal::TooBig,
             MailError::Limit(what) => Refusal::Limit(what),
+            MailError::Full => Refusal::NoRoom,
             MailError::NoSuchAccount
             | MailError::NoSuchMessage
             | MailError::Busy
             | MailError::InUse
-            | MailError::Full
             | MailError::Store(_) => Refusal::Unavailable,
         }
     }

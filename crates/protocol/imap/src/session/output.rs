@@ -58,6 +58,8 @@ pub(super) fn refusal(refusal: &Refusal, target: bool) -> String {
         Refusal::OverQuota => "NO [OVERQUOTA] The account is full".into(),
         Refusal::TooBig => "NO [TOOBIG] The message is too large".into(),
         Refusal::Limit(what) => format!("NO [LIMIT] {what}"),
+        //= https://www.rfc-editor.org/rfc/rfc5530#section-3
+        Refusal::NoRoom => "NO [UNAVAILABLE] The server's disk is full; try again later".into(),
         Refusal::Unavailable => "NO [UNAVAILABLE] Not now; try again later".into(),
     }
 }

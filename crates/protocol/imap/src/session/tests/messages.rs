@@ -433,6 +433,11 @@ fn copies_tell_old_and_new_uids() {
     assert!(talk.say("a COPY 1 Nix\r\n").starts_with("a NO [TRYCREATE]"));
     talk.mail.refuse = Some(Refusal::OverQuota);
     assert!(talk.say("a COPY 1 Box\r\n").starts_with("a NO [OVERQUOTA]"));
+    talk.mail.refuse = Some(Refusal::NoRoom);
+    assert_eq!(
+        talk.say("a COPY 1 Box\r\n"),
+        "a NO [UNAVAILABLE] The server's disk is full; try again later\r\n"
+    );
 }
 
 #[test]
