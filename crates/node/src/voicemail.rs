@@ -6,10 +6,11 @@ use ringpost_base::Rng;
 use ringpost_codec::{Law, Wav, WavEncoding, WavWriter};
 use ringpost_directory::Directory;
 use ringpost_mail::{Delivery, Mail, MailError};
-use ringpost_phone::{Answer, LampCounts, Question, Recording, VoiceMessageId, VoiceMessages};
+use ringpost_phone::{Answer, Greeting, LampCounts, Question, Recording, VoiceMessageId, VoiceMessages};
 use ringpost_store::AccountId;
 use ringpost_store::records::MailboxId;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tracing::{info, warn};
 
 /// The mailboxes, as the phone service's questions see them.
@@ -56,7 +57,7 @@ impl Voicemail for MailVoicemail {
         async move {
             match question {
                 Question::Lamp { account } => Answer::Lamp(inner.lamp(account).await),
-                Question::Greeting { .. } => Answer::Sound(inner.greeting.clone()),
+                Question::Greeting { longest, .. } => Answer::Greeting(inner.greeting(longest).await),
                 Question::Deliver(recording) => Answer::Done(inner.deliver(&recording).await),
                 Question::Messages { account } => Answer::Messages(inner.messages(account).await),
                 Question::Sound { account, message } => Answer::Sound(inner.sound(account, message).await),
@@ -93,6 +94,18 @@ impl Inner {
         LampCounts {
             new: lamp.new,
             old: lamp.old,
+        }
+    }
+
+    /// What callers hear first. Without room for the longest message none is taken: what cannot be kept must not be said.
+    async fn greeting(&self, longest: Duration) -> Greeting {
+        match logged(self.mail.medium_has_room(message_bytes(longest)).await) {
+            Some(false) => {
+                warn!("no room for a voicemail; the caller is refused");
+                Greeting::NoRoom
+            }
+            // Where that cannot be told, the delivery will tell.
+            Some(true) | None => self.greeting.clone().map_or(Greeting::BuiltIn, Greeting::Own),
         }
     }
 
@@ -160,6 +173,12 @@ impl Inner {
         let file = logged(file)?;
         Some(Wav::parse(&file).ok()?.to_telephone().into())
     }
+}
+
+/// What a message with a recording of that length takes at most: 16-bit sound in base64, and what stands around it.
+fn message_bytes(length: Duration) -> u64 {
+    let sound = length.as_secs().saturating_add(1).saturating_mul(2 * 8_000);
+    sound / 54 * 74 + 64 * 1024
 }
 
 /// 16-bit linear, which every mail program's player knows; µ-law in WAV is not played by some.

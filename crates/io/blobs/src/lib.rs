@@ -125,6 +125,10 @@ impl Blobs for FileBlobs {
         Box::pin(self.on_thread(move |shelf| shelf.delete(id)))
     }
 
+    fn room_bytes(&self) -> BoxFuture<'_, Result<u64, StoreError>> {
+        Box::pin(self.on_thread(Shelf::room_bytes))
+    }
+
     fn list(&self, after: Option<BlobId>, limit: usize) -> BoxFuture<'_, Result<Vec<BlobInfo>, StoreError>> {
         Box::pin(self.on_thread(move |shelf| shelf.list(after, limit)))
     }

@@ -1,7 +1,10 @@
 use ringpost_base::UnixTime;
 use ringpost_store::{BlobId, BlobInfo};
+use std::ffi::CString;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
+use std::mem::MaybeUninit;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -86,6 +89,20 @@ impl Shelf {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
             done => done,
         }
+    }
+
+    /// What the file system has for those who are not root.
+    pub(crate) fn room_bytes(&self) -> io::Result<u64> {
+        let path = CString::new(self.folder.as_os_str().as_bytes())?;
+        let mut found = MaybeUninit::<libc::statvfs>::uninit();
+        // SAFETY: the path ends with a NUL, and the system writes the whole structure where it says 0.
+        let found = unsafe {
+            if libc::statvfs(path.as_ptr(), found.as_mut_ptr()) != 0 {
+                return Err(io::Error::last_os_error());
+            }
+            found.assume_init()
+        };
+        Ok(found.f_bavail.saturating_mul(found.f_frsize))
     }
 
     pub(crate) fn list(&self, after: Option<BlobId>, limit: usize) -> io::Result<Vec<BlobInfo>> {

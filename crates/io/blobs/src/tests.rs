@@ -83,6 +83,21 @@ fn a_body_is_dated_when_it_was_written() {
 }
 
 #[test]
+fn the_room_is_the_file_systems_in_bytes() {
+    let dir = tempfile::tempdir().unwrap();
+    let room = block_on(blobs(&dir).room_bytes()).unwrap();
+    let df = std::process::Command::new("df")
+        .args(["--output=avail", "-B1"])
+        .arg(dir.path())
+        .output()
+        .unwrap();
+    let text = String::from_utf8(df.stdout).unwrap();
+    let told: u64 = text.lines().last().unwrap().trim().parse().unwrap();
+    // Others write to the same disk meanwhile.
+    assert!(room / 2 < told && told / 2 < room, "{room} and {told}");
+}
+
+#[test]
 fn a_full_disk_is_told_as_full() {
     let full = |code| store_error(io::Error::from_raw_os_error(code));
     assert_eq!(full(libc::ENOSPC), StoreError::Full);

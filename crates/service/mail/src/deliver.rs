@@ -107,6 +107,11 @@ impl Mail {
         Err(MailError::Busy)
     }
 
+    /// Whether the medium has room for a message of so many bytes now, whoever it is for.
+    pub async fn medium_has_room(&self, size_bytes: u64) -> Result<bool, MailError> {
+        Ok(self.bodies.room_bytes().await? >= size_bytes)
+    }
+
     /// Whether a message of so many bytes would fit into the account's quota now.
     pub async fn has_room(&self, account: AccountId, size_bytes: u64) -> Result<bool, MailError> {
         let Some(quota_bytes) = self.account(account).await?.quota_bytes else {

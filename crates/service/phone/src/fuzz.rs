@@ -1,6 +1,6 @@
 //! A target for the fuzzer: the whole service, with a real media engine, under a script of what phones may do.
 
-use crate::{Answer, Config, LampCounts, MediaSocket, Output, Person, Phone, Question, QuestionId};
+use crate::{Answer, Config, Greeting, LampCounts, MediaSocket, Output, Person, Phone, Question, QuestionId};
 use crate::{VoiceMessageId, VoiceMessages};
 use bytes::Bytes;
 use ringpost_base::{Cursor, CursorError, Instant, Rng, UnixTime};
@@ -190,9 +190,12 @@ impl World {
                 new: argument.into(),
                 old: 1,
             }),
-            Question::Greeting { .. } | Question::Sound { .. } => {
-                Answer::Sound(yes.then(|| vec![1000; 800].into()))
-            }
+            Question::Greeting { .. } => Answer::Greeting(match argument % 4 {
+                0 => Greeting::NoRoom,
+                1 => Greeting::Own(vec![1000; 800].into()),
+                _ => Greeting::BuiltIn,
+            }),
+            Question::Sound { .. } => Answer::Sound(yes.then(|| vec![1000; 800].into())),
             Question::Messages { .. } => Answer::Messages(yes.then(|| {
                 VoiceMessages {
                     new: (0..u32::from(argument % FEW))

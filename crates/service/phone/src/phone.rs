@@ -333,7 +333,7 @@ impl Phone {
             }
             Pending::Callee(call) => self.callee_found(now, call, answer.person()),
             Pending::Sockets(call, bindings) => self.sockets_open(now, call, bindings, answer.sockets()),
-            Pending::Greeting(call) => self.greet(now, call, answer.sound()),
+            Pending::Greeting(call) => self.greet(now, call, answer.greeting()),
             Pending::Delivered(call) => self.delivered(now, call, answer.is_done()),
             Pending::Messages(call) => self.listed(now, call, answer.messages()),
             Pending::Sound(call, wish) => self.sound_fetched(now, call, wish, answer.sound()),

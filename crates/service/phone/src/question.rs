@@ -44,10 +44,12 @@ pub enum Question {
         /// Whose.
         account: AccountId,
     },
-    /// The account's own greeting: [`Answer::Sound`], `None` for the built-in one.
+    /// What a caller hears who is to leave a message, if one can be left: [`Answer::Greeting`].
     Greeting {
         /// Whose.
         account: AccountId,
+        /// How long the message may become.
+        longest: Duration,
     },
     /// Put a recording into the mailbox: [`Answer::Done`] once it is on stable storage.
     Deliver(Box<Recording>),
@@ -90,12 +92,25 @@ pub enum Answer {
     Sockets(Option<Vec<MediaSocket>>),
     /// The counts.
     Lamp(LampCounts),
+    /// What the caller hears, or why not.
+    Greeting(Greeting),
     /// 8,000 samples a second, mono.
     Sound(Option<Arc<[i16]>>),
     /// The messages, or `None` when the mailbox cannot be read now.
     Messages(Option<VoiceMessages>),
     /// Whether it is done.
     Done(bool),
+}
+
+/// Whether a message can be left, and what comes before it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Greeting {
+    /// The built-in words.
+    BuiltIn,
+    /// The account's own: 8,000 samples a second, mono.
+    Own(Arc<[i16]>),
+    /// A message could not be kept: there is no room for it.
+    NoRoom,
 }
 
 impl Answer {
@@ -132,6 +147,15 @@ impl Answer {
             Some(counts)
         } else {
             None
+        }
+    }
+
+    /// The greeting.
+    pub(crate) fn greeting(self) -> Greeting {
+        if let Answer::Greeting(greeting) = self {
+            greeting
+        } else {
+            Greeting::NoRoom
         }
     }
 

@@ -73,6 +73,10 @@ pub trait Blobs: Send + Sync {
     /// Removes a body; one that is not there is no error.
     fn delete(&self, id: BlobId) -> BoxFuture<'_, Result<(), StoreError>>;
 
+    /// Bytes that the medium still takes, as far as that can be told: others fill it too. For what must not be begun when
+    /// it cannot be ended.
+    fn room_bytes(&self) -> BoxFuture<'_, Result<u64, StoreError>>;
+
     /// The finished bodies that come after `after`, in the order of their ids, at most `limit`.
     fn list(&self, after: Option<BlobId>, limit: usize) -> BoxFuture<'_, Result<Vec<BlobInfo>, StoreError>>;
 }

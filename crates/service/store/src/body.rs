@@ -48,6 +48,11 @@ impl Bodies {
         writer.finish().await
     }
 
+    /// Bytes that the medium of the large bodies still takes; see [`Blobs::room_bytes`].
+    pub async fn room_bytes(&self) -> Result<u64, StoreError> {
+        self.blobs.room_bytes().await
+    }
+
     /// A reader of bytes `range` (clamped) of a body that `home` names; `None` when it does not exist.
     pub async fn get(
         &self,

@@ -314,6 +314,10 @@ impl Blobs for MemoryBlobs {
         })
     }
 
+    fn room_bytes(&self) -> BoxFuture<'_, Result<u64, StoreError>> {
+        Box::pin(async { Ok(u64::MAX) })
+    }
+
     fn list(&self, after: Option<BlobId>, limit: usize) -> BoxFuture<'_, Result<Vec<BlobInfo>, StoreError>> {
         Box::pin(async move {
             let bodies = lock(&self.bodies);

@@ -2,7 +2,7 @@
 
 use super::{CallId, Stage};
 use crate::phone::{Pending, Phone};
-use crate::question::{Question, Recording};
+use crate::question::{Greeting, Question, Recording};
 use crate::voicemail::{Deposit, DepositOutput, Menu, MenuOutput, Prompt, VoiceMessages};
 use ringpost_base::{Instant, UnixTime, limits};
 use ringpost_media::{Audio, Command, Event, LegId, PlayOutcome};
@@ -44,11 +44,17 @@ impl Phone {
         if self.answer_alone(id).is_err() {
             return self.refuse_call(now, id, why.into());
         }
-        self.ask(Question::Greeting { account }, Pending::Greeting(id));
+        let longest = self.config.voicemail_max;
+        self.ask(Question::Greeting { account, longest }, Pending::Greeting(id));
     }
 
-    /// The greeting is known: the call is answered with it.
-    pub(crate) fn greet(&mut self, now: Instant, id: CallId, greeting: Option<Arc<[i16]>>) {
+    /// The greeting is known: the call is answered with it. A message that could not be kept is not asked for.
+    pub(crate) fn greet(&mut self, now: Instant, id: CallId, greeting: Greeting) {
+        let greeting = match greeting {
+            Greeting::BuiltIn => None,
+            Greeting::Own(sound) => Some(sound),
+            Greeting::NoRoom => return self.refuse_call(now, id, Status::SERVICE_UNAVAILABLE.into()),
+        };
         let deposit = Deposit::new(greeting, &self.config);
         self.open(now, id, Program::Deposit(deposit));
     }

@@ -2,7 +2,7 @@
 
 use super::media::MediaPlane;
 use crate::{
-    Answer, Device, DeviceId, LampCounts, MediaSocket, Person, Question, Recording, VoiceMessageId,
+    Answer, Device, DeviceId, Greeting, LampCounts, MediaSocket, Person, Question, Recording, VoiceMessageId,
     VoiceMessages,
 };
 use ringpost_auth::digest::DigestKeys;
@@ -26,6 +26,8 @@ pub(super) struct Office {
     pub(super) greeting: Option<Arc<[i16]>>,
     /// Whether mailboxes take, change and give anything.
     pub(super) works: bool,
+    /// Whether a message could be kept.
+    pub(super) has_room: bool,
     pub(super) delivered: Vec<Recording>,
     pub(super) messages: VoiceMessages,
     pub(super) heard: Vec<VoiceMessageId>,
@@ -71,6 +73,7 @@ impl Office {
             counts: BTreeMap::new(),
             greeting: None,
             works: true,
+            has_room: true,
             delivered: Vec::new(),
             messages: VoiceMessages::default(),
             heard: Vec::new(),
@@ -96,7 +99,11 @@ impl Office {
             Question::Lamp { account } => {
                 Answer::Lamp(self.counts.get(&account).copied().unwrap_or_default())
             }
-            Question::Greeting { .. } => Answer::Sound(self.greeting.clone()),
+            Question::Greeting { .. } => Answer::Greeting(match (&self.greeting, self.has_room) {
+                (_, false) => Greeting::NoRoom,
+                (Some(sound), true) => Greeting::Own(sound.clone()),
+                (None, true) => Greeting::BuiltIn,
+            }),
             Question::Deliver(recording) => {
                 if self.works {
                     self.counts.entry(recording.account).or_default().new += 1;

@@ -109,6 +109,22 @@ fn a_caller_who_gives_up_before_the_greeting_is_known_leaves_nothing() {
 }
 
 #[test]
+fn no_message_is_asked_for_that_could_not_be_kept() {
+    let mut w = World::of(&["alice"]);
+    w.office.has_room = false;
+    let now = w.now;
+    w.peers[ALICE].call(now, "bob");
+    w.run_ms(300);
+    assert_eq!(w.count_to(ALICE, "503 INVITE"), 1);
+    assert_eq!(w.count_to(ALICE, "200 INVITE"), 0);
+    let longest = config().voicemail_max;
+    let asked =
+        |q: &crate::Question| matches!(q, crate::Question::Greeting { longest: l, .. } if *l == longest);
+    assert_eq!(w.office.count(asked), 1);
+    w.assert_over();
+}
+
+#[test]
 fn a_caller_who_hangs_up_while_the_message_is_stored_ends_the_call_when_it_is() {
     for works in [true, false] {
         let (mut w, alice, leg) = recording();
