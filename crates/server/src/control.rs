@@ -32,7 +32,12 @@ pub(crate) struct LocalControl {
 
 impl Control for LocalControl {
     fn handle(&self, command: Command) -> BoxFuture<'_, Result<Answer, Refusal>> {
-        Box::pin(async move { self.answer_in_time(command).await.map_err(refusal) })
+        Box::pin(async move {
+            match command {
+                Command::CheckStore => self.check().await,
+                command => self.answer_in_time(command).await.map_err(refusal),
+            }
+        })
     }
 }
 
@@ -112,7 +117,8 @@ impl LocalControl {
                 .remove_device(&address, &name)
                 .await
                 .map(|()| Answer::Done),
-            Command::CheckStore => self.check().await,
+            // Answered before, in its own words.
+            Command::CheckStore => Ok(Answer::Findings(Vec::new())),
         }
     }
 
@@ -157,12 +163,20 @@ impl LocalControl {
             .token(PASSWORD_CHARS)
     }
 
-    async fn check(&self) -> Result<Answer, DirectoryError> {
-        let report = check_store(&*self.store, &*self.blobs).await?;
+    async fn check(&self) -> Result<Answer, Refusal> {
+        let report = check_store(&*self.store, &*self.blobs).await;
+        let report = report.map_err(|error| refusal(error.into()))?;
         let mut findings: Vec<String> = report.problems.iter().map(ToString::to_string).collect();
         let untold = report.problem_count - findings.len() as u64;
         if untold > 0 {
             findings.push(format!("and {untold} more"));
+        }
+        if findings.is_empty() && report.unsettled > 0 {
+            let why = format!(
+                "{} accounts or queues are written to all the while and cannot be compared; check again when it is quieter",
+                report.unsettled
+            );
+            return Err(Refusal::new(RefusalKind::Unavailable, why));
         }
         Ok(Answer::Findings(findings))
     }

@@ -5,7 +5,7 @@ use crate::{Delivery, Envelope, Mail, MailError, Recipient, Selected};
 use ringpost_base::Rng;
 use ringpost_imap::question::{Changes, MessageState};
 use ringpost_imap::{FlagChange, Flags};
-use ringpost_store::{BoxFuture, Partition, Store, keys};
+use ringpost_store::{BoxFuture, Partition, Store, check_store, keys};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
@@ -182,6 +182,49 @@ fn sessions_and_deliveries_at_once_keep_every_record_in_agreement() {
         world.sweep();
         world.check();
     }
+}
+
+#[test]
+fn a_check_while_others_write_finds_no_problem_that_is_none() {
+    let mut settled = 0;
+    for seed in 0..60 {
+        let mut rng = Rng::from_number(seed);
+        let world = World::new();
+        for n in 0..5 {
+            world.deliver_voice("INBOX", &format!("voice {n}"));
+        }
+        let letters: Vec<_> = (0..120)
+            .map(|n| world.letter(&format!("Subject: mail {n}\r\n\r\n")))
+            .collect();
+        let reports = Mutex::new(Vec::new());
+        world.yields.store(true, Ordering::Relaxed);
+        let (world, reports) = (&world, &reports);
+        let mut tasks: Vec<BoxFuture<'_, ()>> = Vec::new();
+        for letter in &letters {
+            tasks.push(Box::pin(async move {
+                world
+                    .mail
+                    .deliver(ALICE, letter, Delivery::new(NOW))
+                    .await
+                    .unwrap();
+            }));
+        }
+        tasks.push(Box::pin(client(world.mail.clone(), rng.fork(), Arc::default())));
+        for _ in 0..3 {
+            tasks.push(Box::pin(async move {
+                let report = check_store(&*world.patient, &*world.blobs).await.unwrap();
+                reports.lock().unwrap().push(report);
+            }));
+        }
+        run(&mut rng, tasks);
+        world.yields.store(false, Ordering::Relaxed);
+        for report in reports.lock().unwrap().iter() {
+            assert!(report.is_sound(), "seed {seed}: {:#?}", report.problems);
+            settled += u32::from(report.unsettled == 0);
+        }
+        world.check();
+    }
+    assert!(settled > 100, "most of 180 come to an end: {settled}");
 }
 
 #[test]

@@ -22,6 +22,8 @@ pub(super) const NOW: UnixTime = UnixTime::from_secs(1_700_000_000);
 
 pub(super) struct World {
     pub(super) store: Arc<MemoryStore>,
+    /// The same, each step of which lets others go first when `yields` says so.
+    pub(super) patient: Arc<dyn Store>,
     pub(super) blobs: Arc<MemoryBlobs>,
     pub(super) bus: Arc<LocalBus>,
     pub(super) mail: Arc<Mail>,
@@ -90,9 +92,15 @@ impl World {
         });
         let bus = Arc::new(LocalBus::new());
         let bodies = Bodies::new(patient.clone(), blobs.clone(), Rng::from_number(1));
-        let mail = Arc::new(Mail::new(patient, bodies, bus.clone(), Rng::from_number(2)));
+        let mail = Arc::new(Mail::new(
+            patient.clone(),
+            bodies,
+            bus.clone(),
+            Rng::from_number(2),
+        ));
         World {
             store,
+            patient,
             blobs,
             bus,
             mail,
