@@ -24,7 +24,7 @@ pub use baresip::{Baresip, Behaviour};
 pub use clients::{Child, Finished, client, run, spawn, wait_for};
 pub use disk::SmallDisk;
 pub use server::{Account, DOMAIN, Device, Options, Server, own_address};
-pub use sip::{SipSocket, sip_request};
+pub use sip::{SipCall, SipSocket, sip_request};
 pub use sipp::{Sipp, scenario};
 pub use talk::{ImapClient, ImapReply, SmtpClient};
 pub use wav::{Wav, tone_wav};

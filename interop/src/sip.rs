@@ -1,6 +1,6 @@
 //! SIP requests typed by hand, from phones of this machine that need no credentials (see `Options::trusts_loopback`).
 
-use crate::Server;
+use crate::{DOMAIN, Server};
 use std::net::UdpSocket;
 use std::time::Duration;
 
@@ -85,4 +85,134 @@ impl SipSocket {
         }
         self.send(&format!("{text}Content-Length: 0\r\n\r\n"));
     }
+}
+
+/// A call of one phone that speaks µ-law, from its INVITE to its end.
+#[derive(Debug)]
+pub struct SipCall {
+    signals: SipSocket,
+    sound: UdpSocket,
+    /// The response that decided: the 2xx, or the refusal.
+    pub answer: String,
+    call: String,
+    from: String,
+    cseq: u32,
+    /// Sequence number and timestamp of the next packet of sound, in packets.
+    sent: u32,
+}
+
+/// Samples in a packet, one a byte: 20 ms.
+const PACKET_SAMPLES: u32 = 160;
+
+impl SipCall {
+    /// Calls an account of [`DOMAIN`] as another, and waits for what becomes of it; `call` makes its identifiers.
+    pub fn place(server: &Server, from: &str, to: &str, call: &str) -> SipCall {
+        let signals = SipSocket::open(server);
+        let sound = UdpSocket::bind((server.address(), 0)).expect("a port is free");
+        let (ip, port) = (server.address(), sound.local_addr().expect("it is bound").port());
+        let description = format!(
+            "v=0\r\no=- 1 1 IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\nm=audio {port} RTP/AVP 0\r\n"
+        );
+        let more = format!(
+            "Contact: <sip:{from}@{ip}:{}>\r\nContent-Type: application/sdp\r\n\r\n{description}",
+            signals.port()
+        );
+        let from = format!("sip:{from}@{DOMAIN}");
+        let invite = sip_request("INVITE", &format!("sip:{to}@{DOMAIN}"), &from, call, &more);
+        // Whoever is called is told apart from who calls.
+        let invite = invite.replace(&format!("To: <{from}>"), &format!("To: <sip:{to}@{DOMAIN}>"));
+        let answer = signals.ask(&invite);
+        let mut placed = SipCall {
+            signals,
+            sound,
+            answer,
+            call: call.into(),
+            from,
+            cseq: 1,
+            sent: 0,
+        };
+        if placed.is_answered() {
+            placed.within("ACK", 1, "");
+            let port = between(&placed.answer, "m=audio ", " ").to_string();
+            let ip = between(&placed.answer, "c=IN IP4 ", "\r\n").to_string();
+            placed
+                .sound
+                .connect(format!("{ip}:{port}"))
+                .expect("an address of media");
+        }
+        placed.cseq = 2;
+        placed
+    }
+
+    /// Whether it was answered with a 2xx.
+    pub fn is_answered(&self) -> bool {
+        self.answer.starts_with("SIP/2.0 2")
+    }
+
+    fn within(&self, method: &str, cseq: u32, body: &str) {
+        let line = |name: &str| {
+            let found = self.answer.lines().find(|line| line.starts_with(name));
+            found
+                .unwrap_or_else(|| panic!("no {name} in {}", self.answer))
+                .to_string()
+        };
+        let target = between(&line("Contact:"), "<", ">").to_string();
+        let (from, call, to) = (&self.from, &self.call, line("To:"));
+        let kind = match body {
+            "" => "",
+            _ => "Content-Type: application/dtmf-relay\r\n",
+        };
+        self.signals.send(&format!(
+            "{method} {target} SIP/2.0\r\nVia: SIP/2.0/UDP x;branch=z9hG4bK{call}{cseq}{method};rport\r\n\
+             From: <{from}>;tag=1\r\n{to}\r\nCall-ID: {call}\r\nCSeq: {cseq} {method}\r\nMax-Forwards: 70\r\n{kind}\
+             Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        ));
+    }
+
+    /// Presses a key, as an INFO tells it.
+    pub fn press(&mut self, key: char) {
+        let cseq = self.cseq;
+        self.cseq += 1;
+        self.within("INFO", cseq, &format!("Signal={key}\r\nDuration=160\r\n"));
+        self.heard("SIP/2.0 200", "INFO");
+    }
+
+    /// Says a tone for so long.
+    pub fn speak(&mut self, length: Duration) {
+        // Twenty steps of µ-law up and down, at the loud end: 400 Hz.
+        let wave: Vec<u8> = (0..20).map(|n| if n < 10 { 0x8f } else { 0x0f }).collect();
+        for _ in 0..length.as_millis() / 20 {
+            let mut packet = vec![0x80, 0];
+            packet.extend((self.sent as u16).to_be_bytes());
+            packet.extend((self.sent * PACKET_SAMPLES).to_be_bytes());
+            packet.extend(7_u32.to_be_bytes());
+            packet.extend(wave.iter().cycle().take(PACKET_SAMPLES as usize));
+            // What cannot be delivered is told by the next send; a packet of sound is lost now and then.
+            let _ = self.sound.send(&packet);
+            self.sent += 1;
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Hangs up.
+    pub fn hang_up(mut self) {
+        let cseq = self.cseq;
+        self.cseq += 1;
+        self.within("BYE", cseq, "");
+        self.heard("SIP/2.0 200", "BYE");
+    }
+
+    /// Waits for a message with this start, of this method.
+    fn heard(&self, start: &str, method: &str) {
+        while let text = self.signals.next()
+            && !(text.starts_with(start) && text.contains(&format!(" {method}\r\n")))
+        {}
+    }
+}
+
+fn between<'a>(text: &'a str, before: &str, behind: &str) -> &'a str {
+    let rest = text.split_once(before).map(|(_, rest)| rest);
+    rest.and_then(|rest| Some(rest.split_once(behind)?.0))
+        .unwrap_or_else(|| panic!("no {before:?} in {text}"))
 }

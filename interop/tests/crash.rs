@@ -339,8 +339,8 @@ fn rounds(clients: &dyn for<'a> Fn(&'a Account, &'a Account) -> Clients<'a>) -> 
         told.into_iter().for_each(|told| promised.add(told));
         server.kill();
         server.run();
-        server.check_store();
         promised.assert_kept(&server, &bob, &cat);
+        server.check_store();
     }
     promised.assert_whole(&server, &bob);
     println!(

@@ -4,8 +4,8 @@
 #![allow(clippy::unwrap_used)] // A test says what it missed by panicking.
 
 use ringpost_interop::{
-    Account, DOMAIN, ImapClient, ImapReply, Options, Server, SipSocket, SmallDisk, SmtpClient, sip_request,
-    wait_for,
+    Account, DOMAIN, ImapClient, ImapReply, Options, Server, SipCall, SipSocket, SmallDisk, SmtpClient,
+    sip_request, wait_for,
 };
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -124,28 +124,6 @@ impl Taken {
 
 const UNAVAILABLE: &str = "NO [UNAVAILABLE] The server's disk is full";
 
-fn call(server: &Server, name: &str, call: &str) -> (SipSocket, String) {
-    let socket = SipSocket::open(server);
-    let sdp = format!(
-        "v=0\r\no=- 1 1 IN IP4 {0}\r\ns=-\r\nc=IN IP4 {0}\r\nt=0 0\r\nm=audio 40000 RTP/AVP 0\r\n",
-        server.address()
-    );
-    let more = format!(
-        "Contact: <sip:alice@{}:{}>\r\nContent-Type: application/sdp\r\n\r\n{sdp}",
-        server.address(),
-        socket.port()
-    );
-    let uri = format!("sip:{name}@{DOMAIN}");
-    let answer = socket.ask(&sip_request(
-        "INVITE",
-        &uri,
-        &format!("sip:alice@{DOMAIN}"),
-        call,
-        &more,
-    ));
-    (socket, answer)
-}
-
 fn register(server: &Server) -> SipSocket {
     let socket = SipSocket::open(server);
     let alice = format!("sip:alice@{DOMAIN}");
@@ -245,8 +223,8 @@ fn what_needs_a_full_disk_is_refused_and_all_else_goes_on() {
 
     // Phones register and reach each other: that is kept in memory. A voicemail could not be kept, and is not taken.
     let phone = register(&server);
-    let (_, answer) = call(&server, "bob", "to-voicemail");
-    assert!(answer.starts_with("SIP/2.0 503 "), "{answer}");
+    let call = SipCall::place(&server, "alice", "bob", "to-voicemail");
+    assert!(call.answer.starts_with("SIP/2.0 503 "), "{}", call.answer);
     let texter = SipSocket::open(&server);
     let uri = format!("sip:alice@{DOMAIN}");
     let text = "Content-Type: text/plain\r\n\r\nDinner at eight?";
@@ -277,9 +255,9 @@ fn what_needs_a_full_disk_is_refused_and_all_else_goes_on() {
     taken.append(&mut imap, "appended after", 500).unwrap();
     assert!(imap.command("STORE 1 +FLAGS (\\Answered)").unwrap().is_ok());
     assert!(imap.command("CREATE Work").unwrap().is_ok());
-    let (caller, answer) = call(&server, "bob", "to-voicemail-again");
-    assert!(answer.starts_with("SIP/2.0 200 "), "{answer}");
-    drop(caller);
+    let call = SipCall::place(&server, "alice", "bob", "to-voicemail-again");
+    assert!(call.is_answered(), "{}", call.answer);
+    call.hang_up();
     taken.assert_there(&server, &bob);
     let log = server.log();
     assert!(log.contains("medium is full"), "the operator is told");

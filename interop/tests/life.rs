@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used)] // A test says what it missed by panicking.
 
-use ringpost_interop::{Baresip, Behaviour, Options, Server, run, wait_for};
+use ringpost_interop::{
+    Baresip, Behaviour, DOMAIN, ImapClient, Options, Server, SipCall, SipSocket, run, sip_request, wait_for,
+};
 use std::process::Command;
 use std::time::Duration;
 
@@ -86,6 +88,104 @@ fn registrations_survive_kill_9() {
     };
     alice.dial("bob");
     bob.wait_for("Call established");
+}
+
+/// A server whose phones need no credentials, so that a test can type what they say.
+fn trusting() -> Server {
+    Server::start_with(&Options {
+        trusts_loopback: true,
+        no_answer_s: 1,
+        ..Options::default()
+    })
+}
+
+fn register(server: &Server, name: &str) -> SipSocket {
+    let phone = SipSocket::open(server);
+    let contact = format!(
+        "Contact: <sip:{name}@{}:{}>\r\nExpires: 600\r\n",
+        server.address(),
+        phone.port()
+    );
+    let address = format!("sip:{name}@{DOMAIN}");
+    let answer = phone.ask(&sip_request(
+        "REGISTER",
+        &format!("sip:{DOMAIN}"),
+        &address,
+        name,
+        &contact,
+    ));
+    assert!(answer.starts_with("SIP/2.0 200 "), "{answer}");
+    phone
+}
+
+#[test]
+fn a_registration_that_is_two_seconds_old_survives_kill_9() {
+    let mut server = trusting();
+    let names = ["alice", "bob", "cat"];
+    let phones = names.map(|name| {
+        server.account(name);
+        (name, register(&server, name))
+    });
+    std::thread::sleep(Duration::from_secs(2));
+    server.kill();
+    server.run();
+    for (name, phone) in phones {
+        let (uri, from) = (format!("sip:{name}@{DOMAIN}"), format!("sip:alice@{DOMAIN}"));
+        let text = format!("Content-Type: text/plain\r\n\r\nHello, {name}.");
+        let texter = SipSocket::open(&server);
+        texter.send(&sip_request(
+            "MESSAGE",
+            &uri,
+            &from,
+            &format!("text-{name}"),
+            &text,
+        ));
+        let heard = std::iter::from_fn(|| Some(phone.next())).find(|text| text.starts_with("MESSAGE "));
+        let heard = heard.unwrap();
+        assert!(heard.contains(&format!("Hello, {name}.")), "{heard}");
+        phone.answer(&heard);
+        assert!(texter.next().starts_with("SIP/2.0 200 "));
+    }
+    assert_eq!(server.metric("registered_phones"), 3.0);
+}
+
+#[test]
+fn accounts_and_a_voicemail_survive_kill_9_as_soon_as_they_are_answered() {
+    let mut server = trusting();
+    let (_, bob) = (server.account("alice"), server.account("bob"));
+    let mut call = SipCall::place(&server, "alice", "bob", "voicemail");
+    assert!(call.is_answered(), "{}", call.answer);
+    // Past the greeting, and the tone.
+    call.press('#');
+    call.speak(Duration::from_secs(4));
+    call.press('#');
+    let stored = wait_for(Duration::from_secs(10), || server.log().contains("stored=true"));
+    assert!(stored, "{}", server.log());
+    // An account is there as soon as its password has been shown.
+    let cat = server.account("cat");
+    server.kill();
+    server.run();
+    ImapClient::login(&server, &cat).unwrap();
+    let mut imap = ImapClient::login(&server, &bob).unwrap();
+    assert!(
+        imap.command("EXAMINE INBOX")
+            .unwrap()
+            .text()
+            .contains("* 1 EXISTS")
+    );
+    let message = imap.command("FETCH 1 BODY.PEEK[]").unwrap().text();
+    assert!(
+        message.contains("voice-message") && message.contains("audio/"),
+        "{message}"
+    );
+    // Two seconds of 16-bit sound at the least.
+    assert!(message.len() > 2 * 16_000 * 4 / 3, "{} bytes", message.len());
+    drop(imap);
+    // And the voicemail takes the next.
+    let call = SipCall::place(&server, "alice", "bob", "voicemail-again");
+    assert!(call.is_answered(), "{}", call.answer);
+    call.hang_up();
+    server.check_store();
 }
 
 #[test]
