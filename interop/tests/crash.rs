@@ -302,10 +302,10 @@ impl Promised {
     }
 }
 
-/// Clients that work at once; each is given its number in the round.
-type Clients<'a> = Vec<Box<dyn Fn(&Server, usize) -> Told + Send + Sync + 'a>>;
+/// A client that works until the server is gone; it is given the number of the round.
+type Client<'a> = Box<dyn Fn(&Server, usize) -> Told + Send + Sync + 'a>;
 
-fn rounds(clients: &dyn for<'a> Fn(&'a Account, &'a Account) -> Clients<'a>) -> Promised {
+fn rounds(clients: &dyn for<'a> Fn(&'a Account, &'a Account) -> Vec<Client<'a>>) -> Promised {
     let soak = std::env::var_os("RINGPOST_SOAK").is_some();
     let mut server = Server::start();
     let (bob, cat) = (server.account("bob"), server.account("cat"));
@@ -322,7 +322,7 @@ fn rounds(clients: &dyn for<'a> Fn(&'a Account, &'a Account) -> Clients<'a>) -> 
         let ended = AtomicUsize::new(0);
         let told: Vec<Told> = std::thread::scope(|scope| {
             let (server, ended) = (&server, &ended);
-            let work = |client: &'_ (dyn Fn(&Server, usize) -> Told + Send + Sync)| {
+            let work = |client: &Client<'_>| {
                 let told = client(server, round);
                 ended.fetch_add(1, Ordering::SeqCst);
                 told
@@ -356,7 +356,7 @@ fn rounds(clients: &dyn for<'a> Fn(&'a Account, &'a Account) -> Clients<'a>) -> 
 #[test]
 fn what_was_answered_over_smtp_is_there_exactly_once_after_kill_9() {
     let promised = rounds(&|bob, cat| {
-        let one = |name: &'static str| -> Box<dyn Fn(&Server, usize) -> Told + Send + Sync> {
+        let one = |name: &'static str| -> Client<'_> {
             Box::new(move |server, round| send(server, &[bob], &format!("smtp-{round}-{name}")))
         };
         let both =

@@ -84,6 +84,8 @@ fn curl_lists_searches_flags_and_deletes() {
     ask(&["-X", "STORE 2 +FLAGS (\\Deleted)"], "INBOX");
     ask(&["-X", "EXPUNGE"], "INBOX");
     assert!(ask(&[], "INBOX?ALL").contains("* SEARCH 1 2\r\n"));
+    assert!(ask(&[], "INBOX;MAILINDEX=1").contains("Subject: one"));
+    assert!(ask(&[], "INBOX;MAILINDEX=2").contains("Subject: three"));
     server.check_store();
 }
 
@@ -148,6 +150,7 @@ fn mutt_reads_flags_and_deletes() {
         Command::new("sh").args(["-c", &script]),
         LIMIT,
     );
+    assert!(finished.succeeded(), "{}", finished.output);
     let address = server.address().to_string();
     let Some(flags) = python(
         &server,

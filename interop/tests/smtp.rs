@@ -1,6 +1,8 @@
 //! swaks, msmtp and curl deliver and submit mail; what they sent is found in the mailbox.
 
-use ringpost_interop::{Account, Finished, Server, client, run};
+#![allow(clippy::unwrap_used)] // A test says what it missed by panicking.
+
+use ringpost_interop::{Account, Finished, ImapClient, Server, client, run, wait_for};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -37,6 +39,15 @@ fn count(server: &Server, account: &Account, subject: &str) -> usize {
     finished.output.trim().parse().expect("a number")
 }
 
+/// What FETCH says of the newest message of INBOX.
+fn fetched(server: &Server, account: &Account, what: &str) -> String {
+    let mut imap = ImapClient::login(server, account).unwrap();
+    assert!(imap.command("EXAMINE INBOX").unwrap().is_ok());
+    let reply = imap.command(&format!("FETCH * {what}")).unwrap();
+    assert!(reply.is_ok(), "{}", reply.tagged);
+    reply.text()
+}
+
 #[test]
 fn mail_from_outside_is_delivered_once_and_relayed_nowhere() {
     let server = Server::start();
@@ -60,17 +71,17 @@ fn mail_from_outside_is_delivered_once_and_relayed_nowhere() {
     assert!(finished.succeeded(), "{}", finished.output);
     assert_eq!(count(&server, &bob, "under TLS"), 1);
 
-    for refused in [
-        "nobody@interop.test",
-        "x@elsewhere.test",
-        "x%elsewhere.test@interop.test",
-        "@interop.test:x@elsewhere.test",
+    for (refused, said) in [
+        ("nobody@interop.test", "<** 550 5.1.1 "),
+        ("x@elsewhere.test", "<** 550 5.7.1 "),
+        ("x%elsewhere.test@interop.test", "<** 550 5.7.1 "),
+        ("@interop.test:x@elsewhere.test", "<** 550 5.7.1 "),
     ] {
         let Some(finished) = swaks(&server, 2525, &[&from[..], &["--to", refused]].concat()) else {
             return;
         };
         assert!(
-            !finished.succeeded() && finished.output.contains("<** 55"),
+            !finished.succeeded() && finished.output.contains(said),
             "{refused}: {}",
             finished.output
         );
@@ -122,20 +133,36 @@ fn mail_is_submitted_with_credentials_and_never_without() {
         assert!(finished.succeeded(), "{port} {mechanism}: {}", finished.output);
         assert_eq!(count(&server, &bob, &subject["Subject: ".len()..]), 1);
     }
-    // No credentials; none without TLS; wrong ones; somebody else's address.
+    // No credentials; none without TLS, where they are not even asked for; wrong ones; somebody else's address. The
+    // statuses are those of RFC 4954 §4 and §6, RFC 3207 §4 and RFC 6409 §6.1.
     let wrong = ["--auth-user", alice.address.as_str(), "--auth-password", "wrong"];
     let forged = ["--from", bob.address.as_str(), "--to", bob.address.as_str()];
-    for more in [
-        [&envelope[..], &["--tls"]].concat(),
-        [&envelope[..], &credentials, &["--auth"]].concat(),
-        [&envelope[..], &wrong, &["--tls", "--auth"]].concat(),
-        [&forged[..], &credentials, &["--tls", "--auth"]].concat(),
+    for (more, said) in [
+        ([&envelope[..], &["--tls"]].concat(), "<~* 530 5.7.0 "),
+        (envelope.to_vec(), "<** 530 5.7.0 "),
+        (
+            [&envelope[..], &credentials, &["--auth"]].concat(),
+            "Host did not advertise authentication",
+        ),
+        (
+            [&envelope[..], &wrong, &["--tls", "--auth"]].concat(),
+            "<~* 535 5.7.8 ",
+        ),
+        (
+            [&forged[..], &credentials, &["--tls", "--auth"]].concat(),
+            "<~* 553 5.7.1 ",
+        ),
     ] {
         let Some(finished) = swaks(&server, 5870, &more) else {
             return;
         };
-        assert!(!finished.succeeded(), "{more:?}: {}", finished.output);
+        assert!(
+            !finished.succeeded() && finished.output.contains(said),
+            "{more:?}: {}",
+            finished.output
+        );
     }
+    assert_eq!(count(&server, &bob, ""), 3, "nothing of it was delivered");
     server.check_store();
 }
 
@@ -170,7 +197,12 @@ fn a_message_of_a_megabyte_and_many_recipients_arrives() {
     };
     assert!(finished.succeeded(), "{}", finished.output);
     for account in &people {
+        // It was promised to all with one answer, and is delivered to each behind it.
+        wait_for(LIMIT, || count(&server, account, "big") > 0);
         assert_eq!(count(&server, account, "big"), 1);
+        // base64 makes four octets of three.
+        let big = fetched(&server, account, "BODY.PEEK[]");
+        assert!(big.len() > 16_000 * 65 * 4 / 3, "{} octets", big.len());
     }
     server.check_store();
 }
@@ -206,6 +238,9 @@ fn msmtp_submits_by_plain_and_login() {
         );
         assert!(finished.succeeded(), "{mechanism}: {}", finished.output);
         assert_eq!(count(&server, &bob, &format!("msmtp {mechanism}")), 1);
+        // RFC 5321 §4.5.2: the dot that is a line of its own arrives as it was.
+        let text = fetched(&server, &bob, "BODY.PEEK[TEXT]");
+        assert!(text.contains("A line.\r\n.\r\nAnother.\r\n"), "{text}");
     }
 }
 

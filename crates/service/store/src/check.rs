@@ -151,7 +151,8 @@ impl Check<'_> {
                 _ => look.queue(home).await?,
             }
             if look.report.is_sound() || self.fence(home).await? == before {
-                return Ok(self.take(look));
+                self.take(look);
+                return Ok(());
             }
             let found = look.report.problems;
             always = Some(match always {
