@@ -162,21 +162,22 @@ fn told(name: &str, number: usize, round: Round) -> f64 {
 }
 
 fn measure_ours(pairs: usize, length: Duration) -> Result<Round> {
-    let file = std::env::temp_dir().join(format!("ringpost-pairs-{}", std::process::id()));
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("pairs");
     let mut server = Child::start(
         std::env::current_exe()?,
         ["serve".as_ref(), pairs.to_string().as_ref(), file.as_os_str()],
     )?;
     server.wait_for_line("READY")?;
     let round = load(&fs::read_to_string(&file)?, length, server.pid());
-    fs::remove_file(&file)?;
     server.stop()?;
     round
 }
 
 fn measure_peer(pairs: usize, length: Duration) -> Result<Round> {
     let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers");
-    let file = std::env::temp_dir().join(format!("ringpost-ng-pairs-{}", std::process::id()));
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("pairs");
     let script = scripts.join("rtpengine.sh");
     let started = Child::output("bash", [script.as_os_str(), "start".as_ref()])?;
     let pid = started
@@ -192,7 +193,6 @@ fn measure_peer(pairs: usize, length: Duration) -> Result<Round> {
         )?;
         calls.wait_for_line("READY")?;
         let round = load(&fs::read_to_string(&file)?, length, pid);
-        fs::remove_file(&file)?;
         calls.stop()?;
         round
     })();

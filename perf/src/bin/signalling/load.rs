@@ -3,10 +3,11 @@
 use crate::Result;
 use crate::servers::{DOMAIN, Phone, Running};
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::{self, Command, Stdio};
 use std::time::Duration;
+use tempfile::TempDir;
 
 /// Where the phones that register and call live, and those that are called.
 pub(crate) const CALLER_PORT: u16 = 15_080;
@@ -25,19 +26,16 @@ pub(crate) struct Load {
 /// One SIPp to be started.
 pub(crate) struct Sipp {
     command: Command,
-    statistics: PathBuf,
+    /// What it reads of its phones, if there are any.
+    phones: Option<File>,
+    folder: TempDir,
 }
 
 impl Sipp {
     /// `scenario` of `perf/sipp` towards `server`, its phones one behind the other, from `port`.
     pub(crate) fn new(server: &Running, scenario: &str, phones: &[Phone], port: u16) -> Result<Self> {
         let scenarios = Path::new(env!("CARGO_MANIFEST_DIR")).join("sipp");
-        let file = |suffix: &str| {
-            std::env::temp_dir().join(format!("ringpost-perf-{}-{scenario}.{suffix}", process::id()))
-        };
-        let statistics = file("statistics");
-        // SIPp goes on behind what is there.
-        let _ = fs::remove_file(&statistics);
+        let folder = tempfile::tempdir()?;
         let mut command = Command::new("sipp");
         command
             .arg(server.address().to_string())
@@ -47,24 +45,11 @@ impl Sipp {
             .args(["-key", "domain", DOMAIN, "-nostdin", "-timeout_error"])
             .args(["-timeout", &ROUND_LIMIT_S.to_string()])
             .args(["-trace_stat", "-fd", "1", "-stf"])
-            .arg(&statistics)
-            .stdin(Stdio::null())
+            .arg(statistics(&folder))
             .stdout(Stdio::null());
-        if !phones.is_empty() {
-            let list = file("csv");
-            let mut lines = File::create(&list)?;
-            writeln!(lines, "SEQUENTIAL")?;
-            for phone in phones {
-                let Phone {
-                    account,
-                    username,
-                    secret,
-                    calls,
-                } = phone;
-                let authenticate = format!("[authentication username={username} password={secret}]");
-                writeln!(lines, "{account};{username};{authenticate};{calls}")?;
-            }
-            command.arg("-inf").arg(list);
+        let list = (!phones.is_empty()).then(|| list(phones)).transpose()?;
+        if list.is_some() {
+            command.args(["-inf", "/dev/stdin"]);
         }
         // SIPp writes one URI into all credentials, the server's address unless told.
         let uri = match phones.first() {
@@ -75,28 +60,55 @@ impl Sipp {
         if scenario == "register" {
             command.arg("-oocsf").arg(scenarios.join("notified.xml"));
         }
-        Ok(Sipp { command, statistics })
+        Ok(Sipp {
+            command,
+            phones: list,
+            folder,
+        })
     }
 
     /// As many, so many a second.
-    pub(crate) fn pace(&mut self, per_s: usize, count: usize) -> &mut Self {
+    pub(crate) fn pace(mut self, per_s: usize, count: usize) -> Self {
         self.command
             .args(["-r", &per_s.to_string(), "-m", &count.to_string()]);
         self
     }
 
-    pub(crate) fn spawn(&mut self) -> Result<Phones> {
+    pub(crate) fn spawn(mut self) -> Result<Phones> {
+        let input = self.phones.take().map_or(Stdio::null(), Stdio::from);
         Ok(Phones {
-            process: self.command.spawn()?,
-            statistics: self.statistics.clone(),
+            process: self.command.stdin(input).spawn()?,
+            folder: self.folder,
         })
     }
+}
+
+/// The phones as SIPp reads them, in a file without a name: their secrets are gone with the last of those who have it
+/// open, however they end.
+fn list(phones: &[Phone]) -> io::Result<File> {
+    let mut lines = tempfile::tempfile()?;
+    writeln!(lines, "SEQUENTIAL")?;
+    for phone in phones {
+        let Phone {
+            account,
+            username,
+            secret,
+            calls,
+        } = phone;
+        let authenticate = format!("[authentication username={username} password={secret}]");
+        writeln!(lines, "{account};{username};{authenticate};{calls}")?;
+    }
+    Ok(lines)
+}
+
+fn statistics(folder: &TempDir) -> PathBuf {
+    folder.path().join("statistics")
 }
 
 /// A running SIPp.
 pub(crate) struct Phones {
     process: process::Child,
-    statistics: PathBuf,
+    folder: TempDir,
 }
 
 /// How a SIPp ended.
@@ -109,8 +121,7 @@ impl Phones {
     /// Waits for the end.
     pub(crate) fn finish(mut self) -> Result<Ended> {
         let status = self.process.wait()?;
-        let text = fs::read_to_string(&self.statistics)?;
-        fs::remove_file(&self.statistics)?;
+        let text = fs::read_to_string(statistics(&self.folder))?;
         let names = text.lines().next().unwrap_or_default().split(';');
         let last: Vec<&str> = text.lines().last().unwrap_or_default().split(';').collect();
         let column = |wanted: &str| {
@@ -140,7 +151,7 @@ pub(crate) fn run(
     server: &Running,
     count: usize,
     settle: Duration,
-    (beginning, answering): (&mut Sipp, Option<&mut Sipp>),
+    (beginning, answering): (Sipp, Option<Sipp>),
 ) -> Result<Load> {
     let (cpu, own) = (server.cpu_s()?, children_s());
     let answering = answering.map(Sipp::spawn).transpose()?;
@@ -170,4 +181,29 @@ fn children_s() -> f64 {
     unsafe { libc::getrusage(libc::RUSAGE_CHILDREN, &mut usage) };
     let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
     seconds(usage.ru_utime) + seconds(usage.ru_stime)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_of_phones_is_read_and_has_no_name() {
+        use std::os::unix::fs::MetadataExt;
+        let phone = Phone {
+            account: "u1".into(),
+            username: "u1-d0".into(),
+            secret: "s3cret".into(),
+            calls: String::new(),
+        };
+        let list = list(&[phone]).unwrap();
+        assert_eq!(list.metadata().unwrap().nlink(), 0);
+        let read = Command::new("cat")
+            .arg("/dev/stdin")
+            .stdin(list)
+            .output()
+            .unwrap();
+        let text = String::from_utf8(read.stdout).unwrap();
+        assert!(text.starts_with("SEQUENTIAL\nu1;u1-d0;[authentication"), "{text}");
+    }
 }

@@ -138,7 +138,7 @@ impl Comparison {
 fn registrations(server: &Running, count: usize) -> Result<Load> {
     let phones = server.phones(REGISTERING);
     register(server, &phones, load::CALLER_PORT)?;
-    let mut sipp = server.sipp("register", &phones, load::CALLER_PORT)?;
+    let sipp = server.sipp("register", &phones, load::CALLER_PORT)?;
     run(
         server,
         count,
@@ -157,15 +157,15 @@ fn calls(server: &Running, count: usize) -> Result<Load> {
         ..caller
     });
     let callers: Vec<Phone> = lines.collect();
-    let mut answering = server.sipp("answer", &[], load::CALLEE_PORT)?;
-    let mut calling = server.sipp("call", &callers, load::CALLER_PORT)?;
+    let answering = server.sipp("answer", &[], load::CALLEE_PORT)?;
+    let calling = server.sipp("call", &callers, load::CALLER_PORT)?;
     let calling = calling.pace(CALLS_PER_S, count);
-    run(server, count, SETTLE, (calling, Some(&mut answering)))
+    run(server, count, SETTLE, (calling, Some(answering)))
 }
 
 /// Registers each phone once, and waits until all is quiet.
 fn register(server: &Running, phones: &[Phone], port: u16) -> Result<()> {
-    let mut sipp = server.sipp("register", phones, port)?;
+    let sipp = server.sipp("register", phones, port)?;
     let ended = sipp.pace(REGISTRATIONS_PER_S, phones.len()).spawn()?.finish()?;
     if ended.failed > 0 {
         return Err(format!("{} of {} phones could not register", ended.failed, phones.len()).into());

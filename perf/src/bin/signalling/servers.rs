@@ -10,6 +10,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use tempfile::TempDir;
 use tokio::task::JoinSet;
 
 /// The domain and realm on both sides.
@@ -144,15 +145,16 @@ fn account(n: usize) -> String {
 
 /// Ours, with a data folder in which the accounts exist.
 pub(crate) struct Ringpost {
-    folder: PathBuf,
+    /// Gone with it.
+    folder: TempDir,
     phones: Arc<Vec<Phone>>,
 }
 
 impl Ringpost {
     /// Makes the accounts and their devices.
     pub(crate) fn prepare() -> Result<Self> {
-        let folder = std::env::temp_dir().join(format!("ringpost-perf-{}", std::process::id()));
-        fs::create_dir_all(folder.join("data"))?;
+        let folder = tempfile::tempdir()?;
+        fs::create_dir(folder.path().join("data"))?;
         let mut ours = Ringpost {
             folder,
             phones: Arc::default(),
@@ -167,7 +169,7 @@ impl Ringpost {
     }
 
     fn data(&self) -> PathBuf {
-        self.folder.join("data")
+        self.folder.path().join("data")
     }
 
     fn socket(&self) -> PathBuf {
@@ -175,13 +177,7 @@ impl Ringpost {
     }
 
     fn configuration(&self) -> PathBuf {
-        self.folder.join("ringpost.toml")
-    }
-}
-
-impl Drop for Ringpost {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.folder);
+        self.folder.path().join("ringpost.toml")
     }
 }
 
