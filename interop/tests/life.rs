@@ -3,8 +3,11 @@
 #![allow(clippy::unwrap_used)] // A test says what it missed by panicking.
 
 use ringpost_interop::{
-    Baresip, Behaviour, DOMAIN, ImapClient, Options, Server, SipCall, SipSocket, run, sip_request, wait_for,
+    Baresip, Behaviour, DOMAIN, ImapClient, Options, Server, SipCall, SipSocket, run, sip_request, tone_wav,
+    wait_for,
 };
+use std::io::{Read, Write};
+use std::net::{TcpStream, UdpSocket};
 use std::process::Command;
 use std::time::Duration;
 
@@ -51,6 +54,122 @@ fn a_configuration_that_went_bad_is_told_at_a_hangup_and_the_old_one_stays() {
     assert!(told, "{}", server.log());
     std::fs::write(server.config(), text).unwrap();
     server.command(&["account", "list"]);
+}
+
+/// Changes the configuration's text, has it read again, and waits until it is.
+fn reconfigure(server: &Server, change: impl FnOnce(String) -> String) {
+    let read_again = || server.log().matches("configuration read again").count();
+    let before = read_again();
+    let text = std::fs::read_to_string(server.config()).unwrap();
+    std::fs::write(server.config(), change(text)).unwrap();
+    server.signal(libc::SIGHUP);
+    let done = wait_for(Duration::from_secs(10), || read_again() > before);
+    assert!(done, "{}", server.log());
+}
+
+/// What a server says first, and to EHLO; nothing if it closes.
+fn greeted(server: &Server) -> String {
+    let mut stream = TcpStream::connect((server.address(), 2525)).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let _ = stream.write_all(b"EHLO client.test\r\nQUIT\r\n");
+    let mut said = String::new();
+    let _ = stream.read_to_string(&mut said);
+    said
+}
+
+#[test]
+fn a_hangup_takes_over_the_limits_and_the_level_of_the_log_and_names_what_waits() {
+    let server = Server::start();
+    assert!(greeted(&server).contains("SIZE 52428800"));
+    reconfigure(&server, |text| {
+        let text = text.replace(":1430", ":1431") + "[limits]\nmessage_bytes = 1000000\n";
+        text.replace("domains = [", "domains = [\"interop.test\", \"second.test\"] # ")
+    });
+    assert!(
+        greeted(&server).contains("SIZE 1000000"),
+        "a new session goes by it"
+    );
+    let waits = "changed, and in force at the next start only keys=listen.imap";
+    assert!(server.log().contains(waits), "{}", server.log());
+    assert!(
+        TcpStream::connect((server.address(), 1430)).is_ok(),
+        "it listens where it did"
+    );
+    assert_eq!(server.command(&["domain", "list"]), "interop.test\nsecond.test\n");
+    reconfigure(&server, |text| {
+        text.replace(":1431", ":1430")
+            .replace("message_bytes = 1000000", "connections_per_address = 1")
+    });
+    assert_eq!(server.log().matches("at the next start only").count(), 1);
+    let first = TcpStream::connect((server.address(), 2525)).unwrap();
+    let refused = wait_for(Duration::from_secs(10), || greeted(&server).is_empty());
+    assert!(refused, "one address has one connection");
+    drop(first);
+    let served = wait_for(Duration::from_secs(10), || greeted(&server).contains("SIZE"));
+    assert!(served, "its place is free again");
+    reconfigure(&server, |text| text.replace("info,ringpost=debug", "warn"));
+    // The line that was waited for is the last one of the old level.
+    std::thread::sleep(Duration::from_millis(200));
+    let quiet = server.log();
+    assert!(greeted(&server).contains("SIZE"));
+    assert_eq!(server.log(), quiet, "sessions are below the level now");
+}
+
+/// What answers a REGISTER without credentials.
+fn challenge(server: &Server) -> String {
+    let socket = UdpSocket::bind((server.address(), 0)).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let from = socket.local_addr().unwrap();
+    let request = format!(
+        "REGISTER sip:{DOMAIN} SIP/2.0\r\nVia: SIP/2.0/UDP {from};branch=z9hG4bK1;rport\r\nFrom: <sip:x@{DOMAIN}>;tag=1\r\n\
+         To: <sip:x@{DOMAIN}>\r\nCall-ID: 1\r\nCSeq: 1 REGISTER\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n"
+    );
+    socket
+        .send_to(request.as_bytes(), (server.address(), 5060))
+        .unwrap();
+    let mut answer = vec![0; 65_535];
+    let len = socket.recv(&mut answer).unwrap();
+    String::from_utf8(answer[..len].to_vec()).unwrap()
+}
+
+#[test]
+fn what_a_hangup_took_over_stays_when_a_domain_is_added() {
+    let server = Server::start();
+    assert!(challenge(&server).contains("algorithm=MD5"));
+    reconfigure(&server, |text| text + "[sip]\ndigest = [\"SHA-256\"]\n");
+    let taken_over = || {
+        wait_for(Duration::from_secs(5), || {
+            challenge(&server).contains("algorithm=SHA-256")
+        })
+    };
+    assert!(taken_over());
+    server.command(&["domain", "add", "second.test"]);
+    // The phone service hears of the domain a moment later.
+    std::thread::sleep(Duration::from_millis(500));
+    assert!(challenge(&server).contains("algorithm=SHA-256"));
+}
+
+#[test]
+fn the_next_caller_hears_the_greeting_that_a_hangup_brought() {
+    let server = Server::start();
+    let (_, alice) = server.person("alice");
+    server.account("bob");
+    let Some(mut alice) = Baresip::start(&server, &alice, 6140, Behaviour::default()) else {
+        return;
+    };
+    let greeting = server.folder().join("greeting.wav");
+    tone_wav(&greeting, 700.0, 8_000, 20);
+    reconfigure(&server, |text| {
+        text.replace("[voicemail]", &format!("[voicemail]\ngreeting = {greeting:?}"))
+    });
+    alice.dial("bob");
+    alice.wait_for("Call established");
+    assert!(alice.heard(3.0).tone_seconds(700.0, 0.9) >= 2.0);
+    alice.hang_up();
+    std::fs::write(&greeting, "no sound").unwrap();
+    reconfigure(&server, |text| text);
+    let kept = "the old greeting stays in use";
+    assert!(server.log().contains(kept), "{}", server.log());
 }
 
 #[test]

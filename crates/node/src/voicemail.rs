@@ -28,7 +28,7 @@ struct Inner {
     directory: Directory,
     world: crate::world::WorldRef,
     /// What callers hear first, where the operator has set it; else what is built in.
-    greeting: Option<Arc<[i16]>>,
+    greeting: Mutex<Option<Arc<[i16]>>>,
     rng: Mutex<Rng>,
 }
 
@@ -45,9 +45,14 @@ impl MailVoicemail {
             mail,
             directory,
             world,
-            greeting,
+            greeting: Mutex::new(greeting),
             rng,
         }))
+    }
+
+    /// Lets the next callers hear another greeting.
+    pub fn set_greeting(&self, greeting: Option<Arc<[i16]>>) {
+        *self.0.greeting.lock().unwrap_or_else(PoisonError::into_inner) = greeting;
     }
 }
 
@@ -105,7 +110,10 @@ impl Inner {
                 Greeting::NoRoom
             }
             // Where that cannot be told, the delivery will tell.
-            Some(true) | None => self.greeting.clone().map_or(Greeting::BuiltIn, Greeting::Own),
+            Some(true) | None => {
+                let greeting = self.greeting.lock().unwrap_or_else(PoisonError::into_inner);
+                greeting.clone().map_or(Greeting::BuiltIn, Greeting::Own)
+            }
         }
     }
 

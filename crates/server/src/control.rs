@@ -42,6 +42,11 @@ impl Control for LocalControl {
 }
 
 impl LocalControl {
+    /// The calendar.
+    pub(crate) fn now(&self) -> UnixTime {
+        (self.now)()
+    }
+
     /// Waits for a slot in which passwords are stretched: whoever adds a hundred accounts at once, or does so in a storm of
     /// logins, wants them added. Nothing has changed when a command finds none.
     async fn answer_in_time(&self, command: Command) -> Result<Answer, DirectoryError> {

@@ -1,5 +1,6 @@
 //! The data folder as the command line sees it: whose it is, who answers in it, and what holds it.
 
+use crate::privileges::current_user;
 use anyhow::{Context, Result};
 use ringpost_store_sqlite::{DataFolder, OpenError};
 use std::io;
@@ -15,8 +16,9 @@ pub(crate) fn socket(folder: &Path) -> PathBuf {
 pub(crate) fn hold(path: &Path) -> Result<DataFolder> {
     DataFolder::open(path).map_err(|error| {
         let mend = match &error {
-            OpenError::Held { .. } => "stop that server, or set another folder",
-            _ => "set a folder that this user may write",
+            OpenError::Held { .. } => "stop that server, or set another folder".to_string(),
+            _ if path.exists() && !path.is_dir() => "set a folder, not a file".to_string(),
+            _ => format!("set a folder that {} may write", current_user()),
         };
         anyhow::Error::msg(format!("data: {error}; {mend}"))
     })

@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Write as _};
 use std::io::IsTerminal;
+use std::sync::OnceLock;
 use tracing::field::Field;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::field::MakeExt;
@@ -12,22 +13,64 @@ use tracing_subscriber::fmt::format::{self, Writer};
 /// # Errors
 /// One line that names the key.
 pub(crate) fn start(level: &str) -> Result<(), String> {
-    let subscriber = tracing_subscriber::fmt()
+    let builder = tracing_subscriber::fmt()
         .with_env_filter(filter(level)?)
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .fmt_fields(format::debug_fn(write_field).delimited(" "))
-        .finish();
-    tracing::subscriber::set_global_default(subscriber).map_err(|error| format!("log: {error}"))
+        .with_filter_reloading();
+    let handle = builder.reload_handle();
+    tracing::subscriber::set_global_default(builder.finish()).map_err(|error| format!("log: {error}"))?;
+    let set = move |filter| {
+        handle
+            .reload(filter)
+            .map_err(|error| format!("log.level: {error}"))
+    };
+    let _ = SET_FILTER.set(Box::new(set));
+    Ok(())
+}
+
+/// Puts another filter in place of the one in use.
+type SetFilter = Box<dyn Fn(EnvFilter) -> Result<(), String> + Send + Sync>;
+
+/// There once logging was started.
+static SET_FILTER: OnceLock<SetFilter> = OnceLock::new();
+
+/// Goes by another level from now on.
+///
+/// # Errors
+/// One line that names the key; the level stays.
+pub(crate) fn set_level(level: &str) -> Result<(), String> {
+    let filter = filter(level)?;
+    SET_FILTER.get().map_or(Ok(()), |set| set(filter))
 }
 
 /// Reads what `log.level` says.
 pub(crate) fn filter(level: &str) -> Result<EnvFilter, String> {
-    EnvFilter::builder().parse(level).map_err(|error| {
-        format!(
-            "log.level: {level:?} is not a level: {error}; write \"info\", or \"info,ringpost_phone=debug\""
-        )
-    })
+    // The filter itself would take a word that it does not know for a part of the program that is to tell everything.
+    let directives: Vec<&str> = level.split(',').map(str::trim).collect();
+    let wrong = directives.iter().find(|directive| !is_directive(directive));
+    match (wrong, EnvFilter::builder().parse(directives.join(","))) {
+        (None, Ok(filter)) => Ok(filter),
+        _ => Err(format!(
+            "log.level: {:?} is not a level; write error, warn, info, debug or trace, or \"info,ringpost_phone=debug\"",
+            wrong.unwrap_or(&level)
+        )),
+    }
+}
+
+/// A level, or a part of the program with its level.
+fn is_directive(text: &str) -> bool {
+    let (part, level) = match text.split_once('=') {
+        Some((part, level)) => (Some(part), level),
+        None => (None, text),
+    };
+    let is_part = |part: &str| {
+        let is_name = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b':');
+        !part.is_empty() && part.bytes().all(is_name)
+    };
+    let levels = ["off", "error", "warn", "info", "debug", "trace"];
+    part.is_none_or(is_part) && levels.contains(&level)
 }
 
 /// Whatever a peer put into a value, a line of the log stays one line and says where its fields end.
@@ -104,6 +147,11 @@ mod tests {
     fn a_level_that_is_none_is_named_with_its_key() {
         let error = filter("loud=very").unwrap_err();
         assert!(error.starts_with("log.level: \"loud=very\""), "{error}");
-        assert!(filter("info,ringpost_phone=debug").is_ok());
+        for bad in ["verbose", "", "info,", "info,=debug", "x y=info", "3"] {
+            assert!(filter(bad).is_err(), "{bad:?}");
+        }
+        for good in ["off", "info, ringpost_phone=debug", "warn,ringpost::serve=info"] {
+            assert!(filter(good).is_ok(), "{good:?}");
+        }
     }
 }

@@ -31,10 +31,26 @@ fn main() -> ExitCode {
     match run(Cli::parse()) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("ringpost: {error:#}");
+            eprintln!("ringpost: {}", one_line(&error));
             ExitCode::FAILURE
         }
     }
+}
+
+/// An error with its causes, as far as it does not name them itself, in one line that is safe to print.
+pub(crate) fn one_line(error: &anyhow::Error) -> String {
+    let mut line = String::new();
+    for cause in error.chain() {
+        let cause = cause.to_string();
+        if line.is_empty() {
+            line = cause;
+        } else if !line.contains(&cause) {
+            line = format!("{line}: {cause}");
+        }
+    }
+    let lines: Vec<&str> = line.lines().map(str::trim).collect();
+    let is_shown = |c: &char| !c.is_control();
+    lines.join("; ").chars().filter(is_shown).collect()
 }
 
 fn run(cli: Cli) -> Result<ExitCode> {
@@ -124,4 +140,26 @@ fn with_control(file: Option<&Path>, run: impl AsyncFnOnce(&dyn Control) -> Resu
             ),
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_one_line_that_says_nothing_twice() {
+        let denied = || std::io::Error::from_raw_os_error(libc::EACCES);
+        let told = anyhow::Error::new(denied()).context("x: Permission denied (os error 13); let me read it");
+        assert_eq!(
+            one_line(&told),
+            "x: Permission denied (os error 13); let me read it"
+        );
+        let untold = anyhow::Error::new(denied()).context("x cannot be read");
+        assert_eq!(
+            one_line(&untold),
+            "x cannot be read: Permission denied (os error 13)"
+        );
+        let long = anyhow::Error::msg("a\n  b\u{1b}[31m");
+        assert_eq!(one_line(&long), "a; b[31m");
+    }
 }

@@ -13,11 +13,21 @@ pub(crate) enum PortError {
         "listen.{}: {address} is denied: {}", .service.key(), ways(*.service, .address.port())
     )]
     Denied { service: Service, address: SocketAddr },
-    #[error("listen.{}: {address}: {source}; set an address of this machine, or \"off\"", .service.key())]
+    #[error(
+        "listen.{}: {address} is denied, and {instead}, which is taken instead, cannot be had: {reason}; set another \
+         address or \"off\", or the right: {}", .service.key(), ways(*.service, .address.port())
+    )]
+    NeitherOf {
+        service: Service,
+        address: SocketAddr,
+        instead: SocketAddr,
+        reason: io::Error,
+    },
+    #[error("listen.{}: {address}: {reason}; set an address of this machine, or \"off\"", .service.key())]
     Other {
         service: Service,
         address: SocketAddr,
-        source: io::Error,
+        reason: io::Error,
     },
 }
 
@@ -25,8 +35,8 @@ pub(crate) enum PortError {
 #[derive(Debug)]
 pub(crate) struct Opened<T> {
     pub(crate) sockets: Vec<T>,
-    /// Lines for the log: a port that was taken in place of a denied one.
-    pub(crate) notices: Vec<String>,
+    /// A line for the log: the port that was taken in place of a denied one.
+    pub(crate) notice: Option<String>,
 }
 
 /// Opens the addresses of a service with `open`.
@@ -41,36 +51,45 @@ pub(crate) fn open<T>(
     let is_default = *listener == service.default_listener();
     let mut opened = Opened {
         sockets: Vec::new(),
-        notices: Vec::new(),
+        notice: None,
     };
+    let mut denied = Vec::new();
     for &address in listener.addresses() {
         match open(address) {
             Ok(socket) => opened.sockets.push(socket),
             Err(error) if is_default && address.is_ipv6() && has_no_such_family(&error) => {}
             Err(error) if is_default && error.kind() == io::ErrorKind::PermissionDenied => {
                 let instead = SocketAddr::new(address.ip(), service.ports().1);
-                let socket = open(instead).map_err(|error| port_error(service, instead, error))?;
+                let socket = open(instead).map_err(|reason| PortError::NeitherOf {
+                    service,
+                    address,
+                    instead,
+                    reason,
+                })?;
                 opened.sockets.push(socket);
-                let key = service.key();
-                let ways = ways(service, address.port());
-                opened.notices.push(format!(
-                    "listen.{key}: {address} is denied, so {instead} is taken: {ways}"
-                ));
+                denied.push(address.to_string());
             }
             Err(error) => return Err(port_error(service, address, error)),
         }
     }
+    if !denied.is_empty() {
+        let (denied, (port, instead)) = (denied.join(" and "), service.ports());
+        let (key, ways) = (service.key(), ways(service, port));
+        opened.notice = Some(format!(
+            "listen.{key}: denied: {denied}; port {instead} is taken instead: {ways}"
+        ));
+    }
     Ok(opened)
 }
 
-fn port_error(service: Service, address: SocketAddr, source: io::Error) -> PortError {
-    match source.kind() {
+fn port_error(service: Service, address: SocketAddr, reason: io::Error) -> PortError {
+    match reason.kind() {
         io::ErrorKind::AddrInUse => PortError::Taken { service, address },
         io::ErrorKind::PermissionDenied => PortError::Denied { service, address },
         _ => PortError::Other {
             service,
             address,
-            source,
+            reason,
         },
     }
 }
@@ -114,10 +133,31 @@ mod tests {
             opened.sockets,
             ["0.0.0.0:2525".parse().unwrap(), "[::]:2525".parse().unwrap()]
         );
-        assert_eq!(opened.notices.len(), 2);
-        for word in ["listen.smtp", "2525", "systemd", "setcap"] {
-            assert!(opened.notices[0].contains(word), "{}", opened.notices[0]);
+        let notice = opened.notice.expect("a line");
+        for word in [
+            "listen.smtp",
+            "0.0.0.0:25 and [::]:25",
+            "2525",
+            "systemd",
+            "setcap",
+        ] {
+            assert!(notice.contains(word), "{notice}");
         }
+    }
+
+    #[test]
+    fn when_the_port_instead_is_taken_too_both_are_named() {
+        let listener = Service::Smtp.default_listener();
+        let neither = |address: SocketAddr| match address.port() {
+            25 => Err::<(), _>(denied()),
+            _ => Err(io::Error::from_raw_os_error(libc::EADDRINUSE)),
+        };
+        let error = open(Service::Smtp, &listener, neither).unwrap_err().to_string();
+        assert!(
+            error.starts_with("listen.smtp: 0.0.0.0:25 is denied, and 0.0.0.0:2525,"),
+            "{error}"
+        );
+        assert!(error.contains("Address already in use"), "{error}");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Started as root for its ports, the server goes on as somebody else.
 
 use crate::data_folder;
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::io;
 use std::path::Path;
 
@@ -19,8 +19,8 @@ pub(crate) enum PrivilegeError {
         "user: there is no user {name:?}; make it with `useradd --system --home-dir {data} {name}`, or set another"
     )]
     NoSuchUser { name: String, data: String },
-    #[error("user: cannot go on as {name}: {source}")]
-    Denied { name: String, source: io::Error },
+    #[error("user: cannot go on as user {name}: {reason}; start it as root, or without `user`")]
+    Denied { name: String, reason: io::Error },
     #[error("{0:#}")]
     Folder(anyhow::Error),
 }
@@ -48,7 +48,7 @@ pub(crate) fn chosen_user(configured: Option<&str>, folder: &Path) -> Result<Opt
         && uid != 0
     {
         return Ok(Some(User {
-            name: format!("user {uid}"),
+            name: name_of(uid),
             uid,
             gid,
         }));
@@ -60,9 +60,9 @@ pub(crate) fn chosen_user(configured: Option<&str>, folder: &Path) -> Result<Opt
 ///
 /// Call it when the ports are open, and before a thread is started that touches the data folder.
 pub(crate) fn become_user(user: &User, folder: &Path) -> Result<(), PrivilegeError> {
-    let denied = |source| PrivilegeError::Denied {
+    let denied = |reason| PrivilegeError::Denied {
         name: user.name.clone(),
-        source,
+        reason,
     };
     if data_folder::owner(folder).map_err(denied)? != (user.uid, user.gid) {
         data_folder::give(folder, user.uid, user.gid).map_err(PrivilegeError::Folder)?;
@@ -84,32 +84,55 @@ pub(crate) fn become_user(user: &User, folder: &Path) -> Result<(), PrivilegeErr
     Ok(())
 }
 
+/// Whoever this process runs as, as messages name them.
+pub(crate) fn current_user() -> String {
+    // SAFETY: geteuid cannot fail and touches no memory.
+    let uid = unsafe { libc::geteuid() };
+    format!("user {}", name_of(uid))
+}
+
+/// `alice`, or `4711` where the system has no name for the number.
+fn name_of(uid: u32) -> String {
+    // SAFETY: see `look_up`; the entry's name points into the buffer.
+    let named = look_up(|entry, buffer, found| unsafe {
+        libc::getpwuid_r(uid, entry, buffer.as_mut_ptr().cast(), buffer.len(), found)
+    });
+    named.map_or_else(|| uid.to_string(), |(name, ..)| name)
+}
+
 /// Looks a user up in the system's list.
 fn user_named(name: &str) -> Option<User> {
     let wanted = CString::new(name).ok()?;
+    // SAFETY: see `look_up`; the name is a C string that outlives the call.
+    let (_, uid, gid) = look_up(|entry, buffer, found| unsafe {
+        let name = wanted.as_ptr();
+        libc::getpwnam_r(name, entry, buffer.as_mut_ptr().cast(), buffer.len(), found)
+    })?;
+    Some(User {
+        name: name.into(),
+        uid,
+        gid,
+    })
+}
+
+/// What a call of the `getpw…_r` family finds: a name, a user and a group. The pointers that it is given are valid for the
+/// call, and so is the buffer, into which the entry points.
+fn look_up(
+    call: impl FnOnce(*mut libc::passwd, &mut [u8], *mut *mut libc::passwd) -> libc::c_int,
+) -> Option<(String, u32, u32)> {
     let mut entry = std::mem::MaybeUninit::<libc::passwd>::uninit();
     let mut buffer = vec![0u8; 16 * 1024];
     let mut found = std::ptr::null_mut();
-    // SAFETY: all pointers are valid for the call, and the buffer's length is told; `entry` points into it.
-    let status = unsafe {
-        libc::getpwnam_r(
-            wanted.as_ptr(),
-            entry.as_mut_ptr(),
-            buffer.as_mut_ptr().cast(),
-            buffer.len(),
-            &mut found,
-        )
-    };
+    let status = call(entry.as_mut_ptr(), &mut buffer, &mut found);
     if status != 0 || found.is_null() {
         return None;
     }
-    // SAFETY: getpwnam_r succeeded, so the entry is filled in.
-    let entry = unsafe { entry.assume_init() };
-    Some(User {
-        name: name.into(),
-        uid: entry.pw_uid,
-        gid: entry.pw_gid,
-    })
+    // SAFETY: the call succeeded, so the entry is filled in, and its name is a C string in the buffer, which still lives.
+    let (entry, name) = unsafe {
+        let entry = entry.assume_init();
+        (entry, CStr::from_ptr(entry.pw_name))
+    };
+    Some((name.to_string_lossy().into_owned(), entry.pw_uid, entry.pw_gid))
 }
 
 #[cfg(test)]
@@ -121,6 +144,8 @@ mod tests {
         assert_eq!(user_named("root").map(|user| user.uid), Some(0));
         assert!(user_named("no-such-user-here").is_none());
         assert!(user_named("a\0b").is_none());
+        assert_eq!(name_of(0), "root");
+        assert_eq!(name_of(4_000_000_123), "4000000123");
     }
 
     #[test]

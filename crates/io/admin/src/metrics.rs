@@ -230,11 +230,9 @@ mod tests {
     async fn prometheus_finds_them_on_loopback() {
         let metrics = Metrics::new();
         metrics.counter("x", "An example").inc();
-        let address = "127.0.0.1:0".parse().unwrap();
-        let (address, task) = serve_metrics(address, metrics, std::future::pending())
-            .await
-            .unwrap();
-        tokio::spawn(task);
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(serve_metrics(listener, metrics, std::future::pending()));
         let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
         stream
             .write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")

@@ -6,7 +6,6 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,24 +17,16 @@ const COMMAND_BYTES: usize = 64 * 1024;
 /// Where a command is posted.
 pub(crate) const COMMAND_PATH: &str = "/v1/command";
 
-/// Why the admin socket or the metrics could not be served.
+/// Why the admin socket could not be served.
 #[derive(Debug, thiserror::Error)]
 pub enum AdminError {
     /// The Unix socket: its path is too long (some 100 bytes are allowed), or its folder cannot be written.
-    #[error("cannot listen on {path}: {source}")]
+    #[error("cannot listen on {path}: {reason}")]
     Socket {
         /// The socket's path.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
-    },
-    /// The metrics' address.
-    #[error("cannot listen on {address} for metrics: {source}")]
-    Metrics {
-        /// The address.
-        address: SocketAddr,
-        /// What the system said.
-        source: io::Error,
+        reason: io::Error,
     },
 }
 
@@ -48,9 +39,9 @@ pub fn serve_control(
     control: Arc<dyn Control>,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<impl Future<Output = ()> + Send + 'static, AdminError> {
-    let listener = listen(path).map_err(|source| AdminError::Socket {
+    let listener = listen(path).map_err(|reason| AdminError::Socket {
         path: path.to_path_buf(),
-        source,
+        reason,
     })?;
     let router = Router::new()
         .route(COMMAND_PATH, post(command))
@@ -99,23 +90,16 @@ impl IntoResponse for Refused {
     }
 }
 
-/// Serves `/metrics` on an address until `stop` completes. Gives the address (with its port, where it was 0) and the
-/// task that serves, to be spawned, once it listens.
+/// Serves `/metrics` on a listener until `stop` completes.
 pub async fn serve_metrics(
-    address: SocketAddr,
+    listener: TcpListener,
     metrics: Metrics,
     stop: impl Future<Output = ()> + Send + 'static,
-) -> Result<(SocketAddr, impl Future<Output = ()> + Send + 'static), AdminError> {
-    let failed = |source| AdminError::Metrics { address, source };
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
-    let local = listener.local_addr().map_err(failed)?;
+) {
     let router = Router::new().route("/metrics", get(scrape)).with_state(metrics);
-    let task = async move {
-        if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stop).await {
-            tracing::error!(%error, "the metrics are gone");
-        }
-    };
-    Ok((local, task))
+    if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stop).await {
+        tracing::error!(%error, "the metrics are gone");
+    }
 }
 
 async fn scrape(State(metrics): State<Metrics>) -> impl IntoResponse {

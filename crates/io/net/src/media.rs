@@ -219,6 +219,11 @@ impl MediaHandle {
         Ok(())
     }
 
+    /// Opens new pairs in another range from now on. Those that are open stay where they are.
+    pub fn set_ports(&self, range: RangeInclusive<u16>) {
+        self.ports().set_range(range);
+    }
+
     /// What the thread has done so far.
     pub fn counters(&self) -> MediaCounters {
         let counters = &self.counters;

@@ -6,7 +6,7 @@ use ringpost_base::limits;
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -36,29 +36,41 @@ impl Default for ConnectionLimits {
 
 /// The connections that are open now, counted by address; each holds a place. One for all listeners, so that an address
 /// that is refused by one finds no room at another.
-pub struct Places {
+pub struct Places(Mutex<Taken>);
+
+struct Taken {
     limits: ConnectionLimits,
-    by_address: Mutex<(usize, HashMap<IpAddr, usize>)>,
+    total: usize,
+    by_address: HashMap<IpAddr, usize>,
 }
 
 impl Places {
     /// With room for as many as `limits` says.
     pub fn new(limits: ConnectionLimits) -> Arc<Self> {
-        Arc::new(Places {
+        Arc::new(Places(Mutex::new(Taken {
             limits,
-            by_address: Mutex::default(),
-        })
+            total: 0,
+            by_address: HashMap::new(),
+        })))
+    }
+
+    /// Goes by other limits from now on. Who has a place keeps it.
+    pub fn set_limits(&self, limits: ConnectionLimits) {
+        self.lock().limits = limits;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Taken> {
+        self.0.lock().unwrap_or_else(|e| e.into_inner())
     }
 
     pub(crate) fn take(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
-        let mut guard = self.by_address.lock().unwrap_or_else(|e| e.into_inner());
-        let (total, by_address) = &mut *guard;
-        let here = by_address.get(&address).copied().unwrap_or(0);
-        if *total >= self.limits.total || here >= self.limits.per_address {
+        let mut taken = self.lock();
+        let here = taken.by_address.get(&address).copied().unwrap_or(0);
+        if taken.total >= taken.limits.total || here >= taken.limits.per_address {
             return None;
         }
-        *total += 1;
-        by_address.insert(address, here + 1);
+        taken.total += 1;
+        taken.by_address.insert(address, here + 1);
         Some(Place {
             places: self.clone(),
             address,
@@ -67,7 +79,7 @@ impl Places {
 
     #[cfg(test)]
     pub(crate) fn taken(&self) -> usize {
-        self.by_address.lock().unwrap_or_else(|e| e.into_inner()).0
+        self.lock().total
     }
 }
 
@@ -79,13 +91,12 @@ pub(crate) struct Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut guard = self.places.by_address.lock().unwrap_or_else(|e| e.into_inner());
-        let (total, by_address) = &mut *guard;
-        *total -= 1;
-        if let Some(here) = by_address.get_mut(&self.address) {
+        let mut taken = self.places.lock();
+        taken.total -= 1;
+        if let Some(here) = taken.by_address.get_mut(&self.address) {
             *here -= 1;
             if *here == 0 {
-                by_address.remove(&self.address);
+                taken.by_address.remove(&self.address);
             }
         }
     }
@@ -273,6 +284,20 @@ mod tests {
         let _last = places.take(third).unwrap();
         assert!(places.take(third).is_none(), "the total is reached");
         drop(first);
-        assert!(places.take(greedy).is_some());
+        let again = places.take(greedy).expect("one is free again");
+        places.set_limits(ConnectionLimits {
+            total: 6,
+            per_address: 3,
+        });
+        assert!(places.take(greedy).is_some(), "there is more room now");
+        places.set_limits(ConnectionLimits {
+            total: 1,
+            per_address: 1,
+        });
+        drop(again);
+        assert!(
+            places.take(greedy).is_none(),
+            "who is in stays, and no other comes"
+        );
     }
 }

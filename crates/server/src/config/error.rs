@@ -1,11 +1,12 @@
+use crate::privileges::current_user;
 use std::io;
 use std::path::{Path, PathBuf};
 
 /// One line: the file, the key, what is wrong, and the mend.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConfigError {
-    #[error("{path}: {source}; name another file with --config, or none for the defaults")]
-    Read { path: PathBuf, source: io::Error },
+    #[error("{path}: {reason}; {}", read_mend(.reason))]
+    Read { path: PathBuf, reason: io::Error },
     #[error("{path}:{line}: {key}{wrong}")]
     Syntax {
         path: PathBuf,
@@ -21,6 +22,16 @@ pub(crate) enum ConfigError {
     },
 }
 
+fn read_mend(reason: &io::Error) -> String {
+    match reason.kind() {
+        io::ErrorKind::PermissionDenied => {
+            format!("give {} the right to read it", current_user())
+        }
+        io::ErrorKind::InvalidData => "write it in UTF-8".into(),
+        _ => "name another file with --config, or none for the defaults".into(),
+    }
+}
+
 impl ConfigError {
     /// What the reader of TOML found, in one line that names the key.
     pub(super) fn syntax(path: &Path, text: &str, error: &toml::de::Error) -> Self {
@@ -31,7 +42,10 @@ impl ConfigError {
         } else {
             line
         };
-        let wrong = error.message().lines().collect::<Vec<_>>().join("; ");
+        let mut wrong = error.message().lines().collect::<Vec<_>>().join("; ");
+        if wrong.starts_with("invalid type") {
+            wrong += "; `ringpost config default` shows how it is written";
+        }
         // An unknown key is named by the message itself.
         let key = if wrong.starts_with("unknown field") {
             String::new()

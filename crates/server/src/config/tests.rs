@@ -94,6 +94,10 @@ fn what_is_wrong_is_told_in_one_line_with_its_key() {
             "ringpost.toml:2: listen.imap: invalid type: integer `143`, expected \"off\", an address",
         ),
         (
+            "domains = 3",
+            "ringpost.toml:1: domains: invalid type: integer `3`, expected a sequence; `ringpost config default` shows",
+        ),
+        (
             "[media]\nports = \"5\"",
             "ringpost.toml:2: media.ports: \"5\" is not a range of ports; write it like",
         ),

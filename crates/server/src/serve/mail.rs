@@ -17,6 +17,7 @@ use ringpost_smtp::Role;
 use ringpost_store::Sweeper;
 use std::net::TcpListener;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// How often bodies that no message names any more are looked for.
@@ -24,7 +25,7 @@ const SWEEP_PERIOD: Duration = Duration::from_secs(3_600);
 
 /// What every listener of mail shares.
 pub(crate) struct MailListeners<'a> {
-    pub(crate) config: &'a Config,
+    pub(crate) limits: Arc<MailLimits>,
     pub(crate) places: Arc<Places>,
     pub(crate) world: Arc<RealWorld>,
     pub(crate) stores: &'a Stores,
@@ -34,6 +35,36 @@ pub(crate) struct MailListeners<'a> {
     /// What SCRAM makes up for users that do not exist: one for all listeners, so that two ports tell nothing together.
     pub(crate) decoy: DecoyKey,
     pub(crate) pop3_counters: Arc<Pop3Counters>,
+}
+
+/// What holds for messages, as the configuration says now: a session goes by what held when it began.
+pub(crate) struct MailLimits {
+    message_bytes: AtomicU64,
+    recipients: AtomicUsize,
+}
+
+impl MailLimits {
+    pub(crate) fn new(config: &Config) -> Self {
+        MailLimits {
+            message_bytes: AtomicU64::new(config.limits.message_bytes),
+            recipients: AtomicUsize::new(config.limits.message_recipients),
+        }
+    }
+
+    pub(crate) fn set(&self, config: &Config) {
+        self.message_bytes
+            .store(config.limits.message_bytes, Ordering::Relaxed);
+        self.recipients
+            .store(config.limits.message_recipients, Ordering::Relaxed);
+    }
+
+    fn message_bytes(&self) -> u64 {
+        self.message_bytes.load(Ordering::Relaxed)
+    }
+
+    fn recipients(&self) -> usize {
+        self.recipients.load(Ordering::Relaxed)
+    }
 }
 
 impl MailListeners<'_> {
@@ -62,9 +93,8 @@ impl MailListeners<'_> {
     }
 
     fn serve_smtp(&self, listener: tokio::net::TcpListener, role: Role) {
-        let mut config = ringpost_smtp::Config::new(self.stores.directory.default_domain(), role);
-        config.max_message_bytes = self.config.limits.message_bytes;
-        config.max_recipients = self.config.limits.message_recipients;
+        let config = ringpost_smtp::Config::new(self.stores.directory.default_domain(), role);
+        let limits = self.limits.clone();
         let smtp = Smtp {
             world: self.world.clone(),
             directory: self.stores.directory.clone(),
@@ -72,9 +102,11 @@ impl MailListeners<'_> {
             config: Arc::new(config),
             stop: self.stop.clone(),
         };
-        let smtp = Arc::new(smtp);
         self.serve_streams(listener, role == Role::Submissions, move |connection| {
-            let smtp = smtp.clone();
+            let mut smtp = smtp.clone();
+            let config = Arc::make_mut(&mut smtp.config);
+            config.max_message_bytes = limits.message_bytes();
+            config.max_recipients = limits.recipients();
             async move { smtp.serve(Box::new(connection)).await }
         });
     }
@@ -82,20 +114,21 @@ impl MailListeners<'_> {
     fn serve_imap(&self, listener: tokio::net::TcpListener, implicit: bool) {
         let config = ringpost_imap::Config {
             server_name: self.stores.directory.default_domain().to_owned(),
-            message_bytes: self.config.limits.message_bytes,
             scram_decoy: Some(self.decoy.clone()),
             ..ringpost_imap::Config::default()
         };
-        let imap = Arc::new(Imap {
+        let limits = self.limits.clone();
+        let imap = Imap {
             world: self.world.clone(),
             directory: self.stores.directory.clone(),
             mail: self.mail.clone(),
             bus: self.stores.bus.clone(),
             config: Arc::new(config),
             stop: self.stop.clone(),
-        });
+        };
         self.serve_streams(listener, implicit, move |connection| {
-            let imap = imap.clone();
+            let mut imap = imap.clone();
+            Arc::make_mut(&mut imap.config).message_bytes = limits.message_bytes();
             async move { imap.serve(Box::new(connection), true).await }
         });
     }

@@ -1,6 +1,8 @@
 //! A running server: the node joined to real sockets, the real clock and the embedded store.
 
+pub(crate) mod files;
 mod mail;
+mod reload;
 mod signalling;
 mod sockets;
 
@@ -10,11 +12,10 @@ use crate::signals::{Asked, Signals};
 use crate::stores::Stores;
 use crate::world::{RealWorld, random};
 use crate::{data_folder, privileges};
-use anyhow::{Context, Result, bail};
-use mail::MailListeners;
+use anyhow::{Context, Result};
+use mail::{MailLimits, MailListeners};
 use ringpost_admin::Metrics;
 use ringpost_auth::digest::Algorithm;
-use ringpost_codec::Wav;
 use ringpost_directory::Directory;
 use ringpost_mail::Mail;
 use ringpost_net::media::MediaThread;
@@ -29,9 +30,9 @@ use ringpost_sip::Transport;
 use ringpost_store::{BindingsJournal, Bodies, Bus};
 use signalling::{Signalling, SignallingThread};
 use sockets::Sockets;
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tracing::{info, warn};
 
@@ -42,9 +43,15 @@ const FAREWELL: Duration = Duration::from_secs(5);
 
 /// What a server keeps while it runs.
 pub(crate) struct Server {
-    config: Config,
+    /// What it was started with: some of that holds until its end.
+    started: Config,
+    /// What holds now.
+    config: Arc<Mutex<Config>>,
     addresses: Vec<(Service, SocketAddr)>,
     tls: Tls,
+    places: Arc<Places>,
+    mail_limits: Arc<MailLimits>,
+    voicemail: MailVoicemail,
     directory: Directory,
     control: Arc<LocalControl>,
     signalling: SignallingThread,
@@ -64,16 +71,25 @@ impl Server {
             warn!(%error, "the limit of open files stays as it is");
         }
         let sockets = Sockets::open(&config)?;
+        // Keys are often root's alone.
+        let (configured, greeting) = (files::certificate(&config)?, files::greeting(&config)?);
         if let Some(user) = privileges::chosen_user(config.user.as_deref(), folder.path())? {
             privileges::become_user(&user, folder.path())?;
             info!(user = %user.name, "rights dropped");
         }
-        for notice in &sockets.notices {
+        for notice in sockets
+            .notices
+            .iter()
+            .chain(&files::unreadable_from_now_on(&config))
+        {
             warn!("{notice}");
         }
-        let tls = {
-            let (certificate, key) = certificate(&config, folder.path())?;
-            Tls::load(&certificate, &key)?
+        let tls = match configured {
+            Some(tls) => tls,
+            None => {
+                let (certificate, key) = self_signed(folder.path(), &config.first_domains())?;
+                Tls::load(&certificate, &key)?
+            }
         };
         let world = Arc::new(RealWorld::new());
 
@@ -101,8 +117,9 @@ impl Server {
         let (stopper, stopped) = Stopper::new();
         let places = Places::new(connection_limits(&config));
         let pop3_counters = Arc::<Pop3Counters>::default();
+        let mail_limits = Arc::new(MailLimits::new(&config));
         let listeners = MailListeners {
-            config: &config,
+            limits: mail_limits.clone(),
             places: places.clone(),
             world: world.clone(),
             stores: &stores,
@@ -113,18 +130,17 @@ impl Server {
             pop3_counters: pop3_counters.clone(),
         };
         listeners.serve(mail_listeners)?;
-        let greeting = greeting(&config)?;
         let voicemail = MailVoicemail::new(mail.clone(), directory.clone(), world.clone(), greeting);
         let signalling = SignallingThread::start(Signalling {
             udp: sockets.sip_udp,
             tcp: sip_tcp,
             tls_listeners: sip_tls,
             tls: tls.clone(),
-            places,
+            places: places.clone(),
             config: phone_config(&config, &directory, &addresses),
             world: world.clone(),
             directory: directory.clone(),
-            voicemail: Arc::new(voicemail),
+            voicemail: Arc::new(voicemail.clone()),
             bus: bus.clone(),
             journal: BindingsJournal::new(stores.store.clone()),
             media: media.handle().clone(),
@@ -132,9 +148,13 @@ impl Server {
         })?;
         let control = Arc::new(stores.control());
         let server = Server {
-            config,
+            config: Arc::new(Mutex::new(config.clone())),
+            started: config,
             addresses,
             tls,
+            places,
+            mail_limits,
+            voicemail,
             directory,
             control,
             signalling,
@@ -144,7 +164,7 @@ impl Server {
             stores,
             pop3_counters,
         };
-        server.serve_operator().await?;
+        server.serve_operator(sockets.metrics)?;
         server.follow_domains();
         for (service, address) in &server.addresses {
             info!(service = service.key(), %address, "listening");
@@ -166,9 +186,10 @@ impl Server {
     }
 
     /// The command line's socket, and the metrics.
-    async fn serve_operator(&self) -> Result<()> {
+    fn serve_operator(&self, listeners: Vec<TcpListener>) -> Result<()> {
         let socket = data_folder::socket(self.stores.path());
-        let served = ringpost_admin::serve_control(&socket, self.control(), self.stopped())?;
+        let served = ringpost_admin::serve_control(&socket, self.control(), self.stopped())
+            .map_err(|error| anyhow::anyhow!("data: {error}; set a folder with a shorter path"))?;
         tokio::spawn(served);
         let metrics = Metrics::new();
         let media = self.media.handle().clone();
@@ -188,11 +209,10 @@ impl Server {
             pop3.messages()
         });
         self.watch_phone(&metrics);
-        for address in self.config.listen.of(Service::Metrics).addresses() {
-            match ringpost_admin::serve_metrics(*address, metrics.clone(), self.stopped()).await {
-                Ok((_, served)) => drop(tokio::spawn(served)),
-                Err(error) => bail!("listen.metrics: {error}; set another address, or \"off\""),
-            }
+        for listener in listeners {
+            let listener = tokio::net::TcpListener::from_std(listener)?;
+            let served = ringpost_admin::serve_metrics(listener, metrics.clone(), self.stopped());
+            tokio::spawn(served);
         }
         Ok(())
     }
@@ -237,6 +257,7 @@ impl Server {
         tokio::spawn(async move {
             loop {
                 changed.notified().await;
+                let config = config.lock().unwrap_or_else(PoisonError::into_inner).clone();
                 let phone = phone_config(&config, &directory, &addresses);
                 if control
                     .send(PhoneControl::Configure(Box::new(phone)))
@@ -267,33 +288,6 @@ impl Server {
         Ok(())
     }
 
-    /// Takes over what can change while calls go on. What is wrong with it is said, and nothing changes.
-    async fn reload(&mut self, file: Option<&Path>) {
-        let reloaded = Config::load(file)
-            .map_err(anyhow::Error::from)
-            .and_then(|config| {
-                let (certificate, key) = certificate(&config, self.stores.path())?;
-                self.tls.reload(&certificate, &key)?;
-                Ok(config)
-            });
-        match reloaded {
-            Ok(config) => {
-                if config.listen != self.config.listen || config.data != self.config.data {
-                    warn!("listen and data change at the next start only");
-                }
-                let phone = phone_config(&config, &self.directory, &self.addresses);
-                let _ = self
-                    .signalling
-                    .control
-                    .send(PhoneControl::Configure(Box::new(phone)))
-                    .await;
-                self.config = config;
-                info!("configuration and certificates read again");
-            }
-            Err(error) => warn!(error = %format!("{error:#}"), "not reloaded; all stays as it was"),
-        }
-    }
-
     /// Ends calls and sessions politely, for a limited time, then everything.
     pub(crate) async fn stop(self) {
         let (done, told) = async_channel::bounded(1);
@@ -318,29 +312,6 @@ impl Server {
         }
         info!("stopped");
     }
-}
-
-/// The certificate and key that are configured, or the self-signed ones of the data folder.
-fn certificate(config: &Config, folder: &Path) -> Result<(PathBuf, PathBuf)> {
-    match (&config.tls.certificate, &config.tls.key) {
-        (Some(certificate), Some(key)) => Ok((certificate.clone(), key.clone())),
-        _ => Ok(self_signed(folder, &config.first_domains())?),
-    }
-}
-
-fn greeting(config: &Config) -> Result<Option<Arc<[i16]>>> {
-    let Some(path) = &config.voicemail.greeting else {
-        return Ok(None);
-    };
-    let file = std::fs::read(path)
-        .with_context(|| format!("voicemail.greeting: {} cannot be read", path.display()))?;
-    let wav = Wav::parse(&file).with_context(|| {
-        format!(
-            "voicemail.greeting: {} is no WAV file that can be played",
-            path.display()
-        )
-    })?;
-    Ok(Some(wav.to_telephone().into()))
 }
 
 fn connection_limits(config: &Config) -> ConnectionLimits {

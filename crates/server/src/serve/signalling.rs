@@ -16,7 +16,7 @@ use ringpost_phone::{Config, MediaSocket, Phone};
 use ringpost_sip::{Arrival, Flow};
 use ringpost_store::{BindingsJournal, Bus};
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 /// Messages that wait for the service; datagrams over it are lost, streams wait.
@@ -41,9 +41,13 @@ pub(crate) struct Signalling {
     pub(crate) media_events: async_channel::Receiver<ringpost_media::Event>,
 }
 
+/// The address that the configuration shows to peers outside.
+type PublicAddress = Mutex<Option<IpAddr>>;
+
 /// The running thread.
 pub(crate) struct SignallingThread {
     pub(crate) control: async_channel::Sender<PhoneControl>,
+    public: Arc<PublicAddress>,
     thread: JoinHandle<()>,
 }
 
@@ -51,19 +55,30 @@ impl SignallingThread {
     /// Starts the thread.
     pub(crate) fn start(signalling: Signalling) -> Result<Self> {
         let (control, controls) = async_channel::bounded(CONTROLS);
+        let public = Arc::new(PublicAddress::new(signalling.config.public_address));
+        let shown = public.clone();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
         let thread = std::thread::Builder::new()
             .name("signalling".into())
             .spawn(move || {
-                let served = runtime.block_on(run(signalling, controls));
+                let served = runtime.block_on(run(signalling, shown, controls));
                 if let Err(error) = served {
-                    tracing::error!(error = %format!("{error:#}"), "signalling has ended");
+                    tracing::error!(error = %crate::one_line(&error), "signalling has ended");
                 }
             })
             .context("the signalling thread")?;
-        Ok(SignallingThread { control, thread })
+        Ok(SignallingThread {
+            control,
+            public,
+            thread,
+        })
+    }
+
+    /// What session descriptions show from now on; calls go on as they began.
+    pub(crate) fn set_public_address(&self, address: Option<IpAddr>) {
+        *self.public.lock().unwrap_or_else(PoisonError::into_inner) = address;
     }
 
     /// Ends the thread; what was not saved is saved first by whoever asked the service to close.
@@ -75,10 +90,14 @@ impl SignallingThread {
     }
 }
 
-async fn run(signalling: Signalling, control: async_channel::Receiver<PhoneControl>) -> Result<()> {
+async fn run(
+    signalling: Signalling,
+    public: Arc<PublicAddress>,
+    control: async_channel::Receiver<PhoneControl>,
+) -> Result<()> {
     let (arrivals_in, arrivals) = async_channel::bounded::<Arrival>(ARRIVALS);
     let advertise = Advertise {
-        public: signalling.config.public_address,
+        public,
         bound: signalling
             .udp
             .iter()
@@ -166,7 +185,7 @@ impl MediaPlane for Media {
 
 /// Which of our addresses a peer is to send its media to.
 struct Advertise {
-    public: Option<IpAddr>,
+    public: Arc<PublicAddress>,
     bound: Vec<SocketAddr>,
 }
 
@@ -186,8 +205,8 @@ impl Advertise {
             Some(ip) => ip,
             None => source_address(SocketAddr::new(peer, 9)).ok()?,
         };
-        let shown = self
-            .public
+        let public = *self.public.lock().unwrap_or_else(PoisonError::into_inner);
+        let shown = public
             .filter(|public| public.is_ipv4() == peer.is_ipv4())
             .unwrap_or(bind);
         Some((bind, shown))

@@ -36,6 +36,7 @@ pub(crate) fn allow_many() -> io::Result<()> {
 pub(crate) struct Sockets {
     pub(crate) sip_udp: Vec<UdpSocket>,
     pub(crate) streams: Vec<(Service, TcpListener)>,
+    pub(crate) metrics: Vec<TcpListener>,
     /// What there is to say about the ports: which are taken in place of denied ones.
     pub(crate) notices: Vec<String>,
 }
@@ -47,17 +48,20 @@ impl Sockets {
         let mut sockets = Sockets {
             sip_udp: udp.sockets,
             streams: Vec::new(),
-            notices: udp.notices,
+            metrics: Vec::new(),
+            notices: udp.notice.into_iter().collect(),
         };
         for service in Service::ALL {
-            if matches!(service, Service::SipUdp | Service::Metrics) {
+            if service == Service::SipUdp {
                 continue;
             }
             let opened = ports::open(service, config.listen.of(service), open_tcp)?;
-            sockets
-                .streams
-                .extend(opened.sockets.into_iter().map(|listener| (service, listener)));
-            sockets.notices.extend(opened.notices);
+            sockets.notices.extend(opened.notice);
+            let opened = opened.sockets.into_iter();
+            match service {
+                Service::Metrics => sockets.metrics.extend(opened),
+                _ => sockets.streams.extend(opened.map(|listener| (service, listener))),
+            }
         }
         Ok(sockets)
     }
@@ -72,7 +76,11 @@ impl Sockets {
             .streams
             .iter()
             .map(|(service, listener)| Ok((*service, listener.local_addr()?)));
-        udp.chain(streams).collect()
+        let metrics = self
+            .metrics
+            .iter()
+            .map(|listener| Ok((Service::Metrics, listener.local_addr()?)));
+        udp.chain(streams).chain(metrics).collect()
     }
 }
 

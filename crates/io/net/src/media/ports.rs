@@ -49,6 +49,14 @@ impl Ports {
         ports
     }
 
+    /// Searches in another range from now on.
+    pub(super) fn set_range(&mut self, range: RangeInclusive<u16>) {
+        if range != self.range {
+            self.range = range;
+            self.next = self.nth(0);
+        }
+    }
+
     /// The even ports of the range whose odd neighbour is in it too.
     fn count(&self) -> u64 {
         let first = self.range.start().next_multiple_of(2);

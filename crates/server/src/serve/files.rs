@@ -1,0 +1,166 @@
+//! The files that the configuration names: the certificate with its key, and the greeting.
+//!
+//! At the start they are read before rights are dropped; at SIGHUP as whoever the server runs as by then.
+
+use crate::config::Config;
+use crate::privileges::current_user;
+use anyhow::{Context, Result, bail};
+use ringpost_codec::Wav;
+use ringpost_net::tls::{Tls, TlsError};
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::path::Path;
+use std::sync::Arc;
+
+/// What callers hear first, 8,000 samples a second.
+pub(crate) type Greeting = Option<Arc<[i16]>>;
+
+/// The configured certificate and key, if they are configured.
+pub(crate) fn certificate(config: &Config) -> Result<Option<Tls>> {
+    let Some((certificate, key)) = certificate_paths(config) else {
+        return Ok(None);
+    };
+    readable("tls.certificate", certificate)?;
+    readable("tls.key", key)?;
+    match Tls::load(certificate, key) {
+        Ok(tls) => Ok(Some(tls)),
+        Err(error) => Err(wrong_certificate(certificate, key, &error)),
+    }
+}
+
+/// Takes the configured certificate over into `tls`, or leaves it as it is. False when none is configured.
+pub(crate) fn reload_certificate(config: &Config, tls: &Tls) -> Result<bool> {
+    let Some((certificate, key)) = certificate_paths(config) else {
+        return Ok(false);
+    };
+    readable("tls.certificate", certificate)?;
+    readable("tls.key", key)?;
+    match tls.reload(certificate, key) {
+        Ok(()) => Ok(true),
+        Err(error) => Err(wrong_certificate(certificate, key, &error)),
+    }
+}
+
+/// The configured greeting, if there is one.
+pub(crate) fn greeting(config: &Config) -> Result<Greeting> {
+    let Some(path) = &config.voicemail.greeting else {
+        return Ok(None);
+    };
+    let mut bytes = Vec::new();
+    readable("voicemail.greeting", path)?
+        .read_to_end(&mut bytes)
+        .with_context(|| format!("voicemail.greeting: {}", path.display()))?;
+    match Wav::parse(&bytes) {
+        Ok(wav) => Ok(Some(wav.to_telephone().into())),
+        Err(error) => bail!(
+            "voicemail.greeting: {}: {error}; name a WAV file of 8000 Hz with one channel of 16 bits, A-law or µ-law",
+            path.display()
+        ),
+    }
+}
+
+/// A line for each configured file that the server could read at its start and cannot read again as who it is now.
+pub(crate) fn unreadable_from_now_on(config: &Config) -> Vec<String> {
+    let certificate = certificate_paths(config).map(|(path, _)| ("tls.certificate", path));
+    let key = certificate_paths(config).map(|(_, path)| ("tls.key", path));
+    let greeting = config.voicemail.greeting.as_deref();
+    let greeting = greeting.map(|path| ("voicemail.greeting", path));
+    [certificate, key, greeting]
+        .into_iter()
+        .flatten()
+        .filter_map(|(name, path)| readable(name, path).err())
+        .map(|error| format!("{error}; until then SIGHUP cannot take over a new one"))
+        .collect()
+}
+
+fn certificate_paths(config: &Config) -> Option<(&Path, &Path)> {
+    let (certificate, key) = (config.tls.certificate.as_deref()?, config.tls.key.as_deref()?);
+    Some((certificate, key))
+}
+
+fn readable(key: &str, path: &Path) -> Result<File> {
+    let name = path.display();
+    let error = match File::open(path) {
+        Ok(file) => return Ok(file),
+        Err(error) => error,
+    };
+    match error.kind() {
+        ErrorKind::NotFound => bail!("{key}: there is no file {name}; make it, or set another"),
+        ErrorKind::PermissionDenied => {
+            let user = current_user();
+            bail!("{key}: {user}, who the server runs as, may not read {name}; give {user} the right to")
+        }
+        _ => bail!("{key}: {name}: {error}; set another file"),
+    }
+}
+
+fn wrong_certificate(certificate: &Path, key: &Path, error: &TlsError) -> anyhow::Error {
+    match error {
+        TlsError::File { path, .. } if path == key => anyhow::anyhow!(
+            "tls.key: {error}; name the PEM file with the private key that {} was made for",
+            certificate.display()
+        ),
+        TlsError::File { .. } => anyhow::anyhow!(
+            "tls.certificate: {error}; name the PEM file with the certificate and those that vouch for it"
+        ),
+        _ => anyhow::anyhow!("tls.key: {error}; name a certificate and the key that it was made for"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(text: &str) -> Config {
+        Config::parse(text, Path::new("ringpost.toml")).unwrap()
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_file_is_told_with_its_key_and_the_mend() {
+        let folder = tempfile::tempdir().unwrap();
+        let names = ["one.test".to_string()];
+        let (good, good_key) = ringpost_net::tls::self_signed(folder.path(), &names).unwrap();
+        let other = tempfile::tempdir().unwrap();
+        let (_, other_key) = ringpost_net::tls::self_signed(other.path(), &names).unwrap();
+        let junk = folder.path().join("junk");
+        std::fs::write(&junk, "junk").unwrap();
+        let missing = folder.path().join("missing");
+        let tls = |certificate: &Path, key: &Path| {
+            config(&format!("[tls]\ncertificate = {certificate:?}\nkey = {key:?}\n"))
+        };
+        assert!(certificate(&tls(&good, &good_key)).unwrap().is_some());
+        assert!(certificate(&config("")).unwrap().is_none());
+        for (certificate_path, key_path, told) in [
+            (&missing, &good_key, "tls.certificate: there is no file"),
+            (&good, &missing, "tls.key: there is no file"),
+            (&junk, &good_key, "tls.certificate: "),
+            (&good, &junk, "tls.key: "),
+            (&good, &other_key, "tls.key: "),
+        ] {
+            let error = certificate(&tls(certificate_path, key_path)).err().unwrap();
+            let line = crate::one_line(&error);
+            assert!(line.starts_with(told) && line.contains("; "), "{line}");
+            assert!(!line.contains('\n'), "{line}");
+        }
+        let voicemail = |path: &Path| config(&format!("[voicemail]\ngreeting = {path:?}\n"));
+        for path in [&missing, &junk] {
+            let line = crate::one_line(&greeting(&voicemail(path)).unwrap_err());
+            assert!(
+                line.starts_with("voicemail.greeting: ") && line.contains("; "),
+                "{line}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_certificate_that_is_wrong_leaves_the_old_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let names = ["one.test".to_string()];
+        let (good, good_key) = ringpost_net::tls::self_signed(folder.path(), &names).unwrap();
+        let config = config(&format!("[tls]\ncertificate = {good:?}\nkey = {good_key:?}\n"));
+        let tls = certificate(&config).unwrap().unwrap();
+        assert!(reload_certificate(&config, &tls).unwrap());
+        std::fs::write(&good, "half").unwrap();
+        assert!(reload_certificate(&config, &tls).is_err());
+    }
+}

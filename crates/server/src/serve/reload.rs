@@ -1,0 +1,139 @@
+//! SIGHUP: what the configuration says now is taken over while calls and sessions go on.
+//!
+//! A configuration that cannot be read changes nothing. A file that it names and that cannot be read, the certificate or
+//! the greeting, leaves its old self in use. What only a start can change is named.
+
+use super::{Server, connection_limits, files, phone_config};
+use crate::config::{Config, Service};
+use anyhow::Result;
+use ringpost_net::tls::self_signed;
+use ringpost_node::phone::PhoneControl;
+use std::path::Path;
+use std::sync::PoisonError;
+use tracing::{info, warn};
+
+impl Server {
+    /// Takes over what can change while calls go on.
+    pub(super) async fn reload(&mut self, file: Option<&Path>) {
+        let config = match Config::load(file) {
+            Ok(config) => config,
+            Err(error) => return warn!(%error, "not reloaded; all stays as it was"),
+        };
+        let wait = at_the_next_start(&self.started, &config);
+        if !wait.is_empty() {
+            warn!(keys = %wait.join(", "), "changed, and in force at the next start only");
+        }
+        if let Err(error) = self.reload_certificate(&config) {
+            warn!(error = %crate::one_line(&error), "the old certificate stays in use");
+        }
+        match files::greeting(&config) {
+            Ok(greeting) => self.voicemail.set_greeting(greeting),
+            Err(error) => warn!(error = %crate::one_line(&error), "the old greeting stays in use"),
+        }
+        self.places.set_limits(connection_limits(&config));
+        self.mail_limits.set(&config);
+        let ports = config.media.ports.first..=config.media.ports.last;
+        self.media.handle().set_ports(ports);
+        self.signalling.set_public_address(config.public_address);
+        self.add_domains(&config).await;
+        let phone = phone_config(&config, &self.directory, &self.addresses);
+        let level = config.log.level.clone();
+        *self.config.lock().unwrap_or_else(PoisonError::into_inner) = config;
+        let configure = PhoneControl::Configure(Box::new(phone));
+        // It has ended if nobody takes it.
+        let _ = self.signalling.control.send(configure).await;
+        info!("configuration read again");
+        if let Err(error) = crate::logging::set_level(&level) {
+            warn!(%error, "the level of the log stays as it was");
+        }
+    }
+
+    fn reload_certificate(&self, config: &Config) -> Result<()> {
+        if !files::reload_certificate(config, &self.tls)? {
+            let (certificate, key) = self_signed(self.stores.path(), &config.first_domains())?;
+            self.tls.reload(&certificate, &key)?;
+        }
+        Ok(())
+    }
+
+    /// Domains that the configuration names and that do not exist yet. One that it names no more stays, with its people.
+    async fn add_domains(&self, config: &Config) {
+        for domain in &config.domains {
+            if !self.directory.is_local(domain)
+                && let Err(error) = self.directory.add_domain(domain, self.control.now()).await
+            {
+                warn!(%domain, %error, "the domain is not added");
+            }
+        }
+    }
+}
+
+/// The keys whose new values cannot be taken over while the server runs.
+fn at_the_next_start(started: &Config, config: &Config) -> Vec<String> {
+    let mut keys = Vec::new();
+    if started.data_folder() != config.data_folder() {
+        keys.push("data".into());
+    }
+    if started.user != config.user {
+        keys.push("user".into());
+    }
+    if started.first_domains()[0] != config.first_domains()[0] {
+        keys.push("domains (the first one)".into());
+    }
+    for service in Service::ALL {
+        if started.listen.of(service) != config.listen.of(service) {
+            keys.push(format!("listen.{}", service.key()));
+        }
+    }
+    keys
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::REFERENCE;
+
+    fn config(text: &str) -> Config {
+        Config::parse(text, Path::new("ringpost.toml")).unwrap()
+    }
+
+    #[test]
+    fn what_only_a_start_can_change_is_named() {
+        let started = config("domains = [\"one.test\"]\n");
+        assert_eq!(at_the_next_start(&started, &started), [""; 0]);
+        let changed = config(
+            "data = \"/elsewhere\"\nuser = \"x\"\ndomains = [\"two.test\", \"one.test\"]\n\
+             [listen]\nimap = \"off\"\nmetrics = \"127.0.0.1:1\"\n[limits]\ncalls = 1\n",
+        );
+        assert_eq!(
+            at_the_next_start(&started, &changed),
+            [
+                "data",
+                "user",
+                "domains (the first one)",
+                "listen.imap",
+                "listen.metrics"
+            ]
+        );
+        let more = config("domains = [\"one.test\", \"two.test\"]\n[log]\nlevel = \"warn\"\n");
+        assert_eq!(at_the_next_start(&started, &more), [""; 0]);
+    }
+
+    #[test]
+    fn the_reference_marks_the_keys_that_wait_for_a_start() {
+        let mut marked = Vec::new();
+        let mut comment = String::new();
+        for line in REFERENCE.lines() {
+            let key = line.trim_start_matches("# ").split([' ', ']']).next().unwrap();
+            let is_key = line.starts_with('[') || line.contains(" = ");
+            if is_key && comment.contains(" next start.") {
+                marked.push(key.trim_start_matches('[').to_owned());
+            }
+            match line.strip_prefix('#').filter(|_| !is_key) {
+                Some(words) => comment += words,
+                None => comment.clear(),
+            }
+        }
+        assert_eq!(marked, ["data", "user", "domains", "listen"]);
+    }
+}
