@@ -33,9 +33,12 @@ pub(crate) struct LocalControl {
 impl Control for LocalControl {
     fn handle(&self, command: Command) -> BoxFuture<'_, Result<Answer, Refusal>> {
         Box::pin(async move {
-            match command {
+            match &command {
                 Command::CheckStore => self.check().await,
-                command => self.answer_in_time(command).await.map_err(refusal),
+                command => self
+                    .answer_in_time(command)
+                    .await
+                    .map_err(|error| refusal(command, error)),
             }
         })
     }
@@ -49,7 +52,7 @@ impl LocalControl {
 
     /// Waits for a slot in which passwords are stretched: whoever adds a hundred accounts at once, or does so in a storm of
     /// logins, wants them added. Nothing has changed when a command finds none.
-    async fn answer_in_time(&self, command: Command) -> Result<Answer, DirectoryError> {
+    async fn answer_in_time(&self, command: &Command) -> Result<Answer, DirectoryError> {
         let deadline = Instant::now() + SLOT_LIMIT;
         loop {
             match self.answer(command.clone()).await {
@@ -170,7 +173,7 @@ impl LocalControl {
 
     async fn check(&self) -> Result<Answer, Refusal> {
         let report = check_store(&*self.store, &*self.blobs).await;
-        let report = report.map_err(|error| refusal(error.into()))?;
+        let report = report.map_err(|error| refusal(&Command::CheckStore, error.into()))?;
         let mut findings: Vec<String> = report.problems.iter().map(ToString::to_string).collect();
         let untold = report.problem_count - findings.len() as u64;
         if untold > 0 {
@@ -195,26 +198,49 @@ fn created(account: &AccountInfo, password: Option<String>) -> NewAccount {
     }
 }
 
-fn refusal(error: DirectoryError) -> Refusal {
+fn refusal(command: &Command, error: DirectoryError) -> Refusal {
     let kind = match &error {
         DirectoryError::NoSuchDomain(_)
         | DirectoryError::NoSuchAccount(_)
         | DirectoryError::NoSuchDevice(_) => RefusalKind::NotFound,
         DirectoryError::Taken(_) | DirectoryError::TooManyDevices(_) => RefusalKind::Conflict,
-        DirectoryError::BadName(_) | DirectoryError::BadPassword(_) => RefusalKind::Invalid,
+        DirectoryError::BadName(_) | DirectoryError::BadPassword(_) | DirectoryError::AnotherName { .. } => {
+            RefusalKind::Invalid
+        }
         DirectoryError::Busy(_) => RefusalKind::Unavailable,
         DirectoryError::Sealed(_) | DirectoryError::Store(_) | DirectoryError::Commit(_) => {
             RefusalKind::Failed
         }
     };
-    let mend = match &error {
-        DirectoryError::NoSuchDomain(_) => {
-            "; `ringpost domain list` shows them, `ringpost domain add` makes one"
+    Refusal::new(kind, format!("{error}{}", mend(command, &error)))
+}
+
+/// What to do about it.
+fn mend(command: &Command, error: &DirectoryError) -> String {
+    match (error, command) {
+        (DirectoryError::NoSuchDomain(_), _) => {
+            "; `ringpost domain list` shows them, `ringpost domain add` makes one".into()
         }
-        DirectoryError::NoSuchAccount(_) => "; `ringpost account list` shows them",
-        _ => "",
-    };
-    Refusal::new(kind, format!("{error}{mend}"))
+        (DirectoryError::NoSuchAccount(_), _) => "; `ringpost account list` shows them".into(),
+        (DirectoryError::AnotherName { account, .. }, _) => format!("; write {account}"),
+        (DirectoryError::NoSuchDevice(_), Command::DeviceRemove { address, .. }) => {
+            format!("; `ringpost device list {address}` shows them")
+        }
+        (DirectoryError::Taken(_), Command::DomainAdd { .. }) => {
+            "; `ringpost domain list` shows the domains".into()
+        }
+        (DirectoryError::Taken(_), Command::DeviceAdd { address, .. }) => {
+            format!(
+                "; choose another name (`ringpost device list {address}` shows its devices), or remove that one first"
+            )
+        }
+        (DirectoryError::Taken(_), _) => "; `ringpost account list` shows by whom".into(),
+        (DirectoryError::TooManyDevices(_), Command::DeviceAdd { address, .. }) => {
+            format!("; remove one first (`ringpost device list {address}` shows them)")
+        }
+        (DirectoryError::Busy(_), _) => "; try again in a moment".into(),
+        _ => String::new(),
+    }
 }
 
 #[cfg(test)]
@@ -341,6 +367,88 @@ mod tests {
 
     /// More than may wait for a slot in which passwords are stretched.
     const AT_ONCE: usize = 100;
+
+    #[tokio::test]
+    async fn what_is_refused_is_told_with_the_mend() {
+        let control = control().await;
+        let add = |address: &str, extension: Option<&str>| Command::AccountAdd {
+            address: address.into(),
+            extension: extension.map(str::to_owned),
+            password: None,
+        };
+        let device = |name: &str| Command::DeviceAdd {
+            address: "alice@example.org".into(),
+            name: name.into(),
+        };
+        let remove = |address: &str| Command::AccountRemove {
+            address: address.into(),
+        };
+        let gone = Command::DeviceRemove {
+            address: "alice@example.org".into(),
+            name: "attic".into(),
+        };
+        control
+            .handle(add("alice@example.org", Some("200")))
+            .await
+            .unwrap();
+        control.handle(device("desk")).await.unwrap();
+        for (command, told) in [
+            (
+                add("Alice@example.org", None),
+                "alice@example.org is taken; `ringpost account list` shows by whom",
+            ),
+            (
+                add("bob@example.org", Some("200")),
+                "extension 200 is taken; `ringpost account list` shows by whom",
+            ),
+            (
+                add("200@example.org", None),
+                "200@example.org is taken; `ringpost account list` shows by whom",
+            ),
+            (
+                add("bob@elsewhere.test", None),
+                "there is no domain elsewhere.test; `ringpost domain list` shows them, `ringpost domain add` makes one",
+            ),
+            (
+                add("bob", None),
+                "\"bob\" is no address: expected local-part@domain, like alice@example.org",
+            ),
+            (
+                add("b b@example.org", None),
+                "\"b b@example.org\" is no address: expected 1 to 64 letters, digits, '.', '_' or '-' before the '@', with \
+                 no '.' at an end or doubled",
+            ),
+            (
+                add("bob@", None),
+                "\"bob@\" is no address: expected a domain behind the '@', like example.org",
+            ),
+            (
+                Command::DomainAdd {
+                    name: "Example.org".into(),
+                },
+                "example.org is taken; `ringpost domain list` shows the domains",
+            ),
+            (
+                device("desk"),
+                "alice-desk is taken; choose another name (`ringpost device list alice@example.org` shows its devices), or \
+                 remove that one first",
+            ),
+            (
+                gone,
+                "there is no device attic of alice@example.org; `ringpost device list alice@example.org` shows them",
+            ),
+            (
+                remove("carol@example.org"),
+                "there is no account carol@example.org; `ringpost account list` shows them",
+            ),
+            (
+                remove("200@example.org"),
+                "200@example.org is another name of alice@example.org; write alice@example.org",
+            ),
+        ] {
+            assert_eq!(control.handle(command).await.unwrap_err().message, told);
+        }
+    }
 
     #[tokio::test]
     async fn a_name_that_cannot_be_is_refused_as_such() {

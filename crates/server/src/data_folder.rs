@@ -14,14 +14,24 @@ pub(crate) fn socket(folder: &Path) -> PathBuf {
 
 /// Makes the folder if it is not there, and holds it. The error is one line that names the key and the mend.
 pub(crate) fn hold(path: &Path) -> Result<DataFolder> {
-    DataFolder::open(path).map_err(|error| {
-        let mend = match &error {
-            OpenError::Held { .. } => "stop that server, or set another folder".to_string(),
-            _ if path.exists() && !path.is_dir() => "set a folder, not a file".to_string(),
-            _ => format!("set a folder that {} may write", current_user()),
-        };
-        anyhow::Error::msg(format!("data: {error}; {mend}"))
-    })
+    hold_if_free(path)?
+        .map_err(|held| anyhow::Error::msg(format!("data: {held}; stop that server, or set another folder")))
+}
+
+/// The same; the inner error is that another process holds it.
+pub(crate) fn hold_if_free(path: &Path) -> Result<Result<DataFolder, OpenError>> {
+    match DataFolder::open(path) {
+        Ok(folder) => Ok(Ok(folder)),
+        Err(held @ OpenError::Held { .. }) => Ok(Err(held)),
+        Err(error) => {
+            let mend = if path.exists() && !path.is_dir() {
+                "set a folder, not a file".to_string()
+            } else {
+                format!("set a folder that {} may write", current_user())
+            };
+            Err(anyhow::Error::msg(format!("data: {error}; {mend}")))
+        }
+    }
 }
 
 /// Who owns it: a user and a group.

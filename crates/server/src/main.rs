@@ -20,11 +20,13 @@ mod world;
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
-use cli::{Cli, Command, ConfigCommand};
+use cli::{AccountCommand, Cli, Command, ConfigCommand, DomainCommand};
 use config::Config;
 use ringpost_admin::{Client, Control};
+use ringpost_store_sqlite::DataFolder;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 use stores::Stores;
 
 fn main() -> ExitCode {
@@ -66,25 +68,38 @@ fn run(cli: Cli) -> Result<ExitCode> {
         } => commands::config_check(file),
         Command::Config {
             command: ConfigCommand::Default,
-        } => {
-            commands::config_default();
-            Ok(())
-        }
+        } => commands::config_default(),
         Command::ServiceUnit => {
             let binary = std::env::current_exe().context("where is this binary?")?;
-            print!("{}", commands::service_unit(&binary, file));
-            Ok(())
+            let file = file.map(std::path::absolute).transpose()?;
+            let hidden = [
+                commands::hidden("the binary", &binary),
+                file.as_deref()
+                    .and_then(|file| commands::hidden("the configuration", file)),
+            ];
+            for line in hidden.into_iter().flatten() {
+                eprintln!("ringpost: {line}");
+            }
+            commands::say(&commands::service_unit(&binary, file.as_deref()))
         }
         Command::Domain { command } => {
-            with_control(file, async |control| commands::domain(control, command).await)
+            let makes = matches!(command, DomainCommand::Add { .. });
+            with_control(file, makes, async |control| {
+                commands::domain(control, command).await
+            })
         }
         Command::Account { command } => {
-            with_control(file, async |control| commands::account(control, command).await)
+            let makes = matches!(command, AccountCommand::Add { .. });
+            with_control(file, makes, async |control| {
+                commands::account(control, command).await
+            })
         }
-        Command::Device { command } => {
-            with_control(file, async |control| commands::device(control, command).await)
+        Command::Device { command } => with_control(file, false, async |control| {
+            commands::device(control, command).await
+        }),
+        Command::CheckStore => {
+            with_control(file, false, async |control| commands::check_store(control).await)
         }
-        Command::CheckStore => with_control(file, async |control| commands::check_store(control).await),
     }
     .map(|()| ExitCode::SUCCESS)
 }
@@ -116,30 +131,84 @@ fn return_large_blocks() {
     }
 }
 
-/// Runs a command on a running server, or else on the data folder itself.
-fn with_control(file: Option<&Path>, run: impl AsyncFnOnce(&dyn Control) -> Result<()>) -> Result<()> {
+/// Runs a command on a running server, or else on the data folder itself. A folder that is not there is made only by a
+/// command that `makes` something to put into it.
+fn with_control(
+    file: Option<&Path>,
+    makes: bool,
+    run: impl AsyncFnOnce(&dyn Control) -> Result<()>,
+) -> Result<()> {
     let config = Config::load(file)?;
     let folder = config.data_folder();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        match Client::connect(&data_folder::socket(&folder)).await {
-            Ok(Some(client)) => run(&client).await,
-            Ok(None) => {
-                let held = data_folder::hold(&folder)?;
+        let is_new = !folder.exists();
+        if is_new && !makes {
+            bail!("data: {}", nothing_there(&config, &folder));
+        }
+        match reach(&folder).await? {
+            Reached::Server(client) => run(&client).await,
+            Reached::Folder(held) => {
                 // What root makes in here, the server must be able to open.
                 if let Some(user) = privileges::chosen_user(config.user.as_deref(), &folder)? {
                     privileges::become_user(&user, &folder)?;
                 }
-                run(&Stores::open(held, &config).await?.control()).await
+                run(&Stores::open(held, &config).await?.control()).await?;
+                if is_new {
+                    eprintln!(
+                        "ringpost: no server runs with {}: that folder was made",
+                        folder.display()
+                    );
+                }
+                Ok(())
             }
+        }
+    })
+}
+
+/// A line for who has the wrong folder, or none yet.
+fn nothing_there(config: &Config, folder: &Path) -> String {
+    let whose = if config.data.is_none() && !privileges::is_root() {
+        "; a server that root or systemd started has another: ask it as root"
+    } else {
+        ""
+    };
+    format!(
+        "there is no folder {}; start the server, or name its configuration with --config{whose}",
+        folder.display()
+    )
+}
+
+/// What answers a command.
+enum Reached {
+    Server(Client),
+    Folder(DataFolder),
+}
+
+/// How long a command waits for a server that holds the folder and does not answer yet, or no more.
+const REACH_LIMIT: Duration = Duration::from_secs(10);
+
+async fn reach(folder: &Path) -> Result<Reached> {
+    let deadline = Instant::now() + REACH_LIMIT;
+    loop {
+        match Client::connect(&data_folder::socket(folder)).await {
+            Ok(Some(client)) => return Ok(Reached::Server(client)),
+            Ok(None) => {}
             Err(error) => bail!(
-                "{}: {error}; run it as the server's user, or as root",
+                "data: {}: {error}; run it as the server's user, or as root",
                 folder.display()
             ),
         }
-    })
+        match data_folder::hold_if_free(folder)? {
+            Ok(held) => return Ok(Reached::Folder(held)),
+            Err(held) if Instant::now() >= deadline => {
+                bail!("data: {held}, which does not answer; it starts or ends: try again in a moment")
+            }
+            Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,8 @@
 #![allow(clippy::unwrap_used)]
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 struct Installation {
     folder: tempfile::TempDir,
@@ -117,6 +118,143 @@ fn what_cannot_be_done_is_told_in_one_line_with_the_mend() {
             "{said}"
         );
     }
+}
+
+/// A server that listens nowhere but for the command line.
+struct Serving(std::process::Child);
+
+impl Serving {
+    fn start(installation: &Installation) -> Self {
+        let text = std::fs::read_to_string(installation.config()).unwrap();
+        let off: String = [
+            "sip_udp",
+            "sip_tcp",
+            "sip_tls",
+            "smtp",
+            "submission",
+            "submissions",
+            "imap",
+            "imaps",
+            "metrics",
+        ]
+        .iter()
+        .map(|key| format!("{key} = \"off\"\n"))
+        .collect();
+        installation.configure(&format!("{text}[listen]\n{off}"));
+        let server = Command::new(env!("CARGO_BIN_EXE_ringpost"))
+            .args(["serve", "--config"])
+            .arg(installation.config())
+            .stderr(Stdio::null())
+            .spawn();
+        Serving(server.unwrap())
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn the_same_is_said_with_a_server_and_without() {
+    let script = |installation: &Installation| {
+        let mut said = Vec::new();
+        let long = "x".repeat(100_000);
+        for arguments in [
+            &["account", "add", "alice@example.org", "--extension", "200"][..],
+            &["account", "add", "ALICE@example.org"],
+            &["account", "add", "bob@example.org", "--extension", "200"],
+            &["account", "add", "bob@example.org", "--extension", "two"],
+            &["account", "add", "200@example.org"],
+            &["account", "add", "o'brien@example.org"],
+            &["account", "add", "bob smith@example.org"],
+            &["account", "add", ""],
+            &["account", "add", "bob@elsewhere.test"],
+            &["domain", "add", "192.0.2.1"],
+            &["domain", "add", "Example.Org"],
+            &["domain", "add", ""],
+            &["domain", "list"],
+            &["device", "add", "alice@example.org", "my phone"],
+            &["device", "add", "alice@example.org", ""],
+            &["device", "list", "alice"],
+            &["device", "list", "alice@example.org"],
+            &["device", "remove", "alice@example.org", "desk"],
+            &["device", "remove", "alice@example.org\n\u{1b}[31m", "desk"],
+            &["account", "remove", "200@example.org"],
+            &["account", "list"],
+            &["check-store"],
+        ] {
+            let output = installation.run(arguments);
+            let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+            let (told, refused) = (text(&output.stdout), text(&output.stderr));
+            assert_eq!(
+                refused.lines().count(),
+                usize::from(!output.status.success()),
+                "{refused}"
+            );
+            let is_odd = |c: char| c.is_control() && c != '\n' && c != '\t';
+            assert!(!told.contains(is_odd) && !refused.contains(is_odd), "{refused:?}");
+            let secret = |line: &&str| !line.starts_with("password");
+            said.push((told.lines().filter(secret).collect::<String>(), refused));
+        }
+        // What is longer than a name can be is told so, by whoever reads it first.
+        let refused = installation.bad(&["device", "list", &long]);
+        assert!(refused.len() < 300, "{refused}");
+        said
+    };
+    let without = Installation::new();
+    std::fs::create_dir(without.folder.path().join("data")).unwrap();
+    let with = Installation::new();
+    std::fs::create_dir(with.folder.path().join("data")).unwrap();
+    // The commands wait until it answers.
+    let _serving = Serving::start(&with);
+    let answers =
+        |folder: &Path| std::os::unix::net::UnixStream::connect(folder.join("data/admin.sock")).is_ok();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !answers(with.folder.path()) {
+        assert!(Instant::now() < deadline, "the server does not answer");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(script(&with), script(&without));
+}
+
+#[test]
+fn only_what_adds_something_makes_a_data_folder() {
+    let installation = Installation::new();
+    let data = installation.folder.path().join("data");
+    for arguments in [
+        &["account", "list"][..],
+        &["domain", "list"],
+        &["check-store"],
+        &["device", "list", "alice@example.org"],
+    ] {
+        let said = installation.bad(arguments);
+        assert!(
+            said.starts_with("ringpost: data: there is no folder ") && said.contains("--config"),
+            "{said}"
+        );
+        assert!(!data.exists());
+    }
+    let made = installation.run(&["account", "add", "alice@example.org"]);
+    let told = String::from_utf8(made.stderr).unwrap();
+    assert!(told.contains("that folder was made"), "{told}");
+    assert!(made.status.success() && data.exists());
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_error() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_ringpost"))
+        .args(["config", "default"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
 }
 
 #[test]

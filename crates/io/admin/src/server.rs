@@ -71,7 +71,14 @@ async fn command(
     State(control): State<Arc<dyn Control>>,
     command: Result<Json<Command>, JsonRejection>,
 ) -> Result<Response, Refused> {
-    let Json(command) = command.map_err(|rejection| Refused(Refusal::invalid(rejection.body_text())))?;
+    let Json(command) = command.map_err(|rejection| {
+        Refused(Refusal::invalid(match rejection.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => {
+                format!("a command has at most {COMMAND_BYTES} bytes: one of its names is too long")
+            }
+            _ => rejection.body_text(),
+        }))
+    })?;
     Ok(Json(control.handle(command).await.map_err(Refused)?).into_response())
 }
 

@@ -4,11 +4,12 @@ mod people;
 mod unit;
 
 pub(crate) use people::{account, check_store, device, domain};
-pub(crate) use unit::service_unit;
+pub(crate) use unit::{hidden, service_unit};
 
-use crate::config::{Config, REFERENCE};
+use crate::config::{Config, REFERENCE, USUAL_FILE};
 use crate::serve::files;
 use anyhow::Result;
+use std::io::{ErrorKind, Write};
 use std::path::Path;
 
 /// `config check`: the file, and the files that it names.
@@ -17,11 +18,22 @@ pub(crate) fn config_check(file: Option<&Path>) -> Result<()> {
     crate::logging::filter(&config.log.level).map_err(anyhow::Error::msg)?;
     files::certificate(&config)?;
     files::greeting(&config)?;
-    println!("the configuration is good");
-    Ok(())
+    if file.is_none() && !Path::new(USUAL_FILE).exists() {
+        return say(&format!("there is no {USUAL_FILE}: the defaults hold\n"));
+    }
+    say("the configuration is good\n")
+}
+
+/// Prints `text`. A reader that has seen enough, as `head` has, is no error.
+pub(crate) fn say(text: &str) -> Result<()> {
+    let mut output = std::io::stdout().lock();
+    match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
 }
 
 /// `config default`.
-pub(crate) fn config_default() {
-    print!("{REFERENCE}");
+pub(crate) fn config_default() -> Result<()> {
+    say(REFERENCE)
 }

@@ -3,7 +3,7 @@
 use crate::cli::{AccountCommand, DeviceCommand, DomainCommand};
 use anyhow::{Result, bail};
 use ringpost_admin::{Answer, Command, Control, NewAccount};
-use std::io::BufRead;
+use std::io::{BufRead, IsTerminal};
 
 /// The longest password that is taken from the standard input.
 const PASSWORD_BYTES: usize = 1024;
@@ -58,7 +58,7 @@ pub(crate) async fn check_store(control: &dyn Control) -> Result<()> {
 
 async fn show(control: &dyn Control, command: Command) -> Result<()> {
     let answer = control.handle(command).await?;
-    print!("{}", text(&answer));
+    super::say(&text(&answer))?;
     match answer {
         Answer::Findings(findings) if !findings.is_empty() => {
             bail!("the store contradicts itself, see above")
@@ -76,7 +76,11 @@ fn text(answer: &Answer) -> String {
             .iter()
             .map(|account| {
                 let extension = account.extension.as_deref().unwrap_or("-");
-                format!("{}\t{extension}\t{} devices", account.address, account.devices)
+                let devices = match account.devices {
+                    1 => "1 device".to_string(),
+                    n => format!("{n} devices"),
+                };
+                format!("{}\t{extension}\t{devices}", account.address)
             })
             .collect(),
         Answer::AccountCreated(account) => created(account),
@@ -117,19 +121,48 @@ fn read_password(from_stdin: bool) -> Result<Option<String>> {
     if !from_stdin {
         return Ok(None);
     }
-    let mut line = String::new();
-    std::io::stdin().lock().read_line(&mut line)?;
-    let password = line.trim_end_matches(['\r', '\n']);
-    if password.is_empty() || password.len() > PASSWORD_BYTES {
-        bail!("the standard input's first line must be the password, 1 to {PASSWORD_BYTES} bytes");
+    let stdin = std::io::stdin();
+    if stdin.is_terminal() {
+        eprintln!("Type the password, which is shown, and Enter:");
     }
-    Ok(Some(password.to_string()))
+    first_line(stdin.lock()).map(Some)
+}
+
+fn first_line(input: impl BufRead) -> Result<String> {
+    let mut line = Vec::new();
+    // Room for a line's end and for one byte that is too many.
+    input
+        .take(PASSWORD_BYTES as u64 + 3)
+        .read_until(b'\n', &mut line)?;
+    let password = String::from_utf8(line).unwrap_or_default();
+    let password = password.trim_end_matches(['\r', '\n']);
+    if password.is_empty() || password.len() > PASSWORD_BYTES {
+        bail!(
+            "the standard input's first line must be the password, 1 to {PASSWORD_BYTES} bytes of UTF-8; without \
+             --password-stdin one is generated"
+        );
+    }
+    Ok(password.to_string())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use ringpost_admin::{Account, NewDevice};
+
+    #[test]
+    fn the_password_is_the_first_line_and_nothing_else() {
+        assert_eq!(first_line(&b"a secret \r\nmore\n"[..]).unwrap(), "a secret ");
+        assert_eq!(first_line(&b"x"[..]).unwrap(), "x");
+        assert_eq!(
+            first_line("x".repeat(1024).as_bytes()).unwrap().len(),
+            PASSWORD_BYTES
+        );
+        for bad in [&b""[..], b"\n", b"p\xff\n", "x".repeat(1025).as_bytes()] {
+            let error = first_line(bad).unwrap_err().to_string();
+            assert!(error.contains("--password-stdin"), "{error}");
+        }
+    }
 
     #[test]
     fn answers_are_lines_that_a_script_can_cut() {

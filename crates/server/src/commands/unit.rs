@@ -13,6 +13,17 @@ pub(crate) fn service_unit(binary: &Path, config: Option<&Path>) -> String {
     UNIT.replace("@COMMAND@", &command)
 }
 
+/// A line about what the unit would not find: it sees nothing of people's homes, and has a /tmp of its own.
+pub(crate) fn hidden(what: &str, path: &Path) -> Option<String> {
+    let folders = ["/home", "/root", "/run/user", "/tmp", "/var/tmp"];
+    let folder = folders.iter().find(|folder| path.starts_with(folder))?;
+    let name = path.display();
+    Some(format!(
+        "{what} {name} is hidden from the unit, as all of {folder} is; put it elsewhere, as in /usr/local/bin or \
+         /etc/ringpost, and print the unit again"
+    ))
+}
+
 /// As systemd reads a word of a command: `%` and `$` doubled, quoted when need be.
 fn quoted(path: &Path) -> String {
     let text = path.to_string_lossy().replace('%', "%%").replace('$', "$$");
@@ -70,6 +81,7 @@ RemoveIPC=yes
 SystemCallArchitectures=native
 SystemCallFilter=@system-service
 SystemCallFilter=~@privileged @resources
+SystemCallErrorNumber=EPERM
 UMask=0077
 
 [Install]
@@ -91,6 +103,13 @@ mod tests {
             "{unit}"
         );
         assert!(unit.contains("AmbientCapabilities=CAP_NET_BIND_SERVICE\n"));
+        assert!(hidden("the binary", Path::new("/usr/local/bin/ringpost")).is_none());
+        assert!(hidden("the binary", Path::new("/homes/ringpost")).is_none());
+        let told = hidden("the binary", Path::new("/home/a/ringpost")).unwrap();
+        assert!(
+            told.starts_with("the binary /home/a/ringpost is hidden"),
+            "{told}"
+        );
         let plain = service_unit(Path::new("/usr/bin/ringpost"), None);
         assert!(plain.contains("\nExecStart=/usr/bin/ringpost serve\n"));
     }

@@ -8,6 +8,7 @@ pub(crate) use error::ConfigError;
 pub(crate) use listen::{Listen, Listener, Service};
 pub(crate) use network::{Network, PortRange};
 
+use ringpost_directory::is_domain;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -272,17 +273,6 @@ fn host_name() -> String {
     } else {
         "localhost".into()
     }
-}
-
-/// Letters, digits and hyphens in labels of at most 63 (RFC 1123 §2.1), 253 in all.
-fn is_domain(name: &str) -> bool {
-    let is_label = |label: &str| {
-        (1..=63).contains(&label.len())
-            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-    };
-    name.len() <= 253 && name.split('.').all(is_label)
 }
 
 #[cfg(test)]

@@ -158,7 +158,7 @@ fn a_file_that_is_named_must_exist() {
 #[test]
 fn the_host_gives_the_domain_when_none_is_set() {
     assert!(is_domain(&Config::default().first_domains()[0]));
-    for bad in ["", "-a.org", "a..b", "a_b", "a b", &"x".repeat(64)] {
+    for bad in ["", "-a.org", "a..b", "a_b", "a b", "192.0.2.1", &"x".repeat(64)] {
         assert!(!is_domain(bad), "{bad}");
     }
 }

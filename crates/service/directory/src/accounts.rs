@@ -83,12 +83,7 @@ impl Directory {
     pub async fn add_account(&self, new: NewAccount, now: UnixTime) -> Result<AddedAccount, DirectoryError> {
         let address = Address::parse(&new.address)?;
         let home = self.home_of(address.domain())?;
-        if self
-            .store()
-            .get(&home, keys::address(address.local_part()))
-            .await?
-            .is_some()
-        {
+        if self.is_taken(&home, address.local_part()).await? {
             return Err(DirectoryError::Taken(address.to_string()));
         }
         let wanted = new.extension.as_deref().map(names::extension).transpose()?;
@@ -124,8 +119,10 @@ impl Directory {
                 Err(refused) => refused,
             };
             clear_partition(self.store(), &Partition::Account(id)).await?;
-            let by_extension = refused == CommitError::Conflict(keys::extension(&extension));
-            if !by_extension {
+            let by_extension = [keys::extension(&extension), keys::address(&extension)]
+                .into_iter()
+                .any(|key| refused == CommitError::Conflict(key));
+            if !by_extension || extension == address.local_part() {
                 return Err(taken(refused, &address.to_string()));
             }
             if wanted.is_some() {
@@ -155,10 +152,10 @@ impl Directory {
     pub async fn remove_account(&self, address: &str) -> Result<(), DirectoryError> {
         let account = self.must_find(address).await?;
         if Address::parse(address)? != account.address {
-            return Err(DirectoryError::NoSuchAccount(format!(
-                "{address}, which is another name of {}",
-                account.address
-            )));
+            return Err(DirectoryError::AnotherName {
+                name: address.into(),
+                account: account.address.to_string(),
+            });
         }
         for domain in self.domains() {
             self.remove_names(&Partition::Domain(domain.as_str().into()), account.id)
@@ -181,6 +178,7 @@ impl Directory {
         batch
             .absent(key.clone())
             .absent(keys::device_user(alias.local_part()))
+            .absent(keys::extension(alias.local_part()))
             .put(
                 key,
                 records::Address {
@@ -256,6 +254,7 @@ impl Directory {
         batch
             .absent(address.clone())
             .absent(keys::device_user(&account.local_part))
+            .absent(keys::extension(&account.local_part))
             .put(
                 address,
                 records::Address {
@@ -268,6 +267,7 @@ impl Directory {
             let extension = keys::extension(digits);
             batch
                 .absent(extension.clone())
+                .absent(keys::address(digits))
                 .put(extension, Extension { account: id }.to_bytes());
         }
         self.store().commit_durable(batch).await.map(drop)
@@ -305,7 +305,7 @@ impl Directory {
                 .as_ref()
                 .map_or(Ok(0), |count| counter_value(&counter, &count.value))?;
             let mut free = last.max(FIRST_EXTENSION - 1) + 1;
-            while self.is_extension(home, &free.to_string()).await? {
+            while self.is_taken(home, &free.to_string()).await? {
                 free += 1;
             }
             let mut batch = Batch::new(home.clone());
@@ -324,15 +324,22 @@ impl Directory {
             let number = batch.mint(counter);
             let minted = self.store().commit_durable(batch).await?;
             if let Some(number) = number.of(&minted)
-                && !self.is_extension(home, &number.to_string()).await?
+                && !self.is_taken(home, &number.to_string()).await?
             {
                 return Ok(number.to_string());
             }
         }
     }
 
-    async fn is_extension(&self, home: &Partition, digits: &str) -> Result<bool, DirectoryError> {
-        Ok(self.store().get(home, keys::extension(digits)).await?.is_some())
+    /// Whether a name of the domain leads to somebody: an address, an extension or a device. They are dialled alike.
+    async fn is_taken(&self, home: &Partition, name: &str) -> Result<bool, DirectoryError> {
+        let names = vec![
+            keys::address(name),
+            keys::extension(name),
+            keys::device_user(name),
+        ];
+        let found = self.store().get_many(home, names).await?;
+        Ok(found.iter().any(Option::is_some))
     }
 
     /// A whole range, read in pages.

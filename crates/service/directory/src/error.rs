@@ -14,6 +14,14 @@ pub enum DirectoryError {
     /// The account has no device of this name.
     #[error("there is no device {0}")]
     NoSuchDevice(String),
+    /// This leads to an account and is not its own address.
+    #[error("{name} is another name of {account}")]
+    AnotherName {
+        /// What was given.
+        name: String,
+        /// Whose name it is.
+        account: String,
+    },
     /// Somebody has this name, number or address.
     #[error("{0} is taken")]
     Taken(String),

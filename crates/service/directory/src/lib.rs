@@ -58,7 +58,7 @@ pub use devices::{DeviceInfo, NewDevice};
 pub use error::DirectoryError;
 pub use kdf::{Busy, Cost, InlineKdf, Job, Kdf};
 pub use lookup::{AccountInfo, DeviceKeys};
-pub use names::{Address, NameError};
+pub use names::{Address, NameError, is_domain};
 
 use cache::Cache;
 use logins::Logins;

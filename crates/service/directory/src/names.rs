@@ -2,7 +2,7 @@ use std::fmt;
 
 /// Why a name was refused.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("{name:?} is no {kind}: expected {expected}")]
+#[error("{} is no {kind}: expected {expected}", shown(.name))]
 pub struct NameError {
     /// What was given.
     pub name: String,
@@ -10,6 +10,16 @@ pub struct NameError {
     pub kind: &'static str,
     /// What such a name consists of.
     pub expected: &'static str,
+}
+
+/// Characters of a name that errors show: enough to know it by, and one line.
+const SHOWN_CHARS: usize = 80;
+
+fn shown(name: &str) -> String {
+    match name.char_indices().nth(SHOWN_CHARS) {
+        Some((end, _)) => format!("{:?}…", &name[..end]),
+        None => format!("{name:?}"),
+    }
 }
 
 /// An account's address: a local part and a domain, both in lower case.
@@ -25,16 +35,17 @@ pub struct Address {
 impl Address {
     /// From `local@domain`, in any case.
     pub fn parse(text: &str) -> Result<Self, NameError> {
-        let refused = || NameError {
+        let refused = |expected| NameError {
             name: text.into(),
             kind: "address",
-            expected: "local-part@domain",
+            expected,
         };
-        let (local, domain) = text.rsplit_once('@').ok_or_else(refused)?;
-        Ok(Address {
-            local_part: local_part(local)?,
-            domain: self::domain(domain)?,
-        })
+        let (local, domain) = text
+            .rsplit_once('@')
+            .ok_or_else(|| refused("local-part@domain, like alice@example.org"))?;
+        let local_part = local_part(local).map_err(|_| refused(LOCAL_PART))?;
+        let domain = self::domain(domain).map_err(|_| refused(ADDRESS_DOMAIN))?;
+        Ok(Address { local_part, domain })
     }
 
     /// The part before the `@`.
@@ -54,14 +65,13 @@ impl fmt::Display for Address {
     }
 }
 
+const LOCAL_PART: &str =
+    "1 to 64 letters, digits, '.', '_' or '-' before the '@', with no '.' at an end or doubled";
+const ADDRESS_DOMAIN: &str = "a domain behind the '@', like example.org";
+
 /// A local part in lower case.
-pub(crate) fn local_part(name: &str) -> Result<String, NameError> {
-    plain(
-        name,
-        64,
-        "local part",
-        "1 to 64 letters, digits, '.', '_' or '-', with no '.' at an end or doubled",
-    )
+fn local_part(name: &str) -> Result<String, NameError> {
+    plain(name, 64, "local part", LOCAL_PART)
 }
 
 /// A device's name in lower case.
@@ -87,6 +97,12 @@ pub(crate) fn extension(digits: &str) -> Result<String, NameError> {
     }
 }
 
+/// Whether a domain can have this name, in any case: letters, digits and hyphens in labels of at most 63 (RFC 1123 §2.1), 253
+/// in all, and no number at the end, which would be an address.
+pub fn is_domain(name: &str) -> bool {
+    domain(name).is_ok()
+}
+
 /// A domain in lower case.
 pub(crate) fn domain(name: &str) -> Result<String, NameError> {
     let name = name.to_ascii_lowercase();
@@ -96,12 +112,14 @@ pub(crate) fn domain(name: &str) -> Result<String, NameError> {
             && !l.starts_with('-')
             && !l.ends_with('-')
     };
-    match name.len() <= 253 && name.split('.').all(label) {
+    let is_number = |l: &str| l.bytes().all(|b| b.is_ascii_digit());
+    let ends_well = name.rsplit('.').next().is_some_and(|l| !is_number(l));
+    match name.len() <= 253 && name.split('.').all(label) && ends_well {
         true => Ok(name),
         false => Err(NameError {
             name,
             kind: "domain",
-            expected: "labels of letters, digits and '-' with '.' between",
+            expected: "a name like example.org: letters, digits and '-' with '.' between, and no number at the end",
         }),
     }
 }
@@ -144,11 +162,26 @@ mod tests {
             "ä@x.org",
             "a@-x.org",
             "a@x_y.org",
+            "a@192.0.2.1",
+            "a@x.7",
             "a\0@x.org",
             "a@b@x.org",
         ] {
             assert!(Address::parse(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn an_error_shows_the_whole_name_and_no_more_of_a_long_one_than_is_read() {
+        let error = Address::parse("bob\u{1b}[31m\n@example.org")
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.starts_with("\"bob\\u{1b}[31m\\n@example.org\" is no address: "),
+            "{error}"
+        );
+        let error = domain(&"ä".repeat(9_000)).unwrap_err().to_string();
+        assert!(error.chars().count() < 250 && error.contains('…'), "{error}");
     }
 
     #[test]

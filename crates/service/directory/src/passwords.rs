@@ -1,5 +1,5 @@
 use crate::kdf::{self, Busy, Kdf, Salts};
-use crate::{AccountInfo, Directory, DirectoryError};
+use crate::{AccountInfo, Address, Directory, DirectoryError};
 use ringpost_auth::sasl::{DecoyKey, ScramKeys};
 use ringpost_base::{Rng, UnixTime};
 use ringpost_store::records::Password;
@@ -88,8 +88,10 @@ impl Directory {
     }
 
     pub(crate) async fn must_find(&self, address: &str) -> Result<Arc<AccountInfo>, DirectoryError> {
-        let found = self.account_by_address(address).await?;
-        found.ok_or_else(|| DirectoryError::NoSuchAccount(address.into()))
+        let name = Address::parse(address)?;
+        self.home_of(name.domain())?;
+        let found = self.account(name.domain(), name.local_part()).await?;
+        found.ok_or_else(|| DirectoryError::NoSuchAccount(name.to_string()))
     }
 
     pub(crate) async fn derive(&self, password: &str, now: UnixTime) -> Result<Password, DirectoryError> {

@@ -407,7 +407,7 @@ fn a_removed_account_leaves_nothing() {
 
     assert!(matches!(
         now(world.directory.remove_account("sales@example.org")),
-        Err(DirectoryError::NoSuchAccount(_))
+        Err(DirectoryError::AnotherName { .. })
     ));
     now(world.directory.remove_account("alice@example.org")).unwrap();
     while let Some(heard) = hints.try_next() {
