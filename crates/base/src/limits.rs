@@ -9,6 +9,9 @@ pub const SIP_HEADER_BYTES: usize = 64 * 1024;
 pub const SIP_HEADERS: usize = 256;
 /// Transactions of one SIP endpoint; a request over it is refused with a stateless 503 (RFC 3261 §21.5.4).
 pub const SIP_TRANSACTIONS: usize = 200_000;
+/// What a SIP datagram that anybody may send is answered with at most, in hundredths of its own length; header fields that
+/// are not needed and do not fit are left out.
+pub const SIP_ANSWER_PERCENT: usize = 150;
 /// Dialogs and calls of one SIP endpoint; over it new INVITEs get 503.
 pub const SIP_DIALOGS: usize = 50_000;
 /// Digest nonces whose counts are remembered; over it the oldest end early, and their holders get `stale=true`.

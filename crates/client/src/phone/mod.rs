@@ -549,7 +549,11 @@ impl Phone {
 
     fn handle_request(&mut self, now: Instant, id: TransactionId, request: &Message) {
         let response = match request.method() {
-            Method::Options => self.ua.options_response(request),
+            Method::Options => {
+                let response = self.ua.options_response(id, request);
+                self.ua.respond(now, id, response);
+                return;
+            }
             Method::Message => {
                 let from = request.from().uri().to_string();
                 let text = String::from_utf8_lossy(request.body()).into_owned();

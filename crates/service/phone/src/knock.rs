@@ -4,7 +4,7 @@ use crate::access::{Access, is_own};
 use crate::phone::{Asker, Pending, Phone};
 use crate::question::{Device, Question};
 use crate::reply::Reply;
-use ringpost_base::{Instant, UnixTime};
+use ringpost_base::{Instant, UnixTime, limits};
 use ringpost_sip::{Flow, Message, Method, Status};
 use std::sync::Arc;
 
@@ -96,7 +96,8 @@ impl Phone {
         if flow.transport.is_reliable() || reply.status != Status::UNAUTHORIZED {
             return reply;
         }
-        if self.printed(request, &reply).len() * 2 > request.bytes().len() * 3 {
+        let most = request.bytes().len() * limits::SIP_ANSWER_PERCENT / 100;
+        if self.printed(request, &reply).len() > most {
             reply.content.headers.truncate(1);
         }
         reply

@@ -36,7 +36,7 @@ impl Phone {
         match event {
             UaEvent::Request { id, flow, request } => match request.method() {
                 Method::Options => {
-                    let response = self.ua.options_response(&request).finish();
+                    let response = self.ua.options_response(id, &request);
                     self.ua.respond(now, id, response);
                 }
                 Method::Register | Method::Message | Method::Subscribe => {

@@ -257,6 +257,11 @@ impl Endpoint {
         }
     }
 
+    /// The way that a transaction's messages go, while it lasts.
+    pub fn flow_of(&self, id: TransactionId) -> Option<Flow> {
+        self.table.get(id).map(|transaction| transaction.flow)
+    }
+
     /// The To tag for answers to `request`: the same each time it comes, so that an answer can be given without keeping
     /// anything (RFC 3261 §8.2.7).
     pub fn tag_for(&self, request: &Message) -> String {

@@ -81,6 +81,16 @@ impl Builder {
         self.extension(name.as_str(), value)
     }
 
+    /// Adds a header field if the message, finished without a body, then has at most `most_bytes`.
+    pub fn header_within(&mut self, most_bytes: usize, name: HeaderName, value: &str) -> &mut Self {
+        const END: usize = b"Content-Length: 0\r\n\r\n".len();
+        let line = name.as_str().len() + value.len() + b": \r\n".len();
+        match self.out.len() + line + END <= most_bytes {
+            true => self.header(name, value),
+            false => self,
+        }
+    }
+
     /// Adds a header field by name, which must be a token.
     pub fn extension(&mut self, name: &str, value: impl Display) -> &mut Self {
         debug_assert!(crate::syntax::is_all_token(name), "a header's name is a token");

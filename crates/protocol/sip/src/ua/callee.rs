@@ -11,12 +11,12 @@ impl Ua {
     pub(super) fn handle_invite(&mut self, now: Instant, id: TransactionId, flow: Flow, request: Message) {
         if self.is_full() {
             let wait = (HeaderName::RetryAfter, "10".to_owned());
-            return self.refuse(now, id, &request, (Status::SERVICE_UNAVAILABLE, Some(wait)));
+            return self.refuse_stranger(now, id, &request, (Status::SERVICE_UNAVAILABLE, Some(wait)));
         }
         let tag = self.endpoint.tag_for(&request);
         let first_cseq = self.first_cseq();
         let Some(dialog) = Dialog::uas(&request, &tag, first_cseq) else {
-            return self.refuse(now, id, &request, (Status::BAD_REQUEST, None));
+            return self.refuse_stranger(now, id, &request, (Status::BAD_REQUEST, None));
         };
         let key = self.keyring.dialog(request.call_id(), &tag);
         let contact = self.contact(&flow, request.request_uri().and_then(|uri| uri.user()));

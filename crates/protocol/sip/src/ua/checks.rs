@@ -24,17 +24,18 @@ impl Phrases {
         }
     }
 
+    /// What an OPTIONS asks for, what says most first; empty values say nothing.
     //= https://www.rfc-editor.org/rfc/rfc3261#section-11.2
-    pub(super) fn capabilities(&self, builder: &mut Builder) {
-        builder
-            .header(HeaderName::Allow, &self.allow)
-            .header(HeaderName::Accept, &self.accept)
-            .header(HeaderName::AcceptEncoding, "identity")
-            .header(HeaderName::AcceptLanguage, "en")
-            .header(HeaderName::Supported, &self.supported);
-        if !self.events.is_empty() {
-            builder.header(HeaderName::AllowEvents, &self.events);
-        }
+    pub(super) fn capabilities<'a>(&'a self, agent: &'a str) -> [(HeaderName, &'a str); 7] {
+        [
+            (HeaderName::Allow, &self.allow),
+            (HeaderName::Supported, &self.supported),
+            (HeaderName::Accept, &self.accept),
+            (HeaderName::AllowEvents, &self.events),
+            (HeaderName::AcceptEncoding, "identity"),
+            (HeaderName::AcceptLanguage, "en"),
+            (HeaderName::Server, agent),
+        ]
     }
 }
 
@@ -44,7 +45,7 @@ type Refusal = (Status, Option<(HeaderName, String)>);
 impl Ua {
     pub(super) fn handle_request(&mut self, now: Instant, id: TransactionId, flow: Flow, request: Message) {
         if let Err(refusal) = self.check(&request) {
-            return self.refuse(now, id, &request, refusal);
+            return self.refuse_stranger(now, id, &request, refusal);
         }
         if request.to_tag().is_some() && *request.method() != Method::Register {
             return self.handle_within(now, id, flow, request);
@@ -53,19 +54,44 @@ impl Ua {
             Method::Invite => self.handle_invite(now, id, flow, request),
             //= https://www.rfc-editor.org/rfc/rfc3261#section-15.1.2
             Method::Bye | Method::Update => {
-                self.refuse(now, id, &request, (Status::CALL_DOES_NOT_EXIST, None));
+                self.refuse_stranger(now, id, &request, (Status::CALL_DOES_NOT_EXIST, None));
             }
             _ => self.event(Event::Request { id, flow, request }),
         }
     }
 
     pub(super) fn refuse(&mut self, now: Instant, id: TransactionId, request: &Message, refusal: Refusal) {
-        let (status, header) = refusal;
+        let response = self.refusal(id, request, refusal);
+        self.endpoint.respond(now, id, response);
+    }
+
+    /// Refuses a request of which nothing is known but that it came: to an INVITE over UDP with another's address in it
+    /// the refusal would go out eleven times until an ACK came, which never will.
+    pub(super) fn refuse_stranger(
+        &mut self,
+        now: Instant,
+        id: TransactionId,
+        request: &Message,
+        refusal: Refusal,
+    ) {
+        let response = self.refusal(id, request, refusal);
+        self.endpoint.respond_stateless(now, id, response);
+    }
+
+    fn refusal(&self, id: TransactionId, request: &Message, (status, header): Refusal) -> Bytes {
         let mut response = self.response(request, status);
-        if let Some((name, value)) = header {
-            response.header(name, value);
+        match header {
+            //= https://www.rfc-editor.org/rfc/rfc3261#section-21.5.2
+            // Nothing has to be told with it, other than with a 405.
+            Some((name, value)) if status == Status::NOT_IMPLEMENTED => {
+                response.header_within(self.room_for_answer(id, request), name, &value);
+            }
+            Some((name, value)) => {
+                response.header(name, value);
+            }
+            None => {}
         }
-        self.endpoint.respond(now, id, response.finish());
+        response.finish()
     }
 
     //= https://www.rfc-editor.org/rfc/rfc3261#section-8.2

@@ -31,7 +31,7 @@ use crate::transaction::{KeyMap, Keyring, Timing, TransactionId};
 use bytes::Bytes;
 use checks::Phrases;
 use ringpost_auth::digest::DigestClient;
-use ringpost_base::{Deadlines, Instant, Rng};
+use ringpost_base::{Deadlines, Instant, Rng, limits};
 use send::{Login, Pending, Purpose};
 use session::{Ack, Incoming, Outgoing, Session, State, Timer};
 use slab::Slab;
@@ -254,20 +254,38 @@ impl Ua {
         RequestId(self.requests)
     }
 
-    /// The beginning of a response to `request`, for [`respond`](Ua::respond).
+    /// The beginning of a response to `request`, for [`respond`](Ua::respond). A refusal does not say what refuses: it
+    /// stays short, and tells a scanner nothing.
     pub fn response(&self, request: &Message, status: Status) -> Builder {
         let mut builder = self.endpoint.response(request, status);
-        if !self.config.agent.is_empty() {
+        if !self.config.agent.is_empty() && !status.is_failure() {
             builder.header(HeaderName::Server, &self.config.agent);
         }
         builder
     }
 
-    /// A 200 to an OPTIONS: what we understand (RFC 3261 §11.2).
-    pub fn options_response(&self, request: &Message) -> Builder {
-        let mut builder = self.response(request, Status::OK);
-        self.phrases.capabilities(&mut builder);
-        builder
+    /// A 200 to an OPTIONS: what we understand (RFC 3261 §11.2). Anybody may ask, with another's address in its datagram:
+    /// outside dialogs over UDP there is as much of it as a [short answer](limits::SIP_ANSWER_PERCENT) has room for, what matters most
+    /// first.
+    pub fn options_response(&self, id: TransactionId, request: &Message) -> Bytes {
+        let mut builder = self.endpoint.response(request, Status::OK);
+        let room = self.room_for_answer(id, request);
+        for (name, value) in self.phrases.capabilities(&self.config.agent) {
+            if !value.is_empty() {
+                builder.header_within(room, name, value);
+            }
+        }
+        builder.finish()
+    }
+
+    /// How long an answer may be with what it could do without.
+    fn room_for_answer(&self, id: TransactionId, request: &Message) -> usize {
+        match self.endpoint.flow_of(id) {
+            Some(flow) if !flow.transport.is_reliable() && request.to_tag().is_none() => {
+                request.bytes().len() * limits::SIP_ANSWER_PERCENT / 100
+            }
+            _ => usize::MAX,
+        }
     }
 
     /// Answers an [`Event::Request`] or [`Event::Within`]; see [`Endpoint::respond`].

@@ -18,7 +18,7 @@ impl Ua {
         match self.usage_of(&request) {
             Some(Usage::Session(session)) => self.handle_in_session(now, session, id, flow, request),
             Some(Usage::Subscription(s)) => self.handle_in_subscription(now, s, id, flow, request),
-            None => self.refuse(now, id, &request, (Status::CALL_DOES_NOT_EXIST, None)),
+            None => self.refuse_stranger(now, id, &request, (Status::CALL_DOES_NOT_EXIST, None)),
         }
     }
 
@@ -58,7 +58,7 @@ impl Ua {
             Method::Update if !request.body().is_empty() => self.handle_reinvite(now, session, id, request),
             Method::Update => self.handle_refresh(now, session, id, &request),
             Method::Options => {
-                let response = self.options_response(&request).finish();
+                let response = self.options_response(id, &request);
                 self.endpoint.respond(now, id, response);
             }
             _ => self.event(Event::Within { session, id, request }),

@@ -4,7 +4,7 @@ use super::office::secret;
 use super::world::{ALICE, BOB, World, config};
 use crate::{Config, Question};
 use ringpost_auth::digest::{Algorithm, DigestClient};
-use ringpost_base::Rng;
+use ringpost_base::{Rng, limits};
 use ringpost_sip::ua::{Content, Event};
 use ringpost_sip::{HeaderName, Message, Method, Status, Transport};
 
@@ -334,4 +334,91 @@ fn credentials_are_not_passed_on() {
         assert!(!message.has(HeaderName::Authorization));
         assert!(!message.has(HeaderName::WwwAuthenticate) || !message.is_request());
     }
+}
+
+/// Requests as short as they come, which are refused or answered without anybody being known.
+fn shortest() -> Vec<String> {
+    let of = |method: &str, uri: &str, lines: &str| {
+        format!(
+            "{method} {uri} SIP/2.0\r\nv: SIP/2.0/UDP 198.51.100.2;rport;branch=z9hG4bK{method}{}\r\nf: <sip:a@b.c>;tag=1\r\n\
+             t: <sip:example.org>\r\ni: {method}{}\r\nCSeq: 1 {method}\r\nMax-Forwards: 70\r\n{lines}l: 0\r\n\r\n",
+            lines.len(),
+            lines.len()
+        )
+    };
+    let us = "sip:example.org";
+    let invite = "m: <sip:a@198.51.100.2>\r\n";
+    vec![
+        of("OPTIONS", us, ""),
+        of("OPTIONS", us, "Accept: application/sdp\r\n"),
+        of("OPTIONS", us, &format!("User-Agent: {}\r\n", "x".repeat(300))),
+        of("OPTIONS", us, "Require: 100rel\r\n"),
+        of("OPTIONS", "http:x", ""),
+        of("FOO", us, ""),
+        of("PUBLISH", us, ""),
+        of("REFER", us, ""),
+        of("NOTIFY", us, ""),
+        of("NOTIFY", us, "o: message-summary\r\n"),
+        of("SUBSCRIBE", us, ""),
+        of("INFO", us, ""),
+        of("BYE", us, ""),
+        of("UPDATE", us, ""),
+        of("CANCEL", us, ""),
+        of("INVITE", us, &format!("{invite}Require: x\r\n")),
+        of("INVITE", us, &format!("{invite}c: a/b\r\n")).replace("l: 0\r\n\r\n", "l: 1\r\n\r\nx"),
+        of("INVITE", us, ""),
+        of("INVITE", "mailto:x", invite),
+        of("INVITE", us, invite).replace("t: <sip:example.org>", "t: <sip:example.org>;tag=x"),
+        of("INVITE", us, invite).replace("Max-Forwards: 70", "Max-Forwards: 0"),
+        of("MESSAGE", us, "Proxy-Require: x\r\n"),
+        of("REGISTER", us, "k: x\r\nCSeq: nonsense\r\n"),
+        of("REGISTER", us, ""),
+        of("INVITE", us, invite),
+        of("MESSAGE", us, ""),
+    ]
+}
+
+// Guards pitfall SIP 13: whoever writes another's address into its datagrams makes us send little more than it sent.
+#[test]
+fn what_a_stranger_is_answered_over_udp_is_not_much_longer_than_what_it_sent() {
+    let mut w = World::with(1, config(), Transport::Udp, &["alice"]);
+    w.peers[ALICE].is_raw = true;
+    for text in shortest() {
+        let before = w.sent.len();
+        w.inject(ALICE, &text);
+        w.run_s(40);
+        let answers: Vec<_> = w.sent[before..].iter().filter(|s| s.to == Some(ALICE)).collect();
+        let [answer] = answers[..] else {
+            panic!("one answer to {text}: {answers:?}")
+        };
+        let (what, answer) = (answer.what(), &answer.message);
+        let percent = answer.bytes().len() * 100 / text.len();
+        // What the RFC wants in these, and no phone does without, is left when all else is gone.
+        let needs = match answer.status().map(Status::code) {
+            Some(401) => Some(HeaderName::WwwAuthenticate),
+            Some(405) => Some(HeaderName::Allow),
+            Some(415) => Some(HeaderName::Accept),
+            _ => None,
+        };
+        let most = if needs.is_some() {
+            200
+        } else {
+            limits::SIP_ANSWER_PERCENT
+        };
+        assert!(percent <= most, "{what} has {percent} % of {text}");
+        for name in [
+            HeaderName::Server,
+            HeaderName::WwwAuthenticate,
+            HeaderName::Allow,
+            HeaderName::Accept,
+        ] {
+            let is_spare = answer.has(name) && needs != Some(name);
+            assert!(
+                !is_spare || percent <= limits::SIP_ANSWER_PERCENT,
+                "{name} in {what}"
+            );
+        }
+        assert!(answer.lines(HeaderName::WwwAuthenticate).count() <= 1);
+    }
+    assert!(w.phone.is_idle());
 }

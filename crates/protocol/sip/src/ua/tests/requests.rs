@@ -91,14 +91,67 @@ fn refused(text: String, status: Status, names: Option<(HeaderName, &str)>) {
 }
 
 #[test]
+fn options_outside_a_session_tells_what_there_is_room_for() {
+    // Guards pitfall SIP 13: with another's address in it, a short request makes us send that one little.
+    let options = |transport, more: &str| {
+        let mut w = World::with(1, transport, config());
+        let text = raw("OPTIONS", more, "");
+        let transport = transport.via_name();
+        let text = text.replace("SIP/2.0/UDP", &format!("SIP/2.0/{transport}"));
+        w.inject(BOB, text.clone());
+        let Some(Event::Request { id, request, .. }) = w.take(BOB).pop() else {
+            panic!("a request")
+        };
+        let response = w.peers[BOB].options_response(id, &request);
+        (Message::parse(response).unwrap(), text.len())
+    };
+    let (short, asked) = options(Transport::Udp, "");
+    assert!(short.bytes().len() * 100 <= asked * limits::SIP_ANSWER_PERCENT);
+    assert!(short.has(HeaderName::Allow) && !short.has(HeaderName::Server));
+    let agent = format!("User-Agent: {}\r\n", "x".repeat(300));
+    for (transport, more) in [(Transport::Udp, agent.as_str()), (Transport::Tcp, "")] {
+        let (whole, _) = options(transport, more);
+        for name in [
+            HeaderName::Allow,
+            HeaderName::Accept,
+            HeaderName::Supported,
+            HeaderName::AllowEvents,
+        ] {
+            assert!(whole.has(name), "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_strangers_invite_is_refused_once() {
+    // Guards pitfall SIP 13: its sender may have written another's address into it, who would get eleven of them.
+    for headers in ["Require: nothingSupportsThis\r\n", "Max-Forwards: 0\r\n"] {
+        let relaying = UaConfig {
+            relays: true,
+            ..config()
+        };
+        let mut w = World::with(1, Transport::Udp, relaying);
+        w.inject(BOB, raw("INVITE", headers, ""));
+        let tag = w.sent.last().unwrap().1.to_tag().map(str::to_owned);
+        w.run_ms(40_000);
+        assert_eq!(w.sent.len(), 1);
+        w.inject(BOB, raw("INVITE", headers, ""));
+        assert_eq!(w.sent.len(), 2, "whoever did send it asks again");
+        assert_eq!(w.sent[1].1.to_tag().map(str::to_owned), tag);
+    }
+}
+
+#[test]
 fn what_we_do_not_understand_is_refused_with_what_we_would() {
     refused(
         raw("PUBLISH", "", ""),
         Status::METHOD_NOT_ALLOWED,
         Some((HeaderName::Allow, "INVITE")),
     );
+    refused(raw("NEWMETHOD", "", ""), Status::NOT_IMPLEMENTED, None);
+    let agent = format!("User-Agent: {}\r\n", "x".repeat(100));
     refused(
-        raw("NEWMETHOD", "", ""),
+        raw("NEWMETHOD", &agent, ""),
         Status::NOT_IMPLEMENTED,
         Some((HeaderName::Allow, "INVITE")),
     );
