@@ -23,7 +23,7 @@ const METRIC_LIMIT: Duration = Duration::from_secs(10);
 pub struct Options {
     /// Seconds until voicemail answers.
     pub no_answer_s: u32,
-    /// Whether phones are offered SHA-256 before MD5.
+    /// Whether phones are offered SHA-256 alone, in place of MD5.
     pub sha256: bool,
     /// The domains that are served, the first one first.
     pub domains: Vec<String>,
@@ -136,7 +136,7 @@ impl Server {
             ""
         };
         let digest = if *sha256 {
-            "[sip]\ndigest = [\"SHA-256\", \"MD5\"]\n"
+            "[sip]\ndigest = [\"SHA-256\"]\n"
         } else {
             ""
         };

@@ -1,6 +1,8 @@
 //! linphonec calls baresip; each hears the other's tone.
 
-use ringpost_interop::{Baresip, Behaviour, DOMAIN, Device, Server, Wav, client, run, tone_wav};
+use ringpost_interop::{
+    Baresip, Behaviour, DOMAIN, Device, Options, Server, Wav, client, run, spawn, tone_wav,
+};
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -20,6 +22,27 @@ fn configuration(server: &Server, device: &Device) -> PathBuf {
     );
     std::fs::write(home.join("linphonerc"), text).expect("the test's folder can be written");
     home
+}
+
+#[test]
+fn linphone_registers_with_sha_256() {
+    let Some(linphone) = client("linphonec") else {
+        return;
+    };
+    let server = Server::start_with(&Options {
+        sha256: true,
+        ..Options::default()
+    });
+    let (_, alice) = server.person("alice");
+    let home = configuration(&server, &alice);
+    let script = format!(
+        "(sleep 15; echo quit) | HOME={0} {1} -c {0}/linphonerc",
+        home.display(),
+        linphone.display()
+    );
+    let mut command = Command::new("sh");
+    let _phone = spawn(server.folder(), "linphonec", command.args(["-c", &script]));
+    server.expect_metric("registered_phones", 1.0);
 }
 
 #[test]

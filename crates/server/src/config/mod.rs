@@ -91,8 +91,9 @@ pub(crate) struct Log {
 
 impl Default for Sip {
     fn default() -> Self {
-        // Debian's baresip gives up when it is offered an algorithm that it does not know; others look at the first offer
-        // alone. Secrets are generated with 100 bits, which MD5 keeps well enough.
+        //= https://www.rfc-editor.org/rfc/rfc8760#section-2.4
+        // Clients must pass over what they do not know, but baresip 1.0 gives up on it, wherever it stands, and SIPp looks at
+        // the first offer alone. Secrets are generated with 100 bits, which MD5 keeps well enough.
         Sip {
             digest: vec![Digest::Md5],
         }

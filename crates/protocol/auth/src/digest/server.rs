@@ -14,7 +14,7 @@ use subtle::ConstantTimeEq;
 pub struct Policy {
     /// How long a nonce may be used; after that, right credentials are answered with `stale=true`.
     pub nonce_lifetime: Duration,
-    /// Algorithms that are offered and taken, the strongest first.
+    /// Algorithms that are offered and taken, the preferred first.
     pub algorithms: Vec<Algorithm>,
     /// Tell clients that they may hide the user's name (the caller must then find users by hash).
     pub userhash: bool,
@@ -34,9 +34,9 @@ impl Default for Policy {
 /// How much a challenge may say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Offer {
-    /// One challenge for each algorithm, the strongest first (RFC 8760 §2.4).
+    /// One challenge for each algorithm, the preferred first (RFC 8760 §2.3).
     All,
-    /// The strongest alone: for an answer that must stay small beside its request.
+    /// The preferred alone: for an answer that must stay small beside its request.
     Strongest,
 }
 

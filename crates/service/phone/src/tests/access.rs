@@ -304,6 +304,60 @@ fn a_challenge_on_a_stream_offers_everything() {
     assert_eq!(ask(&mut w, &text).lines(HeaderName::WwwAuthenticate).count(), 2);
 }
 
+// RFC 8760 §2.3 and §2.6: each algorithm has a header field of its own, in the order in which we would have it, with a qop;
+// a phone may take any of them.
+#[test]
+fn algorithms_are_offered_in_the_order_that_is_configured_and_any_of_them_is_taken() {
+    use Algorithm::{Md5, Sha256};
+    for (algorithms, names) in [
+        (vec![Sha256, Md5], vec!["SHA-256", "MD5"]),
+        (vec![Md5, Sha256], vec!["MD5", "SHA-256"]),
+        (vec![Md5], vec!["MD5"]),
+        (vec![Sha256], vec!["SHA-256"]),
+    ] {
+        let configured = Config {
+            digest_algorithms: algorithms,
+            ..config()
+        };
+        let mut w = World::with(1, configured, Transport::Tcp, &["alice"]);
+        w.peers[ALICE].is_raw = true;
+        let text = |n: u32, lines: &str| request("MESSAGE", "alice@example.org", "bob@example.org", n, lines);
+        for (n, chosen) in (0..).zip(&names) {
+            let challenge = ask(&mut w, &text(10 * n + 1, ""));
+            let offers: Vec<&str> = challenge.lines(HeaderName::WwwAuthenticate).collect();
+            let offered = |offer: &&str| {
+                offer
+                    .split("algorithm=")
+                    .nth(1)?
+                    .split([',', ' '])
+                    .next()
+                    .map(str::to_owned)
+            };
+            assert_eq!(offers.iter().filter_map(offered).collect::<Vec<_>>(), names);
+            assert!(
+                offers.iter().all(|offer| offer.contains("qop=\"auth\"")),
+                "{offers:?}"
+            );
+            let mut client = client("alice", "example.org", &secret("alice"));
+            client.handle_challenges([offers[n as usize]]).unwrap();
+            let credentials = client.authorize("MESSAGE", "sip:bob@example.org").unwrap();
+            assert!(
+                credentials.contains(&format!("algorithm={chosen},")),
+                "{credentials}"
+            );
+            let answer = ask(
+                &mut w,
+                &text(10 * n + 2, &format!("Authorization: {credentials}\r\n")),
+            );
+            assert_eq!(
+                answer.status(),
+                Some(Status::TEMPORARILY_UNAVAILABLE),
+                "bob is let through to"
+            );
+        }
+    }
+}
+
 // Guards pitfall SIP 12: header names with odd bytes are errors.
 #[test]
 fn a_header_name_with_odd_bytes_is_an_error() {
