@@ -104,6 +104,36 @@ struct Driver {
     saving: FuturesUnordered<BoxFuture<'static, Vec<Bindings>>>,
     wake_at: Option<Instant>,
     closing: Option<async_channel::Sender<()>>,
+    refusals: Refusals,
+}
+
+/// Which of the messages that are refused are told of: whoever sends noise as fast as it can must not fill the disk.
+#[derive(Debug, Default)]
+struct Refusals {
+    since: Instant,
+    told: u32,
+    /// Those that were passed over since the last one that was told of.
+    untold: u64,
+}
+
+impl Refusals {
+    /// So many lines in such a time.
+    const LINES: u32 = 20;
+    const TIME: Duration = Duration::from_secs(10);
+
+    /// Counts one; if it is to be told of, gives how many before it were not.
+    fn tell(&mut self, now: Instant) -> Option<u64> {
+        if now.since(self.since) >= Self::TIME {
+            self.since = now;
+            self.told = 0;
+        }
+        if self.told >= Self::LINES {
+            self.untold += 1;
+            return None;
+        }
+        self.told += 1;
+        Some(std::mem::take(&mut self.untold))
+    }
 }
 
 /// What was found out of the directory or a mailbox, by `changes` changes.
@@ -137,6 +167,7 @@ pub async fn run(parts: PhoneParts, phone: Phone) {
         saving: FuturesUnordered::new(),
         wake_at: None,
         closing: None,
+        refusals: Refusals::default(),
     };
     driver.restore().await;
     driver.serve().await;
@@ -443,7 +474,11 @@ impl Driver {
                 began = %record.began, duration_ms = record.duration.as_millis() as u64,
                 answered = record.answered, "call ended"
             ),
-            Event::Refused { flow, reason } => info!(%flow, %reason, "message refused"),
+            Event::Refused { flow, reason } => {
+                if let Some(untold) = self.refusals.tell(now) {
+                    info!(%flow, %reason, untold, "message refused");
+                }
+            }
         }
     }
 
@@ -568,4 +603,20 @@ fn restored(saved: &records::Binding, now: Instant, calendar: UnixTime) -> Optio
             made: saved.device_made,
         }),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn noise_costs_a_few_lines_and_how_much_there_was_is_told() {
+        let mut refusals = Refusals::default();
+        let mut at = Instant::ZERO + Duration::from_secs(100);
+        let told = (0..1_000).filter(|_| refusals.tell(at).is_some()).count();
+        assert_eq!(told, Refusals::LINES as usize);
+        at += Refusals::TIME;
+        assert_eq!(refusals.tell(at), Some(1_000 - u64::from(Refusals::LINES)));
+        assert_eq!(refusals.tell(at), Some(0));
+    }
 }

@@ -1,6 +1,6 @@
 //! The log: one line an event on the standard error, its fields as `name=value`, call and session ids among them.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::io::IsTerminal;
 use std::sync::OnceLock;
 use tracing::field::Field;
@@ -73,30 +73,64 @@ fn is_directive(text: &str) -> bool {
     part.is_none_or(is_part) && levels.contains(&level)
 }
 
-/// Whatever a peer put into a value, a line of the log stays one line and says where its fields end.
+/// Characters of one value that are shown; what comes behind is left out.
+const VALUE_CHARS: usize = 1_000;
+
+/// Whatever a peer put into a value, a line of the log stays one line of bounded length, does nothing to a terminal, and
+/// says where its fields end: a value that is not one plain word is quoted.
 fn write_field(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt::Result {
-    let mut escaped = Escaped { writer };
+    let text = format!("{value:?}");
     if field.name() == "message" {
-        return write!(escaped, "{value:?}");
+        return write_escaped(writer, &text);
     }
-    write!(escaped, "{}={value:?}", field.name())
+    write!(writer, "{}=", field.name())?;
+    if is_word(&text) || is_quoted(&text) {
+        return write_escaped(writer, &text);
+    }
+    writer.write_char('"')?;
+    write_escaped(writer, &text.replace('\\', r"\\").replace('"', r#"\""#))?;
+    writer.write_char('"')
 }
 
-struct Escaped<'a, 'w> {
-    writer: &'a mut Writer<'w>,
+fn is_word(text: &str) -> bool {
+    !text.is_empty() && !text.contains([' ', '"', '=', '\\']) && !text.contains(is_odd)
 }
 
-impl fmt::Write for Escaped<'_, '_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        for c in text.chars() {
-            if c.is_control() {
-                write!(self.writer, "{}", c.escape_default())?;
-            } else {
-                self.writer.write_char(c)?;
-            }
+/// Whether it is written as the text that it is, as `Debug` writes strings: nothing in it ends it early.
+fn is_quoted(text: &str) -> bool {
+    let Some(inner) = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else {
+        return false;
+    };
+    let mut is_escaped = false;
+    for c in inner.chars() {
+        match c {
+            '"' if !is_escaped => return false,
+            '\\' => is_escaped = !is_escaped,
+            _ => is_escaped = false,
         }
-        Ok(())
     }
+    !is_escaped && inner.chars().count() <= VALUE_CHARS
+}
+
+/// What would end a line, move the cursor, or turn the text round: control characters, the separators of lines and
+/// paragraphs, and the marks for direction.
+fn is_odd(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}')
+        || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+fn write_escaped(writer: &mut Writer<'_>, text: &str) -> fmt::Result {
+    for (n, c) in text.chars().enumerate() {
+        if n > VALUE_CHARS + 2 {
+            return writer.write_char('…');
+        }
+        match is_odd(c) {
+            true => write!(writer, "{}", c.escape_default())?,
+            false => writer.write_char(c)?,
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -119,8 +153,7 @@ mod tests {
         }
     }
 
-    #[test]
-    fn an_event_is_one_line_whatever_a_peer_sent() {
+    fn logged(event: impl FnOnce()) -> String {
         let kept = Kept::default();
         let writer = kept.clone();
         let subscriber = tracing_subscriber::fmt()
@@ -129,18 +162,62 @@ mod tests {
             .with_writer(move || writer.clone())
             .fmt_fields(format::debug_fn(write_field).delimited(" "))
             .finish();
-        tracing::subscriber::with_default(subscriber, || {
-            let agent = "evil\r\n2026-01-01 ERROR forged\x1b[31m";
-            tracing::info!(call = %"a84b4c76e66710", %agent, "the call has ended");
+        tracing::subscriber::with_default(subscriber, event);
+        String::from_utf8(kept.0.lock().unwrap().clone()).unwrap()
+    }
+
+    #[test]
+    fn an_event_is_one_line_whatever_a_peer_sent() {
+        let text = logged(|| {
+            let agent = "evil\r\n2026-01-01 ERROR forged\x1b[31m\u{2028}\u{202e}";
+            tracing::info!(call = %"a84b4c76e66710", %agent, user = agent, "the call has ended\n{agent}");
             tracing::debug!("not shown");
         });
-        let text = String::from_utf8(kept.0.lock().unwrap().clone()).unwrap();
         assert_eq!(text.lines().count(), 1, "{text}");
         assert!(
-            text.contains(" the call has ended call=a84b4c76e66710 agent="),
+            text.contains("the call has ended\\nevil\\r\\n2026")
+                && text.contains(" call=a84b4c76e66710 agent=\"evil"),
             "{text}"
         );
-        assert!(!text.contains('\x1b'), "{text}");
+        assert!(!text.trim_end().contains(is_odd), "{text:?}");
+    }
+
+    #[test]
+    fn a_value_cannot_pass_for_another_field() {
+        let shown = |value: &str| {
+            let display = logged(|| tracing::info!(call_id = %value, answered = false, "x"));
+            let debug = logged(|| tracing::info!(call_id = value, answered = false, "x"));
+            let of = |line: String| line.split_once("call_id=").unwrap().1.trim_end().to_owned();
+            (of(display), of(debug))
+        };
+        for (value, told) in [
+            ("abc@host", "abc@host answered=false"),
+            ("a answered=true", r#""a answered=true" answered=false"#),
+            (
+                r#""a" answered=true x="b""#,
+                r#""\"a\" answered=true x=\"b\"" answered=false"#,
+            ),
+            (
+                r#""a\" answered=true"#,
+                r#""\"a\\\" answered=true" answered=false"#,
+            ),
+            (r#"a\"#, r#""a\\" answered=false"#),
+            ("", r#""" answered=false"#),
+            ("a=b", r#""a=b" answered=false"#),
+        ] {
+            let (display, debug) = shown(value);
+            assert_eq!(display, told);
+            // Text that is logged as such is quoted always.
+            let quoted = format!("{value:?} answered=false");
+            assert_eq!(debug, quoted);
+        }
+        let (display, debug) = shown(&"x".repeat(70_000));
+        for line in [display, debug] {
+            assert!(
+                line.chars().count() < 1_100 && line.ends_with(" answered=false"),
+                "{line}"
+            );
+        }
     }
 
     #[test]
