@@ -1,6 +1,6 @@
 use crate::clients::{Child, spawn, wait_for};
 use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -29,6 +29,8 @@ pub struct Options {
     pub domains: Vec<String>,
     /// Whether phones of this machine need no credentials.
     pub trusts_loopback: bool,
+    /// Whether it listens on `::1` instead, at ports that the system chooses: see [`Server::port`].
+    pub ipv6: bool,
 }
 
 impl Default for Options {
@@ -38,6 +40,7 @@ impl Default for Options {
             sha256: false,
             domains: vec![DOMAIN.into()],
             trusts_loopback: false,
+            ipv6: false,
         }
     }
 }
@@ -129,6 +132,7 @@ impl Server {
             sha256,
             domains,
             trusts_loopback,
+            ipv6,
         } = options;
         let trusted = if *trusts_loopback {
             "trusted_networks = [\"127.0.0.0/8\"]\n"
@@ -141,6 +145,27 @@ impl Server {
             ""
         };
         let (address, data) = (self.address, self.data().display().to_string());
+        if *ipv6 {
+            let listen: String = [
+                "sip_udp",
+                "sip_tcp",
+                "sip_tls",
+                "smtp",
+                "submission",
+                "submissions",
+                "imap",
+                "imaps",
+                "pop3",
+                "pop3s",
+            ]
+            .iter()
+            .map(|key| format!("{key} = \"[::1]:0\"\n"))
+            .collect();
+            return format!(
+                "data = {data:?}\ndomains = [\"{DOMAIN}\"]\nuser = \"root\"\n{digest}\
+                 [listen]\n{listen}metrics = \"{address}:9464\"\n[voicemail]\nno_answer_s = {no_answer_s}\n"
+            );
+        }
         format!(
             "data = {data:?}\ndomains = {domains:?}\nuser = \"root\"\n{trusted}{digest}\
              [listen]\nsip_udp = \"{address}:5060\"\nsip_tcp = \"{address}:5060\"\nsip_tls = \"{address}:5061\"\n\
@@ -160,10 +185,10 @@ impl Server {
         let mut command = Command::new(Server::binary());
         command.args(["serve", "--config"]).arg(self.config());
         let mut child = spawn(self.folder.path(), "server", &mut command);
-        let sip = SocketAddr::new(IpAddr::V4(self.address), 5060);
+        // What comes last before it says that it listens.
         let up = wait_for(START_LIMIT, || {
             child.has_ended()
-                || TcpStream::connect(sip).is_ok()
+                || child.output().contains("listening service=\"metrics\"")
                     && UnixStream::connect(self.data().join("admin.sock")).is_ok()
         });
         assert!(
@@ -217,6 +242,20 @@ impl Server {
     /// Its address.
     pub fn address(&self) -> Ipv4Addr {
         self.address
+    }
+
+    /// The port that the system chose for a service, by the service's key.
+    ///
+    /// # Panics
+    /// When it does not listen for that.
+    pub fn port(&self, service: &str) -> u16 {
+        let log = self.log();
+        let told = log
+            .split(&format!("listening service=\"{service}\" address="))
+            .nth(1);
+        let address = told.and_then(|rest| rest.split_whitespace().next());
+        let address: Option<SocketAddr> = address.and_then(|address| address.parse().ok());
+        address.unwrap_or_else(|| panic!("{service} in:\n{log}")).port()
     }
 
     /// What it has logged since it was started.

@@ -1,6 +1,6 @@
 use crate::clients::{Child, Finished, client, spawn, wait_for};
 use crate::{DOMAIN, Device, Server};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -19,8 +19,9 @@ pub fn scenario(name: &str) -> PathBuf {
 pub struct Sipp {
     program: PathBuf,
     folder: PathBuf,
-    address: Ipv4Addr,
+    address: IpAddr,
     port: u16,
+    server: SocketAddr,
     user: String,
     arguments: Vec<String>,
 }
@@ -32,14 +33,30 @@ impl Sipp {
         let mut sipp = Sipp {
             program,
             folder: server.folder().to_path_buf(),
-            address: server.address(),
+            address: server.address().into(),
             port,
+            server: SocketAddr::new(server.address().into(), 5060),
             user: device.account.clone(),
             arguments: Vec::new(),
         };
         sipp.argument("-au", &device.username);
         sipp.argument("-ap", &device.secret);
         Some(sipp)
+    }
+
+    /// The same at `::1`, towards the server's port of `service` there: `sip_udp`, or `sip_tcp` for scenarios over TCP.
+    pub fn phone_on_ipv6(server: &Server, device: &Device, port: u16, service: &str) -> Option<Sipp> {
+        let loopback = Ipv6Addr::LOCALHOST.into();
+        Some(Sipp {
+            address: loopback,
+            server: SocketAddr::new(loopback, server.port(service)),
+            ..Sipp::phone(server, device, port)?
+        })
+    }
+
+    /// Every message that a scenario has sent and received.
+    pub fn messages(&self, name: &str) -> String {
+        std::fs::read_to_string(self.file(name, "messages")).unwrap_or_default()
     }
 
     fn argument(&mut self, name: &str, value: &str) {
@@ -96,7 +113,7 @@ impl Sipp {
         command
             .args(&self.arguments)
             .args(more)
-            .arg(format!("{}:5060", self.address));
+            .arg(self.server.to_string());
         let child = spawn(&self.folder, &format!("{name}-{}", self.port), &mut command);
         if name.starts_with("uas") {
             let listens = wait_for(Duration::from_secs(10), || is_open(self.address, self.port));
@@ -111,10 +128,24 @@ impl Sipp {
 }
 
 /// Whether somebody on this machine has a UDP or TCP socket at an address.
-fn is_open(address: Ipv4Addr, port: u16) -> bool {
-    // As the kernel writes it: the address as a number in the machine's order.
-    let wanted = format!(" {:08X}:{port:04X} ", u32::from_ne_bytes(address.octets()));
-    ["/proc/net/udp", "/proc/net/tcp"]
+fn is_open(address: IpAddr, port: u16) -> bool {
+    // As the kernel writes it: the address as numbers in the machine's order.
+    let (digits, tables) = match address {
+        IpAddr::V4(address) => {
+            let number = u32::from_ne_bytes(address.octets());
+            (format!("{number:08X}"), ["/proc/net/udp", "/proc/net/tcp"])
+        }
+        IpAddr::V6(address) => {
+            let octets = address.octets();
+            let words = octets
+                .chunks_exact(4)
+                .map(|word| u32::from_ne_bytes(word.try_into().expect("four octets")));
+            let digits = words.map(|word| format!("{word:08X}")).collect();
+            (digits, ["/proc/net/udp6", "/proc/net/tcp6"])
+        }
+    };
+    let wanted = format!(" {digits}:{port:04X} ");
+    tables
         .iter()
         .any(|table| std::fs::read_to_string(table).is_ok_and(|table| table.contains(&wanted)))
 }

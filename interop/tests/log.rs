@@ -18,6 +18,18 @@ fn say(server: &Server, port: u16, lines: &[u8]) {
     let _ = stream.read_to_end(&mut Vec::new());
 }
 
+/// Says to SMTP one thing after the other, each once the one before is answered, and gives what it heard.
+fn converse(server: &Server, parts: &[&str]) -> String {
+    let mut stream = TcpStream::connect((server.address(), 2525)).unwrap();
+    stream.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+    let mut heard = String::new();
+    for part in parts {
+        stream.write_all(part.as_bytes()).unwrap();
+        let _ = stream.read_to_string(&mut heard);
+    }
+    heard
+}
+
 /// Sends a request, and gives the first answer.
 fn ask(server: &Server, request: &str) -> String {
     let socket = UdpSocket::bind((server.address(), 0)).unwrap();
@@ -93,6 +105,9 @@ fn no_peer_writes_a_line_of_the_log() {
          RCPT TO:<bob@{DOMAIN}>\r\nDATA\r\nSubject: {FORGED}\r\n\r\n.\r\n\u{1b}[31m\n{FORGED}\r\nQUIT\r\n"
     );
     say(&server, 2525, smtp.as_bytes());
+    let mail = format!("EHLO a\r\nMAIL FROM:<\"a b=c\"@b.test>\r\nRCPT TO:<bob@{DOMAIN}>\r\nDATA\r\n");
+    let said = converse(&server, &[mail.as_str(), "Subject: x\r\n\r\nx\r\n.\r\nQUIT\r\n"]);
+    assert!(said.contains("\n354 ") && said.contains("\n221 "), "{said}");
     let imap = format!("a LOGIN \"x\u{1b}[31m y=z\" \"{FORGED}\"\r\nb LOGIN {{3}}\r\na\nb x\r\nc LOGOUT\r\n");
     say(&server, 1430, imap.as_bytes());
     let told = wait_for(Duration::from_secs(10), || {
@@ -101,6 +116,10 @@ fn no_peer_writes_a_line_of_the_log() {
     });
     let log = server.log();
     assert!(told, "{log}");
+    assert!(
+        log.contains(" message taken session=") && log.contains(" id="),
+        "{log}"
+    );
     for line in log.lines() {
         let mut words = line.split_whitespace();
         let (time, level, place) = (words.next(), words.next(), words.next());

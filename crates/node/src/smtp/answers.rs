@@ -178,7 +178,7 @@ impl Driver<'_> {
                     .map(|t| t.from.to_string())
                     .unwrap_or_default();
                 let to: Vec<&str> = self.recipients.iter().map(|r| r.address.as_str()).collect();
-                tracing::info!(session = %self.id, message = %id, from, to = to.join(","), size_bytes, "message taken");
+                tracing::info!(session = %self.id, %id, from, to = to.join(","), size_bytes, "message taken");
                 Answer::Stored { id }
             }
             Err(e) => self.refused(&e),
