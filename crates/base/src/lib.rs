@@ -22,11 +22,13 @@
 
 mod cursor;
 pub mod limits;
+mod peer;
 mod rng;
 mod time;
 mod timer;
 
 pub use cursor::{Cursor, CursorError};
+pub use peer::one_peer;
 pub use rng::Rng;
 pub use time::{Instant, UnixTime};
 pub use timer::{Deadlines, TimerKind, TimerTable};

@@ -7,6 +7,7 @@
 #![warn(missing_docs)]
 
 pub mod imap;
+mod logins;
 pub mod phone;
 pub mod pop3;
 pub mod smtp;

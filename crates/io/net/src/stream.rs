@@ -2,7 +2,7 @@
 
 use crate::tls::{HANDSHAKE_TIMEOUT, Tls};
 use bytes::{Bytes, BytesMut};
-use ringpost_base::limits;
+use ringpost_base::{limits, one_peer};
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -21,7 +21,7 @@ pub const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 pub struct ConnectionLimits {
     /// In all.
     pub total: usize,
-    /// From one IP address.
+    /// From one IPv4 address, or one IPv6 network of 64 bits: whoever has one of its addresses has them all.
     pub per_address: usize,
 }
 
@@ -64,6 +64,7 @@ impl Places {
     }
 
     pub(crate) fn take(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
+        let address = one_peer(address);
         let mut taken = self.lock();
         let here = taken.by_address.get(&address).copied().unwrap_or(0);
         if taken.total >= taken.limits.total || here >= taken.limits.per_address {
@@ -268,6 +269,25 @@ impl Stream {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_ipv6_network_counts_as_one_address() {
+        // Guards pitfall SMTP 8: a home has 2^64 addresses of IPv6.
+        let places = Places::new(ConnectionLimits {
+            total: 10,
+            per_address: 2,
+        });
+        let take = |address: &str| places.take(address.parse().unwrap());
+        let _here = [
+            take("2001:db8:0:1::1").unwrap(),
+            take("2001:db8:0:1:ffff::2").unwrap(),
+        ];
+        assert!(take("2001:db8:0:1::3").is_none());
+        assert!(take("2001:db8:0:2::1").is_some(), "the neighbour is another");
+        let _mapped = [take("::ffff:192.0.2.1").unwrap(), take("192.0.2.1").unwrap()];
+        assert!(take("192.0.2.1").is_none());
+        assert!(take("192.0.2.2").is_some());
+    }
 
     #[test]
     fn one_address_cannot_take_every_connection() {

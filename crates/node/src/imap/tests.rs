@@ -291,6 +291,27 @@ fn failed_logins_are_answered_later_and_later() {
 }
 
 #[test]
+fn who_guesses_on_several_connections_guesses_on_one_at_a_time() {
+    let mut house = House::new();
+    // What was right before is no guess, and waits behind none.
+    let owner = house.log_in();
+    house.lab.say(&owner, "z LOGOUT\r\n");
+    let [first, second] = [house.connect(), house.connect()];
+    house.lab.say(&first, "a LOGIN alice wrong\r\n");
+    house.lab.say(&second, "a LOGIN alice wrong\r\n");
+    house.log_in();
+    house.lab.pass(Duration::from_millis(600));
+    assert!(house.lab.hear(&first).starts_with("a NO [AUTHENTICATIONFAILED]"));
+    assert_eq!(
+        house.lab.hear(&second),
+        "",
+        "its turn came when the first one's was over"
+    );
+    house.lab.pass(Duration::from_millis(100));
+    assert!(house.lab.hear(&second).starts_with("a NO [AUTHENTICATIONFAILED]"));
+}
+
+#[test]
 fn nobody_acts_for_somebody_else() {
     let mut house = House::new();
     let client = house.connect();

@@ -1,6 +1,7 @@
 //! What the directory and the mail service say to a session's questions.
 
-use super::{Driver, Taking};
+use super::{Driver, Smtp, Taking};
+use crate::logins::check_password;
 use ringpost_directory::{AccountInfo, Directory, DirectoryError};
 use ringpost_mail::{Delivery, Envelope, Letter, MailError, Recipient};
 use ringpost_smtp::{Answer, ForwardPath, Question, Received, Refusal, ReturnPath, ReversePath};
@@ -18,11 +19,9 @@ impl Driver<'_> {
     pub(super) async fn answer(&mut self, question: Question) -> Answer {
         match question {
             Question::CheckPassword(password) => {
-                let login = self
-                    .smtp
-                    .directory
-                    .login(&password.user, &password.password)
-                    .await;
+                let Smtp { world, directory, .. } = self.smtp;
+                let from = self.connection.endpoints().remote.ip();
+                let login = check_password(world, directory, from, &password.user, &password.password).await;
                 self.sign_in(&password.user, password.authzid.as_deref(), login)
                     .await
             }

@@ -37,7 +37,8 @@
 //! # Ok::<(), ringpost_directory::DirectoryError>(()) }.now_or_never().unwrap().unwrap();
 //! ```
 //!
-//! It speaks no protocol and challenges nobody; it does not slow down who guesses: the sessions do.
+//! It speaks no protocol and challenges nobody; it does not slow down who guesses: the sessions do, in the peer's
+//! [turn](Directory::turn).
 
 mod accounts;
 mod cache;
@@ -51,6 +52,7 @@ mod passwords;
 mod seal;
 #[cfg(test)]
 mod tests;
+mod turns;
 
 pub use accounts::{AddedAccount, NewAccount};
 pub use cache::Cached;
@@ -59,6 +61,7 @@ pub use error::DirectoryError;
 pub use kdf::{Busy, Cost, InlineKdf, Job, Kdf};
 pub use lookup::{AccountInfo, DeviceKeys};
 pub use names::{Address, NameError, is_domain};
+pub use turns::Turn;
 
 use cache::Cache;
 use logins::Logins;
@@ -71,6 +74,7 @@ use seal::Sealer;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use turns::Turns;
 
 /// What a directory is made of.
 pub struct Parts {
@@ -102,6 +106,7 @@ struct Inner {
     accounts: Cache<AccountInfo>,
     devices: Cache<DeviceKeys>,
     logins: Logins,
+    turns: Turns,
     /// What an unknown user's password is held against, so that it takes as long as a known one's.
     decoy_phc: String,
 }
@@ -130,6 +135,7 @@ impl Directory {
             accounts: Cache::new(),
             devices: Cache::new(),
             logins: Logins::new(login_key),
+            turns: Turns::default(),
             decoy_phc: decoy.argon2,
             store,
             bus,

@@ -1,9 +1,10 @@
 use crate::kdf::{self, Busy, Kdf, Salts};
-use crate::{AccountInfo, Address, Directory, DirectoryError};
+use crate::{AccountInfo, Address, Directory, DirectoryError, Turn};
 use ringpost_auth::sasl::{DecoyKey, ScramKeys};
 use ringpost_base::{Rng, UnixTime};
 use ringpost_store::records::Password;
 use ringpost_store::{Batch, Partition, Record, keys};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 impl Directory {
@@ -32,6 +33,22 @@ impl Directory {
         };
         self.0.logins.remember(generation, account.id, password);
         Ok(Some(account))
+    }
+
+    /// The same for what was found right before and has not changed since, without stretching anything; `None` means that
+    /// [`login`](Directory::login) is to be asked.
+    pub async fn remembered_login(
+        &self,
+        user: &str,
+        password: &str,
+    ) -> Result<Option<Arc<AccountInfo>>, DirectoryError> {
+        let account = self.account_by_login(user).await?;
+        Ok(account.filter(|account| self.0.logins.knows(account.id, password)))
+    }
+
+    /// Waits until nobody else of the peer at `from` has a password checked; to be held until it has heard the answer.
+    pub async fn turn(&self, from: IpAddr) -> Turn {
+        self.0.turns.turn(from).await
     }
 
     /// What SCRAM-SHA-256 needs for `user`, read like [`login`](Directory::login)'s; `None` is for a decoy.

@@ -37,7 +37,7 @@ impl Phone {
             UaEvent::Request { id, flow, request } => match request.method() {
                 Method::Options => {
                     let response = self.ua.options_response(id, &request);
-                    self.ua.respond(now, id, response);
+                    self.ua.respond_stateless(now, id, response);
                 }
                 Method::Register | Method::Message | Method::Subscribe => {
                     self.knock(now, calendar, (Asker::Transaction(id), flow, request));
@@ -46,9 +46,9 @@ impl Phone {
                 //= https://www.rfc-editor.org/rfc/rfc6086#section-4.2.2
                 // These live in dialogs only.
                 Method::Notify | Method::Info => {
-                    self.respond(now, id, &request, Status::CALL_DOES_NOT_EXIST.into());
+                    self.refuse_stranger(now, id, &request, Status::CALL_DOES_NOT_EXIST);
                 }
-                _ => self.respond(now, id, &request, Status::METHOD_NOT_ALLOWED.into()),
+                _ => self.refuse_stranger(now, id, &request, Status::METHOD_NOT_ALLOWED),
             },
             UaEvent::Invite {
                 session,
@@ -221,6 +221,12 @@ impl Phone {
         if !sent {
             debug!(?transaction, "answered too late");
         }
+    }
+
+    /// The answer to a request of which nothing is known but that it came: nothing is kept of it.
+    fn refuse_stranger(&mut self, now: Instant, id: TransactionId, request: &Message, status: Status) {
+        let response = self.printed(request, &status.into());
+        self.ua.respond_stateless(now, id, response);
     }
 
     /// What goes out as the answer to `request`.
