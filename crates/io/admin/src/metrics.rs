@@ -243,4 +243,28 @@ mod tests {
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
         assert!(answer.contains("ringpost_x_total 1"), "{answer}");
     }
+
+    #[tokio::test]
+    async fn scrapers_that_say_nothing_are_few() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(serve_metrics(listener, Metrics::new(), std::future::pending()));
+        let mut silent = Vec::new();
+        for _ in 0..crate::server::SCRAPERS {
+            silent.push(tokio::net::TcpStream::connect(address).await.unwrap());
+        }
+        let mut more = tokio::net::TcpStream::connect(address).await.unwrap();
+        assert_eq!(more.read(&mut [0; 9]).await.unwrap(), 0, "one more is closed");
+        drop(silent);
+        // Their places are free once the server has seen them go.
+        loop {
+            let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+            let mut answer = String::new();
+            let asked = stream.write_all(b"GET /nothing HTTP/1.1\r\n\r\n").await;
+            if asked.is_ok() && stream.read_to_string(&mut answer).await.is_ok() && !answer.is_empty() {
+                assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
+                return;
+            }
+        }
+    }
 }

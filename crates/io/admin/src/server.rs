@@ -1,15 +1,22 @@
 use crate::{Command, Control, Metrics, Refusal, RefusalKind};
 use axum::extract::{DefaultBodyLimit, State, rejection::JsonRejection};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, Method, Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::post;
 use axum::{Json, Router};
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
 use std::future::Future;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::Semaphore;
 
 /// A command is a few names; what is longer gets 413.
 const COMMAND_BYTES: usize = 64 * 1024;
@@ -97,24 +104,64 @@ impl IntoResponse for Refused {
     }
 }
 
-/// Serves `/metrics` on a listener until `stop` completes.
+/// Scrapers at a time; one more is closed at once.
+pub(crate) const SCRAPERS: usize = 16;
+/// How long a scraper may take from its connection to its answer.
+const SCRAPE_LIMIT: Duration = Duration::from_secs(10);
+
+/// Serves `/metrics` on a listener until `stop` completes: to 16 scrapers at a time, each for 10 s at
+/// most.
 pub async fn serve_metrics(
     listener: TcpListener,
     metrics: Metrics,
     stop: impl Future<Output = ()> + Send + 'static,
 ) {
-    let router = Router::new().route("/metrics", get(scrape)).with_state(metrics);
-    if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stop).await {
-        tracing::error!(%error, "the metrics are gone");
+    let serve = async {
+        let places = Arc::new(Semaphore::new(SCRAPERS));
+        loop {
+            let socket = match listener.accept().await {
+                Ok((socket, _)) => socket,
+                // Out of files, mostly: asking again at once would only burn the processor.
+                Err(_) => {
+                    tokio::time::sleep(Duration::from_millis(200)).await;
+                    continue;
+                }
+            };
+            let Ok(place) = places.clone().try_acquire_owned() else {
+                continue;
+            };
+            let metrics = metrics.clone();
+            tokio::spawn(async move {
+                let _place = place;
+                let service = service_fn(|request| {
+                    let response = scrape(&metrics, &request);
+                    async { Ok::<_, std::convert::Infallible>(response) }
+                });
+                let connection = http1::Builder::new()
+                    .keep_alive(false)
+                    .serve_connection(TokioIo::new(socket), service);
+                // Whoever breaks off or takes too long goes without.
+                let _ = tokio::time::timeout(SCRAPE_LIMIT, connection).await;
+            });
+        }
+    };
+    tokio::select! {
+        () = serve => {}
+        () = stop => {}
     }
 }
 
-async fn scrape(State(metrics): State<Metrics>) -> impl IntoResponse {
-    (
-        [(
-            header::CONTENT_TYPE,
-            "application/openmetrics-text; version=1.0.0; charset=utf-8",
-        )],
-        metrics.text(),
-    )
+fn scrape<B>(metrics: &Metrics, request: &Request<B>) -> axum::http::Response<Full<Bytes>> {
+    let (status, text) = match (request.method(), request.uri().path()) {
+        (&Method::GET | &Method::HEAD, "/metrics") => (StatusCode::OK, metrics.text()),
+        (_, "/metrics") => (StatusCode::METHOD_NOT_ALLOWED, String::new()),
+        _ => (StatusCode::NOT_FOUND, String::new()),
+    };
+    let mut response = axum::http::Response::new(Full::new(Bytes::from(text)));
+    *response.status_mut() = status;
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
 }
