@@ -4,7 +4,8 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs::{self, File, Permissions};
-use std::net::{TcpListener, UdpSocket};
+use std::io::Read;
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -79,6 +80,7 @@ impl Place {
             format!("{key} = {value:?}\n")
         });
         let data = format!("data = {:?}\n", self.data());
+        let data = format!("domains = [\"one.test\"]\n{data}");
         let top = if top.contains("data = ") {
             top.to_string()
         } else {
@@ -104,12 +106,15 @@ impl Place {
 
     /// Starts it, as nobody where the test may choose.
     fn start(&self, as_nobody: bool) -> Running {
+        let mut command = Command::new(self.binary());
+        self.run(command.args(["serve", "--config"]).arg(self.config()), as_nobody)
+    }
+
+    fn run(&self, command: &mut Command, as_nobody: bool) -> Running {
         static COUNT: AtomicU8 = AtomicU8::new(1);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let log = self.path().join(format!("log-{number}"));
         let file = File::create(&log).unwrap();
-        let mut command = Command::new(self.binary());
-        command.args(["serve", "--config"]).arg(self.config());
         command.env_clear().env("HOME", self.path().join("home"));
         command
             .stdin(Stdio::null())
@@ -355,6 +360,49 @@ fn a_data_folder_that_cannot_be_had_is_told_in_one_line() {
         holder.child.id()
     );
     assert_eq!(held, told);
+}
+
+#[test]
+fn connections_that_the_system_does_not_allow_are_told_of_and_leave_room() {
+    let place = Place::new();
+    place.configure("", &[], "");
+    let script = format!(
+        "ulimit -n 200; exec {} serve --config {}",
+        place.binary().display(),
+        place.config().display()
+    );
+    let running = place.run(Command::new("sh").args(["-c", &script]), true);
+    running.expect("limits.connections: 20000 are too many for the 200 files");
+    running.expect("listening service=\"metrics\"");
+    let mut kept = Vec::new();
+    // More than all of them; the last ones are closed at once.
+    for n in 1..=150u8 {
+        let from = format!("127.99.{n}.1:0").parse().unwrap();
+        let to = format!("{}:2525", place.address).parse().unwrap();
+        kept.push(connect(from, to));
+    }
+    let mut greeted = 0;
+    for stream in &mut kept {
+        greeted += usize::from(stream.read(&mut [0; 3]).unwrap() > 0);
+    }
+    assert_eq!(greeted, 100);
+    // There is room for what is no connection: the command line, and the store's files.
+    let said = Command::new(place.binary())
+        .args(["account", "add", "alice@one.test", "--config"])
+        .arg(place.config())
+        .output()
+        .unwrap();
+    assert!(said.status.success(), "{said:?}");
+}
+
+/// A connection from an address of the machine's own choice.
+fn connect(from: SocketAddr, to: SocketAddr) -> TcpStream {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&from.into()).unwrap();
+    socket.connect(&to.into()).unwrap();
+    let stream = TcpStream::from(socket);
+    stream.set_read_timeout(Some(LIMIT)).unwrap();
+    stream
 }
 
 #[test]

@@ -49,6 +49,8 @@ pub(crate) struct Server {
     config: Arc<Mutex<Config>>,
     addresses: Vec<(Service, SocketAddr)>,
     tls: Tls,
+    /// How many files the process may open.
+    files: usize,
     places: Arc<Places>,
     mail_limits: Arc<MailLimits>,
     voicemail: MailVoicemail,
@@ -67,9 +69,10 @@ impl Server {
     /// Starts everything that the configuration names. The errors are one line that names the key and the mend.
     pub(crate) async fn start(config: Config) -> Result<Server> {
         let folder = data_folder::hold(&config.data_folder())?;
-        if let Err(error) = sockets::allow_many() {
+        let files = sockets::allow_many().unwrap_or_else(|error| {
             warn!(%error, "the limit of open files stays as it is");
-        }
+            usize::MAX
+        });
         let sockets = Sockets::open(&config)?;
         // Keys are often root's alone.
         let (configured, greeting) = (files::certificate(&config)?, files::greeting(&config)?);
@@ -77,13 +80,10 @@ impl Server {
             privileges::become_user(&user, folder.path())?;
             info!(user = %user.name, "rights dropped");
         }
-        for notice in sockets
-            .notices
-            .iter()
-            .chain(&files::unreadable_from_now_on(&config))
-        {
-            warn!("{notice}");
-        }
+        // Told once it runs: a start that fails says why, and nothing else.
+        let mut notices = sockets.notices.clone();
+        notices.extend(files::unreadable_from_now_on(&config));
+        notices.extend(sockets::too_few_files(config.limits.connections, files));
         let tls = match configured {
             Some(tls) => tls,
             None => {
@@ -115,7 +115,7 @@ impl Server {
             }
         }
         let (stopper, stopped) = Stopper::new();
-        let places = Places::new(connection_limits(&config));
+        let places = Places::new(connection_limits(&config, files));
         let pop3_counters = Arc::<Pop3Counters>::default();
         let mail_limits = Arc::new(MailLimits::new(&config));
         let listeners = MailListeners {
@@ -152,6 +152,7 @@ impl Server {
             started: config,
             addresses,
             tls,
+            files,
             places,
             mail_limits,
             voicemail,
@@ -166,6 +167,9 @@ impl Server {
         };
         server.serve_operator(sockets.metrics)?;
         server.follow_domains();
+        for notice in &notices {
+            warn!("{notice}");
+        }
         for (service, address) in &server.addresses {
             info!(service = service.key(), %address, "listening");
         }
@@ -314,9 +318,9 @@ impl Server {
     }
 }
 
-fn connection_limits(config: &Config) -> ConnectionLimits {
+fn connection_limits(config: &Config, files: usize) -> ConnectionLimits {
     ConnectionLimits {
-        total: config.limits.connections,
+        total: sockets::connections(config.limits.connections, files),
         per_address: config.limits.connections_per_address,
     }
 }

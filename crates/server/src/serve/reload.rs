@@ -30,7 +30,7 @@ impl Server {
             Ok(greeting) => self.voicemail.set_greeting(greeting),
             Err(error) => warn!(error = %crate::one_line(&error), "the old greeting stays in use"),
         }
-        self.places.set_limits(connection_limits(&config));
+        self.places.set_limits(connection_limits(&config, self.files));
         self.mail_limits.set(&config);
         let ports = config.media.ports.first..=config.media.ports.last;
         self.media.handle().set_ports(ports);

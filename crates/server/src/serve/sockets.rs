@@ -13,8 +13,8 @@ const BACKLOG: i32 = 1_024;
 const DATAGRAM_BUFFER_BYTES: usize = 4 * 1024 * 1024;
 
 /// Lets the process open as many files as it may. A shell allows 1,024 unless asked, which one address could fill with
-/// connections that are all within the limits; whoever wants fewer sets the hard limit.
-pub(crate) fn allow_many() -> io::Result<()> {
+/// connections that are all within the limits; whoever wants fewer sets the hard limit. Says how many that are.
+pub(crate) fn allow_many() -> io::Result<usize> {
     let mut files = libc::rlimit {
         rlim_cur: 0,
         rlim_max: 0,
@@ -29,7 +29,24 @@ pub(crate) fn allow_many() -> io::Result<()> {
             return Err(io::Error::last_os_error());
         }
     }
-    Ok(())
+    Ok(usize::try_from(files.rlim_cur).unwrap_or(usize::MAX))
+}
+
+/// How many connections are kept at a time where so many are configured and so many files may be open: half of these are
+/// left to calls, which take four each, and to the store.
+pub(crate) fn connections(configured: usize, files: usize) -> usize {
+    configured.min(files / 2)
+}
+
+/// A line for who is allowed fewer connections than configured.
+pub(crate) fn too_few_files(configured: usize, files: usize) -> Option<String> {
+    let kept = connections(configured, files);
+    (kept < configured).then(|| {
+        format!(
+            "limits.connections: {configured} are too many for the {files} files that this process may open: {kept} are \
+             kept at a time; raise that limit (LimitNOFILE= of the unit, or `ulimit -Hn`), or lower this one"
+        )
+    })
 }
 
 /// The open sockets, by service.
@@ -110,4 +127,21 @@ fn new(address: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket
         socket.set_only_v6(true)?;
     }
     Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_leave_half_of_the_files_to_calls_and_the_store() {
+        assert_eq!(connections(20_000, 65_536), 20_000);
+        assert_eq!(connections(20_000, 1_024), 512);
+        assert_eq!(too_few_files(20_000, 65_536), None);
+        let line = too_few_files(20_000, 1_024).expect("a line");
+        assert!(
+            line.starts_with("limits.connections: 20000") && line.contains("512 are kept"),
+            "{line}"
+        );
+    }
 }
