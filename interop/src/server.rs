@@ -224,6 +224,11 @@ impl Server {
         self.child.as_ref().expect("it runs").signal(signal);
     }
 
+    /// Its process id.
+    pub fn pid(&self) -> i32 {
+        self.child.as_ref().expect("it runs").pid()
+    }
+
     /// The test's folder: logs and recordings go there.
     pub fn folder(&self) -> &Path {
         self.folder.path()
