@@ -7,7 +7,7 @@
 use crate::stream::{Place, Places, WRITE_TIMEOUT, accept};
 use crate::tls::{HANDSHAKE_TIMEOUT, Tls};
 use bytes::{Bytes, BytesMut};
-use ringpost_base::limits;
+use ringpost_base::{limits, one_peer};
 use ringpost_sip::{Arrival, Flow, Frame, Framer, Message, Transport};
 use std::collections::HashMap;
 use std::io;
@@ -36,12 +36,18 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// The largest UDP payload.
 const DATAGRAM_BYTES: usize = 65_535;
 /// Datagrams taken from a socket before others get their turn.
-const DATAGRAMS_A_TURN: usize = 64;
+const DATAGRAMS_A_TURN: usize = 1_024;
+/// Datagrams of one peer that are kept in a turn while half of what may wait is waiting: a flood loses its own, and what
+/// others send among it is heard.
+const SHARE: u32 = 4;
+/// Messages that wait for the service, by datagram and by stream; datagrams over it are lost, streams wait.
+const LANE: usize = 2_048;
 
 /// The listeners of SIP and all their connections.
 pub struct SipNet {
     udp: Vec<Datagrams>,
-    input: async_channel::Sender<Arrival>,
+    datagrams: async_channel::Sender<Arrival>,
+    streamed: async_channel::Sender<Arrival>,
     streams: Mutex<Streams>,
     places: Arc<Places>,
 }
@@ -118,16 +124,21 @@ impl Outgoing {
 }
 
 impl SipNet {
-    /// Takes over bound UDP sockets; what comes goes to `input`. Streams are accepted as far as there are `places`.
+    /// Takes over bound UDP sockets; what comes goes to `input`, datagrams and streams in turn where both wait, so that
+    /// neither drowns the other. Streams are accepted as far as there are `places`. It must be made inside the runtime.
     pub fn new(udp: Vec<UdpSocket>, places: Arc<Places>, input: async_channel::Sender<Arrival>) -> Arc<Self> {
         // A bound socket has an address; one that has none could not be read from either.
         let udp = udp.into_iter().filter_map(|socket| {
             let bound = socket.local_addr().ok()?;
             Some(Datagrams { socket, bound })
         });
+        let (datagrams, by_datagram) = async_channel::bounded(LANE);
+        let (streamed, by_stream) = async_channel::bounded(LANE);
+        tokio::spawn(merge(by_datagram, by_stream, input));
         Arc::new(SipNet {
             udp: udp.collect(),
-            input,
+            datagrams,
+            streamed,
             streams: Mutex::default(),
             places,
         })
@@ -229,7 +240,7 @@ impl SipNet {
             failed => {
                 debug!(%flow, ?failed, "cannot connect");
                 self.streams().forget(number);
-                let _ = self.input.send(Arrival::Failed { flow }).await;
+                let _ = self.streamed.send(Arrival::Failed { flow }).await;
             }
         }
     }
@@ -306,7 +317,7 @@ impl SipNet {
             let _ = writer.shutdown().await;
         };
         let _ = tokio::time::timeout(LAST_WORDS, last_words).await;
-        let _ = self.input.send(Arrival::Closed { flow }).await;
+        let _ = self.streamed.send(Arrival::Closed { flow }).await;
     }
 
     async fn read_stream<R: AsyncRead + Unpin>(
@@ -354,7 +365,7 @@ impl SipNet {
                         (any_yet, may_be_answered) = (true, true);
                         since = Instant::now();
                         if self
-                            .input
+                            .streamed
                             .send(Arrival::Message {
                                 flow,
                                 message: Ok(message),
@@ -368,7 +379,7 @@ impl SipNet {
                     Ok(Some(Frame::Malformed(error))) => {
                         may_be_answered = true;
                         if self
-                            .input
+                            .streamed
                             .send(Arrival::Message {
                                 flow,
                                 message: Err(error),
@@ -395,14 +406,26 @@ impl SipNet {
         let Datagrams { socket, bound } = &self.udp[index];
         let mut routes = LocalAddresses::new(*bound);
         let mut buffer = vec![0; DATAGRAM_BYTES];
+        let mut shares = HashMap::<IpAddr, u32>::new();
         loop {
             if socket.readable().await.is_err() {
                 return;
             }
-            for _ in 0..DATAGRAMS_A_TURN {
+            let mut taken = 0;
+            shares.clear();
+            while taken < DATAGRAMS_A_TURN {
                 let Ok((len, remote)) = socket.try_recv_from(&mut buffer) else {
                     break;
                 };
+                taken += 1;
+                // Signalling is behind; it will have forgotten less if peers retransmit.
+                if self.datagrams.len() >= LANE / 2 {
+                    let share = shares.entry(one_peer(remote.ip())).or_default();
+                    *share += 1;
+                    if *share > SHARE || self.datagrams.is_full() {
+                        continue;
+                    }
+                }
                 let bytes = &buffer[..len];
                 // Keep-alives of phones behind NAT: CRLFs, or a zero byte.
                 if bytes.iter().all(|b| matches!(b, b'\r' | b'\n' | 0)) {
@@ -416,15 +439,18 @@ impl SipNet {
                     connection: None,
                 };
                 let message = Message::parse_from(Bytes::copy_from_slice(bytes), remote);
-                // A full queue means that signalling is behind; it will have forgotten less if peers retransmit.
-                let _ = self.input.try_send(Arrival::Message { flow, message });
+                let _ = self.datagrams.try_send(Arrival::Message { flow, message });
+            }
+            if taken == DATAGRAMS_A_TURN {
+                // There may be no end of them.
+                tokio::task::yield_now().await;
             }
         }
     }
 
     fn tell(self: &Arc<Self>, input: Arrival) {
-        if let Err(async_channel::TrySendError::Full(input)) = self.input.try_send(input) {
-            let channel = self.input.clone();
+        if let Err(async_channel::TrySendError::Full(input)) = self.streamed.try_send(input) {
+            let channel = self.streamed.clone();
             tokio::spawn(async move {
                 let _ = channel.send(input).await;
             });
@@ -433,6 +459,24 @@ impl SipNet {
 
     fn streams(&self) -> MutexGuard<'_, Streams> {
         self.streams.lock().unwrap_or_else(|e| e.into_inner())
+    }
+}
+
+/// Passes on what waits, one of each kind as likely as one of the other, until nobody sends or hears any more.
+async fn merge(
+    datagrams: async_channel::Receiver<Arrival>,
+    streams: async_channel::Receiver<Arrival>,
+    input: async_channel::Sender<Arrival>,
+) {
+    loop {
+        let next = tokio::select! {
+            next = datagrams.recv() => next,
+            next = streams.recv() => next,
+        };
+        let Ok(arrival) = next else { return };
+        if input.send(arrival).await.is_err() {
+            return;
+        }
     }
 }
 

@@ -19,8 +19,8 @@ use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-/// Messages that wait for the service; datagrams over it are lost, streams wait.
-const ARRIVALS: usize = 4_096;
+/// Messages on their way from the sockets' own queues to the service.
+const ARRIVALS: usize = 64;
 /// Control commands that wait.
 const CONTROLS: usize = 16;
 

@@ -76,6 +76,79 @@ async fn a_peer_that_does_not_read_is_cut_off_and_no_other_waits() {
 }
 
 #[tokio::test]
+async fn a_stream_is_heard_beside_a_flood_of_datagrams() {
+    let udp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (to, address) = (udp.local_addr().unwrap(), listener.local_addr().unwrap());
+    let (input, arrivals) = async_channel::bounded(16);
+    let net = SipNet::new(vec![udp], Places::new(ConnectionLimits::default()), input);
+    net.serve_udp();
+    net.serve_streams(listener, None);
+    tokio::spawn(async move {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        loop {
+            for _ in 0..256 {
+                let _ = socket.try_send_to(OPTIONS, to);
+            }
+            tokio::task::yield_now().await;
+        }
+    });
+    // The flood stands before anybody else comes.
+    while net.datagrams.len() < LANE / 2 {
+        tokio::task::yield_now().await;
+    }
+    let mut peer = TcpStream::connect(address).await.unwrap();
+    peer.write_all(OPTIONS).await.unwrap();
+    for _ in 0..LANE {
+        let next = tokio::time::timeout(SOON, arrivals.recv())
+            .await
+            .unwrap()
+            .unwrap();
+        if matches!(next, Arrival::Message { flow, .. } if flow.transport == Transport::Tcp) {
+            return;
+        }
+        // The service has something to do with each.
+        tokio::task::yield_now().await;
+    }
+    panic!("it was not heard among {LANE} of the others");
+}
+
+#[tokio::test]
+async fn a_flood_loses_its_own_datagrams_and_nobody_elses() {
+    let udp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let to = udp.local_addr().unwrap();
+    let (input, arrivals) = async_channel::bounded(16);
+    let net = SipNet::new(vec![udp], Places::new(ConnectionLimits::default()), input);
+    net.serve_udp();
+    let flood = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let other = UdpSocket::bind("127.0.0.2:0").await.unwrap();
+    flood.writable().await.unwrap();
+    other.writable().await.unwrap();
+    // Nobody reads what arrives, until half of what may wait is waiting.
+    while net.datagrams.len() < LANE / 2 {
+        flood.try_send_to(OPTIONS, to).unwrap();
+        tokio::task::yield_now().await;
+    }
+    let kept = || net.datagrams.len() + arrivals.len();
+    let before = kept();
+    for _ in 0..30 {
+        flood.try_send_to(OPTIONS, to).unwrap();
+    }
+    other.try_send_to(OPTIONS, to).unwrap();
+    while kept() < before + SHARE as usize + 1 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(kept(), before + SHARE as usize + 1);
+    let from = other.local_addr().unwrap();
+    let mut last = None;
+    while kept() > 0 {
+        last = arrivals.try_recv().ok().or(last);
+        tokio::task::yield_now().await;
+    }
+    assert!(matches!(last, Some(Arrival::Message { flow, .. }) if flow.remote == from));
+}
+
+#[tokio::test]
 async fn a_queue_is_bounded_in_bytes() {
     // Guards pitfall SIP 5: what waits for a peer that does not read stays small, however large its messages are.
     let mut streams = Streams::default();
