@@ -19,7 +19,10 @@ impl Ua {
             return self.refuse_stranger(now, id, &request, (Status::BAD_REQUEST, None));
         };
         let key = self.keyring.dialog(request.call_id(), &tag);
-        let contact = self.contact(&flow, request.request_uri().and_then(|uri| uri.user()));
+        let asked = request.request_uri();
+        //= https://www.rfc-editor.org/rfc/rfc3261#section-12.1.1
+        let is_secure = asked.is_some_and(|uri| uri.scheme() == crate::uri::Scheme::Sips);
+        let contact = self.contact(&flow, asked.and_then(|uri| uri.user()), is_secure);
         let mut session = Session::new(State::Incoming, key, flow, contact.into(), None);
         session.dialog = Some(dialog);
         session.incoming = Some(self.incoming(id, request.clone()));

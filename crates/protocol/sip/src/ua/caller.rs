@@ -1,5 +1,7 @@
 //! Sessions from the side that sends an INVITE: the first one and those that change a session.
 
+use super::course::Parked;
+use super::session::Course;
 use super::*;
 use ringpost_base::limits;
 use std::time::Duration;
@@ -19,13 +21,24 @@ impl Ua {
             .dialog(&head.call_id, head.from.tag().unwrap_or_default());
         let contact = head.contact.clone().unwrap_or_default();
         let has_offer = request.content.body.is_some();
-        let session = Session::new(State::Calling, key, head.flow, contact, request.login);
+        let mut session = Session::new(State::Calling, key, head.flow, contact, request.login);
+        if request.follows_dialog {
+            session.course = Course::Unknown;
+        }
         let id = SessionId(self.sessions.insert(session));
-        let NewRequest { content, login, .. } = request;
+        let NewRequest {
+            content,
+            login,
+            follows_dialog,
+            ..
+        } = request;
         match self.send_free(now, Purpose::Invite(id), head, content, login, 0) {
             Ok((transaction, sent)) => {
                 self.note_invite(id, transaction, sent, has_offer);
                 self.usages.insert(key, Usage::Session(id));
+                if follows_dialog {
+                    self.following.insert(id);
+                }
                 self.pump(now);
                 Ok(id)
             }
@@ -86,6 +99,7 @@ impl Ua {
             return;
         };
         session.follow(flow);
+        session.is_heard = true;
         if response.status().is_some_and(|status| status.is_success()) {
             return self.invite_accepted(now, id, response);
         }
@@ -187,17 +201,28 @@ impl Ua {
         let Some(session) = self.sessions.get_mut(id.0) else {
             return;
         };
-        let (Some(outgoing), Some(dialog)) = (session.outgoing.take(), session.dialog.as_ref()) else {
+        let Some(outgoing) = session.outgoing.take() else {
             return;
         };
-        let ack = acknowledge(
-            &mut self.endpoint,
-            &self.config,
-            session.flow,
-            dialog,
-            &outgoing.request,
-            content,
-        );
+        if self.has_course(id) {
+            return self.send_ack_to(id, &outgoing.request, content);
+        }
+        if let Some(session) = self.sessions.get_mut(id.0) {
+            let ack = Parked::Ack(outgoing.request, content.clone());
+            session.parked.push(ack);
+        }
+    }
+
+    /// Sends the ACK to the 2xx of `invite`, the way that the dialog's requests go.
+    pub(super) fn send_ack_to(&mut self, id: SessionId, invite: &Message, content: &Content) {
+        let Some(session) = self.sessions.get_mut(id.0) else {
+            return;
+        };
+        let Some(dialog) = session.dialog.as_ref() else {
+            return;
+        };
+        let flow = session.way(self.config.follow_contact, dialog);
+        let ack = acknowledge(&mut self.endpoint, flow, dialog, invite, content);
         session.acks.push(ack);
     }
 
@@ -214,16 +239,10 @@ impl Ua {
             return;
         };
         let content = Content::none();
-        let ack = acknowledge(
-            &mut self.endpoint,
-            &self.config,
-            session.flow,
-            &dialog,
-            first,
-            &content,
-        );
+        // Such a dialog is over with these two: where it leads is not asked, but only what its Contact says where that counts.
+        let flow = session.way(self.config.follow_contact, &dialog);
+        let ack = acknowledge(&mut self.endpoint, flow, &dialog, first, &content);
         session.acks.push(ack);
-        let flow = send::way(self.config.follow_contact, session.flow, &dialog);
         let bye = dialog.request(&Method::Bye).finish();
         // Nothing hangs on its answer; over the limit of transactions the callee hangs up by itself.
         let _ = self.endpoint.request(now, flow, bye);
@@ -308,6 +327,11 @@ impl Ua {
             State::Established if state.is_quiet() => {}
             State::Established | State::Answered => return Err(CommandError::Pending),
             _ => return Err(CommandError::State),
+        }
+        if !self.has_course(session) {
+            self.live(session)?.is_course_wanted = true;
+            self.pump(now);
+            return Err(CommandError::Pending);
         }
         let has_offer = content.body.is_some();
         let mut content = content;
@@ -431,7 +455,7 @@ impl Ua {
         self.answer_pending(now, id, Status::REQUEST_TERMINATED);
         let content = reason.map_or(Content::none(), |reason| Content::none().with("Reason", reason));
         // Over the limit of transactions the peer has to find out by itself.
-        let _ = self.send_within(now, Purpose::Bye(id), Method::Bye, content, 0);
+        let _ = self.send_when_located(now, Purpose::Bye(id), Method::Bye, content);
         self.terminate(now, id, why);
     }
 }
@@ -440,7 +464,6 @@ impl Ua {
 //= https://www.rfc-editor.org/rfc/rfc3261#section-13.2.2.4
 fn acknowledge(
     endpoint: &mut Endpoint,
-    config: &UaConfig,
     flow: Flow,
     dialog: &Dialog,
     invite: &Message,
@@ -450,7 +473,6 @@ fn acknowledge(
     let mut ack = dialog.ack(cseq);
     ack.copy(invite, HeaderName::Authorization)
         .copy(invite, HeaderName::ProxyAuthorization);
-    let flow = send::way(config.follow_contact, flow, dialog);
     let transmit = endpoint.send(flow, send::finish(&mut ack, content));
     Ack {
         cseq,

@@ -3,6 +3,7 @@
 mod callee;
 mod caller;
 mod checks;
+mod course;
 mod refresh;
 mod send;
 mod session;
@@ -28,6 +29,7 @@ use crate::method::Method;
 use crate::mint::Mint;
 use crate::status::Status;
 use crate::transaction::{KeyMap, Keyring, Timing, TransactionId};
+use crate::uri::Uri;
 use bytes::Bytes;
 use checks::Phrases;
 use ringpost_auth::digest::DigestClient;
@@ -35,7 +37,7 @@ use ringpost_base::{Deadlines, Instant, Rng, limits};
 use send::{Login, Pending, Purpose};
 use session::{Ack, Incoming, Outgoing, Session, State, Timer};
 use slab::Slab;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
 use subscription::Subscription;
 
@@ -56,6 +58,8 @@ pub struct Ua {
     rng: Rng,
     keyring: Keyring,
     sessions: Slab<Session>,
+    /// Those whose requests go where their dialog leads.
+    following: HashSet<SessionId>,
     subscriptions: Slab<Subscription>,
     /// Sessions and subscriptions by Call-ID and our tag.
     usages: KeyMap<Usage>,
@@ -86,6 +90,7 @@ impl Ua {
             rng,
             config,
             sessions: Slab::default(),
+            following: HashSet::new(),
             subscriptions: Slab::default(),
             usages: KeyMap::default(),
             pending: HashMap::new(),
@@ -118,7 +123,14 @@ impl Ua {
         session.dialog.as_ref().or(session.early.first())
     }
 
-    /// The way that a session's requests go.
+    /// Whether anything was heard of our call, and be it that it is being tried.
+    pub fn was_heard(&self, session: SessionId) -> bool {
+        self.sessions
+            .get(session.0)
+            .is_some_and(|session| session.is_heard)
+    }
+
+    /// The way that the session's peer was last heard by.
     pub fn flow(&self, session: SessionId) -> Option<Flow> {
         self.sessions.get(session.0).map(|session| session.flow)
     }
@@ -167,6 +179,9 @@ impl Ua {
 
     /// The sockets brought something.
     pub fn handle_arrival(&mut self, now: Instant, arrival: Arrival) {
+        if let Arrival::Closed { flow } | Arrival::Failed { flow } = &arrival {
+            self.lose_courses(flow);
+        }
         self.endpoint.handle_arrival(now, arrival);
         self.pump(now);
     }
@@ -185,6 +200,7 @@ impl Ua {
 
     /// A message could not be sent over `flow`, or its connection closed.
     pub fn handle_transport_error(&mut self, now: Instant, flow: Flow) {
+        self.lose_courses(&flow);
         self.endpoint.handle_transport_error(now, flow);
         self.pump(now);
     }
@@ -244,7 +260,7 @@ impl Ua {
             return Err(CommandError::State);
         }
         let id = self.next_request();
-        self.send_within(now, Purpose::Within(session, id), method, content, 0)?;
+        self.send_when_located(now, Purpose::Within(session, id), method, content)?;
         self.pump(now);
         Ok(id)
     }
@@ -433,6 +449,7 @@ impl Ua {
             && let Some(session) = self.sessions.remove(id.0)
         {
             self.usages.remove(&session.key);
+            self.following.remove(&id);
         }
     }
 
@@ -477,6 +494,7 @@ impl Ua {
         for timer in Session::timers(id) {
             self.timers.remove(&timer);
         }
+        self.drop_parked(id);
         self.event(Event::Terminated { session: id, reason });
         self.forget_if_over(id);
     }

@@ -148,7 +148,7 @@ impl Ua {
         }
         let (name, value) = self.interval_header(interval);
         let content = Content::none().with(name, value);
-        let _ = self.send_within(now, Purpose::Refresh(id), Method::Update, content, 0);
+        let _ = self.send_when_located(now, Purpose::Refresh(id), Method::Update, content);
     }
 
     /// Our UPDATE was answered, or not (`None`).

@@ -3,7 +3,7 @@
 use super::*;
 use crate::header::NameAddr;
 use crate::text::Text;
-use crate::uri::Uri;
+use crate::uri::{Scheme, Uri};
 use ringpost_auth::digest::{Challenged, DigestClient};
 
 /// Who waits for the response to a request.
@@ -121,7 +121,14 @@ impl Ua {
         let user = request.from.uri().user();
         let contact = match &request.contact {
             Some(contact) => Some(contact.to_string()),
-            None if has_contact(&request.method) => Some(self.contact(&request.flow, user)),
+            None if has_contact(&request.method) => {
+                //= https://www.rfc-editor.org/rfc/rfc3261#section-8.1.1.8
+                let next = request.routes.first().map_or(&request.uri, NameAddr::uri);
+                let is_secure = [next, &request.uri]
+                    .iter()
+                    .any(|uri| uri.scheme() == Scheme::Sips);
+                Some(self.contact(&request.flow, user, is_secure))
+            }
             None => None,
         };
         Head {
@@ -144,10 +151,13 @@ impl Ua {
         1 + self.rng.below(1 << 16) as u32
     }
 
-    /// Our Contact for that way.
-    pub(super) fn contact(&self, flow: &Flow, user: Option<&str>) -> String {
+    /// Our Contact for that way, a SIPS URI where one is due.
+    pub(super) fn contact(&self, flow: &Flow, user: Option<&str>, is_secure: bool) -> String {
         let (host, port) = self.endpoint.sent_by(flow);
         let at = user.map(|user| format!("{user}@")).unwrap_or_default();
+        if is_secure && flow.transport == Transport::Tls {
+            return format!("<sips:{at}{host}:{port}>");
+        }
         let transport = match flow.transport {
             Transport::Udp => "",
             Transport::Tcp => ";transport=tcp",
@@ -201,10 +211,15 @@ impl Ua {
         content: Content,
         attempts: u8,
     ) -> Result<(TransactionId, Message), CommandError> {
+        let follow_contact = self.config.follow_contact;
         let (dialog, flow, contact, login) = match purpose {
             Purpose::Subscribe(id) | Purpose::Notify(id) => {
                 let s = self.subscriptions.get_mut(id.0).ok_or(CommandError::Over)?;
-                (s.dialog.as_mut(), s.flow, &s.contact, s.login)
+                let dialog = s.dialog.as_mut();
+                let flow = dialog
+                    .as_ref()
+                    .map_or(s.flow, |dialog| way(follow_contact, s.flow, dialog));
+                (dialog, flow, &s.contact, s.login)
             }
             Purpose::Invite(id)
             | Purpose::Reinvite(id)
@@ -212,12 +227,12 @@ impl Ua {
             | Purpose::Refresh(id)
             | Purpose::Within(id, _) => {
                 let s = self.sessions.get_mut(id.0).ok_or(CommandError::Over)?;
-                (
-                    s.dialog.as_mut().or(s.early.first_mut()),
-                    s.flow,
-                    &s.contact,
-                    s.login,
-                )
+                let flow = match s.dialog.as_ref().or(s.early.first()) {
+                    Some(dialog) => s.way(follow_contact, dialog),
+                    None => s.flow,
+                };
+                let dialog = s.dialog.as_mut().or(s.early.first_mut());
+                (dialog, flow, &s.contact, s.login)
             }
             Purpose::Free(_) => return Err(CommandError::State),
         };
@@ -229,7 +244,6 @@ impl Ua {
         if has_contact(&method) {
             builder.header(HeaderName::Contact, contact);
         }
-        let flow = way(self.config.follow_contact, flow, dialog);
         let cseq = dialog.local_cseq();
         let bytes = self.finish(builder, &method, &content, authorization);
         let (id, sent) = self.endpoint.request_message(now, flow, bytes)?;

@@ -1,11 +1,13 @@
 //! What is kept of one session.
 
+use super::course::Parked;
 use super::types::{LoginId, SessionId};
 use crate::dialog::Dialog;
 use crate::endpoint::Transmit;
 use crate::flow::Flow;
 use crate::message::Message;
 use crate::transaction::{Key, TransactionId};
+use crate::uri::Uri;
 use bytes::Bytes;
 use std::time::Duration;
 
@@ -31,7 +33,16 @@ pub(super) struct Session {
     pub(super) state: State,
     /// Under which requests within it are found.
     pub(super) key: Key,
+    /// The way that the peer's last message came by.
     pub(super) flow: Flow,
+    /// Where requests within the dialog go.
+    pub(super) course: Course,
+    /// What waits until that is known.
+    pub(super) parked: Vec<Parked>,
+    /// A re-INVITE was refused because it was not known.
+    pub(super) is_course_wanted: bool,
+    /// Something came in answer to our INVITE.
+    pub(super) is_heard: bool,
     /// The value of our Contact.
     pub(super) contact: Box<str>,
     pub(super) login: Option<LoginId>,
@@ -59,6 +70,19 @@ pub(super) struct Session {
     pub(super) interval: Option<Interval>,
     /// Transactions of ours that need it.
     pub(super) holds: u8,
+}
+
+/// Where the requests within a session's dialog go.
+#[derive(Debug)]
+pub(super) enum Course {
+    /// Back the way that the peer's last message came by.
+    Back,
+    /// Where the dialog leads, which is to be asked before there is something to send.
+    Unknown,
+    /// It is asked where this leads.
+    Asked(Uri),
+    /// This leads there; or nowhere, and then back.
+    Known(Uri, Option<Flow>),
 }
 
 /// A session interval.
@@ -130,6 +154,10 @@ impl Session {
             state,
             key,
             flow,
+            course: Course::Back,
+            parked: Vec::new(),
+            is_course_wanted: false,
+            is_heard: false,
             contact,
             login,
             is_ours: state == State::Calling,
@@ -159,6 +187,15 @@ impl Session {
     pub(super) fn follow(&mut self, flow: Flow) {
         if flow.transport.is_reliable() || self.flow.transport.is_reliable() {
             self.flow = flow;
+        }
+    }
+
+    /// The way of a request within its dialog, as far as that is known.
+    pub(super) fn way(&self, follow_contact: bool, dialog: &Dialog) -> Flow {
+        match &self.course {
+            Course::Known(uri, Some(flow)) if uri == dialog.next_hop() => *flow,
+            Course::Back => super::send::way(follow_contact, self.flow, dialog),
+            _ => self.flow,
         }
     }
 

@@ -246,7 +246,7 @@ impl Ua {
         let first_cseq = self.first_cseq();
         let mut dialog = Dialog::uas(request, &tag, first_cseq).ok_or(CommandError::Malformed)?;
         dialog.confirm_ours();
-        let contact = self.contact(&flow, request.request_uri().and_then(|uri| uri.user()));
+        let contact = self.contact(&flow, request.request_uri().and_then(|uri| uri.user()), false);
         let mut response = self.response(request, Status::OK);
         response
             .header(HeaderName::Contact, &contact)

@@ -159,6 +159,10 @@ pub struct NewRequest {
     pub call: Option<(Text, u32)>,
     /// The password to answer a challenge with. It goes to nobody without this.
     pub login: Option<LoginId>,
+    /// For an INVITE: the requests within its dialog go where the dialog leads (the route set and the remote target,
+    /// RFC 3261 §12.2.1.1), which [`Event::Locate`] asks for. Otherwise they go back along the flow, which is right for
+    /// phones that registered.
+    pub follows_dialog: bool,
     /// The rest.
     pub content: Content,
 }
@@ -177,6 +181,7 @@ impl NewRequest {
             max_forwards: 70,
             call: None,
             login: None,
+            follows_dialog: false,
             content: Content::none(),
         }
     }
@@ -293,6 +298,14 @@ pub enum Event {
     RefreshDue {
         /// The session.
         session: SessionId,
+    },
+    /// Where does this URI lead, the next hop of a session's dialog? [`Ua::located`](super::Ua::located) answers; the ACK
+    /// and what else is to be sent waits for that. It may come for a session that is over, whose BYE has not been sent.
+    Locate {
+        /// The session.
+        session: SessionId,
+        /// The top of its route set, or the remote target.
+        uri: Uri,
     },
     /// Another request within a session: INFO, MESSAGE, NOTIFY, REFER, …. Answer it with [`Ua::respond`](super::Ua::respond).
     Within {

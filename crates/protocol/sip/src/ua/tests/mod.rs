@@ -1,6 +1,7 @@
 mod calls;
 mod changes;
 mod cost;
+mod courses;
 mod requests;
 mod storms;
 mod subscriptions;

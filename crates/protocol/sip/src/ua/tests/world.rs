@@ -15,6 +15,8 @@ pub(super) struct World {
     pub(super) events: [Vec<Event>; 2],
     /// Every message that was sent, by whom, lost ones included.
     pub(super) sent: Vec<(usize, Message)>,
+    /// The way that each sent its last message.
+    pub(super) last_way: [Option<Flow>; 2],
     transport: Transport,
     wire: Vec<Packet>,
     rng: Rng,
@@ -63,6 +65,7 @@ impl World {
             peers,
             events: [Vec::new(), Vec::new()],
             sent: Vec::new(),
+            last_way: [None; 2],
             transport,
             wire: Vec::new(),
             rng,
@@ -147,7 +150,10 @@ impl World {
         for who in [ALICE, BOB] {
             loop {
                 match self.peers[who].poll_output() {
-                    Output::Transmit(transmit) => self.transmit(who, transmit.message),
+                    Output::Transmit(transmit) => {
+                        self.last_way[who] = Some(transmit.flow);
+                        self.transmit(who, transmit.message);
+                    }
                     Output::Event(event) => self.events[who].push(event),
                     Output::Timeout(at) => {
                         next = [next, at].into_iter().flatten().min();
