@@ -144,7 +144,7 @@ impl Check<'_> {
             let mut look = Check {
                 store: self.store,
                 report: Report::default(),
-                named: HashSet::new(),
+                named: HashMap::new(),
             };
             match home {
                 Partition::Account(id) => look.account(home, *id).await?,
