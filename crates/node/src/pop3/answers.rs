@@ -1,6 +1,7 @@
 //! The session's questions, put to the services.
 
 use super::{Driver, Open, renew_at};
+use crate::logins::check_password;
 use ringpost_directory::{AccountInfo, DirectoryError};
 use ringpost_mail::MailError;
 use ringpost_pop3::{Answer, Ask, Proof, Refusal, Uid};
@@ -39,7 +40,10 @@ impl Driver<'_> {
     async fn log_in(&mut self, user: &str, authzid: Option<&str>, proof: Proof) -> Result<Answer, Refusal> {
         let directory = &self.pop3.directory;
         let found = match proof {
-            Proof::Password(password) => directory.login(user, password.reveal()).await,
+            Proof::Password(password) => {
+                let from = self.connection.endpoints().remote.ip();
+                check_password(&self.pop3.world, directory, from, user, password.reveal()).await
+            }
             // It has proven to have the keys of whoever this is.
             Proof::Scram => directory.account_by_login(user).await,
             Proof::Failed => Ok(None),
