@@ -331,6 +331,8 @@ fn a_second_server_on_the_same_folder_is_refused_in_one_line() {
         "submissions",
         "imap",
         "imaps",
+        "pop3",
+        "pop3s",
         "metrics",
     ];
     let listen: String = off.iter().map(|key| format!("{key} = \"off\"\n")).collect();

@@ -135,6 +135,8 @@ impl Serving {
             "submissions",
             "imap",
             "imaps",
+            "pop3",
+            "pop3s",
             "metrics",
         ]
         .iter()

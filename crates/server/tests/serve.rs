@@ -24,7 +24,7 @@ struct Place {
     address: String,
 }
 
-const SERVICES: [(&str, u16); 9] = [
+const SERVICES: [(&str, u16); 11] = [
     ("sip_udp", 5060),
     ("sip_tcp", 5060),
     ("sip_tls", 5061),
@@ -33,6 +33,8 @@ const SERVICES: [(&str, u16); 9] = [
     ("submissions", 4650),
     ("imap", 1430),
     ("imaps", 9930),
+    ("pop3", 1100),
+    ("pop3s", 9950),
     ("metrics", 9464),
 ];
 
