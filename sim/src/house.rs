@@ -2,7 +2,7 @@
 
 use crate::executor::{SimWorld, WorldHandle};
 use crate::network::{Datagram, Network, Weather};
-use crate::node::{Disk, Node};
+use crate::node::{Disk, Node, Record};
 use crate::reader::Reader;
 use ringpost_base::{Instant, Rng};
 use ringpost_client::imap;
@@ -28,6 +28,14 @@ pub const DOMAIN: &str = "example.org";
 
 const NODE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)), 5060);
 const IMAPS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)), 993);
+
+/// What the DNS has: another domain whose first server is not there, and whose second is Carol's phone.
+const ZONE: &[Record] = &[
+    Record::Srv("_sip._udp.other.example", 1, 5060, "dead.other.example"),
+    Record::Srv("_sip._udp.other.example", 2, 5060, "carol.other.example"),
+    Record::Address("dead.other.example", IpAddr::V4(Ipv4Addr::new(203, 0, 113, 8))),
+    Record::Address("carol.other.example", IpAddr::V4(Ipv4Addr::new(203, 0, 113, 9))),
+];
 
 /// Each phone's account, device, and what it says into every call, in Hz: far from each other, from their multiples, and
 /// from what the node itself plays.
@@ -92,7 +100,7 @@ impl House {
             media_timeout: Duration::from_secs(60),
             ..ringpost_phone::Config::default()
         };
-        let node = Node::start(&world, &disk, NODE, config.clone()).expect("an empty store opens");
+        let node = Node::start(&world, &disk, NODE, config.clone(), ZONE).expect("an empty store opens");
         let mut house = House {
             network: Network::new(Weather::CLEAR, rng.fork()),
             bob: AccountId(0),
@@ -197,7 +205,8 @@ impl House {
 
     /// Starts the node again, on what its disk holds.
     pub fn start(&mut self) {
-        let node = Node::start(&self.world, &self.disk, NODE, self.config.clone()).expect("the store opens");
+        let node =
+            Node::start(&self.world, &self.disk, NODE, self.config.clone(), ZONE).expect("the store opens");
         self.node = Some(node);
         self.settle();
     }

@@ -4,6 +4,7 @@ use crate::executor::{SimWorld, WorldHandle};
 use crate::media::SimMedia;
 use crate::network::Datagram;
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use ringpost_base::limits;
 use ringpost_directory::{Cost, Directory, DirectoryError, InlineKdf, Parts};
 use ringpost_mail::Mail;
@@ -11,12 +12,13 @@ use ringpost_node::Stopper;
 use ringpost_node::imap::Imap;
 use ringpost_node::phone::{self, PhoneControl, PhoneParts, PhoneStatus};
 use ringpost_node::voicemail::MailVoicemail;
-use ringpost_node::world::{Connection, SipTransport, World, WorldRef};
+use ringpost_node::world::{Connection, Dns, SipTransport, World, WorldRef};
 use ringpost_phone::{Config, Phone};
+use ringpost_sip::locate::{Answer, Question, Srv, Target};
 use ringpost_sip::{Arrival, Flow, Message, Transport};
 use ringpost_store::{BindingsJournal, Blobs, Bodies, LocalBus, Store};
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 /// What the node keeps its secrets with: it lies in the data folder.
@@ -49,13 +51,58 @@ pub struct Node {
     _stopper: Stopper,
 }
 
-/// SIP messages on their way out.
-#[derive(Default)]
-struct Outbox(Mutex<VecDeque<Datagram>>);
+/// SIP messages on their way out, from the node's address.
+struct Outbox {
+    address: SocketAddr,
+    queue: Mutex<VecDeque<Datagram>>,
+}
 
 impl Outbox {
     fn queue(&self) -> MutexGuard<'_, VecDeque<Datagram>> {
-        self.0.lock().unwrap_or_else(|e| e.into_inner())
+        self.queue.lock().unwrap_or_else(|e| e.into_inner())
+    }
+}
+
+/// One line of the simulated DNS.
+#[derive(Clone, Copy, Debug)]
+pub enum Record {
+    /// A service, and one of its servers: priority, port and host.
+    Srv(&'static str, u16, u16, &'static str),
+    /// A host's address.
+    Address(&'static str, IpAddr),
+}
+
+/// What the simulated DNS has.
+struct Zone(&'static [Record]);
+
+impl Dns for Zone {
+    fn look_up(&self, question: Question) -> BoxFuture<'static, Option<Answer>> {
+        let records = self.0.iter();
+        let answer = match &question {
+            Question::Naptr(_) => Answer::nothing(&question),
+            Question::Srv(asked) => Answer::Srv(
+                records
+                    .filter_map(|record| match record {
+                        Record::Srv(name, priority, port, host) if name == asked => Some(Srv {
+                            priority: *priority,
+                            weight: 0,
+                            port: *port,
+                            target: (*host).into(),
+                        }),
+                        _ => None,
+                    })
+                    .collect(),
+            ),
+            Question::Addresses(asked) => Answer::Addresses(
+                records
+                    .filter_map(|record| match record {
+                        Record::Address(name, address) if name == asked => Some(*address),
+                        _ => None,
+                    })
+                    .collect(),
+            ),
+        };
+        Box::pin(async move { Some(answer) })
     }
 }
 
@@ -68,15 +115,25 @@ impl SipTransport for Outbox {
             bytes: message,
         });
     }
+
+    fn open(&self, target: &Target) -> Option<Flow> {
+        (target.transport == Transport::Udp).then_some(Flow {
+            transport: Transport::Udp,
+            local: self.address,
+            remote: target.address,
+            connection: None,
+        })
+    }
 }
 
 impl Node {
-    /// Starts a node that serves `config` with SIP at `address`, over what `disk` holds.
+    /// Starts a node that serves `config` with SIP at `address`, over what `disk` holds, in a world whose DNS has `zone`.
     pub fn start(
         world: &Arc<SimWorld>,
         disk: &Disk,
         address: SocketAddr,
         config: Config,
+        zone: &'static [Record],
     ) -> Result<Self, DirectoryError> {
         let handle: WorldRef = Arc::new(WorldHandle(world.clone()));
         let bus = Arc::new(LocalBus::new());
@@ -92,7 +149,10 @@ impl Node {
         let bodies = Bodies::new(disk.store.clone(), disk.blobs.clone(), handle.rng());
         let mail = Arc::new(Mail::new(disk.store.clone(), bodies, bus.clone(), handle.rng()));
         let (media, media_events) = SimMedia::new(handle.clone(), address.ip());
-        let sip = Arc::new(Outbox::default());
+        let sip = Arc::new(Outbox {
+            address,
+            queue: Mutex::default(),
+        });
         let (arrivals, arrived) = async_channel::bounded(limits::CHANNEL_ITEMS);
         let (control, controlled) = async_channel::bounded(limits::CHANNEL_ITEMS);
         let parts = PhoneParts {
@@ -104,6 +164,7 @@ impl Node {
             )),
             directory: directory.clone(),
             sip: sip.clone(),
+            dns: Arc::new(Zone(zone)),
             media: media.clone(),
             arrivals: arrived,
             media_events,

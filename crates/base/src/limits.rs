@@ -22,6 +22,10 @@ pub const SASL_MESSAGE_BYTES: usize = 4 * 1024;
 pub const SIP_TARGETS: usize = 32;
 /// DNS questions that one SIP URI may cost; what they would have led to is not tried.
 pub const SIP_LOOKUPS: usize = 64;
+/// DNS look-ups at one time; one more counts as not answered.
+pub const DNS_LOOKUPS: usize = 256;
+/// Records of one DNS answer; further ones are left out.
+pub const DNS_RECORDS: usize = 64;
 /// Contacts registered for one account; over it REGISTER is refused with 403.
 pub const BINDINGS_PER_ACCOUNT: usize = 16;
 /// Subscriptions to the lamp of one account; over it the oldest ends.

@@ -1,7 +1,7 @@
 //! Runs the phone service: arrivals, media events and answers in; messages, commands and questions out.
 
 use crate::voicemail::Voicemail;
-use crate::world::{MediaPlane, SipTransport, WorldRef};
+use crate::world::{Dns, MediaPlane, SipTransport, WorldRef};
 use futures_util::future::{BoxFuture, Fuse, FutureExt};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use ringpost_base::{Instant, UnixTime};
@@ -34,6 +34,8 @@ pub struct PhoneParts {
     pub voicemail: Arc<dyn Voicemail>,
     /// Where messages leave.
     pub sip: Arc<dyn SipTransport>,
+    /// Where the servers of other domains are looked up.
+    pub dns: Arc<dyn Dns>,
     /// Where media flow.
     pub media: Arc<dyn MediaPlane>,
     /// What the sockets bring.
@@ -354,13 +356,14 @@ impl Driver {
                 }
                 Some(Answer::Sockets(complete.then_some(open)))
             }
+            Question::Way(target) => Some(Answer::Way(self.parts.sip.open(target))),
             _ => None,
         };
         if let Some(answer) = known {
             let (now, calendar) = self.clocks();
             return self.phone.handle_answer(now, calendar, id, answer);
         }
-        let voicemail = self.parts.voicemail.clone();
+        let (voicemail, dns) = (self.parts.voicemail.clone(), self.parts.dns.clone());
         let changes = self.changes;
         self.asking.push(
             async move {
@@ -376,6 +379,7 @@ impl Driver {
                         let person = logged(found).flatten().map(|info| person_of(&info));
                         (Answer::Person(person), Some(again))
                     }
+                    Question::Records(question) => (Answer::Records(dns.look_up(question).await), None),
                     other => (voicemail.answer(other).await, None),
                 };
                 Answered {

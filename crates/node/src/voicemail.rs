@@ -84,9 +84,11 @@ impl Voicemail for MailVoicemail {
                     Answer::Done(logged(done).is_some())
                 }
                 // Not a question about mailboxes: the phone service passes over an answer that does not fit.
-                Question::Device { .. } | Question::Person { .. } | Question::Sockets { .. } => {
-                    Answer::Done(false)
-                }
+                Question::Device { .. }
+                | Question::Person { .. }
+                | Question::Records(_)
+                | Question::Way(_)
+                | Question::Sockets { .. } => Answer::Done(false),
             }
         }
         .boxed()

@@ -9,6 +9,7 @@ use ringpost_base::{Instant, Rng, UnixTime};
 use ringpost_media::PairId;
 use ringpost_phone::MediaSocket;
 use ringpost_sip::Flow;
+use ringpost_sip::locate::{Answer, Question, Target};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -74,6 +75,17 @@ pub trait Connection: Send + 'static {
 pub trait SipTransport: Send + Sync + 'static {
     /// Sends one message. Never waits.
     fn send(&self, flow: Flow, message: Bytes);
+    /// The way to a target that has not come to us: a socket, an open connection, or one that is being opened from now on,
+    /// whose failure is an [`Arrival`](ringpost_sip::Arrival) too. Under TLS the peer must prove to be the target's domain
+    /// (RFC 5922 §4). The flow's local address is what the target reaches us by. `None` when nothing leads there. Never
+    /// waits.
+    fn open(&self, target: &Target) -> Option<Flow>;
+}
+
+/// The DNS, as far as SIP asks it.
+pub trait Dns: Send + Sync + 'static {
+    /// Looks something up, within a time of a few seconds. No records of that kind are an empty answer; `None` is none.
+    fn look_up(&self, question: Question) -> BoxFuture<'static, Option<Answer>>;
 }
 
 /// Where media flow: the media engine and its sockets, wherever they run. What it tells comes by a channel.

@@ -137,6 +137,7 @@ const WORLDLY: &[&str] = &[
     "rcgen",
     "rusqlite",
     "rustls",
+    "rustls-webpki",
     "socket2",
     "tokio",
     "tokio-rustls",

@@ -5,6 +5,7 @@
 
 #![warn(missing_docs)]
 
+pub mod dns;
 pub mod media;
 pub mod sip;
 pub mod stream;

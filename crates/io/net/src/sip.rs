@@ -5,10 +5,12 @@
 //! peer stops reading fills its own bounded queue and is then closed, and no other is held up by it.
 
 use crate::stream::{Place, Places, WRITE_TIMEOUT, accept};
-use crate::tls::{HANDSHAKE_TIMEOUT, Tls};
+use crate::tls::{Authorities, HANDSHAKE_TIMEOUT, Tls};
 use bytes::{Bytes, BytesMut};
 use ringpost_base::{limits, one_peer};
+use ringpost_sip::locate::Target;
 use ringpost_sip::{Arrival, Flow, Frame, Framer, Message, Transport};
+use rustls::pki_types::ServerName;
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -16,9 +18,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
 use tokio::time::Instant;
-use tracing::debug;
+use tokio_rustls::client::TlsStream;
+use tracing::{debug, info};
 
 /// Messages that wait for one stream's peer to read; one more closes the stream.
 const STREAM_QUEUE: usize = 256;
@@ -50,6 +53,9 @@ pub struct SipNet {
     streamed: async_channel::Sender<Arrival>,
     streams: Mutex<Streams>,
     places: Arc<Places>,
+    authorities: Authorities,
+    /// Where streams are accepted: what peers are told to come back to.
+    listening: Mutex<Vec<(Transport, SocketAddr)>>,
 }
 
 /// A socket and the address it is bound to: asking the kernel for it again would cost as much as a small send.
@@ -63,11 +69,16 @@ struct Streams {
     last_number: u64,
     by_number: HashMap<u64, StreamHandle>,
     by_remote: HashMap<(Transport, SocketAddr), u64>,
+    /// Connections under TLS that we opened, by what the peer has proven to be: to another domain at the same address they
+    /// do not lead.
+    by_domain: HashMap<(SocketAddr, String), u64>,
 }
 
 /// What the others hold of a stream. When it is dropped, the stream's task ends, whatever it waits for.
 struct StreamHandle {
     flow: Flow,
+    /// What its peer has to prove to be.
+    domain: Option<String>,
     queue: async_channel::Sender<Bytes>,
     queued_bytes: Arc<AtomicUsize>,
     /// Carries nothing: its end is the news.
@@ -125,8 +136,14 @@ impl Outgoing {
 
 impl SipNet {
     /// Takes over bound UDP sockets; what comes goes to `input`, datagrams and streams in turn where both wait, so that
-    /// neither drowns the other. Streams are accepted as far as there are `places`. It must be made inside the runtime.
-    pub fn new(udp: Vec<UdpSocket>, places: Arc<Places>, input: async_channel::Sender<Arrival>) -> Arc<Self> {
+    /// neither drowns the other. Streams are accepted, and opened to other domains, as far as there are `places`;
+    /// `authorities` vouch for those domains. It must be made inside the runtime.
+    pub fn new(
+        udp: Vec<UdpSocket>,
+        places: Arc<Places>,
+        authorities: Authorities,
+        input: async_channel::Sender<Arrival>,
+    ) -> Arc<Self> {
         // A bound socket has an address; one that has none could not be read from either.
         let udp = udp.into_iter().filter_map(|socket| {
             let bound = socket.local_addr().ok()?;
@@ -141,6 +158,8 @@ impl SipNet {
             streamed,
             streams: Mutex::default(),
             places,
+            authorities,
+            listening: Mutex::default(),
         })
     }
 
@@ -155,6 +174,13 @@ impl SipNet {
     /// Accepts streams on `listener` from now on, under TLS if given.
     pub fn serve_streams(self: &Arc<Self>, listener: TcpListener, tls: Option<Tls>) {
         let net = self.clone();
+        let transport = match tls {
+            Some(_) => Transport::Tls,
+            None => Transport::Tcp,
+        };
+        if let Ok(address) = listener.local_addr() {
+            self.listening().push((transport, address));
+        }
         tokio::spawn(async move {
             loop {
                 let (socket, remote) = accept(&listener).await;
@@ -216,33 +242,127 @@ impl SipNet {
             drop(streams);
             return self.tell(Arrival::Closed { flow });
         }
-        // An incoming TLS flow that is gone cannot be opened from here: its peer has no certificate to be checked.
+        // An incoming TLS flow that is gone cannot be opened from here: its peer has no certificate to be checked. One to
+        // another domain is opened by `open`, which knows what to check.
         if flow.transport == Transport::Tls {
             drop(streams);
             return self.tell(Arrival::Failed { flow });
         }
-        let (outgoing, flow) = streams.add(Flow {
-            connection: None,
-            ..flow
-        });
+        let asked = flow;
+        let (outgoing, flow) = streams.add(
+            Flow {
+                connection: None,
+                ..flow
+            },
+            None,
+        );
         drop(streams);
         if let Some(handle) = self.streams().by_number.get(&flow.connection.unwrap_or_default()) {
             // The queue is new and empty.
             let _ = handle.try_send(bytes);
         }
-        tokio::spawn(self.clone().connect(flow, outgoing));
+        let net = self.clone();
+        tokio::spawn(async move {
+            if !net.connect(flow, None, outgoing).await && asked.connection.is_some() {
+                // Who sent it knows it by a connection that was gone.
+                net.tell(Arrival::Failed { flow: asked });
+            }
+        });
     }
 
-    async fn connect(self: Arc<Self>, flow: Flow, outgoing: Outgoing) {
-        let number = flow.connection.unwrap_or_default();
-        match tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(flow.remote)).await {
-            Ok(Ok(socket)) => self.run(socket, flow, outgoing).await,
-            failed => {
-                debug!(%flow, ?failed, "cannot connect");
-                self.streams().forget(number);
-                let _ = self.streamed.send(Arrival::Failed { flow }).await;
-            }
+    /// The way to a target that has not come to us: a socket's, an open connection's, or a new one's. A connection that
+    /// cannot be opened, or whose peer does not prove to be the target's domain, is told by [`Arrival::Failed`].
+    pub fn open(self: &Arc<Self>, target: &Target) -> Option<Flow> {
+        let Target {
+            transport, address, ..
+        } = *target;
+        let flow = Flow {
+            transport,
+            local: self.seen_by(transport, address)?,
+            remote: address,
+            connection: None,
+        };
+        if transport == Transport::Udp {
+            return Some(flow);
         }
+        let domain = (transport == Transport::Tls).then(|| target.domain.clone());
+        let mut streams = self.streams();
+        let known = match &domain {
+            Some(domain) => streams.by_domain.get(&(address, domain.clone())),
+            None => streams.by_remote.get(&(transport, address)),
+        };
+        if let Some(handle) = known.and_then(|number| streams.by_number.get(number)) {
+            return Some(handle.flow);
+        }
+        let Some(place) = self.places.take(address.ip()) else {
+            debug!(%flow, "over the connection limit; not opened");
+            return None;
+        };
+        let (outgoing, flow) = streams.add(flow, domain.clone());
+        drop(streams);
+        let net = self.clone();
+        tokio::spawn(async move {
+            let _place = place;
+            net.connect(flow, domain, outgoing).await;
+        });
+        Some(flow)
+    }
+
+    /// Our address as a peer sees it, and may come back to.
+    fn seen_by(&self, transport: Transport, peer: SocketAddr) -> Option<SocketAddr> {
+        let bound: Vec<SocketAddr> = match transport {
+            Transport::Udp => self.udp.iter().map(|udp| udp.bound).collect(),
+            _ => {
+                let listening = self.listening();
+                let same = listening.iter().filter(|(of, _)| *of == transport);
+                same.map(|(_, address)| *address).collect()
+            }
+        };
+        let own = source_address(peer).ok();
+        let same_family = || bound.iter().filter(|address| address.is_ipv4() == peer.is_ipv4());
+        let suits = |address: &&SocketAddr| address.ip().is_unspecified() || Some(address.ip()) == own;
+        let address = same_family().find(suits).or_else(|| same_family().next())?;
+        match address.ip().is_unspecified() {
+            true => own.map(|ip| SocketAddr::new(ip, address.port())),
+            false => Some(*address),
+        }
+    }
+
+    /// Opens a connection, under TLS to a peer that proves to be `domain`, and serves it to its end; false when it cannot
+    /// be opened, which is told.
+    async fn connect(self: &Arc<Self>, flow: Flow, domain: Option<String>, outgoing: Outgoing) -> bool {
+        let number = flow.connection.unwrap_or_default();
+        let opened = tokio::time::timeout(CONNECT_TIMEOUT, connect_from(flow.local.ip(), flow.remote)).await;
+        let opened = opened.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        let failed = match (opened, domain) {
+            (Ok(socket), None) => {
+                self.run(socket, flow, outgoing, true).await;
+                return true;
+            }
+            (Ok(socket), Some(domain)) => match self.prove(socket, domain).await {
+                Ok(socket) => {
+                    self.run(socket, flow, outgoing, true).await;
+                    return true;
+                }
+                Err(error) => error,
+            },
+            (Err(error), _) => error,
+        };
+        info!(%flow, error = %failed, "cannot connect");
+        self.streams().forget(number);
+        let _ = self.streamed.send(Arrival::Failed { flow }).await;
+        false
+    }
+
+    /// TLS as the client: the peer's certificate must be for the domain that was dialled.
+    //= https://www.rfc-editor.org/rfc/rfc5922#section-7.3
+    async fn prove(&self, socket: TcpStream, domain: String) -> io::Result<TlsStream<TcpStream>> {
+        let name = ServerName::try_from(domain)
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+        let handshake = self.authorities.connector().connect(name, socket);
+        tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake)
+            .await
+            .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
     }
 
     async fn accepted(
@@ -267,15 +387,15 @@ impl SipNet {
         };
         match tls {
             None => {
-                let (outgoing, flow) = self.streams().add(flow);
-                self.run(socket, flow, outgoing).await;
+                let (outgoing, flow) = self.streams().add(flow, None);
+                self.run(socket, flow, outgoing, false).await;
             }
             Some(tls) => {
                 let handshake = tls.acceptor().accept(socket);
                 match tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await {
                     Ok(Ok(socket)) => {
-                        let (outgoing, flow) = self.streams().add(flow);
-                        self.run(socket, flow, outgoing).await;
+                        let (outgoing, flow) = self.streams().add(flow, None);
+                        self.run(socket, flow, outgoing, false).await;
                     }
                     Ok(Err(error)) => debug!(%remote, %error, "TLS handshake failed"),
                     Err(_) => debug!(%remote, "TLS handshake took too long"),
@@ -284,15 +404,15 @@ impl SipNet {
         }
     }
 
-    /// Reads and writes one stream until either ends, then tells that it is closed.
-    async fn run<S>(self: &Arc<Self>, socket: S, flow: Flow, outgoing: Outgoing)
+    /// Reads and writes one stream until either ends, then tells that it is closed. One that we opened need not speak first.
+    async fn run<S>(self: &Arc<Self>, socket: S, flow: Flow, outgoing: Outgoing, is_ours: bool)
     where
         S: AsyncRead + AsyncWrite + Send + Unpin,
     {
         let (mut reader, mut writer) = tokio::io::split(socket);
         let number = flow.connection.unwrap_or_default();
         let end = tokio::select! {
-            end = self.read_stream(&mut reader, flow, number) => end,
+            end = self.read_stream(&mut reader, flow, number, is_ours) => end,
             () = outgoing.write_to(&mut writer) => End::Over,
             () = outgoing.forgotten() => End::Over,
         };
@@ -325,10 +445,11 @@ impl SipNet {
         reader: &mut R,
         flow: Flow,
         number: u64,
+        is_ours: bool,
     ) -> End {
         let mut framer = Framer::new(flow.remote);
         let mut buffer = BytesMut::new();
-        let mut any_yet = false;
+        let mut any_yet = is_ours;
         let mut may_be_answered = false;
         // When what is being waited for began: the stream, or the message that is not whole yet.
         let mut since = Instant::now();
@@ -457,6 +578,10 @@ impl SipNet {
         }
     }
 
+    fn listening(&self) -> MutexGuard<'_, Vec<(Transport, SocketAddr)>> {
+        self.listening.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
     fn streams(&self) -> MutexGuard<'_, Streams> {
         self.streams.lock().unwrap_or_else(|e| e.into_inner())
     }
@@ -481,7 +606,8 @@ async fn merge(
 }
 
 impl Streams {
-    fn add(&mut self, flow: Flow) -> (Outgoing, Flow) {
+    /// A stream with a number of its own; with the domain that its peer has to prove, where we open it under TLS.
+    fn add(&mut self, flow: Flow, domain: Option<String>) -> (Outgoing, Flow) {
         self.last_number += 1;
         let number = self.last_number;
         let flow = Flow {
@@ -491,14 +617,18 @@ impl Streams {
         let (queue, to_write) = async_channel::bounded(STREAM_QUEUE);
         let (handle_lives, wanted) = async_channel::bounded(1);
         let queued_bytes = Arc::<AtomicUsize>::default();
+        match &domain {
+            Some(domain) => self.by_domain.insert((flow.remote, domain.clone()), number),
+            None => self.by_remote.insert((flow.transport, flow.remote), number),
+        };
         let handle = StreamHandle {
             flow,
+            domain,
             queue,
             queued_bytes: queued_bytes.clone(),
             _wanted: handle_lives,
         };
         self.by_number.insert(number, handle);
-        self.by_remote.insert((flow.transport, flow.remote), number);
         let outgoing = Outgoing {
             queue: to_write,
             queued_bytes,
@@ -511,6 +641,13 @@ impl Streams {
         let Some(handle) = self.by_number.remove(&number) else {
             return;
         };
+        if let Some(domain) = handle.domain {
+            let proven = (handle.flow.remote, domain);
+            if self.by_domain.get(&proven) == Some(&number) {
+                self.by_domain.remove(&proven);
+            }
+            return;
+        }
         let remote = (handle.flow.transport, handle.flow.remote);
         if self.by_remote.get(&remote) == Some(&number) {
             self.by_remote.remove(&remote);
@@ -562,6 +699,20 @@ impl LocalAddresses {
             .or_insert_with(|| source_address(remote).unwrap_or(self.bound.ip()));
         SocketAddr::new(ip, self.bound.port())
     }
+}
+
+/// Connects from the address that peers know us by, where it is one of this host's now.
+async fn connect_from(local: IpAddr, remote: SocketAddr) -> io::Result<TcpStream> {
+    let socket = match remote {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    if let Err(error) = socket.bind(SocketAddr::new(local, 0)) {
+        debug!(%local, %error, "the kernel chooses where to connect from");
+    }
+    let stream = socket.connect(remote).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
 }
 
 /// The local address from which the kernel sends to `remote`; connecting a UDP socket sends nothing.

@@ -1,13 +1,20 @@
-//! TLS for every listener: one certificate, replaced while connections go on.
+//! TLS for every listener: one certificate, replaced while connections go on; and for connections to other domains, whose
+//! certificates are checked.
 
-use rustls::ServerConfig;
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{ServerName, UnixTime};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme,
+};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 use thiserror::Error;
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+use tracing::warn;
 
 /// How long a handshake may take before the connection is dropped.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
@@ -34,6 +41,12 @@ pub enum TlsError {
         key: PathBuf,
         /// What rustls said.
         reason: rustls::Error,
+    },
+    /// rustls cannot be a client with these authorities.
+    #[error("TLS to other servers: {reason}")]
+    Client {
+        /// What it said.
+        reason: String,
     },
     /// A self-signed certificate could not be made or written.
     #[error("self-signed certificate in {path}: {reason}")]
@@ -93,6 +106,157 @@ fn config(cert: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsError> {
             key: key.to_owned(),
             reason,
         })
+}
+
+/// Where systems keep the certificates of the authorities that they trust, as one file of PEM.
+const SYSTEM_STORES: [&str; 4] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
+
+/// The client side of TLS: who vouches for the servers of other domains. [`reload`](Authorities::reload) changes what new
+/// connections are held to.
+#[derive(Clone)]
+pub struct Authorities(Arc<RwLock<Arc<ClientConfig>>>);
+
+impl Authorities {
+    /// Those of a PEM file, or the system's (`SSL_CERT_FILE`, else where systems keep them) where none is named. Without
+    /// any, no server is believed.
+    pub fn load(file: Option<&Path>) -> Result<Self, TlsError> {
+        Ok(Authorities(Arc::new(RwLock::new(client_config(file)?))))
+    }
+
+    /// Takes over others; on an error those in use stay.
+    pub fn reload(&self, file: Option<&Path>) -> Result<(), TlsError> {
+        let config = client_config(file)?;
+        *self.0.write().unwrap_or_else(|e| e.into_inner()) = config;
+        Ok(())
+    }
+
+    pub(crate) fn connector(&self) -> TlsConnector {
+        TlsConnector::from(self.0.read().unwrap_or_else(|e| e.into_inner()).clone())
+    }
+}
+
+fn client_config(file: Option<&Path>) -> Result<Arc<ClientConfig>, TlsError> {
+    let mut roots = RootCertStore::empty();
+    match file {
+        Some(path) => {
+            for certificate in certificates(path)? {
+                roots.add(certificate).map_err(|e| unusable(path, &e))?;
+            }
+        }
+        None => {
+            let named = std::env::var_os("SSL_CERT_FILE").map(PathBuf::from);
+            let usual = SYSTEM_STORES.iter().map(PathBuf::from);
+            let found = named.into_iter().chain(usual).find(|path| path.exists());
+            let found = found
+                .map(|path| certificates(&path))
+                .transpose()?
+                .unwrap_or_default();
+            roots.add_parsable_certificates(found);
+        }
+    }
+    // One provider for the whole process, as for the server side.
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .map_err(|reason| TlsError::Client {
+            reason: reason.to_string(),
+        })?;
+    if roots.is_empty() {
+        warn!(
+            "the system trusts no certificate authority: no connection under TLS to another domain will stand"
+        );
+        return Ok(Arc::new(
+            builder.with_root_certificates(roots).with_no_client_auth(),
+        ));
+    }
+    let usual = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
+        .build()
+        .map_err(|reason| TlsError::Client {
+            reason: reason.to_string(),
+        })?;
+    let config = builder
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(SipDomain(usual)))
+        .with_no_client_auth();
+    Ok(Arc::new(config))
+}
+
+const AUTHORITIES: &str = "PEM certificates of authorities";
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let found = CertificateDer::pem_file_iter(path)
+        .and_then(|certificates| certificates.collect::<Result<Vec<_>, _>>())
+        .map_err(|e| unusable(path, &e))?;
+    match found.is_empty() {
+        true => Err(unusable(path, &"no certificate in it")),
+        false => Ok(found),
+    }
+}
+
+fn unusable(path: &Path, reason: &dyn std::fmt::Display) -> TlsError {
+    TlsError::File {
+        path: path.to_owned(),
+        expected: AUTHORITIES,
+        reason: reason.to_string(),
+    }
+}
+
+/// The usual checks of a certificate, and SIP's: a domain is named in full, a wildcard names nobody.
+//= https://www.rfc-editor.org/rfc/rfc5922#section-7.2
+#[derive(Debug)]
+struct SipDomain(Arc<WebPkiServerVerifier>);
+
+impl ServerCertVerifier for SipDomain {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let verified =
+            self.0
+                .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)?;
+        if let ServerName::DnsName(domain) = server_name {
+            let certificate = webpki::EndEntityCert::try_from(end_entity)
+                .map_err(|_| rustls::Error::InvalidCertificate(CertificateError::BadEncoding))?;
+            let mut names = certificate.valid_dns_names();
+            if !names.any(|name| name.eq_ignore_ascii_case(domain.as_ref())) {
+                return Err(rustls::Error::InvalidCertificate(
+                    CertificateError::NotValidForName,
+                ));
+            }
+        }
+        Ok(verified)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_verify_schemes()
+    }
 }
 
 /// Writes a self-signed certificate and its key for `names` into `folder`, unless both files are there, and gives their

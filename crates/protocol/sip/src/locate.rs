@@ -64,6 +64,27 @@ pub enum Answer {
     Addresses(Vec<IpAddr>),
 }
 
+impl Answer {
+    /// That there are no such records.
+    pub fn nothing(question: &Question) -> Answer {
+        match question {
+            Question::Naptr(_) => Answer::Naptr(Vec::new()),
+            Question::Srv(_) => Answer::Srv(Vec::new()),
+            Question::Addresses(_) => Answer::Addresses(Vec::new()),
+        }
+    }
+
+    /// Whether it is of the kind that was asked for.
+    pub fn fits(&self, question: &Question) -> bool {
+        matches!(
+            (self, question),
+            (Answer::Naptr(_), Question::Naptr(_))
+                | (Answer::Srv(_), Question::Srv(_))
+                | (Answer::Addresses(_), Question::Addresses(_))
+        )
+    }
+}
+
 /// A NAPTR record (RFC 3403), as far as SIP needs it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Naptr {

@@ -10,7 +10,7 @@ pub(crate) use network::{Network, PortRange};
 
 use ringpost_directory::is_domain;
 use serde::{Deserialize, Serialize};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 /// The commented reference: every key with its default. Held to this module by a test.
@@ -31,6 +31,7 @@ pub(crate) struct Config {
     pub(crate) listen: Listen,
     pub(crate) tls: Tls,
     pub(crate) sip: Sip,
+    pub(crate) dns: Dns,
     pub(crate) media: Media,
     pub(crate) limits: Limits,
     pub(crate) voicemail: Voicemail,
@@ -42,12 +43,21 @@ pub(crate) struct Config {
 pub(crate) struct Tls {
     pub(crate) certificate: Option<PathBuf>,
     pub(crate) key: Option<PathBuf>,
+    pub(crate) authorities: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Dns {
+    pub(crate) servers: Vec<SocketAddr>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Sip {
     pub(crate) digest: Vec<Digest>,
+    pub(crate) outbound: bool,
+    pub(crate) outbound_networks: Vec<Network>,
 }
 
 /// A digest algorithm by the name that it has on the wire.
@@ -96,6 +106,8 @@ impl Default for Sip {
         // the first offer alone. Secrets are generated with 100 bits, which MD5 keeps well enough.
         Sip {
             digest: vec![Digest::Md5],
+            outbound: true,
+            outbound_networks: Vec::new(),
         }
     }
 }

@@ -123,6 +123,14 @@ fn what_is_wrong_is_told_in_one_line_with_its_key() {
             "ringpost.toml: sip.digest: write each algorithm once",
         ),
         (
+            "[sip]\noutbound_networks = [\"10.0.0.0/99\"]",
+            "ringpost.toml:2: sip.outbound_networks: \"10.0.0.0/99\" is not a network; write it like",
+        ),
+        (
+            "[dns]\nservers = [\"192.0.2.53\"]",
+            "ringpost.toml:2: dns.servers: invalid socket address",
+        ),
+        (
             "[sip]\ndigest = [\"SHA-1\"]",
             "ringpost.toml:2: sip.digest: unknown variant `SHA-1`, expected",
         ),

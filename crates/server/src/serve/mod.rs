@@ -18,9 +18,10 @@ use ringpost_admin::Metrics;
 use ringpost_auth::digest::Algorithm;
 use ringpost_directory::Directory;
 use ringpost_mail::Mail;
+use ringpost_net::dns::Resolver;
 use ringpost_net::media::MediaThread;
 use ringpost_net::stream::{ConnectionLimits, Places};
-use ringpost_net::tls::{Tls, self_signed};
+use ringpost_net::tls::{Authorities, Tls, self_signed};
 use ringpost_node::phone::PhoneControl;
 use ringpost_node::pop3::Pop3Counters;
 use ringpost_node::voicemail::MailVoicemail;
@@ -54,6 +55,8 @@ pub(crate) struct Server {
     places: Arc<Places>,
     mail_limits: Arc<MailLimits>,
     voicemail: MailVoicemail,
+    authorities: Authorities,
+    resolver: Arc<Resolver>,
     directory: Directory,
     control: Arc<LocalControl>,
     signalling: SignallingThread,
@@ -91,6 +94,8 @@ impl Server {
                 Tls::load(&certificate, &key)?
             }
         };
+        let authorities = Authorities::load(config.tls.authorities.as_deref()).context("tls.authorities")?;
+        let resolver = Resolver::new(config.dns.servers.clone());
         let world = Arc::new(RealWorld::new());
 
         let stores = Stores::open(folder, &config).await?;
@@ -136,6 +141,8 @@ impl Server {
             tcp: sip_tcp,
             tls_listeners: sip_tls,
             tls: tls.clone(),
+            authorities: authorities.clone(),
+            resolver: resolver.clone(),
             places: places.clone(),
             config: phone_config(&config, &directory, &addresses),
             world: world.clone(),
@@ -156,6 +163,8 @@ impl Server {
             places,
             mail_limits,
             voicemail,
+            authorities,
+            resolver,
             directory,
             control,
             signalling,
@@ -364,6 +373,13 @@ fn phone_config(
         ports: ports
             .map(|(transport, service)| (transport, port_of(service)))
             .into(),
+        outbound: config.sip.outbound,
+        outbound_networks: config
+            .sip
+            .outbound_networks
+            .iter()
+            .map(|network| network.parts())
+            .collect(),
         calls: config.limits.calls,
         digest_algorithms: config
             .sip

@@ -5,7 +5,7 @@
 
 use super::{Server, connection_limits, files, phone_config};
 use crate::config::{Config, Service};
-use anyhow::Result;
+use anyhow::{Context, Result};
 use ringpost_net::tls::self_signed;
 use ringpost_node::phone::PhoneControl;
 use std::path::Path;
@@ -26,6 +26,11 @@ impl Server {
         if let Err(error) = self.reload_certificate(&config) {
             warn!(error = %crate::one_line(&error), "the old certificate stays in use");
         }
+        let authorities = self.authorities.reload(config.tls.authorities.as_deref());
+        if let Err(error) = authorities.context("tls.authorities") {
+            warn!(error = %crate::one_line(&error), "the old authorities stay in use");
+        }
+        self.resolver.reload(config.dns.servers.clone());
         match files::greeting(&config) {
             Ok(greeting) => self.voicemail.set_greeting(greeting),
             Err(error) => warn!(error = %crate::one_line(&error), "the old greeting stays in use"),

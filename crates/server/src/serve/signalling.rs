@@ -4,15 +4,18 @@
 use crate::world::RealWorld;
 use anyhow::{Context, Result};
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use ringpost_media::{Command, PairId};
+use ringpost_net::dns::Resolver;
 use ringpost_net::media::MediaHandle;
 use ringpost_net::sip::{SipNet, source_address};
 use ringpost_net::stream::Places;
-use ringpost_net::tls::Tls;
+use ringpost_net::tls::{Authorities, Tls};
 use ringpost_node::phone::{PhoneControl, PhoneParts};
 use ringpost_node::voicemail::Voicemail;
-use ringpost_node::world::{MediaPlane, SipTransport, World};
+use ringpost_node::world::{Dns, MediaPlane, SipTransport, World};
 use ringpost_phone::{Config, MediaSocket, Phone};
+use ringpost_sip::locate::{Answer, Question, Target};
 use ringpost_sip::{Arrival, Flow};
 use ringpost_store::{BindingsJournal, Bus};
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
@@ -30,6 +33,8 @@ pub(crate) struct Signalling {
     pub(crate) tcp: Vec<TcpListener>,
     pub(crate) tls_listeners: Vec<TcpListener>,
     pub(crate) tls: Tls,
+    pub(crate) authorities: Authorities,
+    pub(crate) resolver: Arc<Resolver>,
     pub(crate) places: Arc<Places>,
     pub(crate) config: Config,
     pub(crate) world: Arc<RealWorld>,
@@ -109,7 +114,7 @@ async fn run(
         .into_iter()
         .map(tokio::net::UdpSocket::from_std)
         .collect::<std::io::Result<Vec<_>>>()?;
-    let net = SipNet::new(udp, signalling.places, arrivals_in);
+    let net = SipNet::new(udp, signalling.places, signalling.authorities, arrivals_in);
     net.serve_udp();
     for listener in signalling.tcp {
         net.serve_streams(tokio::net::TcpListener::from_std(listener)?, None);
@@ -126,6 +131,7 @@ async fn run(
         directory: signalling.directory,
         voicemail: signalling.voicemail,
         sip: Arc::new(Transport(net)),
+        dns: Arc::new(Names(signalling.resolver)),
         media: Arc::new(Media {
             handle: signalling.media,
             advertise,
@@ -145,6 +151,19 @@ struct Transport(Arc<SipNet>);
 impl SipTransport for Transport {
     fn send(&self, flow: Flow, message: Bytes) {
         self.0.send(flow, message);
+    }
+
+    fn open(&self, target: &Target) -> Option<Flow> {
+        self.0.open(target)
+    }
+}
+
+struct Names(Arc<Resolver>);
+
+impl Dns for Names {
+    fn look_up(&self, question: Question) -> BoxFuture<'static, Option<Answer>> {
+        let resolver = self.0.clone();
+        Box::pin(async move { resolver.look_up(question).await })
     }
 }
 

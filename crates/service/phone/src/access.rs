@@ -171,17 +171,66 @@ pub(crate) fn domain_of<'a>(uri: &Uri, config: &'a Config) -> Option<&'a str> {
         .map(|d| &**d)
 }
 
-/// Whom a Request-URI means: the user, unescaped, and which domain of ours. A telephone number is one of the first domain's.
+/// Whom a request is for.
+#[derive(Debug)]
+pub(crate) enum Callee {
+    /// The user, unescaped, and which domain of ours.
+    Ours(Box<str>, Box<str>),
+    /// Somebody of another domain, as a request to them names them.
+    Outside(Uri),
+}
+
+/// Whom a request means that came by `flow`. A telephone number is one of the first domain's.
 ///
-/// Errors are the status to answer with: 484 where no user is named, 403 for another domain, since we relay to nobody.
-pub(crate) fn target_of(uri: &Uri, config: &Config) -> Result<(Box<str>, Box<str>), Status> {
+/// Errors are the status to answer with: 484 where no user is named at a domain of ours.
+pub(crate) fn callee_of(request: &Message, flow: &Flow, config: &Config) -> Result<Callee, Status> {
+    let uri = request.request_uri().ok_or(Status::NOT_FOUND)?;
     let domain = match uri.scheme() {
         Scheme::Tel => Some(config.realm()),
+        _ if is_elsewhere(request, uri, flow, config) => None,
         _ => domain_of(uri, config),
     };
-    let domain = domain.ok_or(Status::FORBIDDEN)?;
+    let Some(domain) = domain else {
+        //= https://www.rfc-editor.org/rfc/rfc3261#section-19.1.1
+        let uri = uri.without_headers().without_param("method");
+        return Ok(Callee::Outside(uri.detached()));
+    };
     let user = uri.user_unescaped().ok_or(Status::ADDRESS_INCOMPLETE)?;
-    Ok((String::from_utf8_lossy(&user).into(), domain.into()))
+    Ok(Callee::Ours(String::from_utf8_lossy(&user).into(), domain.into()))
+}
+
+/// Whether a URI names an address that is not ours: another than the one that the request came to, than our public one,
+/// and than the one that the sender takes for our domain, or a port that is not ours. Where nothing goes to others, every
+/// address that leads to us is ours.
+fn is_elsewhere(request: &Message, uri: &Uri, flow: &Flow, config: &Config) -> bool {
+    let ip = uri.host().and_then(Host::ip).filter(|_| config.outbound);
+    let Some(ip) = ip else {
+        return false;
+    };
+    let from = request.from().uri();
+    if same_host(from, uri) && from.port() == uri.port() {
+        return false;
+    }
+    let is_our_port =
+        |port: u16| port == flow.local.port() || config.ports.iter().any(|(_, ours)| *ours == port);
+    let is_our_host = ip == flow.local.ip().to_canonical() || config.public_address == Some(ip);
+    !(is_our_host && uri.port().is_none_or(is_our_port))
+}
+
+/// The address that a request from here has in other domains: the proven person's, or what a trusted network's phone says,
+/// if that is one of ours.
+pub(crate) fn own_address(request: &Message, person: Option<&Person>, config: &Config) -> Option<NameAddr> {
+    if person.is_some() {
+        return caller_address(request, person);
+    }
+    let from = request.from();
+    let (user, domain) = (from.uri().user_unescaped()?, domain_of(from.uri(), config)?);
+    let user = String::from_utf8_lossy(&user);
+    let address = NameAddr::new(&Uri::sip(Some(&user), Host::Name(domain), None).ok()?);
+    Some(match from.display() {
+        Some(name) => address.with_display(&name),
+        None => address,
+    })
 }
 
 /// A person's address of record.

@@ -1,7 +1,7 @@
 use ringpost_auth::digest::Algorithm;
 use ringpost_base::limits;
-use ringpost_sip::Transport;
-use std::net::IpAddr;
+use ringpost_sip::{Flow, Transport};
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 /// What the operator decides about calls.
@@ -39,6 +39,11 @@ pub struct Config {
     /// The digest algorithms that are offered, in this order, and taken (RFC 8760 §2.3). Many phones look at the first
     /// challenge alone.
     pub digest_algorithms: Vec<Algorithm>,
+    /// Whether people here may call and text other domains.
+    pub outbound: bool,
+    /// Networks that calls and texts may go to although their addresses are not public ones, as an address and a prefix
+    /// length.
+    pub outbound_networks: Vec<(IpAddr, u8)>,
     /// Whether digest challenges are made at all. Only tests of parsers turn it off.
     pub authenticate: bool,
 }
@@ -61,6 +66,8 @@ impl Default for Config {
             voicemail_number: "*97".into(),
             media_timeout: Duration::from_secs(300),
             digest_algorithms: vec![Algorithm::Sha256, Algorithm::Md5],
+            outbound: true,
+            outbound_networks: Vec::new(),
             authenticate: true,
         }
     }
@@ -74,6 +81,22 @@ impl Config {
             .any(|(network, prefix)| in_network(address, *network, *prefix))
     }
 
+    /// Whether a request to another domain may go to `address`: to public ones, and to those of the configured networks.
+    /// What a name leads to is its owner's choice, and this server stands inside networks that they do not.
+    pub fn may_reach(&self, address: IpAddr) -> bool {
+        let is_allowed = |(network, prefix): &(IpAddr, u8)| in_network(address, *network, *prefix);
+        is_public(address) || self.outbound_networks.iter().any(is_allowed)
+    }
+
+    /// Whether a way leads to ourselves.
+    pub(crate) fn is_own(&self, flow: &Flow) -> bool {
+        let is_port = |(transport, port): &(Transport, u16)| {
+            *transport == flow.transport && *port == flow.remote.port()
+        };
+        let is_public = self.public_address == Some(flow.remote.ip().to_canonical());
+        flow.local == flow.remote || (is_public && self.ports.iter().any(is_port))
+    }
+
     /// Whether `host` is one of our domains.
     pub fn is_ours(&self, host: &str) -> bool {
         self.domains.iter().any(|d| d.eq_ignore_ascii_case(host))
@@ -83,6 +106,43 @@ impl Config {
     pub fn realm(&self) -> &str {
         self.domains.first().map_or("localhost", |d| d)
     }
+}
+
+/// Whether an address is one of the public Internet's: nobody's own network, host or link, and no group.
+fn is_public(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(ip) => is_public_v4(ip),
+        IpAddr::V6(ip) => {
+            let [first, second, .., high, low] = ip.segments();
+            let is_own = first & 0xfe00 == 0xfc00 || first & 0xffc0 == 0xfe80 || first & 0xffc0 == 0xfec0;
+            // Those that stand for an IPv4 address are no better than it (RFC 6052 §2.1, RFC 3056 §2).
+            let within = match (first, second) {
+                (0, 0) | (0x64, 0xff9b) => Some([high, low]),
+                (0x2002, _) => Some([second, ip.segments()[2]]),
+                _ => None,
+            };
+            let within =
+                within.map(|[high, low]| Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)));
+            !(is_own || ip.is_unspecified() || ip.is_loopback() || ip.is_multicast())
+                && within.is_none_or(is_public_v4)
+        }
+    }
+}
+
+fn is_public_v4(ip: Ipv4Addr) -> bool {
+    let [a, b, c, _] = ip.octets();
+    let is_shared = a == 100 && b & 0xc0 == 64;
+    let is_protocol = (a, b, c) == (192, 0, 0);
+    let is_benchmark = a == 198 && b & 0xfe == 18;
+    !(a == 0
+        || ip.is_loopback()
+        || ip.is_private()
+        || ip.is_link_local()
+        || ip.is_multicast()
+        || a >= 240
+        || is_shared
+        || is_protocol
+        || is_benchmark)
 }
 
 fn in_network(address: IpAddr, network: IpAddr, prefix: u8) -> bool {
@@ -110,6 +170,51 @@ mod tests {
         assert!(!config.trusts("10.2.0.1".parse().unwrap()));
         assert!(config.trusts("fdff::1".parse().unwrap()));
         assert!(!config.trusts("fe80::1".parse().unwrap()));
+    }
+
+    #[test]
+    fn only_public_addresses_are_gone_to_unless_configured() {
+        let config = Config {
+            outbound_networks: vec![("10.9.0.0".parse().unwrap(), 16), ("fd00::".parse().unwrap(), 16)],
+            ..Config::default()
+        };
+        for good in [
+            "203.0.113.9",
+            "2001:db8::1",
+            "10.9.1.1",
+            "fd00::1",
+            "::ffff:203.0.113.9",
+            "64:ff9b::cb00:7109",
+        ] {
+            assert!(config.may_reach(good.parse().unwrap()), "{good}");
+        }
+        for bad in [
+            "127.0.0.1",
+            "127.9.9.9",
+            "0.0.0.0",
+            "10.8.1.1",
+            "172.16.0.1",
+            "192.168.1.1",
+            "169.254.169.254",
+            "100.64.0.1",
+            "192.0.0.8",
+            "198.18.0.1",
+            "224.0.1.75",
+            "255.255.255.255",
+            "::",
+            "::1",
+            "::ffff:127.0.0.1",
+            "::ffff:10.1.2.3",
+            "::127.0.0.1",
+            "fe80::1",
+            "fc00::1",
+            "fd01::1",
+            "ff02::1",
+            "64:ff9b::7f00:1",
+            "2002:7f00:1::",
+        ] {
+            assert!(!config.may_reach(bad.parse().unwrap()), "{bad}");
+        }
     }
 
     #[test]

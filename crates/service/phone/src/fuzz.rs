@@ -5,7 +5,7 @@ use crate::{VoiceMessageId, VoiceMessages};
 use bytes::Bytes;
 use ringpost_base::{Cursor, CursorError, Instant, Rng, UnixTime};
 use ringpost_media::{Engine, Output as MediaOutput, PairId};
-use ringpost_sip::{Arrival, Flow, Message, Transmit, Transport};
+use ringpost_sip::{Arrival, Flow, Message, Transmit, Transport, locate};
 use ringpost_store::AccountId;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fmt::Write;
@@ -84,6 +84,12 @@ impl World {
                 self.phone
                     .handle_account(self.now, calendar, account(argument), None);
             }
+            6 if argument & 0x40 != 0 => {
+                if let Some((flow, _)) = self.requests.back() {
+                    let arrival = Arrival::Failed { flow: *flow };
+                    self.phone.handle_arrival(self.now, calendar(self.now), arrival);
+                }
+            }
             6 => {
                 let calendar = calendar(self.now);
                 self.phone.handle_lamp(
@@ -111,10 +117,15 @@ impl World {
         let call_id = format!("call-{call}");
         let tag = self.tags.get(&call_id).filter(|_| argument & 0x80 != 0);
         let tag = tag.map_or(String::new(), |tag| format!(";tag={tag}"));
-        let target = ["bob", "alice", "*97", "nobody"][usize::from(argument >> 4 & 3)];
+        let target = [
+            "bob@example.org",
+            "alice@example.org",
+            "*97@example.org",
+            "carol@other.example",
+        ][usize::from(argument >> 4 & 3)];
         let mut text = format!(
-            "{method} sip:{target}@example.org SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.{call}:5060;branch=z9hG4bK{branch}\r\n\
-             From: <sip:alice@example.org>;tag=a\r\nTo: <sip:{target}@example.org>{tag}\r\nCall-ID: {call_id}\r\n\
+            "{method} sip:{target} SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.{call}:5060;branch=z9hG4bK{branch}\r\n\
+             From: <sip:alice@example.org>;tag=a\r\nTo: <sip:{target}>{tag}\r\nCall-ID: {call_id}\r\n\
              CSeq: {branch} {method}\r\nContact: <sip:alice@192.0.2.{call}:5060>\r\nMax-Forwards: 70\r\n"
         );
         let body = match method {
@@ -186,6 +197,13 @@ impl World {
                 Answer::Sockets(Some(towards.iter().map(|_| self.open()).collect()))
             }
             Question::Sockets { .. } => Answer::Sockets(None),
+            Question::Records(question) => Answer::Records(yes.then(|| records(&question, argument))),
+            Question::Way(target) => Answer::Way(yes.then(|| Flow {
+                transport: target.transport,
+                remote: target.address,
+                connection: target.transport.is_reliable().then_some(9),
+                ..flow(0)
+            })),
             Question::Lamp { .. } => Answer::Lamp(LampCounts {
                 new: argument.into(),
                 old: 1,
@@ -362,6 +380,26 @@ fn person(user: &str) -> Arc<Person> {
         extension: Some("100".into()),
         name: "A. Person".into(),
     })
+}
+
+/// What the DNS has of another domain: up to three servers.
+fn records(question: &locate::Question, argument: u8) -> locate::Answer {
+    match question {
+        locate::Question::Srv(name) => {
+            let srv = |n: u8| locate::Srv {
+                priority: n.into(),
+                weight: 0,
+                port: 5060,
+                target: format!("s{n}.{name}"),
+            };
+            locate::Answer::Srv((0..argument >> 1 & 3).map(srv).collect())
+        }
+        locate::Question::Addresses(_) => {
+            let address = Ipv4Addr::new(192, 0, 2, argument % FEW);
+            locate::Answer::Addresses(vec![address.into()])
+        }
+        other => locate::Answer::nothing(other),
+    }
 }
 
 fn calendar(now: Instant) -> UnixTime {

@@ -75,7 +75,7 @@ impl Phone {
             Asker::Session(session) => self.begin_call(now, calendar, (session, flow, request), person()),
             Asker::Transaction(transaction) => match request.method() {
                 Method::Register => self.register(now, calendar, (transaction, flow, request), device),
-                Method::Message => self.begin_text(now, transaction, request, person()),
+                Method::Message => self.begin_text(now, (transaction, flow, request), person()),
                 Method::Subscribe => self.subscribe(now, transaction, flow, request, device),
                 _ => self.respond(now, transaction, &request, Status::METHOD_NOT_ALLOWED.into()),
             },

@@ -31,6 +31,7 @@ mod question;
 mod register;
 mod registrar;
 mod reply;
+mod seek;
 mod sip;
 #[cfg(test)]
 mod tests;

@@ -1,13 +1,15 @@
 //! The service's machine: everything that happens to calls and registrations passes through [`Phone`].
 
 use crate::access::Gate;
-use crate::call::{Call, CallId, Stage};
+use crate::call::{Call, CallId, Destination, Stage};
 use crate::config::Config;
 use crate::lamp::Lamps;
 use crate::question::{Account, Answer, LampCounts, Owner, Person, Question, QuestionId};
 use crate::registrar::{Binding, Registrar};
+use crate::seek::{Seek, SeekId};
 use ringpost_base::{Deadlines, Instant, Rng, UnixTime};
 use ringpost_media::{Command, Event as MediaEvent, LegId, PairId};
+use ringpost_sip::locate::Target;
 use ringpost_sip::ua::{RequestId, SessionId, Ua};
 use ringpost_sip::{Arrival, Flow, Message, Status, TransactionId, Transmit};
 use ringpost_store::AccountId;
@@ -89,7 +91,11 @@ pub(crate) enum Pending {
     /// The keys of a request's device.
     Access(Asker, Flow, Message),
     Callee(CallId),
-    Sockets(CallId, Vec<Binding>),
+    Sockets(CallId, Vec<Destination>),
+    /// What a search needs to know.
+    Records(SeekId),
+    /// Whether there is a way to the target that a search has found.
+    Way(SeekId, Target),
     Greeting(CallId),
     Delivered(CallId),
     Messages(CallId),
@@ -139,6 +145,10 @@ pub struct Phone {
     pub(crate) texts: HashMap<TransactionId, crate::text::Text>,
     /// Each phone that a text message was sent to, and the transaction that waits for it.
     pub(crate) text_forks: HashMap<RequestId, TransactionId>,
+    /// Searches for the way to other domains.
+    pub(crate) seeks: HashMap<SeekId, Seek>,
+    /// The target of each session that we began with another domain.
+    pub(crate) reached: HashMap<SessionId, Target>,
     questions: HashMap<QuestionId, Pending>,
     last_number: u64,
     pub(crate) rng: Rng,
@@ -165,6 +175,8 @@ impl Phone {
             timers: Deadlines::new(),
             texts: HashMap::new(),
             text_forks: HashMap::new(),
+            seeks: HashMap::new(),
+            reached: HashMap::new(),
             questions: HashMap::new(),
             last_number: 0,
             rng,
@@ -183,6 +195,8 @@ impl Phone {
             && self.by_session.is_empty()
             && self.knocking.is_empty()
             && self.by_leg.is_empty()
+            && self.seeks.is_empty()
+            && self.reached.is_empty()
             && self.questions.is_empty()
             && self.timers.is_empty()
             && self.texts.is_empty()
@@ -332,7 +346,11 @@ impl Phone {
                 self.judge(now, calendar, (asker, flow, request), answer.device());
             }
             Pending::Callee(call) => self.callee_found(now, call, answer.person()),
-            Pending::Sockets(call, bindings) => self.sockets_open(now, call, bindings, answer.sockets()),
+            Pending::Sockets(call, destinations) => {
+                self.sockets_open(now, call, destinations, answer.sockets())
+            }
+            Pending::Records(seek) => self.records_found(now, seek, answer.records()),
+            Pending::Way(seek, target) => self.way_found(now, seek, target, answer.way()),
             Pending::Greeting(call) => self.greet(now, call, answer.greeting()),
             Pending::Delivered(call) => self.delivered(now, call, answer.is_done()),
             Pending::Messages(call) => self.listed(now, call, answer.messages()),
@@ -465,7 +483,7 @@ impl Phone {
         }));
     }
 
-    fn number(&mut self) -> u64 {
+    pub(crate) fn number(&mut self) -> u64 {
         self.last_number += 1;
         self.last_number
     }

@@ -8,6 +8,7 @@ use crate::voicemail::{VoiceMessageId, VoiceMessages};
 use ringpost_auth::digest::DigestKeys;
 use ringpost_base::UnixTime;
 use ringpost_media::PairId;
+use ringpost_sip::{Flow, locate};
 use ringpost_store::AccountId;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -34,6 +35,11 @@ pub enum Question {
         /// One of our domains, in lower case.
         domain: Box<str>,
     },
+    /// Records of the DNS: [`Answer::Records`].
+    Records(locate::Question),
+    /// A way to a target that has not come to us: a socket, or a connection that is open or is being opened:
+    /// [`Answer::Way`].
+    Way(locate::Target),
     /// RTP and RTCP sockets, a pair for each leg: [`Answer::Sockets`].
     Sockets {
         /// The peer of each leg: its address decides the pair's family and the address that is advertised.
@@ -88,6 +94,10 @@ pub enum Answer {
     Device(Option<Arc<Device>>),
     /// The person, if somebody is reached so.
     Person(Option<Arc<Person>>),
+    /// What the DNS has, or `None` when it gave no answer.
+    Records(Option<locate::Answer>),
+    /// The way, with our address as the target sees it; `None` when there is none.
+    Way(Option<Flow>),
     /// One entry a pair, or `None` when the port range is used up.
     Sockets(Option<Vec<MediaSocket>>),
     /// The counts.
@@ -130,6 +140,20 @@ impl Answer {
         } else {
             None
         }
+    }
+
+    /// The records.
+    pub(crate) fn records(self) -> Option<locate::Answer> {
+        if let Answer::Records(records) = self {
+            records
+        } else {
+            None
+        }
+    }
+
+    /// The way.
+    pub(crate) fn way(&self) -> Option<Flow> {
+        if let Answer::Way(way) = self { *way } else { None }
     }
 
     /// The sockets.

@@ -1,10 +1,9 @@
 //! Between the service and its SIP user agent: what comes of its events, and the commands it is given.
 
-use crate::access::{caller_address, person_address};
-use crate::call::{Call, CallId, Party, Stage};
+use crate::access::{caller_address, own_address, person_address};
+use crate::call::{Call, CallId, Destination, Party, Stage};
 use crate::config::Config;
 use crate::phone::{Asker, CallRecord, Event, Output, Phone};
-use crate::registrar::Binding;
 use crate::reply::{Reply, passed_back};
 use crate::text::passed_on;
 use bytes::Bytes;
@@ -57,16 +56,17 @@ impl Phone {
             } => {
                 self.knock(now, calendar, (Asker::Session(session), flow, request));
             }
+            UaEvent::Locate { session, uri } => self.seek_dialog(now, session, uri),
             UaEvent::Within { session, id, request } => self.pass_on(now, session, id, &request),
             UaEvent::Response { request, response } => {
                 let status = response.status().unwrap_or(Status::SERVER_INTERNAL_ERROR);
                 if status.is_final() && !self.unasked_answered(now, request, Some(status)) {
-                    self.request_answered(now, request, status, Some(&response));
+                    self.request_answered(now, request, status, Ok(&response));
                 }
             }
             UaEvent::Failed { request, failure } => {
                 if !self.unasked_answered(now, request, None) {
-                    self.request_answered(now, request, status_of(failure), None);
+                    self.request_answered(now, request, status_of(failure), Err(failure));
                 }
             }
             UaEvent::Resubscribe {
@@ -99,6 +99,9 @@ impl Phone {
             | UaEvent::Terminated { session, .. } => *session,
             _ => return,
         };
+        if matches!(event, UaEvent::Terminated { .. }) {
+            self.reached.remove(&session);
+        }
         let Some(call) = self.by_session.get(&session).copied() else {
             match event {
                 UaEvent::Terminated { .. } => {
@@ -136,12 +139,14 @@ impl Phone {
         let is_caller = call.session == session;
         match (&call.stage, is_caller) {
             (Stage::Ringing(_), false) => {
-                let status = match &reason {
-                    Reason::Refused(response) => response.status().unwrap_or(Status::SERVER_INTERNAL_ERROR),
-                    Reason::Failed(failure) => status_of(*failure),
-                    _ => Status::TEMPORARILY_UNAVAILABLE,
+                let verdict = match &reason {
+                    Reason::Refused(response) => {
+                        (response.status().unwrap_or(Status::SERVER_INTERNAL_ERROR), true)
+                    }
+                    Reason::Failed(failure) => (status_of(*failure), false),
+                    _ => (Status::TEMPORARILY_UNAVAILABLE, true),
                 };
-                self.fork_failed(now, id, session, status);
+                self.fork_failed(now, id, session, verdict);
             }
             (Stage::Application(_), true) => self.application_left(now, id),
             _ => self.finish_call(now, id),
@@ -183,22 +188,31 @@ impl Phone {
         now: Instant,
         request: RequestId,
         status: Status,
-        response: Option<&Message>,
+        response: Result<&Message, Failure>,
     ) {
         if let Some((transaction, original)) = self.passed.remove(&request) {
             let mut reply = Reply::new(passed_back(status));
-            if let Some(response) = response {
+            if let Ok(response) = response {
                 reply.content = passed_on(response);
             }
             return self.respond(now, transaction, &original, reply);
         }
-        self.text_answered(now, request, status);
+        self.text_answered(now, request, status, response.err());
     }
 
     fn note(&mut self, notice: ringpost_sip::Event) {
-        if let ringpost_sip::Event::Malformed { flow, error } = notice {
-            self.output
-                .push_back(Output::Event(Event::Refused { flow, reason: error }));
+        match notice {
+            ringpost_sip::Event::Malformed { flow, error } => {
+                self.output
+                    .push_back(Output::Event(Event::Refused { flow, reason: error }));
+            }
+            ringpost_sip::Event::FellBack { size_bytes, .. } => {
+                info!(
+                    size_bytes,
+                    "a request too large for UDP went by UDP: its peer takes no TCP"
+                );
+            }
+            _ => {}
         }
     }
 
@@ -334,6 +348,9 @@ impl Phone {
         self.timers.remove(&id);
         self.output
             .push_back(Output::Event(Event::CallEnded(record(id, &call, now))));
+        if let Some(outside) = &call.outside {
+            self.seeks.remove(&outside.seek);
+        }
         if let Stage::Talking(talking) = call.stage {
             self.end_party(now, talking.callee, None);
         }
@@ -398,17 +415,25 @@ fn sent_as(config: &Config) -> Vec<SentAs> {
         .collect()
 }
 
-/// An INVITE to one of the callee's phones, which may make so many copies of it.
+/// An INVITE to one of the callee's phones, or to a server of another domain, which may make so many copies of it.
 pub(crate) fn invitation(
     call: &Call,
-    binding: &Binding,
+    destination: &Destination,
     breadth: usize,
     description: Vec<u8>,
+    config: &Config,
 ) -> Option<NewRequest> {
-    let callee = call.callee.as_deref()?;
-    let from = caller_address(&call.invite, call.from.as_deref())?;
-    let mut request = NewRequest::new(Method::Invite, binding.flow, from, person_address(callee)?);
-    request.uri = binding.request_uri();
+    let caller = call.from.as_deref();
+    let (from, to) = match &call.callee {
+        Some(callee) => (caller_address(&call.invite, caller)?, person_address(callee)?),
+        None => (
+            own_address(&call.invite, caller, config)?,
+            call.invite.to().without_params(),
+        ),
+    };
+    let mut request = NewRequest::new(Method::Invite, destination.flow, from, to);
+    request.uri = destination.uri.clone();
+    request.follows_dialog = call.outside.is_some();
     request.max_forwards = call.invite.max_forwards().unwrap_or(70).saturating_sub(1);
     request.content = Content::sdp(description).with(HeaderName::MaxBreadth.as_str(), breadth);
     for name in [HeaderName::Subject, HeaderName::Priority, HeaderName::AlertInfo] {

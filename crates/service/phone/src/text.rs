@@ -1,13 +1,16 @@
 //! Text messages between registered people (RFC 3428): to all of a person's phones, answered once.
 
-use crate::access::{caller_address, person_address, target_of};
+use crate::access::{Callee, callee_of, caller_address, own_address, person_address};
+use crate::config::Config;
 use crate::phone::{Pending, Phone};
 use crate::question::{Person, Question};
 use crate::registrar::Binding;
-use crate::reply::{best_refusal, passed_back};
+use crate::reply::{Reply, best_refusal, passed_back};
+use crate::seek::{Obstacle, Outside, Seeker};
 use ringpost_base::{Instant, limits};
+use ringpost_sip::locate::Target;
 use ringpost_sip::ua::{Content, NewRequest, RequestId};
-use ringpost_sip::{HeaderName, Message, Method, Status, TransactionId};
+use ringpost_sip::{Failure, Flow, HeaderName, Message, Method, Status, TransactionId, Uri};
 use std::sync::Arc;
 
 /// A text message on its way.
@@ -19,21 +22,20 @@ pub(crate) struct Text {
     answered: bool,
     /// The best refusal so far.
     refusal: Option<Status>,
+    /// Who gets it, if they are of another domain, and whom it is from.
+    outside: Option<(Outside, Option<Arc<Person>>)>,
 }
 
 impl Phone {
     pub(crate) fn begin_text(
         &mut self,
         now: Instant,
-        transaction: TransactionId,
-        request: Message,
+        (transaction, flow, request): (TransactionId, Flow, Message),
         from: Option<Arc<Person>>,
     ) {
-        let target = request
-            .request_uri()
-            .map_or(Err(Status::NOT_FOUND), |uri| target_of(uri, &self.config));
-        match target {
-            Ok((user, domain)) => {
+        match callee_of(&request, &flow, &self.config) {
+            Ok(Callee::Outside(uri)) => self.text_outside(now, transaction, request, from, uri),
+            Ok(Callee::Ours(user, domain)) => {
                 let pending = Pending::Text(transaction, request, from);
                 self.ask(Question::Person { user, domain }, pending);
             }
@@ -82,18 +84,36 @@ impl Phone {
             waiting,
             answered: false,
             refusal: None,
+            outside: None,
         };
         self.texts.insert(transaction, text);
     }
 
     /// A phone has answered, or will not: the first that took it decides, or when none did, the best of the refusals.
-    pub(crate) fn text_answered(&mut self, now: Instant, fork: RequestId, status: Status) {
+    pub(crate) fn text_answered(
+        &mut self,
+        now: Instant,
+        fork: RequestId,
+        status: Status,
+        failure: Option<Failure>,
+    ) {
         let Some(transaction) = self.text_forks.remove(&fork) else {
             return;
         };
         let Some(text) = self.texts.get_mut(&transaction) else {
             return;
         };
+        let is_unreached = failure == Some(Failure::Transport) || status == Status::SERVICE_UNAVAILABLE;
+        if let Some((outside, _)) = text.outside.as_mut().filter(|_| is_unreached) {
+            //= https://www.rfc-editor.org/rfc/rfc3263#section-4.3
+            // After a timeout there is nobody left to tell: the sender has given up as we have.
+            outside.failed_with(match failure {
+                Some(_) => Status::BAD_GATEWAY,
+                None => status,
+            });
+            let seek = outside.seek;
+            return self.step_seek(now, seek);
+        }
         text.waiting -= 1;
         let is_last = text.waiting == 0;
         if !status.is_success() {
@@ -111,7 +131,70 @@ impl Phone {
             self.respond(now, transaction, &request, status.into());
         }
         if is_last {
-            self.texts.remove(&transaction);
+            self.forget_text(transaction);
+        }
+    }
+
+    fn forget_text(&mut self, transaction: TransactionId) -> Option<Text> {
+        let text = self.texts.remove(&transaction)?;
+        if let Some((outside, _)) = &text.outside {
+            self.seeks.remove(&outside.seek);
+        }
+        Some(text)
+    }
+
+    /// The recipient is of another domain.
+    fn text_outside(
+        &mut self,
+        now: Instant,
+        transaction: TransactionId,
+        request: Message,
+        from: Option<Arc<Person>>,
+        uri: Uri,
+    ) {
+        if let Err(status) = self.may_go_outside(&request, from.as_deref()) {
+            return self.respond(now, transaction, &request, status.into());
+        }
+        let seek = self.seek(&uri, Seeker::Text(transaction), None);
+        let text = Text {
+            request,
+            waiting: 1,
+            answered: false,
+            refusal: None,
+            outside: Some((Outside::new(uri, seek), from)),
+        };
+        self.texts.insert(transaction, text);
+        self.step_seek(now, seek);
+    }
+
+    /// The next target for a text, or that there is none any more.
+    pub(crate) fn text_found(
+        &mut self,
+        now: Instant,
+        transaction: TransactionId,
+        found: Option<(Target, Flow)>,
+        obstacle: Option<Obstacle>,
+    ) {
+        let Some(text) = self.texts.get(&transaction) else {
+            return;
+        };
+        let Some((outside, from)) = &text.outside else {
+            return;
+        };
+        let Some((_, flow)) = found else {
+            let reply = outside.last_word(obstacle);
+            return self.end_text(now, transaction, reply);
+        };
+        let forward = forward_outside(&text.request, from.as_deref(), &outside.uri, flow, &self.config);
+        match forward.and_then(|forward| self.ua.request(now, forward).ok()) {
+            Some(fork) => drop(self.text_forks.insert(fork, transaction)),
+            None => self.end_text(now, transaction, Status::TEMPORARILY_UNAVAILABLE.into()),
+        }
+    }
+
+    fn end_text(&mut self, now: Instant, transaction: TransactionId, reply: Reply) {
+        if let Some(text) = self.forget_text(transaction) {
+            self.respond(now, transaction, &text.request, reply);
         }
     }
 
@@ -131,6 +214,23 @@ impl Phone {
         forward.content = passed_on(request).with(HeaderName::MaxBreadth.as_str(), breadth);
         self.ua.request(now, forward).ok()
     }
+}
+
+/// A text to another domain.
+fn forward_outside(
+    request: &Message,
+    from: Option<&Person>,
+    uri: &Uri,
+    flow: Flow,
+    config: &Config,
+) -> Option<NewRequest> {
+    let from = own_address(request, from, config)?;
+    let to = request.to().without_params();
+    let mut forward = NewRequest::new(Method::Message, flow, from, to);
+    forward.uri = uri.clone();
+    forward.max_forwards = request.max_forwards().unwrap_or(70).saturating_sub(1);
+    forward.content = passed_on(request).with(HeaderName::MaxBreadth.as_str(), breadth_of(request));
+    Some(forward)
 }
 
 /// How many copies may be made of a request, ours and those of whoever gets them (RFC 5393 §5.3.3.1).

@@ -16,7 +16,7 @@ impl House {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (input, arrivals) = async_channel::bounded(16);
-        let net = SipNet::new(Vec::new(), Places::new(ConnectionLimits::default()), input);
+        let net = net_with(Vec::new(), input);
         net.serve_streams(listener, None);
         House {
             net,
@@ -81,7 +81,7 @@ async fn a_stream_is_heard_beside_a_flood_of_datagrams() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (to, address) = (udp.local_addr().unwrap(), listener.local_addr().unwrap());
     let (input, arrivals) = async_channel::bounded(16);
-    let net = SipNet::new(vec![udp], Places::new(ConnectionLimits::default()), input);
+    let net = net_with(vec![udp], input);
     net.serve_udp();
     net.serve_streams(listener, None);
     tokio::spawn(async move {
@@ -118,7 +118,7 @@ async fn a_flood_loses_its_own_datagrams_and_nobody_elses() {
     let udp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let to = udp.local_addr().unwrap();
     let (input, arrivals) = async_channel::bounded(16);
-    let net = SipNet::new(vec![udp], Places::new(ConnectionLimits::default()), input);
+    let net = net_with(vec![udp], input);
     net.serve_udp();
     let flood = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let other = UdpSocket::bind("127.0.0.2:0").await.unwrap();
@@ -152,12 +152,15 @@ async fn a_flood_loses_its_own_datagrams_and_nobody_elses() {
 async fn a_queue_is_bounded_in_bytes() {
     // Guards pitfall SIP 5: what waits for a peer that does not read stays small, however large its messages are.
     let mut streams = Streams::default();
-    let (outgoing, flow) = streams.add(Flow {
-        transport: Transport::Tcp,
-        local: "127.0.0.1:1".parse().unwrap(),
-        remote: "127.0.0.1:2".parse().unwrap(),
-        connection: None,
-    });
+    let (outgoing, flow) = streams.add(
+        Flow {
+            transport: Transport::Tcp,
+            local: "127.0.0.1:1".parse().unwrap(),
+            remote: "127.0.0.1:2".parse().unwrap(),
+            connection: None,
+        },
+        None,
+    );
     let handle = &streams.by_number[&flow.connection.unwrap()];
     let taken = (0..STREAM_QUEUE)
         .take_while(|_| handle.try_send(Bytes::from(vec![0; limits::SIP_HEADER_BYTES])))
@@ -226,4 +229,12 @@ async fn what_came_before_the_framing_was_lost_is_answered_on_the_same_connectio
         0,
         "nothing behind it was taken for a message"
     );
+}
+
+fn net_with(udp: Vec<UdpSocket>, input: async_channel::Sender<Arrival>) -> Arc<SipNet> {
+    let (places, authorities) = (
+        Places::new(ConnectionLimits::default()),
+        Authorities::load(None).unwrap(),
+    );
+    SipNet::new(udp, places, authorities, input)
 }

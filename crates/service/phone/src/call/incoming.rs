@@ -1,7 +1,7 @@
 //! From an INVITE to the decision where the call goes.
 
-use super::{Call, CallId, Party, Stage, codecs};
-use crate::access::target_of;
+use super::{Call, CallId, Destination, Party, Stage, codecs};
+use crate::access::{Callee, callee_of};
 use crate::phone::{Output, Pending, Phone};
 use crate::question::{MediaSocket, Person, Question};
 use crate::registrar::Binding;
@@ -42,6 +42,7 @@ impl Phone {
                 session,
                 from,
                 callee: None,
+                outside: None,
                 offer,
                 caller: None,
                 answer: None,
@@ -54,12 +55,12 @@ impl Phone {
 
     fn route_call(&mut self, now: Instant, id: CallId) {
         let Some(call) = self.calls.get(&id) else { return };
-        let Some(uri) = call.invite.request_uri() else {
-            return;
-        };
-        match target_of(uri, &self.config) {
-            Ok((user, _)) if user == self.config.voicemail_number => self.dial_voicemail(now, id),
-            Ok((user, domain)) => self.ask(Question::Person { user, domain }, Pending::Callee(id)),
+        match callee_of(&call.invite, &call.flow, &self.config) {
+            Ok(Callee::Ours(user, _)) if user == self.config.voicemail_number => self.dial_voicemail(now, id),
+            Ok(Callee::Ours(user, domain)) => {
+                self.ask(Question::Person { user, domain }, Pending::Callee(id))
+            }
+            Ok(Callee::Outside(uri)) => self.call_outside(now, id, uri),
             Err(status) => self.refuse_call(now, id, status.into()),
         }
     }
@@ -94,7 +95,7 @@ impl Phone {
         // All ring together; the order decides only who is left out above the limit.
         bindings.sort_by_key(|b| std::cmp::Reverse(b.q_thousandths));
         bindings.truncate(limits::FORKS_PER_CALL.min(breadth));
-        self.ask_sockets(id, bindings);
+        self.ask_sockets(id, bindings.iter().map(Destination::from).collect());
     }
 
     /// The phones of an account, without the one that calls: who dials their own number reaches their other phones, and
@@ -125,13 +126,15 @@ impl Phone {
         outer.is_some_and(|outer| account(outer) == account(call))
     }
 
-    /// A pair for the caller, and one for each phone that is to ring.
-    fn ask_sockets(&mut self, id: CallId, bindings: Vec<Binding>) {
+    /// A pair for the caller who has none yet, and one for each phone that is to ring.
+    pub(crate) fn ask_sockets(&mut self, id: CallId, destinations: Vec<Destination>) {
         let Some(call) = self.calls.get(&id) else { return };
-        let towards = std::iter::once(call.flow.remote.ip())
-            .chain(bindings.iter().map(|b| b.flow.remote.ip()))
+        let caller = call.caller.is_none().then_some(call.flow.remote.ip());
+        let towards = caller.into_iter();
+        let towards = towards
+            .chain(destinations.iter().map(|d| d.flow.remote.ip()))
             .collect();
-        self.ask(Question::Sockets { towards }, Pending::Sockets(id, bindings));
+        self.ask(Question::Sockets { towards }, Pending::Sockets(id, destinations));
     }
 
     /// The sockets are open, or there are none left.
@@ -139,36 +142,41 @@ impl Phone {
         &mut self,
         now: Instant,
         id: CallId,
-        bindings: Vec<Binding>,
+        destinations: Vec<Destination>,
         sockets: Option<Vec<MediaSocket>>,
     ) {
         let sockets = sockets.unwrap_or_default();
-        let enough = sockets.len() == bindings.len() + 1;
-        let call = self
-            .calls
-            .get(&id)
-            .filter(|call| enough && matches!(call.stage, Stage::Asking));
-        let Some((session, flow)) = call.map(|call| (call.session, call.flow)) else {
-            sockets.into_iter().for_each(|socket| self.release(socket.pair));
-            return self.refuse_call(now, id, Status::SERVICE_UNAVAILABLE.into());
+        let is_asking = |call: &Call| matches!(call.stage, Stage::Asking);
+        let is_awaited = |call: &&Call| {
+            let wanted = destinations.len() + usize::from(call.caller.is_none());
+            // A target of another domain makes room for the next one while it is silent.
+            let is_silent = call.outside.is_some() && matches!(call.stage, Stage::Ringing(_));
+            sockets.len() == wanted && (is_silent || is_asking(call))
         };
-        let mut sockets = sockets.into_iter();
-        let Some(caller) = sockets
-            .next()
-            .map(|socket| self.new_party(id, session, flow, socket))
-        else {
+        let Some(call) = self.calls.get(&id).filter(is_awaited) else {
+            sockets.into_iter().for_each(|socket| self.release(socket.pair));
+            if self.calls.get(&id).is_some_and(is_asking) {
+                self.refuse_call(now, id, Status::SERVICE_UNAVAILABLE.into());
+            }
             return;
         };
+        let (session, flow, is_new) = (call.session, call.flow, call.caller.is_none());
+        let mut sockets = sockets.into_iter();
+        let caller = if is_new { sockets.next() } else { None };
+        let caller = caller.map(|socket| self.new_party(id, session, flow, socket));
         let Some(call) = self.calls.get_mut(&id) else {
             return;
         };
-        call.caller = Some(caller);
+        call.caller = caller.or(call.caller.take());
+        if call.outside.is_some() {
+            return self.ring_outside(now, id, destinations.into_iter().zip(sockets).collect());
+        }
         if call.callee.is_none() {
             return self.open_menu(now, id);
         }
-        match bindings.is_empty() {
+        match destinations.is_empty() {
             true => self.divert_to_voicemail(now, id, Status::TEMPORARILY_UNAVAILABLE),
-            false => self.ring(now, id, bindings.into_iter().zip(sockets).collect()),
+            false => self.ring(now, id, destinations.into_iter().zip(sockets).collect()),
         }
     }
 

@@ -12,6 +12,7 @@
 mod application;
 pub(crate) mod codecs;
 mod incoming;
+mod outside;
 mod ringing;
 mod talking;
 
@@ -20,11 +21,14 @@ pub(crate) use ringing::Ringing;
 pub(crate) use talking::Talking;
 
 use crate::question::{MediaSocket, Person};
+use crate::registrar::Binding;
+use crate::seek::Outside;
 use ringpost_base::{Instant, UnixTime};
 use ringpost_media::{Command, LegId, LegMedia};
 use ringpost_sdp::{Codec, Direction, Negotiation, OfferError, SessionDescription, Stream};
+use ringpost_sip::locate::Target;
 use ringpost_sip::ua::SessionId;
-use ringpost_sip::{Flow, Message};
+use ringpost_sip::{Flow, Message, Uri};
 use std::sync::Arc;
 
 /// Numbers a call, for the log and for the timers.
@@ -139,6 +143,26 @@ impl Party {
     }
 }
 
+/// Where one copy of a call goes.
+#[derive(Clone, Debug)]
+pub(crate) struct Destination {
+    /// Its Request-URI.
+    pub(crate) uri: Uri,
+    pub(crate) flow: Flow,
+    /// What led there, for one of another domain.
+    pub(crate) target: Option<Target>,
+}
+
+impl From<&Binding> for Destination {
+    fn from(binding: &Binding) -> Self {
+        Destination {
+            uri: binding.request_uri(),
+            flow: binding.flow,
+            target: None,
+        }
+    }
+}
+
 /// One call from its INVITE to the end of its last leg.
 #[derive(Debug)]
 pub(crate) struct Call {
@@ -150,8 +174,10 @@ pub(crate) struct Call {
     pub(crate) session: SessionId,
     /// The caller's account, when proven.
     pub(crate) from: Option<Arc<Person>>,
-    /// Who is called; nobody while that is asked, and for a number that is a service.
+    /// Who is called; nobody while that is asked, for a number that is a service, and for somebody of another domain.
     pub(crate) callee: Option<Arc<Person>>,
+    /// Who is called, if they are of another domain.
+    pub(crate) outside: Option<Box<Outside>>,
     /// The caller's offer; `None` for a delayed one.
     pub(crate) offer: Option<SessionDescription>,
     /// The caller's leg, once it has sockets.

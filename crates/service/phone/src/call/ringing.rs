@@ -1,9 +1,9 @@
 //! The phones of one person ring together; the first that answers has the call.
 
-use super::{Call, CallId, Party, Stage, Talking, codecs};
+use super::outside::TARGET_PATIENCE;
+use super::{Call, CallId, Destination, Party, Stage, Talking, codecs};
 use crate::phone::Phone;
 use crate::question::MediaSocket;
-use crate::registrar::Binding;
 use crate::reply::{best_refusal, passed_back};
 use crate::sip::invitation;
 use crate::text::breadth_of;
@@ -34,6 +34,8 @@ pub(crate) struct Fork {
     pub(crate) party: Party,
     /// The last description that it gave before it answered, and of which of its dialogs.
     described: Option<(Box<str>, SessionDescription)>,
+    /// It has said that it is at work.
+    is_alive: bool,
 }
 
 /// What every fork of a call is offered.
@@ -46,7 +48,7 @@ struct Invitation {
 
 impl Phone {
     /// Calls every binding at once.
-    pub(crate) fn ring(&mut self, now: Instant, id: CallId, targets: Vec<(Binding, MediaSocket)>) {
+    pub(crate) fn ring(&mut self, now: Instant, id: CallId, targets: Vec<(Destination, MediaSocket)>) {
         let Some(call) = self.calls.get_mut(&id) else {
             return;
         };
@@ -57,10 +59,14 @@ impl Phone {
             direction: offer.map(codecs::direction_of).unwrap_or_default(),
             breadth: breadth_of(&call.invite) / targets.len().max(1),
         };
-        self.timers.set(id, now + self.config.no_answer);
+        let patience = match call.outside {
+            Some(_) => TARGET_PATIENCE,
+            None => self.config.no_answer,
+        };
+        self.timers.set(id, now + patience);
         let mut left_out = Vec::new();
-        for (binding, socket) in targets {
-            if let Err(socket) = self.ring_one(now, id, &binding, socket, &invitation) {
+        for (destination, socket) in targets {
+            if let Err(socket) = self.ring_one(now, id, &destination, socket, &invitation) {
                 left_out.push(socket);
             }
         }
@@ -76,7 +82,7 @@ impl Phone {
         &mut self,
         now: Instant,
         id: CallId,
-        binding: &Binding,
+        destination: &Destination,
         socket: MediaSocket,
         Invitation {
             codecs,
@@ -89,19 +95,23 @@ impl Phone {
         let description = negotiation.offer(&[stream]).map_err(|_| socket)?;
         let body = description.to_string().into_bytes();
         let call = self.calls.get(&id).ok_or(socket)?;
-        let request = invitation(call, binding, *breadth, body).ok_or(socket)?;
+        let request = invitation(call, destination, *breadth, body, &self.config).ok_or(socket)?;
         let session = self.ua.invite(now, request).map_err(|_| socket)?;
         // The fork is recorded before its request leaves: what was said to the user agent leaves when it is drained.
         self.by_session.insert(session, id);
+        if let Some(target) = &destination.target {
+            self.reached.insert(session, target.clone());
+        }
         let party = Party {
             negotiation,
             offered: *direction,
-            ..self.new_party(id, session, binding.flow, socket)
+            ..self.new_party(id, session, destination.flow, socket)
         };
         if let Some(ringing) = self.ringing(id) {
             ringing.forks.push(Fork {
                 party,
                 described: None,
+                is_alive: false,
             });
         }
         Ok(())
@@ -120,6 +130,7 @@ impl Phone {
         let Some(fork) = ringing.forks.iter_mut().find(|f| f.party.session == session) else {
             return;
         };
+        fork.is_alive = true;
         if let Ok(description) = SessionDescription::parse(response.body()) {
             let dialog = response.to_tag().unwrap_or_default().into();
             fork.described = Some((dialog, description));
@@ -209,13 +220,31 @@ impl Phone {
         self.accept(now, id);
     }
 
-    /// A fork refused, or cannot be reached.
-    pub(crate) fn fork_failed(&mut self, now: Instant, id: CallId, session: SessionId, status: Status) {
+    /// A fork refused, or cannot be reached: nobody there has given the status then.
+    pub(crate) fn fork_failed(
+        &mut self,
+        now: Instant,
+        id: CallId,
+        session: SessionId,
+        (status, is_refusal): (Status, bool),
+    ) {
         let Some(fork) = self.drop_fork(id, session) else {
             return;
         };
         self.by_session.remove(&session);
         self.command(Command::RemoveLeg { leg: fork.party.leg });
+        let is_outside = self.calls.get(&id).is_some_and(|call| call.outside.is_some());
+        let is_unreached = match is_refusal {
+            true => status == Status::SERVICE_UNAVAILABLE,
+            false => !fork.is_alive,
+        };
+        if is_outside && is_unreached {
+            let status = match (is_refusal, status) {
+                (false, Status::SERVICE_UNAVAILABLE) => Status::BAD_GATEWAY,
+                _ => status,
+            };
+            return self.next_target(now, id, status);
+        }
         //= https://www.rfc-editor.org/rfc/rfc3261#section-16.7
         // Step 5: who declines everywhere stops the other phones too.
         if status.code() >= 600 {
@@ -234,8 +263,32 @@ impl Phone {
         Some(ringing.forks.remove(place))
     }
 
+    /// The next target of another domain is called, instead of one that was silent; one that has come to life meanwhile
+    /// goes on.
+    pub(crate) fn ring_outside(
+        &mut self,
+        now: Instant,
+        id: CallId,
+        targets: Vec<(Destination, MediaSocket)>,
+    ) {
+        if !self.is_target_heard(id) {
+            self.cancel_forks(now, id, None);
+            return self.ring(now, id, targets);
+        }
+        for (destination, socket) in targets {
+            self.release(socket.pair);
+            let outside = self.calls.get_mut(&id).and_then(|call| call.outside.as_mut());
+            if let (Some(outside), Some(target)) = (outside, destination.target) {
+                outside.spare = Some((target, destination.flow));
+            }
+        }
+    }
+
     /// Nobody answered in time.
     pub(crate) fn no_answer(&mut self, now: Instant, id: CallId) {
+        if self.calls.get(&id).is_some_and(|call| call.outside.is_some()) {
+            return self.target_silent(now, id);
+        }
         if self.ringing(id).is_some() {
             self.stop_ringing(now, id, None);
             self.divert_to_voicemail(now, id, Status::TEMPORARILY_UNAVAILABLE);

@@ -40,7 +40,7 @@ fn no_leg_sees_the_others_address() {
 fn who_is_called_decides_the_answer() {
     let cases: [(&str, &[u16]); 6] = [
         ("sip:nobody@example.org", &[404]),
-        ("sip:bob@elsewhere.example", &[403]),
+        ("sip:bob@elsewhere.example", &[404]),
         ("sip:example.org", &[484]),
         ("sip:dave@example.net", &[200]),
         ("sip:200@192.0.2.1", &[180]),

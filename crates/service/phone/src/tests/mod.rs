@@ -8,6 +8,7 @@ mod forks;
 mod lamp;
 mod media;
 mod office;
+mod outside;
 mod peer;
 mod registration;
 mod storms;

@@ -1,12 +1,15 @@
 //! Who is who, and what is in their mailboxes: the answers to the service's questions.
 
 use super::media::MediaPlane;
+use super::world::SERVER;
 use crate::{
     Answer, Device, DeviceId, Greeting, LampCounts, MediaSocket, Person, Question, Recording, VoiceMessageId,
     VoiceMessages,
 };
 use ringpost_auth::digest::DigestKeys;
 use ringpost_base::UnixTime;
+use ringpost_sip::locate::{Naptr, Srv, Target};
+use ringpost_sip::{Flow, locate};
 use ringpost_store::AccountId;
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -34,6 +37,13 @@ pub(super) struct Office {
     pub(super) deleted: Vec<VoiceMessageId>,
     /// Whose devices are no more.
     pub(super) removed: Vec<&'static str>,
+    /// What the DNS has: `name NAPTR order preference flags services replacement`, `name SRV priority weight port target`,
+    /// `name A address`.
+    pub(super) zone: Vec<&'static str>,
+    /// Whether the DNS answers.
+    pub(super) dns_works: bool,
+    /// The targets that a way was asked to, in order.
+    pub(super) ways: Vec<Target>,
     /// Every question, in order.
     pub(super) asked: Vec<Question>,
 }
@@ -79,6 +89,9 @@ impl Office {
             heard: Vec::new(),
             deleted: Vec::new(),
             removed: Vec::new(),
+            zone: Vec::new(),
+            dns_works: true,
+            ways: Vec::new(),
             asked: Vec::new(),
         }
     }
@@ -88,6 +101,8 @@ impl Office {
         match question {
             Question::Device { username, realm } => Answer::Device(self.device(&username, &realm)),
             Question::Person { user, domain } => Answer::Person(self.person(&user, &domain)),
+            Question::Records(question) => Answer::Records(self.records(&question)),
+            Question::Way(target) => Answer::Way(self.way(target)),
             Question::Sockets { towards } => {
                 let pairs = media.open(towards.len());
                 let sockets = |pair: ringpost_media::PairId| MediaSocket {
@@ -124,6 +139,55 @@ impl Office {
                 Answer::Done(self.works)
             }
         }
+    }
+
+    fn records(&self, question: &locate::Question) -> Option<locate::Answer> {
+        let (locate::Question::Naptr(name) | locate::Question::Srv(name) | locate::Question::Addresses(name)) =
+            question;
+        let of = |kind: &str| -> Vec<Vec<&str>> {
+            let lines = self.zone.iter().map(|line| line.split(' ').collect::<Vec<_>>());
+            let found = lines.filter(|line| line[0] == name && line[1] == kind);
+            found.map(|line| line[2..].to_vec()).collect()
+        };
+        let number = |text: &str| text.parse().unwrap();
+        self.dns_works.then(|| match question {
+            locate::Question::Naptr(_) => {
+                let naptr = |r: &Vec<&str>| Naptr {
+                    order: number(r[0]),
+                    preference: number(r[1]),
+                    flags: r[2].into(),
+                    services: r[3].into(),
+                    replacement: r[4].into(),
+                };
+                locate::Answer::Naptr(of("NAPTR").iter().map(naptr).collect())
+            }
+            locate::Question::Srv(_) => {
+                let srv = |r: &Vec<&str>| Srv {
+                    priority: number(r[0]),
+                    weight: number(r[1]),
+                    port: number(r[2]),
+                    target: r[3].into(),
+                };
+                locate::Answer::Srv(of("SRV").iter().map(srv).collect())
+            }
+            locate::Question::Addresses(_) => {
+                locate::Answer::Addresses(of("A").iter().map(|r| r[0].parse().unwrap()).collect())
+            }
+        })
+    }
+
+    /// A way to everywhere in IPv4; a stream is a connection of its own.
+    fn way(&mut self, target: Target) -> Option<Flow> {
+        self.ways.push(target.clone());
+        target.address.is_ipv4().then(|| Flow {
+            transport: target.transport,
+            local: SERVER,
+            remote: target.address,
+            connection: target
+                .transport
+                .is_reliable()
+                .then_some(100 + self.ways.len() as u64),
+        })
     }
 
     fn person(&self, user: &str, domain: &str) -> Option<Arc<Person>> {

@@ -84,12 +84,13 @@ fn a_text_that_cannot_be_delivered_is_refused() {
         send(&mut w, to);
         assert_eq!(w.count_to(ALICE, &format!("{status} MESSAGE")), 1, "{to}");
     }
+    w.forget();
     let mut request = w.peers[ALICE].request(Method::Message, "bob");
     request.uri = "sip:bob@elsewhere.example".parse().unwrap();
     let now = w.now;
     w.peers[ALICE].ua.request(now, request).unwrap();
     w.run_ms(300);
-    assert_eq!(w.count_to(ALICE, "403 MESSAGE"), 1);
+    assert_eq!(w.count_to(ALICE, "404 MESSAGE"), 1, "there is no such domain");
     w.assert_over();
 }
 

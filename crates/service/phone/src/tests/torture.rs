@@ -29,6 +29,8 @@ impl Server {
         let config = Config {
             domains: DOMAINS.iter().map(|domain| (*domain).into()).collect(),
             authenticate: false,
+            // Whatever address they are for is this server's.
+            outbound: false,
             ..Config::default()
         };
         Server {
