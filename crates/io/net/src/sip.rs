@@ -4,6 +4,8 @@
 //! messages over. Sending never waits: a datagram that the kernel does not take is lost, as datagrams may be; a stream whose
 //! peer stops reading fills its own bounded queue and is then closed, and no other is held up by it.
 
+mod unreachable;
+
 use crate::stream::{Place, Places, WRITE_TIMEOUT, accept};
 use crate::tls::{Authorities, HANDSHAKE_TIMEOUT, Tls};
 use bytes::{Bytes, BytesMut};
@@ -17,7 +19,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
 use tokio::time::Instant;
 use tokio_rustls::client::TlsStream;
@@ -38,6 +40,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const LAST_WORDS: Duration = Duration::from_secs(1);
 /// The largest UDP payload.
 const DATAGRAM_BYTES: usize = 65_535;
+/// How many times a datagram is sent again that the kernel refuses with what it has to tell of earlier ones.
+const EARLIER_ERRORS: usize = 3;
 /// Datagrams taken from a socket before others get their turn.
 const DATAGRAMS_A_TURN: usize = 1_024;
 /// Datagrams of one peer that are kept in a turn while half of what may wait is waiting: a flood loses its own, and what
@@ -147,6 +151,7 @@ impl SipNet {
         // A bound socket has an address; one that has none could not be read from either.
         let udp = udp.into_iter().filter_map(|socket| {
             let bound = socket.local_addr().ok()?;
+            unreachable::watch(&socket, bound.is_ipv6());
             Some(Datagrams { socket, bound })
         });
         let (datagrams, by_datagram) = async_channel::bounded(LANE);
@@ -211,7 +216,16 @@ impl SipNet {
         let Some(udp) = udp else {
             return self.tell(Arrival::Failed { flow });
         };
-        match udp.socket.try_send_to(bytes, flow.remote) {
+        let mut sent = udp.socket.try_send_to(bytes, flow.remote);
+        for _ in 0..EARLIER_ERRORS {
+            match &sent {
+                Err(error) if unreachable::is_about_another(error) => {
+                    sent = udp.socket.try_send_to(bytes, flow.remote);
+                }
+                _ => break,
+            }
+        }
+        match sent {
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 debug!(%flow, "the socket's buffer is full; datagram lost");
@@ -529,8 +543,11 @@ impl SipNet {
         let mut buffer = vec![0; DATAGRAM_BYTES];
         let mut shares = HashMap::<IpAddr, u32>::new();
         loop {
-            if socket.readable().await.is_err() {
+            let Ok(ready) = socket.ready(Interest::READABLE | Interest::ERROR).await else {
                 return;
+            };
+            if ready.is_error() {
+                self.tell_unreachable(socket, *bound);
             }
             let mut taken = 0;
             shares.clear();
@@ -566,6 +583,26 @@ impl SipNet {
                 // There may be no end of them.
                 tokio::task::yield_now().await;
             }
+        }
+    }
+
+    /// Tells of every address that datagrams could not be delivered to.
+    //= https://www.rfc-editor.org/rfc/rfc3261#section-18.4
+    fn tell_unreachable(&self, socket: &UdpSocket, local: SocketAddr) {
+        for _ in 0..DATAGRAMS_A_TURN {
+            let Ok(found) = unreachable::next(socket) else {
+                return;
+            };
+            let Some(remote) = found else { continue };
+            let flow = Flow {
+                transport: Transport::Udp,
+                local,
+                remote,
+                connection: None,
+            };
+            debug!(%flow, "nobody takes datagrams there");
+            // A full queue means that signalling is behind; its timers will tell it.
+            let _ = self.datagrams.try_send(Arrival::Failed { flow });
         }
     }
 

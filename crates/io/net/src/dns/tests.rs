@@ -1,1 +1,155 @@
+//! Look-ups at a DNS server on loopback that has a table.
 
+use super::*;
+use hickory_resolver::proto::op::{Message, MessageType, ResponseCode};
+use hickory_resolver::proto::rr::rdata::{A, NAPTR, SRV};
+use hickory_resolver::proto::rr::{Name, Record};
+use tokio::net::UdpSocket;
+
+fn name(text: &str) -> Name {
+    Name::from_ascii(text).unwrap()
+}
+
+/// What the table has: an empty list says that there is nothing of that kind, `None` that the server fails.
+fn table(asked: &str, kind: RecordType) -> Option<Result<Vec<RData>, ResponseCode>> {
+    let srv = |n: u16| RData::SRV(SRV::new(n, 0, 5060 + n, name(&format!("s{n}.other.test."))));
+    let naptr = |regexp: &str, replacement: &str| {
+        let text = |text: &str| text.as_bytes().into();
+        RData::NAPTR(NAPTR::new(
+            10,
+            20,
+            text("s"),
+            text("SIP+D2U"),
+            text(regexp),
+            name(replacement),
+        ))
+    };
+    Some(Ok(match (asked, kind) {
+        ("other.test.", RecordType::NAPTR) => {
+            vec![naptr("!^.*$!sip:x@y!", "."), naptr("", "_sip._udp.other.test.")]
+        }
+        ("_sip._udp.other.test.", RecordType::SRV) => (1..=2).map(srv).collect(),
+        ("many.test.", RecordType::SRV) => (0..100).map(srv).collect(),
+        ("s1.other.test.", RecordType::A) => vec![RData::A(A::new(203, 0, 113, 1))],
+        ("broken.test.", _) => return Some(Err(ResponseCode::ServFail)),
+        ("silent.test.", _) => return None,
+        ("other.test." | "s1.other.test.", _) => Vec::new(),
+        _ => return Some(Err(ResponseCode::NXDomain)),
+    }))
+}
+
+async fn server() -> SocketAddr {
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let address = socket.local_addr().unwrap();
+    tokio::spawn(async move {
+        let mut buffer = [0; 4_096];
+        loop {
+            let (len, peer) = socket.recv_from(&mut buffer).await.unwrap();
+            let request = Message::from_vec(&buffer[..len]).unwrap();
+            let query = request.queries[0].clone();
+            let mut response = Message::response(request.metadata.id, request.metadata.op_code);
+            assert_eq!(response.metadata.message_type, MessageType::Response);
+            response.add_query(query.clone());
+            match table(&query.name().to_lowercase().to_ascii(), query.query_type()) {
+                None => continue,
+                Some(Err(code)) => response.metadata.response_code = code,
+                Some(Ok(found)) => {
+                    let records = found
+                        .into_iter()
+                        .map(|data| Record::from_rdata(query.name().clone(), 60, data));
+                    response.add_answers(records);
+                }
+            }
+            socket.send_to(&response.to_vec().unwrap(), peer).await.unwrap();
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn records_are_found_and_nothing_is_an_answer_too() {
+    let resolver = Resolver::new(vec![server().await]);
+    let naptr = resolver.look_up(Question::Naptr("other.test".into())).await;
+    let Some(Answer::Naptr(naptr)) = naptr else {
+        panic!("{naptr:?}")
+    };
+    assert_eq!(naptr.len(), 1, "one with a regular expression is none of SIP's");
+    assert_eq!(
+        (naptr[0].services.as_str(), naptr[0].flags.as_str()),
+        ("SIP+D2U", "s")
+    );
+    let srv = resolver
+        .look_up(Question::Srv("_sip._udp.other.test".into()))
+        .await;
+    let Some(Answer::Srv(srv)) = srv else {
+        panic!("{srv:?}")
+    };
+    let targets: Vec<_> = srv.iter().map(|srv| (srv.port, srv.target.as_str())).collect();
+    assert_eq!(targets.len(), 2);
+    assert!(targets.contains(&(5061, "s1.other.test.")));
+    let addresses = resolver
+        .look_up(Question::Addresses("s1.other.test".into()))
+        .await;
+    assert_eq!(
+        addresses,
+        Some(Answer::Addresses(vec!["203.0.113.1".parse().unwrap()]))
+    );
+    for nothing in [
+        Question::Naptr("s1.other.test".into()),
+        Question::Srv("_sip._udp.nowhere.test".into()),
+        Question::Addresses("nowhere.test".into()),
+        Question::Addresses("other.test".into()),
+    ] {
+        let found = resolver.look_up(nothing.clone()).await;
+        assert_eq!(found, Some(Answer::nothing(&nothing)), "{nothing:?}");
+    }
+}
+
+#[tokio::test]
+async fn no_answer_is_told_from_nothing_and_comes_in_time() {
+    let resolver = Resolver::new(vec![server().await]);
+    for question in [
+        Question::Srv("broken.test".into()),
+        Question::Addresses("broken.test".into()),
+        Question::Srv("no name at all, ..".into()),
+    ] {
+        assert_eq!(resolver.look_up(question.clone()).await, None, "{question:?}");
+    }
+    assert_eq!(resolver.look_up(Question::Srv("silent.test".into())).await, None);
+}
+
+#[tokio::test]
+async fn answers_and_questions_are_bounded() {
+    let resolver = Resolver::new(vec![server().await]);
+    // Its first hundred do not fit into a datagram; whatever comes is cut.
+    if let Some(Answer::Srv(many)) = resolver.look_up(Question::Srv("many.test".into())).await {
+        assert!(many.len() <= limits::DNS_RECORDS);
+    }
+    let all = resolver
+        .places
+        .acquire_many(limits::DNS_LOOKUPS as u32)
+        .await
+        .unwrap();
+    assert_eq!(resolver.look_up(Question::Naptr("other.test".into())).await, None);
+    drop(all);
+    assert!(
+        resolver
+            .look_up(Question::Naptr("other.test".into()))
+            .await
+            .is_some()
+    );
+}
+
+#[tokio::test]
+async fn other_servers_are_asked_from_a_reload_on() {
+    let nobody = UdpSocket::bind("127.0.0.1:0")
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let resolver = Resolver::new(vec![nobody]);
+    let question = Question::Naptr("other.test".into());
+    assert_eq!(resolver.look_up(question.clone()).await, None);
+    resolver.reload(vec![server().await]);
+    assert!(matches!(resolver.look_up(question).await, Some(Answer::Naptr(found)) if found.len() == 1));
+}

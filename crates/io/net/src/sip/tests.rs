@@ -238,3 +238,244 @@ fn net_with(udp: Vec<UdpSocket>, input: async_channel::Sender<Arrival>) -> Arc<S
     );
     SipNet::new(udp, places, authorities, input)
 }
+
+/// A house with a UDP socket, and a port on loopback that is closed.
+async fn house_with_udp() -> (Arc<SipNet>, async_channel::Receiver<Arrival>, SocketAddr) {
+    let closed = UdpSocket::bind("127.0.0.1:0")
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let udp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let (input, arrivals) = async_channel::bounded(16);
+    let places = Places::new(ConnectionLimits::default());
+    let net = SipNet::new(vec![udp], places, Authorities::load(None).unwrap(), input);
+    net.serve_udp();
+    // Until the runtime has looked at it for the first time, a socket takes nothing.
+    net.udp[0].socket.writable().await.unwrap();
+    (net, arrivals, closed)
+}
+
+fn target(transport: Transport, address: SocketAddr, domain: &str) -> Target {
+    Target {
+        transport,
+        address,
+        domain: domain.into(),
+    }
+}
+
+//= https://www.rfc-editor.org/rfc/rfc3261#section-18.4
+//= type=test
+#[tokio::test]
+async fn a_closed_port_is_told_and_the_next_datagram_goes_out() {
+    let (net, arrivals, closed) = house_with_udp().await;
+    let way = net.open(&target(Transport::Udp, closed, "")).unwrap();
+    net.send(way, Bytes::from_static(OPTIONS));
+    let told = tokio::time::timeout(SOON, arrivals.recv())
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(
+        matches!(told, Arrival::Failed { flow } if flow.remote == closed && flow.transport == Transport::Udp)
+    );
+    // The kernel tells whoever sends next, whomever to.
+    let peer = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let to_peer = net
+        .open(&target(Transport::Udp, peer.local_addr().unwrap(), ""))
+        .unwrap();
+    for _ in 0..20 {
+        net.send(way, Bytes::from_static(OPTIONS));
+        net.send(to_peer, Bytes::from_static(b"hello"));
+        let mut heard = [0; 16];
+        let len = tokio::time::timeout(SOON, peer.recv(&mut heard))
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(&heard[..len], b"hello");
+    }
+}
+
+#[tokio::test]
+async fn a_way_over_tcp_is_one_connection_that_may_be_silent_and_its_failure_is_told() {
+    let house = House::new().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let there = target(Transport::Tcp, listener.local_addr().unwrap(), "other.test");
+    let way = house.net.open(&there).unwrap();
+    assert_eq!(way.local, house.address, "what the peer can come back to");
+    assert_eq!(house.net.open(&there), Some(way), "one connection for all");
+    house.net.send(way, Bytes::from_static(b"hello"));
+    let (mut peer, _) = listener.accept().await.unwrap();
+    let mut heard = [0; 5];
+    peer.read_exact(&mut heard).await.unwrap();
+    assert_eq!(&heard, b"hello");
+    peer.write_all(OPTIONS).await.unwrap();
+    assert!(matches!(house.next().await, Arrival::Message { flow, .. } if flow == way));
+    drop((peer, listener));
+    assert!(matches!(house.next().await, Arrival::Closed { flow } if flow == way));
+    assert_eq!(house.net.places.taken(), 0);
+    let again = house.net.open(&there).unwrap();
+    assert_ne!(again.connection, way.connection);
+    assert!(matches!(house.next().await, Arrival::Failed { flow } if flow == again));
+    // What is sent afterwards is told by the same name.
+    house.net.send(again, Bytes::from_static(b"hello"));
+    let told = [house.next().await, house.next().await];
+    assert!(
+        told.iter()
+            .any(|told| matches!(told, Arrival::Failed { flow } if *flow == again))
+    );
+}
+
+#[tokio::test]
+async fn a_way_that_nobody_could_come_back_by_is_none() {
+    let (net, _arrivals, closed) = house_with_udp().await;
+    assert_eq!(
+        net.open(&target(Transport::Tcp, closed, "")),
+        None,
+        "nothing listens for TCP"
+    );
+    let six = "[2001:db8::1]:5060".parse().unwrap();
+    assert_eq!(
+        net.open(&target(Transport::Udp, six, "")),
+        None,
+        "no socket of that family"
+    );
+}
+
+/// An authority, and a server under TLS whose certificate it gave for these names; answers `pong` to `ping`.
+struct Other {
+    folder: tempfile::TempDir,
+    address: SocketAddr,
+}
+
+impl Other {
+    async fn new(names: &[&str]) -> Other {
+        let folder = tempfile::tempdir().unwrap();
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut authority = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let root = authority.self_signed(&key).unwrap();
+        std::fs::write(folder.path().join("authority.pem"), root.pem()).unwrap();
+        let issuer = rcgen::Issuer::new(authority, key);
+        let names: Vec<String> = names.iter().map(|name| (*name).into()).collect();
+        let server_key = rcgen::KeyPair::generate().unwrap();
+        let server = rcgen::CertificateParams::new(names).unwrap();
+        let server = server.signed_by(&server_key, &issuer).unwrap();
+        let (cert, key) = (folder.path().join("server.crt"), folder.path().join("server.key"));
+        std::fs::write(&cert, server.pem()).unwrap();
+        std::fs::write(&key, server_key.serialize_pem()).unwrap();
+        let tls = Tls::load(&cert, &key).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            loop {
+                let (socket, _) = listener.accept().await.unwrap();
+                let acceptor = tls.acceptor();
+                tokio::spawn(async move {
+                    let Ok(mut stream) = acceptor.accept(socket).await else {
+                        return;
+                    };
+                    let mut heard = [0; 4];
+                    if stream.read_exact(&mut heard).await.is_ok() {
+                        stream.write_all(OPTIONS).await.unwrap();
+                        // Until the other side closes.
+                        let _ = stream.read(&mut heard).await;
+                    }
+                });
+            }
+        });
+        Other { folder, address }
+    }
+
+    fn authorities(&self) -> Authorities {
+        Authorities::load(Some(&self.folder.path().join("authority.pem"))).unwrap()
+    }
+}
+
+/// What comes of a message to `domain` at that server, from a house that believes those authorities.
+async fn say_ping(other: &Other, authorities: Authorities, domain: &str) -> Arrival {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let own = Other::new(&["own.test"]).await;
+    let tls = Tls::load(
+        &own.folder.path().join("server.crt"),
+        &own.folder.path().join("server.key"),
+    )
+    .unwrap();
+    let (input, arrivals) = async_channel::bounded(16);
+    let net = SipNet::new(
+        Vec::new(),
+        Places::new(ConnectionLimits::default()),
+        authorities,
+        input,
+    );
+    net.serve_streams(listener, Some(tls));
+    let way = net.open(&target(Transport::Tls, other.address, domain)).unwrap();
+    assert_eq!(
+        net.open(&target(Transport::Tls, other.address, domain)),
+        Some(way)
+    );
+    let elsewhere = net
+        .open(&target(Transport::Tls, other.address, "third.test"))
+        .unwrap();
+    assert_ne!(
+        elsewhere.connection, way.connection,
+        "another domain has to be proven anew"
+    );
+    net.send(way, Bytes::from_static(b"ping"));
+    loop {
+        let arrival = tokio::time::timeout(SOON, arrivals.recv())
+            .await
+            .unwrap()
+            .unwrap();
+        match &arrival {
+            Arrival::Failed { flow } | Arrival::Message { flow, .. } if *flow == way => return arrival,
+            _ => {}
+        }
+    }
+}
+
+//= https://www.rfc-editor.org/rfc/rfc5922#section-7.3
+//= type=test
+#[tokio::test]
+async fn a_server_of_another_domain_must_prove_to_be_that_domain() {
+    let other = Other::new(&["other.test", "*.wild.test", "xn--bcher-kva.test"]).await;
+    for good in ["other.test", "OTHER.test", "xn--bcher-kva.test"] {
+        let heard = say_ping(&other, other.authorities(), good).await;
+        assert!(matches!(heard, Arrival::Message { .. }), "{good}");
+    }
+    for bad in [
+        "another.test",
+        "sub.other.test",
+        "a.wild.test",
+        "127.0.0.1",
+        "no name",
+    ] {
+        let heard = say_ping(&other, other.authorities(), bad).await;
+        assert!(matches!(heard, Arrival::Failed { .. }), "{bad}");
+    }
+    let stranger = Other::new(&["other.test"]).await;
+    let heard = say_ping(&other, stranger.authorities(), "other.test").await;
+    assert!(
+        matches!(heard, Arrival::Failed { .. }),
+        "an authority that is not believed"
+    );
+}
+
+#[test]
+fn authorities_that_are_none_are_told_as_such() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("authorities.pem");
+    for text in [
+        None,
+        Some(""),
+        Some("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"),
+    ] {
+        if let Some(text) = text {
+            std::fs::write(&file, text).unwrap();
+        }
+        let error = Authorities::load(Some(&file)).err().unwrap().to_string();
+        assert!(
+            error.contains("authorities.pem: expected PEM certificates of authorities"),
+            "{error}"
+        );
+    }
+}
