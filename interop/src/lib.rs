@@ -14,6 +14,7 @@
 mod baresip;
 mod clients;
 mod disk;
+mod dns;
 mod server;
 mod sip;
 mod sipp;
@@ -23,6 +24,7 @@ mod wav;
 pub use baresip::{Baresip, Behaviour};
 pub use clients::{Child, Finished, client, run, spawn, wait_for};
 pub use disk::SmallDisk;
+pub use dns::{Dns, Record};
 pub use server::{Account, DOMAIN, Device, Options, Server, own_address};
 pub use sip::{SipCall, SipSocket, sip_request};
 pub use sipp::{Sipp, scenario};

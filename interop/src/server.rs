@@ -7,7 +7,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-/// The domain that every test's server serves.
+/// The domain that a test's server serves, unless the test says otherwise.
 pub const DOMAIN: &str = "interop.test";
 
 /// How long a server may take until it answers.
@@ -27,10 +27,18 @@ pub struct Options {
     pub sha256: bool,
     /// The domains that are served, the first one first.
     pub domains: Vec<String>,
-    /// Whether phones of this machine need no credentials.
-    pub trusts_loopback: bool,
+    /// A network that needs no credentials.
+    pub trusted_network: Option<String>,
     /// Whether it listens on `::1` instead, at ports that the system chooses: see [`Server::port`].
     pub ipv6: bool,
+    /// Which DNS server it asks.
+    pub dns: Option<SocketAddr>,
+    /// A network that calls to other domains may go to.
+    pub outbound_network: Option<String>,
+    /// The authorities whose certificates it believes.
+    pub authorities: Option<PathBuf>,
+    /// Its own certificate and key.
+    pub certificate: Option<(PathBuf, PathBuf)>,
 }
 
 impl Default for Options {
@@ -39,8 +47,12 @@ impl Default for Options {
             no_answer_s: 3,
             sha256: false,
             domains: vec![DOMAIN.into()],
-            trusts_loopback: false,
+            trusted_network: None,
             ipv6: false,
+            dns: None,
+            outbound_network: None,
+            authorities: None,
+            certificate: None,
         }
     }
 }
@@ -51,6 +63,7 @@ pub struct Server {
     child: Option<Child>,
     folder: tempfile::TempDir,
     address: Ipv4Addr,
+    domain: String,
 }
 
 /// An account that was made for a test.
@@ -113,14 +126,25 @@ impl Server {
         server
     }
 
+    /// The same at an address that [`own_address`] gave.
+    pub fn start_at(address: Ipv4Addr, options: &Options) -> Server {
+        let mut server = Server::prepared_at(address, options);
+        server.run();
+        server
+    }
+
     /// The same, not started yet: its folder holds the configuration and nothing else.
     pub fn prepared(options: &Options) -> Server {
+        Server::prepared_at(own_address(), options)
+    }
+
+    fn prepared_at(address: Ipv4Addr, options: &Options) -> Server {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
-        let address = own_address();
         let server = Server {
             child: None,
             folder,
             address,
+            domain: options.domains[0].clone(),
         };
         std::fs::write(server.config(), server.configuration(options)).expect("the folder can be written");
         server
@@ -129,21 +153,31 @@ impl Server {
     fn configuration(&self, options: &Options) -> String {
         let Options {
             no_answer_s,
-            sha256,
             domains,
-            trusts_loopback,
             ipv6,
+            ..
         } = options;
-        let trusted = if *trusts_loopback {
-            "trusted_networks = [\"127.0.0.0/8\"]\n"
-        } else {
-            ""
-        };
-        let digest = if *sha256 {
-            "[sip]\ndigest = [\"SHA-256\"]\n"
-        } else {
-            ""
-        };
+        let mut sections = String::from("[sip]\n");
+        if options.sha256 {
+            sections += "digest = [\"SHA-256\"]\n";
+        }
+        if let Some(network) = &options.outbound_network {
+            sections += &format!("outbound_networks = [{network:?}]\n");
+        }
+        if let Some(dns) = options.dns {
+            sections += &format!("[dns]\nservers = [\"{dns}\"]\n");
+        }
+        sections += "[tls]\n";
+        if let Some(authorities) = &options.authorities {
+            sections += &format!("authorities = {authorities:?}\n");
+        }
+        if let Some((certificate, key)) = &options.certificate {
+            sections += &format!("certificate = {certificate:?}\nkey = {key:?}\n");
+        }
+        let trusted = options.trusted_network.iter();
+        let trusted: String = trusted
+            .map(|network| format!("trusted_networks = [{network:?}]\n"))
+            .collect();
         let (address, data) = (self.address, self.data().display().to_string());
         if *ipv6 {
             let listen: String = [
@@ -162,12 +196,12 @@ impl Server {
             .map(|key| format!("{key} = \"[::1]:0\"\n"))
             .collect();
             return format!(
-                "data = {data:?}\ndomains = [\"{DOMAIN}\"]\nuser = \"root\"\n{digest}\
+                "data = {data:?}\ndomains = {domains:?}\nuser = \"root\"\n{trusted}{sections}\
                  [listen]\n{listen}metrics = \"{address}:9464\"\n[voicemail]\nno_answer_s = {no_answer_s}\n"
             );
         }
         format!(
-            "data = {data:?}\ndomains = {domains:?}\nuser = \"root\"\n{trusted}{digest}\
+            "data = {data:?}\ndomains = {domains:?}\nuser = \"root\"\n{trusted}{sections}\
              [listen]\nsip_udp = \"{address}:5060\"\nsip_tcp = \"{address}:5060\"\nsip_tls = \"{address}:5061\"\n\
              smtp = \"{address}:2525\"\nsubmission = \"{address}:5870\"\nsubmissions = \"{address}:4650\"\n\
              imap = \"{address}:1430\"\nimaps = \"{address}:9930\"\n\
@@ -263,6 +297,11 @@ impl Server {
         address.unwrap_or_else(|| panic!("{service} in:\n{log}")).port()
     }
 
+    /// The domain that it serves, the first one of several.
+    pub fn domain(&self) -> &str {
+        &self.domain
+    }
+
     /// What it has logged since it was started.
     pub fn log(&self) -> String {
         self.child.as_ref().map(Child::output).unwrap_or_default()
@@ -327,9 +366,9 @@ impl Server {
         text
     }
 
-    /// Makes an account in [`DOMAIN`].
+    /// Makes an account in its first domain.
     pub fn account(&self, name: &str) -> Account {
-        self.account_at(name, DOMAIN)
+        self.account_at(name, &self.domain)
     }
 
     /// Makes an account in another domain.

@@ -1,4 +1,4 @@
-//! SIP requests typed by hand, from phones of this machine that need no credentials (see `Options::trusts_loopback`).
+//! SIP requests typed by hand, from phones of this machine that need no credentials (see `Options::trusted_network`).
 
 use crate::{DOMAIN, Server};
 use std::net::UdpSocket;

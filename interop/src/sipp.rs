@@ -1,5 +1,5 @@
 use crate::clients::{Child, Finished, client, spawn, wait_for};
-use crate::{DOMAIN, Device, Server};
+use crate::{Device, Server};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -14,7 +14,8 @@ pub fn scenario(name: &str) -> PathBuf {
 
 /// One SIPp, as a phone of an account on the server's address at a port of its own.
 ///
-/// Our scenarios know `[user]` (the account), `[domain]`, `[service]` (whom to call) and the credentials.
+/// Our scenarios know `[user]` (the account), `[domain]`, `[service]` and `[target]` (whom to call, of which domain) and the
+/// credentials.
 #[derive(Debug)]
 pub struct Sipp {
     program: PathBuf,
@@ -23,6 +24,8 @@ pub struct Sipp {
     port: u16,
     server: SocketAddr,
     user: String,
+    domain: String,
+    target: String,
     arguments: Vec<String>,
 }
 
@@ -37,6 +40,8 @@ impl Sipp {
             port,
             server: SocketAddr::new(server.address().into(), 5060),
             user: device.account.clone(),
+            domain: server.domain().to_string(),
+            target: server.domain().to_string(),
             arguments: Vec::new(),
         };
         sipp.argument("-au", &device.username);
@@ -52,6 +57,12 @@ impl Sipp {
             server: SocketAddr::new(loopback, server.port(service)),
             ..Sipp::phone(server, device, port)?
         })
+    }
+
+    /// The same phone, which calls people of another domain; parameters of their URI may follow.
+    pub fn calling(mut self, target: &str) -> Sipp {
+        self.target = target.to_string();
+        self
     }
 
     /// Every message that a scenario has sent and received.
@@ -95,8 +106,17 @@ impl Sipp {
         command.current_dir(&self.folder).arg("-sf").arg(scenario(name));
         command.args(["-i", &self.address.to_string(), "-p", &self.port.to_string()]);
         command.args([
-            "-key", "user", &self.user, "-key", "domain", DOMAIN, "-m", "1", "-nostdin", "-timeout", "40",
+            "-key",
+            "user",
+            &self.user,
+            "-key",
+            "domain",
+            &self.domain,
+            "-key",
+            "target",
+            &self.target,
         ]);
+        command.args(["-m", "1", "-nostdin", "-timeout", "40"]);
         command
             .args(["-timeout_error", "-trace_err", "-error_file"])
             .arg(self.file(name, "errors"));
@@ -105,7 +125,7 @@ impl Sipp {
             .arg(self.file(name, "messages"));
         // The URI of the credentials is the request's: the domain, or whoever is called.
         let called = more.iter().skip_while(|argument| **argument != "-s").nth(1);
-        let uri = called.map_or(DOMAIN.to_string(), |user| format!("{user}@{DOMAIN}"));
+        let uri = called.map_or(self.domain.to_string(), |user| format!("{user}@{}", self.target));
         command.args(["-auth_uri", &uri]);
         if !name.starts_with("uas") {
             command.arg("-oocsf").arg(scenario("ooc_notify"));

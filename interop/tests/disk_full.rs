@@ -19,7 +19,7 @@ const SMALL_THINGS: usize = 20_000;
 /// A server whose data folder is a file system of its own; None where none can be mounted.
 fn on_small_disk(size_bytes: u64) -> Option<(Server, SmallDisk)> {
     let mut server = Server::prepared(&Options {
-        trusts_loopback: true,
+        trusted_network: Some("127.0.0.0/8".into()),
         no_answer_s: 1,
         ..Options::default()
     });

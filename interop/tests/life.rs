@@ -212,7 +212,7 @@ fn registrations_survive_kill_9() {
 /// A server whose phones need no credentials, so that a test can type what they say.
 fn trusting() -> Server {
     Server::start_with(&Options {
-        trusts_loopback: true,
+        trusted_network: Some("127.0.0.0/8".into()),
         no_answer_s: 1,
         ..Options::default()
     })

@@ -33,7 +33,7 @@ const PEOPLE: &[(&str, &str)] = &[
 fn server(with_people: bool) -> Server {
     let server = Server::start_with(&Options {
         domains: DOMAINS.iter().map(|domain| (*domain).to_string()).collect(),
-        trusts_loopback: true,
+        trusted_network: Some("127.0.0.0/8".into()),
         ..Options::default()
     });
     // Somebody must be there to register in the end, whom no message names.

@@ -23,18 +23,23 @@ pub const BOB: usize = 1;
 /// Bob's phone in the kitchen.
 pub const KITCHEN: usize = 2;
 
+/// Carol's phone, which lives elsewhere and registers nowhere; only [`House::add_neighbour`] puts it there.
+pub const CAROL: usize = 3;
+
 /// The domain of everybody here.
 pub const DOMAIN: &str = "example.org";
 
 const NODE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)), 5060);
 const IMAPS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)), 993);
 
-/// What the DNS has: another domain whose first server is not there, and whose second is Carol's phone.
+/// What the DNS has: another domain whose first server is not there, and whose second is Carol's phone; and one that leads
+/// to where nobody may be called.
 const ZONE: &[Record] = &[
     Record::Srv("_sip._udp.other.example", 1, 5060, "dead.other.example"),
     Record::Srv("_sip._udp.other.example", 2, 5060, "carol.other.example"),
     Record::Address("dead.other.example", IpAddr::V4(Ipv4Addr::new(203, 0, 113, 8))),
     Record::Address("carol.other.example", IpAddr::V4(Ipv4Addr::new(203, 0, 113, 9))),
+    Record::Address("inside.example", IpAddr::V4(Ipv4Addr::new(10, 0, 0, 9))),
 ];
 
 /// Each phone's account, device, and what it says into every call, in Hz: far from each other, from their multiples, and
@@ -135,6 +140,17 @@ impl House {
         (added.account.id, added.password)
     }
 
+    /// Carol's phone, the server of a domain of its own.
+    pub fn add_neighbour(&mut self) {
+        let host = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 9));
+        let (sip, rtp) = (SocketAddr::new(host, 5060), SocketAddr::new(host, 4000));
+        let config = phone::Config {
+            tone_hz: Some(1_010.0),
+            ..phone::Config::new("carol", "other.example", sip, rtp)
+        };
+        self.plug_in(config);
+    }
+
     fn add_phone(&mut self, place: usize, user: &str, device: &'static str, tone_hz: f64) {
         let (directory, now) = (self.node().directory.clone(), self.calendar());
         let address = format!("{user}@{DOMAIN}");
@@ -152,6 +168,11 @@ impl House {
             tone_hz: Some(tone_hz),
             ..phone::Config::new(user, DOMAIN, sip, rtp)
         };
+        self.plug_in(config);
+    }
+
+    fn plug_in(&mut self, config: phone::Config) {
+        let tone_hz = config.tone_hz.unwrap_or_default();
         let phone = Phone::new(self.now(), self.calendar(), config, self.rng.fork()).expect("a phone");
         self.phones.push(Handset {
             phone,

@@ -66,6 +66,11 @@ fn a_text_comes_once_or_its_sender_knows() {
 }
 
 #[test]
+fn somebody_of_another_domain_is_called_past_a_server_that_is_not_there() {
+    play("call to another domain", 5);
+}
+
+#[test]
 fn a_seed_plays_the_same_run_each_time() {
     for scenario in scenario::ALL {
         let run = Run {

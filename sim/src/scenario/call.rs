@@ -49,9 +49,15 @@ pub(super) enum Placed {
 
 /// Alice calls Bob, and waits for what becomes of it.
 pub(super) fn place_call(house: &mut House) -> Result<Placed, Violation> {
-    let marks = [BOB, KITCHEN].map(|place| (place, house.phones[place].mark()));
+    place_call_to(house, "bob", &[BOB, KITCHEN])
+}
+
+/// Alice calls somebody whose phones these are, and waits for what becomes of it.
+pub(super) fn place_call_to(house: &mut House, whom: &str, places: &[usize]) -> Result<Placed, Violation> {
+    let mark = |place: &usize| (*place, house.phones[*place].mark());
+    let marks: Vec<(usize, usize)> = places.iter().map(mark).collect();
     let call = house
-        .with(ALICE, |phone, now| phone.call(now, "bob"))
+        .with(ALICE, |phone, now| phone.call(now, whom))
         .map_err(Violation::new)?;
     let decided = house.run_until(TRANSACTION * 4, |house| {
         let alice = &house.phones[ALICE];

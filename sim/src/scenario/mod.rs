@@ -8,6 +8,7 @@ mod call;
 mod cancel;
 mod fork;
 mod hold;
+mod neighbour;
 mod refuse;
 mod register;
 mod restart;
@@ -40,6 +41,7 @@ pub const ALL: &[&Scenario] = &[
     &voicemail::READ_AS_MAIL,
     &restart::RESTART,
     &text::TEXT,
+    &neighbour::NEIGHBOUR,
 ];
 
 /// How an attempt went.

@@ -15,7 +15,8 @@ pub(super) const REFUSE: Scenario = Scenario {
 fn attempt(house: &mut House) -> Result<Outcome, Violation> {
     match house.rng.below(5) {
         0 => refused(house, "nobody", 404),
-        1 => refused(house, "sip:carol@elsewhere.example", 403),
+        // A domain whose DNS leads into our own network.
+        1 => refused(house, "sip:carol@inside.example", 403),
         2 => {
             // Nobody can speak with this caller: that is for the caller to know, not for the voicemail.
             let no_codec = Answering::Refuse(Status::NOT_ACCEPTABLE_HERE);
