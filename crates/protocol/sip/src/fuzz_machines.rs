@@ -5,8 +5,8 @@ use crate::ua::{
     SubscriptionId, Ua, UaConfig,
 };
 use crate::{
-    Builder, Endpoint, EndpointConfig, Event, Flow, HeaderName, Message, Method, NameAddr, Output, Status,
-    TransactionId, Transmit, Transport,
+    Arrival, Builder, Endpoint, EndpointConfig, Event, Flow, HeaderName, Message, Method, NameAddr, Output,
+    Status, TransactionId, Transmit, Transport, Uri,
 };
 use bytes::Bytes;
 use ringpost_base::{Instant, Rng};
@@ -278,6 +278,8 @@ struct Peer {
     over: HashSet<SessionId>,
     /// Sessions whose INVITE waits for an answer.
     asked: Vec<SessionId>,
+    /// Sessions that want to know where their dialog leads.
+    locating: Vec<(SessionId, Uri)>,
     next: Option<Instant>,
 }
 
@@ -326,6 +328,7 @@ impl Peer {
             waiting: Vec::new(),
             over: HashSet::new(),
             asked: Vec::new(),
+            locating: Vec::new(),
             next: None,
         }
     }
@@ -361,6 +364,7 @@ impl Peer {
             UaEvent::Request { id, request, .. }
             | UaEvent::Within { id, request, .. }
             | UaEvent::Resubscribe { id, request, .. } => self.waiting.push((id, request)),
+            UaEvent::Locate { session, uri } => self.locating.push((session, uri)),
             UaEvent::SubscriptionEnded { subscription, .. } => {
                 self.subscriptions.retain(|s| *s != subscription)
             }
@@ -457,6 +461,14 @@ impl UaScript<'_> {
                     _ => ua.answer(self.now, session, Content::sdp("answer")),
                 };
             }
+            for (session, uri) in std::mem::take(&mut self.peers[who].locating) {
+                let flow = self.flow(who);
+                match self.script.byte() % 4 {
+                    0 => self.peers[who].locating.push((session, uri)),
+                    1 => self.peers[who].ua.located(self.now, session, &uri, None),
+                    _ => self.peers[who].ua.located(self.now, session, &uri, Some(flow)),
+                }
+            }
             while !self.peers[who].waiting.is_empty() && !self.script.byte().is_multiple_of(4) {
                 self.answer_waiting(who, Status::OK);
             }
@@ -474,6 +486,7 @@ impl UaScript<'_> {
         let body = *self.script.of(&[None, Some("offer")]);
         let peer = &mut self.peers[who];
         request.content = body.map_or(Content::none(), Content::sdp);
+        request.follows_dialog = kind & 4 != 0;
         match kind % 4 {
             0 | 1 => peer.sessions.extend(peer.ua.invite(self.now, request)),
             2 => {
@@ -492,7 +505,11 @@ impl UaScript<'_> {
     fn command(&mut self, who: usize) {
         let (what, which) = (self.script.byte() % 16, self.script.byte());
         let status = *self.script.of(&STATUSES);
+        let flow = self.flow(who);
         let peer = &mut self.peers[who];
+        if what == 13 {
+            peer.ua.handle_arrival(self.now, Arrival::Failed { flow });
+        }
         let (now, ua) = (self.now, &mut peer.ua);
         if let Some(session) = recent(&peer.sessions, which) {
             let done = match what {
@@ -590,6 +607,12 @@ impl UaScript<'_> {
         }
         self.drain();
         for _ in 0..20_000 {
+            for peer in &mut self.peers {
+                for (session, uri) in std::mem::take(&mut peer.locating) {
+                    peer.ua.located(self.now, session, &uri, None);
+                }
+            }
+            self.drain();
             if let Some((to, transmit)) = self.wire.pop() {
                 let flow = self.flow(to);
                 self.peers[to].ua.handle_bytes(self.now, flow, transmit.message);

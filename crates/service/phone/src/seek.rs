@@ -8,6 +8,7 @@ use ringpost_base::Instant;
 use ringpost_sip::locate::{Answer, Locate, LocateOutput, Target};
 use ringpost_sip::ua::SessionId;
 use ringpost_sip::{Flow, HeaderName, Status, TransactionId, Transport, Uri};
+use tracing::{debug, info};
 
 /// Numbers a search for the way to somebody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -130,6 +131,8 @@ impl Phone {
                 return self.ask(Question::Way(target.clone()), Pending::Way(id, target));
             }
             if !self.config.may_reach(target.address.ip()) {
+                let Target { address, domain, .. } = &target;
+                info!(%address, %domain, "another domain leads to an address that may not be called");
                 seek.obstacle = Some(Obstacle::Denied);
                 continue;
             }
@@ -170,6 +173,7 @@ impl Phone {
             seek.obstacle = Some(Obstacle::Ourselves);
             return self.step_seek(now, id);
         }
+        debug!(%flow, domain = %target.domain, "another domain is tried there");
         self.sought(now, id, Some((target, flow)));
     }
 
