@@ -152,11 +152,10 @@ fn client_config(file: Option<&Path>) -> Result<Arc<ClientConfig>, TlsError> {
             let named = std::env::var_os("SSL_CERT_FILE").map(PathBuf::from);
             let usual = SYSTEM_STORES.iter().map(PathBuf::from);
             let found = named.into_iter().chain(usual).find(|path| path.exists());
-            let found = found
-                .map(|path| certificates(&path))
-                .transpose()?
-                .unwrap_or_default();
-            roots.add_parsable_certificates(found);
+            let found = found.map(|path| certificates(&path)).transpose();
+            // A system that is not in order is no reason not to serve its own people.
+            let found = found.inspect_err(|error| warn!(%error, "the system's authorities cannot be read"));
+            roots.add_parsable_certificates(found.ok().flatten().unwrap_or_default());
         }
     }
     // One provider for the whole process, as for the server side.
