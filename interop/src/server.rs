@@ -31,7 +31,7 @@ pub struct Options {
     pub trusted_network: Option<String>,
     /// Whether it listens on `::1` instead, at ports that the system chooses: see [`Server::port`].
     pub ipv6: bool,
-    /// Which DNS server it asks.
+    /// Which DNS server it asks where other domains are. Without it and a network below, it calls none.
     pub dns: Option<SocketAddr>,
     /// A network that calls to other domains may go to.
     pub outbound_network: Option<String>,
@@ -163,6 +163,9 @@ impl Server {
         }
         if let Some(network) = &options.outbound_network {
             sections += &format!("outbound_networks = [{network:?}]\n");
+        }
+        if options.dns.is_none() && options.outbound_network.is_none() {
+            sections += "outbound = false\n";
         }
         if let Some(dns) = options.dns {
             sections += &format!("[dns]\nservers = [\"{dns}\"]\n");

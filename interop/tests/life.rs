@@ -136,7 +136,9 @@ fn challenge(server: &Server) -> String {
 fn what_a_hangup_took_over_stays_when_a_domain_is_added() {
     let server = Server::start();
     assert!(challenge(&server).contains("algorithm=MD5"));
-    reconfigure(&server, |text| text + "[sip]\ndigest = [\"SHA-256\"]\n");
+    reconfigure(&server, |text| {
+        text.replace("[sip]\n", "[sip]\ndigest = [\"SHA-256\"]\n")
+    });
     let taken_over = || {
         wait_for(Duration::from_secs(5), || {
             challenge(&server).contains("algorithm=SHA-256")
