@@ -4,6 +4,7 @@ use crate::executor::{SimWorld, WorldHandle};
 use crate::network::{Datagram, Network, Weather};
 use crate::node::{Disk, Node, Record};
 use crate::reader::Reader;
+use crate::witness::Witness;
 use ringpost_base::{Instant, Rng};
 use ringpost_client::imap;
 use ringpost_client::phone::{self, Event, Output, Phone, Socket};
@@ -29,7 +30,9 @@ pub const CAROL: usize = 3;
 /// The domain of everybody here.
 pub const DOMAIN: &str = "example.org";
 
-const NODE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)), 5060);
+const SIP_PORT: u16 = 5060;
+/// Where the node takes SIP.
+pub const NODE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)), SIP_PORT);
 const IMAPS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)), 993);
 
 /// What the DNS has: another domain whose first server is not there, and whose second is Carol's phone; and one that leads
@@ -58,7 +61,16 @@ pub struct Handset {
     pub events: Vec<(Instant, Event)>,
     /// What it says into its calls, in Hz.
     pub tone_hz: f64,
+    /// How many packets of sound have come to it.
+    pub packets: u64,
     deadline: Option<Instant>,
+}
+
+impl Handset {
+    /// Where it is.
+    pub fn address(&self) -> IpAddr {
+        self.phone.config().sip.ip()
+    }
 }
 
 /// One node, its phones, and the weather.
@@ -78,7 +90,11 @@ pub struct House {
     pub bob: AccountId,
     /// Bob's mail program, while he has it open.
     pub reader: Option<Reader>,
+    /// What it has seen of SIP on the way.
+    pub witness: Witness,
     passwords: [String; 2],
+    /// The tasks of a node without sessions.
+    resident_tasks: usize,
     trace: Trace,
 }
 
@@ -110,7 +126,9 @@ impl House {
             network: Network::new(Weather::CLEAR, rng.fork()),
             bob: AccountId(0),
             reader: None,
+            witness: Witness::default(),
             passwords: Default::default(),
+            resident_tasks: 0,
             phones: Vec::new(),
             node: Some(node),
             trace: Trace {
@@ -122,6 +140,7 @@ impl House {
             disk,
             config,
         };
+        house.resident_tasks = house.world.task_count();
         let [(_, alices), (bob, bobs)] = ["alice", "bob"].map(|name| house.add_account(name));
         (house.bob, house.passwords) = (bob, [alices, bobs]);
         for (place, (user, device, tone_hz)) in PHONES.into_iter().enumerate() {
@@ -161,7 +180,7 @@ impl House {
             user: login, secret, ..
         } = added.expect("a new device");
         let host = IpAddr::V4(Ipv4Addr::new(10, 0, 1, place as u8 + 1));
-        let (sip, rtp) = (SocketAddr::new(host, 5060), SocketAddr::new(host, 4000));
+        let (sip, rtp) = (SocketAddr::new(host, SIP_PORT), SocketAddr::new(host, 4000));
         let config = phone::Config {
             login: Some((login, secret)),
             server: Some(NODE),
@@ -178,6 +197,7 @@ impl House {
             phone,
             events: Vec::new(),
             tone_hz,
+            packets: 0,
             deadline: None,
         });
     }
@@ -243,6 +263,11 @@ impl House {
         }
     }
 
+    /// Whether a request of that method has come to a phone from `since` on.
+    pub fn has_come(&self, phone: usize, method: &str, since: Instant) -> bool {
+        self.witness.has_come(self.phones[phone].address(), method, since)
+    }
+
     /// Does something with a phone.
     pub fn with<T>(&mut self, phone: usize, action: impl FnOnce(&mut Phone, Instant) -> T) -> T {
         let now = self.now();
@@ -280,9 +305,32 @@ impl House {
         self.settle();
     }
 
-    /// How many tasks the node runs.
-    pub fn tasks(&self) -> usize {
-        self.world.task_count()
+    /// What is left of all that was done: everything that the node and the phones hold, what is on its way, and whatever
+    /// would still happen if nobody did anything any more. Nothing, when everybody has been in bed for long enough.
+    pub fn leftovers(&self) -> Vec<String> {
+        let mut left = Vec::new();
+        let mut note = |who: &str, what: &str, count: usize| {
+            if count > 0 {
+                left.push(format!("{who}: {count} {what}"));
+            }
+        };
+        for (what, count) in self.status().held {
+            note("node", what, count);
+        }
+        for (what, count) in self.node().media.holdings() {
+            note("node", what, count);
+        }
+        let tasks = self.world.task_count();
+        note("node", "more tasks", tasks.saturating_sub(self.resident_tasks));
+        for (place, handset) in self.phones.iter().enumerate() {
+            for (what, count) in handset.phone.holdings() {
+                note(&format!("phone {place}"), what, count);
+            }
+        }
+        if let Some(at) = self.next() {
+            left.push(format!("something happens after {:?}", at.since(self.now())));
+        }
+        left
     }
 
     /// Lets time pass.
@@ -308,17 +356,34 @@ impl House {
         }
     }
 
+    /// When the next thing happens.
+    fn next(&self) -> Option<Instant> {
+        let phones = self.phones.iter().filter_map(|handset| handset.deadline).min();
+        let arrival = self.network.next_arrival();
+        let next = [
+            arrival,
+            self.next_media(),
+            phones,
+            self.next_mail(),
+            self.world.next_timer(),
+        ];
+        next.into_iter().flatten().min()
+    }
+
+    fn next_media(&self) -> Option<Instant> {
+        self.node.as_ref()?.media.deadline()
+    }
+
+    fn next_mail(&self) -> Option<Instant> {
+        self.reader.as_ref()?.next()
+    }
+
     /// Goes on to the next thing that happens, not after `until`; false if there is none.
     fn step(&mut self, until: Instant) -> bool {
-        let media = self.node.as_ref().and_then(|node| node.media.deadline());
-        let phones = self.phones.iter().filter_map(|handset| handset.deadline).min();
-        let mail = self.reader.as_ref().and_then(Reader::next);
-        let arrival = self.network.next_arrival();
-        let next = [arrival, media, phones, mail, self.world.next_timer()];
-        let next = next.into_iter().flatten().min();
-        let Some(next) = next.filter(|next| *next <= until) else {
+        let Some(next) = self.next().filter(|next| *next <= until) else {
             return false;
         };
+        let (media, mail) = (self.next_media(), self.next_mail());
         self.world.advance(next);
         let now = self.now();
         while let Some(datagram) = self.network.pop_arrived(now) {
@@ -343,6 +408,9 @@ impl House {
     }
 
     fn arrive(&mut self, now: Instant, datagram: Datagram) {
+        if is_sip(&datagram) {
+            self.witness.arrived(now, &datagram);
+        }
         if datagram.to.ip() == NODE.ip() {
             if let Some(node) = &self.node {
                 node.handle_datagram(datagram);
@@ -350,8 +418,10 @@ impl House {
             return;
         }
         for place in 0..self.phones.len() {
-            let phone = &mut self.phones[place].phone;
-            if let Some(socket) = socket_at(phone.config(), datagram.to) {
+            let handset = &mut self.phones[place];
+            if let Some(socket) = socket_at(handset.phone.config(), datagram.to) {
+                handset.packets += u64::from(matches!(socket, Socket::Rtp(_)));
+                let phone = &mut handset.phone;
                 phone.handle_datagram(now, socket, datagram.from, datagram.bytes);
                 return self.drain_phone(place);
             }
@@ -398,8 +468,11 @@ impl House {
     fn send(&mut self, datagram: Datagram) {
         let now = self.now();
         (now.as_nanos(), datagram.from, datagram.to, &datagram.bytes).hash(&mut self.trace.hash);
+        if is_sip(&datagram) {
+            self.witness.sent(now, &datagram);
+        }
         let before = self.network.sent();
-        if self.trace.is_printed && [datagram.from.port(), datagram.to.port()].contains(&5060) {
+        if self.trace.is_printed && is_sip(&datagram) {
             let text = String::from_utf8_lossy(&datagram.bytes);
             let line = |start: &str| {
                 text.lines()
@@ -421,6 +494,17 @@ impl House {
         } else {
             self.network.send(now, datagram);
         }
+    }
+}
+
+fn is_sip(datagram: &Datagram) -> bool {
+    datagram.from.port() == SIP_PORT && datagram.to.port() == SIP_PORT
+}
+
+impl Drop for House {
+    /// Tasks hold the world that holds them.
+    fn drop(&mut self) {
+        self.world.kill_tasks();
     }
 }
 

@@ -35,3 +35,4 @@ pub mod reader;
 pub mod scenario;
 pub mod tally;
 mod view;
+pub mod witness;

@@ -95,14 +95,13 @@ impl SimMedia {
         self.plane().to_send.pop_front()
     }
 
-    /// The legs that are left.
-    pub fn legs(&self) -> usize {
-        self.plane().engine.legs()
-    }
-
-    /// The pairs of ports that are open.
-    pub fn open_pairs(&self) -> usize {
-        self.plane().open.iter().filter(|open| **open).count()
+    /// Everything that the engine holds, and the pairs of ports that are open.
+    pub fn holdings(&self) -> Vec<(&'static str, usize)> {
+        let plane = self.plane();
+        let open = plane.open.iter().filter(|open| **open).count();
+        let mut all = plane.engine.holdings().to_vec();
+        all.push(("pairs of ports", open));
+        all
     }
 
     fn drain(&self, plane: &mut Plane) {

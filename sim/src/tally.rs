@@ -38,17 +38,17 @@ pub struct Tally {
     pub played: u64,
     /// How many succeeded.
     pub succeeded: u64,
-    /// Why the others failed, and how many of each.
-    pub failed: BTreeMap<String, u64>,
+    /// Why the others failed, and the seeds of each reason.
+    pub failed: BTreeMap<String, Vec<u64>>,
 }
 
 impl Tally {
     /// Counts one.
-    pub fn count(&mut self, outcome: Outcome) {
+    pub fn count(&mut self, seed: u64, outcome: Outcome) {
         self.played += 1;
         match outcome {
             Outcome::Succeeded => self.succeeded += 1,
-            Outcome::Failed(why) => *self.failed.entry(why).or_default() += 1,
+            Outcome::Failed(why) => self.failed.entry(why).or_default().push(seed),
         }
     }
 
@@ -61,8 +61,9 @@ impl Tally {
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} of {}", self.succeeded, self.played)?;
-        for (why, times) in &self.failed {
-            write!(f, "; {why}: {times}")?;
+        for (why, seeds) in &self.failed {
+            let some: Vec<String> = seeds.iter().take(SHOWN).map(u64::to_string).collect();
+            write!(f, "\n  {}: {why} (seeds {})", seeds.len(), some.join(", "))?;
         }
         Ok(())
     }
@@ -82,7 +83,7 @@ pub fn play(scenario: &'static Scenario, weather: Weather, seeds: Range<u64>) ->
             seed,
         };
         match catch_unwind(|| run.play()) {
-            Ok(Ok((outcome, _))) => tally.count(outcome),
+            Ok(Ok((outcome, _))) => tally.count(seed, outcome),
             Ok(Err(violation)) => bad.push(format!("{run}: {violation}")),
             Err(_) => bad.push(format!("{run}: panicked")),
         }
@@ -98,5 +99,5 @@ pub fn play(scenario: &'static Scenario, weather: Weather, seeds: Range<u64>) ->
     tally
 }
 
-/// How many bad runs are told of.
+/// How many runs are named.
 const SHOWN: usize = 20;

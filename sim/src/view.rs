@@ -1,6 +1,7 @@
 //! What a phone believes of its calls, from what it has told.
 
 use crate::house::Handset;
+use ringpost_base::Instant;
 use ringpost_client::phone::{CallId, Ended, Event, Lamp, Statistics};
 
 impl Handset {
@@ -43,24 +44,29 @@ impl Handset {
 
     /// How the call ended.
     pub fn ended(&self, call: CallId) -> Option<Ended> {
-        self.end(call).map(|(why, _)| why)
+        self.end(call).map(|(_, why, _)| why)
+    }
+
+    /// When the call ended, and how.
+    pub fn ended_at(&self, call: CallId) -> Option<(Instant, Ended)> {
+        self.end(call).map(|(at, why, _)| (at, why))
     }
 
     /// How the call went.
     pub fn statistics(&self, call: CallId) -> Statistics {
         self.phone
             .statistics(call)
-            .or_else(|| self.end(call).map(|(_, statistics)| statistics))
+            .or_else(|| self.end(call).map(|(_, _, statistics)| statistics))
             .unwrap_or_default()
     }
 
-    fn end(&self, call: CallId) -> Option<(Ended, Statistics)> {
-        self.since(0).rev().find_map(|event| match event {
+    fn end(&self, call: CallId) -> Option<(Instant, Ended, Statistics)> {
+        self.events.iter().rev().find_map(|(at, event)| match event {
             Event::Ended {
                 call: known,
                 why,
                 statistics,
-            } if *known == call => Some((*why, statistics.clone())),
+            } if *known == call => Some((*at, *why, statistics.clone())),
             _ => None,
         })
     }

@@ -62,30 +62,20 @@ pub enum PhoneControl {
 }
 
 /// How the phone service stands.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PhoneStatus {
     /// Phones that are registered.
     pub registered: usize,
     /// Calls.
     pub calls: usize,
-    /// Transactions, lingering ones included.
-    pub transactions: usize,
-    /// SIP sessions, two for a call between two phones, and those that end.
-    pub sessions: usize,
-    /// Subscriptions to lamps.
-    pub subscriptions: usize,
-    /// Whether nothing is left of any call.
-    pub idle: bool,
+    /// Everything that the service holds, by what it is, these included; what there is none of is left out.
+    pub held: Vec<(&'static str, usize)>,
 }
 
 impl PhoneStatus {
     /// Whether nothing is left of whatever was: nobody is registered, and nothing is under way.
     pub fn is_at_rest(&self) -> bool {
-        *self
-            == PhoneStatus {
-                idle: true,
-                ..PhoneStatus::default()
-            }
+        self.held.is_empty()
     }
 }
 
@@ -518,19 +508,33 @@ impl Driver {
         match control {
             PhoneControl::Configure(config) => self.phone.configure(*config),
             PhoneControl::Status(reply) => {
-                let _ = reply.try_send(PhoneStatus {
-                    registered: self.phone.registered(),
-                    calls: self.phone.calls(),
-                    transactions: self.phone.transactions(),
-                    sessions: self.phone.sessions(),
-                    subscriptions: self.phone.subscriptions(),
-                    idle: self.phone.is_idle(),
-                });
+                let _ = reply.try_send(self.status());
             }
             PhoneControl::Close(done) => {
                 self.phone.close(now, calendar);
                 self.closing = Some(done);
             }
+        }
+    }
+
+    fn status(&self) -> PhoneStatus {
+        let own = [
+            ("questions to others", self.asking.len()),
+            ("lamps looked up", self.lamps.len()),
+            (
+                "registrations to be saved",
+                self.unsaved.len() + self.saving.len(),
+            ),
+            (
+                "wake-ups",
+                usize::from(self.wake_at.is_some()) + usize::from(self.save_at.is_some()),
+            ),
+        ];
+        let all = self.phone.holdings().chain(own);
+        PhoneStatus {
+            registered: self.phone.registered(),
+            calls: self.phone.calls(),
+            held: all.filter(|(_, count)| *count > 0).collect(),
         }
     }
 

@@ -13,6 +13,7 @@ pub(super) const FORK: Scenario = Scenario {
 };
 
 fn attempt(house: &mut House) -> Result<Outcome, Violation> {
+    let began = house.now();
     let marks = [BOB, KITCHEN].map(|place| (place, house.phones[place].mark()));
     // One answers clearly before the other, or both within the time that a message takes.
     let first = house.rng.duration(Duration::from_secs(1), Duration::from_secs(3));
@@ -30,6 +31,9 @@ fn attempt(house: &mut House) -> Result<Outcome, Violation> {
         Placed::Not(outcome) => return Ok(outcome),
     };
     let heard = talk.listen(house, Duration::from_secs(3))?;
+    if heard != Outcome::Succeeded {
+        return Ok(heard);
+    }
     let winner = talk.ends[1].0;
     let (loser, mark) = if marks[0].0 == winner { marks[1] } else { marks[0] };
     let stopped = |house: &House| match house.phones[loser].incoming(mark) {
@@ -37,14 +41,15 @@ fn attempt(house: &mut House) -> Result<Outcome, Violation> {
         None => None,
     };
     house.run_until(TRANSACTION, |house| stopped(house).is_some());
+    let was_told = ["CANCEL", "BYE"].map(|method| house.has_come(loser, method, began)) != [false; 2];
     let stopped = match (house.phones[loser].incoming(mark), stopped(house)) {
         (Some(_), Some(Ended::There)) => Outcome::Succeeded,
         // It answered, and heard neither the ACK nor the BYE of that.
         (Some(_), Some(Ended::Lost)) => Outcome::failed("ACK not heard"),
-        (Some(_), None) => Outcome::failed("CANCEL not heard"),
-        (None, _) => Outcome::failed("INVITE not heard"),
-        (_, Some(other)) => return Err(Violation(format!("the other phone's call ended as {other:?}"))),
+        (Some(_), None) if !was_told => Outcome::failed("CANCEL not heard"),
+        (None, _) if !house.has_come(loser, "INVITE", began) => Outcome::failed("INVITE not heard"),
+        (_, other) => return Err(Violation(format!("the other phone's call ended as {other:?}"))),
     };
     let ended = talk.hang_up(house, 0)?;
-    Ok(heard.and(stopped).and(ended))
+    Ok(stopped.and(ended))
 }

@@ -1,6 +1,6 @@
 //! Calls that come to nothing, each with the status or the voicemail that the reason for it asks for.
 
-use super::call::{Placed, answering, place_call};
+use super::call::{Placed, VOICEMAIL, answering, place_call};
 use super::{Outcome, Scenario, TRANSACTION, Violation, foreseen, register_all};
 use crate::house::{ALICE, House};
 use ringpost_client::phone::{Answering, Ended};
@@ -40,9 +40,9 @@ fn refused(house: &mut House, whom: &str, wanted: u16) -> Result<Outcome, Violat
     match house.phones[ALICE].ended(call) {
         _ if !decided => Err(Violation::new("a call that neither stands nor ends")),
         Some(Ended::Refused { status }) if status == wanted => Ok(Outcome::Succeeded),
-        Some(other) => foreseen(other),
-        // What the phone refused with was not heard, and so it counts as one that nobody answers.
-        None => Ok(Outcome::failed("voicemail")),
+        Some(_) => foreseen(house, ALICE, call),
+        // What the phone refused with was not heard in time.
+        None => Ok(Outcome::failed(VOICEMAIL)),
     }
 }
 
@@ -50,7 +50,7 @@ fn refused(house: &mut House, whom: &str, wanted: u16) -> Result<Outcome, Violat
 fn unavailable(house: &mut House, status: Status) -> Result<Outcome, Violation> {
     answering(house, Answering::Refuse(status), Answering::Refuse(status));
     match place_call(house)? {
-        Placed::Not(Outcome::Failed(why)) if why == "voicemail" => {}
+        Placed::Not(Outcome::Failed(why)) if why == VOICEMAIL => {}
         Placed::Not(outcome) => return Ok(outcome),
         Placed::Talking(talk) => return Err(Violation(format!("somebody who refuses answers: {talk:?}"))),
     }

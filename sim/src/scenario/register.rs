@@ -1,6 +1,6 @@
 //! Phones register, with a challenge and its answer, and the node knows them then.
 
-use super::{Outcome, Scenario, TRANSACTION, Violation};
+use super::{NOTHING_CAME, Outcome, Scenario, TRANSACTION, Violation};
 use crate::house::House;
 use ringpost_client::phone::Event;
 use std::time::Duration;
@@ -39,7 +39,7 @@ pub(super) fn everybody(house: &mut House) -> Result<Outcome, Violation> {
     for place in places {
         match verdict(house, place) {
             Some(Ok(1..=300)) => registered += 1,
-            Some(Err(None | Some(408))) => failure = Some("408, timed out".to_owned()),
+            Some(Err(None)) => failure = Some(NOTHING_CAME.to_owned()),
             other => return Err(Violation(format!("REGISTER of phone {place} came to {other:?}"))),
         }
     }

@@ -339,9 +339,15 @@ impl Phone {
         self.config.answering = answering;
     }
 
-    /// SIP sessions, subscriptions and transactions that are left: nothing, a while after all is over.
-    pub fn leftovers(&self) -> usize {
-        self.ua.sessions() + self.ua.subscriptions() + self.ua.transactions()
+    /// Everything that it holds, and how much of it: all zero a while after it has hung up, unsubscribed and unregistered.
+    pub fn holdings(&self) -> impl Iterator<Item = (&'static str, usize)> {
+        let own = [
+            ("calls", self.calls.len()),
+            ("texts without an answer", self.texts.len()),
+            ("our subscription", usize::from(self.subscription.is_some())),
+            ("our registration", self.registration.holdings()),
+        ];
+        own.into_iter().chain(self.ua.holdings())
     }
 
     /// Sends a text to a user of our domain, or to a SIP URI.

@@ -27,6 +27,19 @@ impl Registration {
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.next_at
     }
+
+    /// A request that runs, a next one, and a registration that is to be kept up.
+    pub(super) fn holdings(&self) -> usize {
+        [
+            self.wanted,
+            self.running.is_some(),
+            self.again,
+            self.next_at.is_some(),
+        ]
+        .map(usize::from)
+        .iter()
+        .sum()
+    }
 }
 
 impl Phone {

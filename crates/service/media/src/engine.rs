@@ -111,6 +111,23 @@ impl Engine {
         self.legs.len() - self.free.len()
     }
 
+    /// Everything that is kept, and how much of it: all zero once the last leg is removed.
+    pub fn holdings(&self) -> [(&'static str, usize); 5] {
+        [
+            ("media legs", self.legs()),
+            ("names of media legs", self.by_id.len()),
+            (
+                "sockets of media legs",
+                self.by_pair.iter().filter(|leg| **leg != NOBODY).count(),
+            ),
+            ("timers of media legs", self.deadlines.len()),
+            (
+                "media legs that tick",
+                self.ticking.len() + usize::from(self.next_tick.is_some()),
+            ),
+        ]
+    }
+
     /// The legs that have not been removed.
     pub fn leg_ids(&self) -> Vec<LegId> {
         self.by_id.keys().copied().collect()

@@ -63,9 +63,22 @@ struct Watcher {
 }
 
 impl Lamps {
-    /// Whether no NOTIFY of ours waits for its answer.
-    pub(crate) fn is_quiet(&self) -> bool {
-        self.unasked.is_empty() && self.telling.is_empty()
+    /// The NOTIFYs that nobody subscribed to and that wait for their answer.
+    pub(crate) fn waiting(&self) -> [(&'static str, usize); 2] {
+        [
+            ("unasked NOTIFYs", self.unasked.len()),
+            ("phones being told", self.telling.len()),
+        ]
+    }
+
+    /// Everything else that is kept, and how much of it.
+    pub(crate) fn holdings(&self) -> [(&'static str, usize); 4] {
+        [
+            ("lamps", self.shown.len()),
+            ("watchers of lamps", self.watchers.len()),
+            ("accounts with watchers", self.by_account.len()),
+            ("accounts to be told again", self.untold.len()),
+        ]
     }
 
     /// The accounts whose lamp somebody has subscribed to.

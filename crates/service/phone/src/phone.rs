@@ -191,19 +191,34 @@ impl Phone {
     /// Whether nothing is left of any call, text message, question or media leg: what remains are registrations,
     /// subscriptions, and transactions that linger as the RFC wants them to.
     pub fn is_idle(&self) -> bool {
-        self.calls.is_empty()
-            && self.by_session.is_empty()
-            && self.knocking.is_empty()
-            && self.by_leg.is_empty()
-            && self.seeks.is_empty()
-            && self.reached.is_empty()
-            && self.questions.is_empty()
-            && self.timers.is_empty()
-            && self.texts.is_empty()
-            && self.text_forks.is_empty()
-            && self.passed.is_empty()
-            && self.lamps.is_quiet()
-            && self.ua.sessions() == 0
+        self.ua.sessions() == 0 && self.under_way().all(|(_, count)| count == 0)
+    }
+
+    /// Everything that is kept, and how much of it: all zero a while after the last phone has taken its registration back.
+    pub fn holdings(&self) -> impl Iterator<Item = (&'static str, usize)> {
+        self.under_way()
+            .chain(self.registrar.holdings())
+            .chain([("people with phones", self.people.len())])
+            .chain(self.lamps.holdings())
+            .chain(self.ua.holdings())
+    }
+
+    /// What belongs to a call, a text message or a question.
+    fn under_way(&self) -> impl Iterator<Item = (&'static str, usize)> {
+        let own = [
+            ("calls", self.calls.len()),
+            ("sessions of calls", self.by_session.len()),
+            ("callers at the door", self.knocking.len()),
+            ("media legs of calls", self.by_leg.len()),
+            ("timers of calls", self.timers.len()),
+            ("targets looked for", self.seeks.len()),
+            ("targets reached", self.reached.len()),
+            ("questions", self.questions.len()),
+            ("texts", self.texts.len()),
+            ("copies of texts", self.text_forks.len()),
+            ("requests passed on", self.passed.len()),
+        ];
+        own.into_iter().chain(self.lamps.waiting())
     }
 
     /// How many calls there are.

@@ -98,6 +98,16 @@ impl Registrar {
         self.accounts.values().map(Vec::len).sum()
     }
 
+    /// Everything that is kept, and how much of it.
+    pub(crate) fn holdings(&self) -> [(&'static str, usize); 4] {
+        [
+            ("registered phones", self.len()),
+            ("accounts with phones", self.accounts.len()),
+            ("timers of registrations", self.ends.len()),
+            ("connections of phones", self.by_connection.len()),
+        ]
+    }
+
     /// Does what a REGISTER asks for: all of it or nothing (RFC 3261 §10.3 step 7). Whether a phone is registered now that
     /// was not before.
     ///

@@ -235,6 +235,17 @@ impl Endpoint {
         self.table.len()
     }
 
+    /// Everything that is kept, and how much of it: all zero once no transaction is left and
+    /// [`poll_output`](Endpoint::poll_output) has said so.
+    pub fn holdings(&self) -> [(&'static str, usize); 4] {
+        [
+            ("transactions", self.table.len()),
+            ("keys of transactions", self.table.keys()),
+            ("timers of transactions", self.timers.len()),
+            ("peers", self.peers.len()),
+        ]
+    }
+
     /// Makes tags and Call-IDs that carry our shard's number.
     pub fn mint(&mut self) -> &mut Mint {
         &mut self.mint

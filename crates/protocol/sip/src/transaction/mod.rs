@@ -127,6 +127,11 @@ impl Table {
         self.slots.len() - self.free.len()
     }
 
+    /// The keys under which transactions are found.
+    pub(crate) fn keys(&self) -> usize {
+        self.by_key.len() + self.merged.len()
+    }
+
     /// Puts in a transaction whose key is not there yet.
     pub(crate) fn insert(&mut self, transaction: Transaction) -> TransactionId {
         let slot = self.free.pop().unwrap_or_else(|| {

@@ -168,7 +168,6 @@ impl TimerQueue {
     }
 
     /// Entries, the stale ones included.
-    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.queues.iter().map(VecDeque::len).sum()
     }

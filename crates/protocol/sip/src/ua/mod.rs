@@ -117,6 +117,19 @@ impl Ua {
         self.endpoint.transactions()
     }
 
+    /// Everything that is kept, and how much of it: all zero a while after all is over.
+    pub fn holdings(&self) -> impl Iterator<Item = (&'static str, usize)> {
+        let own = [
+            ("sessions", self.sessions.len()),
+            ("subscriptions", self.subscriptions.len()),
+            ("dialogs", self.usages.len()),
+            ("requests without an answer", self.pending.len()),
+            ("INVITEs to be answered", self.serving.len()),
+            ("timers of sessions", self.timers.len()),
+        ];
+        own.into_iter().chain(self.endpoint.holdings())
+    }
+
     /// The dialog of a session, once it has one: the caller's first early one, until one stands.
     pub fn dialog(&self, session: SessionId) -> Option<&Dialog> {
         let session = self.sessions.get(session.0)?;

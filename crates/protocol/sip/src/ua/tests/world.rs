@@ -132,15 +132,8 @@ impl World {
     pub(super) fn assert_empty(&mut self) {
         self.run_out();
         for peer in &self.peers {
-            assert_eq!(
-                (
-                    peer.sessions(),
-                    peer.subscriptions(),
-                    peer.usages.len(),
-                    peer.timers.len()
-                ),
-                (0, 0, 0, 0)
-            );
+            let left: Vec<_> = peer.holdings().filter(|(_, count)| *count > 0).collect();
+            assert_eq!(left, []);
         }
     }
 
