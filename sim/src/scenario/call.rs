@@ -121,9 +121,8 @@ impl Talk {
         if let Some(outcome) = self.broken(house)? {
             return Ok(outcome);
         }
-        for end in 0..2 {
+        for (end, (heard_ms, received)) in before.into_iter().enumerate() {
             self.check_sound(house, end)?;
-            let (heard_ms, received) = before[end];
             check_received(house, self.received(house, end) - received, how_long)?;
             let heard_ms = self.heard(house, end) - heard_ms;
             // A listener hears a fifth of a second at a time, and what is missing is the beginning.
