@@ -182,6 +182,16 @@ impl Witness {
         })
     }
 
+    /// Whether `relay` had the right to tell somebody at `at` or before that nobody was there: an INVITE of its own to a third
+    /// had been sent 64*T1 earlier, and nothing was heard of it.
+    pub fn excuses_refusal(&self, relay: IpAddr, at: Instant) -> bool {
+        self.requests.iter().any(|((sender, _, method), request)| {
+            let end = request.sent + PATIENCE;
+            let in_vain = request.heard.is_none_or(|heard| heard > end);
+            *sender == relay && method == "INVITE" && end <= at && in_vain
+        })
+    }
+
     /// Whether the first answer that `relay` sent to `caller` from `since` on is the one that had just come from `callee`.
     pub fn has_passed_on(&self, relay: IpAddr, [callee, caller]: [IpAddr; 2], since: Instant) -> bool {
         let answers = |from: IpAddr, to: IpAddr| {
@@ -268,6 +278,23 @@ mod tests {
             &message(NODE, ALICE, "SIP/2.0 180 Ringing", "a", "1 INVITE"),
         );
         assert!(!witness.excuses(ip(ALICE), s(33)));
+    }
+
+    #[test]
+    fn a_callee_who_says_nothing_for_64_t1_excuses_a_refusal_and_not_earlier() {
+        let mut witness = Witness::default();
+        let carol = "10.0.2.1:5060";
+        witness.sent(
+            s(1),
+            &message(NODE, carol, "INVITE sip:x SIP/2.0", "a", "1 INVITE"),
+        );
+        assert!(!witness.excuses_refusal(ip(NODE), s(32)));
+        assert!(witness.excuses_refusal(ip(NODE), s(34)) && !witness.excuses_refusal(ip(ALICE), s(34)));
+        witness.arrived(
+            s(20),
+            &message(carol, NODE, "SIP/2.0 180 Ringing", "a", "1 INVITE"),
+        );
+        assert!(!witness.excuses_refusal(ip(NODE), s(34)), "she had been heard");
     }
 
     #[test]

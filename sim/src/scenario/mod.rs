@@ -15,7 +15,7 @@ mod restart;
 mod text;
 mod voicemail;
 
-use crate::house::House;
+use crate::house::{House, NODE};
 use crate::network::Weather;
 use ringpost_client::phone::{CallId, Ended, Event};
 use std::fmt;
@@ -216,6 +216,11 @@ fn foreseen(house: &House, place: usize, call: CallId) -> Result<Outcome, Violat
         // A 2xx that nobody acknowledges and a re-INVITE that nobody answers end the session with a BYE.
         Some((at, Ended::There)) if house.witness.excuses_bye(handset.address(), at) => {
             Ok(Outcome::failed("hung up on: the other end heard nothing in 32 s"))
+        }
+        //= https://www.rfc-editor.org/rfc/rfc3261#section-16.8
+        // A server of another domain that says nothing in 64*T1 is 408 to the caller; our own phones have a voicemail.
+        Some((at, Ended::Refused { status: 408 })) if house.witness.excuses_refusal(NODE.ip(), at) => {
+            Ok(Outcome::failed("408: the other domain said nothing in 32 s"))
         }
         other => Err(Violation(format!("a call of phone {place} ended as {other:?}"))),
     }
