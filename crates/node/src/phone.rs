@@ -68,6 +68,12 @@ pub struct PhoneStatus {
     pub registered: usize,
     /// Calls.
     pub calls: usize,
+    /// Transactions, lingering ones included.
+    pub transactions: usize,
+    /// SIP sessions, two for a call between two phones, and those that end.
+    pub sessions: usize,
+    /// Subscriptions to lamps.
+    pub subscriptions: usize,
     /// Everything that the service holds, by what it is, these included; what there is none of is left out.
     pub held: Vec<(&'static str, usize)>,
 }
@@ -534,6 +540,9 @@ impl Driver {
         PhoneStatus {
             registered: self.phone.registered(),
             calls: self.phone.calls(),
+            transactions: self.phone.transactions(),
+            sessions: self.phone.sessions(),
+            subscriptions: self.phone.subscriptions(),
             held: all.filter(|(_, count)| *count > 0).collect(),
         }
     }
