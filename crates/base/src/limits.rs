@@ -51,6 +51,16 @@ pub const SMTP_LOCAL_PART_BYTES: usize = 256;
 pub const SMTP_ERRORS: u32 = 20;
 /// Failed passwords of one SMTP session; then 421 and the connection closes.
 pub const SMTP_AUTH_FAILURES: u32 = 5;
+/// A line of a reply of another SMTP server with its end (RFC 5321 §4.5.3.1.5 asks for 512); with more the connection is
+/// given up.
+pub const SMTP_REPLY_LINE_BYTES: usize = 4 * 1024;
+/// Lines of one reply of another SMTP server; with more the connection is given up.
+pub const SMTP_REPLY_LINES: usize = 128;
+/// What is kept of a reply's text for a notice and for the queue; the rest is cut.
+pub const SMTP_VERDICT_BYTES: usize = 512;
+/// Commands sent to another SMTP server ahead of its replies, so that neither side waits for the other to read; further
+/// ones wait.
+pub const SMTP_PIPELINE: usize = 50;
 /// Commands of one SMTP session since its last message that lead to none (NOOP, RSET, VRFY and the like); then 421 and the
 /// connection closes.
 pub const SMTP_IDLE_COMMANDS: u32 = 200;

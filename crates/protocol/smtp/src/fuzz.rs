@@ -1,5 +1,6 @@
-//! Random bytes against the session.
+//! Random bytes against the session, and against the client.
 
+use crate::client::{self, Client, StartTls};
 use crate::{Answer, Config, Event, Output, Question, Refusal, Role, Session};
 use bytes::Bytes;
 use ringpost_base::{Instant, Rng, limits};
@@ -116,10 +117,147 @@ impl Owner {
     }
 }
 
+/// Feeds `data` to a client as what a server says, the first byte choosing its settings and how the rest is cut, and panics
+/// when an invariant breaks: every drain ends, each message has one verdict for each recipient, nothing is said after the
+/// close.
+pub fn client(data: &[u8]) {
+    let Some((&choice, data)) = data.split_first() else {
+        return;
+    };
+    let mut config = client::Config::new("mx.example.com");
+    config.start_tls =
+        [StartTls::Never, StartTls::Opportunistic, StartTls::Required][usize::from(choice % 3)];
+    config.credentials = (choice & 4 != 0).then(|| client::Credentials {
+        user: "user".to_owned(),
+        password: "password".to_owned(),
+    });
+    let mut owner = Sender {
+        client: Client::new(Instant::ZERO, config, choice & 8 != 0),
+        now: Instant::ZERO,
+        under_way: None,
+        messages: 0,
+        pieces: 0,
+        closed: false,
+    };
+    owner.drain();
+    for piece in data.chunks(usize::from(choice >> 4) + 1) {
+        owner
+            .client
+            .handle_input(owner.now, Bytes::copy_from_slice(piece));
+        owner.drain();
+    }
+    owner.client.quit(owner.now);
+    owner.drain();
+    owner.now += Duration::from_secs(3600);
+    owner.client.handle_timeout(owner.now);
+    owner.drain();
+    assert!(owner.closed && owner.under_way.is_none());
+}
+
+/// Sends messages for as long as it may.
+struct Sender {
+    client: Client,
+    now: Instant,
+    /// The recipients of the message under way.
+    under_way: Option<usize>,
+    messages: usize,
+    pieces: usize,
+    closed: bool,
+}
+
+impl Sender {
+    fn drain(&mut self) {
+        for _ in 0..10_000 {
+            match self.client.poll_output() {
+                client::Output::Transmit(bytes) => assert!(!self.closed && !bytes.is_empty()),
+                client::Output::Event(event) => self.handle(event),
+                client::Output::Timeout(at) => {
+                    assert!(!self.closed || at.is_none());
+                    return;
+                }
+            }
+        }
+        panic!("the client does not come to rest");
+    }
+
+    fn handle(&mut self, event: client::Event) {
+        assert!(!self.closed);
+        match event {
+            client::Event::StartTls => self.client.handle_tls_started(self.now),
+            client::Event::Ready => self.send(),
+            client::Event::WantsBody if self.pieces % 4 == 3 => {
+                self.pieces += 1;
+                self.client.end_body(self.now);
+            }
+            client::Event::WantsBody => {
+                assert!(self.under_way.is_some());
+                self.pieces += 1;
+                self.client.body(self.now, b".a\n.\r\n");
+            }
+            client::Event::Done(verdicts) => {
+                assert_eq!(self.under_way.take(), Some(verdicts.len()));
+                if self.client.is_ready() {
+                    self.send();
+                }
+            }
+            client::Event::Closed(_) => self.closed = true,
+        }
+    }
+
+    fn send(&mut self) {
+        self.messages += 1;
+        if self.messages > 50 || !self.client.is_ready() {
+            return;
+        }
+        let recipients = self.messages % 3 + 1;
+        self.under_way = Some(recipients);
+        let message = client::Message {
+            from: crate::ReversePath::Null,
+            recipients: vec![crate::ForwardPath::Postmaster; recipients],
+            size_bytes: 100,
+            body: crate::Body::SevenBit,
+            utf8: self.messages % 5 == 4,
+        };
+        self.client.send(self.now, message);
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::target;
+    use super::{client, target};
     use ringpost_base::Rng;
+
+    #[test]
+    fn servers_that_say_anything_break_no_client() {
+        const PARTS: &[&[u8]] = &[
+            b"220 hello\r\n",
+            b"250-there\r\n",
+            b"250-PIPELINING\r\n",
+            b"250-STARTTLS\r\n",
+            b"250-AUTH PLAIN\r\n",
+            b"250-SIZE 99\r\n",
+            b"250 SMTPUTF8\r\n",
+            b"250 ok\r\n",
+            b"250 ok\r\n",
+            b"235 ok\r\n",
+            b"354 go\r\n",
+            b"354 go\r\n",
+            b"450 4.1.1 later\r\n",
+            b"550 5.1.1 never\r\n",
+            b"421 bye\r\n",
+            b"221 bye\r\n",
+            b"2",
+            b"\n",
+        ];
+        let mut rng = Rng::from_number(4);
+        for _ in 0..20_000 {
+            let mut data = vec![rng.u32() as u8];
+            for _ in 0..rng.below(24) {
+                data.extend_from_slice(PARTS[rng.below(PARTS.len() as u64) as usize]);
+            }
+            client(&data);
+        }
+    }
 
     #[test]
     fn conversations_put_together_at_random_break_nothing() {

@@ -1,4 +1,4 @@
-//! The server's side of SMTP: mail taken from other servers and from people's programs.
+//! SMTP: mail taken from other servers and from people's programs, and handed to other servers.
 //!
 //! [`Session`] is one connection as a machine without I/O: RFC 5321 with submission (RFC 6409), PIPELINING (RFC 2920), SIZE
 //! (RFC 1870), 8BITMIME (RFC 6152), SMTPUTF8 (RFC 6531), CHUNKING (RFC 3030), ENHANCEDSTATUSCODES (RFC 2034), STARTTLS
@@ -28,9 +28,10 @@
 //! assert!(sent.ends_with(b"250 2.1.0 Sender ok\r\n"));
 //! ```
 //!
-//! Not here: sending mail on to other servers, DSN parameters (RFC 3461), BINARYMIME, LMTP; none of them is announced.
+//! [`client`] is the other side. Not here: DSN parameters (RFC 3461), BINARYMIME, LMTP; none of them is announced.
 
 mod body;
+pub mod client;
 mod command;
 #[doc(hidden)]
 pub mod fuzz;
