@@ -130,6 +130,10 @@ pub const IMAP_EXPUNGED_KEPT_BYTES: usize = 8 * 1024 * 1024;
 pub const SEARCH_TEXT_BYTES: u64 = 8 * 1024 * 1024;
 /// Received fields of a message; one with more is refused with 554 as going round in circles (RFC 5321 §6.3).
 pub const MAIL_HOPS: usize = 50;
+/// Messages that one connection to another server begins with; further ones wait for the next.
+pub const QUEUE_WORK: usize = 50;
+/// What a notice shows of the header of the message that it is about; the rest is cut.
+pub const REPORT_HEADER_BYTES: u64 = 16 * 1024;
 /// Header fields of one mail message, those of its parts included, that are read and described; what comes above it is
 /// stored and shown, but not looked at.
 pub const MESSAGE_HEADER_BYTES: usize = 256 * 1024;

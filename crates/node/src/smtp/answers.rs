@@ -202,6 +202,7 @@ impl Driver<'_> {
             sender: sender.unwrap_or_default(),
             recipients: self.recipients.clone(),
             submitter: self.account.as_ref().map(|account| account.id),
+            ..Envelope::default()
         };
         let spooled = mail.spool(envelope, letter, now).await?;
         // It is promised, so the client need not wait for each mailbox. What fails is tried again from the spool.

@@ -218,6 +218,7 @@ fn what_the_spool_holds_at_the_start_is_delivered() {
         sender: String::new(),
         recipients: recipients.collect(),
         submitter: None,
+        ..ringpost_mail::Envelope::default()
     };
     at_once(house.mail.spool(envelope, letter, BEGIN)).unwrap();
     house.lab.spawn(deliver_due(

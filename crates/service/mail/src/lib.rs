@@ -32,7 +32,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(()) }.now_or_never().unwrap().unwrap();
 //! ```
 //!
-//! It sends nothing to other servers, filters nothing, and knows no protocol but IMAP's words for what a message is.
+//! What is for other servers waits in the [queue](Mail::next_work), under leases; somebody else carries it there. It filters
+//! nothing, and knows no protocol but IMAP's words for what a message is.
 
 mod deliver;
 mod error;
@@ -44,6 +45,7 @@ mod maildrop;
 mod messages;
 mod open;
 mod parse;
+mod queue;
 mod search;
 mod selected;
 mod spool;
@@ -56,6 +58,7 @@ pub use error::MailError;
 pub use incoming::{Incoming, Letter};
 pub use maildrop::Maildrop;
 pub use messages::{Append, Copied};
+pub use queue::{Elsewhere, Outgoing, QueueEntry, QueuedMessage, Schedule, Work};
 pub use selected::Selected;
 pub use spool::{Envelope, Recipient, Spooled};
 pub use voicemail::{Caller, Lamp, Recording, Voicemail, voicemail_message};
@@ -71,6 +74,7 @@ pub mod fuzz {
 use flight::InFlight;
 use maildrop::Maildrops;
 use open::OpenMailboxes;
+use queue::Queue;
 use ringpost_base::Rng;
 use ringpost_imap::MailboxName;
 use ringpost_store::mailbox::MailBatch;
@@ -93,6 +97,7 @@ pub struct Mail {
     open: Arc<OpenMailboxes>,
     in_flight: Arc<InFlight>,
     maildrops: Arc<Maildrops>,
+    queue: Queue,
 }
 
 /// How often a change is begun anew because somebody else changed the same records first.
@@ -110,6 +115,7 @@ impl Mail {
             open: Arc::default(),
             in_flight: Arc::default(),
             maildrops: Arc::new(Maildrops::new(process)),
+            queue: Queue::new(process),
         }
     }
 

@@ -1,13 +1,13 @@
 //! Messages for several recipients: promised with one commit, then delivered to each, once.
 
-use crate::{Delivery, Incoming, Letter, Mail, MailError};
+use crate::{Delivery, Incoming, Letter, Mail, MailError, Outgoing, queue};
 use ringpost_base::UnixTime;
-use ringpost_store::records::{Spool, SpoolRecipient};
+use ringpost_store::records::{Queued, Spool, SpoolRecipient};
 use ringpost_store::{AccountId, Batch, CommitError, Entry, Partition, Record, keys};
 use std::time::Duration;
 
 /// Where a message comes from and whom it is for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Envelope {
     /// Where notices about it go; empty for a notice itself.
     pub sender: String,
@@ -15,6 +15,8 @@ pub struct Envelope {
     pub recipients: Vec<Recipient>,
     /// The account that submitted it, if one did.
     pub submitter: Option<AccountId>,
+    /// Who is on other servers.
+    pub outgoing: Outgoing,
 }
 
 /// One of an envelope's recipients.
@@ -45,7 +47,7 @@ impl Spooled {
 const GRACE: Duration = Duration::from_secs(60);
 
 impl Mail {
-    /// Promises a message to all its recipients: when this is done, it is on stable storage. Go on with
+    /// Promises a message to all its recipients, here and elsewhere: when this is done, it is on stable storage. Go on with
     /// [`deliver_spooled`](Mail::deliver_spooled); what a crash interrupts, [`deliver_due`](Mail::deliver_due) finishes.
     pub async fn spool(
         &self,
@@ -74,11 +76,36 @@ impl Mail {
             submitter: envelope.submitter,
             attempts: 0,
         };
+        let base = Queued {
+            id,
+            sender: record.sender.clone(),
+            blob: record.blob,
+            size_bytes: record.size_bytes,
+            received: now,
+            submitter: record.submitter,
+            ..Queued::default()
+        };
+        let queued = queue::records_of(&envelope.outgoing, &base, || self.draw(|rng| rng.u64()));
         let due = now + GRACE;
         let mut batch = Batch::new(Partition::queue_of(id));
+        let mut names = queued.len();
+        if !record.recipients.is_empty() {
+            batch.put(keys::spool(due, id), record.to_bytes());
+            names += 1;
+        }
+        for one in &queued {
+            batch.put(keys::queued(now, one.id), one.to_bytes());
+        }
+        if names == 0 {
+            return Ok(Spooled { record, due, letter });
+        }
         letter.body.name_in(&mut batch);
-        batch.put(keys::spool(due, id), record.to_bytes());
+        if names > 1 {
+            let more = i64::try_from(names - 1).unwrap_or(i64::MAX);
+            batch.add(keys::blob_count(record.blob), more);
+        }
         self.store.commit_durable(batch).await?;
+        self.queue_up(&queued, now);
         Ok(Spooled { record, due, letter })
     }
 
@@ -86,6 +113,10 @@ impl Mail {
     /// gone is passed over; a quota holds nobody up, since the message was promised.
     pub async fn deliver_spooled(&self, spooled: &Spooled, now: UnixTime) -> Result<(), MailError> {
         let id = spooled.record.id;
+        if spooled.record.recipients.is_empty() {
+            // All are elsewhere.
+            return Ok(());
+        }
         let mut outcome = Ok(());
         for recipient in &spooled.record.recipients {
             let Some(account) = recipient.account else {

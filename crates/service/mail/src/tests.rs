@@ -5,5 +5,6 @@ mod mailboxes;
 mod maildrop;
 mod messages;
 mod model;
+mod queue;
 mod voicemail;
 mod world;

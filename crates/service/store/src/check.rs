@@ -2,7 +2,7 @@ use crate::keys::{self, MailboxCount, Usage, Voicemail};
 use crate::mailbox::counted;
 use crate::records::{
     Account, Address, Device, DeviceUser, Extension, Mailbox, MailboxId, MailboxName, Message, MessageState,
-    Spool,
+    Queued, Spool,
 };
 use crate::{
     AccountId, BlobId, Blobs, Entry, Found, Key, Partition, Query, Record, Scan, Store, StoreError,
@@ -39,7 +39,7 @@ pub struct Report {
     pub mailboxes: u64,
     /// Messages looked at.
     pub messages: u64,
-    /// Spooled messages looked at.
+    /// Spooled messages looked at, and those queued for other servers.
     pub spooled: u64,
     /// Bodies that nothing names. That is no contradiction: a writer may be about to name one, and the sweeper removes
     /// what stays so.
@@ -173,7 +173,8 @@ impl Check<'_> {
     /// What every change of messages, mailboxes or spooled messages changes too.
     async fn fence(&self, home: &Partition) -> Result<Vec<Found>, StoreError> {
         let Partition::Account(_) = home else {
-            return self.store.read(home, vec![Query::Scan(keys::spooled())]).await;
+            let work = vec![Query::Scan(keys::spooled()), Query::Scan(keys::all_queued())];
+            return self.store.read(home, work).await;
         };
         let mut fixed = vec![
             Query::Scan(keys::mailboxes()),
@@ -550,6 +551,20 @@ impl Check<'_> {
             body.add(spool.size_bytes);
             if keys::due_of(&entry.key).map(|(_, id)| id) != Some(spool.id) {
                 self.problem(home, format!("{:?} is spool record {}", entry.key, spool.id));
+            }
+        }
+        for entry in self.scan(home, keys::all_queued()).await? {
+            let Some(queued) = self.decoded::<Queued>(home, &entry) else {
+                continue;
+            };
+            self.report.spooled += 1;
+            let body: &mut NamedBody = named.entry(queued.blob).or_default();
+            body.add(queued.size_bytes);
+            if keys::due_of(&entry.key).map(|(_, id)| id) != Some(queued.id) {
+                self.problem(home, format!("{:?} is queue record {}", entry.key, queued.id));
+            }
+            if queued.recipients.is_empty() || queued.skip_bytes > queued.size_bytes {
+                self.problem(home, format!("queue record {} has nothing to send", queued.id));
             }
         }
         self.bodies(home, &named).await

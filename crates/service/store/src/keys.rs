@@ -74,6 +74,8 @@ mod kind {
     // In a queue.
     /// [due, id]
     pub(super) const SPOOL: u8 = b'w';
+    /// [due, id]
+    pub(super) const QUEUED: u8 = b'o';
 }
 
 fn key(kind: u8, parts: &[&[u8]]) -> Key {
@@ -482,9 +484,19 @@ pub fn spooled() -> Scan {
     Scan::prefix(key(kind::SPOOL, &[]))
 }
 
-/// When the spool record with this key is due, and its id.
+/// [`Queued`](crate::records::Queued), in [`Partition::queue_of`] its id. Sorted by when it is due.
+pub fn queued(due: UnixTime, id: u64) -> Key {
+    key(kind::QUEUED, &[&due.as_nanos().to_be_bytes(), &id.to_be_bytes()])
+}
+
+/// Everything in a queue that is for other servers, the longest overdue first.
+pub fn all_queued() -> Scan {
+    Scan::prefix(key(kind::QUEUED, &[]))
+}
+
+/// When the spool or queue record with this key is due, and its id.
 pub fn due_of(key: &Key) -> Option<(UnixTime, u64)> {
-    let (kind::SPOOL, rest) = key.0.split_first().map(|(k, r)| (*k, r))? else {
+    let (kind::SPOOL | kind::QUEUED, rest) = key.0.split_first().map(|(k, r)| (*k, r))? else {
         return None;
     };
     let (due, id) = rest.split_at_checked(8)?;
@@ -507,6 +519,7 @@ mod tests {
         assert_eq!(blob_of(&blob_count(BlobId([9; 16]))), Some(BlobId([9; 16])));
         let at = UnixTime::from_secs(5);
         assert_eq!(due_of(&spool(at, 7)), Some((at, 7)));
+        assert_eq!(due_of(&queued(at, 7)), Some((at, 7)));
         let written = change(mailbox, 12u64).fill(&[]).map(|k| Key(k.into()));
         assert_eq!(written.as_ref().and_then(modseq_of), Some(12));
     }

@@ -489,6 +489,60 @@ record! {
 }
 
 record! {
+    /// One of the recipients that a message for another server has not reached.
+    QueuedRecipient {
+        /// The address, as it was given.
+        1 address: String,
+        /// Whether it never will: the sender is to be told.
+        2 failed: bool,
+        /// What was said last, as RFC 3463 has it; empty before the first attempt.
+        3 status: String,
+        /// The reply's code; 0 where no server spoke.
+        4 code: u16,
+        /// The reply's text, or ours.
+        5 text: String,
+    }
+}
+plain_member!(QueuedRecipient);
+
+record! {
+    /// A message that was promised to people on one other server. A message for several servers has a record for each, of
+    /// the same body.
+    Queued {
+        /// Its number.
+        1 id: u64,
+        /// The envelope's sender; empty is the null reverse path, to which nothing is told.
+        2 sender: String,
+        /// Whom it has not reached yet.
+        3 recipients: Vec<QueuedRecipient>,
+        /// Where they are: a domain, or an address in brackets.
+        4 destination: String,
+        /// Its body.
+        5 blob: BlobId,
+        /// The body's length.
+        6 size_bytes: u64,
+        /// So many bytes at its beginning are not sent: the Return-Path, which is for those who have it here.
+        7 skip_bytes: u64,
+        /// When it was accepted.
+        8 received: UnixTime,
+        /// Who submitted it, if somebody did.
+        9 submitter: Option<AccountId>,
+        /// It was declared to have bytes beyond ASCII.
+        10 eight_bit: bool,
+        /// It was declared to need SMTPUTF8.
+        11 utf8: bool,
+        /// How often it was tried.
+        12 attempts: u32,
+        /// When it was tried last.
+        13 attempted: UnixTime,
+        /// Whether the sender knows that it takes long.
+        14 delay_told: bool,
+        /// The process that is at work on it until it is due; 0 when nobody is.
+        15 lease: u64,
+    }
+}
+
+record! {
     /// That a spooled message has reached a recipient's mailbox.
     Delivered {
         /// When.
@@ -538,6 +592,7 @@ pub fn fuzz(data: &[u8]) {
     one::<MessageState>(data);
     one::<Change>(data);
     one::<Spool>(data);
+    one::<Queued>(data);
     one::<MaildropLease>(data);
 }
 

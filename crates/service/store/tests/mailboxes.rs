@@ -7,8 +7,8 @@ use ringpost_base::{Rng, UnixTime, limits};
 use ringpost_store::keys::{self, MailboxCount, Usage, Voicemail};
 use ringpost_store::mailbox::{self, MailBatch};
 use ringpost_store::records::{
-    Account, Address, Change, Delivered, Domain, Flags, Mailbox, Message, MessageKind, MessageState,
-    SpecialUse, Spool, UidRange,
+    Account, Address, Change, Delivered, Domain, Flags, Mailbox, Message, MessageKind, MessageState, Queued,
+    QueuedRecipient, SpecialUse, Spool, UidRange,
 };
 use ringpost_store::{
     AccountId, Batch, Blobs, Bodies, Body, CommitError, Key, MemoryBlobs, MemoryStore, Partition, Record,
@@ -516,6 +516,15 @@ fn a_body_that_a_queue_names_outlives_the_sweeper() {
     let mut batch = Batch::new(queue.clone());
     body.name_in(&mut batch);
     batch.put(keys::spool(world.now(), 7), spool.to_bytes());
+    body.name_in(&mut batch);
+    let queued = Queued {
+        id: 71,
+        recipients: vec![QueuedRecipient::default()],
+        blob: body.id,
+        size_bytes: body.size_bytes,
+        ..Queued::default()
+    };
+    batch.put(keys::queued(world.now(), 71), queued.to_bytes());
     world.commit(batch);
     world.pass(100_000);
     assert_eq!(world.sweep().separate, 0);
@@ -523,6 +532,14 @@ fn a_body_that_a_queue_names_outlives_the_sweeper() {
     let mut batch = Batch::new(queue);
     batch
         .delete(keys::spool(UnixTime::from_secs(10_000), 7))
+        .add(keys::blob_count(body.id), -1);
+    batch.put(keys::sweep(body.id), Vec::new());
+    world.commit(batch);
+    assert_eq!(world.sweep().separate, 0, "another server has not taken it yet");
+    assert_sound(&world.check());
+    let mut batch = Batch::new(Partition::queue_of(71));
+    batch
+        .delete(keys::queued(UnixTime::from_secs(10_000), 71))
         .add(keys::blob_count(body.id), -1);
     batch.put(keys::sweep(body.id), Vec::new());
     world.commit(batch);

@@ -268,6 +268,7 @@ fn a_spooled_message_taken_up_by_several_is_delivered_once() {
             sender: String::new(),
             recipients: vec![recipient("alice")],
             submitter: None,
+            ..Envelope::default()
         };
         let spooled = now(world.mail.spool(envelope, letter, NOW)).unwrap();
         world.yields.store(true, Ordering::Relaxed);

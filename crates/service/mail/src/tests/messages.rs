@@ -227,6 +227,7 @@ fn a_spooled_message_reaches_each_recipient_once_over_a_crash() {
                 recipient("removed@example.org", AccountId(99)),
             ],
             submitter: None,
+            ..Envelope::default()
         };
         let letter = world.letter("Subject: to many\r\n\r\n");
         let spooled = now(world.mail.spool(envelope, letter.clone(), NOW)).unwrap();
@@ -271,6 +272,7 @@ fn a_spooled_message_that_cannot_be_read_holds_up_no_other() {
                 account: ALICE,
             }],
             submitter: None,
+            ..Envelope::default()
         };
         let spooled = now(world.mail.spool(envelope, letter, NOW)).unwrap();
         if std::mem::take(&mut first) {
@@ -294,6 +296,7 @@ fn two_who_deliver_the_same_spooled_message_deliver_it_once() {
         sender: String::new(),
         recipients,
         submitter: None,
+        ..Envelope::default()
     };
     let letter = world.letter("Subject: x\r\n\r\n");
     let spooled = now(world.mail.spool(envelope, letter, NOW)).unwrap();

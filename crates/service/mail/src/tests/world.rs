@@ -48,7 +48,7 @@ impl World {
     pub(super) fn new() -> Self {
         let store = Arc::new(MemoryStore::new());
         let blobs = Arc::new(MemoryBlobs::new(|| NOW));
-        let world = World::over(store, blobs);
+        let world = World::over(store, blobs, 1);
         world.put(
             keys::DOMAINS,
             keys::domain("example.org"),
@@ -81,22 +81,23 @@ impl World {
 
     /// The same store with everything in memory forgotten.
     pub(super) fn restarted(&self) -> Self {
-        World::over(self.store.clone(), self.blobs.clone())
+        World::over(self.store.clone(), self.blobs.clone(), 11)
     }
 
-    fn over(store: Arc<MemoryStore>, blobs: Arc<MemoryBlobs>) -> Self {
+    /// Another `seed` is another process.
+    fn over(store: Arc<MemoryStore>, blobs: Arc<MemoryBlobs>, seed: u64) -> Self {
         let yields = Arc::new(AtomicBool::new(false));
         let patient: Arc<dyn Store> = Arc::new(Yielding {
             store: store.clone(),
             yields: yields.clone(),
         });
         let bus = Arc::new(LocalBus::new());
-        let bodies = Bodies::new(patient.clone(), blobs.clone(), Rng::from_number(1));
+        let bodies = Bodies::new(patient.clone(), blobs.clone(), Rng::from_number(seed));
         let mail = Arc::new(Mail::new(
             patient.clone(),
             bodies,
             bus.clone(),
-            Rng::from_number(2),
+            Rng::from_number(seed + 1),
         ));
         World {
             store,
@@ -108,7 +109,7 @@ impl World {
         }
     }
 
-    fn put(&self, partition: Partition, key: ringpost_store::Key, record: &impl Record) {
+    pub(super) fn put(&self, partition: Partition, key: ringpost_store::Key, record: &impl Record) {
         let mut batch = Batch::new(partition);
         batch.put(key, record.to_bytes());
         now(self.store.commit(batch)).unwrap();

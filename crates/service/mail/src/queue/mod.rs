@@ -1,0 +1,563 @@
+//! The queue: messages for other servers, promised with the commit that took them, tried until they are delivered, refused
+//! or too old, and told of to their sender.
+//!
+//! A message for several servers is one record for each, so that they neither wait for each other nor repeat each other's
+//! recipients. Whoever works on one holds its lease: in the store, by the time until which it is not due, and by the
+//! number of the process, since what another process of this data folder held ended with it. What waits is known in
+//! memory besides, by destination.
+
+mod index;
+mod report;
+
+pub use index::Work;
+
+use crate::{Delivery, Mail, MailError};
+use async_channel::{Receiver, Sender};
+use index::Index;
+use report::{Kind, Report};
+use ringpost_base::{UnixTime, limits};
+use ringpost_smtp::client::{Fate, Verdict};
+use ringpost_store::records::{Queued, QueuedRecipient};
+use ringpost_store::{AccountId, Batch, BlobReader, Partition, Record, keys};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// The part of an envelope that is for other servers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outgoing {
+    /// Who is elsewhere, and where: a domain in lower case, or an address in brackets.
+    pub recipients: Vec<Elsewhere>,
+    /// The message was declared to have bytes beyond ASCII.
+    pub eight_bit: bool,
+    /// It was declared to need SMTPUTF8.
+    pub utf8: bool,
+    /// So many bytes at the body's beginning stay here: the Return-Path.
+    pub skip_bytes: u64,
+}
+
+/// A recipient on another server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Elsewhere {
+    /// The address.
+    pub address: String,
+    /// What the server is found by.
+    pub destination: String,
+}
+
+/// For how long messages are tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Schedule {
+    /// After it a message is given up.
+    pub max_age: Duration,
+    /// After it the sender is told that it takes long.
+    pub delay_notice: Duration,
+}
+
+impl Default for Schedule {
+    //= https://www.rfc-editor.org/rfc/rfc5321#section-4.5.4.1
+    fn default() -> Self {
+        Schedule {
+            max_age: Duration::from_secs(5 * 86_400),
+            delay_notice: Duration::from_secs(4 * 3_600),
+        }
+    }
+}
+
+/// Minutes from one attempt to the next; the last holds from then on. Two within the first half hour, since what lists
+/// strangers greylisted lets them in by then; seldom later.
+//= https://www.rfc-editor.org/rfc/rfc5321#section-4.5.4.1
+const PAUSES_MIN: [u64; 6] = [2, 5, 15, 30, 60, 120];
+
+/// For how long nobody else touches what somebody is at work on. Far above what one message takes.
+const LEASE: Duration = Duration::from_secs(4 * 3_600);
+
+/// A message that somebody is at work on, for one destination.
+#[derive(Clone, Debug)]
+pub struct QueuedMessage {
+    record: Queued,
+    /// What it is filed under.
+    due: UnixTime,
+    /// When it is tried again, once everything was told.
+    retry_at: UnixTime,
+    delayed: bool,
+    gone: bool,
+}
+
+impl QueuedMessage {
+    /// What is known of it.
+    pub fn record(&self) -> &Queued {
+        &self.record
+    }
+
+    /// Those whom it may still reach.
+    pub fn waiting(&self) -> impl Iterator<Item = &QueuedRecipient> {
+        self.record.recipients.iter().filter(|r| !r.failed)
+    }
+
+    /// What is sent, in bytes.
+    pub fn size_bytes(&self) -> u64 {
+        self.record.size_bytes - self.record.skip_bytes.min(self.record.size_bytes)
+    }
+
+    /// Whether the sender is to be told something: go on with [`Mail::tell_sender`].
+    pub fn owes_notice(&self) -> bool {
+        self.delayed || self.record.recipients.iter().any(|r| r.failed)
+    }
+}
+
+/// A queued message as an administrator sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueueEntry {
+    /// When it is tried next, or when the lease of who is at work on it ends.
+    pub due: UnixTime,
+    /// All else.
+    pub record: Queued,
+}
+
+/// What a process knows of the queue.
+#[derive(Debug)]
+pub(crate) struct Queue {
+    index: Mutex<Index>,
+    /// Whether the index says everything.
+    loaded: std::sync::atomic::AtomicBool,
+    process: u64,
+    changed: (Sender<()>, Receiver<()>),
+}
+
+impl Queue {
+    pub(crate) fn new(process: u64) -> Self {
+        Queue {
+            index: Mutex::default(),
+            loaded: false.into(),
+            // 0 is nobody.
+            process: process.max(1),
+            changed: async_channel::bounded(1),
+        }
+    }
+
+    fn index(&self) -> MutexGuard<'_, Index> {
+        self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tell(&self) {
+        // One that is told already looks at everything.
+        let _told = self.changed.0.try_send(());
+    }
+
+    fn is_loaded(&self) -> bool {
+        self.loaded.load(std::sync::atomic::Ordering::Acquire)
+    }
+}
+
+/// The records of a message for other servers, in the partition of `id`: one for each destination.
+pub(crate) fn records_of(outgoing: &Outgoing, base: &Queued, mut draw: impl FnMut() -> u64) -> Vec<Queued> {
+    let mut records: Vec<Queued> = Vec::new();
+    for Elsewhere { address, destination } in &outgoing.recipients {
+        let at = match records.iter().position(|r| r.destination == *destination) {
+            Some(at) => at,
+            None => {
+                let queues = u64::from(Partition::QUEUES);
+                let drawn = draw();
+                records.push(Queued {
+                    // One batch is one partition.
+                    id: drawn - drawn % queues + base.id % queues,
+                    destination: destination.clone(),
+                    eight_bit: outgoing.eight_bit,
+                    utf8: outgoing.utf8,
+                    skip_bytes: outgoing.skip_bytes,
+                    ..base.clone()
+                });
+                records.len() - 1
+            }
+        };
+        if records[at].recipients.iter().all(|r| r.address != *address) {
+            records[at].recipients.push(QueuedRecipient {
+                address: address.clone(),
+                ..QueuedRecipient::default()
+            });
+        }
+    }
+    records
+}
+
+impl Mail {
+    /// Reads what waits for other servers, once at the start, before [`next_work`](Mail::next_work). With `single_line`
+    /// there is one destination for all: a smart host. What another process was at work on is due now.
+    pub async fn load_queue(&self, single_line: bool, now: UnixTime) -> Result<(), MailError> {
+        self.queue.index().single = single_line;
+        for n in 0..Partition::QUEUES {
+            let home = Partition::Queue(n);
+            for entry in self.store.scan(&home, keys::all_queued()).await? {
+                let Some((mut due, id)) = keys::due_of(&entry.key) else {
+                    continue;
+                };
+                let mut record = match Queued::from_bytes(&entry.key, entry.value) {
+                    Ok(record) => record,
+                    Err(e) => {
+                        tracing::error!(error = %e, "a queued message cannot be read");
+                        continue;
+                    }
+                };
+                if record.lease != 0 && record.lease != self.queue.process {
+                    record.lease = 0;
+                    let mut batch = Batch::new(home.clone());
+                    batch
+                        .unchanged(entry.key.clone(), entry.version)
+                        .delete(entry.key);
+                    batch.put(keys::queued(now, id), record.to_bytes());
+                    self.store.commit(batch).await?;
+                    due = now;
+                }
+                let mut index = self.queue.index();
+                if index.due_of(id).is_none() {
+                    index.put(id, &record.destination, due);
+                }
+            }
+        }
+        self.queue
+            .loaded
+            .store(true, std::sync::atomic::Ordering::Release);
+        self.queue.tell();
+        Ok(())
+    }
+
+    /// Completes when something was queued, or is to be tried earlier. Dropping the future loses nothing.
+    pub async fn queue_changed(&self) {
+        // It is never closed.
+        let _told = self.queue.changed.1.recv().await;
+    }
+
+    /// How many messages wait for other servers, by destination.
+    pub fn queue_len(&self) -> usize {
+        self.queue.index().len()
+    }
+
+    /// What may be worked off at `now` over one more connection, with at most `per_destination` to one destination.
+    pub fn next_work(&self, now: UnixTime, per_destination: usize) -> Option<Work> {
+        self.queue.index().next(now, per_destination)
+    }
+
+    /// What else of the same line is due.
+    pub fn more_work(&self, line: &str, now: UnixTime) -> Vec<u64> {
+        self.queue.index().more(line, now)
+    }
+
+    /// When there is work next.
+    pub fn next_work_at(&self, per_destination: usize) -> Option<UnixTime> {
+        self.queue.index().next_due(per_destination)
+    }
+
+    /// Gives back messages of some work that nobody has begun with.
+    pub fn give_back(&self, ids: &[u64]) {
+        let mut index = self.queue.index();
+        ids.iter().for_each(|id| index.untake(*id));
+    }
+
+    /// Ends some work; `reached` says whether the destination could be spoken to. One that could not rests for a while.
+    pub fn finish_work(&self, line: &str, reached: bool, now: UnixTime) {
+        self.queue.index().finish(line, reached, now);
+    }
+
+    /// Begins with a message of some work. `None` when it is gone.
+    pub async fn lease(&self, id: u64, now: UnixTime) -> Result<Option<QueuedMessage>, MailError> {
+        let home = Partition::queue_of(id);
+        let Some(due) = self.queue.index().due_of(id) else {
+            return Ok(None);
+        };
+        let key = keys::queued(due, id);
+        let Some(stored) = self.store.record::<Queued>(&home, key.clone()).await? else {
+            self.queue.index().remove(id);
+            return Ok(None);
+        };
+        let record = Queued {
+            lease: self.queue.process,
+            ..stored.record
+        };
+        let until = now + LEASE;
+        let mut batch = Batch::new(home);
+        batch.unchanged(key.clone(), stored.version).delete(key);
+        batch.put(keys::queued(until, id), record.to_bytes());
+        self.store.commit(batch).await?;
+        Ok(Some(QueuedMessage {
+            retry_at: until,
+            due: until,
+            record,
+            delayed: false,
+            gone: false,
+        }))
+    }
+
+    /// The body as it is sent.
+    pub async fn queued_body(&self, message: &QueuedMessage) -> Result<Box<dyn BlobReader>, MailError> {
+        let Queued {
+            id, blob, skip_bytes, ..
+        } = message.record;
+        let home = Partition::queue_of(id);
+        let reader = self.bodies.get(&home, blob, skip_bytes..u64::MAX).await?;
+        reader.ok_or_else(|| MailError::Store(format!("the body of queued message {id} is missing")))
+    }
+
+    /// Writes down what became of those whom the message could still reach, in their order. When this is done it is on
+    /// stable storage: who has it will not get it again.
+    pub async fn conclude(
+        &self,
+        message: &mut QueuedMessage,
+        verdicts: &[Verdict],
+        schedule: &Schedule,
+        now: UnixTime,
+    ) -> Result<(), MailError> {
+        let record = &mut message.record;
+        record.attempts = record.attempts.saturating_add(1);
+        record.attempted = now;
+        let too_old = now >= record.received + schedule.max_age;
+        let mut verdicts = verdicts.iter();
+        record.recipients.retain_mut(|recipient| {
+            if recipient.failed {
+                return true;
+            }
+            let Some(verdict) = verdicts.next() else {
+                return true;
+            };
+            note(recipient, verdict);
+            recipient.failed = verdict.fate == Fate::Failed;
+            if verdict.fate == Fate::Deferred && too_old {
+                give_up(recipient, verdict, schedule);
+            }
+            verdict.fate != Fate::Delivered
+        });
+        let waits = record.recipients.iter().any(|r| !r.failed);
+        let is_late = now >= record.received + schedule.delay_notice;
+        message.delayed = waits && is_late && !record.delay_told && !record.sender.is_empty();
+        message.retry_at = now + self.pause(message.record.attempts);
+        // What is to be told is told at once, and after a crash too.
+        let due = if message.owes_notice() {
+            now
+        } else {
+            message.retry_at
+        };
+        self.file(message, due).await
+    }
+
+    /// How long until the next attempt, spread a little so that what came together does not stay together.
+    fn pause(&self, attempts: u32) -> Duration {
+        let at = usize::try_from(attempts.saturating_sub(1)).unwrap_or(usize::MAX);
+        let minutes = PAUSES_MIN[at.min(PAUSES_MIN.len() - 1)];
+        let pause = Duration::from_secs(60 * minutes);
+        self.draw(|rng| rng.duration(pause, pause + pause / 8))
+    }
+
+    /// Tells the sender what it is to be told, into the inbox of `account`, once; then what failed is forgotten. Without an
+    /// account nobody is told: a null sender, or one that is gone.
+    //= https://www.rfc-editor.org/rfc/rfc5321#section-4.5.5
+    pub async fn tell_sender(
+        &self,
+        message: &mut QueuedMessage,
+        account: Option<AccountId>,
+        hostname: &str,
+        schedule: &Schedule,
+        now: UnixTime,
+    ) -> Result<(), MailError> {
+        let account = account.filter(|_| !message.record.sender.is_empty());
+        let has_failed = message.record.recipients.iter().any(|r| r.failed);
+        for kind in [Kind::Failed, Kind::Delayed] {
+            let is_due = match kind {
+                Kind::Failed => has_failed,
+                Kind::Delayed => message.delayed,
+            };
+            let (true, Some(account)) = (is_due, account) else {
+                continue;
+            };
+            let letter = self.report(kind, message, hostname, schedule, now).await?;
+            let letter = self.letter(letter.into()).await?;
+            let once = match kind {
+                Kind::Failed => format!("failed {}", message.record.attempts),
+                Kind::Delayed => "delayed".to_owned(),
+            };
+            let delivery = Delivery {
+                within_quota: false,
+                once: Some((message.record.id, once)),
+                ..Delivery::new(now)
+            };
+            match self.deliver(account, &letter, delivery).await {
+                Err(MailError::NoSuchAccount) => {
+                    tracing::warn!(%account, queued = message.record.id, "the sender of a notice was removed");
+                }
+                done => {
+                    done?;
+                }
+            }
+        }
+        message.record.delay_told |= message.delayed;
+        message.delayed = false;
+        message.record.recipients.retain(|r| !r.failed);
+        let due = message.retry_at;
+        self.file(message, due).await
+    }
+
+    async fn report(
+        &self,
+        kind: Kind,
+        message: &QueuedMessage,
+        hostname: &str,
+        schedule: &Schedule,
+        now: UnixTime,
+    ) -> Result<Vec<u8>, MailError> {
+        let record = &message.record;
+        let range = record.skip_bytes..record.skip_bytes + limits::REPORT_HEADER_BYTES;
+        let home = Partition::queue_of(record.id);
+        // A message whose body is damaged is told of without its header.
+        let start = self.bodies.get_bytes(&home, record.blob, range).await;
+        let start = start.unwrap_or_default();
+        let end = start.windows(4).position(|w| w == b"\r\n\r\n");
+        let header = &start[..end.map_or(start.len(), |at| at + 2)];
+        let of_kind = |r: &&QueuedRecipient| r.failed == (kind == Kind::Failed);
+        let token = self.draw(|rng| rng.token(24));
+        let report = Report {
+            kind,
+            hostname,
+            about: record,
+            recipients: record.recipients.iter().filter(of_kind).collect(),
+            header,
+            now,
+            until: record.received + schedule.max_age,
+            token: &token,
+        };
+        Ok(report.build())
+    }
+
+    /// Files a message under another time, or forgets it when nobody waits for it. The lease stays as it is until it is
+    /// [released](Mail::release).
+    async fn file(&self, message: &mut QueuedMessage, due: UnixTime) -> Result<(), MailError> {
+        let id = message.record.id;
+        let old = keys::queued(message.due, id);
+        let mut batch = Batch::new(Partition::queue_of(id));
+        batch.exists(old.clone()).delete(old);
+        if message.record.recipients.is_empty() {
+            batch.add(keys::blob_count(message.record.blob), -1);
+            batch.put(keys::sweep(message.record.blob), Vec::new());
+        } else {
+            message.record.lease = 0;
+            batch.put(keys::queued(due, id), message.record.to_bytes());
+        }
+        self.store.commit_durable(batch).await?;
+        message.due = due;
+        message.gone = message.record.recipients.is_empty();
+        Ok(())
+    }
+
+    /// Ends the work on a message: it waits until it is due again.
+    pub fn release(&self, message: QueuedMessage) {
+        let mut index = self.queue.index();
+        match message.gone {
+            true => index.remove(message.record.id),
+            false => index.put(message.record.id, &message.record.destination, message.due),
+        }
+    }
+
+    /// What was promised together with a spooled message, and is on stable storage now.
+    pub(crate) fn queue_up(&self, records: &[Queued], due: UnixTime) {
+        let mut index = self.queue.index();
+        for record in records {
+            index.put(record.id, &record.destination, due);
+        }
+        drop(index);
+        if !records.is_empty() {
+            self.queue.tell();
+        }
+    }
+
+    /// Everything that waits for other servers, the longest waiting first.
+    pub async fn queue_entries(&self) -> Result<Vec<QueueEntry>, MailError> {
+        let mut entries = Vec::new();
+        for n in 0..Partition::QUEUES {
+            entries.extend(self.entries_of(&Partition::Queue(n)).await?);
+        }
+        entries.sort_by_key(|entry| (entry.record.received, entry.record.id));
+        Ok(entries)
+    }
+
+    /// One message that waits.
+    pub async fn queue_entry(&self, id: u64) -> Result<Option<QueueEntry>, MailError> {
+        let entries = self.entries_of(&Partition::queue_of(id)).await?;
+        Ok(entries.into_iter().find(|entry| entry.record.id == id))
+    }
+
+    async fn entries_of(&self, home: &Partition) -> Result<Vec<QueueEntry>, MailError> {
+        let found = self.store.scan(home, keys::all_queued()).await?.into_iter();
+        let read = found.map(|entry| {
+            let due = keys::due_of(&entry.key).map(|(due, _)| due).unwrap_or_default();
+            let record = Queued::from_bytes(&entry.key, entry.value)?;
+            Ok(QueueEntry { due, record })
+        });
+        read.collect()
+    }
+
+    /// Has a waiting message tried as soon as there is room. False when there is none of that number;
+    /// [`MailError::Busy`] when somebody is at work on it.
+    pub async fn retry_queued(&self, id: u64, now: UnixTime) -> Result<bool, MailError> {
+        let Some(mut message) = self.take_queued(id).await? else {
+            return Ok(false);
+        };
+        let filed = self.file(&mut message, now).await;
+        self.release(message);
+        self.queue.index().wake(id);
+        self.queue.tell();
+        filed.map(|()| true)
+    }
+
+    /// Forgets a waiting message; its sender is not told. Answers as [`retry_queued`](Mail::retry_queued).
+    pub async fn remove_queued(&self, id: u64) -> Result<bool, MailError> {
+        let Some(mut message) = self.take_queued(id).await? else {
+            return Ok(false);
+        };
+        let recipients = std::mem::take(&mut message.record.recipients);
+        let due = message.due;
+        let filed = self.file(&mut message, due).await;
+        if filed.is_err() {
+            message.record.recipients = recipients;
+        }
+        self.release(message);
+        filed.map(|()| true)
+    }
+
+    /// Takes a message that waits, whoever asks: in a server nobody else takes it meanwhile.
+    async fn take_queued(&self, id: u64) -> Result<Option<QueuedMessage>, MailError> {
+        let Some(entry) = self.queue_entry(id).await? else {
+            return Ok(None);
+        };
+        if self.queue.is_loaded() {
+            let mut index = self.queue.index();
+            match index.take_one(id) {
+                Some(due) if due == entry.due => {}
+                // It was filed anew since it was looked at.
+                Some(_) => {
+                    index.untake(id);
+                    return Err(MailError::Busy);
+                }
+                None => return Err(MailError::Busy),
+            }
+        }
+        Ok(Some(QueuedMessage {
+            record: entry.record,
+            due: entry.due,
+            retry_at: entry.due,
+            delayed: false,
+            gone: false,
+        }))
+    }
+}
+
+fn note(recipient: &mut QueuedRecipient, verdict: &Verdict) {
+    recipient.status = verdict.status.clone();
+    recipient.code = verdict.code.unwrap_or(0);
+    recipient.text = verdict.text.clone();
+}
+
+//= https://www.rfc-editor.org/rfc/rfc3463#section-3.5
+fn give_up(recipient: &mut QueuedRecipient, last: &Verdict, schedule: &Schedule) {
+    recipient.failed = true;
+    recipient.status = "4.4.7".to_owned();
+    recipient.code = 0;
+    let hours = schedule.max_age.as_secs() / 3_600;
+    recipient.text = format!("given up after {hours} hours; the last attempt: {last}");
+}

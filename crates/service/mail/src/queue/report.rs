@@ -1,0 +1,217 @@
+//! What a sender is told of a message that did not arrive, or takes long (RFC 3464 in the form of RFC 6522).
+
+use ringpost_base::UnixTime;
+use ringpost_smtp::Rfc5322Date;
+use ringpost_store::records::{Queued, QueuedRecipient};
+use std::fmt::Write as _;
+
+/// What is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// It will not arrive.
+    Failed,
+    /// It is still being tried.
+    Delayed,
+}
+
+/// All that a report is made of.
+pub(super) struct Report<'a> {
+    pub(super) kind: Kind,
+    /// Our name.
+    pub(super) hostname: &'a str,
+    /// The message it is about.
+    pub(super) about: &'a Queued,
+    /// Those of its recipients that it is about.
+    pub(super) recipients: Vec<&'a QueuedRecipient>,
+    /// The message's header.
+    pub(super) header: &'a [u8],
+    pub(super) now: UnixTime,
+    /// Until when it is tried.
+    pub(super) until: UnixTime,
+    /// What no line of the header has: makes the boundary and the Message-ID.
+    pub(super) token: &'a str,
+}
+
+impl Report<'_> {
+    /// The whole message.
+    pub(super) fn build(&self) -> Vec<u8> {
+        // Addresses beyond ASCII have media types of their own.
+        //= https://www.rfc-editor.org/rfc/rfc6533#section-4
+        let (status_type, header_type) = match self.about.utf8 {
+            true => ("message/global-delivery-status", "message/global-headers"),
+            false => ("message/delivery-status", "text/rfc822-headers"),
+        };
+        let (token, hostname) = (self.token, self.hostname);
+        let subject = match self.kind {
+            Kind::Failed => "Your message could not be delivered",
+            Kind::Delayed => "Your message is delayed",
+        };
+        let mut text = String::new();
+        //= https://www.rfc-editor.org/rfc/rfc3464#section-2
+        //= https://www.rfc-editor.org/rfc/rfc3834#section-5
+        let head = format!(
+            "Return-Path: <>\r\nFrom: Mail delivery <postmaster@{hostname}>\r\nTo: <{}>\r\nSubject: {subject}\r\n\
+             Date: {}\r\nMessage-ID: <{token}@{hostname}>\r\nAuto-Submitted: auto-replied\r\nMIME-Version: 1.0\r\n\
+             Content-Type: multipart/report; report-type=delivery-status;\r\n\tboundary=\"{token}\"\r\n\r\n",
+            self.about.sender,
+            Rfc5322Date(self.now),
+        );
+        text += &head;
+        let part = |text: &mut String, kind: &str| {
+            *text += &format!("--{token}\r\nContent-Type: {kind}\r\nContent-Transfer-Encoding: 8bit\r\n\r\n");
+        };
+        part(&mut text, "text/plain; charset=utf-8");
+        self.words(&mut text);
+        part(&mut text, status_type);
+        self.status(&mut text);
+        part(&mut text, header_type);
+        let mut out = text.into_bytes();
+        out.extend_from_slice(self.header);
+        if !self.header.ends_with(b"\r\n") {
+            out.extend_from_slice(b"\r\n");
+        }
+        out.extend_from_slice(format!("\r\n--{token}--\r\n").as_bytes());
+        out
+    }
+
+    /// The part for people.
+    fn words(&self, text: &mut String) {
+        let until = Rfc5322Date(self.until);
+        *text += &match self.kind {
+            Kind::Failed => format!(
+                "This is the mail server {}.\r\n\r\nYour message did not reach:\r\n",
+                self.hostname
+            ),
+            Kind::Delayed => format!(
+                "This is the mail server {}.\r\n\r\nYour message has not arrived yet. You need not send it again: it will be \
+                 tried until\r\n{until}. It is for:\r\n",
+                self.hostname
+            ),
+        };
+        for recipient in &self.recipients {
+            write!(text, "\r\n  {}\r\n", recipient.address).expect("writing to a string does not fail");
+            for line in folded(&recipient.text) {
+                write!(text, "    {line}\r\n").expect("writing to a string does not fail");
+            }
+        }
+        *text += "\r\nThe header of your message is attached.\r\n\r\n";
+    }
+
+    /// The part for programs.
+    fn status(&self, text: &mut String) {
+        let (action, address_type) = match (self.kind, self.about.utf8) {
+            (Kind::Failed, false) => ("failed", "rfc822"),
+            (Kind::Failed, true) => ("failed", "utf-8"),
+            (Kind::Delayed, false) => ("delayed", "rfc822"),
+            (Kind::Delayed, true) => ("delayed", "utf-8"),
+        };
+        //= https://www.rfc-editor.org/rfc/rfc3464#section-2.2
+        *text += &format!(
+            "Reporting-MTA: dns; {}\r\nArrival-Date: {}\r\n",
+            self.hostname,
+            Rfc5322Date(self.about.received)
+        );
+        //= https://www.rfc-editor.org/rfc/rfc3464#section-2.3
+        for recipient in &self.recipients {
+            let QueuedRecipient {
+                address,
+                status,
+                code,
+                text: said,
+                ..
+            } = recipient;
+            *text += &format!(
+                "\r\nFinal-Recipient: {address_type}; {address}\r\nAction: {action}\r\nStatus: {status}\r\n"
+            );
+            let said = folded(said).join("\r\n ");
+            *text += &match code {
+                0 => format!("Diagnostic-Code: X-Ringpost; {said}\r\n"),
+                code => format!("Diagnostic-Code: smtp; {code} {status} {said}\r\n"),
+            };
+            if self.about.attempts > 0 {
+                *text += &format!("Last-Attempt-Date: {}\r\n", Rfc5322Date(self.about.attempted));
+            }
+            if self.kind == Kind::Delayed {
+                *text += &format!("Will-Retry-Until: {}\r\n", Rfc5322Date(self.until));
+            }
+        }
+        *text += "\r\n";
+    }
+}
+
+/// A text in lines that mail may have: words of others are cut where they are too long. What is not ASCII is left to
+/// those who may have it.
+fn folded(text: &str) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        let mut word: String = word.chars().map(|c| if c.is_ascii() { c } else { '?' }).collect();
+        word.truncate(200);
+        let last = lines.last_mut().expect("there is one line at least");
+        if !last.is_empty() && last.len() + word.len() > 70 {
+            lines.push(word);
+        } else {
+            if !last.is_empty() {
+                last.push(' ');
+            }
+            last.push_str(&word);
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mail_parser::{MessageParser, MimeHeaders};
+
+    #[test]
+    fn a_report_is_one_that_another_parser_reads() {
+        let about = Queued {
+            sender: "alice@example.org".into(),
+            received: UnixTime::from_secs(1_700_000_000),
+            attempted: UnixTime::from_secs(1_700_000_100),
+            attempts: 1,
+            ..Queued::default()
+        };
+        let recipient = QueuedRecipient {
+            address: "x@there.test".into(),
+            failed: true,
+            status: "5.1.1".into(),
+            code: 550,
+            text: "who is that ".repeat(20) + "ünknown",
+        };
+        for kind in [Kind::Failed, Kind::Delayed] {
+            let report = Report {
+                kind,
+                hostname: "mx.example.org",
+                about: &about,
+                recipients: vec![&recipient, &recipient],
+                header: b"Subject: lunch\r\nFrom: alice\r\n",
+                now: UnixTime::from_secs(1_700_000_200),
+                until: UnixTime::from_secs(1_700_432_000),
+                token: "token",
+            };
+            let bytes = report.build();
+            let text = String::from_utf8(bytes.clone()).unwrap();
+            assert!(text.lines().all(|line| line.len() <= 300), "{text}");
+            assert_eq!(text.matches('\n').count(), text.matches("\r\n").count());
+            let parsed = MessageParser::default().parse(&bytes).unwrap();
+            let kind = parsed.content_type().unwrap();
+            assert_eq!((kind.ctype(), kind.subtype()), ("multipart", Some("report")));
+            assert_eq!(kind.attribute("report-type"), Some("delivery-status"));
+            let types: Vec<String> = parsed.parts[1..]
+                .iter()
+                .filter_map(|part| part.content_type())
+                .map(|kind| format!("{}/{}", kind.ctype(), kind.subtype().unwrap_or_default()))
+                .collect();
+            assert_eq!(
+                types[..3],
+                ["text/plain", "message/delivery-status", "text/rfc822-headers"]
+            );
+            assert!(text.contains("\r\n\r\nFinal-Recipient: rfc822; x@there.test\r\nAction: "));
+            assert!(text.contains("Diagnostic-Code: smtp; 550 5.1.1 who is that who"));
+            assert!(text.contains("\r\n\r\nSubject: lunch\r\nFrom: alice\r\n\r\n--token--"));
+            assert_eq!(text.contains("Will-Retry-Until: "), report.kind == Kind::Delayed);
+        }
+    }
+}

@@ -1,0 +1,295 @@
+//! What waits for other servers: promised, leased, tried again, told of, given up.
+
+use super::world::{ALICE, BOB, NOW, World, name, now};
+use crate::{Elsewhere, Envelope, Letter, MailError, Outgoing, QueuedMessage, Recipient, Schedule};
+use ringpost_base::UnixTime;
+use ringpost_smtp::client::{Fate, Verdict};
+use std::time::Duration;
+
+const HOUR: Duration = Duration::from_secs(3_600);
+const RETURN_PATH: &str = "Return-Path: <alice@example.org>\r\n";
+
+fn elsewhere(address: &str) -> Elsewhere {
+    let (_, destination) = address.split_once('@').unwrap();
+    Elsewhere {
+        address: address.into(),
+        destination: destination.into(),
+    }
+}
+
+fn envelope(sender: &str, here: &[(&str, ringpost_store::AccountId)], there: &[&str]) -> Envelope {
+    Envelope {
+        sender: sender.into(),
+        recipients: here
+            .iter()
+            .map(|(address, account)| Recipient {
+                address: (*address).to_owned(),
+                account: *account,
+            })
+            .collect(),
+        submitter: Some(ALICE),
+        outgoing: Outgoing {
+            recipients: there.iter().map(|to| elsewhere(to)).collect(),
+            skip_bytes: RETURN_PATH.len() as u64,
+            ..Outgoing::default()
+        },
+    }
+}
+
+fn letter(world: &World) -> Letter {
+    world.letter(&format!("{RETURN_PATH}Subject: away\r\n\r\nhello\r\n"))
+}
+
+/// A message of alice's for these, in a queue that was read.
+fn queued(there: &[&str]) -> World {
+    let world = World::new();
+    now(world.mail.load_queue(false, NOW)).unwrap();
+    let envelope = envelope("alice@example.org", &[], there);
+    now(world.mail.spool(envelope, letter(&world), NOW)).unwrap();
+    world
+}
+
+/// The one message that is due.
+fn taken(world: &World, at: UnixTime) -> QueuedMessage {
+    let work = world.mail.next_work(at, 4).expect("something is due");
+    let [id] = work.ids[..] else { panic!("{work:?}") };
+    world.mail.finish_work(&work.line, true, at);
+    now(world.mail.lease(id, at)).unwrap().expect("it is there")
+}
+
+fn verdict(fate: Fate, status: &str, code: u16) -> Verdict {
+    Verdict {
+        fate,
+        status: status.into(),
+        code: Some(code),
+        text: "so it is".into(),
+    }
+}
+
+fn delivered() -> Verdict {
+    verdict(Fate::Delivered, "2.0.0", 250)
+}
+
+fn deferred() -> Verdict {
+    verdict(Fate::Deferred, "4.7.1", 451)
+}
+
+fn failed() -> Verdict {
+    verdict(Fate::Failed, "5.1.1", 550)
+}
+
+/// Ends an attempt as the worker does.
+fn conclude(world: &World, mut message: QueuedMessage, verdicts: &[Verdict], at: UnixTime) {
+    let schedule = Schedule::default();
+    now(world.mail.conclude(&mut message, verdicts, &schedule, at)).unwrap();
+    if message.owes_notice() {
+        now(world
+            .mail
+            .tell_sender(&mut message, Some(ALICE), "mx.example.org", &schedule, at))
+        .unwrap();
+    }
+    world.mail.release(message);
+}
+
+fn notices(world: &World) -> Vec<String> {
+    world.subjects("INBOX")
+}
+
+const BOUNCED: &str = "Your message could not be delivered";
+const DELAYED: &str = "Your message is delayed";
+
+// Guards pitfall SMTP 3: once, for every accepted recipient, here and elsewhere.
+#[test]
+fn people_here_and_elsewhere_are_promised_in_one_commit() {
+    let world = World::new();
+    let there = ["x@one.test", "y@two.test", "z@one.test", "x@one.test"];
+    let envelope = envelope("alice@example.org", &[("bob@example.org", BOB)], &there);
+    now(world.mail.spool(envelope, letter(&world), NOW)).unwrap();
+    world.check();
+    // The power goes before anything else happens.
+    let world = world.restarted();
+    now(world.mail.load_queue(false, NOW)).unwrap();
+    assert_eq!(world.mail.queue_len(), 2);
+    assert_eq!(now(world.mail.deliver_due(NOW + HOUR)).unwrap(), 1);
+    assert_eq!(now(world.mail.status(BOB, &name("INBOX"))).unwrap().messages, 1);
+    world.check();
+    let entries = now(world.mail.queue_entries()).unwrap();
+    let mut to: Vec<Vec<&str>> = entries
+        .iter()
+        .map(|e| e.record.recipients.iter().map(|r| r.address.as_str()).collect())
+        .collect();
+    to.sort();
+    assert_eq!(to, [vec!["x@one.test", "z@one.test"], vec!["y@two.test"]]);
+    for _ in 0..2 {
+        let message = taken(&world, NOW);
+        let all = vec![delivered(); message.waiting().count()];
+        conclude(&world, message, &all, NOW);
+    }
+    assert_eq!(world.mail.queue_len(), 0);
+    world.check();
+    world.sweep();
+    world.check();
+    assert_eq!(notices(&world), [""; 0]);
+}
+
+#[test]
+fn the_return_path_stays_here() {
+    let world = queued(&["x@there.test"]);
+    let message = taken(&world, NOW);
+    let mut body = now(world.mail.queued_body(&message)).unwrap();
+    let mut text = Vec::new();
+    while let Some(chunk) = now(body.next()).unwrap() {
+        text.extend_from_slice(&chunk);
+    }
+    assert_eq!(text, b"Subject: away\r\n\r\nhello\r\n");
+    assert_eq!(message.size_bytes(), text.len() as u64);
+}
+
+// Guards pitfall SMTP 6: 4xx is tried again after a while that grows, for those who have it not.
+#[test]
+fn what_is_deferred_is_tried_again_ever_more_seldom() {
+    let world = queued(&["x@there.test", "y@there.test"]);
+    conclude(&world, taken(&world, NOW), &[delivered(), deferred()], NOW);
+    let mut at = NOW;
+    let mut pauses = Vec::new();
+    for _ in 0..7 {
+        assert_eq!(world.mail.next_work(at, 4), None);
+        let next = world.mail.next_work_at(4).unwrap();
+        pauses.push(next.since(at).as_secs() / 60);
+        at = next;
+        let message = taken(&world, at);
+        let waiting: Vec<&str> = message.waiting().map(|r| r.address.as_str()).collect();
+        assert_eq!(waiting, ["y@there.test"]);
+        assert_eq!(message.waiting().next().unwrap().code, 451);
+        conclude(&world, message, &[deferred()], at);
+    }
+    assert!(
+        pauses.is_sorted() && pauses[0] >= 2 && pauses[6] <= 135,
+        "{pauses:?}"
+    );
+    world.check();
+}
+
+// Guards pitfall SMTP 6: 5xx bounces once, over a crash between the refusal and the notice.
+#[test]
+fn what_is_refused_is_told_to_the_sender_once() {
+    for crash in 0..3 {
+        let mut world = queued(&["x@there.test", "y@there.test"]);
+        let schedule = Schedule::default();
+        let mut message = taken(&world, NOW);
+        now(world
+            .mail
+            .conclude(&mut message, &[failed(), deferred()], &schedule, NOW))
+        .unwrap();
+        if crash == 1 {
+            // The notice is there, and that it is was not written down.
+            let told = message.clone();
+            now(world
+                .mail
+                .tell_sender(&mut message, Some(ALICE), "mx.example.org", &schedule, NOW))
+            .unwrap();
+            let again = ringpost_store::keys::queued(message_due(&world), told.record().id);
+            world.put(
+                ringpost_store::Partition::queue_of(told.record().id),
+                again,
+                told.record(),
+            );
+        }
+        if crash > 0 {
+            world = world.restarted();
+            now(world.mail.load_queue(false, NOW)).unwrap();
+            let at = world.mail.next_work_at(4).unwrap();
+            message = taken(&world, at);
+            assert!(message.owes_notice());
+        }
+        now(world
+            .mail
+            .tell_sender(&mut message, Some(ALICE), "mx.example.org", &schedule, NOW))
+        .unwrap();
+        assert!(!message.owes_notice());
+        world.mail.release(message);
+        assert_eq!(notices(&world), [BOUNCED], "crash {crash}");
+        assert_eq!(world.mail.queue_len(), 1, "the other still waits");
+        world.check();
+    }
+}
+
+/// What the one record in the queue is filed under.
+fn message_due(world: &World) -> UnixTime {
+    now(world.mail.queue_entries()).unwrap()[0].due
+}
+
+// Guards pitfall SMTP 6: a null sender is never bounced.
+#[test]
+fn a_null_sender_is_told_nothing() {
+    let world = World::new();
+    now(world.mail.load_queue(false, NOW)).unwrap();
+    let envelope = envelope("", &[], &["x@there.test", "y@there.test"]);
+    now(world.mail.spool(envelope, letter(&world), NOW)).unwrap();
+    conclude(&world, taken(&world, NOW), &[failed(), deferred()], NOW);
+    let late = NOW + 5 * HOUR;
+    conclude(&world, taken(&world, late), &[deferred()], late);
+    let old = NOW + 200 * HOUR;
+    conclude(&world, taken(&world, old), &[deferred()], old);
+    assert_eq!(notices(&world), [""; 0]);
+    assert_eq!(world.mail.queue_len(), 0);
+    world.check();
+}
+
+#[test]
+fn a_sender_is_told_of_a_delay_once_and_at_last_that_it_was_given_up() {
+    let world = queued(&["x@there.test"]);
+    let mut at = NOW + 3 * HOUR;
+    conclude(&world, taken(&world, at), &[deferred()], at);
+    assert_eq!(notices(&world), [""; 0]);
+    for _ in 0..3 {
+        at = at + 4 * HOUR;
+        conclude(&world, taken(&world, at), &[deferred()], at);
+        assert_eq!(notices(&world), [DELAYED]);
+    }
+    at = NOW + 120 * HOUR;
+    conclude(&world, taken(&world, at), &[deferred()], at);
+    assert_eq!(notices(&world), [DELAYED, BOUNCED]);
+    assert_eq!(world.mail.queue_len(), 0);
+    world.check();
+}
+
+#[test]
+fn what_a_dead_process_was_at_work_on_is_due_at_once_and_what_a_live_one_has_is_not() {
+    let world = queued(&["x@there.test"]);
+    let message = taken(&world, NOW);
+    assert_eq!(world.mail.next_work(NOW + HOUR, 4), None);
+    now(world.mail.load_queue(false, NOW)).unwrap();
+    assert_eq!(world.mail.next_work(NOW + HOUR, 4), None, "our own lease");
+    let after = world.restarted();
+    now(after.mail.load_queue(false, NOW)).unwrap();
+    let again = taken(&after, NOW);
+    assert_eq!(again.record().id, message.record().id);
+    conclude(&after, again, &[delivered()], NOW);
+    after.check();
+}
+
+#[test]
+fn an_administrator_has_a_message_tried_or_removed_unless_it_is_at_work() {
+    let world = queued(&["x@there.test"]);
+    let message = taken(&world, NOW);
+    let id = message.record().id;
+    assert_eq!(now(world.mail.retry_queued(id, NOW)), Err(MailError::Busy));
+    assert_eq!(now(world.mail.remove_queued(id)), Err(MailError::Busy));
+    conclude(&world, message, &[deferred()], NOW);
+    assert_eq!(world.mail.next_work(NOW, 4), None);
+    assert_eq!(now(world.mail.retry_queued(id, NOW)), Ok(true));
+    conclude(&world, taken(&world, NOW), &[deferred()], NOW);
+    assert_eq!(now(world.mail.remove_queued(id)), Ok(true));
+    assert_eq!(now(world.mail.remove_queued(id)), Ok(false));
+    assert_eq!(now(world.mail.retry_queued(id, NOW)), Ok(false));
+    assert_eq!((world.mail.queue_len(), notices(&world).len()), (0, 0));
+    world.check();
+    // Without a server, on the store alone.
+    let world = queued(&["x@there.test"]).restarted();
+    let id = now(world.mail.queue_entries()).unwrap()[0].record.id;
+    assert_eq!(now(world.mail.retry_queued(id, NOW + HOUR)), Ok(true));
+    assert_eq!(now(world.mail.queue_entry(id)).unwrap().unwrap().due, NOW + HOUR);
+    assert_eq!(now(world.mail.remove_queued(id)), Ok(true));
+    world.check();
+}
