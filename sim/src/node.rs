@@ -12,7 +12,7 @@ use ringpost_node::Stopper;
 use ringpost_node::imap::Imap;
 use ringpost_node::phone::{self, PhoneControl, PhoneParts, PhoneStatus};
 use ringpost_node::voicemail::MailVoicemail;
-use ringpost_node::world::{Connection, Dns, SipTransport, World, WorldRef};
+use ringpost_node::world::{Connection, Dns, Exchanger, SipTransport, World, WorldRef};
 use ringpost_phone::{Config, Phone};
 use ringpost_sip::locate::{Answer, Question, Srv, Target};
 use ringpost_sip::{Arrival, Flow, Message, Transport};
@@ -76,6 +76,11 @@ pub enum Record {
 struct Zone(&'static [Record]);
 
 impl Dns for Zone {
+    fn exchangers(&self, _: &str) -> BoxFuture<'static, Option<Vec<Exchanger>>> {
+        // No mail leaves a simulated node.
+        Box::pin(async { Some(Vec::new()) })
+    }
+
     fn look_up(&self, question: Question) -> BoxFuture<'static, Option<Answer>> {
         let records = self.0.iter();
         let answer = match &question {

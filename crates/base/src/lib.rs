@@ -28,7 +28,7 @@ mod time;
 mod timer;
 
 pub use cursor::{Cursor, CursorError};
-pub use peer::one_peer;
+pub use peer::{in_network, is_public_address, one_peer};
 pub use rng::Rng;
 pub use time::{Instant, UnixTime};
 pub use timer::{Deadlines, TimerKind, TimerTable};

@@ -8,6 +8,7 @@
 
 pub mod imap;
 mod logins;
+pub mod outbound;
 pub mod phone;
 pub mod pop3;
 pub mod smtp;

@@ -55,7 +55,7 @@ pub struct Endpoints {
 #[error("the connection to the peer is closed")]
 pub struct ConnectionClosed;
 
-/// One accepted stream connection of SMTP, IMAP or POP3.
+/// One stream connection of SMTP, IMAP or POP3, accepted or [dialled](Dialer::dial).
 ///
 /// Dropping it closes the connection; what [`send`](Connection::send) accepted has been handed to the network before.
 pub trait Connection: Send + 'static {
@@ -66,7 +66,7 @@ pub trait Connection: Send + 'static {
     /// Sends all of `bytes`, waiting while the peer is slow; a peer that takes nothing for the configured write timeout is
     /// cut off. The future must be run to its end.
     fn send(&mut self, bytes: Bytes) -> BoxFuture<'_, Result<(), ConnectionClosed>>;
-    /// Starts TLS as the server. Whatever was received and not yet handed out by `recv` before is thrown away
+    /// Starts TLS, as the server where the connection was accepted, as the client where it was dialled. Whatever was received and not yet handed out by `recv` before is thrown away
     /// (RFC 3207 §4.2, RFC 3501 §6.2.1). The future must be run to its end.
     fn start_tls(&mut self) -> BoxFuture<'_, Result<(), ConnectionClosed>>;
 }
@@ -82,10 +82,45 @@ pub trait SipTransport: Send + Sync + 'static {
     fn open(&self, target: &Target) -> Option<Flow>;
 }
 
-/// The DNS, as far as SIP asks it.
+/// A server that takes a domain's mail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exchanger {
+    /// The lowest is preferred.
+    pub preference: u16,
+    /// Its name, without the dot at its end; empty where the domain takes no mail (RFC 7505).
+    pub host: String,
+}
+
+/// The DNS, as far as SIP and SMTP ask it.
 pub trait Dns: Send + Sync + 'static {
+    /// The servers that take a domain's mail, in any order, under the same terms as [`look_up`](Dns::look_up).
+    fn exchangers(&self, domain: &str) -> BoxFuture<'static, Option<Vec<Exchanger>>>;
     /// Looks something up, within a time of a few seconds. No records of that kind are an empty answer; `None` is none.
     fn look_up(&self, question: Question) -> BoxFuture<'static, Option<Answer>>;
+}
+
+/// Where a connection is to lead, and what is asked of TLS there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dial {
+    /// The address and port.
+    pub to: SocketAddr,
+    /// What the server is called: for TLS.
+    pub name: String,
+    /// Whether its certificate must be for that name and vouched for; any is good otherwise.
+    pub verified: bool,
+    /// Whether TLS comes first.
+    pub implicit_tls: bool,
+}
+
+/// Why there is no connection.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct DialError(pub String);
+
+/// Opens connections to other servers.
+pub trait Dialer: Send + Sync + 'static {
+    /// Opens one. Dropping the future gives up.
+    fn dial(&self, dial: Dial) -> BoxFuture<'static, Result<Box<dyn Connection>, DialError>>;
 }
 
 /// Where media flow: the media engine and its sockets, wherever they run. What it tells comes by a channel.

@@ -48,6 +48,11 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: DeviceCommand,
     },
+    /// Mail that waits for other servers
+    Queue {
+        #[command(subcommand)]
+        command: QueueCommand,
+    },
     /// Look for what contradicts itself in the store
     CheckStore,
     /// Print a hardened systemd unit
@@ -97,6 +102,27 @@ pub(crate) enum AccountCommand {
     Remove {
         /// user@domain
         address: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum QueueCommand {
+    /// List what waits: number, sender, destination, recipients, attempts, and when it is tried next
+    List,
+    /// Show one message with what was said to it last
+    Show {
+        /// Its number, as the list shows it
+        id: String,
+    },
+    /// Have a message tried now
+    Retry {
+        /// Its number [default: all that wait]
+        id: Option<String>,
+    },
+    /// Remove a message; its sender is not told
+    Remove {
+        /// Its number
+        id: String,
     },
 }
 

@@ -1,10 +1,13 @@
-//! Carries out the command line's wishes on the directory and the store, in the server or without one.
+//! Carries out the command line's wishes on the directory, the store and the queue, in the server or without one.
+
+mod queue;
 
 use ringpost_admin::{
     Account, Answer, BoxFuture, Command, Control, Device, NewAccount, NewDevice, Refusal, RefusalKind,
 };
 use ringpost_base::{Rng, UnixTime};
 use ringpost_directory::{self as directory, AccountInfo, Directory, DirectoryError};
+use ringpost_mail::Mail;
 use ringpost_store::{Blobs, Store, check_store};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -22,6 +25,8 @@ pub(crate) struct LocalControl {
     pub(crate) directory: Directory,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) blobs: Arc<dyn Blobs>,
+    /// Whose queue it is: the server's own, where there is one.
+    pub(crate) mail: Arc<Mail>,
     /// The calendar.
     pub(crate) now: fn() -> UnixTime,
     /// Told when there is another domain.
@@ -35,6 +40,10 @@ impl Control for LocalControl {
         Box::pin(async move {
             match &command {
                 Command::CheckStore => self.check().await,
+                Command::QueueList
+                | Command::QueueShow { .. }
+                | Command::QueueRetry { .. }
+                | Command::QueueRemove { .. } => self.queue(&command).await,
                 command => self
                     .answer_in_time(command)
                     .await
@@ -125,8 +134,12 @@ impl LocalControl {
                 .remove_device(&address, &name)
                 .await
                 .map(|()| Answer::Done),
-            // Answered before, in its own words.
-            Command::CheckStore => Ok(Answer::Findings(Vec::new())),
+            // Answered before, in their own words.
+            Command::QueueList
+            | Command::QueueShow { .. }
+            | Command::QueueRetry { .. }
+            | Command::QueueRemove { .. }
+            | Command::CheckStore => Ok(Answer::Findings(Vec::new())),
         }
     }
 
@@ -247,9 +260,9 @@ fn mend(command: &Command, error: &DirectoryError) -> String {
 mod tests {
     use super::*;
     use ringpost_directory::{Cost, InlineKdf, Parts};
-    use ringpost_store::{LocalBus, MemoryBlobs, MemoryStore};
+    use ringpost_store::{Bodies, LocalBus, MemoryBlobs, MemoryStore};
 
-    async fn control() -> LocalControl {
+    pub(super) async fn control() -> LocalControl {
         let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
         let now = || UnixTime::from_secs(1_700_000_000);
         let parts = Parts {
@@ -261,10 +274,14 @@ mod tests {
         };
         let directory = Directory::open(parts, "example.org", now()).await.unwrap();
         let rng = Mutex::new(Rng::from_number(2));
+        let blobs = Arc::new(MemoryBlobs::new(now));
+        let bodies = Bodies::new(store.clone(), blobs.clone(), Rng::from_number(3));
+        let bus = Arc::new(LocalBus::new());
         LocalControl {
+            mail: Arc::new(Mail::new(store.clone(), bodies, bus, Rng::from_number(4))),
             directory,
             store,
-            blobs: Arc::new(MemoryBlobs::new(now)),
+            blobs,
             now,
             domains_changed: Arc::default(),
             rng,
@@ -336,7 +353,7 @@ mod tests {
             ..Default::default()
         };
         let stores = crate::stores::Stores::open(held, &config).await.unwrap();
-        let control = Arc::new(stores.control());
+        let control = Arc::new(stores.control(stores.mail()));
         let add = |n: usize, extension: Option<&str>| {
             let (control, extension) = (control.clone(), extension.map(str::to_owned));
             tokio::spawn(async move {

@@ -97,6 +97,9 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Device { command } => with_control(file, false, async |control| {
             commands::device(control, command).await
         }),
+        Command::Queue { command } => with_control(file, false, async |control| {
+            commands::queue(control, command).await
+        }),
         Command::CheckStore => {
             with_control(file, false, async |control| commands::check_store(control).await)
         }
@@ -155,7 +158,8 @@ fn with_control(
                 if let Some(user) = privileges::chosen_user(config.user.as_deref(), &folder)? {
                     privileges::become_user(&user, &folder)?;
                 }
-                run(&Stores::open(held, &config).await?.control()).await?;
+                let stores = Stores::open(held, &config).await?;
+                run(&stores.control(stores.mail())).await?;
                 if is_new {
                     eprintln!(
                         "ringpost: no server runs with {}: that folder was made",

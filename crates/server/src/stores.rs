@@ -9,7 +9,8 @@ use anyhow::{Context, Result, bail};
 use ringpost_base::UnixTime;
 use ringpost_blobs::FileBlobs;
 use ringpost_directory::{Directory, Parts};
-use ringpost_store::{Blobs, LocalBus, Store};
+use ringpost_mail::Mail;
+use ringpost_store::{Blobs, Bodies, LocalBus, Store};
 use ringpost_store_sqlite::{DataFolder, SqliteStore};
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Write};
@@ -70,9 +71,16 @@ impl Stores {
         self.folder.path()
     }
 
-    /// What carries out the command line's wishes on them.
-    pub(crate) fn control(&self) -> LocalControl {
+    /// The mail in them.
+    pub(crate) fn mail(&self) -> Arc<Mail> {
+        let bodies = Bodies::new(self.store.clone(), self.blobs.clone(), random());
+        Arc::new(Mail::new(self.store.clone(), bodies, self.bus.clone(), random()))
+    }
+
+    /// What carries out the command line's wishes on them, and on this mail.
+    pub(crate) fn control(&self, mail: Arc<Mail>) -> LocalControl {
         LocalControl {
+            mail,
             directory: self.directory.clone(),
             store: self.store.clone(),
             blobs: self.blobs.clone(),
@@ -151,12 +159,12 @@ mod tests {
                 extension: None,
                 password: Some("secret words".into()),
             };
-            stores.control().handle(add).await.unwrap();
+            stores.control(stores.mail()).handle(add).await.unwrap();
             let add = Command::DeviceAdd {
                 address: address.clone(),
                 name: "desk".into(),
             };
-            stores.control().handle(add).await.unwrap();
+            stores.control(stores.mail()).handle(add).await.unwrap();
         }
         let stores = Stores::open(hold(folder.path()).unwrap(), &config).await.unwrap();
         assert!(
@@ -170,7 +178,7 @@ mod tests {
         let keys = stores.directory.device("two.test", "alice-desk").await;
         assert!(keys.unwrap().is_some(), "its secret can still be checked");
         assert_eq!(
-            stores.control().handle(Command::CheckStore).await,
+            stores.control(stores.mail()).handle(Command::CheckStore).await,
             Ok(Answer::Findings(Vec::new()))
         );
     }

@@ -58,6 +58,23 @@ pub enum Command {
         /// The device's name.
         name: String,
     },
+    /// The mail that waits for other servers. Answered with `Queue`.
+    QueueList,
+    /// One message of it. Answered with `Queue`.
+    QueueShow {
+        /// Its number, as the list shows it.
+        id: String,
+    },
+    /// Has messages tried as soon as there is room. Answered with `Done`.
+    QueueRetry {
+        /// The number of one; all of them when it is None.
+        id: Option<String>,
+    },
+    /// Removes a message; its sender is not told. Answered with `Done`.
+    QueueRemove {
+        /// Its number.
+        id: String,
+    },
     /// Looks at the whole store for what contradicts itself. Answered with `Findings`.
     CheckStore,
 }
@@ -78,8 +95,42 @@ pub enum Answer {
     Devices(Vec<Device>),
     /// A device that was made.
     DeviceCreated(NewDevice),
+    /// Mail that waits for other servers, the longest waiting first.
+    Queue(Vec<QueuedMail>),
     /// What is wrong with the store, one line each; nothing is good.
     Findings(Vec<String>),
+}
+
+/// A message that waits for one other server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueuedMail {
+    /// Its number.
+    pub id: String,
+    /// Who is told of it; empty for a notice.
+    pub sender: String,
+    /// Where it is going.
+    pub destination: String,
+    /// Its size in bytes.
+    pub size_bytes: u64,
+    /// When it came, in seconds since 1970.
+    pub received_s: u64,
+    /// When it is tried next, in seconds since 1970.
+    pub due_s: u64,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// Whether somebody is at work on it.
+    pub at_work: bool,
+    /// Whom it has not reached.
+    pub recipients: Vec<WaitingRecipient>,
+}
+
+/// Somebody whom a message has not reached.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WaitingRecipient {
+    /// The address.
+    pub address: String,
+    /// What was said at the last attempt; empty before the first.
+    pub said: String,
 }
 
 /// An account, as a list shows it.

@@ -27,7 +27,8 @@ mod server;
 
 pub use client::Client;
 pub use command::{
-    Account, Answer, BoxFuture, Command, Control, Device, NewAccount, NewDevice, Refusal, RefusalKind,
+    Account, Answer, BoxFuture, Command, Control, Device, NewAccount, NewDevice, QueuedMail, Refusal,
+    RefusalKind, WaitingRecipient,
 };
 pub use metrics::{Counter, CounterFamily, Gauge, Histogram, Metrics};
 pub use server::{AdminError, serve_control, serve_metrics};

@@ -1,4 +1,4 @@
-//! The DNS: the look-ups of RFC 3263, bounded in number, time and size.
+//! The DNS: the look-ups of RFC 3263 and of mail (RFC 5321 §5), bounded in number, time and size.
 
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{
@@ -55,12 +55,42 @@ impl Resolver {
     /// Looks something up: an empty answer when there is nothing of that kind, `None` when no answer could be had within
     /// five seconds, or [`limits::DNS_LOOKUPS`] are under way.
     pub async fn look_up(&self, question: Question) -> Option<Answer> {
+        let asked = question.clone();
+        self.within_limits(&question, async |resolver| ask(&resolver, &asked).await)
+            .await
+    }
+
+    /// The servers that take a domain's mail, each with its preference and its name without the dot at its end; under the
+    /// same terms. An empty name is that of a domain that takes none (RFC 7505).
+    pub async fn exchangers(&self, domain: &str) -> Option<Vec<(u16, String)>> {
+        let name = format!("{}.", domain.trim_end_matches('.'));
+        self.within_limits(&format!("MX {domain}"), async |resolver| {
+            match resolver.lookup(name, RecordType::MX).await {
+                Ok(found) => {
+                    let data = found.answers().iter().map(|record| &record.data);
+                    Some(data.filter_map(exchanger).take(limits::DNS_RECORDS).collect())
+                }
+                Err(error) if error.is_no_records_found() => Some(Vec::new()),
+                Err(error) => {
+                    debug!(%domain, %error, "no answer from the DNS");
+                    None
+                }
+            }
+        })
+        .await
+    }
+
+    async fn within_limits<T>(
+        &self,
+        question: &impl std::fmt::Debug,
+        ask: impl AsyncFnOnce(TokioResolver) -> Option<T>,
+    ) -> Option<T> {
         let Ok(_place) = self.places.try_acquire() else {
             warn!(?question, "too many DNS look-ups at a time; not asked");
             return None;
         };
         let resolver = self.resolver()?;
-        match tokio::time::timeout(LOOKUP_TIMEOUT, ask(&resolver, &question)).await {
+        match tokio::time::timeout(LOOKUP_TIMEOUT, ask(resolver)).await {
             Ok(answer) => answer,
             Err(_) => {
                 debug!(?question, "no answer from the DNS in time");
@@ -166,6 +196,12 @@ fn srv(data: &RData) -> Option<Srv> {
         port: srv.port,
         target: srv.target.to_ascii(),
     })
+}
+
+fn exchanger(data: &RData) -> Option<(u16, String)> {
+    let RData::MX(mx) = data else { return None };
+    let host = mx.exchange.to_ascii();
+    Some((mx.preference, host.trim_end_matches('.').to_owned()))
 }
 
 #[cfg(test)]

@@ -1,8 +1,10 @@
-//! Stream connections of the mail protocols: accepted within limits, plain or under TLS, upgraded in place.
+//! Stream connections of the mail protocols: accepted within limits, or made to other servers; plain or under TLS, upgraded
+//! in place.
 
-use crate::tls::{HANDSHAKE_TIMEOUT, Tls};
+use crate::tls::{Authorities, HANDSHAKE_TIMEOUT, Tls};
 use bytes::{Bytes, BytesMut};
 use ringpost_base::{limits, one_peer};
+use rustls::pki_types::ServerName;
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -10,11 +12,13 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::server::TlsStream;
+use tokio_rustls::{TlsConnector, TlsStream};
 use tracing::{debug, warn};
 
 /// A peer that takes nothing for this long is cut off.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+/// The same for another server that we hand mail to (RFC 5321 §4.5.3.2.5).
+const DATA_BLOCK_TIMEOUT: Duration = Duration::from_secs(180);
 
 /// How many connections all listeners together keep, in all and from one address. One over the limit is closed at once.
 #[derive(Clone, Copy, Debug)]
@@ -148,10 +152,11 @@ where
             let mut stream = Stream {
                 io: Io::Plain(socket),
                 buffer: BytesMut::new(),
-                tls,
+                side: Side::Server(tls),
+                write_timeout: WRITE_TIMEOUT,
                 local,
                 remote,
-                _place: place,
+                _place: Some(place),
             };
             if implicit && stream.start_tls().await.is_err() {
                 return;
@@ -167,17 +172,67 @@ enum Io {
     Gone,
 }
 
-/// One accepted connection.
+/// What TLS is started as.
+enum Side {
+    Server(Tls),
+    Client(TlsConnector, ServerName<'static>),
+}
+
+/// One connection.
 pub struct Stream {
     io: Io,
     buffer: BytesMut,
-    tls: Tls,
+    side: Side,
+    write_timeout: Duration,
     local: SocketAddr,
     remote: SocketAddr,
-    _place: Place,
+    _place: Option<Place>,
+}
+
+/// Where a connection to another server leads, and what is asked of its TLS.
+#[derive(Clone, Copy, Debug)]
+pub struct To<'a> {
+    /// The address and port.
+    pub address: SocketAddr,
+    /// What the server is called.
+    pub name: &'a str,
+    /// Whether its certificate must be for that name, and vouched for; otherwise any is good.
+    pub verified: bool,
+    /// Whether TLS comes first.
+    pub implicit_tls: bool,
 }
 
 impl Stream {
+    /// Connects to another server.
+    ///
+    /// # Errors
+    /// When it cannot be reached, TLS fails, or a name that is to be verified is none.
+    pub async fn connect(to: To<'_>, authorities: &Authorities) -> io::Result<Stream> {
+        let name = match ServerName::try_from(to.name.to_owned()) {
+            Ok(name) => name,
+            // Nobody asks what it proves to be.
+            Err(_) if !to.verified => ServerName::from(to.address.ip()),
+            Err(error) => return Err(io::Error::new(io::ErrorKind::InvalidInput, error)),
+        };
+        let socket = TcpStream::connect(to.address).await?;
+        if let Err(error) = socket.set_nodelay(true) {
+            debug!(remote = %to.address, %error, "no TCP_NODELAY");
+        }
+        let mut stream = Stream {
+            local: socket.local_addr()?,
+            remote: to.address,
+            io: Io::Plain(socket),
+            buffer: BytesMut::new(),
+            side: Side::Client(authorities.mail_connector(to.verified), name),
+            write_timeout: DATA_BLOCK_TIMEOUT,
+            _place: None,
+        };
+        if to.implicit_tls {
+            stream.start_tls().await?;
+        }
+        Ok(stream)
+    }
+
     /// Our address and port.
     pub fn local(&self) -> SocketAddr {
         self.local
@@ -211,7 +266,7 @@ impl Stream {
         }
     }
 
-    /// Sends everything, within [`WRITE_TIMEOUT`] for each call.
+    /// Sends everything, within [`WRITE_TIMEOUT`] for each call; to another server within three minutes.
     pub async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         let write = async {
             match &mut self.io {
@@ -223,7 +278,7 @@ impl Stream {
                 Io::Gone => Err(io::ErrorKind::NotConnected.into()),
             }
         };
-        let result = tokio::time::timeout(WRITE_TIMEOUT, write)
+        let result = tokio::time::timeout(self.write_timeout, write)
             .await
             .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
         if result.is_err() {
@@ -232,13 +287,21 @@ impl Stream {
         result
     }
 
-    /// Starts TLS as the server; unread plain bytes are thrown away.
+    /// Starts TLS, as the server or as the client; unread plain bytes are thrown away.
     pub async fn start_tls(&mut self) -> io::Result<()> {
         self.buffer.clear();
         let Io::Plain(socket) = std::mem::replace(&mut self.io, Io::Gone) else {
             return Err(io::ErrorKind::InvalidInput.into());
         };
-        let handshake = self.tls.acceptor().accept(socket);
+        let handshake = async {
+            match &self.side {
+                Side::Server(tls) => tls.acceptor().accept(socket).await.map(TlsStream::Server),
+                Side::Client(connector, name) => {
+                    let connected = connector.connect(name.clone(), socket).await;
+                    connected.map(TlsStream::Client)
+                }
+            }
+        };
         match tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await {
             Ok(Ok(stream)) => {
                 self.io = Io::Tls(Box::new(stream));

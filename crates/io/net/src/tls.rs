@@ -3,6 +3,7 @@
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::pki_types::{ServerName, UnixTime};
@@ -119,7 +120,18 @@ const SYSTEM_STORES: [&str; 4] = [
 /// The client side of TLS: who vouches for the servers of other domains. [`reload`](Authorities::reload) changes what new
 /// connections are held to.
 #[derive(Clone)]
-pub struct Authorities(Arc<RwLock<Arc<ClientConfig>>>);
+pub struct Authorities(Arc<RwLock<Clients>>);
+
+/// What TLS asks of other servers.
+#[derive(Clone)]
+struct Clients {
+    /// Of a domain's SIP server.
+    sip: Arc<ClientConfig>,
+    /// Of a mail server that must prove its name.
+    mail: Arc<ClientConfig>,
+    /// Of a mail server that is spoken to under TLS because it offers it.
+    any: Arc<ClientConfig>,
+}
 
 impl Authorities {
     /// Those of a PEM file, or the system's (`SSL_CERT_FILE`, else where systems keep them) where none is named. Without
@@ -136,11 +148,21 @@ impl Authorities {
     }
 
     pub(crate) fn connector(&self) -> TlsConnector {
-        TlsConnector::from(self.0.read().unwrap_or_else(|e| e.into_inner()).clone())
+        TlsConnector::from(self.clients().sip)
+    }
+
+    /// For a mail server, whose certificate is checked as usual, or not at all.
+    pub(crate) fn mail_connector(&self, verified: bool) -> TlsConnector {
+        let clients = self.clients();
+        TlsConnector::from(if verified { clients.mail } else { clients.any })
+    }
+
+    fn clients(&self) -> Clients {
+        self.0.read().unwrap_or_else(|e| e.into_inner()).clone()
     }
 }
 
-fn client_config(file: Option<&Path>) -> Result<Arc<ClientConfig>, TlsError> {
+fn client_config(file: Option<&Path>) -> Result<Clients, TlsError> {
     let mut roots = RootCertStore::empty();
     match file {
         Some(path) => {
@@ -160,29 +182,40 @@ fn client_config(file: Option<&Path>) -> Result<Arc<ClientConfig>, TlsError> {
     }
     // One provider for the whole process, as for the server side.
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider.clone())
-        .with_safe_default_protocol_versions()
-        .map_err(|reason| TlsError::Client {
-            reason: reason.to_string(),
-        })?;
+    let failed = |reason: &dyn std::fmt::Display| TlsError::Client {
+        reason: reason.to_string(),
+    };
+    let builder = || {
+        ClientConfig::builder_with_provider(provider.clone())
+            .with_safe_default_protocol_versions()
+            .map_err(|e| failed(&e))
+    };
+    let checked_by = |verifier: Arc<dyn ServerCertVerifier>| {
+        let builder = builder()?.dangerous().with_custom_certificate_verifier(verifier);
+        Ok::<_, TlsError>(Arc::new(builder.with_no_client_auth()))
+    };
+    //= https://www.rfc-editor.org/rfc/rfc7435#section-3
+    let any = checked_by(Arc::new(AnyServer(provider.clone())))?;
     if roots.is_empty() {
         warn!(
             "the system trusts no certificate authority: no connection under TLS to another domain will stand"
         );
-        return Ok(Arc::new(
-            builder.with_root_certificates(roots).with_no_client_auth(),
-        ));
+        let nobody = builder()?.with_root_certificates(roots).with_no_client_auth();
+        let nobody = Arc::new(nobody);
+        return Ok(Clients {
+            sip: nobody.clone(),
+            mail: nobody,
+            any,
+        });
     }
-    let usual = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
+    let usual = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone())
         .build()
-        .map_err(|reason| TlsError::Client {
-            reason: reason.to_string(),
-        })?;
-    let config = builder
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(SipDomain(usual)))
-        .with_no_client_auth();
-    Ok(Arc::new(config))
+        .map_err(|e| failed(&e))?;
+    Ok(Clients {
+        sip: checked_by(Arc::new(SipDomain(usual.clone())))?,
+        mail: checked_by(usual)?,
+        any,
+    })
 }
 
 const AUTHORITIES: &str = "PEM certificates of authorities";
@@ -255,6 +288,48 @@ impl ServerCertVerifier for SipDomain {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.supported_verify_schemes()
+    }
+}
+
+/// No check of who it is: where a server's name comes from a DNS that proves nothing, and plain text is the alternative, a
+/// certificate of whatever kind keeps out those who only listen. That it holds the certificate's key is checked.
+#[derive(Debug)]
+struct AnyServer(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for AnyServer {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, certificate, signature, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
     }
 }
 

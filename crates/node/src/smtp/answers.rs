@@ -3,8 +3,10 @@
 use super::{Driver, Smtp, Taking};
 use crate::logins::check_password;
 use ringpost_directory::{AccountInfo, Directory, DirectoryError};
-use ringpost_mail::{Delivery, Envelope, Letter, MailError, Recipient};
-use ringpost_smtp::{Answer, ForwardPath, Question, Received, Refusal, ReturnPath, ReversePath};
+use ringpost_mail::{Delivery, Elsewhere, Envelope, Letter, MailError, Outgoing, Recipient};
+use ringpost_smtp::{
+    Answer, Body, Domain, ForwardPath, Question, Received, Refusal, ReturnPath, ReversePath,
+};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,6 +37,7 @@ impl Driver<'_> {
             }
             Question::Sender { from, .. } => {
                 self.recipients.clear();
+                self.elsewhere.clear();
                 self.may_send_as(&from).await
             }
             Question::Recipient(path) => self.recipient(path).await,
@@ -96,11 +99,7 @@ impl Driver<'_> {
             ForwardPath::Mailbox(mailbox) => (mailbox.domain.name(), mailbox.local.as_str()),
         };
         let Some(domain) = domain.filter(|domain| directory.is_local(domain)) else {
-            // Whoever the sender claims to be: only a password opens the way to others, and there is none yet.
-            return Answer::Refuse(match self.account {
-                Some(_) => Refusal::NoRoute,
-                None => Refusal::RelayDenied,
-            });
+            return self.recipient_elsewhere(&path);
         };
         let account = match directory.account(domain, local).await {
             Ok(Some(account)) => account.id,
@@ -126,6 +125,28 @@ impl Driver<'_> {
             ForwardPath::Mailbox(mailbox) => mailbox.to_string(),
         };
         self.recipients.push(Recipient { address, account });
+        Answer::Yes
+    }
+
+    /// Whoever the sender claims to be: only a password opens the way to others.
+    fn recipient_elsewhere(&mut self, path: &ForwardPath) -> Answer {
+        let Some(account) = &self.account else {
+            return Answer::Refuse(Refusal::RelayDenied);
+        };
+        let (Some(sending), Some(mailbox)) = (&self.smtp.sending, path.mailbox()) else {
+            return Answer::Refuse(Refusal::NoRoute);
+        };
+        if let Domain::General(_) = mailbox.domain {
+            return Answer::Refuse(Refusal::NoRoute);
+        }
+        if !sending.take(account.id, self.smtp.world.now()) {
+            tracing::warn!(session = %self.id, account = %account.address, "too many recipients elsewhere within an hour");
+            return Answer::Refuse(Refusal::TooMuchSent);
+        }
+        self.elsewhere.push(Elsewhere {
+            address: mailbox.to_string(),
+            destination: mailbox.domain.to_string(),
+        });
         Answer::Yes
     }
 
@@ -176,7 +197,9 @@ impl Driver<'_> {
                     .transaction()
                     .map(|t| t.from.to_string())
                     .unwrap_or_default();
-                let to: Vec<&str> = self.recipients.iter().map(|r| r.address.as_str()).collect();
+                let here = self.recipients.iter().map(|r| r.address.as_str());
+                let elsewhere = self.elsewhere.iter().map(|r| r.address.as_str());
+                let to: Vec<&str> = here.chain(elsewhere).collect();
                 tracing::info!(session = %self.id, %id, from, to = to.join(","), size_bytes, "message taken");
                 Answer::Stored { id }
             }
@@ -188,21 +211,28 @@ impl Driver<'_> {
     async fn store(&mut self, letter: Letter) -> Result<u64, MailError> {
         let (world, mail) = (&self.smtp.world, &self.smtp.mail);
         let (now, size_bytes) = (world.unix_now(), letter.size_bytes());
-        let mut accounts = self.recipients.iter().map(|r| r.account);
-        let first = accounts.next().ok_or(MailError::NoSuchAccount)?;
-        if accounts.all(|account| account == first) {
-            mail.deliver(first, &letter, Delivery::new(now)).await?;
-            return Ok(size_bytes);
+        let transaction = self.session.transaction().ok_or(MailError::NoSuchAccount)?;
+        if self.elsewhere.is_empty() {
+            let mut accounts = self.recipients.iter().map(|r| r.account);
+            let first = accounts.next().ok_or(MailError::NoSuchAccount)?;
+            if accounts.all(|account| account == first) {
+                mail.deliver(first, &letter, Delivery::new(now)).await?;
+                return Ok(size_bytes);
+            }
         }
-        let sender = self
-            .session
-            .transaction()
-            .and_then(|t| t.from.mailbox().map(ToString::to_string));
+        let sender = transaction.from.mailbox().map(ToString::to_string);
         let envelope = Envelope {
             sender: sender.unwrap_or_default(),
             recipients: self.recipients.clone(),
             submitter: self.account.as_ref().map(|account| account.id),
-            ..Envelope::default()
+            outgoing: Outgoing {
+                recipients: self.elsewhere.clone(),
+                eight_bit: transaction.body == Body::EightBit,
+                utf8: transaction.utf8,
+                // The Return-Path is made where a message ends its way.
+                //= https://www.rfc-editor.org/rfc/rfc5321#section-4.4
+                skip_bytes: ReturnPath(&transaction.from).to_string().len() as u64,
+            },
         };
         let spooled = mail.spool(envelope, letter, now).await?;
         // It is promised, so the client need not wait for each mailbox. What fails is tried again from the spool.

@@ -4,13 +4,14 @@ mod answers;
 #[cfg(test)]
 mod tests;
 
+use crate::outbound::Sending;
 use crate::stop::Stop;
 use crate::world::{Connection, ConnectionClosed, Received, WorldRef};
 use bytes::Bytes;
 use futures_util::{FutureExt, future, select_biased};
 use ringpost_base::{Instant, UnixTime};
 use ringpost_directory::{AccountInfo, Directory};
-use ringpost_mail::{Incoming, Mail, MailError, Recipient};
+use ringpost_mail::{Elsewhere, Incoming, Mail, MailError, Recipient};
 use ringpost_smtp::{Config, Event, Output, Session};
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +25,8 @@ pub struct Smtp {
     pub directory: Directory,
     /// Where messages go.
     pub mail: Arc<Mail>,
+    /// That those who signed in may send to other servers, and how much; `None` when nobody may.
+    pub sending: Option<Arc<Sending>>,
     /// What holds for every session of the listener; its role above all.
     pub config: Arc<Config>,
     /// Ends the sessions.
@@ -49,6 +52,7 @@ impl Smtp {
             rng,
             account: None,
             recipients: Vec::new(),
+            elsewhere: Vec::new(),
             taking: None,
             failed_logins: 0,
             stopping: false,
@@ -94,8 +98,10 @@ struct Driver<'a> {
     rng: ringpost_base::Rng,
     /// Who signed in.
     account: Option<Arc<AccountInfo>>,
-    /// Whose the transaction's recipients are, in their order.
+    /// Whose the transaction's recipients are, as far as they are here.
     recipients: Vec<Recipient>,
+    /// Those of them who are on other servers.
+    elsewhere: Vec<Elsewhere>,
     taking: Option<Taking>,
     failed_logins: u32,
     stopping: bool,

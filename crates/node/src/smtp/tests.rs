@@ -71,6 +71,7 @@ impl House {
             world: self.lab.world.clone(),
             directory: self.directory.clone(),
             mail: self.mail.clone(),
+            sending: None,
             config: Arc::new(Config::new("mx.example.org", role)),
             stop: self.stop.clone(),
         };

@@ -42,8 +42,10 @@ pub enum Refusal {
     NoSuchMailbox,
     /// The recipient is not ours, and this client may not send elsewhere through us: 550 5.7.1.
     RelayDenied,
-    /// The recipient is not ours, and there is no way yet to send elsewhere: 550 5.1.2.
+    /// The recipient is not ours, and there is no way to send there: 550 5.1.2.
     NoRoute,
+    /// The account has sent to so many elsewhere that it must wait: 450 4.7.1.
+    TooMuchSent,
     /// The account that authenticated may not send as this sender: 553 5.7.1.
     SenderNotOwned,
     /// The mailbox is over its quota; later it may not be: 452 4.2.2.
@@ -64,6 +66,11 @@ impl Refusal {
             Refusal::NoSuchMailbox => Reply::new(550, "5.1.1", "No such mailbox here"),
             Refusal::RelayDenied => Reply::new(550, "5.7.1", "Relaying denied"),
             Refusal::NoRoute => Reply::new(550, "5.1.2", "No way to that domain"),
+            Refusal::TooMuchSent => Reply::new(
+                450,
+                "4.7.1",
+                "Too many recipients elsewhere within an hour, wait a while",
+            ),
             Refusal::SenderNotOwned => {
                 Reply::new(553, "5.7.1", "Not an address of the account that signed in")
             }

@@ -3,7 +3,7 @@
 mod people;
 mod unit;
 
-pub(crate) use people::{account, check_store, device, domain};
+pub(crate) use people::{account, check_store, device, domain, queue};
 pub(crate) use unit::{hidden, service_unit};
 
 use crate::config::{Config, REFERENCE, USUAL_FILE};
@@ -18,6 +18,7 @@ pub(crate) fn config_check(file: Option<&Path>) -> Result<()> {
     crate::logging::filter(&config.log.level).map_err(anyhow::Error::msg)?;
     files::certificate(&config)?;
     files::greeting(&config)?;
+    files::smart_host_credentials(&config)?;
     if file.is_none() && !Path::new(USUAL_FILE).exists() {
         return say(&format!("there is no {USUAL_FILE}: the defaults hold\n"));
     }

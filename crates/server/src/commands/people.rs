@@ -1,8 +1,9 @@
-//! Domains, accounts and devices: by whoever holds the data folder, a running server or this process.
+//! Domains, accounts, devices and the queue: by whoever holds the data folder, a running server or this process.
 
-use crate::cli::{AccountCommand, DeviceCommand, DomainCommand};
+use crate::cli::{AccountCommand, DeviceCommand, DomainCommand, QueueCommand};
 use anyhow::{Result, bail};
-use ringpost_admin::{Answer, Command, Control, NewAccount};
+use ringpost_admin::{Answer, Command, Control, NewAccount, QueuedMail};
+use ringpost_base::UnixTime;
 use std::io::{BufRead, IsTerminal};
 
 /// The longest password that is taken from the standard input.
@@ -51,6 +52,23 @@ pub(crate) async fn device(control: &dyn Control, command: DeviceCommand) -> Res
     show(control, command).await
 }
 
+/// `queue …`.
+pub(crate) async fn queue(control: &dyn Control, command: QueueCommand) -> Result<()> {
+    match command {
+        QueueCommand::List => show(control, Command::QueueList).await,
+        QueueCommand::Show { id } => {
+            let answer = control.handle(Command::QueueShow { id }).await?;
+            let Answer::Queue(found) = answer else {
+                bail!("expected a message, and was answered {answer:?}")
+            };
+            let lines = found.iter().flat_map(whole);
+            super::say(&lines.map(|line| line + "\n").collect::<String>())
+        }
+        QueueCommand::Retry { id } => show(control, Command::QueueRetry { id }).await,
+        QueueCommand::Remove { id } => show(control, Command::QueueRemove { id }).await,
+    }
+}
+
 /// `check-store`. Fails when something was found.
 pub(crate) async fn check_store(control: &dyn Control) -> Result<()> {
     show(control, Command::CheckStore).await
@@ -94,10 +112,60 @@ fn text(answer: &Answer) -> String {
             format!("domain\t{}", device.domain),
             format!("secret\t{}\t(shown this once)", device.secret),
         ],
+        Answer::Queue(queue) => queue.iter().map(in_short).collect(),
         Answer::Findings(findings) if findings.is_empty() => vec!["the store is good".into()],
         Answer::Findings(findings) => findings.clone(),
     };
     lines.into_iter().map(|line| line + "\n").collect()
+}
+
+/// A queued message in a line.
+fn in_short(mail: &QueuedMail) -> String {
+    let recipients: Vec<&str> = mail.recipients.iter().map(|r| r.address.as_str()).collect();
+    format!(
+        "{}\t<{}>\t{}\t{}\t{} attempts\t{}",
+        mail.id,
+        mail.sender,
+        mail.destination,
+        recipients.join(","),
+        mail.attempts,
+        next(mail)
+    )
+}
+
+/// The same with everything.
+fn whole(mail: &QueuedMail) -> Vec<String> {
+    let mut lines = vec![
+        format!("id\t{}", mail.id),
+        format!("sender\t<{}>", mail.sender),
+        format!("destination\t{}", mail.destination),
+        format!("size\t{} bytes", mail.size_bytes),
+        format!("received\t{}", time(mail.received_s)),
+        format!("attempts\t{}", mail.attempts),
+        format!("next\t{}", next(mail)),
+    ];
+    lines.extend(mail.recipients.iter().map(|recipient| {
+        let said = if recipient.said.is_empty() {
+            "-"
+        } else {
+            &recipient.said
+        };
+        format!("recipient\t{}\t{said}", recipient.address)
+    }));
+    lines
+}
+
+fn next(mail: &QueuedMail) -> String {
+    match mail.at_work {
+        true => "now".into(),
+        false => time(mail.due_s),
+    }
+}
+
+/// A time as people and scripts read it, in UTC.
+fn time(seconds: u64) -> String {
+    let (year, month, day, hour, minute, second) = UnixTime::from_secs(seconds).civil();
+    format!("{year}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
 fn created(account: &NewAccount) -> Vec<String> {

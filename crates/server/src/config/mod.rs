@@ -34,6 +34,7 @@ pub(crate) struct Config {
     pub(crate) dns: Dns,
     pub(crate) media: Media,
     pub(crate) limits: Limits,
+    pub(crate) outbound: Outbound,
     pub(crate) voicemail: Voicemail,
     pub(crate) log: Log,
 }
@@ -87,6 +88,31 @@ pub(crate) struct Limits {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+pub(crate) struct Outbound {
+    pub(crate) enabled: bool,
+    pub(crate) networks: Vec<Network>,
+    pub(crate) max_age_h: u32,
+    pub(crate) connections: usize,
+    pub(crate) connections_per_destination: usize,
+    pub(crate) recipients_per_hour: u32,
+    pub(crate) smart_host: Option<String>,
+    pub(crate) smart_host_port: u16,
+    pub(crate) smart_host_tls: SmartHostTls,
+    pub(crate) smart_host_user: Option<String>,
+    pub(crate) smart_host_password_file: Option<PathBuf>,
+}
+
+/// How TLS begins with the smart host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum SmartHostTls {
+    StartTls,
+    Implicit,
+    None,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub(crate) struct Voicemail {
     pub(crate) no_answer_s: u32,
     pub(crate) max_length_s: u32,
@@ -133,6 +159,75 @@ impl Default for Limits {
             message_bytes: ringpost_base::limits::MESSAGE_BYTES,
             message_recipients: ringpost_base::limits::SMTP_RECIPIENTS,
         }
+    }
+}
+
+impl Default for Outbound {
+    fn default() -> Self {
+        Outbound {
+            enabled: true,
+            networks: Vec::new(),
+            max_age_h: 120,
+            connections: 100,
+            connections_per_destination: 4,
+            recipients_per_hour: 500,
+            smart_host: None,
+            smart_host_port: 587,
+            smart_host_tls: SmartHostTls::StartTls,
+            smart_host_user: None,
+            smart_host_password_file: None,
+        }
+    }
+}
+
+impl Outbound {
+    /// What its values do not show one by one.
+    fn check(&self) -> Result<(), (String, String)> {
+        let wrong = |key: &str, wrong: &str| Err((format!("outbound.{key}"), wrong.to_owned()));
+        let (user, file) = (&self.smart_host_user, &self.smart_host_password_file);
+        if let Some(host) = &self.smart_host
+            && !is_domain(&host.to_ascii_lowercase())
+            && host.parse::<IpAddr>().is_err()
+        {
+            return wrong(
+                "smart_host",
+                "is no name and no address; write it like \"relay.example.net\"",
+            );
+        }
+        match (user, file) {
+            (Some(_), None) => {
+                return wrong(
+                    "smart_host_password_file",
+                    "is missing; outbound.smart_host_user needs a password",
+                );
+            }
+            (None, Some(_)) => {
+                return wrong(
+                    "smart_host_user",
+                    "is missing; outbound.smart_host_password_file is of no use without it",
+                );
+            }
+            (Some(_), Some(_)) if self.smart_host.is_none() => {
+                return wrong(
+                    "smart_host",
+                    "is missing; outbound.smart_host_user signs in there",
+                );
+            }
+            (Some(_), Some(_)) if self.smart_host_tls == SmartHostTls::None => {
+                return wrong(
+                    "smart_host_tls",
+                    "is \"none\", and a password is told under TLS only; write \"starttls\" or \"implicit\"",
+                );
+            }
+            _ => {}
+        }
+        if self.smart_host_port == 0 {
+            return wrong("smart_host_port", "0 is no port; write 587, 465 or 25");
+        }
+        if !(1..=720).contains(&self.max_age_h) {
+            return wrong("max_age_h", "is out of range; it may be 1 to 720");
+        }
+        Ok(())
     }
 }
 
@@ -189,6 +284,7 @@ impl Config {
                 format!("{domain:?} is not a domain's name; write it like \"example.org\""),
             );
         }
+        self.outbound.check()?;
         match (&self.tls.certificate, &self.tls.key) {
             (Some(_), None) => {
                 return wrong(
@@ -236,6 +332,15 @@ impl Config {
             ),
             ("limits.message_bytes", self.limits.message_bytes),
             ("limits.message_recipients", self.limits.message_recipients as u64),
+            ("outbound.connections", self.outbound.connections as u64),
+            (
+                "outbound.connections_per_destination",
+                self.outbound.connections_per_destination as u64,
+            ),
+            (
+                "outbound.recipients_per_hour",
+                self.outbound.recipients_per_hour.into(),
+            ),
         ] {
             if value == 0 {
                 return wrong(

@@ -7,6 +7,7 @@ use crate::privileges::current_user;
 use anyhow::{Context, Result, bail};
 use ringpost_codec::Wav;
 use ringpost_net::tls::{Tls, TlsError};
+use ringpost_smtp::client::Credentials;
 use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::Path;
@@ -58,6 +59,33 @@ pub(crate) fn greeting(config: &Config) -> Result<Greeting> {
         ),
     }
 }
+
+/// Who we are to the smart host, if we sign in there.
+pub(crate) fn smart_host_credentials(config: &Config) -> Result<Option<Credentials>> {
+    let outbound = &config.outbound;
+    let (Some(user), Some(path)) = (&outbound.smart_host_user, &outbound.smart_host_password_file) else {
+        return Ok(None);
+    };
+    const KEY: &str = "outbound.smart_host_password_file";
+    let mut text = String::new();
+    readable(KEY, path)?
+        .take(PASSWORD_BYTES)
+        .read_to_string(&mut text)
+        .with_context(|| format!("{KEY}: {}", path.display()))?;
+    match text.lines().next().filter(|line| !line.is_empty()) {
+        Some(password) => Ok(Some(Credentials {
+            user: user.clone(),
+            password: password.to_owned(),
+        })),
+        None => bail!(
+            "{KEY}: the first line of {} is empty; write the password there",
+            path.display()
+        ),
+    }
+}
+
+/// What is read of a file with a password.
+const PASSWORD_BYTES: u64 = 4_096;
 
 /// A line for each configured file that the server could read at its start and cannot read again as who it is now.
 pub(crate) fn unreadable_from_now_on(config: &Config) -> Vec<String> {
@@ -150,6 +178,22 @@ mod tests {
                 "{line}"
             );
         }
+    }
+
+    #[test]
+    fn the_smart_hosts_password_is_a_files_first_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("password");
+        let config = config(&format!(
+            "[outbound]\nsmart_host = \"relay.test\"\nsmart_host_user = \"us\"\nsmart_host_password_file = {path:?}\n"
+        ));
+        let told = |config: &Config| crate::one_line(&smart_host_credentials(config).unwrap_err());
+        assert!(told(&config).starts_with("outbound.smart_host_password_file: there is no file"));
+        std::fs::write(&path, "\n").unwrap();
+        assert!(told(&config).contains("is empty; write"));
+        std::fs::write(&path, "a secret \r\nmore").unwrap();
+        let read = smart_host_credentials(&config).unwrap().unwrap();
+        assert_eq!((read.user.as_str(), read.password.as_str()), ("us", "a secret "));
     }
 
     #[test]

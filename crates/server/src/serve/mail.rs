@@ -10,6 +10,7 @@ use ringpost_net::stream::{self, Places};
 use ringpost_net::tls::Tls;
 use ringpost_node::Stop;
 use ringpost_node::imap::Imap;
+use ringpost_node::outbound::Sending;
 use ringpost_node::pop3::{Pop3, Pop3Counters};
 use ringpost_node::smtp::{Smtp, deliver_due};
 use ringpost_node::world::World;
@@ -26,6 +27,8 @@ const SWEEP_PERIOD: Duration = Duration::from_secs(3_600);
 /// What every listener of mail shares.
 pub(crate) struct MailListeners<'a> {
     pub(crate) limits: Arc<MailLimits>,
+    /// That those who signed in may send to other servers, if they may.
+    pub(crate) sending: Option<Arc<Sending>>,
     pub(crate) places: Arc<Places>,
     pub(crate) world: Arc<RealWorld>,
     pub(crate) stores: &'a Stores,
@@ -99,6 +102,7 @@ impl MailListeners<'_> {
             world: self.world.clone(),
             directory: self.stores.directory.clone(),
             mail: self.mail.clone(),
+            sending: self.sending.clone(),
             config: Arc::new(config),
             stop: self.stop.clone(),
         };

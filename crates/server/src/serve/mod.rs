@@ -2,6 +2,7 @@
 
 pub(crate) mod files;
 mod mail;
+mod outbound;
 mod reload;
 mod signalling;
 mod sockets;
@@ -14,10 +15,10 @@ use crate::world::{RealWorld, random};
 use crate::{data_folder, privileges};
 use anyhow::{Context, Result};
 use mail::{MailLimits, MailListeners};
+use outbound::{Carried, Carrier};
 use ringpost_admin::Metrics;
 use ringpost_auth::digest::Algorithm;
 use ringpost_directory::Directory;
-use ringpost_mail::Mail;
 use ringpost_net::dns::Resolver;
 use ringpost_net::media::MediaThread;
 use ringpost_net::stream::{ConnectionLimits, Places};
@@ -28,7 +29,7 @@ use ringpost_node::voicemail::MailVoicemail;
 use ringpost_node::world::World;
 use ringpost_node::{Stop, Stopper};
 use ringpost_sip::Transport;
-use ringpost_store::{BindingsJournal, Bodies, Bus};
+use ringpost_store::{BindingsJournal, Bus};
 use signalling::{Signalling, SignallingThread};
 use sockets::Sockets;
 use std::net::{SocketAddr, TcpListener};
@@ -63,6 +64,7 @@ pub(crate) struct Server {
     media: MediaThread,
     stores: Stores,
     pop3_counters: Arc<Pop3Counters>,
+    carried: Carried,
     /// Tells every session and task that the server stops.
     stopper: Stopper,
     stopped: Stop,
@@ -79,6 +81,7 @@ impl Server {
         let sockets = Sockets::open(&config)?;
         // Keys are often root's alone.
         let (configured, greeting) = (files::certificate(&config)?, files::greeting(&config)?);
+        let credentials = files::smart_host_credentials(&config)?;
         if let Some(user) = privileges::chosen_user(config.user.as_deref(), folder.path())? {
             privileges::become_user(&user, folder.path())?;
             info!(user = %user.name, "rights dropped");
@@ -100,8 +103,7 @@ impl Server {
 
         let stores = Stores::open(folder, &config).await?;
         let (directory, bus) = (stores.directory.clone(), stores.bus.clone() as Arc<dyn Bus>);
-        let bodies = Bodies::new(stores.store.clone(), stores.blobs.clone(), random());
-        let mail = Arc::new(Mail::new(stores.store.clone(), bodies, bus.clone(), random()));
+        let mail = stores.mail();
 
         let (media_events_in, media_events) = async_channel::bounded(MEDIA_EVENTS);
         let ports = config.media.ports.first..=config.media.ports.last;
@@ -123,7 +125,19 @@ impl Server {
         let places = Places::new(connection_limits(&config, files));
         let pop3_counters = Arc::<Pop3Counters>::default();
         let mail_limits = Arc::new(MailLimits::new(&config));
+        let carrier = Carrier {
+            config: &config,
+            credentials,
+            world: world.clone(),
+            stores: &stores,
+            mail: mail.clone(),
+            resolver: resolver.clone(),
+            authorities: authorities.clone(),
+            stop: stopped.clone(),
+        };
+        let carried = carrier.start();
         let listeners = MailListeners {
+            sending: carried.sending.clone(),
             limits: mail_limits.clone(),
             places: places.clone(),
             world: world.clone(),
@@ -153,7 +167,7 @@ impl Server {
             media: media.handle().clone(),
             media_events,
         })?;
-        let control = Arc::new(stores.control());
+        let control = Arc::new(stores.control(mail));
         let server = Server {
             config: Arc::new(Mutex::new(config.clone())),
             started: config,
@@ -173,6 +187,7 @@ impl Server {
             stopped,
             stores,
             pop3_counters,
+            carried,
         };
         server.serve_operator(sockets.metrics)?;
         server.follow_domains();
@@ -221,6 +236,7 @@ impl Server {
         metrics.watch_counter("pop3_messages", "Messages sent whole by POP3", move || {
             pop3.messages()
         });
+        self.carried.watch(&metrics);
         self.watch_phone(&metrics);
         for listener in listeners {
             let listener = tokio::net::TcpListener::from_std(listener)?;
@@ -230,13 +246,18 @@ impl Server {
         Ok(())
     }
 
-    /// Asks the phone service every second how it stands.
+    /// Asks the phone service and the queue every second how they stand.
     fn watch_phone(&self, metrics: &Metrics) {
         let registered = metrics.gauge("registered_phones", "Phones registered");
         let calls = metrics.gauge("calls", "Calls in progress");
         let transactions = metrics.gauge("sip_transactions", "SIP transactions, lingering ones included");
         let sessions = metrics.gauge("sip_sessions", "SIP sessions, two for a call between two phones");
         let subscriptions = metrics.gauge("subscriptions", "Subscriptions of phones to their lamps");
+        let queue = metrics.gauge(
+            "mail_queue",
+            "Messages that wait for other servers, by destination",
+        );
+        let carried = self.carried.clone();
         let control = self.signalling.control.clone();
         let stopped = self.stopped();
         let asking = async move {
@@ -251,6 +272,7 @@ impl Server {
                 transactions.set(status.transactions as i64);
                 sessions.set(status.sessions as i64);
                 subscriptions.set(status.subscriptions as i64);
+                queue.set(carried.queued());
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
         };

@@ -85,6 +85,9 @@ fn at_the_next_start(started: &Config, config: &Config) -> Vec<String> {
     if started.first_domains()[0] != config.first_domains()[0] {
         keys.push("domains (the first one)".into());
     }
+    if started.outbound != config.outbound {
+        keys.push("outbound".into());
+    }
     for service in Service::ALL {
         if started.listen.of(service) != config.listen.of(service) {
             keys.push(format!("listen.{}", service.key()));
@@ -108,7 +111,8 @@ mod tests {
         assert_eq!(at_the_next_start(&started, &started), [""; 0]);
         let changed = config(
             "data = \"/elsewhere\"\nuser = \"x\"\ndomains = [\"two.test\", \"one.test\"]\n\
-             [listen]\nimap = \"off\"\nmetrics = \"127.0.0.1:1\"\n[limits]\ncalls = 1\n",
+             [listen]\nimap = \"off\"\nmetrics = \"127.0.0.1:1\"\n[limits]\ncalls = 1\n\
+             [outbound]\nmax_age_h = 1\n",
         );
         assert_eq!(
             at_the_next_start(&started, &changed),
@@ -116,6 +120,7 @@ mod tests {
                 "data",
                 "user",
                 "domains (the first one)",
+                "outbound",
                 "listen.imap",
                 "listen.metrics"
             ]
@@ -139,6 +144,6 @@ mod tests {
                 None => comment.clear(),
             }
         }
-        assert_eq!(marked, ["data", "user", "domains", "listen"]);
+        assert_eq!(marked, ["data", "user", "domains", "listen", "outbound"]);
     }
 }

@@ -13,7 +13,7 @@ use ringpost_net::stream::Places;
 use ringpost_net::tls::{Authorities, Tls};
 use ringpost_node::phone::{PhoneControl, PhoneParts};
 use ringpost_node::voicemail::Voicemail;
-use ringpost_node::world::{Dns, MediaPlane, SipTransport, World};
+use ringpost_node::world::{Dns, Exchanger, MediaPlane, SipTransport, World};
 use ringpost_phone::{Config, MediaSocket, Phone};
 use ringpost_sip::locate::{Answer, Question, Target};
 use ringpost_sip::{Arrival, Flow};
@@ -158,9 +158,19 @@ impl SipTransport for Transport {
     }
 }
 
-struct Names(Arc<Resolver>);
+/// The resolver as the node asks it.
+pub(super) struct Names(pub(super) Arc<Resolver>);
 
 impl Dns for Names {
+    fn exchangers(&self, domain: &str) -> BoxFuture<'static, Option<Vec<Exchanger>>> {
+        let (resolver, domain) = (self.0.clone(), domain.to_owned());
+        Box::pin(async move {
+            let found = resolver.exchangers(&domain).await?.into_iter();
+            let found = found.map(|(preference, host)| Exchanger { preference, host });
+            Some(found.collect())
+        })
+    }
+
     fn look_up(&self, question: Question) -> BoxFuture<'static, Option<Answer>> {
         let resolver = self.0.clone();
         Box::pin(async move { resolver.look_up(question).await })

@@ -1,0 +1,329 @@
+//! One connection to another server, and the messages that go over it.
+
+use super::route::Host;
+use super::{CONNECT_TIMEOUT, Outbound, SmartHostTls, Stuck};
+use crate::world::{Connection, ConnectionClosed, Dial, Received};
+use futures_util::{FutureExt, future, select_biased};
+use ringpost_base::Instant;
+use ringpost_mail::{MailError, QueuedMessage};
+use ringpost_smtp::client::{self, Client, Event, Output, StartTls, Verdict};
+use ringpost_smtp::{Body, ForwardPath, Mailbox, ReversePath};
+use ringpost_store::BlobReader;
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+
+/// How a connection ended.
+pub(super) enum Ended {
+    /// Messages went over it, or would have.
+    Used,
+    /// It led to nothing: another server may do better.
+    Useless {
+        /// Why.
+        why: Verdict,
+        /// It was TLS that failed.
+        tls_failed: bool,
+    },
+}
+
+/// A connection that is to be made.
+pub(super) struct Session<'a> {
+    outbound: &'a Outbound,
+    host: &'a Host,
+    address: SocketAddr,
+    without_tls: bool,
+}
+
+/// One that is made.
+struct Running<'a, 'b> {
+    outbound: &'a Outbound,
+    connection: Box<dyn Connection>,
+    client: Client,
+    first: &'b mut Option<QueuedMessage>,
+    ids: &'b mut VecDeque<u64>,
+    current: Option<(QueuedMessage, Box<dyn BlobReader>)>,
+    /// Whether any message was concluded, or all were gone.
+    used: bool,
+    tls_failed: bool,
+    /// What went wrong with our own store.
+    failure: Option<MailError>,
+}
+
+impl<'a> Session<'a> {
+    pub(super) fn new(
+        outbound: &'a Outbound,
+        host: &'a Host,
+        address: SocketAddr,
+        without_tls: bool,
+    ) -> Self {
+        Session {
+            outbound,
+            host,
+            address,
+            without_tls,
+        }
+    }
+
+    fn client_config(&self) -> client::Config {
+        let config = &self.outbound.config;
+        let smart = self.host.smart.as_ref();
+        client::Config {
+            start_tls: match smart.map(|smart| smart.tls) {
+                None if self.without_tls => StartTls::Never,
+                None => StartTls::Opportunistic,
+                Some(SmartHostTls::None) => StartTls::Never,
+                Some(SmartHostTls::StartTls | SmartHostTls::Implicit) => StartTls::Required,
+            },
+            credentials: smart.and_then(|smart| smart.credentials.clone()),
+            timeouts: config.timeouts,
+            ..client::Config::new(&config.hostname)
+        }
+    }
+
+    /// Connects, and hands over `first` and what `ids` name, one after the other. What it does not come to stays there.
+    pub(super) async fn run(
+        self,
+        first: &mut Option<QueuedMessage>,
+        ids: &mut VecDeque<u64>,
+    ) -> Result<Ended, Stuck> {
+        let world = &self.outbound.world;
+        let implicit_tls = self
+            .host
+            .smart
+            .as_ref()
+            .is_some_and(|s| s.tls == SmartHostTls::Implicit);
+        let dial = Dial {
+            to: self.address,
+            name: self.host.name.clone(),
+            verified: self.host.requires_tls(),
+            implicit_tls,
+        };
+        let mut too_long = world.sleep_until(world.now() + CONNECT_TIMEOUT).fuse();
+        let mut dialled = self.outbound.dialer.dial(dial).fuse();
+        let connection = select_biased! {
+            dialled = dialled => dialled.map_err(|e| e.to_string()),
+            () = too_long => Err("no answer in time".to_owned()),
+        };
+        let connection = match connection {
+            Ok(connection) => connection,
+            Err(e) => {
+                let text = format!("{} at {}: {e}", self.host.name, self.address);
+                return Ok(Ended::Useless {
+                    why: Verdict::deferred("4.4.1", text),
+                    tls_failed: false,
+                });
+            }
+        };
+        let mut running = Running {
+            outbound: self.outbound,
+            connection,
+            client: Client::new(world.now(), self.client_config(), implicit_tls),
+            first,
+            ids,
+            current: None,
+            used: false,
+            tls_failed: false,
+            failure: None,
+        };
+        let why = running.run().await;
+        if let Some((message, _)) = running.current.take() {
+            // Our own store failed in the middle of it.
+            running.outbound.mail.release(message);
+        }
+        if let Some(failure) = running.failure {
+            return Err(Stuck::Store(failure));
+        }
+        Ok(match why {
+            Some(why) if !running.used => Ended::Useless {
+                why: Verdict {
+                    text: format!("{} at {}: {}", self.host.name, self.address, why.text),
+                    ..why
+                },
+                tls_failed: running.tls_failed,
+            },
+            _ => Ended::Used,
+        })
+    }
+}
+
+impl Running<'_, '_> {
+    /// Says why it ended, if it was not we who wanted it to.
+    async fn run(&mut self) -> Option<Verdict> {
+        loop {
+            let deadline = match self.drain().await {
+                Step::Wait(deadline) => deadline,
+                Step::End(why) => return why,
+            };
+            let received = self.wait(deadline).await;
+            let now = self.outbound.world.now();
+            match received {
+                Some(Received::Data(bytes)) => self.client.handle_input(now, bytes),
+                Some(Received::Closed) => self.client.handle_closed(now),
+                None => self.client.handle_timeout(now),
+            }
+        }
+    }
+
+    async fn drain(&mut self) -> Step {
+        loop {
+            match self.client.poll_output() {
+                Output::Transmit(bytes) => {
+                    if let Err(ConnectionClosed) = self.connection.send(bytes).await {
+                        self.client.handle_closed(self.outbound.world.now());
+                    }
+                }
+                Output::Timeout(deadline) => return Step::Wait(deadline),
+                Output::Event(Event::StartTls) => match self.connection.start_tls().await {
+                    Ok(()) => self.client.handle_tls_started(self.outbound.world.now()),
+                    Err(ConnectionClosed) => {
+                        self.tls_failed = true;
+                        self.client.handle_closed(self.outbound.world.now());
+                    }
+                },
+                Output::Event(Event::Ready) => self.next().await,
+                Output::Event(Event::WantsBody) => {
+                    // What we cannot read must not look like a whole message: the connection is dropped.
+                    if let Err(e) = self.piece().await {
+                        return self.unreadable(e).await;
+                    }
+                }
+                Output::Event(Event::Done(verdicts)) => {
+                    if let Some((message, _)) = self.current.take() {
+                        self.used = true;
+                        if let Err(e) = self.outbound.conclude(message, &verdicts).await {
+                            self.failure = Some(e);
+                            return Step::End(None);
+                        }
+                    }
+                    if self.client.is_ready() {
+                        self.next().await;
+                    }
+                }
+                Output::Event(Event::Closed(why)) => return Step::End(why),
+            }
+            if self.failure.is_some() {
+                return Step::End(None);
+            }
+        }
+    }
+
+    /// Begins the next message, or ends the connection when there is none.
+    async fn next(&mut self) {
+        loop {
+            let now = self.outbound.world.now();
+            let message = match self.first.take() {
+                Some(message) => Ok(Some(message)),
+                None if self.outbound.is_stopping() => Ok(None),
+                None => self.leased().await,
+            };
+            let message = match message {
+                Ok(Some(message)) => message,
+                Ok(None) => {
+                    self.used = true;
+                    return self.client.quit(now);
+                }
+                Err(e) => {
+                    self.failure = Some(e);
+                    return;
+                }
+            };
+            match (envelope(&message), self.outbound.mail.queued_body(&message).await) {
+                (Some(envelope), Ok(body)) => {
+                    self.current = Some((message, body));
+                    return self.client.send(now, envelope);
+                }
+                (envelope, body) => {
+                    let verdict = match (envelope, body) {
+                        (_, Err(e)) => Verdict::deferred("4.3.0", e.to_string()),
+                        _ => Verdict::failed("5.1.3", "the address is none that mail can be sent to"),
+                    };
+                    self.used = true;
+                    let verdicts = vec![verdict; message.waiting().count()];
+                    if let Err(e) = self.outbound.conclude(message, &verdicts).await {
+                        self.failure = Some(e);
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn leased(&mut self) -> Result<Option<QueuedMessage>, MailError> {
+        while let Some(id) = self.ids.pop_front() {
+            if let Some(message) = self.outbound.begin(id).await? {
+                return Ok(Some(message));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn piece(&mut self) -> Result<(), MailError> {
+        let Some((_, body)) = &mut self.current else {
+            return Ok(());
+        };
+        let piece = body.next().await.map_err(MailError::from)?;
+        let now = self.outbound.world.now();
+        match piece {
+            Some(piece) => self.client.body(now, &piece),
+            None => self.client.end_body(now),
+        }
+        Ok(())
+    }
+
+    async fn unreadable(&mut self, error: MailError) -> Step {
+        if let Some((message, _)) = self.current.take() {
+            self.used = true;
+            let verdict = Verdict::deferred("4.3.0", error.to_string());
+            let verdicts = vec![verdict; message.waiting().count()];
+            if let Err(e) = self.outbound.conclude(message, &verdicts).await {
+                self.failure = Some(e);
+            }
+        }
+        Step::End(None)
+    }
+
+    /// What came; `None` when it was time.
+    async fn wait(&mut self, deadline: Option<Instant>) -> Option<Received> {
+        let mut timeout = match deadline {
+            Some(at) => self.outbound.world.sleep_until(at),
+            None => Box::pin(future::pending()),
+        }
+        .fuse();
+        let mut received = self.connection.recv().fuse();
+        select_biased! {
+            () = timeout => None,
+            bytes = received => Some(bytes),
+        }
+    }
+}
+
+/// How a drain ended.
+enum Step {
+    Wait(Option<Instant>),
+    End(Option<Verdict>),
+}
+
+/// The envelope of those whom a message may still reach.
+fn envelope(message: &QueuedMessage) -> Option<client::Message> {
+    let record = message.record();
+    let from = match record.sender.as_str() {
+        "" => ReversePath::Null,
+        sender => ReversePath::Mailbox(Mailbox::parse(sender).ok()?),
+    };
+    let recipients = message
+        .waiting()
+        .map(|recipient| Mailbox::parse(&recipient.address).map(ForwardPath::Mailbox))
+        .collect::<Result<Vec<_>, _>>()
+        .ok()?;
+    let is_utf8 = !record.sender.is_ascii() || message.waiting().any(|r| !r.address.is_ascii());
+    Some(client::Message {
+        from,
+        recipients,
+        size_bytes: message.size_bytes(),
+        body: if record.eight_bit {
+            Body::EightBit
+        } else {
+            Body::SevenBit
+        },
+        utf8: record.utf8 || is_utf8,
+    })
+}

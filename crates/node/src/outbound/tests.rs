@@ -1,0 +1,648 @@
+//! From port 587 through the queue to other servers, in a world whose clock is moved by hand.
+
+use super::*;
+use crate::smtp::Smtp;
+use crate::stop::Stopper;
+use crate::testing::{BEGIN, Client, Lab, at_once};
+use crate::world::{Connection, Dial, DialError, Exchanger};
+use futures_util::future::{BoxFuture, pending};
+use ringpost_auth::{base64, sasl};
+use ringpost_base::Rng;
+use ringpost_directory::{Cost, InlineKdf, NewAccount, Parts};
+use ringpost_imap::MailboxName;
+use ringpost_sip::locate::{Answer, Question};
+use ringpost_smtp::Role;
+use ringpost_store::{AccountId, Bodies, LocalBus, MemoryBlobs, MemoryStore, check_store};
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+/// The world's mail servers: what the DNS says, and who answers at an address.
+#[derive(Default)]
+struct Net {
+    mx: BTreeMap<&'static str, Vec<(u16, &'static str)>>,
+    /// Domains for which the DNS does not answer.
+    silent: Vec<&'static str>,
+    addresses: BTreeMap<&'static str, &'static str>,
+    /// Addresses at which somebody listens.
+    listening: Vec<&'static str>,
+    /// Addresses at which nothing answers at all.
+    holes: Vec<&'static str>,
+    /// What was dialled, and the far ends of what was answered.
+    dials: Vec<Dial>,
+    accepted: BTreeMap<String, Vec<Client>>,
+}
+
+#[derive(Clone, Default)]
+struct World(Arc<Mutex<Net>>);
+
+impl World {
+    fn net(&self) -> std::sync::MutexGuard<'_, Net> {
+        self.0.lock().unwrap()
+    }
+}
+
+impl Dns for World {
+    fn look_up(&self, question: Question) -> BoxFuture<'static, Option<Answer>> {
+        let Question::Addresses(name) = question else {
+            panic!("{question:?}")
+        };
+        let found = self
+            .net()
+            .addresses
+            .get(name.as_str())
+            .map(|a| a.parse().unwrap());
+        Box::pin(async move { Some(Answer::Addresses(found.into_iter().collect())) })
+    }
+
+    fn exchangers(&self, domain: &str) -> BoxFuture<'static, Option<Vec<Exchanger>>> {
+        let net = self.net();
+        let found = net.mx.get(domain).cloned().unwrap_or_default();
+        let found = found.into_iter().map(|(preference, host)| Exchanger {
+            preference,
+            host: host.to_owned(),
+        });
+        let answer = (!net.silent.contains(&domain)).then(|| found.collect());
+        Box::pin(async move { answer })
+    }
+}
+
+impl Dialer for World {
+    fn dial(&self, dial: Dial) -> BoxFuture<'static, Result<Box<dyn Connection>, DialError>> {
+        let mut net = self.net();
+        let to = dial.to.to_string();
+        let tls = dial.implicit_tls;
+        net.dials.push(dial);
+        if net.holes.contains(&to.as_str()) {
+            return Box::pin(pending());
+        }
+        if !net.listening.contains(&to.as_str()) {
+            return Box::pin(async { Err(DialError("refused".into())) });
+        }
+        let (connection, client) = Lab::new().connect(tls);
+        net.accepted.entry(to).or_default().push(client);
+        Box::pin(async move { Ok(connection) })
+    }
+}
+
+/// A server for example.org with alice and bob, and the world outside.
+struct House {
+    lab: Lab,
+    world: World,
+    store: Arc<MemoryStore>,
+    blobs: Arc<MemoryBlobs>,
+    directory: Directory,
+    mail: Arc<Mail>,
+    stop: Stop,
+    _stopper: Stopper,
+    alice: (AccountId, String),
+    sending: Arc<Sending>,
+    counters: Arc<OutboundCounters>,
+}
+
+const FULL: &str = "250-there\r\n250-PIPELINING\r\n250-SIZE 100000\r\n250-8BITMIME\r\n250 SMTPUTF8\r\n";
+
+impl House {
+    fn new() -> Self {
+        Self::with(|_| {})
+    }
+
+    fn with(change: impl FnOnce(&mut Config)) -> Self {
+        let mut lab = Lab::new();
+        let store = Arc::new(MemoryStore::new());
+        let bus = Arc::new(LocalBus::new());
+        let parts = Parts {
+            store: store.clone(),
+            bus: bus.clone(),
+            kdf: Arc::new(InlineKdf(Cost::CHEAP)),
+            seal_key: [7; 32],
+            rng: Rng::from_number(1),
+        };
+        let directory = at_once(Directory::open(parts, "example.org", BEGIN)).unwrap();
+        let blobs = Arc::new(MemoryBlobs::new(|| BEGIN));
+        let bodies = Bodies::new(store.clone(), blobs.clone(), Rng::from_number(2));
+        let mail = Arc::new(Mail::new(store.clone(), bodies, bus, Rng::from_number(3)));
+        let mut accounts = ["alice", "bob"].map(|name| {
+            let new = NewAccount::new(format!("{name}@example.org"));
+            let added = at_once(directory.add_account(new, BEGIN)).unwrap();
+            at_once(mail.create_defaults(added.account.id, BEGIN)).unwrap();
+            (added.account.id, added.password)
+        });
+        let (stopper, stop) = Stopper::new();
+        let world = World::default();
+        let mut config = Config::new("mx.example.org");
+        change(&mut config);
+        let counters = Arc::<OutboundCounters>::default();
+        let outbound = Outbound {
+            world: lab.world.clone(),
+            directory: directory.clone(),
+            mail: mail.clone(),
+            dns: Arc::new(world.clone()),
+            dialer: Arc::new(world.clone()),
+            config: Arc::new(config),
+            counters: counters.clone(),
+            stop: stop.clone(),
+        };
+        lab.spawn(outbound.run());
+        House {
+            lab,
+            world,
+            store,
+            blobs,
+            directory,
+            mail,
+            stop,
+            _stopper: stopper,
+            alice: std::mem::take(&mut accounts[0]),
+            sending: Arc::new(Sending::new(20)),
+            counters,
+        }
+    }
+
+    /// A domain with one mail server at an address.
+    fn domain(&self, domain: &'static str, host: &'static str, address: &'static str) {
+        let mut net = self.world.net();
+        net.mx.entry(domain).or_default().push((10, host));
+        net.addresses.insert(host, address);
+    }
+
+    fn listen(&self, address: &'static str) {
+        self.world.net().listening.push(address);
+    }
+
+    fn connect(&mut self, role: Role) -> Client {
+        let (connection, client) = self.lab.connect(role == Role::Submissions);
+        let smtp = Smtp {
+            world: self.lab.world.clone(),
+            directory: self.directory.clone(),
+            mail: self.mail.clone(),
+            sending: Some(self.sending.clone()),
+            config: Arc::new(ringpost_smtp::Config::new("mx.example.org", role)),
+            stop: self.stop.clone(),
+        };
+        self.lab.spawn(async move { smtp.serve(connection).await });
+        self.lab.hear(&client);
+        client
+    }
+
+    /// What the last reply to this says.
+    fn say(&mut self, client: &Client, text: &str) -> String {
+        let heard = self.lab.say(client, text);
+        heard.lines().last().unwrap_or_default().to_owned()
+    }
+
+    /// alice at port 465, signed in.
+    fn signed_in(&mut self) -> Client {
+        let client = self.connect(Role::Submissions);
+        self.say(&client, "EHLO laptop\r\n");
+        let auth = base64::encode(&sasl::plain_message("", "alice", &self.alice.1));
+        let said = self.say(&client, &format!("AUTH PLAIN {auth}\r\n"));
+        assert!(said.starts_with("235 "), "{said}");
+        client
+    }
+
+    /// alice sends this; it is taken.
+    fn submit(&mut self, from: &str, to: &[&str], parameters: &str) {
+        let client = self.signed_in();
+        let said = self.say(&client, &format!("MAIL FROM:<{from}>{parameters}\r\n"));
+        assert!(said.starts_with("250 "), "{said}");
+        for to in to {
+            let said = self.say(&client, &format!("RCPT TO:<{to}>\r\n"));
+            assert!(said.starts_with("250 "), "{said}");
+        }
+        self.say(&client, "DATA\r\n");
+        let said = self.say(&client, "Subject: away\r\n\r\n..dotted\r\n.\r\n");
+        assert!(said.starts_with("250 "), "{said}");
+    }
+
+    /// The next connection that came at an address.
+    fn accept(&mut self, address: &str) -> Client {
+        self.lab.settle();
+        let mut net = self.world.net();
+        let all = net
+            .accepted
+            .get_mut(address)
+            .unwrap_or_else(|| panic!("nobody came to {address}"));
+        all.remove(0)
+    }
+
+    fn came_to(&mut self, address: &str) -> usize {
+        self.lab.settle();
+        self.world.net().accepted.get(address).map_or(0, Vec::len)
+    }
+
+    /// Takes one message as a server does, with these replies; gives the envelope and the message.
+    fn take(&mut self, server: &Client, envelope: &str, end: &str) -> String {
+        let mut heard = self.lab.say(server, envelope);
+        if envelope.ends_with("354 go\r\n") {
+            heard += &self.lab.say(server, end);
+        }
+        heard
+    }
+
+    fn greet(&mut self, server: &Client) -> String {
+        assert_eq!(self.lab.say(server, "220 there\r\n"), "EHLO mx.example.org\r\n");
+        self.lab.say(server, FULL)
+    }
+
+    /// alice's inbox.
+    fn inbox(&self) -> Vec<String> {
+        let (selected, snapshot) =
+            at_once(self.mail.select(self.alice.0, &MailboxName::inbox(), true)).unwrap();
+        let read = |uid| {
+            let mut text = Vec::new();
+            let mut reader = at_once(self.mail.body(&selected, uid, 0..u64::MAX))
+                .unwrap()
+                .unwrap();
+            while let Some(chunk) = at_once(reader.next()).unwrap() {
+                text.extend_from_slice(&chunk);
+            }
+            String::from_utf8(text).unwrap()
+        };
+        snapshot.messages.iter().map(|m| read(m.uid)).collect()
+    }
+
+    #[track_caller]
+    fn check(&self) {
+        let report = at_once(check_store(&*self.store, &*self.blobs)).unwrap();
+        assert!(report.is_sound(), "{:?}", report.problems);
+    }
+}
+
+const ALICE: &str = "alice@example.org";
+const ONE: &str = "203.0.113.1:25";
+const TWO: &str = "203.0.113.2:25";
+
+#[test]
+fn a_message_goes_from_port_465_to_another_server_once() {
+    let mut house = House::new();
+    house.domain("there.test", "mx.there.test", "203.0.113.1");
+    house.listen(ONE);
+    house.submit(ALICE, &["x@there.test", "y@THERE.test"], " BODY=8BITMIME");
+    let server = house.accept(ONE);
+    let envelope = house.greet(&server);
+    assert!(
+        envelope.starts_with("MAIL FROM:<alice@example.org> SIZE="),
+        "{envelope}"
+    );
+    assert!(envelope.contains(" BODY=8BITMIME\r\n"), "{envelope}");
+    assert!(
+        envelope.contains("RCPT TO:<x@there.test>\r\nRCPT TO:<y@there.test>\r\nDATA\r\n"),
+        "{envelope}"
+    );
+    let body = house.lab.say(&server, "250 ok\r\n250 ok\r\n250 ok\r\n354 go\r\n");
+    assert!(body.starts_with("Received: "), "{body}");
+    assert!(body.ends_with("Subject: away\r\n\r\n..dotted\r\n.\r\n"), "{body}");
+    assert!(!body.contains("Return-Path"), "{body}");
+    assert_eq!(house.lab.say(&server, "250 queued\r\n"), "QUIT\r\n");
+    house.lab.say(&server, "221 bye\r\n");
+    assert!(server.is_closed());
+    house.lab.pass(Duration::from_secs(86_400));
+    assert_eq!(house.came_to(ONE), 0, "once");
+    assert_eq!(
+        (house.counters.sent(), house.mail.queue_len(), house.inbox().len()),
+        (2, 0, 0)
+    );
+    house.check();
+}
+
+// Guards pitfall SMTP 4: nobody sends elsewhere through us without a password.
+#[test]
+fn only_who_has_signed_in_sends_elsewhere() {
+    let mut house = House::new();
+    let stranger = house.connect(Role::Mx);
+    house.say(&stranger, "EHLO there.test\r\n");
+    for from in ["x@there.test", ALICE, ""] {
+        house.say(&stranger, &format!("MAIL FROM:<{from}>\r\n"));
+        let said = house.say(&stranger, "RCPT TO:<y@elsewhere.test>\r\n");
+        assert_eq!(said, "550 5.7.1 Relaying denied");
+        house.say(&stranger, "RSET\r\n");
+    }
+    let unknown = house.connect(Role::Submissions);
+    house.say(&unknown, "EHLO laptop\r\n");
+    assert!(
+        house
+            .say(&unknown, &format!("MAIL FROM:<{ALICE}>\r\n"))
+            .starts_with("530 ")
+    );
+    assert_eq!(house.mail.queue_len(), 0);
+}
+
+#[test]
+fn an_account_that_sends_too_much_has_to_wait() {
+    let mut house = House::new();
+    let client = house.signed_in();
+    house.say(&client, &format!("MAIL FROM:<{ALICE}>\r\n"));
+    for n in 0..20 {
+        assert!(
+            house
+                .say(&client, &format!("RCPT TO:<u{n}@there.test>\r\n"))
+                .starts_with("250 ")
+        );
+    }
+    assert!(
+        house
+            .say(&client, "RCPT TO:<more@there.test>\r\n")
+            .starts_with("450 4.7.1 ")
+    );
+    assert!(
+        house
+            .say(&client, "RCPT TO:<bob@example.org>\r\n")
+            .starts_with("250 "),
+        "those here are not counted"
+    );
+    house.lab.pass(Duration::from_secs(200));
+    assert!(
+        house
+            .say(&client, "RCPT TO:<more@there.test>\r\n")
+            .starts_with("250 ")
+    );
+}
+
+// Guards pitfall SMTP 6: 5xx bounces once, and what was delivered is not sent again.
+#[test]
+fn a_refused_recipient_is_told_to_the_sender_and_the_others_are_served() {
+    let mut house = House::new();
+    house.domain("there.test", "mx.there.test", "203.0.113.1");
+    house.listen(ONE);
+    house.submit(ALICE, &["x@there.test", "y@there.test", "bob@example.org"], "");
+    let server = house.accept(ONE);
+    house.greet(&server);
+    house.take(
+        &server,
+        "250 ok\r\n250 ok\r\n550 5.1.1 who is that\r\n354 go\r\n",
+        "250 queued\r\n",
+    );
+    let inbox = house.inbox();
+    let [report] = &inbox[..] else { panic!("{inbox:?}") };
+    for part in [
+        "Return-Path: <>\r\n",
+        "Content-Type: multipart/report; report-type=delivery-status;",
+        "Final-Recipient: rfc822; y@there.test\r\nAction: failed\r\nStatus: 5.1.1\r\n",
+        "Diagnostic-Code: smtp; 550 5.1.1 who is that\r\n",
+        "\r\n\r\nReceived: ",
+        "Subject: away\r\n",
+    ] {
+        assert!(report.contains(part), "{part:?} in {report}");
+    }
+    assert!(
+        !report.contains("x@there.test") && !report.contains("dotted"),
+        "{report}"
+    );
+    house.lab.pass(Duration::from_secs(6 * 86_400));
+    assert_eq!((house.inbox().len(), house.came_to(ONE)), (1, 0));
+    assert_eq!((house.counters.sent(), house.counters.bounced()), (1, 1));
+    house.check();
+}
+
+// Guards pitfall SMTP 6: 4xx is tried again, later.
+#[test]
+fn a_deferred_message_is_tried_again_and_delivered() {
+    let mut house = House::new();
+    house.domain("there.test", "mx.there.test", "203.0.113.1");
+    house.listen(ONE);
+    house.submit(ALICE, &["x@there.test"], "");
+    let server = house.accept(ONE);
+    house.greet(&server);
+    house
+        .lab
+        .say(&server, "250 ok\r\n451 4.7.1 greylisted\r\n503 no\r\n");
+    house.lab.say(&server, "221 bye\r\n");
+    house.lab.pass(Duration::from_secs(100));
+    assert_eq!(house.came_to(ONE), 0);
+    house.lab.pass(Duration::from_secs(60));
+    let server = house.accept(ONE);
+    house.greet(&server);
+    house.take(&server, "250 ok\r\n250 ok\r\n354 go\r\n", "250 queued\r\n");
+    assert_eq!((house.counters.deferred(), house.counters.sent()), (1, 1));
+    assert_eq!((house.mail.queue_len(), house.inbox().len()), (0, 0));
+    house.check();
+}
+
+// Guards pitfall SMTP 6: a null sender is never bounced.
+#[test]
+fn a_notice_that_is_refused_is_not_told_to_anybody() {
+    let mut house = House::new();
+    house.submit("", &["x@null.test"], "");
+    house.world.net().mx.insert("null.test", vec![(0, "")]);
+    house.lab.pass(Duration::from_secs(600));
+    assert_eq!((house.inbox().len(), house.mail.queue_len()), (0, 0));
+    house.check();
+}
+
+// Guards pitfall SMTP 6: one connection carries several messages.
+#[test]
+fn messages_for_one_destination_share_a_connection() {
+    let mut house = House::new();
+    house.domain("there.test", "mx.there.test", "203.0.113.1");
+    for _ in 0..4 {
+        house.submit(ALICE, &["x@there.test"], "");
+    }
+    // Nobody was there for the first: the others wait for a minute, and go together.
+    house.lab.pass(Duration::from_secs(30));
+    house.listen(ONE);
+    house.lab.pass(Duration::from_secs(40));
+    assert_eq!(house.came_to(ONE), 1);
+    let server = house.accept(ONE);
+    house.greet(&server);
+    for _ in 0..3 {
+        house.take(&server, "250 ok\r\n250 ok\r\n354 go\r\n", "250 queued\r\n");
+    }
+    assert_eq!((house.counters.sent(), house.came_to(ONE)), (3, 0));
+    house.check();
+}
+
+// Guards pitfall SMTP 6: a destination that is slow, dead, or whose DNS fails never blocks another.
+#[test]
+fn a_destination_that_does_not_answer_holds_up_no_other() {
+    let mut house = House::with(|config| config.connections = 4);
+    house.domain("hole.test", "mx.hole.test", "203.0.113.9");
+    house.world.net().holes.push("203.0.113.9:25");
+    house.world.net().silent.push("silent.test");
+    house.domain("slow.test", "mx.slow.test", "203.0.113.2");
+    house.listen(TWO);
+    house.domain("there.test", "mx.there.test", "203.0.113.1");
+    house.listen(ONE);
+    for to in [
+        "a@hole.test",
+        "a@silent.test",
+        "a@slow.test",
+        "b@hole.test",
+        "a@there.test",
+    ] {
+        house.submit(ALICE, &[to], "");
+    }
+    // One that took the connection and says nothing.
+    let _slow = house.accept(TWO);
+    let server = house.accept(ONE);
+    house.greet(&server);
+    house.take(&server, "250 ok\r\n250 ok\r\n354 go\r\n", "250 queued\r\n");
+    assert_eq!(house.counters.sent(), 1);
+    // It ends at some time for each of them.
+    house.lab.pass(Duration::from_secs(6 * 86_400));
+    assert_eq!(house.mail.queue_len(), 0);
+    assert_eq!(house.inbox().len(), 8, "four that were late and then given up");
+    house.check();
+}
+
+#[test]
+fn the_servers_of_a_domain_are_tried_in_their_order() {
+    let mut house = House::new();
+    {
+        let mut net = house.world.net();
+        net.mx.insert(
+            "there.test",
+            vec![(20, "b.there.test"), (10, "a.there.test"), (30, "c.there.test")],
+        );
+        net.addresses.insert("a.there.test", "203.0.113.7");
+        net.addresses.insert("b.there.test", "203.0.113.2");
+        net.addresses.insert("c.there.test", "203.0.113.1");
+    }
+    house.listen(ONE);
+    house.listen(TWO);
+    house.submit(ALICE, &["x@there.test"], "");
+    let second = house.accept(TWO);
+    // It does not want us: the third may.
+    house.lab.say(&second, "554 5.7.1 go away\r\n");
+    let third = house.accept(ONE);
+    house.greet(&third);
+    house.take(&third, "250 ok\r\n250 ok\r\n354 go\r\n", "250 queued\r\n");
+    let dialled: Vec<String> = house.world.net().dials.iter().map(|d| d.name.clone()).collect();
+    assert_eq!(dialled, ["a.there.test", "b.there.test", "c.there.test"]);
+    assert_eq!(house.counters.sent(), 1);
+}
+
+#[test]
+fn a_domain_without_mx_is_its_own_server_and_one_that_is_nowhere_bounces() {
+    let mut house = House::new();
+    house.world.net().addresses.insert("host.test", "203.0.113.1");
+    house.listen(ONE);
+    house.submit(ALICE, &["x@host.test", "x@[203.0.113.1]", "x@nowhere.test"], "");
+    assert_eq!(house.came_to(ONE), 2);
+    let inbox = house.inbox();
+    assert_eq!(inbox.len(), 1);
+    assert!(
+        inbox[0].contains("Final-Recipient: rfc822; x@nowhere.test\r\nAction: failed\r\nStatus: 5.1.2\r\n")
+    );
+}
+
+#[test]
+fn a_domain_that_takes_no_mail_bounces_at_once() {
+    let mut house = House::new();
+    house.world.net().mx.insert("null.test", vec![(0, "")]);
+    house.world.net().addresses.insert("null.test", "203.0.113.1");
+    house.listen(ONE);
+    house.submit(ALICE, &["x@null.test"], "");
+    assert_eq!(house.came_to(ONE), 0);
+    assert!(house.inbox()[0].contains("Status: 5.1.10\r\n"));
+}
+
+#[test]
+fn mail_does_not_go_into_our_own_network_or_back_to_us() {
+    let mut house = House::with(|config| config.networks = vec![("10.1.0.0".parse().unwrap(), 16)]);
+    house.domain("inside.test", "mx.inside.test", "192.168.1.1");
+    house.domain("loop.test", "MX.example.org", "203.0.113.1");
+    house.domain("allowed.test", "mx.allowed.test", "10.1.2.3");
+    house.listen("10.1.2.3:25");
+    house.submit(
+        ALICE,
+        &["x@inside.test", "x@loop.test", "x@allowed.test", "x@[127.0.0.1]"],
+        "",
+    );
+    assert_eq!(house.came_to("10.1.2.3:25"), 1);
+    assert_eq!(house.world.net().dials.len(), 1);
+    let mut status: Vec<String> = house
+        .inbox()
+        .iter()
+        .map(|report| report.split("Status: ").nth(1).unwrap()[..5].to_owned())
+        .collect();
+    status.sort();
+    assert_eq!(status, ["5.4.4", "5.4.4", "5.4.6"]);
+}
+
+#[test]
+fn a_server_with_which_tls_fails_is_spoken_to_without() {
+    let mut house = House::new();
+    house.domain("there.test", "mx.there.test", "203.0.113.1");
+    house.listen(ONE);
+    house.submit(ALICE, &["x@there.test"], "");
+    let mut server = house.accept(ONE);
+    house.lab.say(&server, "220 there\r\n");
+    assert_eq!(
+        house.lab.say(&server, "250-there\r\n250 STARTTLS\r\n"),
+        "STARTTLS\r\n"
+    );
+    // As a handshake that breaks looks in this world: the connection is gone under TLS.
+    server.send("220 go\r\n");
+    server.close();
+    house.lab.settle();
+    assert_eq!(house.mail.queue_len(), 1);
+    house.lab.pass(Duration::from_secs(300));
+    let server = house.accept(ONE);
+    house.greet(&server);
+    house.take(&server, "250 ok\r\n250 ok\r\n354 go\r\n", "250 queued\r\n");
+    assert_eq!(house.counters.sent(), 1);
+}
+
+#[test]
+fn a_smart_host_gets_everything_under_tls_with_a_password() {
+    let mut house = House::with(|config| {
+        config.smart_host = Some(SmartHost {
+            host: "relay.test".into(),
+            port: 465,
+            tls: SmartHostTls::Implicit,
+            credentials: Some(Credentials {
+                user: "user".into(),
+                password: "pass".into(),
+            }),
+        });
+    });
+    house.world.net().addresses.insert("relay.test", "10.0.0.1");
+    house.listen("10.0.0.1:465");
+    house.submit(ALICE, &["x@one.test", "x@two.test"], "");
+    let server = house.accept("10.0.0.1:465");
+    let dialled = house.world.net().dials[0].clone();
+    assert!(dialled.verified && dialled.implicit_tls && dialled.name == "relay.test");
+    house.lab.say(&server, "220 there\r\n");
+    let auth = house
+        .lab
+        .say(&server, "250-there\r\n250-PIPELINING\r\n250 AUTH PLAIN\r\n");
+    assert_eq!(auth, "AUTH PLAIN AHVzZXIAcGFzcw==\r\n");
+    house.lab.say(&server, "235 ok\r\n");
+    for _ in 0..2 {
+        house.take(&server, "250 ok\r\n250 ok\r\n354 go\r\n", "250 queued\r\n");
+    }
+    assert_eq!(house.counters.sent(), 2);
+}
+
+// Guards pitfall SMTP 7: what the other server cannot take as it is comes back.
+#[test]
+fn a_message_that_the_other_server_cannot_take_comes_back() {
+    let mut house = House::new();
+    house.domain("there.test", "mx.there.test", "203.0.113.1");
+    house.listen(ONE);
+    house.submit(ALICE, &["x@there.test"], " BODY=8BITMIME");
+    let server = house.accept(ONE);
+    house.lab.say(&server, "220 there\r\n");
+    assert_eq!(house.lab.say(&server, "250 there\r\n"), "QUIT\r\n");
+    assert!(house.inbox()[0].contains("Status: 5.6.3\r\n"));
+    house.submit(ALICE, &["x@there.test"], "");
+    let server = house.accept(ONE);
+    house.lab.say(&server, "220 there\r\n");
+    assert_eq!(house.lab.say(&server, "250-there\r\n250 SIZE 20\r\n"), "QUIT\r\n");
+    assert!(house.inbox()[1].contains("Status: 5.3.4\r\n"));
+}
+
+#[test]
+fn a_server_that_ends_every_connection_at_once_is_not_called_in_a_loop() {
+    let mut house = House::new();
+    house.domain("there.test", "mx.there.test", "203.0.113.1");
+    house.listen(ONE);
+    house.submit(ALICE, &["x@there.test"], "");
+    for _ in 0..2 {
+        let server = house.accept(ONE);
+        house.lab.say(&server, "421 4.3.2 not now\r\n");
+        assert_eq!(house.came_to(ONE), 0);
+        house.lab.pass(Duration::from_secs(600));
+    }
+    assert!(house.came_to(ONE) <= 1);
+}

@@ -1,0 +1,144 @@
+//! Mail to other servers: the node's worker over real sockets.
+
+use super::signalling::Names;
+use crate::config::{Config, SmartHostTls};
+use crate::stores::Stores;
+use crate::world::{NetConnection, RealWorld};
+use futures_util::future::BoxFuture;
+use ringpost_admin::Metrics;
+use ringpost_mail::{Mail, Schedule};
+use ringpost_net::dns::Resolver;
+use ringpost_net::stream::{Stream, To};
+use ringpost_net::tls::Authorities;
+use ringpost_node::Stop;
+use ringpost_node::outbound::{self, Outbound, OutboundCounters, Sending, SmartHost};
+use ringpost_node::world::{Connection, Dial, DialError, Dialer};
+use ringpost_smtp::client::Credentials;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What the worker is made of.
+pub(super) struct Carrier<'a> {
+    pub(super) config: &'a Config,
+    pub(super) credentials: Option<Credentials>,
+    pub(super) world: Arc<RealWorld>,
+    pub(super) stores: &'a Stores,
+    pub(super) mail: Arc<Mail>,
+    pub(super) resolver: Arc<Resolver>,
+    pub(super) authorities: Authorities,
+    pub(super) stop: Stop,
+}
+
+/// What is known of the worker while it runs.
+#[derive(Clone)]
+pub(super) struct Carried {
+    mail: Arc<Mail>,
+    counters: Arc<OutboundCounters>,
+    /// That people may send to other servers, if they may.
+    pub(super) sending: Option<Arc<Sending>>,
+}
+
+impl Carrier<'_> {
+    /// Starts the worker, unless the configuration wants none. What waits from earlier is left as it is then.
+    pub(super) fn start(self) -> Carried {
+        let counters = Arc::<OutboundCounters>::default();
+        let set = &self.config.outbound;
+        let carried = Carried {
+            mail: self.mail.clone(),
+            counters: counters.clone(),
+            sending: set
+                .enabled
+                .then(|| Arc::new(Sending::new(set.recipients_per_hour))),
+        };
+        if !set.enabled {
+            return carried;
+        }
+        let directory = self.stores.directory.clone();
+        let config = outbound::Config {
+            smart_host: set.smart_host.clone().map(|host| SmartHost {
+                host,
+                port: set.smart_host_port,
+                tls: match set.smart_host_tls {
+                    SmartHostTls::StartTls => outbound::SmartHostTls::StartTls,
+                    SmartHostTls::Implicit => outbound::SmartHostTls::Implicit,
+                    SmartHostTls::None => outbound::SmartHostTls::None,
+                },
+                credentials: self.credentials,
+            }),
+            schedule: Schedule {
+                max_age: Duration::from_secs(3_600 * u64::from(set.max_age_h)),
+                ..Schedule::default()
+            },
+            networks: set.networks.iter().map(|network| network.parts()).collect(),
+            connections: set.connections,
+            per_destination: set.connections_per_destination,
+            ..outbound::Config::new(directory.default_domain())
+        };
+        let worker = Outbound {
+            world: self.world,
+            directory,
+            mail: self.mail,
+            dns: Arc::new(Names(self.resolver)),
+            dialer: Arc::new(NetDialer(self.authorities)),
+            config: Arc::new(config),
+            counters,
+            stop: self.stop,
+        };
+        tokio::spawn(worker.run());
+        carried
+    }
+}
+
+impl Carried {
+    /// Shows how it stands.
+    pub(super) fn watch(&self, metrics: &Metrics) {
+        type Count = fn(&OutboundCounters) -> u64;
+        let counted: [(&str, &str, Count); 3] = [
+            (
+                "mail_sent",
+                "Recipients whose mail other servers have taken",
+                OutboundCounters::sent,
+            ),
+            (
+                "mail_deferred",
+                "Attempts for a recipient elsewhere that will be repeated",
+                OutboundCounters::deferred,
+            ),
+            (
+                "mail_bounced",
+                "Recipients elsewhere who were refused or given up",
+                OutboundCounters::bounced,
+            ),
+        ];
+        for (name, help, count) in counted {
+            let counters = self.counters.clone();
+            metrics.watch_counter(name, help, move || count(&counters));
+        }
+    }
+
+    /// Messages that wait.
+    pub(super) fn queued(&self) -> i64 {
+        i64::try_from(self.mail.queue_len()).unwrap_or(i64::MAX)
+    }
+}
+
+/// Connections of `net` as the node wants them.
+struct NetDialer(Authorities);
+
+impl Dialer for NetDialer {
+    fn dial(&self, dial: Dial) -> BoxFuture<'static, Result<Box<dyn Connection>, DialError>> {
+        let authorities = self.0.clone();
+        Box::pin(async move {
+            let to = To {
+                address: dial.to,
+                name: &dial.name,
+                verified: dial.verified,
+                implicit_tls: dial.implicit_tls,
+            };
+            match Stream::connect(to, &authorities).await {
+                Ok(stream) => Ok(Box::new(NetConnection(stream)) as Box<dyn Connection>),
+                Err(error) => Err(DialError(error.to_string())),
+            }
+        })
+    }
+}
