@@ -625,6 +625,8 @@ fn a_message_that_the_other_server_cannot_take_comes_back() {
     house.lab.say(&server, "220 there\r\n");
     assert_eq!(house.lab.say(&server, "250 there\r\n"), "QUIT\r\n");
     assert!(house.inbox()[0].contains("Status: 5.6.3\r\n"));
+    // One that does not answer QUIT is not waited for.
+    house.lab.pass(Duration::from_secs(10));
     house.submit(ALICE, &["x@there.test"], "");
     let server = house.accept(ONE);
     house.lab.say(&server, "220 there\r\n");

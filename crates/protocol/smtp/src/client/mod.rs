@@ -75,6 +75,8 @@ pub struct Timeouts {
     pub block: Duration,
     /// For the reply to the message (§4.5.3.2.6).
     pub end: Duration,
+    /// For the reply to QUIT, with which nothing is left to be lost; the RFC names no time.
+    pub quit: Duration,
 }
 
 impl Default for Timeouts {
@@ -86,6 +88,7 @@ impl Default for Timeouts {
             data: minutes(2),
             block: minutes(3),
             end: minutes(10),
+            quit: Duration::from_secs(10),
         }
     }
 }
@@ -390,6 +393,7 @@ impl Client {
         match self.phase {
             Phase::Ready => {
                 self.command("QUIT");
+                self.deadline = Some(now + self.config.timeouts.quit);
                 self.phase = Phase::Quit;
             }
             Phase::Quit | Phase::Closed => {}

@@ -333,6 +333,12 @@ fn each_step_has_its_time() {
     let drained = drain(&mut client);
     assert_eq!(verdicts(&drained), [(Fate::Deferred, "4.4.2")]);
     assert!(closed(&drained).text.contains("after the message"));
+    let mut client = ready("250 there\r\n");
+    client.quit(NOW);
+    drain(&mut client);
+    assert_eq!(waits(&mut client), Some(limits.quit));
+    client.handle_timeout(NOW + limits.quit);
+    assert_eq!(drain(&mut client).events, [Event::Closed(None)]);
 }
 
 #[test]

@@ -30,6 +30,8 @@ struct Line {
     waiting: BTreeSet<(UnixTime, u64)>,
     /// How many are at work on it.
     running: usize,
+    /// How often it was reached since it was not, in a row: whoever answers gets more connections, one by one.
+    successes: usize,
     /// Failures to reach it, in a row.
     failures: u32,
     rests_until: UnixTime,
@@ -41,9 +43,9 @@ impl Line {
         self.waiting.first().map(|(due, _)| self.rests_until.max(*due))
     }
 
-    /// One that was not reached is knocked at by one alone.
+    /// One that was not reached yet, or not any more, is knocked at by one alone: a silent one must not take all places.
     fn has_room(&self, most: usize) -> bool {
-        self.running < if self.failures > 0 { 1 } else { most }
+        self.running < most.min(self.successes.saturating_add(1))
     }
 }
 
@@ -151,7 +153,9 @@ impl Index {
             line.running = line.running.saturating_sub(1);
             if reached {
                 (line.failures, line.rests_until) = (0, UnixTime::default());
+                line.successes = line.successes.saturating_add(1);
             } else {
+                line.successes = 0;
                 let rest = REST.saturating_mul(1 << line.failures.min(16)).min(LONGEST_REST);
                 line.failures = line.failures.saturating_add(1);
                 line.rests_until = now + rest;
@@ -213,8 +217,17 @@ mod tests {
         index.put(5_000, "quick.test", later(1));
         assert_eq!(index.next(later(1), 2).map(|w| w.line), Some("slow.test".into()));
         assert_eq!(index.next(later(1), 2), work("quick.test", &[5_000]));
-        assert_eq!(index.next(later(1), 2).map(|w| w.line), Some("slow.test".into()));
-        assert_eq!(index.next(later(1), 2), None, "two are enough");
+        assert_eq!(
+            index.next(later(1), 2),
+            None,
+            "nobody knows yet whether it answers"
+        );
+        index.finish("slow.test", true, later(1));
+        let mut lines = Vec::new();
+        while let Some(work) = index.next(later(1), 2) {
+            lines.push(work.line);
+        }
+        assert_eq!(lines, ["slow.test", "slow.test"], "two are enough");
         assert_eq!(index.next_due(2), None);
     }
 
