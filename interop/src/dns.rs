@@ -9,6 +9,8 @@ pub enum Record {
     Srv(&'static str, u16, u16, &'static str),
     /// A host's address.
     A(&'static str, Ipv4Addr),
+    /// A server that takes a domain's mail: preference, and host.
+    Mx(&'static str, u16, &'static str),
 }
 
 /// A DNS server on loopback that knows a table and says of everything else that it does not exist. It ends with the test's
@@ -19,6 +21,7 @@ pub struct Dns {
 }
 
 const A: u16 = 1;
+const MX: u16 = 15;
 const SRV: u16 = 33;
 const NAPTR: u16 = 35;
 const IN: u16 = 1;
@@ -88,7 +91,9 @@ fn answer(table: &[Record], query: &[u8]) -> Option<Vec<u8>> {
 impl Record {
     fn name(&self) -> &str {
         match self {
-            Record::Naptr(name, ..) | Record::Srv(name, ..) | Record::A(name, _) => name,
+            Record::Naptr(name, ..) | Record::Srv(name, ..) | Record::A(name, _) | Record::Mx(name, ..) => {
+                name
+            }
         }
     }
 
@@ -97,6 +102,7 @@ impl Record {
             Record::Naptr(..) => NAPTR,
             Record::Srv(..) => SRV,
             Record::A(..) => A,
+            Record::Mx(..) => MX,
         }
     }
 
@@ -114,6 +120,7 @@ impl Record {
             .concat(),
             Record::Srv(_, priority, port, host) => [numbers(&[*priority, 0, *port]), labels(host)].concat(),
             Record::A(_, address) => address.octets().to_vec(),
+            Record::Mx(_, preference, host) => [numbers(&[*preference]), labels(host)].concat(),
         }
     }
 }

@@ -31,14 +31,18 @@ pub struct Options {
     pub trusted_network: Option<String>,
     /// Whether it listens on `::1` instead, at ports that the system chooses: see [`Server::port`].
     pub ipv6: bool,
-    /// Which DNS server it asks where other domains are. Without it and a network below, it calls none.
+    /// Which DNS server it asks where other domains are. Without it and a network below, it calls and writes to none.
     pub dns: Option<SocketAddr>,
-    /// A network that calls to other domains may go to.
+    /// A network that calls and mail to other domains may go to.
     pub outbound_network: Option<String>,
     /// The authorities whose certificates it believes.
     pub authorities: Option<PathBuf>,
     /// Its own certificate and key.
     pub certificate: Option<(PathBuf, PathBuf)>,
+    /// Where other servers bring it mail.
+    pub smtp_port: u16,
+    /// More lines of the section `outbound`.
+    pub outbound: String,
 }
 
 impl Default for Options {
@@ -53,6 +57,8 @@ impl Default for Options {
             outbound_network: None,
             authorities: None,
             certificate: None,
+            smtp_port: 2525,
+            outbound: String::new(),
         }
     }
 }
@@ -155,6 +161,7 @@ impl Server {
             no_answer_s,
             domains,
             ipv6,
+            smtp_port,
             ..
         } = options;
         let mut sections = String::from("[sip]\n");
@@ -165,8 +172,14 @@ impl Server {
             sections += &format!("outbound_networks = [{network:?}]\n");
         }
         if options.dns.is_none() && options.outbound_network.is_none() {
-            sections += "outbound = false\n";
+            sections += "outbound = false\n[outbound]\nenabled = false\n";
+        } else {
+            sections += "[outbound]\n";
         }
+        if let Some(network) = &options.outbound_network {
+            sections += &format!("networks = [{network:?}]\n");
+        }
+        sections += &options.outbound;
         if let Some(dns) = options.dns {
             sections += &format!("[dns]\nservers = [\"{dns}\"]\n");
         }
@@ -206,7 +219,7 @@ impl Server {
         format!(
             "data = {data:?}\ndomains = {domains:?}\nuser = \"root\"\n{trusted}{sections}\
              [listen]\nsip_udp = \"{address}:5060\"\nsip_tcp = \"{address}:5060\"\nsip_tls = \"{address}:5061\"\n\
-             smtp = \"{address}:2525\"\nsubmission = \"{address}:5870\"\nsubmissions = \"{address}:4650\"\n\
+             smtp = \"{address}:{smtp_port}\"\nsubmission = \"{address}:5870\"\nsubmissions = \"{address}:4650\"\n\
              imap = \"{address}:1430\"\nimaps = \"{address}:9930\"\n\
              pop3 = \"{address}:1100\"\npop3s = \"{address}:9950\"\nmetrics = \"{address}:9464\"\n\
              [voicemail]\nno_answer_s = {no_answer_s}\n[log]\nlevel = \"info,ringpost=debug\"\n"

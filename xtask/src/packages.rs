@@ -42,6 +42,10 @@ pub(crate) const CLIENTS: &[Tool] = &[
         package: "swaks",
     },
     Tool {
+        program: "smtp-sink",
+        package: "postfix",
+    },
+    Tool {
         program: "perl -MNet::SSLeay",
         package: "libnet-ssleay-perl",
     },
