@@ -12,6 +12,7 @@
 //! Every program that a test starts has a time limit and ends with the test.
 
 mod baresip;
+mod certificates;
 mod clients;
 mod disk;
 mod dns;
@@ -22,6 +23,7 @@ mod talk;
 mod wav;
 
 pub use baresip::{Baresip, Behaviour};
+pub use certificates::certificates;
 pub use clients::{Child, Finished, client, run, spawn, wait_for};
 pub use disk::SmallDisk;
 pub use dns::{Dns, Record};

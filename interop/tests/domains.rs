@@ -2,10 +2,8 @@
 
 #![allow(clippy::unwrap_used)] // A test says what it missed by panicking.
 
-use ringpost_interop::{Device, Dns, Options, Record, Server, Sipp, client, own_address};
+use ringpost_interop::{Device, Dns, Options, Record, Server, Sipp, certificates, own_address};
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
-use std::process::Command;
 use std::time::Duration;
 
 const ALICE_PORT: u16 = 6001;
@@ -145,66 +143,6 @@ fn what_cannot_be_reached_is_told_with_its_reason() {
             );
         }
     }
-}
-
-/// An authority's certificate, and one that it gave for `domain` with its key, made by openssl.
-fn certificates(folder: &std::path::Path, domain: &str) -> Option<(PathBuf, (PathBuf, PathBuf))> {
-    let openssl = client("openssl")?;
-    let file = |name: &str| folder.join(name);
-    let run = |arguments: &[&str]| {
-        let made = Command::new(&openssl)
-            .current_dir(folder)
-            .args(arguments)
-            .output()
-            .unwrap();
-        let said = String::from_utf8_lossy(&made.stderr).into_owned();
-        assert!(made.status.success(), "{arguments:?}: {said}");
-    };
-    let key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
-    let authority = [
-        "req",
-        "-x509",
-        "-days",
-        "2",
-        "-subj",
-        "/CN=Test Authority",
-        "-keyout",
-        "ca.key",
-        "-out",
-        "ca.pem",
-    ];
-    run(&[&authority[..], &key].concat());
-    let subject = format!("subjectAltName=DNS:{domain}");
-    let request = [
-        "req",
-        "-subj",
-        "/CN=server",
-        "-addext",
-        &subject,
-        "-keyout",
-        "key.pem",
-        "-out",
-        "request.pem",
-    ];
-    run(&[&request[..], &key].concat());
-    run(&[
-        "x509",
-        "-req",
-        "-in",
-        "request.pem",
-        "-CA",
-        "ca.pem",
-        "-CAkey",
-        "ca.key",
-        "-CAcreateserial",
-        "-days",
-        "2",
-        "-copy_extensions",
-        "copy",
-        "-out",
-        "certificate.pem",
-    ]);
-    Some((file("ca.pem"), (file("certificate.pem"), file("key.pem"))))
 }
 
 #[test]

@@ -3,7 +3,8 @@
 #![allow(clippy::unwrap_used)] // A test says what it missed by panicking.
 
 use ringpost_interop::{
-    Account, Child, Dns, ImapClient, Options, Record, Server, client, own_address, run, spawn, wait_for,
+    Account, Child, Dns, ImapClient, Options, Record, Server, certificates, client, own_address, run, spawn,
+    wait_for,
 };
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
@@ -344,23 +345,81 @@ fn a_server_that_offers_tls_is_spoken_to_under_it_whatever_its_certificate() {
     other.check_store();
 }
 
+/// A smart host where alice has an account, and what a server that uses it is started with.
+struct Relay {
+    server: Server,
+    carol: Account,
+    dns: Dns,
+    folder: tempfile::TempDir,
+}
+
+impl Relay {
+    /// Its certificate is for `relay.second.test`.
+    fn new() -> Option<Relay> {
+        let folder = tempfile::tempdir().unwrap();
+        let (_, certificate) = certificates(folder.path(), "relay.second.test")?;
+        let server = Server::start_with(&Options {
+            domains: vec!["second.test".into(), "interop.test".into()],
+            certificate: Some(certificate),
+            ..Options::default()
+        });
+        let carol = server.account("carol");
+        let alice = server.account_at("alice", "interop.test");
+        std::fs::write(folder.path().join("password"), format!("{}\n", alice.password)).unwrap();
+        let names = ["relay.second.test", "other.second.test"];
+        let dns = Dns::start(names.map(|name| Record::A(name, server.address())).into());
+        Some(Relay {
+            server,
+            carol,
+            dns,
+            folder,
+        })
+    }
+
+    /// A server that sends all its mail there, by that name and port.
+    fn user(&self, host: &str, port: u16, tls: &str) -> (Server, Account) {
+        let password = self.folder.path().join("password");
+        let server = Server::start_with(&Options {
+            dns: Some(self.dns.address()),
+            authorities: Some(self.folder.path().join("ca.pem")),
+            outbound: format!(
+                "smart_host = {host:?}\nsmart_host_port = {port}\nsmart_host_tls = {tls:?}\n\
+                 smart_host_user = \"alice@interop.test\"\nsmart_host_password_file = {password:?}\n"
+            ),
+            ..Options::default()
+        });
+        let alice = server.account("alice");
+        (server, alice)
+    }
+}
+
 #[test]
-fn a_smart_host_must_prove_its_name() {
-    let (other, carol) = second();
-    let settings = format!(
-        "smart_host = \"relay.second.test\"\nsmart_host_port = {}\nsmart_host_tls = \"starttls\"\n",
-        25
-    );
-    let zone = vec![Record::A("relay.second.test", other.address())];
-    let (server, alice, _dns) = server(zone, &settings);
+fn a_smart_host_takes_everything_under_tls_with_a_password() {
+    let Some(relay) = Relay::new() else { return };
+    for (n, (port, tls)) in [(5870, "starttls"), (4650, "implicit")].into_iter().enumerate() {
+        let (server, alice) = relay.user("relay.second.test", port, tls);
+        let Some(()) = submit(&server, &alice, "carol@second.test", "relayed") else {
+            return;
+        };
+        server.expect_metric("mail_sent_total", 1.0);
+        let mails = inbox(&relay.server, &relay.carol);
+        assert_eq!(mails.len(), n + 1);
+        assert!(mails[n].contains("with ESMTPSA id"), "{}", mails[n]);
+    }
+}
+
+#[test]
+fn a_smart_host_that_does_not_prove_its_name_is_told_nothing() {
+    let Some(relay) = Relay::new() else { return };
+    let (server, alice) = relay.user("other.second.test", 5870, "starttls");
     let Some(()) = submit(&server, &alice, "carol@second.test", "unproven") else {
         return;
     };
     server.expect_metric("mail_deferred_total", 1.0);
     let list = queue(&server);
     let shown = server.command(&["queue", "show", list.split('\t').next().unwrap()]);
-    assert!(shown.contains("4.7.5"), "{shown}");
-    assert!(inbox(&other, &carol).is_empty());
+    assert!(shown.contains("\t4.7.5 other.second.test at "), "{shown}");
+    assert!(inbox(&relay.server, &relay.carol).is_empty());
 }
 
 #[test]
