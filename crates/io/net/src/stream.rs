@@ -383,4 +383,71 @@ mod tests {
             "who is in stays, and no other comes"
         );
     }
+
+    /// A server with a certificate that it made itself for `mx.test`; sends what it hears back. Its address, and where the
+    /// certificate is.
+    async fn echo(implicit: bool) -> (SocketAddr, tempfile::TempDir) {
+        let folder = tempfile::tempdir().unwrap();
+        let (cert, key) = crate::tls::self_signed(folder.path(), &["mx.test".to_owned()]).unwrap();
+        let tls = Tls::load(&cert, &key).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let places = Places::new(ConnectionLimits::default());
+        tokio::spawn(serve(
+            listener,
+            places,
+            tls,
+            implicit,
+            move |mut stream: Stream| async move {
+                let is_over = !implicit
+                    && (stream.recv().await.is_none()
+                        || stream.send(b"go").await.is_err()
+                        || stream.start_tls().await.is_err());
+                if is_over {
+                    return;
+                }
+                while let Some(bytes) = stream.recv().await {
+                    stream.send(&bytes).await.unwrap();
+                }
+            },
+        ));
+        (address, folder)
+    }
+
+    #[tokio::test]
+    async fn another_server_is_spoken_to_under_tls_and_must_prove_its_name_where_that_is_asked() {
+        for implicit_tls in [false, true] {
+            let (address, folder) = echo(implicit_tls).await;
+            let file = folder.path().join("self-signed.crt");
+            let authorities = Authorities::load(Some(&file)).unwrap();
+            for (name, verified, works) in [
+                ("mx.test", true, true),
+                ("other.test", true, false),
+                ("other.test", false, true),
+                ("no name", false, true),
+                ("no name", true, false),
+            ] {
+                let to = To {
+                    address,
+                    name,
+                    verified,
+                    implicit_tls,
+                };
+                let said = async {
+                    let mut stream = Stream::connect(to, &authorities).await?;
+                    if !implicit_tls {
+                        stream.send(b"STARTTLS").await?;
+                        assert_eq!(stream.recv().await.as_deref(), Some(&b"go"[..]));
+                        stream.start_tls().await?;
+                    }
+                    assert!(stream.is_tls());
+                    stream.send(b"hello").await?;
+                    Ok::<_, io::Error>(stream.recv().await)
+                };
+                let said = said.await.ok().flatten();
+                let expected = works.then(|| Bytes::from_static(b"hello"));
+                assert_eq!(said, expected, "{name} {verified} {implicit_tls}");
+            }
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use hickory_resolver::proto::op::{Message, MessageType, ResponseCode};
-use hickory_resolver::proto::rr::rdata::{A, NAPTR, SRV};
+use hickory_resolver::proto::rr::rdata::{A, MX, NAPTR, SRV};
 use hickory_resolver::proto::rr::{Name, Record};
 use tokio::net::UdpSocket;
 
@@ -31,6 +31,11 @@ fn table(asked: &str, kind: RecordType) -> Option<Result<Vec<RData>, ResponseCod
         ("_sip._udp.other.test.", RecordType::SRV) => (1..=2).map(srv).collect(),
         ("many.test.", RecordType::A) => (0..70).map(|n| RData::A(A::new(203, 0, 113, n))).collect(),
         ("s1.other.test.", RecordType::A) => vec![RData::A(A::new(203, 0, 113, 1))],
+        ("other.test.", RecordType::MX) => vec![
+            RData::MX(MX::new(20, name("b.other.test."))),
+            RData::MX(MX::new(10, name("A.other.test."))),
+        ],
+        ("null.test.", RecordType::MX) => vec![RData::MX(MX::new(0, name(".")))],
         ("broken.test.", _) => return Some(Err(ResponseCode::ServFail)),
         ("silent.test.", _) => return None,
         ("other.test." | "s1.other.test." | "many.test.", _) => Vec::new(),
@@ -153,4 +158,19 @@ async fn other_servers_are_asked_from_a_reload_on() {
     assert_eq!(resolver.look_up(question.clone()).await, None);
     resolver.reload(vec![server().await]);
     assert!(matches!(resolver.look_up(question).await, Some(Answer::Naptr(found)) if found.len() == 1));
+}
+
+#[tokio::test]
+async fn mail_servers_are_found_and_none_is_told_from_no_answer() {
+    let resolver = Resolver::new(vec![server().await]);
+    let found = |domain: &'static str| {
+        let resolver = resolver.clone();
+        async move { resolver.exchangers(domain).await }
+    };
+    let other = vec![(20, "b.other.test".to_owned()), (10, "A.other.test".to_owned())];
+    assert_eq!(found("other.test").await, Some(other));
+    assert_eq!(found("null.test").await, Some(vec![(0, String::new())]));
+    assert_eq!(found("s1.other.test").await, Some(Vec::new()));
+    assert_eq!(found("nowhere.test").await, Some(Vec::new()));
+    assert_eq!(found("broken.test").await, None);
 }
