@@ -8,7 +8,7 @@ use ringpost_interop::{
 };
 use std::io::{Read, Write};
 use std::net::{TcpStream, UdpSocket};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 #[test]
@@ -74,6 +74,59 @@ fn greeted(server: &Server) -> String {
     let _ = stream.write_all(b"EHLO client.test\r\nQUIT\r\n");
     let mut said = String::new();
     let _ = stream.read_to_string(&mut said);
+    said
+}
+
+/// Guards pitfall SMTP 5.
+#[test]
+fn passwords_are_taken_without_tls_only_from_networks_that_the_configuration_names() {
+    let server = Server::start();
+    let (alice, _) = server.person("alice");
+    let secret = base64(format!("\0{}\0{}", alice.address, alice.password).as_bytes());
+    // What it says to a program that logs in without TLS and leaves, over each protocol.
+    let said = || {
+        let login = format!("a LOGIN {} {}\r\nb LOGOUT\r\n", alice.address, alice.password);
+        let pop3 = format!("USER {}\r\nPASS {}\r\nQUIT\r\n", alice.address, alice.password);
+        let smtp = format!("EHLO client.test\r\nAUTH PLAIN {secret}\r\nQUIT\r\n");
+        [(1430, login), (1100, pop3), (5870, smtp)].map(|(port, lines)| typed(&server, port, &lines))
+    };
+    let [imap, pop3, smtp] = said();
+    assert!(imap.contains(" LOGINDISABLED"), "{imap}");
+    assert!(!imap.contains("\na OK"), "{imap}");
+    assert!(!pop3.contains("+OK 0 messages"), "{pop3}");
+    assert!(smtp.contains("\n538 "), "{smtp}");
+    reconfigure(&server, |text| {
+        format!("plain_login_networks = [\"10.0.0.0/8\", \"127.0.0.0/8\"]\n{text}")
+    });
+    let [imap, pop3, smtp] = said();
+    assert!(!imap.contains("LOGINDISABLED"), "{imap}");
+    assert!(imap.contains("\na OK"), "{imap}");
+    assert_eq!(pop3.matches("+OK").count(), 4, "{pop3}");
+    assert!(smtp.contains("\n235 "), "{smtp}");
+    reconfigure(&server, |text| text.replace("127.0.0.0/8", "192.168.0.0/16"));
+    assert!(said()[0].contains("LOGINDISABLED"), "elsewhere it stays with TLS");
+}
+
+/// Base64, as openssl writes it.
+fn base64(bytes: &[u8]) -> String {
+    let mut child = Command::new("openssl")
+        .args(["base64", "-A"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(bytes).unwrap();
+    let output = child.wait_with_output().unwrap();
+    String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+}
+
+/// Types lines, and gives all that is said until the server closes.
+fn typed(server: &Server, port: u16, lines: &str) -> String {
+    let mut stream = TcpStream::connect((server.address(), port)).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    stream.write_all(lines.as_bytes()).unwrap();
+    let mut said = String::new();
+    stream.read_to_string(&mut said).unwrap();
     said
 }
 

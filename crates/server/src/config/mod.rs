@@ -28,6 +28,7 @@ pub(crate) struct Config {
     pub(crate) domains: Vec<String>,
     pub(crate) public_address: Option<IpAddr>,
     pub(crate) trusted_networks: Vec<Network>,
+    pub(crate) plain_login_networks: Vec<Network>,
     pub(crate) listen: Listen,
     pub(crate) tls: Tls,
     pub(crate) sip: Sip,

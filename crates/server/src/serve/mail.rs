@@ -1,10 +1,11 @@
 //! The listeners of the mail protocols.
 
-use crate::config::{Config, Service};
+use crate::config::{Config, Network, Service};
 use crate::stores::Stores;
 use crate::world::{NetConnection, RealWorld};
 use anyhow::Result;
 use ringpost_auth::sasl::DecoyKey;
+use ringpost_base::in_network;
 use ringpost_mail::Mail;
 use ringpost_net::stream::{self, Places};
 use ringpost_net::tls::Tls;
@@ -13,12 +14,12 @@ use ringpost_node::imap::Imap;
 use ringpost_node::outbound::Sending;
 use ringpost_node::pop3::{Pop3, Pop3Counters};
 use ringpost_node::smtp::{Smtp, deliver_due};
-use ringpost_node::world::World;
+use ringpost_node::world::{Connection, World};
 use ringpost_smtp::Role;
 use ringpost_store::Sweeper;
 use std::net::TcpListener;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 /// How often bodies that no message names any more are looked for.
@@ -40,10 +41,11 @@ pub(crate) struct MailListeners<'a> {
     pub(crate) pop3_counters: Arc<Pop3Counters>,
 }
 
-/// What holds for messages, as the configuration says now: a session goes by what held when it began.
+/// What holds for mail, as the configuration says now: a session goes by what held when it began.
 pub(crate) struct MailLimits {
     message_bytes: AtomicU64,
     recipients: AtomicUsize,
+    plain_logins: RwLock<Vec<Network>>,
 }
 
 impl MailLimits {
@@ -51,6 +53,7 @@ impl MailLimits {
         MailLimits {
             message_bytes: AtomicU64::new(config.limits.message_bytes),
             recipients: AtomicUsize::new(config.limits.message_recipients),
+            plain_logins: RwLock::new(config.plain_login_networks.clone()),
         }
     }
 
@@ -59,6 +62,8 @@ impl MailLimits {
             .store(config.limits.message_bytes, Ordering::Relaxed);
         self.recipients
             .store(config.limits.message_recipients, Ordering::Relaxed);
+        *self.plain_logins.write().unwrap_or_else(PoisonError::into_inner) =
+            config.plain_login_networks.clone();
     }
 
     fn message_bytes(&self) -> u64 {
@@ -67,6 +72,16 @@ impl MailLimits {
 
     fn recipients(&self) -> usize {
         self.recipients.load(Ordering::Relaxed)
+    }
+
+    /// Whether passwords are taken from there without TLS.
+    fn plain_login(&self, connection: &NetConnection) -> bool {
+        let from = connection.endpoints().remote.ip();
+        let networks = self.plain_logins.read().unwrap_or_else(PoisonError::into_inner);
+        networks
+            .iter()
+            .map(|network| network.parts())
+            .any(|(network, bits)| in_network(from, network, bits))
     }
 }
 
@@ -111,6 +126,7 @@ impl MailListeners<'_> {
             let config = Arc::make_mut(&mut smtp.config);
             config.max_message_bytes = limits.message_bytes();
             config.max_recipients = limits.recipients();
+            config.plaintext_auth = limits.plain_login(&connection);
             async move { smtp.serve(Box::new(connection)).await }
         });
     }
@@ -132,7 +148,9 @@ impl MailListeners<'_> {
         };
         self.serve_streams(listener, implicit, move |connection| {
             let mut imap = imap.clone();
-            Arc::make_mut(&mut imap.config).message_bytes = limits.message_bytes();
+            let config = Arc::make_mut(&mut imap.config);
+            config.message_bytes = limits.message_bytes();
+            config.allow_plaintext = limits.plain_login(&connection);
             async move { imap.serve(Box::new(connection), true).await }
         });
     }
@@ -143,16 +161,26 @@ impl MailListeners<'_> {
             scram_decoy: Some(self.decoy.clone()),
             ..ringpost_pop3::Config::default()
         };
-        let pop3 = Arc::new(Pop3 {
-            world: self.world.clone(),
-            directory: self.stores.directory.clone(),
-            mail: self.mail.clone(),
-            config: Arc::new(config),
-            counters: self.pop3_counters.clone(),
-            stop: self.stop.clone(),
-        });
+        let pop3 = |allow_plaintext| {
+            Arc::new(Pop3 {
+                world: self.world.clone(),
+                directory: self.stores.directory.clone(),
+                mail: self.mail.clone(),
+                config: Arc::new(ringpost_pop3::Config {
+                    allow_plaintext,
+                    ..config.clone()
+                }),
+                counters: self.pop3_counters.clone(),
+                stop: self.stop.clone(),
+            })
+        };
+        let (under_tls, anywhere) = (pop3(false), pop3(true));
+        let limits = self.limits.clone();
         self.serve_streams(listener, implicit, move |connection| {
-            let pop3 = pop3.clone();
+            let pop3 = match limits.plain_login(&connection) {
+                true => anywhere.clone(),
+                false => under_tls.clone(),
+            };
             async move { pop3.serve(Box::new(connection), true).await }
         });
     }
