@@ -234,7 +234,29 @@ fn a_deferred_mail_is_tried_again_and_delivered() {
     );
     sink.stop();
     sink.run(&[]).unwrap();
+    // Held by its sender, it stays where it is, whoever wants it tried.
+    let hold = ["--account", "alice@interop.test"];
+    assert_eq!(
+        server.command(&[&["queue", "hold"], &hold[..]].concat()),
+        "done\n"
+    );
+    assert_eq!(
+        server.command(&["queue", "hold"]),
+        "account\talice@interop.test\n"
+    );
     assert_eq!(server.command(&["queue", "retry", id]), "done\n");
+    submit(&server, &alice, "carol@later.test", "later").unwrap();
+    assert_eq!(queue(&server).matches("\theld (account)\n").count(), 2);
+    server.command(&[
+        "queue",
+        "remove",
+        queue(&server).lines().nth(1).unwrap().split('\t').next().unwrap(),
+    ]);
+    assert!(sink.subjects().is_empty());
+    assert_eq!(
+        server.command(&[&["queue", "release"], &hold[..]].concat()),
+        "done\n"
+    );
     server.expect_metric("mail_sent_total", 1.0);
     assert_eq!(sink.subjects(), ["in time"]);
     assert_eq!((queue(&server).as_str(), inbox(&server, &alice).len()), ("", 0));

@@ -132,6 +132,8 @@ pub const SEARCH_TEXT_BYTES: u64 = 8 * 1024 * 1024;
 pub const MAIL_HOPS: usize = 50;
 /// Messages that one connection to another server begins with; further ones wait for the next.
 pub const QUEUE_WORK: usize = 50;
+/// Destinations, and accounts, whose outgoing mail an administrator holds back; one more is refused.
+pub const QUEUE_HOLDS: usize = 1_000;
 /// What a notice shows of the header of the message that it is about; the rest is cut.
 pub const REPORT_HEADER_BYTES: u64 = 16 * 1024;
 /// Header fields of one mail message, those of its parts included, that are read and described; what comes above it is

@@ -119,11 +119,38 @@ pub(crate) enum QueueCommand {
         /// Its number [default: all that wait]
         id: Option<String>,
     },
+    /// Hold mail back until it is released, over restarts too; alone, show what is held so
+    Hold {
+        #[command(flatten)]
+        what: HoldArgs,
+    },
+    /// End a hold
+    Release {
+        #[command(flatten)]
+        what: HoldArgs,
+    },
     /// Remove a message; its sender is not told
     Remove {
         /// Its number
         id: String,
     },
+}
+
+/// What is held, or released: one of these.
+#[derive(Debug, clap::Args)]
+#[group(multiple = false)]
+pub(crate) struct HoldArgs {
+    /// A message, by its number
+    pub(crate) id: Option<String>,
+    /// All that goes to a domain, from now on
+    #[arg(long, value_name = "DOMAIN")]
+    pub(crate) destination: Option<String>,
+    /// All that an account sends, from now on
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) account: Option<String>,
+    /// Everything, from now on
+    #[arg(long)]
+    pub(crate) all: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -43,6 +43,9 @@ impl Control for LocalControl {
                 Command::QueueList
                 | Command::QueueShow { .. }
                 | Command::QueueRetry { .. }
+                | Command::QueueHold { .. }
+                | Command::QueueRelease { .. }
+                | Command::QueueHolds
                 | Command::QueueRemove { .. } => self.queue(&command).await,
                 command => self
                     .answer_in_time(command)
@@ -138,6 +141,9 @@ impl LocalControl {
             Command::QueueList
             | Command::QueueShow { .. }
             | Command::QueueRetry { .. }
+            | Command::QueueHold { .. }
+            | Command::QueueRelease { .. }
+            | Command::QueueHolds
             | Command::QueueRemove { .. }
             | Command::CheckStore => Ok(Answer::Findings(Vec::new())),
         }

@@ -70,6 +70,18 @@ pub enum Command {
         /// The number of one; all of them when it is None.
         id: Option<String>,
     },
+    /// Holds mail for other servers back. Answered with `Done`.
+    QueueHold {
+        /// What is held.
+        what: Hold,
+    },
+    /// Ends a hold. Answered with `Done`.
+    QueueRelease {
+        /// What is held no longer.
+        what: Hold,
+    },
+    /// What is held back by a rule. Answered with `Holds`.
+    QueueHolds,
     /// Removes a message; its sender is not told. Answered with `Done`.
     QueueRemove {
         /// Its number.
@@ -97,8 +109,24 @@ pub enum Answer {
     DeviceCreated(NewDevice),
     /// Mail that waits for other servers, the longest waiting first.
     Queue(Vec<QueuedMail>),
+    /// What is held back of it by rules.
+    Holds(Vec<Hold>),
     /// What is wrong with the store, one line each; nothing is good.
     Findings(Vec<String>),
+}
+
+/// What is held back of the mail for other servers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Hold {
+    /// A message, by its number as the list shows it.
+    Message(String),
+    /// What goes to a domain, or to an address in brackets, what comes later included.
+    Destination(String),
+    /// What an account sends, what comes later included.
+    Account(String),
+    /// Everything, what comes later included.
+    All,
 }
 
 /// A message that waits for one other server.
@@ -120,6 +148,8 @@ pub struct QueuedMail {
     pub attempts: u32,
     /// Whether somebody is at work on it.
     pub at_work: bool,
+    /// What holds it back: `message`, `destination`, `account` or `all`; empty when nothing does.
+    pub held: String,
     /// Whom it has not reached.
     pub recipients: Vec<WaitingRecipient>,
 }

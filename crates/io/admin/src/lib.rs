@@ -27,7 +27,7 @@ mod server;
 
 pub use client::Client;
 pub use command::{
-    Account, Answer, BoxFuture, Command, Control, Device, NewAccount, NewDevice, QueuedMail, Refusal,
+    Account, Answer, BoxFuture, Command, Control, Device, Hold, NewAccount, NewDevice, QueuedMail, Refusal,
     RefusalKind, WaitingRecipient,
 };
 pub use metrics::{Counter, CounterFamily, Gauge, Histogram, Metrics};

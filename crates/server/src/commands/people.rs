@@ -1,8 +1,8 @@
 //! Domains, accounts, devices and the queue: by whoever holds the data folder, a running server or this process.
 
-use crate::cli::{AccountCommand, DeviceCommand, DomainCommand, QueueCommand};
+use crate::cli::{AccountCommand, DeviceCommand, DomainCommand, HoldArgs, QueueCommand};
 use anyhow::{Result, bail};
-use ringpost_admin::{Answer, Command, Control, NewAccount, QueuedMail};
+use ringpost_admin::{Answer, Command, Control, Hold, NewAccount, QueuedMail};
 use ringpost_base::UnixTime;
 use std::io::{BufRead, IsTerminal};
 
@@ -65,8 +65,32 @@ pub(crate) async fn queue(control: &dyn Control, command: QueueCommand) -> Resul
             super::say(&lines.map(|line| line + "\n").collect::<String>())
         }
         QueueCommand::Retry { id } => show(control, Command::QueueRetry { id }).await,
+        QueueCommand::Hold { what } => match hold(what) {
+            Some(what) => show(control, Command::QueueHold { what }).await,
+            None => show(control, Command::QueueHolds).await,
+        },
+        QueueCommand::Release { what } => match hold(what) {
+            Some(what) => show(control, Command::QueueRelease { what }).await,
+            None => bail!(
+                "expected what to release: a message's number, --destination DOMAIN, --account ADDRESS, or --all"
+            ),
+        },
         QueueCommand::Remove { id } => show(control, Command::QueueRemove { id }).await,
     }
+}
+
+/// What the command line names.
+fn hold(arguments: HoldArgs) -> Option<Hold> {
+    let HoldArgs {
+        id,
+        destination,
+        account,
+        all,
+    } = arguments;
+    id.map(Hold::Message)
+        .or(destination.map(Hold::Destination))
+        .or(account.map(Hold::Account))
+        .or(all.then_some(Hold::All))
 }
 
 /// `check-store`. Fails when something was found.
@@ -113,6 +137,15 @@ fn text(answer: &Answer) -> String {
             format!("secret\t{}\t(shown this once)", device.secret),
         ],
         Answer::Queue(queue) => queue.iter().map(in_short).collect(),
+        Answer::Holds(holds) => holds
+            .iter()
+            .map(|hold| match hold {
+                Hold::Message(id) => format!("message\t{id}"),
+                Hold::Destination(name) => format!("destination\t{name}"),
+                Hold::Account(address) => format!("account\t{address}"),
+                Hold::All => "all".into(),
+            })
+            .collect(),
         Answer::Findings(findings) if findings.is_empty() => vec!["the store is good".into()],
         Answer::Findings(findings) => findings.clone(),
     };
@@ -156,9 +189,10 @@ fn whole(mail: &QueuedMail) -> Vec<String> {
 }
 
 fn next(mail: &QueuedMail) -> String {
-    match mail.at_work {
-        true => "now".into(),
-        false => time(mail.due_s),
+    match mail.held.as_str() {
+        _ if mail.at_work => "now".into(),
+        "" => time(mail.due_s),
+        why => format!("held ({why})"),
     }
 }
 

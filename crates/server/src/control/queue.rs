@@ -1,9 +1,13 @@
 //! `queue …`: mail that waits for other servers.
 
 use super::LocalControl;
-use ringpost_admin::{Answer, Command, QueuedMail, Refusal, RefusalKind, WaitingRecipient};
+use ringpost_admin::{
+    Answer, Command, Hold as AdminHold, QueuedMail, Refusal, RefusalKind, WaitingRecipient,
+};
 use ringpost_base::UnixTime;
-use ringpost_mail::{MailError, QueueEntry};
+use ringpost_directory::is_domain;
+use ringpost_mail::{Held, Hold, MailError, QueueEntry};
+use ringpost_store::AccountId;
 
 impl LocalControl {
     pub(super) async fn queue(&self, command: &Command) -> Result<Answer, Refusal> {
@@ -28,6 +32,16 @@ impl LocalControl {
                 }
                 Ok(Answer::Done)
             }
+            Command::QueueHolds => self.holds().await,
+            Command::QueueHold { what } => {
+                let hold = self.hold_of(what).await?;
+                let held = mail.hold(hold).await;
+                match what {
+                    AdminHold::Message(id) => done(id, held),
+                    _ => held.map(|_| Answer::Done).map_err(failed),
+                }
+            }
+            Command::QueueRelease { what } => self.release(what).await,
             Command::QueueRemove { id } => {
                 let removed = mail.remove_queued(number(id)?).await;
                 done(id, removed)
@@ -37,6 +51,99 @@ impl LocalControl {
                 Ok(Answer::Queue(entries.iter().map(shown).collect()))
             }
         }
+    }
+}
+
+impl LocalControl {
+    /// What the command line's words mean.
+    async fn hold_of(&self, what: &AdminHold) -> Result<Hold, Refusal> {
+        Ok(match what {
+            AdminHold::Message(id) => Hold::Message(number(id)?),
+            AdminHold::Destination(name) => {
+                let name = name.to_ascii_lowercase();
+                let is_literal = name.starts_with('[') && name.ends_with(']');
+                if !is_literal && !is_domain(&name) {
+                    return Err(Refusal::invalid(format!(
+                        "{name:?} is no destination: expected a domain like example.net, or an address in brackets"
+                    )));
+                }
+                Hold::Destination(name)
+            }
+            AdminHold::Account(address) => {
+                let found = self.directory.account_by_address(address).await;
+                let found = found.map_err(|e| Refusal::failed(e.to_string()))?;
+                let Some(account) = found else {
+                    return Err(Refusal::not_found(format!(
+                        "there is no account {address}; `ringpost account list` shows them"
+                    )));
+                };
+                Hold::Account(account.id)
+            }
+            AdminHold::All => Hold::All,
+        })
+    }
+
+    async fn release(&self, what: &AdminHold) -> Result<Answer, Refusal> {
+        let hold = self.hold_of(what).await?;
+        if let Hold::Message(id) = hold
+            && let Some(entry) = self.mail.queue_entry(id).await.map_err(failed)?
+            && let Some(by) = entry.held.filter(|held| *held != Held::Itself)
+        {
+            let rule = match by {
+                Held::Destination => format!("--destination {}", entry.record.destination),
+                Held::Account => format!("--account {}", self.submitter(entry.record.submitter).await?),
+                Held::Itself | Held::All => "--all".to_owned(),
+            };
+            return Err(Refusal::new(
+                RefusalKind::Conflict,
+                format!(
+                    "the message is not held alone; `ringpost queue release {rule}` releases it with the others"
+                ),
+            ));
+        }
+        match (self.mail.release_hold(hold).await, what) {
+            (Ok(true), _) => Ok(Answer::Done),
+            (Ok(false), AdminHold::Message(id)) => match self.mail.queue_entry(number(id)?).await {
+                Ok(Some(_)) => Err(Refusal::not_found(format!("message {id} is not held"))),
+                _ => Err(nothing(id)),
+            },
+            (Ok(false), _) => Err(Refusal::not_found(
+                "nothing of the kind is held; `ringpost queue hold` alone shows what is, `ringpost queue list` also single \
+                 messages"
+                    .to_owned(),
+            )),
+            (Err(e), AdminHold::Message(id)) => done(id, Err(e)),
+            (Err(e), _) => Err(failed(e)),
+        }
+    }
+
+    async fn holds(&self) -> Result<Answer, Refusal> {
+        let rules = self.mail.queue_holds().await.map_err(failed)?;
+        let mut holds = Vec::new();
+        if rules.all {
+            holds.push(AdminHold::All);
+        }
+        holds.extend(rules.destinations.into_iter().map(AdminHold::Destination));
+        for id in rules.accounts {
+            holds.push(AdminHold::Account(self.submitter(Some(id)).await?));
+        }
+        let entries = self.mail.queue_entries().await.map_err(failed)?;
+        let single = entries.iter().filter(|entry| entry.record.held);
+        holds.extend(single.map(|entry| AdminHold::Message(format!("{:016x}", entry.record.id))));
+        Ok(Answer::Holds(holds))
+    }
+
+    /// The address of an account; its number when it is gone.
+    async fn submitter(&self, id: Option<AccountId>) -> Result<String, Refusal> {
+        let id = id.unwrap_or_default();
+        for domain in self.directory.domains() {
+            let accounts = self.directory.accounts(&domain).await;
+            let accounts = accounts.map_err(|e| Refusal::failed(e.to_string()))?;
+            if let Some(found) = accounts.iter().find(|account| account.id == id) {
+                return Ok(found.address.to_string());
+            }
+        }
+        Ok(id.to_string())
     }
 }
 
@@ -74,7 +181,14 @@ fn failed(error: MailError) -> Refusal {
 }
 
 fn shown(entry: &QueueEntry) -> QueuedMail {
-    let QueueEntry { due, record } = entry;
+    let QueueEntry { due, held, record } = entry;
+    let held = match held {
+        None => "",
+        Some(Held::Itself) => "message",
+        Some(Held::Destination) => "destination",
+        Some(Held::Account) => "account",
+        Some(Held::All) => "all",
+    };
     let seconds = |time: UnixTime| time.as_nanos() / 1_000_000_000;
     let recipients = record.recipients.iter().map(|recipient| WaitingRecipient {
         address: recipient.address.clone(),
@@ -93,6 +207,7 @@ fn shown(entry: &QueueEntry) -> QueuedMail {
         due_s: seconds(*due),
         attempts: record.attempts,
         at_work: record.lease != 0,
+        held: held.to_owned(),
         recipients: recipients.collect(),
     }
 }
@@ -138,6 +253,42 @@ mod tests {
             assert_eq!(
                 control.handle(Command::QueueRetry { id: one }).await,
                 Ok(Answer::Done)
+            );
+        }
+        let hold = |what: &AdminHold| Command::QueueHold { what: what.clone() };
+        let release = |what: &AdminHold| Command::QueueRelease { what: what.clone() };
+        let message = AdminHold::Message(id.clone());
+        for what in [
+            &message,
+            &AdminHold::Destination("There.test".into()),
+            &AdminHold::All,
+        ] {
+            assert_eq!(control.handle(hold(what)).await, Ok(Answer::Done));
+            let Ok(Answer::Queue(list)) = control.handle(show.clone()).await else {
+                panic!("it is shown")
+            };
+            assert!(!list[0].held.is_empty(), "{what:?}");
+            let Ok(Answer::Holds(holds)) = control.handle(Command::QueueHolds).await else {
+                panic!("a list")
+            };
+            assert_eq!(holds.len(), 1, "{holds:?}");
+            if *what != message {
+                let alone = control.handle(release(&message)).await.unwrap_err();
+                assert!(alone.message.contains("`ringpost queue release --"), "{alone}");
+            }
+            assert_eq!(control.handle(release(what)).await, Ok(Answer::Done));
+            let refusal = control.handle(release(what)).await.unwrap_err();
+            assert_eq!(refusal.kind, RefusalKind::NotFound, "{refusal}");
+        }
+        for (bad, kind) in [
+            (AdminHold::Destination("a b".into()), RefusalKind::Invalid),
+            (AdminHold::Account("x@example.org".into()), RefusalKind::NotFound),
+            (AdminHold::Message("0".repeat(16)), RefusalKind::NotFound),
+        ] {
+            assert_eq!(
+                control.handle(hold(&bad)).await.unwrap_err().kind,
+                kind,
+                "{bad:?}"
             );
         }
         let remove = Command::QueueRemove { id: id.clone() };

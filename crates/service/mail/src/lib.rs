@@ -58,7 +58,7 @@ pub use error::MailError;
 pub use incoming::{Incoming, Letter};
 pub use maildrop::Maildrop;
 pub use messages::{Append, Copied};
-pub use queue::{Elsewhere, Outgoing, QueueEntry, QueuedMessage, Schedule, Work};
+pub use queue::{Elsewhere, Held, Hold, Outgoing, QueueEntry, QueuedMessage, Schedule, Work};
 pub use selected::Selected;
 pub use spool::{Envelope, Recipient, Spooled};
 pub use voicemail::{Caller, Lamp, Recording, Voicemail, voicemail_message};

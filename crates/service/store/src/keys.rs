@@ -76,6 +76,7 @@ mod kind {
     pub(super) const SPOOL: u8 = b'w';
     /// [due, id]
     pub(super) const QUEUED: u8 = b'o';
+    pub(super) const QUEUE_HOLDS: u8 = b'O';
 }
 
 fn key(kind: u8, parts: &[&[u8]]) -> Key {
@@ -492,6 +493,14 @@ pub fn queued(due: UnixTime, id: u64) -> Key {
 /// Everything in a queue that is for other servers, the longest overdue first.
 pub fn all_queued() -> Scan {
     Scan::prefix(key(kind::QUEUED, &[]))
+}
+
+/// Where [`queue_holds`] lies.
+pub const QUEUE_HOLDS_HOME: Partition = Partition::Directory(0);
+
+/// [`QueueHolds`](crate::records::QueueHolds), in [`QUEUE_HOLDS_HOME`].
+pub fn queue_holds() -> Key {
+    key(kind::QUEUE_HOLDS, &[])
 }
 
 /// When the spool or queue record with this key is due, and its id.

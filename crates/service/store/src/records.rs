@@ -539,6 +539,20 @@ record! {
         14 delay_told: bool,
         /// The process that is at work on it until it is due; 0 when nobody is.
         15 lease: u64,
+        /// It is held back: not tried until it is released.
+        30 held: bool,
+    }
+}
+
+record! {
+    /// What an administrator holds back of the mail for other servers, what comes later included.
+    QueueHolds {
+        /// All of it.
+        1 all: bool,
+        /// What goes to these.
+        2 destinations: Vec<String>,
+        /// What these have submitted.
+        3 accounts: Vec<AccountId>,
     }
 }
 
@@ -593,6 +607,7 @@ pub fn fuzz(data: &[u8]) {
     one::<Change>(data);
     one::<Spool>(data);
     one::<Queued>(data);
+    one::<QueueHolds>(data);
     one::<MaildropLease>(data);
 }
 

@@ -1,6 +1,8 @@
 //! What waits, in memory: which destination has something due. The records themselves stay in the store.
 
+use super::hold::why_held;
 use ringpost_base::{UnixTime, limits};
+use ringpost_store::records::{QueueHolds, Queued};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
@@ -16,6 +18,8 @@ pub(super) struct Index {
     places: HashMap<u64, Place>,
     /// All destinations are one line.
     pub(super) single: bool,
+    /// What is held back by a rule.
+    pub(super) holds: QueueHolds,
 }
 
 #[derive(Debug)]
@@ -23,6 +27,8 @@ struct Place {
     line: String,
     due: UnixTime,
     taken: bool,
+    /// It stands beside its line until it is released.
+    held: bool,
 }
 
 #[derive(Debug, Default)]
@@ -76,8 +82,36 @@ impl Index {
             line: line.to_owned(),
             due,
             taken: false,
+            held: false,
         };
         self.places.insert(id, place);
+    }
+
+    /// The same for a message as its record is: one that is held does not wait.
+    pub(super) fn file(&mut self, record: &Queued, due: UnixTime) {
+        self.put(record.id, &record.destination, due);
+        self.set_held(record.id, why_held(record, &self.holds).is_some());
+    }
+
+    /// Holds a message back, or lets it wait again.
+    pub(super) fn set_held(&mut self, id: u64, held: bool) {
+        let Some(place) = self.places.get_mut(&id) else {
+            return;
+        };
+        place.held = held;
+        if place.taken {
+            return;
+        }
+        let line = self.lines.entry(place.line.clone()).or_default();
+        match held {
+            true => line.waiting.remove(&(place.due, id)),
+            false => line.waiting.insert((place.due, id)),
+        };
+    }
+
+    /// Whether a message is held back.
+    pub(super) fn is_held(&self, id: u64) -> bool {
+        self.places.get(&id).is_some_and(|place| place.held)
     }
 
     /// A message is gone.
@@ -110,8 +144,8 @@ impl Index {
     pub(super) fn untake(&mut self, id: u64) {
         if let Some(place) = self.places.get_mut(&id).filter(|place| place.taken) {
             place.taken = false;
-            let line = self.lines.entry(place.line.clone()).or_default();
-            line.waiting.insert((place.due, id));
+            let held = place.held;
+            self.set_held(id, held);
         }
     }
 
@@ -269,6 +303,25 @@ mod tests {
         index.finish("", true, NOW);
         assert_eq!((index.len(), index.next(NOW, 4)), (1, None));
         assert_eq!(index.next(later(60), 4), work("", &[2]));
+    }
+
+    #[test]
+    fn what_is_held_does_not_wait_until_it_is_released() {
+        let mut index = Index::default();
+        index.put(1, "one.test", NOW);
+        index.put(2, "one.test", NOW);
+        index.set_held(1, true);
+        assert_eq!(index.next(NOW, 4), work("one.test", &[2]));
+        // Held while somebody has it: it does not come back.
+        index.set_held(2, true);
+        index.untake(2);
+        index.finish("one.test", true, NOW);
+        assert_eq!((index.next(NOW, 4), index.next_due(4)), (None, None));
+        assert_eq!(index.take_one(1), Some(NOW), "an administrator can have it");
+        index.untake(1);
+        index.set_held(1, false);
+        index.set_held(2, false);
+        assert_eq!(index.next(NOW, 4), work("one.test", &[1, 2]));
     }
 
     #[test]

@@ -6,13 +6,16 @@
 //! number of the process, since what another process of this data folder held ended with it. What waits is known in
 //! memory besides, by destination.
 
+mod hold;
 mod index;
 mod report;
 
+pub use hold::{Held, Hold};
 pub use index::Work;
 
 use crate::{Delivery, Mail, MailError};
 use async_channel::{Receiver, Sender};
+use hold::why_held;
 use index::Index;
 use report::{Kind, Report};
 use ringpost_base::{UnixTime, limits};
@@ -110,6 +113,8 @@ impl QueuedMessage {
 pub struct QueueEntry {
     /// When it is tried next, or when the lease of who is at work on it ends.
     pub due: UnixTime,
+    /// What holds it back, if something does.
+    pub held: Option<Held>,
     /// All else.
     pub record: Queued,
 }
@@ -184,7 +189,11 @@ impl Mail {
     /// Reads what waits for other servers, once at the start, before [`next_work`](Mail::next_work). With `single_line`
     /// there is one destination for all: a smart host. What another process was at work on is due now.
     pub async fn load_queue(&self, single_line: bool, now: UnixTime) -> Result<(), MailError> {
-        self.queue.index().single = single_line;
+        let holds = self.queue_holds().await?;
+        {
+            let mut index = self.queue.index();
+            (index.single, index.holds) = (single_line, holds);
+        }
         for n in 0..Partition::QUEUES {
             let home = Partition::Queue(n);
             for entry in self.store.scan(&home, keys::all_queued()).await? {
@@ -210,7 +219,7 @@ impl Mail {
                 }
                 let mut index = self.queue.index();
                 if index.due_of(id).is_none() {
-                    index.put(id, &record.destination, due);
+                    index.file(&record, due);
                 }
             }
         }
@@ -258,10 +267,18 @@ impl Mail {
         self.queue.index().finish(line, reached, now);
     }
 
-    /// Begins with a message of some work. `None` when it is gone.
+    /// Begins with a message of some work. `None` when it is gone, or held back by now.
     pub async fn lease(&self, id: u64, now: UnixTime) -> Result<Option<QueuedMessage>, MailError> {
         let home = Partition::queue_of(id);
-        let Some(due) = self.queue.index().due_of(id) else {
+        let due = {
+            let mut index = self.queue.index();
+            if index.is_held(id) {
+                index.untake(id);
+                return Ok(None);
+            }
+            index.due_of(id)
+        };
+        let Some(due) = due else {
             return Ok(None);
         };
         let key = keys::queued(due, id);
@@ -450,7 +467,7 @@ impl Mail {
         let mut index = self.queue.index();
         match message.gone {
             true => index.remove(message.record.id),
-            false => index.put(message.record.id, &message.record.destination, message.due),
+            false => index.file(&message.record, message.due),
         }
     }
 
@@ -458,7 +475,7 @@ impl Mail {
     pub(crate) fn queue_up(&self, records: &[Queued], due: UnixTime) {
         let mut index = self.queue.index();
         for record in records {
-            index.put(record.id, &record.destination, due);
+            index.file(record, due);
         }
         drop(index);
         if !records.is_empty() {
@@ -483,16 +500,18 @@ impl Mail {
     }
 
     async fn entries_of(&self, home: &Partition) -> Result<Vec<QueueEntry>, MailError> {
+        let holds = self.queue_holds().await?;
         let found = self.store.scan(home, keys::all_queued()).await?.into_iter();
         let read = found.map(|entry| {
             let due = keys::due_of(&entry.key).map(|(due, _)| due).unwrap_or_default();
             let record = Queued::from_bytes(&entry.key, entry.value)?;
-            Ok(QueueEntry { due, record })
+            let held = why_held(&record, &holds);
+            Ok(QueueEntry { due, held, record })
         });
         read.collect()
     }
 
-    /// Has a waiting message tried as soon as there is room. False when there is none of that number;
+    /// Has a waiting message tried as soon as there is room, or as soon as it is released. False when there is none of that number;
     /// [`MailError::Busy`] when somebody is at work on it.
     pub async fn retry_queued(&self, id: u64, now: UnixTime) -> Result<bool, MailError> {
         let Some(mut message) = self.take_queued(id).await? else {

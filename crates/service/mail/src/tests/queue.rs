@@ -1,7 +1,9 @@
 //! What waits for other servers: promised, leased, tried again, told of, given up.
 
 use super::world::{ALICE, BOB, NOW, World, name, now};
-use crate::{Elsewhere, Envelope, Letter, MailError, Outgoing, QueuedMessage, Recipient, Schedule};
+use crate::{
+    Elsewhere, Envelope, Held, Hold, Letter, MailError, Outgoing, QueuedMessage, Recipient, Schedule,
+};
 use ringpost_base::UnixTime;
 use ringpost_smtp::client::{Fate, Verdict};
 use std::time::Duration;
@@ -291,5 +293,80 @@ fn an_administrator_has_a_message_tried_or_removed_unless_it_is_at_work() {
     assert_eq!(now(world.mail.retry_queued(id, NOW + HOUR)), Ok(true));
     assert_eq!(now(world.mail.queue_entry(id)).unwrap().unwrap().due, NOW + HOUR);
     assert_eq!(now(world.mail.remove_queued(id)), Ok(true));
+    world.check();
+}
+
+#[test]
+fn what_is_held_waits_over_a_restart_until_it_is_released() {
+    let world = queued(&["x@one.test", "y@two.test"]);
+    let entries = now(world.mail.queue_entries()).unwrap();
+    let id = entries.iter().find(|e| e.record.destination == "one.test");
+    let id = id.unwrap().record.id;
+    assert!(now(world.mail.hold(Hold::Message(id))).unwrap());
+    assert!(!now(world.mail.hold(Hold::Message(id ^ 1 << 20))).unwrap());
+    let two = world.mail.next_work(NOW, 4).unwrap();
+    assert_eq!(two.line, "two.test");
+    assert_eq!(world.mail.next_work(NOW + HOUR, 4), None);
+    let world = world.restarted();
+    now(world.mail.load_queue(false, NOW)).unwrap();
+    assert!(now(world.mail.retry_queued(id, NOW)).unwrap());
+    assert_eq!(world.mail.next_work(NOW, 4).unwrap().line, "two.test");
+    assert_eq!(world.mail.next_work(NOW, 4), None, "held all the same");
+    let entry = now(world.mail.queue_entry(id)).unwrap().unwrap();
+    assert_eq!(entry.held, Some(Held::Itself));
+    assert!(now(world.mail.release_hold(Hold::Message(id))).unwrap());
+    assert!(!now(world.mail.release_hold(Hold::Message(id))).unwrap(), "once");
+    assert_eq!(world.mail.next_work(NOW, 4).unwrap().ids, [id]);
+    world.check();
+}
+
+#[test]
+fn a_rule_holds_what_comes_later_too() {
+    for (rule, held) in [
+        (Hold::Destination("one.test".into()), Held::Destination),
+        (Hold::Account(ALICE), Held::Account),
+        (Hold::All, Held::All),
+    ] {
+        let world = queued(&["x@one.test"]);
+        now(world.mail.hold(rule.clone())).unwrap();
+        let send = |world: &World, to: &str, submitter| {
+            let mut envelope = envelope("alice@example.org", &[], &[to]);
+            envelope.submitter = submitter;
+            now(world.mail.spool(envelope, letter(world), NOW)).unwrap();
+        };
+        send(&world, "y@one.test", Some(ALICE));
+        let world = world.restarted();
+        now(world.mail.load_queue(false, NOW)).unwrap();
+        send(&world, "z@one.test", Some(ALICE));
+        assert_eq!(world.mail.next_work(NOW, 4), None, "{rule:?}");
+        assert_eq!(world.mail.queue_len(), 3);
+        let entries = now(world.mail.queue_entries()).unwrap();
+        assert!(entries.iter().all(|e| e.held == Some(held)), "{rule:?}");
+        // Another's, to another.
+        send(&world, "x@two.test", Some(BOB));
+        let other = world.mail.next_work(NOW, 4).map(|work| work.line);
+        assert_eq!(other.is_some(), rule != Hold::All, "{rule:?} {other:?}");
+        assert!(now(world.mail.release_hold(rule.clone())).unwrap());
+        assert!(!now(world.mail.release_hold(rule.clone())).unwrap());
+        let work = world.mail.next_work(NOW, 4).unwrap();
+        assert_eq!((work.line.as_str(), work.ids.len()), ("one.test", 3), "{rule:?}");
+        world.check();
+    }
+}
+
+#[test]
+fn what_is_held_while_it_waits_its_turn_on_a_connection_is_not_begun_with() {
+    let world = queued(&["x@one.test"]);
+    let work = world.mail.next_work(NOW, 4).unwrap();
+    now(world.mail.hold(Hold::Destination("one.test".into()))).unwrap();
+    assert!(now(world.mail.lease(work.ids[0], NOW)).unwrap().is_none());
+    world.mail.finish_work(&work.line, true, NOW);
+    assert_eq!(world.mail.next_work(NOW + HOUR, 4), None);
+    assert!(now(world.mail.release_hold(Hold::All)).unwrap());
+    let message = taken(&world, NOW);
+    // Held in the middle of it: it is sent to its end.
+    now(world.mail.hold(Hold::All)).unwrap();
+    conclude(&world, message, &[deferred()], NOW);
+    assert_eq!(world.mail.next_work(NOW + HOUR, 4), None);
     world.check();
 }
