@@ -109,6 +109,16 @@ pub const IMAP_FETCH_FIELDS: usize = 256;
 pub const IMAP_HEADER_BYTES: usize = 256 * 1024;
 /// Keys of one SEARCH, nested ones counted; more get BAD.
 pub const IMAP_SEARCH_KEYS: usize = 1_000;
+/// Criteria of one SORT; more get BAD.
+pub const IMAP_SORT_KEYS: usize = 16;
+/// The beginning of a subject or name that SORT and THREAD look at; what differs only behind it counts as equal.
+pub const IMAP_SORT_KEY_BYTES: usize = 512;
+/// What SORT or THREAD of one session holds of all messages together; with more it is refused with NO \[LIMIT\].
+pub const IMAP_SORT_BYTES: usize = 64 * 1024 * 1024;
+/// Answers to answers that THREAD looks up through for a loop; a message that would come deeper begins a thread.
+pub const IMAP_THREAD_DEPTH: usize = 1_000;
+/// Message IDs that are kept of a References field: the first, and the last before the message.
+pub const MESSAGE_REFERENCES: usize = 100;
 /// Patterns of one LIST; more get BAD.
 pub const IMAP_LIST_PATTERNS: usize = 16;
 /// Mailboxes of one account, with the names that are only subscribed to; CREATE and SUBSCRIBE beyond get NO \[LIMIT\].

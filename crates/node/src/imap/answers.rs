@@ -56,7 +56,9 @@ impl Driver<'_> {
                 self.selected = Some(selected);
                 return Ok(Answer::Selected(snapshot));
             }
-            Ask::Create { name, special_use } => mail.create(account.id, &name, special_use, now).await?,
+            Ask::Create { name, special_use } => {
+                mail.create_named(account.id, &name, special_use, now).await?
+            }
             Ask::Delete(name) => mail.delete(account.id, &name).await?,
             Ask::Rename { from, to } => mail.rename(account.id, &from, &to, now).await?,
             Ask::Subscribe { name, subscribed } => mail.subscribe(account.id, &name, subscribed).await?,
@@ -161,6 +163,9 @@ async fn answer_selected(
         Ask::Fetch { uids, wants, .. } => Answer::Messages(mail.fetch(selected, &uids, wants).await?),
         Ask::Store { uids, change, .. } => Answer::Stored(mail.store_flags(selected, &uids, &change).await?),
         Ask::Search { key, among, .. } => Answer::Found(mail.search(selected, &key, &among).await?),
+        Ask::SortFacts { uids, references, .. } => {
+            Answer::SortFacts(mail.sort_facts(selected, &uids, references).await?)
+        }
         Ask::Copy { uids, to, .. } => copied(mail.copy(selected, &uids, &to, now).await?),
         Ask::Move { uids, to, .. } => copied(mail.move_messages(selected, &uids, &to, now).await?),
         Ask::Expunge { uids, .. } => Answer::Expunged(mail.expunge(selected, uids.as_deref()).await?),

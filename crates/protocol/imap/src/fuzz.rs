@@ -262,6 +262,17 @@ impl World {
                 };
                 Answer::Found(among.iter().filter(|c| matches(c)).map(|c| c.uid).collect())
             }
+            Ask::SortFacts { uids, .. } => {
+                assert!(!uids.is_empty() && uids.len() <= limits::IMAP_PORTION && uids.is_sorted());
+                let some = self.some(&uids);
+                let facts = |uid| crate::sort::SortFacts {
+                    uid,
+                    envelope: self.envelope(),
+                    references: (0..self.rng.below(4)).map(|_| self.rng.below(8)).collect(),
+                    ..Default::default()
+                };
+                Answer::SortFacts(some.into_iter().map(facts).collect())
+            }
             Ask::Copy { uids, .. } | Ask::Move { uids, .. } => {
                 let pairs = self
                     .some(&uids)

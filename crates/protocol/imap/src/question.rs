@@ -5,6 +5,7 @@ use crate::flag::{FlagChange, Flags, Keyword};
 use crate::name::{MailboxName, SpecialUse};
 use crate::search::SearchKey;
 use crate::sequence::Uid;
+use crate::sort::SortFacts;
 use crate::structure::{Envelope, Part};
 use ringpost_auth::sasl::ScramKeys;
 use ringpost_base::UnixTime;
@@ -112,6 +113,15 @@ pub enum Ask {
         /// At most `limits::IMAP_PORTION` messages, ascending: those that number, UID and flags did not decide.
         among: Vec<Candidate>,
     },
+    /// What SORT and THREAD compare of these messages → [`Answer::SortFacts`].
+    SortFacts {
+        /// The selected mailbox.
+        mailbox: MailboxId,
+        /// At most `limits::IMAP_PORTION`, ascending.
+        uids: Vec<Uid>,
+        /// Whether the References field is wanted.
+        references: bool,
+    },
     /// May this message be appended? → [`Answer::Done`]. Its bytes follow as `Event::Body`, then [`Ask::AppendFinish`],
     /// or `Event::BodyAborted`, when it is to be forgotten.
     AppendBegin {
@@ -187,6 +197,8 @@ pub enum Answer {
     Stored(Vec<MessageState>),
     /// To [`Ask::Search`]: ascending.
     Found(Vec<Uid>),
+    /// To [`Ask::SortFacts`]: under the same terms as [`Answer::Messages`].
+    SortFacts(Vec<SortFacts>),
     /// To [`Ask::AppendFinish`].
     Appended {
         /// UIDVALIDITY of the mailbox.
@@ -216,6 +228,8 @@ pub enum Refusal {
     AlreadyExists,
     /// This cannot be done to this mailbox: INBOX deleted, one renamed into itself.
     Cannot(&'static str),
+    /// A mailbox cannot be for this (RFC 6154 §3).
+    SpecialUse(&'static str),
     /// The account would hold more than it may (RFC 9208 §4.3).
     OverQuota,
     /// The message is larger than is taken.

@@ -21,6 +21,9 @@ pub enum MailError {
     /// It makes no sense for this mailbox.
     #[error("{0}")]
     Cannot(&'static str),
+    /// A mailbox cannot be for what it shall be for.
+    #[error("{0}")]
+    SpecialUse(&'static str),
     /// The account would hold more than it may.
     #[error("the account is over its quota")]
     OverQuota,
@@ -71,6 +74,7 @@ impl From<MailError> for Refusal {
             MailError::NoSuchMailbox => Refusal::NoSuchMailbox,
             MailError::AlreadyExists => Refusal::AlreadyExists,
             MailError::Cannot(why) => Refusal::Cannot(why),
+            MailError::SpecialUse(why) => Refusal::SpecialUse(why),
             MailError::OverQuota => Refusal::OverQuota,
             MailError::TooBig => Refusal::TooBig,
             MailError::Limit(what) => Refusal::Limit(what),

@@ -66,6 +66,7 @@ impl Letter {
             kind: parsed.kind,
             envelope: codec::encode_envelope(&parsed.envelope).into(),
             structure: codec::encode_part(&parsed.structure).into(),
+            index: codec::encode_index(&parsed.references).into(),
             line_end_bytes: parsed.line_end_bytes,
             ..Message::default()
         };

@@ -48,6 +48,8 @@ mod parse;
 mod queue;
 mod search;
 mod selected;
+mod sort;
+mod special_use;
 mod spool;
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,6 @@
 //! Mailboxes and their names: made, removed, renamed, listed, subscribed to.
 
+use crate::special_use::use_of_name;
 use crate::{Mail, MailError, TRIES};
 use ringpost_base::{UnixTime, limits};
 use ringpost_imap::question::{ListedMailbox, Status};
@@ -141,6 +142,25 @@ impl Mail {
         })
     }
 
+    /// Makes a mailbox for a client. One that does not say what it is for says it by the name that it always gives it, where
+    /// no mailbox is for that yet.
+    pub async fn create_named(
+        &self,
+        account: AccountId,
+        name: &MailboxName,
+        special_use: Option<SpecialUse>,
+        now: UnixTime,
+    ) -> Result<(), MailError> {
+        let by_name = use_of_name(name).filter(|_| special_use.is_none());
+        if by_name.is_none() {
+            return self.create(account, name, special_use, now).await;
+        }
+        match self.create(account, name, by_name, now).await {
+            Err(MailError::SpecialUse(_)) => self.create(account, name, None, now).await,
+            done => done,
+        }
+    }
+
     /// Makes a mailbox, and those above it that are missing.
     pub async fn create(
         &self,
@@ -153,7 +173,7 @@ impl Mail {
         for _ in 0..TRIES {
             let all = self.all_mailboxes(account).await?;
             if special_use.is_some() && all.iter().any(|m| m.record.special_use == special_use) {
-                return Err(MailError::Cannot("another mailbox is for that already"));
+                return Err(MailError::SpecialUse("Another mailbox is for that already"));
             }
             let mut batch = Batch::new(Partition::Account(account));
             let names: BTreeSet<&str> = all.iter().map(|m| m.record.name.as_str()).collect();
@@ -345,7 +365,7 @@ fn to_stored_use(special_use: SpecialUse) -> Result<records::SpecialUse, MailErr
         SpecialUse::Sent => Ok(records::SpecialUse::Sent),
         SpecialUse::Trash => Ok(records::SpecialUse::Trash),
         // These would be views of other mailboxes.
-        SpecialUse::All | SpecialUse::Flagged => Err(MailError::Cannot("no mailbox can be for that")),
+        SpecialUse::All | SpecialUse::Flagged => Err(MailError::SpecialUse("No mailbox can be for that")),
     }
 }
 

@@ -163,7 +163,7 @@ pub(crate) fn decode_words(text: &str) -> String {
 }
 
 /// What SEARCH looks at of an envelope, decoded: the keys themselves know few charsets.
-fn decode_envelope(envelope: &mut Envelope) {
+pub(crate) fn decode_envelope(envelope: &mut Envelope) {
     let decode = |text: &mut String| {
         if text.contains("=?") {
             *text = decode_words(text);

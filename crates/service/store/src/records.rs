@@ -318,7 +318,7 @@ record! {
         9 structure: Bytes,
         /// The same for every copy of the message in the account (RFC 8474); drawn at delivery.
         10 email_id: u64,
-        /// Subject, addresses and what else lists, searches and notices want without the body, as the mail service wrote it.
+        /// What THREAD wants without the body, as the mail service wrote it; empty for a message that came before it was kept.
         11 index: Bytes,
         /// What CRLF at the end of each line would add to the body where it has less, in bytes: with `size_bytes` the size that
         /// POP3 tells and sends.

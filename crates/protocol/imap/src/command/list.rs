@@ -8,6 +8,8 @@ use ringpost_base::limits;
 pub(crate) struct ListCommand {
     /// Whether LSUB asks, which has rules of its own (RFC 3501 §6.3.9).
     pub(crate) lsub: bool,
+    /// Whether anything of RFC 5258 is in it.
+    pub(crate) extended: bool,
     /// The reference with each pattern after it. An empty pattern asks for the separator only; one that could name
     /// nothing is left out.
     pub(crate) patterns: Vec<Pattern>,
@@ -24,9 +26,11 @@ pub(crate) struct ListSelect {
 }
 
 /// What a LIST tells beyond its base.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ListReturn {
     pub(crate) subscribed: bool,
+    /// What STATUS would tell of each mailbox (RFC 5819).
+    pub(crate) status: Vec<StatusItem>,
 }
 
 /// A data item of STATUS.
@@ -85,6 +89,7 @@ pub(super) fn read_lsub(r: &mut Reader<'_>) -> Read<ListCommand> {
     let pattern = r.list_mailbox()?;
     Ok(ListCommand {
         lsub: true,
+        extended: false,
         patterns: pattern_after(&reference, &pattern).into_iter().collect(),
         select: ListSelect {
             subscribed: true,
@@ -97,7 +102,8 @@ pub(super) fn read_lsub(r: &mut Reader<'_>) -> Read<ListCommand> {
 //= https://www.rfc-editor.org/rfc/rfc5258#section-6
 pub(super) fn read_list(r: &mut Reader<'_>) -> Read<ListCommand> {
     let mut select = ListSelect::default();
-    if r.peek() == Some(b'(') {
+    let mut extended = r.peek() == Some(b'(');
+    if extended {
         r.list(true, |r| read_select_option(r, &mut select))?;
         // RECURSIVEMATCH alone selects nothing (RFC 5258 §3).
         if select.recursive_match && !select.subscribed {
@@ -109,6 +115,7 @@ pub(super) fn read_list(r: &mut Reader<'_>) -> Read<ListCommand> {
     r.space()?;
     let mut patterns = Vec::new();
     if r.peek() == Some(b'(') {
+        extended = true;
         r.list(false, |r| {
             patterns.push(r.list_mailbox()?);
             at_most(patterns.len(), limits::IMAP_LIST_PATTERNS, "patterns")
@@ -118,6 +125,7 @@ pub(super) fn read_list(r: &mut Reader<'_>) -> Read<ListCommand> {
     }
     let mut returns = ListReturn::default();
     if r.take(b' ') {
+        extended = true;
         if !r.atom("RETURN")?.eq_ignore_ascii_case("RETURN") {
             return r.fail("RETURN");
         }
@@ -126,10 +134,14 @@ pub(super) fn read_list(r: &mut Reader<'_>) -> Read<ListCommand> {
     }
     let patterns = patterns
         .iter()
+        //= https://www.rfc-editor.org/rfc/rfc5258#section-3
+        // Only the plain LIST asks for the separator with an empty pattern.
+        .filter(|p| !(extended && p.is_empty()))
         .filter_map(|p| pattern_after(&reference, p))
         .collect();
     Ok(ListCommand {
         lsub: false,
+        extended,
         patterns,
         select,
         returns,
@@ -158,6 +170,11 @@ fn read_return_option(r: &mut Reader<'_>, returns: &mut ListReturn) -> Read<()> 
     let start = r.position();
     match r.word("a return option")?.to_ascii_uppercase().as_str() {
         "SUBSCRIBED" => returns.subscribed = true,
+        //= https://www.rfc-editor.org/rfc/rfc5819#section-4
+        "STATUS" => {
+            r.space()?;
+            returns.status = read_status_items(r)?;
+        }
         // Both are always told.
         "CHILDREN" | "SPECIAL-USE" => {}
         _ => {

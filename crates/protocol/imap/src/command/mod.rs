@@ -3,17 +3,20 @@
 mod fetch;
 mod list;
 mod search;
+mod sort;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use fetch::{BodyItem, FetchItem};
-pub(crate) use list::{ListCommand, StatusItem};
+pub(crate) use list::{ListCommand, ListSelect, StatusItem};
 pub(crate) use search::CHARSETS;
 
 use crate::flag::{FlagChange, Flags};
 use crate::name::{MailboxName, SpecialUse};
 use crate::search::SearchKey;
 use crate::sequence::SequenceSet;
+use crate::sort::SortKey;
+use crate::thread::ThreadBy;
 use crate::token::{Announced, Read, ReadError, Reader};
 use ringpost_base::UnixTime;
 
@@ -68,6 +71,16 @@ pub(crate) enum Command {
     },
     Search {
         uid: bool,
+        key: SearchKey,
+    },
+    Sort {
+        uid: bool,
+        keys: Vec<SortKey>,
+        key: SearchKey,
+    },
+    Thread {
+        uid: bool,
+        by: ThreadBy,
         key: SearchKey,
     },
     Fetch {
@@ -204,7 +217,7 @@ fn read_arguments(r: &mut Reader<'_>, start: usize, name: &str) -> Read<Command>
 fn read_uid(r: &mut Reader<'_>) -> Read<Command> {
     let start = r.position();
     let name = r
-        .word("COPY, EXPUNGE, FETCH, MOVE, SEARCH or STORE")?
+        .word("COPY, EXPUNGE, FETCH, MOVE, SEARCH, SORT, STORE or THREAD")?
         .to_ascii_uppercase();
     r.space()?;
     match name.as_str() {
@@ -224,6 +237,8 @@ fn read_message_command(r: &mut Reader<'_>, start: usize, name: &str, uid: bool)
                 key: search::read_search(r)?,
             });
         }
+        "SORT" => return sort::read_sort(r, uid),
+        "THREAD" => return sort::read_thread(r, uid),
         "FETCH" | "STORE" | "COPY" | "MOVE" => {}
         _ => {
             return Err(ReadError::Syntax {
@@ -265,7 +280,7 @@ fn read_message_command(r: &mut Reader<'_>, start: usize, name: &str, uid: bool)
 
 /// What to say of a command without arguments: that they are missing, if there is such a command.
 fn unknown_or(start: usize, name: &str, r: &Reader<'_>) -> Read<()> {
-    const WITH_ARGUMENTS: [&str; 21] = [
+    const WITH_ARGUMENTS: [&str; 23] = [
         "ID",
         "ENABLE",
         "LOGIN",
@@ -283,6 +298,8 @@ fn unknown_or(start: usize, name: &str, r: &Reader<'_>) -> Read<()> {
         "APPEND",
         "UID",
         "SEARCH",
+        "SORT",
+        "THREAD",
         "FETCH",
         "STORE",
         "COPY",

@@ -7,25 +7,33 @@ use ringpost_base::limits;
 pub(crate) const CHARSETS: &str = "US-ASCII UTF-8";
 
 pub(super) fn read_search(r: &mut Reader<'_>) -> Read<SearchKey> {
-    let mut keys = Vec::new();
     let mut ahead = r.clone();
     if ahead
         .word("a search key")
         .is_ok_and(|w| w.eq_ignore_ascii_case("CHARSET"))
     {
         ahead.space()?;
-        let charset = ahead.text()?;
-        //= https://www.rfc-editor.org/rfc/rfc3501#section-6.4.4
-        if !CHARSETS
-            .split(' ')
-            .any(|known| known.eq_ignore_ascii_case(&charset))
-        {
-            return Err(ReadError::Charset);
-        }
+        check_charset(&ahead.text()?)?;
         ahead.space()?;
         *r = ahead;
     }
-    let mut count = 0;
+    read_keys(r)
+}
+
+//= https://www.rfc-editor.org/rfc/rfc3501#section-6.4.4
+pub(super) fn check_charset(charset: &str) -> Read<()> {
+    match CHARSETS
+        .split(' ')
+        .any(|known| known.eq_ignore_ascii_case(charset))
+    {
+        true => Ok(()),
+        false => Err(ReadError::Charset),
+    }
+}
+
+/// One key or more, all of which are to match.
+pub(super) fn read_keys(r: &mut Reader<'_>) -> Read<SearchKey> {
+    let (mut keys, mut count) = (Vec::new(), 0);
     loop {
         keys.push(read_key(r, &mut count)?);
         if !r.take(b' ') {

@@ -27,7 +27,8 @@ impl Session {
         out.push_str(" ID ENABLE");
         if !matches!(self.state, State::NotAuthenticated) {
             out.push_str(
-                " IDLE NAMESPACE CHILDREN LIST-EXTENDED SPECIAL-USE CREATE-SPECIAL-USE UIDPLUS MOVE UNSELECT",
+                " IDLE NAMESPACE CHILDREN LIST-EXTENDED LIST-STATUS SPECIAL-USE CREATE-SPECIAL-USE UIDPLUS MOVE UNSELECT SORT \
+                 SORT=DISPLAY THREAD=ORDEREDSUBJECT THREAD=REFERENCES",
             );
             return out;
         }

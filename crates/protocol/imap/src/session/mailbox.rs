@@ -3,16 +3,21 @@
 use super::output::{MISMATCH, refusal};
 use super::tell::write_keywords;
 use super::{Session, State, Tag, Task};
-use crate::command::{ListCommand, StatusItem};
+use crate::command::{ListCommand, ListSelect, StatusItem};
 use crate::name::{MailboxName, SEPARATOR};
-use crate::question::{Answer, Ask, ListedMailbox, Snapshot};
+use crate::question::{Answer, Ask, ListedMailbox, Snapshot, Status};
 use crate::respond::Wire;
 use crate::view::View;
-use std::collections::BTreeMap;
+use bytes::Bytes;
+use std::collections::{BTreeMap, VecDeque};
 
 /// LIST or LSUB under way.
 pub(super) struct ListTask {
     command: ListCommand,
+    /// With STATUS: the lines that are still to be told, each with the mailbox whose status follows it.
+    lines: VecDeque<(Bytes, Option<MailboxName>)>,
+    /// The mailbox whose status is being asked for.
+    asked: Option<MailboxName>,
 }
 
 /// STATUS under way.
@@ -30,17 +35,33 @@ struct Node {
     has_children: bool,
     /// Whether a name below it is subscribed to.
     subscribed_below: bool,
+    /// Whether a name below it is what the options of LIST select.
+    selected_below: bool,
 }
 
 impl Session {
     pub(super) fn start_list(&mut self, tag: Tag, command: ListCommand) {
-        self.task = Task::List(tag, Box::new(ListTask { command }));
+        let task = ListTask {
+            command,
+            lines: VecDeque::new(),
+            asked: None,
+        };
+        self.task = Task::List(tag, Box::new(task));
         self.ask(Ask::List);
     }
 
-    pub(super) fn list_answered(&mut self, tag: Tag, task: &ListTask, answer: Answer) {
+    pub(super) fn list_answered(&mut self, tag: Tag, mut task: Box<ListTask>, answer: Answer) {
         let mailboxes = match answer {
             Answer::Mailboxes(mailboxes) => mailboxes,
+            //= https://www.rfc-editor.org/rfc/rfc5819#section-2
+            // Of a mailbox that cannot tell its status, or is gone meanwhile, nothing follows.
+            Answer::Status(_) | Answer::Refused(_) if task.asked.is_some() => {
+                if let (Some(name), Answer::Status(status)) = (task.asked.take(), answer) {
+                    write_status(&mut self.out, &name, &task.command.returns.status, &status);
+                }
+                self.task = Task::List(tag, task);
+                return;
+            }
             Answer::Refused(why) => return self.finish(tag, refusal(&why, false)),
             _ => return self.finish(tag, MISMATCH),
         };
@@ -52,15 +73,51 @@ impl Session {
             self.out
                 .put(format_args!("* {name} (\\Noselect) \"{SEPARATOR}\" \"\"\r\n"));
         }
-        for (name, node) in tree(mailboxes) {
+        let mut lines = VecDeque::new();
+        let with_status = !command.returns.status.is_empty();
+        for (name, node) in tree(mailboxes, command.select) {
             if command.patterns.iter().any(|p| p.matches(name.as_str())) {
+                let mut line = Wire::default();
+                let out = if with_status { &mut line } else { &mut self.out };
                 match command.lsub {
-                    true => write_lsub(&mut self.out, command, &name, &node),
-                    false => write_list(&mut self.out, command, &name, &node),
+                    true => write_lsub(out, command, &name, &node),
+                    false => write_list(out, command, &name, &node),
+                }
+                if !line.bytes.is_empty() {
+                    let selectable = node.mailbox.is_some_and(|m| m.exists && m.selectable);
+                    lines.push_back((line.bytes.freeze(), selectable.then_some(name)));
                 }
             }
         }
-        self.finish(tag, "OK Done");
+        match with_status {
+            true => {
+                task.lines = lines;
+                self.task = Task::List(tag, task);
+            }
+            false => self.finish(tag, "OK Done"),
+        }
+    }
+
+    /// Tells the next line of a LIST with STATUS, and asks for what follows it.
+    pub(super) fn step_list(&mut self) -> bool {
+        let Task::List(_, task) = &mut self.task else {
+            return false;
+        };
+        match task.lines.pop_front() {
+            Some((line, name)) => {
+                self.out.bytes.extend_from_slice(&line);
+                task.asked.clone_from(&name);
+                if let Some(name) = name {
+                    self.ask(Ask::Status(name));
+                }
+            }
+            None => {
+                if let Task::List(tag, _) = std::mem::replace(&mut self.task, Task::Ready) {
+                    self.finish(tag, "OK Done");
+                }
+            }
+        }
+        true
     }
 
     pub(super) fn start_status(&mut self, tag: Tag, name: MailboxName, items: Vec<StatusItem>) {
@@ -75,23 +132,7 @@ impl Session {
             Answer::Refused(why) => return self.finish(tag, refusal(&why, false)),
             _ => return self.finish(tag, MISMATCH),
         };
-        self.out.text("* STATUS ");
-        self.out.astring(&task.name.to_utf7());
-        for (i, item) in task.items.iter().enumerate() {
-            let value = match item {
-                StatusItem::Messages => status.messages,
-                StatusItem::Recent => status.recent,
-                StatusItem::UidNext => status.uid_next,
-                StatusItem::UidValidity => status.uid_validity,
-                StatusItem::Unseen => status.unseen,
-            };
-            self.out.put(format_args!(
-                " {}{} {value}",
-                if i == 0 { "(" } else { "" },
-                item.name()
-            ));
-        }
-        self.out.text(")\r\n");
+        write_status(&mut self.out, &task.name, &task.items, &status);
         self.finish(tag, "OK Done");
     }
 
@@ -121,16 +162,50 @@ impl Session {
     }
 }
 
+fn write_status(out: &mut Wire, name: &MailboxName, items: &[StatusItem], status: &Status) {
+    out.text("* STATUS ");
+    out.astring(&name.to_utf7());
+    for (i, item) in items.iter().enumerate() {
+        let value = match item {
+            StatusItem::Messages => status.messages,
+            StatusItem::Recent => status.recent,
+            StatusItem::UidNext => status.uid_next,
+            StatusItem::UidValidity => status.uid_validity,
+            StatusItem::Unseen => status.unseen,
+        };
+        let open = if i == 0 { "(" } else { "" };
+        out.put(format_args!(" {open}{} {value}", item.name()));
+    }
+    out.text(")\r\n");
+}
+
+/// Whether LIST's options select a name.
+fn is_selected(select: ListSelect, mailbox: &ListedMailbox) -> bool {
+    match select {
+        ListSelect {
+            subscribed: false,
+            special_use: false,
+            ..
+        } => mailbox.exists,
+        _ => {
+            (!select.subscribed || mailbox.subscribed)
+                && (!select.special_use || mailbox.special_use.is_some())
+        }
+    }
+}
+
 /// All names in order, with those that are only levels above others.
-fn tree(mailboxes: Vec<ListedMailbox>) -> BTreeMap<MailboxName, Node> {
+fn tree(mailboxes: Vec<ListedMailbox>, select: ListSelect) -> BTreeMap<MailboxName, Node> {
     let mut nodes: BTreeMap<MailboxName, Node> = BTreeMap::new();
     for mailbox in mailboxes {
+        let selected = is_selected(select, &mailbox);
         let mut above = mailbox.name.parent();
         while let Some(name) = above {
             above = name.parent();
             let node = nodes.entry(name).or_default();
             node.has_children |= mailbox.exists;
             node.subscribed_below |= mailbox.subscribed;
+            node.selected_below |= selected;
         }
         let name = mailbox.name.clone();
         nodes.entry(name).or_default().mailbox = Some(mailbox);
@@ -146,24 +221,21 @@ fn write_list(out: &mut Wire, command: &ListCommand, name: &MailboxName, node: &
     let special_use = mailbox.and_then(|m| m.special_use);
     let select = command.select;
     // What is above a subscribed name is shown for the sake of it (RFC 5258 §3.5).
-    let for_child = select.recursive_match && node.subscribed_below;
-    let selected = match (select.subscribed, select.special_use) {
-        (false, false) => exists || node.has_children,
-        (subscribed_wanted, special_wanted) => {
-            (!subscribed_wanted || subscribed) && (!special_wanted || special_use.is_some())
-        }
-    };
+    let for_child = select.recursive_match && node.selected_below;
+    let plain = !select.subscribed && !select.special_use;
+    let selected = mailbox.is_some_and(|m| is_selected(select, m)) || plain && node.has_children;
     if !selected && !for_child {
         return;
     }
     let mut attributes: Vec<&str> = Vec::new();
     //= https://www.rfc-editor.org/rfc/rfc5258#section-3
-    // Who asks for subscriptions knows what \NonExistent is; for others \Noselect says the same.
-    match exists {
-        false if select.subscribed => attributes.push("\\NonExistent"),
-        false => attributes.push("\\Noselect"),
-        true if mailbox.is_some_and(|m| !m.selectable) => attributes.push("\\Noselect"),
-        true => {}
+    // Who asks in the extended way knows what \NonExistent is; for others \Noselect says the same.
+    if !exists || mailbox.is_some_and(|m| !m.selectable) {
+        attributes.push(if command.extended {
+            "\\NonExistent"
+        } else {
+            "\\Noselect"
+        });
     }
     //= https://www.rfc-editor.org/rfc/rfc3348#section-3
     attributes.push(if node.has_children {
@@ -177,7 +249,12 @@ fn write_list(out: &mut Wire, command: &ListCommand, name: &MailboxName, node: &
     attributes.extend(special_use.map(|u| u.attribute()));
     write_name(out, "LIST", &attributes, name);
     if for_child {
-        out.text(" (\"CHILDINFO\" (\"SUBSCRIBED\"))");
+        let options = [
+            (select.subscribed, "\"SUBSCRIBED\""),
+            (select.special_use, "\"SPECIAL-USE\""),
+        ];
+        let options: Vec<&str> = options.iter().filter(|o| o.0).map(|o| o.1).collect();
+        out.put(format_args!(" (\"CHILDINFO\" ({}))", options.join(" ")));
     }
     out.text("\r\n");
 }

@@ -2,6 +2,7 @@
 
 use super::fetch::FetchTask;
 use super::output::{MISMATCH, refusal};
+use super::sort::Gathered;
 use super::{Asked, Session, State, Tag, Task};
 use crate::command::Command;
 use crate::flag::{FlagChange, Flags};
@@ -13,7 +14,7 @@ use ringpost_base::limits;
 use std::sync::Arc;
 
 /// Messages that a search looks at in one step.
-const SEARCH_STEP: usize = 4_096;
+pub(super) const SEARCH_STEP: usize = 4_096;
 
 /// STORE under way.
 pub(super) struct StoreTask {
@@ -139,6 +140,12 @@ impl Session {
                     hits,
                 };
                 self.task = Task::Search(Box::new(task));
+            }
+            Command::Sort { uid, keys, key } => {
+                self.start_sort(tag, uid, Gathered::Rows(keys, Vec::new()), key);
+            }
+            Command::Thread { uid, by, key } => {
+                self.start_sort(tag, uid, Gathered::Threads(by, Vec::new()), key);
             }
             Command::Copy { to, .. } => match self.uids(positions) {
                 uids if uids.is_empty() => self.finish(tag, "OK There is no such message"),

@@ -8,6 +8,7 @@ mod mailbox;
 mod messages;
 mod output;
 mod read;
+mod sort;
 mod tell;
 #[cfg(test)]
 mod tests;
@@ -27,6 +28,7 @@ use mailbox::{ListTask, StatusTask};
 use messages::{SearchTask, StoreTask};
 use ringpost_auth::sasl::DecoyKey;
 use ringpost_base::{Instant, Rng, TimerKind, TimerTable, limits};
+use sort::SortTask;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -143,6 +145,7 @@ enum Task {
     Fetch(Box<FetchTask>),
     Store(Box<StoreTask>),
     Search(Box<SearchTask>),
+    Sort(Box<SortTask>),
     Idle(Tag),
     /// News is told, and then this is said with the tag; whether EXPUNGE may be among the news.
     Finish {
@@ -267,12 +270,13 @@ impl Session {
         match std::mem::replace(&mut self.task, Task::Ready) {
             Task::Sasl(task) => self.sasl_answered(task, answer),
             Task::Asked(tag, asked) => self.answered(tag, asked, answer),
-            Task::List(tag, task) => self.list_answered(tag, &task, answer),
+            Task::List(tag, task) => self.list_answered(tag, task, answer),
             Task::Status(tag, task) => self.status_answered(tag, &task, answer),
             Task::Append(task) => self.append_answered(task, answer),
             Task::Fetch(task) => self.fetch_answered(task, answer),
             Task::Store(task) => self.store_answered(task, answer),
             Task::Search(task) => self.search_answered(task, answer),
+            Task::Sort(task) => self.sort_answered(task, answer),
             // No other task asks.
             task => self.task = task,
         }
@@ -351,6 +355,8 @@ impl Session {
             Task::Fetch(_) => self.step_fetch(),
             Task::Store(_) => self.step_store(),
             Task::Search(_) => self.step_search(),
+            Task::Sort(_) => self.step_sort(),
+            Task::List(..) => self.step_list(),
             Task::Idle(_) => self.tell_news(true) || self.read_done(),
             Task::Finish { expunges, .. } => {
                 let expunges = *expunges;
@@ -359,7 +365,7 @@ impl Session {
                 }
                 true
             }
-            Task::Asked(..) | Task::List(..) | Task::Status(..) | Task::StartTls | Task::Closed => false,
+            Task::Asked(..) | Task::Status(..) | Task::StartTls | Task::Closed => false,
         }
     }
 

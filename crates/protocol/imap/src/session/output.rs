@@ -55,6 +55,8 @@ pub(super) fn refusal(refusal: &Refusal, target: bool) -> String {
         Refusal::NoSuchMailbox => "NO [NONEXISTENT] There is no such mailbox".into(),
         Refusal::AlreadyExists => "NO [ALREADYEXISTS] There is one of that name already".into(),
         Refusal::Cannot(why) => format!("NO [CANNOT] {why}"),
+        //= https://www.rfc-editor.org/rfc/rfc6154#section-3
+        Refusal::SpecialUse(why) => format!("NO [USEATTR] {why}"),
         Refusal::OverQuota => "NO [OVERQUOTA] The account is full".into(),
         Refusal::TooBig => "NO [TOOBIG] The message is too large".into(),
         Refusal::Limit(what) => format!("NO [LIMIT] {what}"),

@@ -1,4 +1,4 @@
-//! ENVELOPE and BODYSTRUCTURE as bytes of a stored record.
+//! ENVELOPE, BODYSTRUCTURE and the references as bytes of a stored record.
 //!
 //! One byte of format (1), then the members in their order. Numbers are LEB128; a text is its length and its bytes; an
 //! optional one has its length plus one, zero for none; a list is its count and its elements. Positions are kept as
@@ -18,6 +18,24 @@ pub(crate) fn decode_envelope(bytes: &[u8]) -> Option<Envelope> {
     let mut reader = Reader::open(bytes)?;
     let envelope = reader.envelope()?;
     reader.0.is_empty().then_some(envelope)
+}
+
+/// What is kept of a message beside its envelope: the message IDs of its References field.
+pub(crate) fn encode_index(references: &[u64]) -> Vec<u8> {
+    let mut out = Writer(vec![FORMAT]);
+    out.list(references, |out, id| out.0.extend_from_slice(&id.to_be_bytes()));
+    out.0
+}
+
+/// Nothing for a message that was delivered before anything of the kind was kept.
+pub(crate) fn decode_index(bytes: &[u8]) -> Option<Vec<u64>> {
+    let mut reader = Reader::open(bytes)?;
+    let references = reader.list(|r| {
+        let (id, rest) = r.0.split_first_chunk()?;
+        r.0 = rest;
+        Some(u64::from_be_bytes(*id))
+    })?;
+    reader.0.is_empty().then_some(references)
 }
 
 pub(crate) fn encode_part(part: &Part) -> Vec<u8> {

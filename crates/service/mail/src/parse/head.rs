@@ -5,6 +5,7 @@ use super::field::fields;
 use super::parameter::Parameterized;
 use ringpost_base::limits;
 use ringpost_imap::structure::{Address, Content, Disposition, Envelope, Part};
+use ringpost_imap::thread::{id_of, message_ids};
 use ringpost_store::records::MessageKind;
 use std::ops::Range;
 
@@ -45,8 +46,19 @@ pub(crate) struct Head {
     is_message: bool,
     pub(crate) envelope: Envelope,
     pub(crate) context: MessageKind,
+    /// The message IDs of the References field.
+    pub(crate) references: Vec<u64>,
     /// Received fields.
     pub(crate) hops: usize,
+}
+
+/// The message IDs in a References field: the first, and the last of the others, as many as are kept.
+pub(crate) fn references_of(value: &str) -> Vec<u64> {
+    let mut all: Vec<u64> = message_ids(value).map(|id| id_of(&id)).collect();
+    if all.len() > limits::MESSAGE_REFERENCES {
+        all.drain(1..=all.len() - limits::MESSAGE_REFERENCES);
+    }
+    all
 }
 
 impl Head {
@@ -182,6 +194,10 @@ impl Head {
             extend(&mut envelope.cc);
         } else if is("Bcc") {
             extend(&mut envelope.bcc);
+        } else if is("References") {
+            if self.references.is_empty() {
+                self.references = references_of(&value());
+            }
         } else if is("Received") {
             self.hops += 1;
         } else if is("Message-Context") {

@@ -12,6 +12,7 @@ mod tests;
 pub(crate) use scanner::Scanner;
 
 use head::Head;
+pub(crate) use head::references_of;
 use mail_parser::DateTime;
 use ringpost_base::UnixTime;
 use ringpost_imap::structure::{Envelope, Part};
@@ -25,6 +26,8 @@ pub(crate) struct Parsed {
     pub(crate) kind: MessageKind,
     /// The Date field as a time.
     pub(crate) sent: Option<UnixTime>,
+    /// The message IDs of the References field.
+    pub(crate) references: Vec<u64>,
     /// Received fields, by which a loop is seen.
     pub(crate) hops: usize,
     /// What CRLF at the end of each line would add.
@@ -39,6 +42,7 @@ impl Parsed {
             Head {
                 envelope,
                 context,
+                references,
                 hops,
                 ..
             },
@@ -52,6 +56,7 @@ impl Parsed {
             structure,
             kind: context,
             sent,
+            references,
             hops,
             line_end_bytes,
         }
@@ -86,6 +91,9 @@ pub(crate) fn fuzz(data: &[u8]) {
     assert_eq!(codec::decode_part(&encoded).as_ref(), Some(&whole.structure));
     let encoded = codec::encode_envelope(&whole.envelope);
     assert_eq!(codec::decode_envelope(&encoded).as_ref(), Some(&whole.envelope));
+    let encoded = codec::encode_index(&whole.references);
+    assert_eq!(codec::decode_index(&encoded).as_ref(), Some(&whole.references));
+    codec::decode_index(data);
     // What was never encoded by us is refused or decoded, and panics in no case.
     codec::decode_part(data);
     codec::decode_envelope(data);

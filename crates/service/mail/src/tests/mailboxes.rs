@@ -51,6 +51,31 @@ fn an_account_begins_with_its_special_mailboxes_all_subscribed() {
     world.check();
 }
 
+// Guards pitfall IMAP 11: programs find one mailbox for each use, by attribute or by the name that they give it.
+#[test]
+fn one_mailbox_is_for_sent_mail_whatever_it_is_called() {
+    let world = World::new();
+    let sent = |text: &str| world.one(text).unwrap().special_use;
+    let refusal = now(world
+        .mail
+        .create(ALICE, &name("Mine"), Some(SpecialUse::Sent), NOW));
+    assert!(matches!(refusal, Err(MailError::SpecialUse(_))));
+    assert!(world.one("Mine").is_none(), "nothing is made of half a wish");
+    // Who has a mailbox for it keeps it; a second one is like any other.
+    let create = |text: &str| now(world.mail.create_named(ALICE, &name(text), None, NOW)).unwrap();
+    create("Sent Items");
+    assert_eq!((sent("Sent"), sent("Sent Items")), (Some(SpecialUse::Sent), None));
+    // Who has none gets it with the name.
+    now(world.mail.delete(ALICE, &name("Sent"))).unwrap();
+    create("Sent Messages");
+    assert_eq!(sent("Sent Messages"), Some(SpecialUse::Sent));
+    for special_use in [SpecialUse::All, SpecialUse::Flagged] {
+        let refusal = now(world.mail.create(ALICE, &name("x"), Some(special_use), NOW));
+        assert!(matches!(refusal, Err(MailError::SpecialUse(_))));
+    }
+    world.check();
+}
+
 // Guards pitfall IMAP 1: UIDVALIDITY grows and never repeats.
 #[test]
 fn uidvalidity_grows_over_delete_and_create() {
@@ -180,11 +205,11 @@ fn a_use_belongs_to_one_mailbox() {
     let create = |n: &str, u| now(world.mail.create(ALICE, &name(n), Some(u), NOW));
     assert!(matches!(
         refused(create("Sent Messages", SpecialUse::Sent)),
-        MailError::Cannot(_)
+        MailError::SpecialUse(_)
     ));
     assert!(matches!(
         refused(create("Everything", SpecialUse::All)),
-        MailError::Cannot(_)
+        MailError::SpecialUse(_)
     ));
     now(world.mail.delete(ALICE, &name("Trash"))).unwrap();
     create("Bin", SpecialUse::Trash).unwrap();

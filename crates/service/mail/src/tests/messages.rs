@@ -8,7 +8,7 @@ use ringpost_imap::question::Wants;
 use ringpost_imap::search::{Needle, SearchKey};
 use ringpost_imap::{Flag, FlagChange};
 use ringpost_store::mailbox::trim_log;
-use ringpost_store::{AccountId, Bus, Heard, Interest, Partition};
+use ringpost_store::{AccountId, Bus, Heard, Interest, Partition, keys};
 use std::time::Duration;
 
 #[test]
@@ -622,6 +622,50 @@ fn an_expunged_message_can_be_read_while_the_sweeper_passes() {
     world.sweep_at(NOW + Duration::from_secs(3600));
     world.check();
     assert_eq!(world.body(&slow, small, 0..7), None);
+}
+
+#[test]
+fn what_sort_and_thread_compare_is_decoded_and_references_are_kept() {
+    let world = World::new();
+    let text = "From: =?koi8-r?B?8NLJ18XU?= <p@x>\r\nSubject: =?utf-8?q?=C3=A9t=C3=A9?=\r\n\
+                Date: Mon, 1 Jan 2001 00:00:00 +0100\r\nReferences: <a@x>\r\n <\"b\"@x>\r\n\r\n";
+    let uid = world.deliver_to(ALICE, "INBOX", text);
+    let (selected, _) = world.select("INBOX");
+    let facts = |references| now(world.mail.sort_facts(&selected, &[uid, 99], references)).unwrap();
+    let expected = ["a@x", "b@x"].map(ringpost_imap::thread::id_of);
+    let [known] = &facts(true)[..] else {
+        panic!("the other is not there")
+    };
+    assert_eq!(known.references, expected);
+    assert_eq!(known.envelope.subject.as_deref(), Some("été"));
+    assert_eq!(known.sent, UnixTime::from_secs(978_303_600));
+    assert_eq!(facts(false)[0].references, [0u64; 0]);
+    // A message that was delivered before they were kept is read for them.
+    let id = selected.mailbox.id;
+    let store: &dyn ringpost_store::Store = &*world.store;
+    let home = Partition::Account(ALICE);
+    let record = now(store.record::<ringpost_store::records::Message>(&home, keys::message(id, uid)));
+    let old = ringpost_store::records::Message {
+        index: Default::default(),
+        ..record.unwrap().unwrap().record
+    };
+    world.put(home, keys::message(id, uid), &old);
+    assert_eq!(facts(true)[0].references, expected);
+    let many: String = (0..200).map(|i| format!("<{i}@x> ")).collect();
+    let uid = world.deliver_to(ALICE, "INBOX", &format!("References: {many}\r\n\r\n"));
+    let kept = now(world.mail.sort_facts(&selected, &[uid], true))
+        .unwrap()
+        .remove(0)
+        .references;
+    assert_eq!(kept.len(), limits::MESSAGE_REFERENCES);
+    assert_eq!(
+        (kept[0], kept.last()),
+        (
+            ringpost_imap::thread::id_of("0@x"),
+            Some(&ringpost_imap::thread::id_of("199@x"))
+        )
+    );
+    world.check();
 }
 
 #[test]

@@ -60,6 +60,17 @@ fn list_selects_and_returns_as_its_extensions_say() {
     assert_eq!(names(&heard), ["Gone", "Work/2024"]);
     let heard = talk.say("a LIST (SUBSCRIBED RECURSIVEMATCH) \"\" %\r\n");
     assert!(heard.contains("\"/\" Work (\"CHILDINFO\" (\"SUBSCRIBED\"))"));
+    // What is above is shown for what all options together select.
+    let both = "a LIST (SPECIAL-USE SUBSCRIBED RECURSIVEMATCH) \"\" *\r\n";
+    assert_eq!(names(&talk.say(both)), [""; 0]);
+    talk.mail.special.insert("Work/2024".into(), SpecialUse::Archive);
+    let heard = talk.say(both);
+    assert!(
+        heard.contains("\"/\" Work (\"CHILDINFO\" (\"SUBSCRIBED\" \"SPECIAL-USE\"))"),
+        "{heard}"
+    );
+    talk.mail.special.remove("Work/2024");
+    assert_eq!(talk.say("a LIST \"\" (\"\")\r\n"), "a OK Done\r\n");
     let heard = talk.say("a LIST \"\" (Sent Work/%) RETURN (CHILDREN SUBSCRIBED SPECIAL-USE)\r\n");
     assert_eq!(names(&heard), ["Sent", "Work/2024"]);
     assert!(heard.contains("(\\HasChildren \\Subscribed) \"/\" Work/2024"));
@@ -75,6 +86,36 @@ fn list_selects_and_returns_as_its_extensions_say() {
             "{bad}"
         );
     }
+}
+
+#[test]
+fn list_tells_the_status_of_each_mailbox_behind_its_line() {
+    let mut talk = tree();
+    talk.mail.create("deep/down");
+    talk.mail.deliver("Sent", Flags::new(), b"x");
+    let heard = talk.say("a LIST \"\" (Sent d% INBOX) RETURN (STATUS (MESSAGES UNSEEN) SUBSCRIBED)\r\n");
+    assert_eq!(
+        heard,
+        "* LIST (\\HasNoChildren) \"/\" INBOX\r\n* STATUS INBOX (MESSAGES 0 UNSEEN 0)\r\n\
+         * LIST (\\HasNoChildren \\Sent) \"/\" Sent\r\n* STATUS Sent (MESSAGES 1 UNSEEN 1)\r\n\
+         * LIST (\\NonExistent \\HasChildren) \"/\" deep\r\na OK Done\r\n"
+    );
+    // One that goes meanwhile has no status any more.
+    talk.hold();
+    talk.say("a LIST \"\" (Sent) RETURN (STATUS (MESSAGES))\r\n");
+    let (list, question) = (talk.release(), "a OK Done\r\n");
+    assert!(list.ends_with(question), "{list}");
+    talk.mail.refuse = Some(Refusal::NoSuchMailbox);
+    let heard = talk.say("a LIST \"\" (Sent) RETURN (STATUS (MESSAGES))\r\n");
+    assert_eq!(
+        heard,
+        "* LIST (\\HasNoChildren \\Sent) \"/\" Sent\r\na OK Done\r\n"
+    );
+    talk.mail.refuse = None;
+    assert!(
+        talk.say("a LIST \"\" * RETURN (STATUS ())\r\n")
+            .starts_with("a BAD")
+    );
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod flow;
 mod login;
 mod mailboxes;
 mod messages;
+mod sort;
 mod updates;
 
 use super::*;
@@ -147,6 +148,21 @@ impl Mail {
         })
     }
 
+    fn sort_facts(&self, uid: Uid) -> Option<crate::sort::SortFacts> {
+        let message = self.message(uid)?;
+        let text = String::from_utf8_lossy(&self.readable(uid)?.text).into_owned();
+        let references = text.lines().find_map(|l| l.strip_prefix("References:"));
+        let ids = references.into_iter().flat_map(crate::thread::message_ids);
+        Some(crate::sort::SortFacts {
+            uid,
+            arrived: message.internal_date,
+            sent: message.internal_date,
+            size_bytes: message.size_bytes,
+            envelope: (*message.envelope?).clone(),
+            references: ids.map(|id| crate::thread::id_of(&id)).collect(),
+        })
+    }
+
     fn answer(&mut self, ask: Ask) -> Answer {
         let name = format!("{ask:?}");
         let name = name.split([' ', '(']).next().unwrap();
@@ -261,6 +277,10 @@ impl Mail {
                     key.evaluate(&facts).unwrap()
                 };
                 Answer::Found(among.iter().filter(|c| matches(c)).map(|c| c.uid).collect())
+            }
+            Ask::SortFacts { uids, .. } => {
+                let facts = uids.into_iter().filter_map(|uid| self.sort_facts(uid));
+                Answer::SortFacts(facts.take(self.at_most.unwrap_or(usize::MAX)).collect())
             }
             Ask::AppendBegin { to, flags, date, .. } => {
                 if !self.boxes.contains_key(to.as_str()) {
@@ -378,6 +398,7 @@ fn envelope_of(text: &[u8]) -> Envelope {
     Envelope {
         date: field("Date:"),
         subject: field("Subject:"),
+        message_id: field("Message-ID:"),
         from: addresses("From:"),
         to: addresses("To:"),
         ..Envelope::default()

@@ -1,0 +1,88 @@
+//! What SORT and THREAD compare.
+
+use crate::messages::{READ_AT_ONCE, fetched};
+use crate::parse::codec;
+use crate::parse::field::fields;
+use crate::parse::references_of;
+use crate::search::decode_envelope;
+use crate::{Mail, MailError, Selected};
+use ringpost_base::limits;
+use ringpost_imap::question::Wants;
+use ringpost_imap::sort::SortFacts;
+use ringpost_store::records::Message;
+use ringpost_store::{Record, keys};
+use std::sync::Arc;
+
+/// What one answer holds of envelopes; behind it the session asks again.
+const BYTES_AT_ONCE: usize = 1024 * 1024;
+
+impl Mail {
+    /// What SORT and THREAD want to know of messages, in their order; one that is gone for good is left out. Of so many of the
+    /// first that it does not become too much.
+    pub async fn sort_facts(
+        &self,
+        selected: &Selected,
+        uids: &[u32],
+        references: bool,
+    ) -> Result<Vec<SortFacts>, MailError> {
+        let id = selected.mailbox.id;
+        let (mut out, mut size_bytes) = (Vec::with_capacity(uids.len()), 0);
+        for some in uids.chunks(READ_AT_ONCE) {
+            let keys: Vec<_> = some.iter().map(|uid| keys::message(id, *uid)).collect();
+            let found = self.store.get_many(&selected.home(), keys.clone()).await?;
+            for ((uid, key), found) in some.iter().zip(keys).zip(found) {
+                let message = match found {
+                    Some(found) => Message::from_bytes(&key, found.value)?,
+                    None => match selected.seat.expunged(*uid) {
+                        Some(message) => message,
+                        None => continue,
+                    },
+                };
+                size_bytes += message.envelope.len();
+                let references = match references {
+                    true => self.references(selected, &message).await?,
+                    false => Vec::new(),
+                };
+                out.push(facts(*uid, &message, references)?);
+            }
+            if size_bytes > BYTES_AT_ONCE {
+                break;
+            }
+        }
+        Ok(out)
+    }
+
+    /// The message IDs of the References field. A message that was delivered before they were kept is read.
+    async fn references(&self, selected: &Selected, message: &Message) -> Result<Vec<u64>, MailError> {
+        if let Some(references) = codec::decode_index(&message.index) {
+            return Ok(references);
+        }
+        let header_end = message.header_bytes.min(limits::MESSAGE_HEADER_BYTES as u64);
+        let header = self
+            .bodies
+            .get_bytes(&selected.home(), message.blob, 0..header_end)
+            .await?;
+        let field = fields(&header).find(|field| field.is("References"));
+        Ok(field
+            .map(|field| references_of(&field.value()))
+            .unwrap_or_default())
+    }
+}
+
+fn facts(uid: u32, message: &Message, references: Vec<u64>) -> Result<SortFacts, MailError> {
+    let wants = Wants {
+        envelope: true,
+        structure: false,
+    };
+    let known = fetched(uid, message, wants)?.envelope.unwrap_or_default();
+    let mut envelope = Arc::unwrap_or_clone(known);
+    decode_envelope(&mut envelope);
+    Ok(SortFacts {
+        uid,
+        arrived: message.received,
+        sent: message.sent.unwrap_or(message.received),
+        size_bytes: message.size_bytes,
+        envelope,
+        references,
+    })
+}
