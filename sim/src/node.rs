@@ -9,7 +9,7 @@ use ringpost_base::limits;
 use ringpost_directory::{Cost, Directory, DirectoryError, InlineKdf, Parts};
 use ringpost_mail::Mail;
 use ringpost_node::Stopper;
-use ringpost_node::imap::Imap;
+use ringpost_node::imap::{Compressing, Imap};
 use ringpost_node::phone::{self, PhoneControl, PhoneParts, PhoneStatus};
 use ringpost_node::voicemail::MailVoicemail;
 use ringpost_node::world::{Connection, Dns, Exchanger, SipTransport, World, WorldRef};
@@ -187,6 +187,7 @@ impl Node {
             mail: mail.clone(),
             bus,
             config: Arc::default(),
+            compressing: Compressing::default(),
             stop,
         };
         Ok(Node {

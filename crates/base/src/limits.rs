@@ -109,6 +109,8 @@ pub const IMAP_FETCH_FIELDS: usize = 256;
 pub const IMAP_HEADER_BYTES: usize = 256 * 1024;
 /// Keys of one SEARCH, nested ones counted; more get BAD.
 pub const IMAP_SEARCH_KEYS: usize = 1_000;
+/// Sessions of IMAP that compress at a time, each with some 400 KiB; COMPRESS of one more gets NO \[LIMIT\].
+pub const IMAP_COMPRESSING: usize = 256;
 /// Criteria of one SORT; more get BAD.
 pub const IMAP_SORT_KEYS: usize = 16;
 /// The beginning of a subject or name that SORT and THREAD look at; what differs only behind it counts as equal.

@@ -15,6 +15,8 @@ const GUESS_DELAY: Duration = Duration::from_millis(500);
 /// The longest that it is held back.
 const MAX_GUESS_DELAY: Duration = Duration::from_secs(5);
 
+const TOO_MANY_COMPRESS: MailError = MailError::Limit("Too many sessions compress already");
+
 impl Driver<'_> {
     pub(super) async fn answer(&mut self, ask: Ask) -> Answer {
         match self.try_answer(ask).await {
@@ -47,6 +49,9 @@ impl Driver<'_> {
     async fn answer_account(&mut self, account: &AccountInfo, ask: Ask) -> Result<Answer, MailError> {
         let (mail, now) = (&self.imap.mail, self.imap.world.unix_now());
         match ask {
+            Ask::Compress => {
+                self.compression = Some(Box::new(self.imap.compressing.begin().ok_or(TOO_MANY_COMPRESS)?));
+            }
             Ask::List => return Ok(Answer::Mailboxes(mail.list(account.id).await?)),
             Ask::Status(name) => return Ok(Answer::Status(mail.status(account.id, &name).await?)),
             Ask::Select { name, read_only } => {

@@ -1,12 +1,16 @@
 //! An IMAP session joined with the mail service, on a connection.
 
 mod answers;
+mod compress;
 #[cfg(test)]
 mod tests;
+
+pub use compress::Compressing;
 
 use crate::stop::Stop;
 use crate::world::{Connection, ConnectionClosed, Received, WorldRef};
 use bytes::{Bytes, BytesMut};
+use compress::{Compression, Corrupt};
 use futures_util::{FutureExt, future, select_biased};
 use ringpost_base::Instant;
 use ringpost_directory::{AccountInfo, Directory};
@@ -31,6 +35,8 @@ pub struct Imap {
     pub bus: Arc<dyn Bus>,
     /// What holds for every session.
     pub config: Arc<Config>,
+    /// How many sessions compress.
+    pub compressing: Compressing,
     /// Ends the sessions.
     pub stop: Stop,
 }
@@ -58,13 +64,17 @@ impl Imap {
             selected: None,
             news: None,
             appending: None,
+            compression: None,
+            compresses: false,
             failed_logins: 0,
         };
         let ended = driver.run().await;
         driver.leave_mailbox().await;
         match ended {
             Ok(()) => tracing::info!(session = %driver.id, "imap session ends"),
-            Err(Broken::Connection(_)) => tracing::info!(session = %driver.id, "imap connection is gone"),
+            Err(Broken::Connection(_) | Broken::Deflate(_)) => {
+                tracing::info!(session = %driver.id, "imap connection is gone")
+            }
             Err(e) => tracing::error!(session = %driver.id, error = %e, "imap session breaks off"),
         }
     }
@@ -86,6 +96,9 @@ struct Driver<'a> {
     /// What is heard of the account's mail, from before a mailbox is selected until it is left.
     news: Option<Subscription>,
     appending: Option<Appending>,
+    /// Set from the answer that allows it on, and used from the event on that follows.
+    compression: Option<Box<Compression>>,
+    compresses: bool,
     failed_logins: u32,
 }
 
@@ -104,6 +117,8 @@ enum Broken {
     Body(#[from] MailError),
     #[error("a message of which FETCH has told the size cannot be read: {0}")]
     Blob(#[from] StoreError),
+    #[error(transparent)]
+    Deflate(#[from] Corrupt),
     #[error("message {uid} has other bytes than FETCH has told: {missing} are missing")]
     Short { uid: Uid, missing: u64 },
 }
@@ -123,13 +138,16 @@ impl Driver<'_> {
             if self.session.is_closed() {
                 return Ok(());
             }
+            if self.inflate()? {
+                continue;
+            }
             let happened = self.wait(deadline).await;
             let now = self.imap.world.now();
             match happened {
                 Happened::Received(Received::Data(bytes)) => {
                     // Who says something now has heard of nothing later.
                     self.tell_news().await;
-                    self.session.handle_input(now, &bytes);
+                    self.receive(bytes);
                 }
                 Happened::Received(Received::Closed) => return Ok(()),
                 Happened::News(heard) => {
@@ -168,19 +186,54 @@ impl Driver<'_> {
             self.flush().await?;
         }
         if bytes.len() > GATHERED_BYTES {
-            return self.connection.send(bytes).await;
+            return self.transmit(bytes, false).await;
         }
         self.outgoing.extend_from_slice(&bytes);
         Ok(())
     }
 
     async fn flush(&mut self) -> Result<(), ConnectionClosed> {
-        if self.outgoing.is_empty() {
-            return Ok(());
+        let bytes = std::mem::take(&mut self.outgoing).freeze();
+        self.transmit(bytes, true).await
+    }
+
+    /// Hands bytes to the connection, compressed when the session is. With `flush` the client can read all of them.
+    async fn transmit(&mut self, bytes: Bytes, flush: bool) -> Result<(), ConnectionClosed> {
+        let bytes = match self.compression.as_mut().filter(|_| self.compresses) {
+            Some(compression) => compression.compress(&bytes, flush),
+            None => bytes,
+        };
+        match bytes.is_empty() {
+            true => Ok(()),
+            false => self.connection.send(bytes).await,
         }
-        self.connection
-            .send(std::mem::take(&mut self.outgoing).freeze())
-            .await
+    }
+
+    /// Takes what was received. What is compressed waits for [`Self::inflate`].
+    fn receive(&mut self, bytes: Bytes) {
+        match self.compression.as_mut().filter(|_| self.compresses) {
+            Some(compression) => compression.take(bytes),
+            None => self.session.handle_input(self.imap.world.now(), &bytes),
+        }
+    }
+
+    /// Whether compressed input waits that the session has no room for yet, or has not been asked for.
+    fn has_compressed_input(&self) -> bool {
+        self.compression.as_ref().is_some_and(|c| c.has_input())
+    }
+
+    /// Gives the session a piece of compressed input, when there is one and it wants it: however much it inflates to, no more
+    /// than a piece is held.
+    fn inflate(&mut self) -> Result<bool, Corrupt> {
+        let wants_input = self.session.wants_input();
+        let Some(compression) = self.compression.as_mut().filter(|c| wants_input && c.has_input()) else {
+            return Ok(false);
+        };
+        let piece = compression.next()?;
+        if !piece.is_empty() {
+            self.session.handle_input(self.imap.world.now(), &piece);
+        }
+        Ok(true)
     }
 
     async fn handle(&mut self, event: Event) -> Result<(), Broken> {
@@ -192,6 +245,12 @@ impl Driver<'_> {
                 self.flush().await?;
                 self.connection.start_tls().await?;
                 self.session.handle_tls_started(self.imap.world.now());
+            }
+            Event::Compress => {
+                //= https://www.rfc-editor.org/rfc/rfc4978#section-3
+                // The OK itself goes out as it is.
+                self.flush().await?;
+                self.compresses = true;
             }
             Event::Deselected => self.leave_mailbox().await,
             Event::Closed => {}
@@ -208,9 +267,9 @@ impl Driver<'_> {
         // changes from those of others.
         self.tell_news().await;
         // A command of many questions ends with its connection.
-        if self.session.wants_input() {
+        if self.session.wants_input() && !self.has_compressed_input() {
             match self.connection.recv().now_or_never() {
-                Some(Received::Data(bytes)) => self.session.handle_input(self.imap.world.now(), &bytes),
+                Some(Received::Data(bytes)) => self.receive(bytes),
                 Some(Received::Closed) => return Err(ConnectionClosed.into()),
                 None => {}
             }
@@ -219,7 +278,8 @@ impl Driver<'_> {
     }
 
     async fn wait(&mut self, deadline: Option<Instant>) -> Happened {
-        let (imap, wants_input) = (self.imap, self.session.wants_input());
+        let imap = self.imap;
+        let wants_input = self.session.wants_input() && !self.has_compressed_input();
         // Who does not idle is told at the next command, so there is nothing to wait for.
         let news = self.news.as_ref().filter(|_| self.session.is_idling());
         let mut received = match wants_input {

@@ -47,6 +47,7 @@ impl House {
             mail,
             bus,
             config: Arc::new(config),
+            compressing: Compressing::default(),
             stop,
         };
         House {
@@ -232,6 +233,120 @@ fn a_nul_that_came_by_smtp_does_not_go_out_in_a_literal() {
         assert!(heard.contains(&format!("{{{size_bytes}}}\r\n")), "{heard}");
         assert!(heard.contains("a OK") && !heard.contains('\0'), "{heard}");
     }
+}
+
+/// What a client sees that compresses.
+struct Deflated<'a> {
+    house: &'a mut House,
+    client: &'a Client,
+    peer: Box<Compression>,
+}
+
+impl Deflated<'_> {
+    fn send(&mut self, text: &[u8]) {
+        let bytes = self.peer.compress(text, true);
+        self.client.send(bytes);
+    }
+
+    fn hear(&mut self) -> String {
+        let mut heard = Vec::new();
+        loop {
+            self.house.lab.settle();
+            let Some(bytes) = self.client.take() else {
+                return String::from_utf8(heard).unwrap();
+            };
+            self.peer.take(bytes);
+            while self.peer.has_input() {
+                heard.extend_from_slice(&self.peer.next().unwrap());
+            }
+        }
+    }
+
+    fn say(&mut self, text: &str) -> String {
+        self.send(text.as_bytes());
+        self.hear()
+    }
+}
+
+#[test]
+fn a_session_goes_on_compressed_in_both_directions() {
+    let mut house = House::new();
+    house.deliver(HELLO);
+    let client = house.select();
+    assert!(
+        house
+            .lab
+            .say(&client, "a CAPABILITY\r\n")
+            .contains(" COMPRESS=DEFLATE")
+    );
+    assert!(house.lab.say(&client, "a COMPRESS LZMA\r\n").starts_with("a BAD"));
+    // Who does not wait for the answer goes on as before.
+    let heard = house.lab.say(&client, "a COMPRESS DEFLATE\r\nb NOOP\r\n");
+    assert!(
+        heard.starts_with("a BAD") && heard.ends_with("b OK Done\r\n"),
+        "{heard}"
+    );
+    assert!(
+        house
+            .lab
+            .say(&client, "a COMPRESS DEFLATE\r\n")
+            .starts_with("a OK")
+    );
+    let peer = Box::new(Compressing::default().begin().unwrap());
+    let mut talk = Deflated {
+        house: &mut house,
+        client: &client,
+        peer,
+    };
+    assert!(!talk.say("b CAPABILITY\r\n").contains("COMPRESS"));
+    assert!(talk.say("b COMPRESS DEFLATE\r\n").starts_with("b BAD"));
+    assert!(talk.say("c FETCH 1 BODY[TEXT]\r\n").contains("How are you?"));
+    // A big message both ways, and a push to one that idles.
+    let text = format!("Subject: big\r\n\r\n{}\r\n", "0123456789abcdef".repeat(100_000));
+    talk.send(format!("d APPEND INBOX {{{}}}\r\n", text.len()).as_bytes());
+    assert!(talk.hear().starts_with("+ "));
+    talk.send(text.as_bytes());
+    assert!(talk.say("\r\n").contains("d OK [APPENDUID"));
+    assert!(talk.say("e FETCH 2 BODY.PEEK[]\r\n").contains(&text));
+    assert_eq!(talk.say("f IDLE\r\n"), "+ Idling\r\n");
+    talk.house.deliver(HELLO);
+    assert!(talk.hear().starts_with("* 3 EXISTS"));
+    assert_eq!(talk.say("DONE\r\n"), "f OK Done\r\n");
+    assert!(talk.say("g LOGOUT\r\n").contains("g OK"));
+    assert_eq!(house.lab.running(), 0);
+}
+
+#[test]
+fn a_decompression_bomb_is_read_in_pieces_and_ends_the_session() {
+    // Guards pitfall IMAP 6: what comes in is bounded however small it was made.
+    let mut house = House::new();
+    let before = house.connect();
+    assert_eq!(
+        house.lab.say(&before, "a COMPRESS DEFLATE\r\n"),
+        "a BAD Log in first\r\n"
+    );
+    for what in [&b"a"[..], b"\r\n", b"x {4097+}\r\n"] {
+        let client = house.log_in();
+        house.lab.say(&client, "a COMPRESS DEFLATE\r\n");
+        let mut peer = Compressing::default().begin().unwrap();
+        let bomb: Vec<u8> = what.iter().copied().cycle().take(limits::CHUNK_BYTES).collect();
+        let mut bytes = Vec::new();
+        for _ in 0..1_000 {
+            bytes.extend_from_slice(&peer.compress(&bomb, false));
+        }
+        bytes.extend_from_slice(&peer.compress(b"", true));
+        for piece in bytes.chunks(limits::CHUNK_BYTES) {
+            client.send(piece);
+        }
+        house.lab.settle();
+        assert!(client.is_closed(), "{what:?}");
+    }
+    // What is no stream at all ends it too.
+    let client = house.log_in();
+    house.lab.say(&client, "a COMPRESS DEFLATE\r\n");
+    client.send(b"b NOOP\r\n\xff\xff");
+    house.lab.settle();
+    assert!(client.is_closed());
 }
 
 #[test]

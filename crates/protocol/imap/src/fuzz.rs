@@ -190,7 +190,7 @@ impl World {
                 self.session.handle_input(self.now, b"x NOOP\r\n");
                 self.session.handle_tls_started(self.now);
             }
-            Event::Deselected => {}
+            Event::Compress | Event::Deselected => {}
             Event::Closed => self.closed = true,
         }
     }
@@ -211,6 +211,7 @@ impl World {
         }
         match ask {
             Ask::Authenticate { .. }
+            | Ask::Compress
             | Ask::Create { .. }
             | Ask::Delete(_)
             | Ask::Rename { .. }

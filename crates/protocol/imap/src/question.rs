@@ -49,6 +49,9 @@ pub enum Ask {
         /// As the client wrote it.
         user: String,
     },
+    /// Is there room for one more session that compresses? → [`Answer::Done`]; [`Event::Compress`](crate::Event::Compress)
+    /// follows.
+    Compress,
     /// Every mailbox of the account and every name subscribed to → [`Answer::Mailboxes`]. Patterns are matched here.
     List,
     /// The numbers of a mailbox → [`Answer::Status`].

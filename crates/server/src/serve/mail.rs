@@ -10,7 +10,7 @@ use ringpost_mail::Mail;
 use ringpost_net::stream::{self, Places};
 use ringpost_net::tls::Tls;
 use ringpost_node::Stop;
-use ringpost_node::imap::Imap;
+use ringpost_node::imap::{Compressing, Imap};
 use ringpost_node::outbound::Sending;
 use ringpost_node::pop3::{Pop3, Pop3Counters};
 use ringpost_node::smtp::{Smtp, deliver_due};
@@ -43,6 +43,8 @@ pub(crate) struct MailListeners<'a> {
 
 /// What holds for mail, as the configuration says now: a session goes by what held when it began.
 pub(crate) struct MailLimits {
+    /// Sessions of IMAP that compress, of all listeners together.
+    compressing: Compressing,
     message_bytes: AtomicU64,
     recipients: AtomicUsize,
     plain_logins: RwLock<Vec<Network>>,
@@ -51,6 +53,7 @@ pub(crate) struct MailLimits {
 impl MailLimits {
     pub(crate) fn new(config: &Config) -> Self {
         MailLimits {
+            compressing: Compressing::default(),
             message_bytes: AtomicU64::new(config.limits.message_bytes),
             recipients: AtomicUsize::new(config.limits.message_recipients),
             plain_logins: RwLock::new(config.plain_login_networks.clone()),
@@ -144,6 +147,7 @@ impl MailListeners<'_> {
             mail: self.mail.clone(),
             bus: self.stores.bus.clone(),
             config: Arc::new(config),
+            compressing: self.limits.compressing.clone(),
             stop: self.stop.clone(),
         };
         self.serve_streams(listener, implicit, move |connection| {

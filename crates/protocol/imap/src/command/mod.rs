@@ -57,6 +57,8 @@ pub(crate) enum Command {
     },
     List(ListCommand),
     Namespace,
+    /// COMPRESS=DEFLATE (RFC 4978).
+    Compress,
     Status {
         name: MailboxName,
         items: Vec<StatusItem>,
@@ -154,6 +156,11 @@ fn read_arguments(r: &mut Reader<'_>, start: usize, name: &str) -> Read<Command>
     Ok(match name {
         "ID" => read_id(r)?,
         "ENABLE" => Command::Enable(words(r)?),
+        //= https://www.rfc-editor.org/rfc/rfc4978#section-5
+        "COMPRESS" => match r.atom("DEFLATE")? {
+            word if word.eq_ignore_ascii_case("DEFLATE") => Command::Compress,
+            _ => return r.fail("DEFLATE"),
+        },
         "LOGIN" => {
             let user = r.text()?;
             r.space()?;
@@ -280,9 +287,10 @@ fn read_message_command(r: &mut Reader<'_>, start: usize, name: &str, uid: bool)
 
 /// What to say of a command without arguments: that they are missing, if there is such a command.
 fn unknown_or(start: usize, name: &str, r: &Reader<'_>) -> Read<()> {
-    const WITH_ARGUMENTS: [&str; 23] = [
+    const WITH_ARGUMENTS: [&str; 24] = [
         "ID",
         "ENABLE",
+        "COMPRESS",
         "LOGIN",
         "AUTHENTICATE",
         "SELECT",

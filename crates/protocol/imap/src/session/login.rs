@@ -30,6 +30,9 @@ impl Session {
                 " IDLE NAMESPACE CHILDREN LIST-EXTENDED LIST-STATUS SPECIAL-USE CREATE-SPECIAL-USE UIDPLUS MOVE UNSELECT SORT \
                  SORT=DISPLAY THREAD=ORDEREDSUBJECT THREAD=REFERENCES",
             );
+            if !self.compressed {
+                out.push_str(" COMPRESS=DEFLATE");
+            }
             return out;
         }
         if self.tls == Tls::Offered {

@@ -1,6 +1,7 @@
 //! The session machine.
 
 mod append;
+mod compress;
 mod fetch;
 mod input;
 mod login;
@@ -103,6 +104,8 @@ pub struct Session {
     login_failures: u32,
     /// What SELECT or EXAMINE named last.
     selected_name: Option<MailboxName>,
+    /// Whether what is sent and received is compressed.
+    compressed: bool,
     /// Said when the command at hand is done.
     bye: Option<&'static str>,
     /// Whether what was sent last is half a line.
@@ -167,6 +170,7 @@ enum Asked {
     Refresh,
     /// IDLE begins with what is new.
     Idle,
+    Compress,
     Copy,
     Move,
     Expunge,
@@ -194,6 +198,7 @@ impl Session {
             unread: 0,
             login_failures: 0,
             selected_name: None,
+            compressed: false,
             bye: None,
             mid_line: false,
         };
@@ -505,6 +510,7 @@ impl Session {
                 ));
                 self.finish(tag, "OK Done");
             }
+            Command::Compress => self.start_compress(tag),
             Command::Idle => match self.selected() {
                 Some(mailbox) => self.ask_then(tag, Asked::Idle, Ask::Refresh(mailbox)),
                 None => self.start_idling(tag),
@@ -559,6 +565,7 @@ impl Session {
             }
             (_, Answer::Refused(refusal)) => self.finish(tag, output::refusal(&refusal, false)),
             (Asked::Change(text), Answer::Done) => self.finish(tag, text),
+            (Asked::Compress, Answer::Done) => self.compress(tag),
             (Asked::Refresh, Answer::Changes(changes)) => {
                 self.take_changes(changes);
                 self.finish(tag, "OK Done");

@@ -37,6 +37,8 @@ pub enum Event {
     BodyAborted,
     /// Go over to TLS, throwing away whatever was received; then `Session::handle_tls_started`.
     StartTls,
+    /// From here on everything is compressed, in both directions (RFC 4978).
+    Compress,
     /// The mailbox that was selected is no longer: its changes need not be looked for.
     Deselected,
     /// Close the connection.

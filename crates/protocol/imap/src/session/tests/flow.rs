@@ -1,6 +1,30 @@
 use super::*;
 
 #[test]
+fn compress_is_answered_before_anything_is_compressed_and_only_once() {
+    let mut talk = Talk::new();
+    assert_eq!(talk.say("a COMPRESS DEFLATE\r\n"), "a BAD Log in first\r\n");
+    let mut talk = Talk::logged_in();
+    assert!(talk.say("a COMPRESS DEFLATE\r\n").starts_with("a OK"));
+    assert!(talk.compressed);
+    assert!(
+        talk.say("a COMPRESS DEFLATE\r\n")
+            .starts_with("a BAD [COMPRESSIONACTIVE]")
+    );
+    // What comes in the moment between is no stream.
+    let mut talk = Talk::logged_in();
+    talk.hold();
+    talk.say("a COMPRESS DEFLATE\r\n");
+    talk.say("b NOOP\r\n");
+    assert!(talk.release().starts_with("* BYE"));
+    assert!(talk.closed && !talk.compressed);
+    let mut talk = Talk::logged_in();
+    talk.mail.refuse = Some(Refusal::Limit("Enough"));
+    assert_eq!(talk.say("a COMPRESS DEFLATE\r\n"), "a NO [LIMIT] Enough\r\n");
+    assert!(!talk.compressed);
+}
+
+#[test]
 fn input_may_come_in_any_pieces() {
     let script: &[u8] = b"a LOGIN {4+}\r\nfred \"secret\"\r\nb SELECT INBOX\r\nc APPEND INBOX (\\Seen) {21+}\r\n\
         Subject: x\r\n\r\nb{9+}\r\n\r\nd NOOP\r\ne SEARCH SUBJECT {1+}\r\nx\r\nf BOGUS {3+}\r\na\r\n {1+}\r\nx\r\n\

@@ -187,6 +187,7 @@ impl Mail {
                 (user == "fred")
                     .then(|| ringpost_auth::sasl::ScramKeys::derive("secret", b"saltsalt", 4096).unwrap()),
             ),
+            Ask::Compress => Answer::Done,
             Ask::List => Answer::Mailboxes(self.list()),
             Ask::Status(name) => match self.boxes.get(name.as_str()) {
                 Some(mailbox) => Answer::Status(Status {
@@ -414,6 +415,7 @@ pub(super) struct Talk {
     held: Option<Vec<Question>>,
     pub(super) closed: bool,
     pub(super) tls_wanted: bool,
+    pub(super) compressed: bool,
 }
 
 impl Talk {
@@ -426,6 +428,7 @@ impl Talk {
             held: None,
             closed: false,
             tls_wanted: false,
+            compressed: false,
         }
     }
 
@@ -499,6 +502,7 @@ impl Talk {
             }
             Event::BodyAborted => self.mail.appending = None,
             Event::StartTls => self.tls_wanted = true,
+            Event::Compress => self.compressed = true,
             Event::Deselected => self.mail.selected.clear(),
             Event::Closed => self.closed = true,
         }
