@@ -72,6 +72,8 @@ impl Driver<'_> {
                 flags,
                 date,
                 size_bytes,
+                // Without leave the session lets none pass.
+                binary: _,
             } => {
                 let append = mail.append(account.id, &to, flags, date, size_bytes).await?;
                 self.appending = Some(Appending::Keeps(Box::new(append)));

@@ -14,11 +14,12 @@ use compress::{Compression, Corrupt};
 use futures_util::{FutureExt, future, select_biased};
 use ringpost_base::Instant;
 use ringpost_directory::{AccountInfo, Directory};
+use ringpost_imap::binary::{Decoder, Encoding};
 use ringpost_imap::question::Changes;
-use ringpost_imap::section::Transform;
+use ringpost_imap::section::{DecodedSize, Partial, Transform};
 use ringpost_imap::{Config, Event, Output, Question, Session, Tls, Uid};
 use ringpost_mail::{Append, Mail, MailError, Selected};
-use ringpost_store::{Bus, Heard, Interest, StoreError, Subscription, Topic};
+use ringpost_store::{BlobReader, Bus, Heard, Interest, StoreError, Subscription, Topic};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -383,26 +384,85 @@ impl Driver<'_> {
 
     /// Sends bytes of a message, a piece at a time, as fast as the client takes them.
     async fn send_body(&mut self, uid: Uid, range: Range<u64>, transform: &Transform) -> Result<(), Broken> {
-        let mut missing = range.end - range.start;
-        let selected = self.selected.as_ref().ok_or(MailError::NoSuchMailbox)?;
-        let reader = self.imap.mail.body(selected, uid, range).await?;
-        let mut reader = reader.ok_or(MailError::NoSuchMessage)?;
-        let mut whole = BytesMut::new();
-        while let Some(chunk) = reader.next().await? {
-            missing = missing.saturating_sub(chunk.len() as u64);
-            let chunk = without_nul(chunk);
-            match transform {
-                Transform::None => self.send(chunk).await?,
-                Transform::Fields(..) => whole.extend_from_slice(&chunk),
+        match transform {
+            Transform::None => {
+                let mut pieces = self.pieces(uid, range).await?;
+                while let Some(chunk) = pieces.next().await? {
+                    self.send(without_nul(chunk)).await?;
+                }
+            }
+            Transform::Fields(..) => {
+                let (mut pieces, mut whole) = (self.pieces(uid, range).await?, BytesMut::new());
+                while let Some(chunk) = pieces.next().await? {
+                    whole.extend_from_slice(&without_nul(chunk));
+                }
+                self.send(transform.apply(whole.freeze())).await?;
+            }
+            Transform::Decode(encoding, partial) => {
+                let size = self.decoded_size(uid, range.clone(), *encoding, *partial).await?;
+                self.send(size.literal().into()).await?;
+                let mut decoder = Decoder::new(*encoding, *partial);
+                let (mut pieces, mut out) = (self.pieces(uid, range).await?, BytesMut::new());
+                while let Some(chunk) = pieces.next().await? {
+                    decoder.push(&chunk, &mut out);
+                    self.send(out.split().freeze()).await?;
+                }
+                decoder.finish(&mut out);
+                self.send(out.freeze()).await?;
+            }
+            Transform::DecodedSize(encoding) => {
+                let size = self.decoded_size(uid, range, *encoding, None).await?;
+                self.send(size.number().into()).await?;
             }
         }
-        if missing > 0 {
-            return Err(Broken::Short { uid, missing });
-        }
-        if let Transform::Fields(..) = transform {
-            self.send(transform.apply(whole.freeze())).await?;
-        }
         Ok(())
+    }
+
+    async fn decoded_size(
+        &mut self,
+        uid: Uid,
+        range: Range<u64>,
+        encoding: Encoding,
+        partial: Option<Partial>,
+    ) -> Result<DecodedSize, Broken> {
+        let mut size = DecodedSize::new(encoding, partial);
+        let mut pieces = self.pieces(uid, range).await?;
+        while let Some(chunk) = pieces.next().await? {
+            size.push(&chunk);
+        }
+        Ok(size)
+    }
+
+    /// Begins to read bytes of a message.
+    async fn pieces(&mut self, uid: Uid, range: Range<u64>) -> Result<Pieces, Broken> {
+        let missing = range.end - range.start;
+        let selected = self.selected.as_ref().ok_or(MailError::NoSuchMailbox)?;
+        let reader = self.imap.mail.body(selected, uid, range).await?;
+        let reader = reader.ok_or(MailError::NoSuchMessage)?;
+        Ok(Pieces { uid, missing, reader })
+    }
+}
+
+/// Bytes of a message, as many as were announced.
+struct Pieces {
+    uid: Uid,
+    missing: u64,
+    reader: Box<dyn BlobReader>,
+}
+
+impl Pieces {
+    async fn next(&mut self) -> Result<Option<Bytes>, Broken> {
+        let chunk = self.reader.next().await?;
+        self.missing = self
+            .missing
+            .saturating_sub(chunk.as_ref().map_or(0, |c| c.len() as u64));
+        match chunk {
+            None if self.missing > 0 => Err(Broken::Short {
+                uid: self.uid,
+                missing: self.missing,
+            }),
+            chunk => Ok(chunk),
+        }
     }
 }
 

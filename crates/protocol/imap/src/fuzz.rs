@@ -47,6 +47,9 @@ pub fn commands(data: &[u8]) {
         assert_eq!(Pattern::new("%").matches(name.as_str()), name.parent().is_none());
     }
     let _ = Pattern::new(&text).matches("INBOX/a/b");
+    check_decoder(data);
+    let _ = crate::thread::message_ids(&text).count();
+    assert!(crate::sort::BaseSubject::of(&text).text.len() <= text.len());
     let _ = crate::decode_words(&text);
     let _ = crate::date::parse_date_time(&text);
     let _ = crate::date::header_date(&text);
@@ -59,6 +62,26 @@ pub fn commands(data: &[u8]) {
         .apply(data)
     };
     assert!(filter(true).ends_with(b"\r\n") && filter(false).ends_with(b"\r\n"));
+}
+
+/// What is decoded does not depend on how it comes in pieces, and its size is told before.
+fn check_decoder(data: &[u8]) {
+    use crate::binary::{Decoder, Encoding};
+    use crate::section::DecodedSize;
+    for encoding in [Encoding::Identity, Encoding::Base64, Encoding::QuotedPrintable] {
+        let decode = |piece: usize| {
+            let (mut decoder, mut out) = (Decoder::new(encoding, None), bytes::BytesMut::new());
+            data.chunks(piece).for_each(|chunk| decoder.push(chunk, &mut out));
+            decoder.finish(&mut out);
+            out
+        };
+        let whole = decode(data.len().max(1));
+        assert_eq!(whole, decode(1));
+        assert!(whole.len() <= data.len());
+        let mut size = DecodedSize::new(encoding, None);
+        size.push(data);
+        assert_eq!(size.number(), whole.len().to_string());
+    }
 }
 
 /// A whole session: input in any pieces, answers and changes from a seed. The conversation stays one that a client can
@@ -388,6 +411,7 @@ impl World {
             size_bytes: self.rng.below(1_000),
             envelope: self.rng.chance(0.9).then(|| Arc::new(self.envelope())),
             structure: self.rng.chance(0.9).then(|| Arc::new(self.part(3))),
+            preview: self.maybe(),
         }
     }
 

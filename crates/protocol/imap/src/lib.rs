@@ -6,7 +6,7 @@
 //! [`Event::Body`] hands on the pieces of an APPEND, and [`Output::Body`] names the bytes that FETCH wants sent.
 //!
 //! Beside RFC 3501 there are IDLE (2177), NAMESPACE (2342), ID (2971), UNSELECT (3691), UIDPLUS (4315), SASL-IR (4959),
-//! COMPRESS (4978),
+//! COMPRESS (4978), BINARY (3516), PREVIEW (8970),
 //! ENABLE (5161), SORT and THREAD (5256, 5957), LIST-EXTENDED (5258), LIST-STATUS (5819), SPECIAL-USE (6154), MOVE (6851)
 //! and LITERAL- or LITERAL+ (7888), with the response codes of RFC 5530.
 //!
@@ -35,6 +35,7 @@
 //! It does not read sockets, files or the clock, keeps no mailbox, and parses no message: [`structure`] says what is
 //! wanted of one, [`section`] which of its bytes a section is, and [`search`] whether it matches.
 
+pub mod binary;
 mod command;
 pub mod date;
 mod flag;

@@ -136,6 +136,8 @@ pub enum Ask {
         date: Option<UnixTime>,
         /// How many bytes will come.
         size_bytes: u64,
+        /// Whether NUL may be among them (RFC 3516 §4.4).
+        binary: bool,
     },
     /// Keep the message whose bytes have come → [`Answer::Appended`].
     AppendFinish,
@@ -235,6 +237,8 @@ pub enum Refusal {
     SpecialUse(&'static str),
     /// The account would hold more than it may (RFC 9208 §4.3).
     OverQuota,
+    /// It holds NUL where nothing can hold it (RFC 3516 §4.4).
+    UnknownEncoding,
     /// The message is larger than is taken.
     TooBig,
     /// A limit on numbers is reached: mailboxes of an account, keywords of a message.
@@ -327,6 +331,8 @@ pub struct Wants {
     pub envelope: bool,
     /// The MIME structure.
     pub structure: bool,
+    /// How its text begins (RFC 8970).
+    pub preview: bool,
 }
 
 /// What does not change of a message.
@@ -342,6 +348,8 @@ pub struct Message {
     pub envelope: Option<Arc<Envelope>>,
     /// The MIME structure, when wanted.
     pub structure: Option<Arc<Part>>,
+    /// How its text begins, when wanted: at most 256 characters; empty when there is no text.
+    pub preview: Option<String>,
 }
 
 /// A message that a search has not decided yet, as the session sees it.

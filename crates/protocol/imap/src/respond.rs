@@ -252,10 +252,24 @@ impl Wire {
         }
     }
 
-    fn section(&mut self, section: &Section) {
-        for (i, number) in section.part.iter().enumerate() {
+    /// The numbers of a part.
+    pub(crate) fn part_numbers(&mut self, part: &[u32]) {
+        for (i, number) in part.iter().enumerate() {
             self.put(format_args!("{}{number}", if i > 0 { "." } else { "" }));
         }
+    }
+
+    /// Text that may be anything, as a string.
+    pub(crate) fn string(&mut self, text: &str) {
+        if text.bytes().all(|b| matches!(b, b' '..=b'~')) {
+            return self.quoted(text);
+        }
+        let text = text.replace('\0', "");
+        self.put(format_args!("{{{}}}\r\n{text}", text.len()));
+    }
+
+    fn section(&mut self, section: &Section) {
+        self.part_numbers(&section.part);
         let Some(text) = &section.text else { return };
         if !section.part.is_empty() {
             self.text(".");

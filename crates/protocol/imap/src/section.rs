@@ -1,5 +1,6 @@
 //! Which bytes of a stored message a section of FETCH denotes (RFC 3501 §6.4.5).
 
+use crate::binary::{Decoder, Encoding};
 use crate::structure::{Content, Part};
 use bytes::{BufMut, Bytes, BytesMut};
 use std::ops::Range;
@@ -80,7 +81,7 @@ impl Section {
 }
 
 /// The part of `message` at `path`.
-fn find<'a>(message: &'a Part, path: &[u32]) -> Option<&'a Part> {
+pub(crate) fn find<'a>(message: &'a Part, path: &[u32]) -> Option<&'a Part> {
     // What the next number counts in: a message that is no multipart has its body as part 1.
     let mut within = message;
     let mut found = None;
@@ -113,13 +114,81 @@ pub enum Transform {
     None,
     /// The bytes are a header; the fields chosen are sent, as a literal of their own size.
     Fields(FieldFilter, Option<Partial>),
+    /// The bytes are encoded; what they decode to is sent, as a literal of its own size (RFC 3516). They are needed twice:
+    /// [`DecodedSize`] first says how long it is.
+    Decode(Encoding, Option<Partial>),
+    /// As before, but only how many bytes they decode to is sent, as a number.
+    DecodedSize(Encoding),
+}
+
+/// How long something is once it is decoded, found out while it streams by.
+#[derive(Clone, Debug)]
+pub struct DecodedSize {
+    decoder: Decoder,
+    scratch: BytesMut,
+    size_bytes: u64,
+    has_nul: bool,
+}
+
+impl DecodedSize {
+    /// Of nothing yet.
+    pub fn new(encoding: Encoding, partial: Option<Partial>) -> Self {
+        DecodedSize {
+            decoder: Decoder::new(encoding, partial),
+            scratch: BytesMut::new(),
+            size_bytes: 0,
+            has_nul: false,
+        }
+    }
+
+    /// Takes the next bytes in.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.decoder.push(bytes, &mut self.scratch);
+        self.count();
+    }
+
+    fn count(&mut self) {
+        self.size_bytes += self.scratch.len() as u64;
+        self.has_nul |= self.scratch.contains(&0);
+        self.scratch.clear();
+    }
+
+    /// What announces the literal, once all has been taken in.
+    //= https://www.rfc-editor.org/rfc/rfc3516#section-4.3
+    pub fn literal(mut self) -> String {
+        self.decoder.finish(&mut self.scratch);
+        self.count();
+        let tilde = if self.has_nul { "~" } else { "" };
+        format!("{tilde}{{{}}}\r\n", self.size_bytes)
+    }
+
+    /// The size, once all has been taken in.
+    pub fn number(mut self) -> String {
+        self.decoder.finish(&mut self.scratch);
+        self.count();
+        self.size_bytes.to_string()
+    }
 }
 
 impl Transform {
-    /// What to send for `header`: for [`Transform::Fields`] the whole header must be given.
+    /// What to send for `header`, all bytes of the range.
     pub fn apply(&self, header: Bytes) -> Bytes {
         match self {
             Transform::None => header,
+            Transform::Decode(encoding, partial) => {
+                let mut size = DecodedSize::new(*encoding, *partial);
+                size.push(&header);
+                let mut out = BytesMut::from(size.literal().as_bytes());
+                let mut decoder = Decoder::new(*encoding, *partial);
+                decoder.push(&header, &mut out);
+                decoder.finish(&mut out);
+                out.freeze()
+            }
+            Transform::DecodedSize(encoding) => {
+                let mut size = DecodedSize::new(*encoding, None);
+                size.push(&header);
+                size.number().into()
+            }
             Transform::Fields(filter, partial) => {
                 let chosen = filter.apply(&header);
                 let range = 0..chosen.len() as u64;

@@ -45,6 +45,8 @@ pub(crate) struct Announced {
     pub(crate) size_bytes: u64,
     /// Whether it comes at once.
     pub(crate) unasked: bool,
+    /// Whether it may hold NUL: a `literal8` (RFC 3516 §7).
+    pub(crate) binary: bool,
 }
 
 /// Whether `b` may stand in an atom (RFC 3501 §9, `ATOM-CHAR`).
@@ -266,6 +268,26 @@ impl<'a> Reader<'a> {
         })
     }
 
+    /// What APPEND announces: a literal, a `literal8`, or `UTF8 (` with one; whether it is the last.
+    pub(crate) fn append_data(&mut self) -> Read<(Announced, bool)> {
+        let mut ahead = self.clone();
+        let utf8 = ahead
+            .atom("UTF8")
+            .is_ok_and(|word| word.eq_ignore_ascii_case("UTF8"));
+        if utf8 {
+            //= https://www.rfc-editor.org/rfc/rfc6855#section-4
+            ahead.space()?;
+            ahead.byte(b'(', "a ( before the message")?;
+            *self = ahead;
+        }
+        let binary = self.take(b'~');
+        if utf8 && !binary {
+            return self.fail("a literal with ~");
+        }
+        let announced = self.announced()?;
+        Ok((Announced { binary, ..announced }, utf8))
+    }
+
     /// `{n}` or `{n+}` with its CRLF, of which the bytes may be there or not.
     pub(crate) fn announced(&mut self) -> Read<Announced> {
         self.byte(b'{', "a literal")?;
@@ -281,7 +303,11 @@ impl<'a> Reader<'a> {
             return self.fail("the line end after a literal's size");
         }
         self.at += 2;
-        Ok(Announced { size_bytes, unasked })
+        Ok(Announced {
+            size_bytes,
+            unasked,
+            binary: false,
+        })
     }
 
     fn literal(&mut self) -> Read<&'a [u8]> {
@@ -441,7 +467,13 @@ mod tests {
 
     #[test]
     fn a_literal_that_is_to_come_is_told_from_a_mistake() {
-        let announced = |size_bytes, unasked| Err(ReadError::Literal(Announced { size_bytes, unasked }));
+        let announced = |size_bytes, unasked| {
+            Err(ReadError::Literal(Announced {
+                size_bytes,
+                unasked,
+                binary: false,
+            }))
+        };
         assert_eq!(Reader::new(b"{5}\r\nabcd").string(), announced(5, false));
         assert_eq!(
             Reader::new(b"{18446744073709551615+}\r\n").string(),

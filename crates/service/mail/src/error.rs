@@ -27,6 +27,9 @@ pub enum MailError {
     /// The account would hold more than it may.
     #[error("the account is over its quota")]
     OverQuota,
+    /// It holds NUL where no encoding can hold it.
+    #[error("the message holds NUL outside of its parts")]
+    UnknownEncoding,
     /// The message is larger than is taken.
     #[error("the message is too large")]
     TooBig,
@@ -76,6 +79,7 @@ impl From<MailError> for Refusal {
             MailError::Cannot(why) => Refusal::Cannot(why),
             MailError::SpecialUse(why) => Refusal::SpecialUse(why),
             MailError::OverQuota => Refusal::OverQuota,
+            MailError::UnknownEncoding => Refusal::UnknownEncoding,
             MailError::TooBig => Refusal::TooBig,
             MailError::Limit(what) => Refusal::Limit(what),
             MailError::Full => Refusal::NoRoom,

@@ -13,6 +13,7 @@ use std::fmt;
 pub struct Incoming {
     writer: BodyWriter,
     scanner: Scanner,
+    has_nul: bool,
 }
 
 impl Incoming {
@@ -20,18 +21,25 @@ impl Incoming {
         Incoming {
             writer: bodies.writer(),
             scanner: Scanner::new(),
+            has_nul: false,
         }
     }
 
     /// Appends a chunk; when this is done, the next may come.
     pub async fn write(&mut self, chunk: Bytes) -> Result<(), MailError> {
         self.scanner.push(&chunk);
+        self.has_nul |= chunk.contains(&0);
         Ok(self.writer.write(chunk).await?)
     }
 
     /// How much has come.
     pub fn size_bytes(&self) -> u64 {
         self.writer.size_bytes()
+    }
+
+    /// Whether NUL was among it.
+    pub(crate) fn has_nul(&self) -> bool {
+        self.has_nul
     }
 
     /// Ends the message. It is nobody's until it is delivered.

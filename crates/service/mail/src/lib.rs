@@ -35,6 +35,7 @@
 //! What is for other servers waits in the [queue](Mail::next_work), under leases; somebody else carries it there. It filters
 //! nothing, and knows no protocol but IMAP's words for what a message is.
 
+mod binary;
 mod deliver;
 mod error;
 mod flags;
@@ -45,6 +46,7 @@ mod maildrop;
 mod messages;
 mod open;
 mod parse;
+mod preview;
 mod queue;
 mod search;
 mod selected;

@@ -1,6 +1,7 @@
 //! What a session does with the messages of its mailbox.
 
 use crate::parse::codec;
+use crate::preview::preview;
 use crate::{Delivered, Delivery, Incoming, Mail, MailError, Selected, TRIES, flags};
 use bytes::Bytes;
 use ringpost_base::{UnixTime, limits};
@@ -61,13 +62,36 @@ impl Mail {
                     },
                 };
                 size_bytes += message.envelope.len() + message.structure.len();
-                out.push(fetched(*uid, &message, wants)?);
+                let mut known = fetched(*uid, &message, wants)?;
+                if wants.preview {
+                    known.preview = Some(
+                        self.preview(selected, &message, known.structure.as_deref())
+                            .await?,
+                    );
+                }
+                out.push(known);
             }
             if size_bytes > BYTES_AT_ONCE {
                 break;
             }
         }
         Ok(out)
+    }
+
+    async fn preview(
+        &self,
+        selected: &Selected,
+        message: &Message,
+        structure: Option<&ringpost_imap::structure::Part>,
+    ) -> Result<String, MailError> {
+        match structure {
+            Some(structure) => preview(&self.bodies, selected, message, structure).await,
+            None => {
+                let structure = codec::decode_part(&message.structure);
+                let structure = structure.ok_or_else(|| MailError::Store("a structure is damaged".into()))?;
+                preview(&self.bodies, selected, message, &structure).await
+            }
+        }
     }
 
     /// Bytes `range` of a message, in chunks; `None` when it is gone.
@@ -416,7 +440,13 @@ impl Mail {
             received,
             incoming,
         } = append;
-        let letter = incoming.finish().await?;
+        let has_nul = incoming.has_nul();
+        let mut letter = incoming.finish().await?;
+        if has_nul {
+            let structure = codec::decode_part(&letter.message.structure);
+            let structure = structure.ok_or_else(|| MailError::Store("a structure is damaged".into()))?;
+            letter = self.encoded(&letter, &structure).await?;
+        }
         let received = received.unwrap_or(now);
         let delivery = Delivery {
             mailbox,
@@ -539,5 +569,6 @@ pub(crate) fn fetched(uid: u32, message: &Message, wants: Wants) -> Result<Fetch
         size_bytes: message.size_bytes,
         envelope,
         structure,
+        preview: None,
     })
 }

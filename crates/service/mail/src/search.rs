@@ -59,6 +59,7 @@ impl Mail {
         let wants = Wants {
             envelope: needs.message,
             structure: needs.text,
+            preview: false,
         };
         let mut known = fetched(candidate.uid, message, wants)?;
         if let Some(envelope) = known.envelope.as_mut().and_then(Arc::get_mut) {
@@ -188,7 +189,7 @@ fn header_text(header: &[u8]) -> String {
 }
 
 /// A text part, given with its header, in UTF-8.
-fn part_text(bytes: &[u8]) -> String {
+pub(crate) fn part_text(bytes: &[u8]) -> String {
     let parsed = MessageParser::default().parse(bytes);
     let body = parsed
         .as_ref()

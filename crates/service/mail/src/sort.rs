@@ -73,6 +73,7 @@ fn facts(uid: u32, message: &Message, references: Vec<u64>) -> Result<SortFacts,
     let wants = Wants {
         envelope: true,
         structure: false,
+        preview: false,
     };
     let known = fetched(uid, message, wants)?.envelope.unwrap_or_default();
     let mut envelope = Arc::unwrap_or_clone(known);

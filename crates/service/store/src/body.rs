@@ -53,6 +53,17 @@ impl Bodies {
         self.blobs.room_bytes().await
     }
 
+    /// A reader of bytes `range` (clamped) of a body that was just written and that nobody names yet.
+    pub async fn read(&self, body: &Body, range: Range<u64>) -> Result<Box<dyn BlobReader>, StoreError> {
+        if let Some(bytes) = &body.inline {
+            let clamp = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(bytes.len());
+            let (start, end) = (clamp(range.start), clamp(range.end));
+            return Ok(Box::new(BytesReader(bytes.slice(start.min(end)..end))));
+        }
+        let missing = || StoreError::Damaged(format!("the body {} is missing", body.id));
+        self.blobs.get(body.id, range).await?.ok_or_else(missing)
+    }
+
     /// A reader of bytes `range` (clamped) of a body that `home` names; `None` when it does not exist.
     pub async fn get(
         &self,

@@ -15,6 +15,23 @@ pub(crate) enum FetchItem {
         extended: bool,
     },
     Body(BodyItem),
+    /// A part with its transfer encoding undone (RFC 3516).
+    Binary(BinaryItem),
+    /// How long that is.
+    BinarySize(Vec<u32>),
+    /// How the text begins (RFC 8970).
+    Preview,
+}
+
+/// A part with its transfer encoding undone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct BinaryItem {
+    /// Whether `\Seen` stays as it is.
+    pub(crate) peek: bool,
+    /// Empty for the message itself.
+    pub(crate) part: Vec<u32>,
+    /// Of what it decodes to.
+    pub(crate) partial: Option<Partial>,
 }
 
 /// A part of the message itself.
@@ -78,6 +95,22 @@ fn read_item(r: &mut Reader<'_>) -> Read<FetchItem> {
         "BODY" if ahead.peek() != Some(b'[') => FetchItem::Structure { extended: false },
         "BODY" => read_body(&mut ahead, false)?,
         "BODY.PEEK" => read_body(&mut ahead, true)?,
+        "BINARY" => read_binary(&mut ahead, false)?,
+        "BINARY.PEEK" => read_binary(&mut ahead, true)?,
+        "BINARY.SIZE" => FetchItem::BinarySize(read_section_part(&mut ahead)?),
+        "PREVIEW" => {
+            let mut modifiers = ahead.clone();
+            if modifiers.take(b' ') && modifiers.peek() == Some(b'(') {
+                //= https://www.rfc-editor.org/rfc/rfc8970#section-4.1
+                // A preview never takes long here, so LAZY changes nothing.
+                modifiers.list(false, |r| match r.atom("LAZY")?.eq_ignore_ascii_case("LAZY") {
+                    true => Ok(()),
+                    false => r.fail("LAZY"),
+                })?;
+                ahead = modifiers;
+            }
+            FetchItem::Preview
+        }
         "RFC822" => old(None, false, "RFC822"),
         "RFC822.HEADER" => old(Some(SectionText::Header), true, "RFC822.HEADER"),
         "RFC822.TEXT" => old(Some(SectionText::Text), false, "RFC822.TEXT"),
@@ -89,22 +122,42 @@ fn read_item(r: &mut Reader<'_>) -> Read<FetchItem> {
 
 fn read_body(r: &mut Reader<'_>, peek: bool) -> Read<FetchItem> {
     let section = read_section(r)?;
-    let mut partial = None;
-    if r.take(b'<') {
-        let offset = r.number()?;
-        r.byte(b'.', "a . in the partial")?;
-        partial = Some(Partial {
-            offset,
-            length: r.nz_number()?,
-        });
-        r.byte(b'>', "the > of the partial")?;
-    }
     Ok(FetchItem::Body(BodyItem {
         peek,
         section,
-        partial,
+        partial: read_partial(r)?,
         old_name: None,
     }))
+}
+
+//= https://www.rfc-editor.org/rfc/rfc3516#section-7
+fn read_binary(r: &mut Reader<'_>, peek: bool) -> Read<FetchItem> {
+    let part = read_section_part(r)?;
+    Ok(FetchItem::Binary(BinaryItem {
+        peek,
+        part,
+        partial: read_partial(r)?,
+    }))
+}
+
+/// A section that names a part and nothing of it.
+fn read_section_part(r: &mut Reader<'_>) -> Read<Vec<u32>> {
+    let section = read_section(r)?;
+    match section.text {
+        None => Ok(section.part),
+        Some(_) => r.fail("a section of numbers only"),
+    }
+}
+
+fn read_partial(r: &mut Reader<'_>) -> Read<Option<Partial>> {
+    if !r.take(b'<') {
+        return Ok(None);
+    }
+    let offset = r.number()?;
+    r.byte(b'.', "a . in the partial")?;
+    let length = r.nz_number()?;
+    r.byte(b'>', "the > of the partial")?;
+    Ok(Some(Partial { offset, length }))
 }
 
 fn read_section(r: &mut Reader<'_>) -> Read<Section> {

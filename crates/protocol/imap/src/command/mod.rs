@@ -7,7 +7,7 @@ mod sort;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use fetch::{BodyItem, FetchItem};
+pub(crate) use fetch::{BinaryItem, BodyItem, FetchItem};
 pub(crate) use list::{ListCommand, ListSelect, StatusItem};
 pub(crate) use search::CHARSETS;
 
@@ -115,6 +115,8 @@ pub(crate) struct Append {
     pub(crate) flags: Flags,
     pub(crate) date: Option<UnixTime>,
     pub(crate) message: Announced,
+    /// Whether it comes as `UTF8 (~{…})` (RFC 6855 §4), of which the closing parenthesis is still to come.
+    pub(crate) utf8: bool,
 }
 
 /// Reads the tag and the command. The tag is there also when the command could not be read.
@@ -414,11 +416,13 @@ fn read_append(r: &mut Reader<'_>) -> Read<Command> {
         date = Some(r.date_time()?);
         r.space()?;
     }
+    let (message, utf8) = r.append_data()?;
     Ok(Command::Append(Append {
         to,
         flags,
         date,
-        message: r.announced()?,
+        message,
+        utf8,
     }))
 }
 

@@ -20,7 +20,8 @@ fn an_append_is_read_up_to_its_message() {
         append.message,
         Announced {
             size_bytes: 310,
-            unasked: false
+            unasked: false,
+            binary: false
         }
     );
     assert_eq!(append.to.as_str(), "saved-messages");

@@ -12,6 +12,8 @@ use ringpost_base::limits;
 pub(super) struct AppendTask {
     tag: Tag,
     message: Announced,
+    /// Whether a parenthesis closes it.
+    utf8: bool,
     stage: Stage,
 }
 
@@ -40,6 +42,7 @@ impl Session {
             flags,
             date,
             message,
+            utf8,
         } = append;
         if too_large_unasked(message, self.config.literal_plus) {
             return self.close("BYE [TOOBIG] The message is larger than may be sent unasked");
@@ -56,6 +59,7 @@ impl Session {
         self.task = Task::Append(Box::new(AppendTask {
             tag,
             message,
+            utf8,
             stage: Stage::Asked,
         }));
         self.ask(Ask::AppendBegin {
@@ -63,6 +67,7 @@ impl Session {
             flags,
             date,
             size_bytes: message.size_bytes,
+            binary: message.binary,
         });
     }
 
@@ -116,8 +121,8 @@ impl Session {
                     task.stage = Stage::LineEnd;
                 }
                 //= https://www.rfc-editor.org/rfc/rfc3501#section-9
-                // A literal holds no NUL; FETCH could not give it back.
-                if chunk.contains(&0) {
+                // Only a literal8 may hold NUL.
+                if !task.message.binary && chunk.contains(&0) {
                     self.abort_append(left, "NO [CANNOT] A message holds no NUL");
                 } else {
                     self.emit(Event::Body(chunk));
@@ -132,8 +137,8 @@ impl Session {
     fn read_append_end(&mut self) -> bool {
         match self.input.next(self.config.literal_plus) {
             Next::More => return false,
-            Next::Line(2) => {
-                self.input.take(2);
+            Next::Line(end) if self.closes_append(end) => {
+                self.input.take(end);
                 if let Task::Append(task) = &mut self.task {
                     task.stage = Stage::Finishing;
                     self.ask(Ask::AppendFinish);
@@ -145,6 +150,12 @@ impl Session {
             _ => self.close("BYE [TOOBIG] The command is too long"),
         }
         true
+    }
+
+    /// Whether the line that ends at `end` is what ends the command.
+    fn closes_append(&self, end: usize) -> bool {
+        let utf8 = matches!(&self.task, Task::Append(task) if task.utf8);
+        self.input.command(end) == if utf8 { &b")\r\n"[..] } else { b"\r\n" }
     }
 
     /// Gives the message up; `left` bytes of it and the rest of the command are still to come.

@@ -4,15 +4,18 @@ use super::messages::{Positions, done_of};
 use super::output::{MISMATCH, Output, refusal};
 use super::tell::{tell_keywords, write_flags};
 use super::{Session, State, Tag, Task};
-use crate::command::{BodyItem, FetchItem};
+use crate::binary::Encoding;
+use crate::command::{BinaryItem, BodyItem, FetchItem};
 use crate::date::date_time;
 use crate::flag::{Flag, FlagChange, SystemFlag};
 use crate::question::{Answer, Ask, Message, Wants};
-use crate::section::{SectionText, Transform};
+use crate::respond::Wire;
+use crate::section::{SectionText, Transform, find};
 use crate::sequence::Uid;
 use crate::view::Entry;
 use ringpost_base::limits;
 use std::collections::VecDeque;
+use std::ops::Range;
 
 /// What is written at once before it is sent.
 const WRITE_BYTES: usize = 16 * 1024;
@@ -36,6 +39,8 @@ pub(super) struct FetchTask {
     seen: Vec<usize>,
     done: usize,
     gone: usize,
+    /// Whether a message was left out because one of its parts cannot be decoded.
+    unknown_encoding: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -61,9 +66,11 @@ impl FetchTask {
             items.insert(0, FetchItem::Uid);
         }
         let sees = !read_only
-            && items
-                .iter()
-                .any(|i| matches!(i, FetchItem::Body(body) if !body.peek));
+            && items.iter().any(|i| match i {
+                FetchItem::Body(body) => !body.peek,
+                FetchItem::Binary(binary) => !binary.peek,
+                _ => false,
+            });
         FetchTask {
             tag,
             uid,
@@ -77,6 +84,7 @@ impl FetchTask {
             seen: Vec::new(),
             done: 0,
             gone: 0,
+            unknown_encoding: false,
         }
     }
 }
@@ -92,6 +100,10 @@ fn wants(items: &[FetchItem]) -> Option<Wants> {
             FetchItem::Envelope => wants.envelope = true,
             FetchItem::Structure { .. } => wants.structure = true,
             FetchItem::Body(body) => wants.structure |= body.section != Default::default(),
+            FetchItem::Binary(BinaryItem { part, .. }) | FetchItem::BinarySize(part) => {
+                wants.structure |= !part.is_empty();
+            }
+            FetchItem::Preview => wants.preview = true,
             _ => {}
         }
     }
@@ -120,7 +132,12 @@ impl Session {
         task.seen.clear();
         if task.portion.is_empty() {
             if let Task::Fetch(task) = std::mem::replace(&mut self.task, Task::Ready) {
-                self.finish_message_command(task.tag, task.uid, done_of(task.done, task.gone));
+                //= https://www.rfc-editor.org/rfc/rfc3516#section-4.3
+                let text = match task.unknown_encoding {
+                    true => "NO [UNKNOWN-CTE] A part is encoded in a way that is not known",
+                    false => done_of(task.done, task.gone),
+                };
+                self.finish_message_command(task.tag, task.uid, text);
             }
             return;
         }
@@ -216,9 +233,13 @@ impl Session {
     }
 
     fn write_message(&mut self, i: usize, message: Option<&Message>) {
-        let (State::Selected(view), Task::Fetch(task)) = (&mut self.state, &self.task) else {
+        let (State::Selected(view), Task::Fetch(task)) = (&mut self.state, &mut self.task) else {
             return;
         };
+        if task.items.iter().any(|item| !is_known(item, message)) {
+            task.unknown_encoding = true;
+            return;
+        }
         self.out.put(format_args!("* {} FETCH (", i + 1));
         let entry = &view.messages()[i];
         let mut flags_told = false;
@@ -234,6 +255,12 @@ impl Session {
                 }
                 (FetchItem::Body(body), Some(message)) => {
                     write_body(&mut self.out, &mut self.outputs, body, message);
+                }
+                (FetchItem::Binary(item), Some(message)) => {
+                    write_binary(&mut self.out, &mut self.outputs, item, message);
+                }
+                (FetchItem::BinarySize(part), Some(message)) => {
+                    write_binary_size(&mut self.out, &mut self.outputs, part, message);
                 }
                 (item, Some(message)) => write_stored(&mut self.out, item, message),
                 // What needs a message has asked for it.
@@ -257,14 +284,14 @@ impl Session {
     }
 }
 
-fn write_flags_item(out: &mut crate::respond::Wire, entry: &Entry) {
+fn write_flags_item(out: &mut Wire, entry: &Entry) {
     out.text("FLAGS (");
     write_flags(out, entry);
     out.text(")");
 }
 
 /// An item that is stored with the message.
-fn write_stored(out: &mut crate::respond::Wire, item: &FetchItem, message: &Message) {
+fn write_stored(out: &mut Wire, item: &FetchItem, message: &Message) {
     match item {
         FetchItem::InternalDate => {
             out.put(format_args!(
@@ -291,17 +318,96 @@ fn write_stored(out: &mut crate::respond::Wire, item: &FetchItem, message: &Mess
                 }
             }
         }
-        FetchItem::Flags | FetchItem::Uid | FetchItem::Body(_) => {}
+        FetchItem::Preview => {
+            out.text("PREVIEW ");
+            out.string(message.preview.as_deref().unwrap_or_default());
+        }
+        FetchItem::Flags
+        | FetchItem::Uid
+        | FetchItem::Body(_)
+        | FetchItem::Binary(_)
+        | FetchItem::BinarySize(_) => {}
     }
 }
 
-/// A part of the message itself: its name, its size, and where the driver finds it.
-fn write_body(
-    out: &mut crate::respond::Wire,
+/// Where a part to be decoded is, and how it is encoded. The message itself is not: only its parts are.
+enum Encoded {
+    Part(Range<u64>, Encoding),
+    Unknown,
+    Missing,
+}
+
+fn encoded(part: &[u32], message: &Message) -> Encoded {
+    if part.is_empty() {
+        return Encoded::Part(0..message.size_bytes, Encoding::Identity);
+    }
+    let Some(part) = message.structure.as_ref().and_then(|whole| find(whole, part)) else {
+        return Encoded::Missing;
+    };
+    match Encoding::parse(&part.encoding) {
+        Some(encoding) => Encoded::Part(part.body.clone(), encoding),
+        None => Encoded::Unknown,
+    }
+}
+
+/// Whether what an item wants to have decoded can be.
+fn is_known(item: &FetchItem, message: Option<&Message>) -> bool {
+    match (item, message) {
+        (FetchItem::Binary(BinaryItem { part, .. }) | FetchItem::BinarySize(part), Some(message)) => {
+            !matches!(encoded(part, message), Encoded::Unknown)
+        }
+        _ => true,
+    }
+}
+
+fn write_binary(out: &mut Wire, outputs: &mut VecDeque<Output>, item: &BinaryItem, message: &Message) {
+    out.text("BINARY[");
+    out.part_numbers(&item.part);
+    out.text("]");
+    if let Some(partial) = item.partial {
+        out.put(format_args!("<{}>", partial.offset));
+    }
+    match encoded(&item.part, message) {
+        Encoded::Part(range, _) if range.is_empty() => out.text(" \"\""),
+        Encoded::Part(range, encoding) => {
+            out.text(" ");
+            let transform = Transform::Decode(encoding, item.partial);
+            send_body(out, outputs, message.uid, range, transform);
+        }
+        Encoded::Missing | Encoded::Unknown => out.text(" NIL"),
+    }
+}
+
+fn write_binary_size(out: &mut Wire, outputs: &mut VecDeque<Output>, part: &[u32], message: &Message) {
+    out.text("BINARY.SIZE[");
+    out.part_numbers(part);
+    out.text("] ");
+    match encoded(part, message) {
+        Encoded::Part(range, encoding) if !range.is_empty() => {
+            send_body(out, outputs, message.uid, range, Transform::DecodedSize(encoding));
+        }
+        _ => out.text("0"),
+    }
+}
+
+/// What was written so far leaves, and then what the driver has.
+fn send_body(
+    out: &mut Wire,
     outputs: &mut VecDeque<Output>,
-    item: &BodyItem,
-    message: &Message,
+    uid: Uid,
+    range: Range<u64>,
+    transform: Transform,
 ) {
+    outputs.push_back(Output::Transmit(std::mem::take(&mut out.bytes).freeze()));
+    outputs.push_back(Output::Body {
+        uid,
+        range,
+        transform,
+    });
+}
+
+/// A part of the message itself: its name, its size, and where the driver finds it.
+fn write_body(out: &mut Wire, outputs: &mut VecDeque<Output>, item: &BodyItem, message: &Message) {
     out.body_name(item);
     let range = match &message.structure {
         Some(structure) => item.section.range(structure),
@@ -330,10 +436,5 @@ fn write_body(
             (range, Transform::None)
         }
     };
-    outputs.push_back(Output::Transmit(std::mem::take(&mut out.bytes).freeze()));
-    outputs.push_back(Output::Body {
-        uid,
-        range,
-        transform,
-    });
+    send_body(out, outputs, uid, range, transform);
 }

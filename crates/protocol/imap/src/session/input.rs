@@ -195,5 +195,6 @@ pub(super) fn announced(line: &[u8]) -> Option<Announced> {
     Some(Announced {
         size_bytes: digits.parse().ok().filter(|_| plain)?,
         unasked,
+        binary: false,
     })
 }

@@ -28,7 +28,7 @@ impl Session {
         if !matches!(self.state, State::NotAuthenticated) {
             out.push_str(
                 " IDLE NAMESPACE CHILDREN LIST-EXTENDED LIST-STATUS SPECIAL-USE CREATE-SPECIAL-USE UIDPLUS MOVE UNSELECT SORT \
-                 SORT=DISPLAY THREAD=ORDEREDSUBJECT THREAD=REFERENCES",
+                 SORT=DISPLAY THREAD=ORDEREDSUBJECT THREAD=REFERENCES BINARY PREVIEW",
             );
             if !self.compressed {
                 out.push_str(" COMPRESS=DEFLATE");

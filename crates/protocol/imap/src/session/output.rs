@@ -15,9 +15,9 @@ pub enum Output {
     Body {
         /// Whose.
         uid: Uid,
-        /// Which, in the message as it is stored. With a transform at most `limits::IMAP_HEADER_BYTES`.
+        /// Which, in the message as it is stored. With [`Transform::Fields`] at most `limits::IMAP_HEADER_BYTES`.
         range: Range<u64>,
-        /// What to do with them before; for all but [`Transform::None`] they are needed at once.
+        /// What to do with them before.
         transform: Transform,
     },
     /// Something for the driver.
@@ -60,6 +60,8 @@ pub(super) fn refusal(refusal: &Refusal, target: bool) -> String {
         //= https://www.rfc-editor.org/rfc/rfc6154#section-3
         Refusal::SpecialUse(why) => format!("NO [USEATTR] {why}"),
         Refusal::OverQuota => "NO [OVERQUOTA] The account is full".into(),
+        //= https://www.rfc-editor.org/rfc/rfc3516#section-4.4
+        Refusal::UnknownEncoding => "NO [UNKNOWN-CTE] NUL stands where no encoding can hold it".into(),
         Refusal::TooBig => "NO [TOOBIG] The message is too large".into(),
         Refusal::Limit(what) => format!("NO [LIMIT] {what}"),
         //= https://www.rfc-editor.org/rfc/rfc5530#section-3

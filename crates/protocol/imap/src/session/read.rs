@@ -179,5 +179,6 @@ fn last_literal(bytes: &[u8]) -> Announced {
     announced(bytes).unwrap_or(Announced {
         size_bytes: 0,
         unasked: false,
+        binary: false,
     })
 }

@@ -15,6 +15,11 @@ impl Field<'_> {
         self.name.eq_ignore_ascii_case(name)
     }
 
+    /// All of it behind the colon.
+    pub(crate) fn raw(&self) -> &[u8] {
+        self.raw
+    }
+
     /// The value on one line, without white space at its ends.
     pub(crate) fn value(&self) -> String {
         //= https://www.rfc-editor.org/rfc/rfc5322#section-2.2.3

@@ -25,6 +25,7 @@ fn a_message_is_there_as_it_came_with_its_envelope_and_structure() {
     let wants = Wants {
         envelope: true,
         structure: true,
+        preview: false,
     };
     let message = now(world.mail.fetch(&selected, &[uid], wants))
         .unwrap()
@@ -770,5 +771,66 @@ fn a_mailbox_that_is_deleted_under_a_session_is_told() {
         .mail
         .store_flags(&session, &[1], &FlagChange::Add(flags("\\Seen"))));
     assert_eq!(refused(stored), MailError::NoSuchMailbox);
+    world.check();
+}
+
+#[test]
+fn what_is_appended_with_nul_is_kept_in_base64() {
+    let world = World::new();
+    let append = |text: &[u8]| {
+        let mut append = now(world.mail.append(ALICE, &name("INBOX"), flags(""), None, 99)).unwrap();
+        for piece in text.chunks(7) {
+            now(append.write(bytes::Bytes::copy_from_slice(piece))).unwrap();
+        }
+        now(world.mail.append_finish(append, NOW)).map(|delivered| delivered.uid)
+    };
+    let text = b"Subject: x\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nplain\r\n\
+        --b\r\nContent-Type: application/x\r\nContent-Transfer-Encoding: BINARY\r\nX: y\r\n\r\na\0b\r\n--b--\r\n";
+    let uid = append(text).unwrap();
+    let (selected, _) = world.select("INBOX");
+    assert_eq!(
+        world.body(&selected, uid, 0..u64::MAX).as_deref(),
+        Some(
+            "Subject: x\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nplain\r\n\
+             --b\r\nContent-Type: application/x\r\nX: y\r\nContent-Transfer-Encoding: base64\r\n\r\nYQBi\r\n\r\n--b--\r\n"
+        )
+    );
+    // A big one passes through.
+    let mut big = b"Content-Transfer-Encoding: binary\r\n\r\n".to_vec();
+    big.extend((0..100_000u32).map(|n| n as u8));
+    append(&big).unwrap();
+    assert!(matches!(
+        append(b"Subject: a\0b\r\n\r\n"),
+        Err(MailError::UnknownEncoding)
+    ));
+    world.check();
+}
+
+#[test]
+fn a_preview_is_the_beginning_of_what_is_read() {
+    let world = World::new();
+    let preview = |text: &str| {
+        let uid = world.deliver_to(ALICE, "INBOX", text);
+        let (selected, _) = world.select("INBOX");
+        let wants = Wants {
+            preview: true,
+            ..Wants::default()
+        };
+        now(world.mail.fetch(&selected, &[uid], wants))
+            .unwrap()
+            .remove(0)
+            .preview
+            .unwrap()
+    };
+    assert_eq!(preview("Subject: x\r\n\r\nHello\r\n\r\nyou\r\n"), "Hello you");
+    let alternative = "Content-Type: multipart/alternative; boundary=b\r\n\r\n--b\r\n\
+        Content-Type: text/html\r\n\r\n<p>rich</p>\r\n--b\r\nContent-Type: text/plain; charset=iso-8859-1\r\n\
+        Content-Transfer-Encoding: quoted-printable\r\n\r\npl=E4in\r\n--b--\r\n";
+    assert_eq!(preview(alternative), "pläin");
+    let html = "Content-Type: text/html; charset=utf-8\r\n\r\n<html><style>p{}</style><p>Hello, <b>you</b></p></html>";
+    assert_eq!(preview(html), "Hello, you");
+    assert_eq!(preview("Content-Type: image/png\r\n\r\nx"), "");
+    let attached = "Content-Type: text/plain\r\nContent-Disposition: attachment\r\n\r\nx";
+    assert_eq!(preview(attached), "");
     world.check();
 }

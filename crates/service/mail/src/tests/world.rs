@@ -186,6 +186,7 @@ impl World {
         let wants = Wants {
             envelope: true,
             structure: true,
+            preview: false,
         };
         let message = now(self.mail.fetch(selected, &[uid], wants)).unwrap().pop()?;
         message.envelope?.subject.clone()

@@ -599,3 +599,104 @@ fn the_rfcs_own_conversation() {
     );
     assert_eq!(talk.say("A202 EXPUNGE\r\n").matches(" EXPUNGE\r\n").count(), 3);
 }
+
+/// A message of two parts, the second in base64 and the third in a way that nobody knows.
+fn parts() -> Talk {
+    let text = "Subject: x\r\n\r\nplain\r\nAAECAw==\r\n=41=\r\nB";
+    let mut talk = Talk::with_messages(&[("", ""), ("", "")]);
+    talk.mail.boxes.get_mut("INBOX").unwrap().messages[0].text = text.into();
+    let part = |range: std::ops::Range<u64>, encoding: &str| {
+        let mut part = Part::single(range.start..range.start, range, 1, "application", "x");
+        part.encoding = encoding.into();
+        part
+    };
+    let mut whole = Part::single(0..14, 14..38, 4, "multipart", "mixed");
+    whole.content = crate::structure::Content::Multipart {
+        subtype: "MIXED".into(),
+        parts: vec![
+            part(14..19, "8bit"),
+            part(21..31, "BASE64"),
+            part(31..38, "quoted-printable"),
+            part(14..19, "x-uuencode"),
+        ],
+    };
+    talk.mail.structures.insert(1, whole);
+    talk
+}
+
+#[test]
+fn binary_undoes_the_transfer_encoding() {
+    let mut talk = parts();
+    let mut said =
+        |text: &str| String::from_utf8_lossy(talk.say(&format!("a {text}\r\n")).as_bytes()).into_owned();
+    assert_eq!(
+        said("FETCH 1 (BINARY.SIZE[2] BINARY.PEEK[2])"),
+        "* 1 FETCH (BINARY.SIZE[2] 4 BINARY[2] ~{4}\r\n\0\u{1}\u{2}\u{3})\r\na OK Done\r\n"
+    );
+    assert_eq!(
+        said("FETCH 1 (BINARY.PEEK[3] BINARY.PEEK[1]<1.2> BINARY.PEEK[2]<1.2>)"),
+        "* 1 FETCH (BINARY[3] {2}\r\nAB BINARY[1]<1> {2}\r\nla BINARY[2]<1> {2}\r\n\u{1}\u{2})\r\na OK Done\r\n"
+    );
+    assert_eq!(
+        said("FETCH 1 (BINARY.PEEK[9] BINARY.SIZE[9])"),
+        "* 1 FETCH (BINARY[9] NIL BINARY.SIZE[9] 0)\r\na OK Done\r\n"
+    );
+    assert!(said("FETCH 1 BINARY.SIZE[]").contains("BINARY.SIZE[] 38)"));
+    // Without PEEK it is seen.
+    assert!(said("FETCH 1 BINARY[1]").contains("FLAGS (\\Seen"));
+    // What cannot be decoded fails; the others are told.
+    let heard = said("FETCH 1:2 (UID BINARY.PEEK[4])");
+    assert!(
+        heard.starts_with("* 2 FETCH (UID 2 BINARY[4] NIL)\r\na NO [UNKNOWN-CTE]"),
+        "{heard}"
+    );
+    assert!(said("FETCH 1 BINARY.SIZE[4]").starts_with("a NO [UNKNOWN-CTE]"));
+    for bad in [
+        "BINARY",
+        "BINARY[TEXT]",
+        "BINARY[1.MIME]",
+        "BINARY.SIZE[1]<0.1>",
+        "BINARY[0]",
+        "BINARY[1]<1.0>",
+    ] {
+        assert!(said(&format!("FETCH 1 {bad}")).starts_with("a BAD"), "{bad}");
+    }
+}
+
+#[test]
+fn preview_tells_how_the_text_begins() {
+    let mut talk = Talk::with_messages(&[("", "Subject: x\n\n")]);
+    let expected = "* 1 FETCH (PREVIEW {13}\r\nHello, w\u{f6}rld UID 1)\r\na OK Done\r\n";
+    assert_eq!(talk.say("a FETCH 1 (PREVIEW UID)\r\n"), expected);
+    assert_eq!(talk.say("a FETCH 1 (PREVIEW (LAZY) UID)\r\n"), expected);
+    assert!(talk.say("a FETCH 1 PREVIEW\r\n").contains("PREVIEW {13}"));
+    assert!(talk.say("a FETCH 1 PREVIEW (SLOW)\r\n").starts_with("a BAD"));
+}
+
+#[test]
+fn a_literal8_may_hold_nul_and_no_other_literal() {
+    // Guards pitfall IMAP 6: each kind of literal keeps to its own bounds.
+    let mut talk = Talk::logged_in();
+    assert!(talk.say("a APPEND INBOX ~{5}\r\n").starts_with("+ "));
+    assert!(talk.say("x\0y\r\n\r\n").contains("a OK [APPENDUID 7 1]"));
+    assert_eq!(talk.mail.boxes["INBOX"].messages[0].text, b"x\0y\r\n");
+    assert!(
+        talk.say("a APPEND INBOX {5+}\r\nx\0y\r\n\r\n")
+            .starts_with("a NO [CANNOT]")
+    );
+    assert!(talk.say("a APPEND INBOX ~{5+}\r\nx\0y\r\n\r\n").contains("a OK"));
+    assert!(talk.say("a CREATE ~{1}\r\n").starts_with("a BAD"));
+    assert!(
+        talk.say("a APPEND INBOX UTF8 (~{5+}\r\nx: y\n)\r\n")
+            .contains("a OK")
+    );
+    assert!(
+        talk.say("a APPEND INBOX UTF8 (~{5+}\r\nx: y\n\r\n")
+            .starts_with("a BAD")
+    );
+    assert!(
+        talk.say("a APPEND INBOX UTF8 ({5+}\r\nx: y\n)\r\n")
+            .starts_with("a BAD")
+    );
+    assert!(talk.say("a NOOP\r\n").starts_with("a OK"));
+}

@@ -145,6 +145,7 @@ impl Mail {
             size_bytes: stored.text.len() as u64,
             envelope: Some(Arc::new(envelope_of(&stored.text))),
             structure: Some(Arc::new(structure)),
+            preview: Some("Hello, wörld".into()),
         })
     }
 
