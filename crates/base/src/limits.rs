@@ -144,6 +144,8 @@ pub const SEARCH_TEXT_BYTES: u64 = 8 * 1024 * 1024;
 pub const MAIL_HOPS: usize = 50;
 /// Messages that one connection to another server begins with; further ones wait for the next.
 pub const QUEUE_WORK: usize = 50;
+/// MIME parts of one message that is converted for a server that takes less; one with more is not converted.
+pub const CONVERTED_PARTS: usize = 10_000;
 /// Destinations, and accounts, whose outgoing mail an administrator holds back; one more is refused.
 pub const QUEUE_HOLDS: usize = 1_000;
 /// What a notice shows of the header of the message that it is about; the rest is cut.

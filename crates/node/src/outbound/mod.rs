@@ -5,6 +5,7 @@
 //! messages one after the other, and writes down after each what became of it.
 
 mod limit;
+mod prepare;
 mod route;
 mod session;
 #[cfg(test)]
@@ -203,7 +204,7 @@ impl Outbound {
     async fn work(&self, work: Work) {
         let Work { line, ids } = work;
         let mut ids = VecDeque::from(ids);
-        let outcome = self.carry(&mut ids).await;
+        let outcome = self.carry(&line, &mut ids).await;
         let reached = match outcome {
             Ok(()) => true,
             // Whoever else is due there hears the same, without another try.
@@ -231,7 +232,7 @@ impl Outbound {
     }
 
     /// Hands over as many messages as the first server that can be used takes; the rest stay in `ids`.
-    async fn carry(&self, ids: &mut VecDeque<u64>) -> Result<(), Stuck> {
+    async fn carry(&self, line: &str, ids: &mut VecDeque<u64>) -> Result<(), Stuck> {
         let first = loop {
             let Some(id) = ids.pop_front() else {
                 return Ok(());
@@ -245,7 +246,7 @@ impl Outbound {
             .as_ref()
             .map(|m| m.record().destination.clone())
             .unwrap_or_default();
-        let stuck = self.try_hosts(&destination, &mut first, ids).await;
+        let stuck = self.try_hosts(line, &destination, &mut first, ids).await;
         // Nobody has spoken to a server about it.
         if let Some(message) = first {
             let id = message.record().id;
@@ -262,6 +263,7 @@ impl Outbound {
 
     async fn try_hosts(
         &self,
+        line: &str,
         destination: &str,
         first: &mut Option<QueuedMessage>,
         ids: &mut VecDeque<u64>,
@@ -284,7 +286,7 @@ impl Outbound {
             for address in addresses {
                 // Where TLS is only an offer, a server with which it fails is spoken to without.
                 for without_tls in [false, true] {
-                    let session = Session::new(self, &host, address, without_tls);
+                    let session = Session::new(self, &host, address, without_tls, line);
                     match session.run(first, ids).await? {
                         Ended::Used => return Ok(()),
                         Ended::Useless { why, tls_failed } => {

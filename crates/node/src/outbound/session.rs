@@ -1,5 +1,6 @@
 //! One connection to another server, and the messages that go over it.
 
+use super::prepare::{self, Source};
 use super::route::Host;
 use super::{CONNECT_TIMEOUT, Outbound, SmartHostTls, Stuck};
 use crate::world::{Connection, ConnectionClosed, Dial, Received};
@@ -7,10 +8,11 @@ use futures_util::{FutureExt, future, select_biased};
 use ringpost_base::Instant;
 use ringpost_mail::{MailError, QueuedMessage};
 use ringpost_smtp::client::{self, Client, Event, Output, StartTls, Verdict};
-use ringpost_smtp::{Body, ForwardPath, Mailbox, ReversePath};
-use ringpost_store::BlobReader;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+
+/// Messages that one connection begins with: then it ends, since others wait for its place.
+const MESSAGES: usize = 100;
 
 /// How a connection ended.
 pub(super) enum Ended {
@@ -31,6 +33,8 @@ pub(super) struct Session<'a> {
     host: &'a Host,
     address: SocketAddr,
     without_tls: bool,
+    /// Whose work it is.
+    line: &'a str,
 }
 
 /// One that is made.
@@ -40,7 +44,10 @@ struct Running<'a, 'b> {
     client: Client,
     first: &'b mut Option<QueuedMessage>,
     ids: &'b mut VecDeque<u64>,
-    current: Option<(QueuedMessage, Box<dyn BlobReader>)>,
+    line: &'a str,
+    current: Option<(QueuedMessage, Source)>,
+    /// Messages that it began with.
+    begun: usize,
     /// Whether any message was concluded, or all were gone.
     used: bool,
     tls_failed: bool,
@@ -54,12 +61,14 @@ impl<'a> Session<'a> {
         host: &'a Host,
         address: SocketAddr,
         without_tls: bool,
+        line: &'a str,
     ) -> Self {
         Session {
             outbound,
             host,
             address,
             without_tls,
+            line,
         }
     }
 
@@ -120,6 +129,8 @@ impl<'a> Session<'a> {
             first,
             ids,
             current: None,
+            begun: 0,
+            line: self.line,
             used: false,
             tls_failed: false,
             failure: None,
@@ -226,16 +237,13 @@ impl Running<'_, '_> {
                     return;
                 }
             };
-            match (envelope(&message), self.outbound.mail.queued_body(&message).await) {
-                (Some(envelope), Ok(body)) => {
-                    self.current = Some((message, body));
+            self.begun += 1;
+            match prepare::prepared(self.outbound, &message, self.client.takes_eight_bit()).await {
+                Ok((envelope, source)) => {
+                    self.current = Some((message, source));
                     return self.client.send(now, envelope);
                 }
-                (envelope, body) => {
-                    let verdict = match (envelope, body) {
-                        (_, Err(e)) => Verdict::deferred("4.3.0", e.to_string()),
-                        _ => Verdict::failed("5.1.3", "the address is none that mail can be sent to"),
-                    };
+                Err(verdict) => {
                     self.used = true;
                     let verdicts = vec![verdict; message.waiting().count()];
                     if let Err(e) = self.outbound.conclude(message, &verdicts).await {
@@ -247,20 +255,31 @@ impl Running<'_, '_> {
         }
     }
 
+    /// The next message: of those that were due at the beginning, then of those that have become so.
     async fn leased(&mut self) -> Result<Option<QueuedMessage>, MailError> {
-        while let Some(id) = self.ids.pop_front() {
-            if let Some(message) = self.outbound.begin(id).await? {
-                return Ok(Some(message));
+        loop {
+            while let Some(id) = self.ids.pop_front() {
+                if let Some(message) = self.outbound.begin(id).await? {
+                    return Ok(Some(message));
+                }
+            }
+            // Other destinations wait for places.
+            if self.begun >= MESSAGES {
+                return Ok(None);
+            }
+            let now = self.outbound.world.unix_now();
+            self.ids.extend(self.outbound.mail.more_work(self.line, now));
+            if self.ids.is_empty() {
+                return Ok(None);
             }
         }
-        Ok(None)
     }
 
     async fn piece(&mut self) -> Result<(), MailError> {
         let Some((_, body)) = &mut self.current else {
             return Ok(());
         };
-        let piece = body.next().await.map_err(MailError::from)?;
+        let piece = body.next().await?;
         let now = self.outbound.world.now();
         match piece {
             Some(piece) => self.client.body(now, &piece),
@@ -300,30 +319,4 @@ impl Running<'_, '_> {
 enum Step {
     Wait(Option<Instant>),
     End(Option<Verdict>),
-}
-
-/// The envelope of those whom a message may still reach.
-fn envelope(message: &QueuedMessage) -> Option<client::Message> {
-    let record = message.record();
-    let from = match record.sender.as_str() {
-        "" => ReversePath::Null,
-        sender => ReversePath::Mailbox(Mailbox::parse(sender).ok()?),
-    };
-    let recipients = message
-        .waiting()
-        .map(|recipient| Mailbox::parse(&recipient.address).map(ForwardPath::Mailbox))
-        .collect::<Result<Vec<_>, _>>()
-        .ok()?;
-    let is_utf8 = !record.sender.is_ascii() || message.waiting().any(|r| !r.address.is_ascii());
-    Some(client::Message {
-        from,
-        recipients,
-        size_bytes: message.size_bytes(),
-        body: if record.eight_bit {
-            Body::EightBit
-        } else {
-            Body::SevenBit
-        },
-        utf8: record.utf8 || is_utf8,
-    })
 }

@@ -202,6 +202,10 @@ impl House {
 
     /// alice sends this; it is taken.
     fn submit(&mut self, from: &str, to: &[&str], parameters: &str) {
+        self.submit_message(from, to, parameters, "Subject: away\r\n\r\n..dotted");
+    }
+
+    fn submit_message(&mut self, from: &str, to: &[&str], parameters: &str, message: &str) {
         let client = self.signed_in();
         let said = self.say(&client, &format!("MAIL FROM:<{from}>{parameters}\r\n"));
         assert!(said.starts_with("250 "), "{said}");
@@ -210,7 +214,7 @@ impl House {
             assert!(said.starts_with("250 "), "{said}");
         }
         self.say(&client, "DATA\r\n");
-        let said = self.say(&client, "Subject: away\r\n\r\n..dotted\r\n.\r\n");
+        let said = self.say(&client, &format!("{message}\r\n.\r\n"));
         assert!(said.starts_with("250 "), "{said}");
     }
 
@@ -614,24 +618,127 @@ fn a_smart_host_gets_everything_under_tls_with_a_password() {
     assert_eq!(house.counters.sent(), 2);
 }
 
-// Guards pitfall SMTP 7: what the other server cannot take as it is comes back.
+// Guards pitfall SMTP 7: what the other server cannot take at all comes back.
 #[test]
 fn a_message_that_the_other_server_cannot_take_comes_back() {
+    for (n, (message, parameters, offers, status)) in [
+        (
+            "Subject: \u{fc}\r\n\r\nx",
+            " BODY=8BITMIME",
+            "250 there\r\n",
+            "5.6.3",
+        ),
+        (
+            "Subject: x\r\n\r\nx",
+            " SMTPUTF8",
+            "250-there\r\n250 8BITMIME\r\n",
+            "5.6.7",
+        ),
+        (
+            "Subject: \u{fc}\r\n\r\nx",
+            " BODY=8BITMIME SMTPUTF8",
+            "250 there\r\n",
+            "5.6.7",
+        ),
+        ("Subject: x\r\n\r\nx", "", "250-there\r\n250 SIZE 20\r\n", "5.3.4"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut house = House::new();
+        house.domain("there.test", "mx.there.test", "203.0.113.1");
+        house.listen(ONE);
+        house.submit_message(ALICE, &["x@there.test"], parameters, message);
+        let server = house.accept(ONE);
+        house.lab.say(&server, "220 there\r\n");
+        assert_eq!(house.lab.say(&server, offers), "QUIT\r\n", "{n}");
+        let inbox = house.inbox();
+        assert!(
+            inbox[0].contains(&format!("Status: {status}\r\n")),
+            "{}",
+            inbox[0]
+        );
+        house.check();
+    }
+}
+
+// Guards pitfall SMTP 7: 8-bit downgrades, and lines over 998 octets.
+#[test]
+fn a_message_is_converted_for_a_server_that_takes_less() {
     let mut house = House::new();
     house.domain("there.test", "mx.there.test", "203.0.113.1");
     house.listen(ONE);
-    house.submit(ALICE, &["x@there.test"], " BODY=8BITMIME");
-    let server = house.accept(ONE);
-    house.lab.say(&server, "220 there\r\n");
-    assert_eq!(house.lab.say(&server, "250 there\r\n"), "QUIT\r\n");
-    assert!(house.inbox()[0].contains("Status: 5.6.3\r\n"));
-    // One that does not answer QUIT is not waited for.
-    house.lab.pass(Duration::from_secs(10));
+    let message = "Subject: x\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n\
+                   Content-Transfer-Encoding: 8bit\r\n\r\ngr\u{fc}n";
+    let long = format!("Subject: x\r\n\r\n{}", "long ".repeat(300));
+    // Not declared, it is seen all the same.
+    for (message, parameters, offers, is_converted) in [
+        (message, "", "250 there\r\n", true),
+        (message, " BODY=8BITMIME", "250 there\r\n", true),
+        (
+            message,
+            "",
+            "250-there\r\n250-SIZE 1000000\r\n250 8BITMIME\r\n",
+            false,
+        ),
+        (
+            &long,
+            "",
+            "250-there\r\n250-SIZE 1000000\r\n250 8BITMIME\r\n",
+            true,
+        ),
+        (
+            "Subject: x\r\n\r\nASCII",
+            " BODY=8BITMIME",
+            "250 there\r\n",
+            false,
+        ),
+    ] {
+        house.submit_message(ALICE, &["x@there.test"], parameters, message);
+        let server = house.accept(ONE);
+        house.lab.say(&server, "220 there\r\n");
+        let mail = house.lab.say(&server, offers);
+        let declares = offers.contains("8BITMIME") && message.contains('\u{fc}');
+        assert_eq!(mail.contains(" BODY=8BITMIME"), declares, "{mail}");
+        house.lab.say(&server, "250 ok\r\n");
+        house.lab.say(&server, "250 ok\r\n");
+        let sent = house.lab.say(&server, "354 go\r\n");
+        assert_eq!(
+            sent.contains("Content-Transfer-Encoding: quoted-printable\r\n"),
+            is_converted,
+            "{sent}"
+        );
+        if let Some((_, size)) = mail.trim_end().split_once("SIZE=") {
+            let size: usize = size.split(' ').next().unwrap().parse().unwrap();
+            assert_eq!(size, sent.len() - ".\r\n".len(), "{sent}");
+        }
+        if declares {
+            assert!(sent.contains("gr\u{fc}n\r\n"), "{sent}");
+        }
+        assert!(sent.lines().all(|line| line.len() <= 998), "{sent}");
+        house.lab.say(&server, "250 queued\r\n");
+        house.lab.say(&server, "221 bye\r\n");
+    }
+    assert_eq!((house.counters.sent(), house.inbox().len()), (5, 0));
+    house.check();
+}
+
+// Guards pitfall SMTP 6: one connection carries several messages, those too that come while it is open.
+#[test]
+fn what_comes_while_a_connection_is_open_goes_over_it() {
+    let mut house = House::new();
+    house.domain("there.test", "mx.there.test", "203.0.113.1");
+    house.listen(ONE);
     house.submit(ALICE, &["x@there.test"], "");
     let server = house.accept(ONE);
-    house.lab.say(&server, "220 there\r\n");
-    assert_eq!(house.lab.say(&server, "250-there\r\n250 SIZE 20\r\n"), "QUIT\r\n");
-    assert!(house.inbox()[1].contains("Status: 5.3.4\r\n"));
+    house.greet(&server);
+    for _ in 0..3 {
+        house.submit(ALICE, &["x@there.test"], "");
+        house.take(&server, "250 ok\r\n250 ok\r\n354 go\r\n", "250 queued\r\n");
+    }
+    house.take(&server, "250 ok\r\n250 ok\r\n354 go\r\n", "250 queued\r\n");
+    assert_eq!((house.counters.sent(), house.came_to(ONE)), (4, 0));
+    house.check();
 }
 
 #[test]

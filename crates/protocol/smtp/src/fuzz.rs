@@ -7,6 +7,25 @@ use ringpost_base::{Instant, Rng, limits};
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Converts `data` for a server that takes no bytes beyond ASCII, whole and cut in two, and panics when something else, or
+/// something unfit, comes out.
+pub fn convert(data: &[u8]) {
+    let at = data.first().map_or(0, |b| usize::from(*b) * data.len() / 256);
+    let sent = |pieces: &[&[u8]]| {
+        let mut survey = client::Survey::new();
+        pieces.iter().for_each(|piece| survey.push(piece));
+        let mut converter = survey.finish(client::Wanted { seven_bit: true }).ok()?;
+        let mut out: Vec<u8> = pieces.iter().flat_map(|piece| converter.push(piece)).collect();
+        out.extend_from_slice(&converter.finish());
+        Some(out)
+    };
+    let whole = sent(&[data]);
+    assert_eq!(whole, sent(&[&data[..at], &data[at..]]));
+    if let Some(whole) = whole {
+        assert!(whole.is_ascii() && !whole.contains(&0));
+    }
+}
+
 /// Feeds `data` to a session, the first byte choosing its role and how the rest is cut, and panics when an invariant breaks:
 /// every drain ends, a message has one beginning and one end, nothing is said after the close.
 pub fn target(data: &[u8]) {

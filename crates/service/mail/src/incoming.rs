@@ -62,6 +62,8 @@ pub struct Letter {
     /// All that is the same wherever it goes.
     pub(crate) message: Message,
     hops: usize,
+    pub(crate) eight_bit: bool,
+    pub(crate) long_lines: bool,
 }
 
 impl Letter {
@@ -82,6 +84,8 @@ impl Letter {
             body,
             message,
             hops: parsed.hops,
+            eight_bit: parsed.eight_bit,
+            long_lines: parsed.long_lines,
         }
     }
 

@@ -83,6 +83,8 @@ impl Mail {
             size_bytes: record.size_bytes,
             received: now,
             submitter: record.submitter,
+            eight_bit: envelope.outgoing.eight_bit || letter.eight_bit,
+            long_lines: letter.long_lines,
             ..Queued::default()
         };
         let queued = queue::records_of(&envelope.outgoing, &base, || self.draw(|rng| rng.u64()));

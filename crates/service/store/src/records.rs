@@ -527,7 +527,7 @@ record! {
         8 received: UnixTime,
         /// Who submitted it, if somebody did.
         9 submitter: Option<AccountId>,
-        /// It was declared to have bytes beyond ASCII.
+        /// It has bytes beyond ASCII, or was declared to.
         10 eight_bit: bool,
         /// It was declared to need SMTPUTF8.
         11 utf8: bool,
@@ -541,6 +541,8 @@ record! {
         15 lease: u64,
         /// It is held back: not tried until it is released.
         30 held: bool,
+        /// It has lines over 998 octets.
+        31 long_lines: bool,
     }
 }
 

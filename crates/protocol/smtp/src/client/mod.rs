@@ -2,7 +2,8 @@
 //!
 //! [`Client`] is one connection as a machine without I/O: greeting, EHLO or HELO, STARTTLS (RFC 3207), AUTH PLAIN under
 //! TLS (RFC 4616), then any number of messages with PIPELINING (RFC 2920), SIZE (RFC 1870), 8BITMIME (RFC 6152) and
-//! SMTPUTF8 (RFC 6531). A message passes through in pieces; what became of each recipient is told as a [`Verdict`].
+//! SMTPUTF8 (RFC 6531). A message passes through in pieces; what became of each recipient is told as a [`Verdict`]. What a
+//! server cannot take as it is, a [`Converter`] makes fit for it.
 //!
 //! ```
 //! use ringpost_base::Instant;
@@ -16,12 +17,14 @@
 //! assert_eq!(client.poll_output(), Output::Event(Event::Ready));
 //! ```
 
+mod convert;
 mod reply;
 mod stuff;
 #[cfg(test)]
 mod tests;
 mod verdict;
 
+pub use convert::{Converter, Survey, Wanted};
 pub use verdict::{Fate, Verdict};
 
 use crate::path::{ForwardPath, ReversePath};
@@ -266,6 +269,12 @@ impl Client {
     /// Whether the connection is under TLS.
     pub fn is_tls(&self) -> bool {
         self.tls
+    }
+
+    /// Whether the server takes messages with bytes beyond ASCII; what it does not take has to be
+    /// [converted](Survey) first.
+    pub fn takes_eight_bit(&self) -> bool {
+        self.offers.eight_bit
     }
 
     /// Whether a message may be sent now.

@@ -32,11 +32,16 @@ pub(crate) struct Parsed {
     pub(crate) hops: usize,
     /// What CRLF at the end of each line would add.
     pub(crate) line_end_bytes: u64,
+    /// It has bytes beyond ASCII.
+    pub(crate) eight_bit: bool,
+    /// It has a line over 998 octets.
+    pub(crate) long_lines: bool,
 }
 
 impl Parsed {
     pub(crate) fn of(scanner: Scanner) -> Self {
         let line_end_bytes = scanner.line_end_bytes();
+        let (eight_bit, long_lines) = (scanner.has_eight_bit(), scanner.has_long_line());
         let (
             structure,
             Head {
@@ -59,6 +64,8 @@ impl Parsed {
             references,
             hops,
             line_end_bytes,
+            eight_bit,
+            long_lines,
         }
     }
 }
@@ -74,8 +81,13 @@ pub(crate) fn fuzz(data: &[u8]) {
     let at = data.first().map_or(0, |b| usize::from(*b) * data.len() / 256);
     let cut = scan(&[&data[..at], &data[at..]]);
     assert_eq!(
-        (&whole.structure, &whole.envelope, whole.line_end_bytes),
-        (&cut.structure, &cut.envelope, cut.line_end_bytes)
+        (
+            &whole.structure,
+            &whole.envelope,
+            whole.line_end_bytes,
+            whole.long_lines
+        ),
+        (&cut.structure, &cut.envelope, cut.line_end_bytes, cut.long_lines)
     );
     let mut sent = bytes::BytesMut::new();
     let mut transform = ringpost_pop3::Transform::new(None, true);

@@ -30,6 +30,8 @@ pub(crate) struct Scanner {
     previous_is_blank: bool,
     stack: Vec<Open>,
     parts: usize,
+    eight_bit: bool,
+    long_line: bool,
     /// How much more of headers is read.
     header_budget_bytes: usize,
     room: Room,
@@ -78,6 +80,10 @@ struct End {
     unterminated: bool,
 }
 
+/// The longest line, without its end, that every server takes.
+//= https://www.rfc-editor.org/rfc/rfc5321#section-4.5.3.1.6
+const LINE_BYTES: u64 = 998;
+
 /// The longest line that is looked at for a delimiter: two hyphens, 70 characters, two hyphens, and white space.
 const DELIMITER_BYTES: usize = 200;
 
@@ -94,6 +100,8 @@ impl Scanner {
             previous_is_blank: true,
             stack: Vec::new(),
             parts: 0,
+            eight_bit: false,
+            long_line: false,
             header_budget_bytes: limits::MESSAGE_HEADER_BYTES,
             room: Room::new(),
         };
@@ -102,6 +110,7 @@ impl Scanner {
     }
 
     pub(crate) fn push(&mut self, mut chunk: &[u8]) {
+        self.eight_bit |= !chunk.is_ascii();
         while !chunk.is_empty() {
             let line_end = chunk.iter().position(|b| *b == b'\n');
             let (piece, rest) = chunk.split_at(line_end.map_or(chunk.len(), |i| i + 1));
@@ -116,6 +125,16 @@ impl Scanner {
                 self.end_line(end_bytes);
             }
         }
+    }
+
+    /// Whether there were bytes beyond ASCII.
+    pub(crate) fn has_eight_bit(&self) -> bool {
+        self.eight_bit
+    }
+
+    /// Whether a line is longer than every server must take.
+    pub(crate) fn has_long_line(&self) -> bool {
+        self.long_line || self.total - self.line_start > LINE_BYTES
     }
 
     /// What would be added if CRLF ended every line of what was pushed, in bytes.
@@ -158,6 +177,7 @@ impl Scanner {
     fn end_line(&mut self, end_bytes: u64) {
         let start = std::mem::replace(&mut self.line_start, self.total);
         let length = self.total - start;
+        self.long_line |= length - end_bytes > LINE_BYTES;
         let mut line = std::mem::take(&mut self.line);
         let is_delimiter = length <= DELIMITER_BYTES as u64 && self.delimiter(&line, start);
         self.line_ends += u64::from(end_bytes > 0);

@@ -167,7 +167,6 @@ pub(crate) fn records_of(outgoing: &Outgoing, base: &Queued, mut draw: impl FnMu
                     // One batch is one partition.
                     id: drawn - drawn % queues + base.id % queues,
                     destination: destination.clone(),
-                    eight_bit: outgoing.eight_bit,
                     utf8: outgoing.utf8,
                     skip_bytes: outgoing.skip_bytes,
                     ..base.clone()

@@ -1,0 +1,115 @@
+//! A message as one server can take it.
+
+use super::Outbound;
+use bytes::Bytes;
+use ringpost_mail::{MailError, QueuedMessage};
+use ringpost_smtp::client::{self, Converter, Survey, Verdict, Wanted};
+use ringpost_smtp::{Body, ForwardPath, Mailbox, ReversePath};
+use ringpost_store::BlobReader;
+
+/// What is sent of a message to this server: as it is, or as the server can take it.
+pub(super) async fn prepared(
+    outbound: &Outbound,
+    message: &QueuedMessage,
+    takes_eight_bit: bool,
+) -> Result<(client::Message, Source), Verdict> {
+    let no_address = || Verdict::failed("5.1.3", "the address is none that mail can be sent to");
+    let mut envelope = envelope(message).ok_or_else(no_address)?;
+    let broken = |e: MailError| Verdict::deferred("4.3.0", e.to_string());
+    let body = async || outbound.mail.queued_body(message).await.map_err(broken);
+    let seven_bit = message.record().eight_bit && !takes_eight_bit;
+    let mut source = Source {
+        body: body().await?,
+        converter: None,
+        ended: false,
+    };
+    // What needs SMTPUTF8 is not converted; a server without 8BITMIME has none of that either.
+    if !message.record().long_lines && !seven_bit || seven_bit && envelope.utf8 {
+        return Ok((envelope, source));
+    }
+    let mut survey = Survey::new();
+    while let Some(piece) = source.next().await.map_err(broken)? {
+        survey.push(&piece);
+    }
+    source = Source {
+        body: body().await?,
+        converter: Some(survey.finish(Wanted { seven_bit })?),
+        ended: false,
+    };
+    // Its length is to be told before it is sent.
+    envelope.size_bytes = 0;
+    while let Some(piece) = source.next().await.map_err(broken)? {
+        envelope.size_bytes += piece.len() as u64;
+    }
+    let Some(mut converter) = source.converter else {
+        return Err(Verdict::deferred(
+            "4.3.0",
+            "a message that is converted has a converter",
+        ));
+    };
+    converter.rewind();
+    envelope.body = match converter.is_eight_bit() {
+        true => Body::EightBit,
+        false => Body::SevenBit,
+    };
+    let source = Source {
+        body: body().await?,
+        converter: Some(converter),
+        ended: false,
+    };
+    Ok((envelope, source))
+}
+
+/// A message's bytes as they are sent.
+pub(super) struct Source {
+    body: Box<dyn BlobReader>,
+    converter: Option<Converter>,
+    ended: bool,
+}
+
+impl Source {
+    /// The next piece; `None` at the end.
+    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, MailError> {
+        while !self.ended {
+            let piece = self.body.next().await?;
+            self.ended = piece.is_none();
+            let Some(converter) = &mut self.converter else {
+                return Ok(piece);
+            };
+            let given = match piece {
+                Some(piece) => converter.push(&piece),
+                None => converter.finish(),
+            };
+            if !given.is_empty() {
+                return Ok(Some(given));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// The envelope of those whom a message may still reach.
+fn envelope(message: &QueuedMessage) -> Option<client::Message> {
+    let record = message.record();
+    let from = match record.sender.as_str() {
+        "" => ReversePath::Null,
+        sender => ReversePath::Mailbox(Mailbox::parse(sender).ok()?),
+    };
+    let recipients = message
+        .waiting()
+        .map(|recipient| Mailbox::parse(&recipient.address).map(ForwardPath::Mailbox))
+        .collect::<Result<Vec<_>, _>>()
+        .ok()?;
+    let is_utf8 = !record.sender.is_ascii() || message.waiting().any(|r| !r.address.is_ascii());
+    Some(client::Message {
+        from,
+        recipients,
+        size_bytes: message.size_bytes(),
+        body: if record.eight_bit {
+            Body::EightBit
+        } else {
+            Body::SevenBit
+        },
+        utf8: record.utf8 || is_utf8,
+    })
+}
