@@ -168,7 +168,21 @@ async fn answer_selected(
     Ok(match ask {
         Ask::Refresh(_) => Answer::Changes(mail.refresh(selected).await?),
         Ask::Fetch { uids, wants, .. } => Answer::Messages(mail.fetch(selected, &uids, wants).await?),
-        Ask::Store { uids, change, .. } => Answer::Stored(mail.store_flags(selected, &uids, &change).await?),
+        Ask::Store {
+            uids,
+            change,
+            unchanged_since,
+            ..
+        } => {
+            let changed = mail
+                .store_flags(selected, &uids, &change, unchanged_since)
+                .await?;
+            Answer::Stored {
+                states: changed.states,
+                modified: changed.modified,
+            }
+        }
+        Ask::Vanished { since, .. } => Answer::Vanished(mail.vanished(selected, since).await?),
         Ask::Search { key, among, .. } => Answer::Found(mail.search(selected, &key, &among).await?),
         Ask::SortFacts { uids, references, .. } => {
             Answer::SortFacts(mail.sort_facts(selected, &uids, references).await?)

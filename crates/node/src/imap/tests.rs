@@ -584,3 +584,48 @@ fn a_session_that_idles_is_small() {
     let size = size_of_val(&house.imap.serve(connection, true));
     assert!(size <= 4096, "{size}");
 }
+
+#[test]
+fn a_client_that_was_away_hears_what_others_did_meanwhile() {
+    // Guards pitfall IMAP 5, with two sessions and a third that comes back.
+    let mut house = House::new();
+    (0..4).for_each(|_| house.deliver(HELLO));
+    let (first, second) = (house.select(), house.select());
+    let mut say = |client: &Client, text: &str| house.lab.say(client, format!("{text}\r\n"));
+    assert!(say(&first, "a ENABLE QRESYNC").contains("* ENABLED CONDSTORE QRESYNC\r\n"));
+    assert_eq!(
+        say(&second, "a STORE 2 +FLAGS.SILENT (\\Deleted)\r\na EXPUNGE"),
+        "a OK Done\r\n* 2 EXPUNGE\r\na OK Done\r\n"
+    );
+    // A change at 8 is told while the expunge at 7 may not be: the client is held at 5.
+    assert_eq!(
+        say(&first, "b STORE 1 +FLAGS.SILENT (\\Seen)"),
+        "* 1 FETCH (UID 1 MODSEQ (8))\r\n* OK [HIGHESTMODSEQ 5] Messages are gone; ask with NOOP\r\nb OK Done\r\n"
+    );
+    assert_eq!(say(&first, "c NOOP"), "* VANISHED 2\r\nc OK Done\r\n");
+    say(&first, "d STORE 3 +FLAGS.SILENT (\\Deleted)");
+    assert_eq!(
+        say(&first, "e EXPUNGE"),
+        "* VANISHED 4\r\ne OK [HIGHESTMODSEQ 10] Done\r\n"
+    );
+    assert_eq!(
+        say(&second, "b NOOP"),
+        "* 3 EXPUNGE\r\n* 1 FETCH (UID 1 FLAGS (\\Seen))\r\nb OK Done\r\n"
+    );
+    let uid_validity = {
+        let heard = say(&first, "f SELECT INBOX");
+        let at = heard.find("UIDVALIDITY ").expect("it is told") + 12;
+        heard[at..heard[at..].find(']').expect("a code ends") + at].to_owned()
+    };
+    let heard = say(
+        &first,
+        &format!("g SELECT INBOX (QRESYNC ({uid_validity} 5 1:4))"),
+    );
+    assert!(
+        heard.ends_with(
+            "* OK [HIGHESTMODSEQ 10] The last change\r\n* VANISHED (EARLIER) 2,4\r\n\
+             * 1 FETCH (UID 1 FLAGS (\\Seen) MODSEQ (8))\r\ng OK [READ-WRITE] Done\r\n"
+        ),
+        "{heard}"
+    );
+}

@@ -6,7 +6,7 @@ use crate::question::{
 };
 use crate::search::{Facts, MessageText, Needle};
 use crate::section::FieldFilter;
-use crate::sequence::{SequenceSet, Uid};
+use crate::sequence::{NumberSet, SequenceSet, Uid};
 use crate::structure::{Address, Content, Disposition, Envelope, Part};
 use crate::{
     Config, Event, Flag, Flags, Keyword, MailboxName, Output, Pattern, Session, SpecialUse, SystemFlag, Tls,
@@ -265,13 +265,28 @@ impl World {
                         .collect(),
                 )
             }
-            Ask::Store { uids, change, .. } => {
+            Ask::Store {
+                uids,
+                change,
+                unchanged_since,
+                ..
+            } => {
                 assert!(uids.len() <= limits::IMAP_STORE_PORTION && uids.is_sorted());
                 let state = |uid| MessageState {
                     flags: change.apply(&Flags::new()),
                     ..self.state(uid)
                 };
-                Answer::Stored(uids.into_iter().map(state).collect())
+                let states = uids.iter().copied().map(state).collect();
+                let modified = match unchanged_since {
+                    Some(_) => self.some(&uids),
+                    None => Vec::new(),
+                };
+                Answer::Stored { states, modified }
+            }
+            Ask::Vanished { .. } if self.rng.chance(0.3) => Answer::Vanished(None),
+            Ask::Vanished { .. } => {
+                let low = self.rng.below(600) as Uid;
+                Answer::Vanished(Some(NumberSet::from_ranges([(low, low + 3), (2, 9), (40, 40)])))
             }
             Ask::Search { key, among, .. } => {
                 assert!(!among.is_empty() && among.len() <= limits::IMAP_PORTION);
@@ -400,6 +415,7 @@ impl World {
                 .collect(),
             flags: uids.iter().map(|uid| self.state(*uid)).collect(),
             expunged: uids.iter().map(|uid| uid / 2).collect(),
+            highest_modseq: self.rng.below(100),
             mailbox_gone: self.rng.chance(0.02),
         }
     }
@@ -507,6 +523,12 @@ fn check_conversation(heard: &[u8]) {
         }
         let mut words = line.splitn(4, ' ');
         let (tag, number, word) = (words.next(), words.next(), words.next());
+        if let Some(set) = line.strip_prefix("* VANISHED ").filter(|s| !s.starts_with('(')) {
+            let set = SequenceSet::parse(set.as_bytes()).expect("VANISHED names UIDs");
+            let count: u32 = set.resolve(0).ranges().iter().map(|(a, b)| b - a + 1).sum();
+            exists = exists.checked_sub(count).expect("what vanishes was there");
+            continue;
+        }
         let Some(number) = number
             .filter(|_| tag == Some("*"))
             .and_then(|n| n.parse::<u32>().ok())
@@ -554,6 +576,13 @@ mod tests {
         "CREATE \"a/b\"",
         "AUTHENTICATE PLAIN AHUAcA==",
         "STARTTLS",
+        "ENABLE CONDSTORE QRESYNC",
+        "SELECT x (QRESYNC (1 20 1:300 (1,5,9 2,11,20)) CONDSTORE)",
+        "UID FETCH 1:* (FLAGS) (CHANGEDSINCE 20 VANISHED)",
+        "FETCH 1:* FLAGS (CHANGEDSINCE 30)",
+        "STORE 1:* (UNCHANGEDSINCE 30) -FLAGS.SILENT (k1)",
+        "SEARCH MODSEQ \"/flags/\\\\seen\" all 20",
+        "STATUS x (HIGHESTMODSEQ)",
         "ID (\"a\" {1+}\r\nb)",
     ];
 
@@ -579,6 +608,11 @@ mod tests {
         // The conversations went somewhere.
         for word in [
             "EXPUNGE\r\n",
+            "* VANISHED 1",
+            "* VANISHED (EARLIER) ",
+            "[MODIFIED ",
+            "[HIGHESTMODSEQ ",
+            "(MODSEQ ",
             "EXISTS\r\n",
             "BODYSTRUCTURE ((",
             "COPYUID",

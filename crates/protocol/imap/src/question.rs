@@ -4,7 +4,7 @@ use crate::date::Date;
 use crate::flag::{FlagChange, Flags, Keyword};
 use crate::name::{MailboxName, SpecialUse};
 use crate::search::SearchKey;
-use crate::sequence::Uid;
+use crate::sequence::{NumberSet, Uid};
 use crate::sort::SortFacts;
 use crate::structure::{Envelope, Part};
 use ringpost_auth::sasl::ScramKeys;
@@ -106,6 +106,15 @@ pub enum Ask {
         uids: Vec<Uid>,
         /// How.
         change: FlagChange,
+        /// Only of those whose MODSEQ is at most this (RFC 7162 §3.1.3).
+        unchanged_since: Option<u64>,
+    },
+    /// Which messages have gone from the selected mailbox since this MODSEQ (RFC 7162 §3.2.6) → [`Answer::Vanished`].
+    Vanished {
+        /// The selected mailbox.
+        mailbox: MailboxId,
+        /// What the client has seen.
+        since: u64,
     },
     /// Which of these messages match? [`SearchKey::evaluate`] decides → [`Answer::Found`].
     Search {
@@ -198,8 +207,16 @@ pub enum Answer {
     /// To [`Ask::Fetch`]: in the order asked; one that is gone for good is left out. It may stop early, when what is known of
     /// the messages is much: those behind the last one are asked for again. An empty answer says that all are gone.
     Messages(Vec<Message>),
-    /// To [`Ask::Store`]: the flags that the messages have now, in the order asked; one that is gone is left out.
-    Stored(Vec<MessageState>),
+    /// To [`Ask::Store`].
+    Stored {
+        /// The flags that the messages have now, in the order asked; one that is gone is left out.
+        states: Vec<MessageState>,
+        /// Those of them that were left as they were because their MODSEQ is higher than the client wants, ascending.
+        modified: Vec<Uid>,
+    },
+    /// To [`Ask::Vanished`]: their UIDs, of messages that the session was told of or not; `None` when it is no longer known,
+    /// so that everything that is not there may have gone since.
+    Vanished(Option<NumberSet>),
     /// To [`Ask::Search`]: ascending.
     Found(Vec<Uid>),
     /// To [`Ask::SortFacts`]: under the same terms as [`Answer::Messages`].
@@ -277,6 +294,8 @@ pub struct Status {
     pub uid_validity: u32,
     /// Messages without `\Seen`.
     pub unseen: u32,
+    /// HIGHESTMODSEQ; at least 1.
+    pub highest_modseq: u64,
 }
 
 /// A mailbox at the moment it was selected.
@@ -288,7 +307,7 @@ pub struct Snapshot {
     pub uid_validity: u32,
     /// The next UID that will be given.
     pub uid_next: Uid,
-    /// The highest modification number given.
+    /// The highest modification number given; at least 1.
     pub highest_modseq: u64,
     /// Whether nothing may be changed, be it that EXAMINE was asked for.
     pub read_only: bool,
@@ -320,6 +339,8 @@ pub struct Changes {
     pub flags: Vec<MessageState>,
     /// Messages that are gone.
     pub expunged: Vec<Uid>,
+    /// The mailbox's MODSEQ up to which all this is; 0 says nothing of it.
+    pub highest_modseq: u64,
     /// The mailbox itself is gone.
     pub mailbox_gone: bool,
 }
@@ -361,6 +382,8 @@ pub struct Candidate {
     pub number: u32,
     /// Its flags.
     pub flags: Flags,
+    /// Its MODSEQ.
+    pub modseq: u64,
     /// Whether it is `\Recent` to the session.
     pub recent: bool,
     /// The session's last sequence number and UID: what `*` means.

@@ -20,6 +20,8 @@ pub enum SearchKey {
     Numbers(SequenceSet),
     /// The UID is in the set.
     Uids(SequenceSet),
+    /// Its MODSEQ is this or higher (RFC 7162 §3.1.5).
+    ModSeq(u64),
     /// The flag is set.
     Has(Flag),
     /// The session was the first to be told of it.
@@ -127,6 +129,7 @@ impl SearchKey {
             SearchKey::Not(key) => key.evaluate(facts).map(|matches| !matches),
             SearchKey::Numbers(set) => Some(set.contains(candidate.number, candidate.last.0)),
             SearchKey::Uids(set) => Some(set.contains(candidate.uid, candidate.last.1)),
+            SearchKey::ModSeq(modseq) => Some(candidate.modseq >= *modseq),
             SearchKey::Has(flag) => Some(candidate.flags.has(flag)),
             SearchKey::Recent => Some(candidate.recent),
             //= https://www.rfc-editor.org/rfc/rfc3501#section-6.4.4
@@ -165,9 +168,11 @@ impl SearchKey {
                 .fold(Needs::default(), Needs::or),
             SearchKey::Or(a, b) => a.needs().or(b.needs()),
             SearchKey::Not(key) => key.needs(),
-            SearchKey::Numbers(_) | SearchKey::Uids(_) | SearchKey::Has(_) | SearchKey::Recent => {
-                Needs::default()
-            }
+            SearchKey::Numbers(_)
+            | SearchKey::Uids(_)
+            | SearchKey::ModSeq(_)
+            | SearchKey::Has(_)
+            | SearchKey::Recent => Needs::default(),
             SearchKey::Arrived(..)
             | SearchKey::Sent(..)
             | SearchKey::Larger(_)
@@ -180,6 +185,16 @@ impl SearchKey {
                 message: false,
                 text: true,
             },
+        }
+    }
+
+    /// Whether one of its keys is `test`ed true.
+    pub(crate) fn any(&self, test: fn(&SearchKey) -> bool) -> bool {
+        match self {
+            SearchKey::And(keys) => keys.iter().any(|key| key.any(test)),
+            SearchKey::Or(a, b) => a.any(test) || b.any(test),
+            SearchKey::Not(key) => key.any(test),
+            key => test(key),
         }
     }
 

@@ -126,10 +126,55 @@ impl NumberSet {
         &self.0
     }
 
+    /// Those that are in `other` as well.
+    pub fn intersection(&self, other: &NumberSet) -> NumberSet {
+        let (mut a, mut b, mut out) = (&self.0[..], &other.0[..], Vec::new());
+        while let ([(a_low, a_high), ..], [(b_low, b_high), ..]) = (a, b) {
+            let (low, high) = (*a_low.max(b_low), *a_high.min(b_high));
+            if low <= high {
+                out.push((low, high));
+            }
+            match a_high < b_high {
+                true => a = &a[1..],
+                false => b = &b[1..],
+            }
+        }
+        NumberSet(out)
+    }
+
+    /// Those that are not in `other`, which is given ascending.
+    pub fn without(&self, other: impl Iterator<Item = u32>) -> NumberSet {
+        let (mut other, mut out) = (other.peekable(), Vec::new());
+        for (low, high) in &self.0 {
+            // The lowest of the range that may still be in it; `None` behind the highest number there is.
+            let mut from = Some(*low);
+            while other.next_if(|n| n < low).is_some() {}
+            while let Some(n) = other.next_if(|n| n <= high) {
+                out.extend(from.filter(|from| *from < n).map(|from| (from, n - 1)));
+                from = n.checked_add(1);
+            }
+            out.extend(from.filter(|from| from <= high).map(|from| (from, *high)));
+        }
+        NumberSet(out)
+    }
+
     /// Whether `n` is in it.
     pub fn contains(&self, n: u32) -> bool {
         let after = self.0.partition_point(|(low, _)| *low <= n);
         after > 0 && self.0[after - 1].1 >= n
+    }
+}
+
+/// As IMAP writes a set.
+impl fmt::Display for NumberSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, (low, high)) in self.0.iter().enumerate() {
+            write!(f, "{}{low}", if i > 0 { "," } else { "" })?;
+            if low != high {
+                write!(f, ":{high}")?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -220,6 +265,22 @@ mod tests {
         let set = NumberSet::from_ranges([(5, 9), (1, 2), (20, 20)]);
         let inside: Vec<_> = (0..30).filter(|n| set.contains(*n)).collect();
         assert_eq!(inside, [1, 2, 5, 6, 7, 8, 9, 20]);
+    }
+
+    #[test]
+    fn sets_are_cut_and_holes_are_made_as_counting_would() {
+        let a = NumberSet::from_ranges([(1, 5), (8, 12), (20, 20), (u32::MAX - 2, u32::MAX)]);
+        let b = NumberSet::from_ranges([(4, 9), (20, 30), (u32::MAX, u32::MAX)]);
+        let both = a.intersection(&b);
+        assert_eq!(both.ranges(), [(4, 5), (8, 9), (20, 20), (u32::MAX, u32::MAX)]);
+        assert_eq!(both, b.intersection(&a));
+        let holes = [1, 3, 7, 8, 12, 13, 20, u32::MAX];
+        assert_eq!(
+            a.without(holes.into_iter()).ranges(),
+            [(2, 2), (4, 5), (9, 11), (u32::MAX - 2, u32::MAX - 1)]
+        );
+        assert_eq!(a.without(std::iter::empty()), a);
+        assert_eq!(a.to_string(), "1:5,8:12,20,4294967293:4294967295");
     }
 
     #[test]

@@ -154,6 +154,18 @@ impl<'a> Reader<'a> {
         self.run(|b| b.is_ascii_digit(), "a number")
     }
 
+    /// A `mod-sequence-valzer`: 63 bits (RFC 7162 §7). Where the grammar has no zero, one asks for everything.
+    pub(crate) fn modseq(&mut self) -> Read<u64> {
+        let start = self.at;
+        let number: Option<u64> = self.digits()?.parse().ok();
+        number
+            .filter(|n| i64::try_from(*n).is_ok())
+            .ok_or(ReadError::Syntax {
+                expected: "a modification sequence of 63 bits",
+                at: start,
+            })
+    }
+
     /// A `number`: 32 bits.
     pub(crate) fn number(&mut self) -> Read<u32> {
         let start = self.at;

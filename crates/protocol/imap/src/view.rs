@@ -15,10 +15,21 @@ pub(crate) struct Entry {
     pub(crate) recent: bool,
     /// It is gone, and the session has not been told.
     pub(crate) expunged: bool,
-    /// Its flags have changed, and the session has not been told.
-    pub(crate) flags_untold: bool,
+    /// What has changed of it that the session has not been told.
+    pub(crate) untold: Untold,
     pub(crate) flags: Flags,
     pub(crate) modseq: u64,
+}
+
+/// What a session is to be told of a message.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Untold {
+    #[default]
+    Nothing,
+    /// Its MODSEQ: the flags are as the client has set them.
+    ModSeq,
+    /// Its flags, with their MODSEQ if the client wants to know of those.
+    Flags,
 }
 
 /// The session's view of a mailbox. Positions count from 0, sequence numbers from 1.
@@ -37,6 +48,13 @@ pub(crate) struct View {
     /// How many of `messages` are marked as expunged, and as having flags to tell.
     expunged: usize,
     flags_untold: usize,
+    /// Whether the client wants to know of every MODSEQ (RFC 7162 §3.1).
+    pub(crate) condstore: bool,
+    /// The MODSEQ up to which the view is whole, and the one up to which the client has been told everything.
+    known_modseq: u64,
+    /// The last UID that was given before the mailbox was opened.
+    uids_given: Uid,
+    told_modseq: u64,
 }
 
 impl From<MessageState> for Entry {
@@ -51,7 +69,7 @@ impl From<MessageState> for Entry {
             uid,
             recent,
             expunged: false,
-            flags_untold: false,
+            untold: Untold::Nothing,
             flags,
             modseq,
         }
@@ -69,6 +87,10 @@ impl View {
             keywords_untold: false,
             expunged: 0,
             flags_untold: 0,
+            condstore: false,
+            uids_given: snapshot.uid_next.saturating_sub(1),
+            known_modseq: snapshot.highest_modseq,
+            told_modseq: snapshot.highest_modseq,
         };
         for entry in &view.messages {
             learn(&mut view.keywords, &entry.flags);
@@ -128,6 +150,25 @@ impl View {
             self.set_flags(state, true);
         }
         self.expunge(&changes.expunged);
+        self.known_modseq = self.known_modseq.max(changes.highest_modseq);
+    }
+
+    /// The MODSEQ up to which the client has been told everything.
+    pub(crate) fn told_modseq(&self) -> u64 {
+        self.told_modseq
+    }
+
+    /// Every UID that is known to have been given.
+    pub(crate) fn uids_given(&self) -> NumberSet {
+        NumberSet::from_ranges([(1, self.uids_given.max(self.last().1))])
+    }
+
+    /// All news that there was has been told, unless messages are gone of which it may not be told yet; then it is true.
+    pub(crate) fn news_told(&mut self) -> bool {
+        if self.expunged == 0 {
+            self.told_modseq = self.known_modseq;
+        }
+        self.expunged > 0
     }
 
     fn arrive(&mut self, state: MessageState) {
@@ -148,12 +189,15 @@ impl View {
             if state.modseq < entry.modseq {
                 return;
             }
+            let newer = entry.modseq != state.modseq;
             entry.modseq = state.modseq;
-            if entry.flags != state.flags {
+            let differs = entry.flags != state.flags;
+            if differs {
                 self.keywords_untold |= learn(&mut self.keywords, &state.flags);
                 entry.flags = state.flags;
-                self.flags_untold += usize::from(untold && !entry.flags_untold);
-                entry.flags_untold |= untold;
+            }
+            if untold && (differs || newer && self.condstore) {
+                self.tell(i, Untold::Flags);
             }
         } else if let Ok(i) = self.arrived.binary_search_by_key(&state.uid, |m| m.uid) {
             let entry = &mut self.arrived[i];
@@ -166,16 +210,16 @@ impl View {
 
     /// The session is being told the flags of the message at `i`.
     pub(crate) fn flags_told(&mut self, i: usize) {
-        if std::mem::take(&mut self.messages[i].flags_untold) {
+        if std::mem::take(&mut self.messages[i].untold) != Untold::Nothing {
             self.flags_untold -= 1;
         }
     }
 
-    /// Marks the flags of the message at `i` to be told.
-    pub(crate) fn tell_flags(&mut self, i: usize) {
+    /// Marks what is to be told of the message at `i`.
+    pub(crate) fn tell(&mut self, i: usize, what: Untold) {
         let entry = &mut self.messages[i];
-        self.flags_untold += usize::from(!entry.flags_untold);
-        entry.flags_untold = true;
+        self.flags_untold += usize::from(entry.untold == Untold::Nothing && what != Untold::Nothing);
+        entry.untold = entry.untold.max(what);
     }
 
     pub(crate) fn expunge(&mut self, uids: &[Uid]) {
@@ -198,25 +242,25 @@ impl View {
             || self.flags_untold > 0
     }
 
-    /// Forgets up to `limit` expunged messages, the last ones first, and gives the sequence numbers to tell, in the order
-    /// in which they are to be told.
-    pub(crate) fn take_expunged(&mut self, limit: usize) -> Vec<usize> {
+    /// Forgets up to `limit` expunged messages, the last ones first, and gives the sequence number and the UID of each, in
+    /// the order in which they are to be told.
+    pub(crate) fn take_expunged(&mut self, limit: usize) -> Vec<(usize, Uid)> {
         if self.expunged == 0 {
             return Vec::new();
         }
         // From the end, no number told changes another that is still to be told.
         let marked = self.messages.iter().enumerate().rev().filter(|(_, m)| m.expunged);
-        let positions: Vec<usize> = marked.map(|(i, _)| i).take(limit).collect();
-        let from = positions.last().copied().unwrap_or_default();
+        let gone: Vec<(usize, Uid)> = marked.map(|(i, m)| (i + 1, m.uid)).take(limit).collect();
+        let from = gone.last().map_or(0, |(number, _)| number - 1);
         let untold = self.messages[from..]
             .iter()
-            .filter(|m| m.expunged && m.flags_untold)
+            .filter(|m| m.expunged && m.untold != Untold::Nothing)
             .count();
         self.flags_untold -= untold;
-        self.expunged -= positions.len();
+        self.expunged -= gone.len();
         let tail = self.messages.split_off(from);
         self.messages.extend(tail.into_iter().filter(|m| !m.expunged));
-        positions.into_iter().map(|i| i + 1).collect()
+        gone
     }
 
     /// Takes in those that have arrived; true when there were any, so that EXISTS is to be told.
@@ -232,15 +276,16 @@ impl View {
         std::mem::take(&mut self.keywords_untold)
     }
 
-    /// Up to `limit` positions of messages whose flags are to be told; they are told now.
-    pub(crate) fn take_flags(&mut self, limit: usize) -> Vec<usize> {
+    /// Up to `limit` positions of messages of which something is to be told, and what; it is told now.
+    pub(crate) fn take_flags(&mut self, limit: usize) -> Vec<(usize, Untold)> {
         if self.flags_untold == 0 {
             return Vec::new();
         }
-        let untold = self.messages.iter().enumerate().filter(|(_, m)| m.flags_untold);
-        let positions: Vec<usize> = untold.map(|(i, _)| i).take(limit).collect();
-        positions.iter().for_each(|i| self.flags_told(*i));
-        positions
+        let all = self.messages.iter().enumerate();
+        let untold = all.filter(|(_, m)| m.untold != Untold::Nothing);
+        let told: Vec<_> = untold.map(|(i, m)| (i, m.untold)).take(limit).collect();
+        told.iter().for_each(|(i, _)| self.flags_told(*i));
+        told
     }
 }
 
@@ -294,7 +339,8 @@ mod tests {
         v.apply(expunged(&[2, 6, 10, 11]));
         let mut client = vec![2, 4, 6, 8, 10];
         while v.has_news(true) {
-            for number in v.take_expunged(2) {
+            for (number, uid) in v.take_expunged(2) {
+                assert_eq!(client[number - 1], uid);
                 client.remove(number - 1);
             }
         }
@@ -355,8 +401,8 @@ mod tests {
             flags: vec![state(2, "a", 5), state(3, "b", 5)],
             ..expunged(&[2])
         });
-        assert_eq!(v.take_expunged(10), [2]);
-        assert_eq!(v.take_flags(10), [1]);
+        assert_eq!(v.take_expunged(10), [(2, 2)]);
+        assert_eq!(v.take_flags(10), [(1, Untold::Flags)]);
         assert!(v.take_keywords());
         assert!(!v.has_news(true));
     }

@@ -1,7 +1,7 @@
 //! Mailboxes and their names: made, removed, renamed, listed, subscribed to.
 
 use crate::special_use::use_of_name;
-use crate::{Mail, MailError, TRIES};
+use crate::{Mail, MailError, TRIES, modseq};
 use ringpost_base::{UnixTime, limits};
 use ringpost_imap::question::{ListedMailbox, Status};
 use ringpost_imap::{MailboxName, SpecialUse};
@@ -115,14 +115,16 @@ impl Mail {
             keys::mailbox_count(id, MailboxCount::Messages),
             keys::mailbox_count(id, MailboxCount::Unseen),
             keys::last_uid(id),
+            keys::last_modseq(id),
         ];
         let home = Partition::Account(account);
         let found = self.store.get_many(&home, counters.to_vec()).await?;
-        let mut values = [0; 3];
+        let mut values = [0; 4];
         for ((value, key), found) in values.iter_mut().zip(&counters).zip(found) {
             *value = found.map_or(Ok(0), |v| counter_value(key, &v.value))?;
         }
-        let [messages, unseen, last_uid] = values.map(|n| u32::try_from(n).unwrap_or(u32::MAX));
+        let highest_modseq = modseq::spoken(values[3].max(0) as u64);
+        let [messages, unseen, last_uid, _] = values.map(|n| u32::try_from(n).unwrap_or(u32::MAX));
         let claimed = self.claimed(account, id).await?;
         let recent = match claimed < last_uid {
             true => self
@@ -139,6 +141,7 @@ impl Mail {
             uid_next: last_uid.saturating_add(1),
             uid_validity: mailbox.uid_validity,
             unseen,
+            highest_modseq,
         })
     }
 

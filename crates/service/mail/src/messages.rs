@@ -2,7 +2,7 @@
 
 use crate::parse::codec;
 use crate::preview::preview;
-use crate::{Delivered, Delivery, Incoming, Mail, MailError, Selected, TRIES, flags};
+use crate::{Delivered, Delivery, Incoming, Mail, MailError, Selected, TRIES, flags, modseq};
 use bytes::Bytes;
 use ringpost_base::{UnixTime, limits};
 use ringpost_imap::question::{Message as FetchedMessage, MessageState, Wants};
@@ -23,6 +23,15 @@ pub struct Copied {
     pub uid_validity: u32,
     /// Old and new UID of each message that was still there, the old ones ascending.
     pub pairs: Vec<(u32, u32)>,
+}
+
+/// What a change of flags has done.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changed {
+    /// The flags that the messages have now, in the order asked; one that is gone is left out.
+    pub states: Vec<MessageState>,
+    /// Those of them that were left as they were, since they had changed before, in the order asked.
+    pub modified: Vec<u32>,
 }
 
 /// Messages that one commit copies, moves or expunges, so that nobody waits long behind it.
@@ -113,15 +122,18 @@ impl Mail {
         Ok(self.bodies.get(&selected.home(), message.blob, range).await?)
     }
 
-    /// Changes flags, and gives those that the messages have then, in the order asked; one that is gone is left out.
-    /// Each that changes gets a new MODSEQ, and the lamp's counts change with it.
+    /// Changes flags, and gives those that the messages have then. Each that changes gets a new MODSEQ, and the lamp's counts
+    /// change with it. Messages with a MODSEQ above `unchanged_since` are left as they are.
+    //= https://www.rfc-editor.org/rfc/rfc7162#section-3.1.3
     pub async fn store_flags(
         &self,
         selected: &Selected,
         uids: &[u32],
         change: &FlagChange,
-    ) -> Result<Vec<MessageState>, MailError> {
-        self.change_flags(selected.account, selected.mailbox.id, uids, change)
+        unchanged_since: Option<u64>,
+    ) -> Result<Changed, MailError> {
+        let (account, id) = (selected.account, selected.mailbox.id);
+        self.change_flags_unless(account, id, uids, change, unchanged_since)
             .await
     }
 
@@ -132,22 +144,39 @@ impl Mail {
         uids: &[u32],
         change: &FlagChange,
     ) -> Result<Vec<MessageState>, MailError> {
+        let changed = self.change_flags_unless(account, id, uids, change, None).await?;
+        Ok(changed.states)
+    }
+
+    async fn change_flags_unless(
+        &self,
+        account: AccountId,
+        id: MailboxId,
+        uids: &[u32],
+        change: &FlagChange,
+        unchanged_since: Option<u64>,
+    ) -> Result<Changed, MailError> {
         for _ in 0..TRIES {
             let mailbox = self.mailbox_by_id(account, id).await?;
             let mut batch = MailBatch::new(account, None);
             batch.batch().exists(keys::mailbox(id));
-            let mut modseq = None;
-            let mut out = Vec::with_capacity(uids.len());
+            let mut minted_modseq = None;
+            let (mut out, mut modified) = (Vec::with_capacity(uids.len()), Vec::new());
             for (uid, state) in self.states(account, id, uids).await? {
                 let before = flags::from_stored(&state.record);
-                let after = change.apply(&before);
+                let was_modseq = modseq::spoken(state.record.modseq);
+                let mut after = change.apply(&before);
+                if unchanged_since.is_some_and(|since| was_modseq > since) {
+                    modified.push(uid);
+                    after = before.clone();
+                }
                 if after.keywords().len() > limits::IMAP_KEYWORDS {
                     return Err(MailError::Limit("too many keywords on a message"));
                 }
                 if after != before {
                     let (system, keywords) = flags::to_stored(&after);
                     batch.set_flags(&mailbox, uid, &state, system, keywords);
-                    modseq = Some(batch.modseq(id));
+                    minted_modseq = Some(batch.modseq(id));
                 }
                 let changed = after != before;
                 out.push((
@@ -155,23 +184,25 @@ impl Mail {
                     MessageState {
                         uid,
                         flags: after,
-                        modseq: state.record.modseq,
+                        modseq: was_modseq,
                         recent: false,
                     },
                 ));
             }
-            let Some(modseq) = modseq else {
+            let Some(minted_modseq) = minted_modseq else {
                 self.settle(account).await;
-                return Ok(out.into_iter().map(|(_, state)| state).collect());
+                let states = out.into_iter().map(|(_, state)| state).collect();
+                return Ok(Changed { states, modified });
             };
             match self.commit(account, batch).await {
                 Ok(minted) => {
-                    let modseq = modseq.of(&minted).unwrap_or_default();
+                    let modseq = modseq::spoken(minted_modseq.of(&minted).unwrap_or_default());
                     let told = |(changed, state)| match changed {
                         true => MessageState { modseq, ..state },
                         false => state,
                     };
-                    return Ok(out.into_iter().map(told).collect());
+                    let states = out.into_iter().map(told).collect();
+                    return Ok(Changed { states, modified });
                 }
                 Err(CommitError::Conflict(_)) => {}
                 Err(e) => return Err(e.into()),

@@ -1,9 +1,9 @@
 //! A mailbox as one session sees it: a snapshot, and then what changes.
 
 use crate::open::Seat;
-use crate::{Mail, MailError, TRIES, flags};
-use ringpost_imap::MailboxName;
+use crate::{Mail, MailError, TRIES, flags, modseq};
 use ringpost_imap::question::{Changes, MailboxId, MessageState, Snapshot};
+use ringpost_imap::{MailboxName, NumberSet};
 use ringpost_store::mailbox::ranges;
 use ringpost_store::records::{self, Change, Mailbox, UidRange};
 use ringpost_store::{
@@ -18,7 +18,7 @@ pub struct Selected {
     pub(crate) account: AccountId,
     pub(crate) mailbox: Mailbox,
     read_only: bool,
-    /// The MODSEQ up to which the session has been told.
+    /// The MODSEQ up to which the session has been told, as it is stored.
     seen_modseq: u64,
     /// The highest UID that it has been told of.
     last_uid: u32,
@@ -86,7 +86,7 @@ impl Mail {
                 mailbox: MailboxId(id.0.into()),
                 uid_validity: mailbox.uid_validity,
                 uid_next: last_uid.saturating_add(1),
-                highest_modseq: seen_modseq,
+                highest_modseq: modseq::spoken(seen_modseq),
                 read_only,
                 keywords: Vec::new(),
                 messages,
@@ -142,23 +142,25 @@ impl Mail {
                 break;
             };
             let is_all = log.len() < CHANGES_AT_ONCE;
-            self.follow(selected, log, &mut changes).await?;
+            let latest = self.follow(selected, log, &mut changes).await?;
             selected.seen_modseq = last;
-            if is_all {
+            // Who hears of a change must have heard of all before it, also of what was expunged.
+            if is_all && latest <= last {
                 break;
             }
         }
+        changes.highest_modseq = modseq::spoken(selected.seen_modseq);
         self.settle(selected.account).await;
         Ok(changes)
     }
 
-    /// Takes in a piece of the change log.
+    /// Takes in a piece of the change log, and gives the highest MODSEQ that it has met.
     async fn follow(
         &self,
         selected: &mut Selected,
         log: Vec<Entry>,
         changes: &mut Changes,
-    ) -> Result<(), MailError> {
+    ) -> Result<u64, MailError> {
         let (mut changed, mut vanished) = (BTreeSet::new(), BTreeSet::new());
         for entry in log {
             let change = Change::from_bytes(&entry.key, entry.value)?;
@@ -175,13 +177,51 @@ impl Mail {
             .store
             .read(&selected.home(), scans.map(Query::Scan).collect())
             .await?;
+        let mut latest = 0;
         for found in found {
-            self.take_states(selected, states(found.entries())?, changes);
+            let states = states(found.entries())?;
+            latest = states
+                .iter()
+                .map(|s| modseq::stored(s.modseq))
+                .fold(latest, u64::max);
+            self.take_states(selected, states, changes);
         }
         changes
             .expunged
             .extend(vanished.into_iter().filter(|uid| contains(&selected.told, *uid)));
-        Ok(())
+        Ok(latest)
+    }
+
+    /// Which messages have gone since a MODSEQ (RFC 7162 §3.2.6), those that the session was never told of among them;
+    /// `None` when the log does not reach back so far.
+    pub async fn vanished(&self, selected: &Selected, since: u64) -> Result<Option<NumberSet>, MailError> {
+        let id = selected.mailbox.id;
+        let (mut after, mut gone) = (modseq::stored(since), NumberSet::default());
+        loop {
+            let queries = vec![
+                Query::Get(keys::trimmed_modseq(id)),
+                Query::Scan(keys::changes_after(id, after).limit(CHANGES_AT_ONCE)),
+            ];
+            let mut found = self.store.read(&selected.home(), queries).await?.into_iter();
+            if number(&keys::trimmed_modseq(id), found.next())? > after {
+                return Ok(None);
+            }
+            let log = found.next().map(Found::entries).unwrap_or_default();
+            let last = log.last().and_then(|e| keys::modseq_of(&e.key));
+            let is_all = log.len() < CHANGES_AT_ONCE;
+            let mut ranges = gone.ranges().to_vec();
+            for entry in log {
+                let change = Change::from_bytes(&entry.key, entry.value)?;
+                ranges.extend(change.vanished.iter().map(|r| (r.first, r.last)));
+            }
+            gone = NumberSet::from_ranges(ranges);
+            match last {
+                Some(last) if !is_all => after = last,
+                _ => break,
+            }
+        }
+        self.settle(selected.account).await;
+        Ok(Some(gone))
     }
 
     /// The log does not reach back to what the session has seen: everything is compared.
@@ -280,7 +320,7 @@ fn states(entries: Vec<Entry>) -> Result<Vec<MessageState>, MailError> {
             return Err(MailError::Store(format!("{:?} is no message's state", entry.key)));
         };
         let state = records::MessageState::from_bytes(&entry.key, entry.value)?;
-        let modseq = state.modseq;
+        let modseq = modseq::spoken(state.modseq);
         Ok(MessageState {
             uid,
             flags: flags::from_stored(&state),

@@ -6,5 +6,6 @@ mod maildrop;
 mod messages;
 mod model;
 mod queue;
+mod sync;
 mod voicemail;
 mod world;

@@ -10,6 +10,8 @@ pub(crate) enum FetchItem {
     InternalDate,
     Size,
     Envelope,
+    /// RFC 7162 §3.1.4.2.
+    ModSeq,
     /// BODYSTRUCTURE, or BODY without a section, which leaves the extension data out.
     Structure {
         extended: bool,
@@ -91,6 +93,7 @@ fn read_item(r: &mut Reader<'_>) -> Read<FetchItem> {
         "INTERNALDATE" => FetchItem::InternalDate,
         "RFC822.SIZE" => FetchItem::Size,
         "ENVELOPE" => FetchItem::Envelope,
+        "MODSEQ" => FetchItem::ModSeq,
         "BODYSTRUCTURE" => FetchItem::Structure { extended: true },
         "BODY" if ahead.peek() != Some(b'[') => FetchItem::Structure { extended: false },
         "BODY" => read_body(&mut ahead, false)?,

@@ -41,15 +41,17 @@ pub(crate) enum StatusItem {
     UidNext,
     UidValidity,
     Unseen,
+    HighestModSeq,
 }
 
 impl StatusItem {
-    const ALL: [StatusItem; 5] = [
+    const ALL: [StatusItem; 6] = [
         StatusItem::Messages,
         StatusItem::Recent,
         StatusItem::UidNext,
         StatusItem::UidValidity,
         StatusItem::Unseen,
+        StatusItem::HighestModSeq,
     ];
 
     pub(crate) const fn name(self) -> &'static str {
@@ -59,6 +61,7 @@ impl StatusItem {
             StatusItem::UidNext => "UIDNEXT",
             StatusItem::UidValidity => "UIDVALIDITY",
             StatusItem::Unseen => "UNSEEN",
+            StatusItem::HighestModSeq => "HIGHESTMODSEQ",
         }
     }
 }

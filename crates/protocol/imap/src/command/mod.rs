@@ -4,12 +4,14 @@ mod fetch;
 mod list;
 mod search;
 mod sort;
+mod sync;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use fetch::{BinaryItem, BodyItem, FetchItem};
 pub(crate) use list::{ListCommand, ListSelect, StatusItem};
 pub(crate) use search::CHARSETS;
+pub(crate) use sync::{ChangedSince, Resync, SelectParams};
 
 use crate::flag::{FlagChange, Flags};
 use crate::name::{MailboxName, SpecialUse};
@@ -41,6 +43,7 @@ pub(crate) enum Command {
     Select {
         name: MailboxName,
         read_only: bool,
+        params: SelectParams,
     },
     Create {
         name: MailboxName,
@@ -89,12 +92,15 @@ pub(crate) enum Command {
         uid: bool,
         set: SequenceSet,
         items: Vec<FetchItem>,
+        changed: Option<ChangedSince>,
     },
     Store {
         uid: bool,
         set: SequenceSet,
         silent: bool,
         change: FlagChange,
+        /// UNCHANGEDSINCE (RFC 7162 §3.1.3).
+        unchanged_since: Option<u64>,
     },
     Copy {
         uid: bool,
@@ -180,13 +186,10 @@ fn read_arguments(r: &mut Reader<'_>, start: usize, name: &str) -> Read<Command>
             };
             Command::Authenticate { mechanism, initial }
         }
-        "SELECT" => Command::Select {
+        "SELECT" | "EXAMINE" => Command::Select {
             name: r.mailbox()?,
-            read_only: false,
-        },
-        "EXAMINE" => Command::Select {
-            name: r.mailbox()?,
-            read_only: true,
+            read_only: name == "EXAMINE",
+            params: sync::read_select_params(r)?,
         },
         "CREATE" => read_create(r)?,
         "DELETE" => Command::Delete(r.mailbox()?),
@@ -259,18 +262,25 @@ fn read_message_command(r: &mut Reader<'_>, start: usize, name: &str, uid: bool)
     let set = r.sequence_set()?;
     r.space()?;
     Ok(match name {
-        "FETCH" => Command::Fetch {
-            uid,
-            set,
-            items: fetch::read_items(r)?,
-        },
+        "FETCH" => {
+            let mut items = fetch::read_items(r)?;
+            let changed = sync::read_fetch_modifiers(r, uid, &mut items)?;
+            Command::Fetch {
+                uid,
+                set,
+                items,
+                changed,
+            }
+        }
         "STORE" => {
+            let unchanged_since = sync::read_store_modifiers(r)?;
             let (silent, change) = read_store(r)?;
             Command::Store {
                 uid,
                 set,
                 silent,
                 change,
+                unchanged_since,
             }
         }
         "COPY" => Command::Copy {

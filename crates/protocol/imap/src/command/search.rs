@@ -114,6 +114,7 @@ fn read_key_with_argument(
         "LARGER" => argument(r, Reader::number).map(|n| SearchKey::Larger(n.into())),
         "SMALLER" => argument(r, Reader::number).map(|n| SearchKey::Smaller(n.into())),
         "UID" => argument(r, Reader::sequence_set).map(SearchKey::Uids),
+        "MODSEQ" => super::sync::read_modseq_key(r),
         "KEYWORD" => keyword(r).map(SearchKey::Has),
         "UNKEYWORD" => Ok(SearchKey::Not(Box::new(SearchKey::Has(keyword(r)?)))),
         "NOT" => {

@@ -2,6 +2,7 @@
 
 use super::messages::{Positions, done_of};
 use super::output::{MISMATCH, Output, refusal};
+use super::sync::write_earlier;
 use super::tell::{tell_keywords, write_flags};
 use super::{Session, State, Tag, Task};
 use crate::binary::Encoding;
@@ -11,8 +12,8 @@ use crate::flag::{Flag, FlagChange, SystemFlag};
 use crate::question::{Answer, Ask, Message, Wants};
 use crate::respond::Wire;
 use crate::section::{SectionText, Transform, find};
-use crate::sequence::Uid;
-use crate::view::Entry;
+use crate::sequence::{NumberSet, Uid};
+use crate::view::{Entry, Untold};
 use ringpost_base::limits;
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -30,6 +31,7 @@ pub(super) struct FetchTask {
     /// Whether what is fetched becomes `\Seen`.
     sees: bool,
     positions: Positions,
+    since: Since,
     /// Positions that were asked for and not answered.
     again: VecDeque<usize>,
     stage: Stage,
@@ -45,11 +47,22 @@ pub(super) struct FetchTask {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
+    /// Which messages have gone is being asked for, or is to be.
+    Vanishing,
     /// The portion is being asked for, or is none yet.
     Filling,
     /// The portion is there, but not yet marked as seen.
     Seeing,
     Writing,
+}
+
+/// What FETCH is narrowed to (RFC 7162 §3.1.4.1 and §3.2.6).
+#[derive(Default)]
+pub(super) struct Since {
+    /// Messages with a higher MODSEQ.
+    pub(super) modseq: u64,
+    /// Those of these UIDs that are gone are told first.
+    pub(super) vanished: Option<NumberSet>,
 }
 
 impl FetchTask {
@@ -58,6 +71,7 @@ impl FetchTask {
         uid: bool,
         mut items: Vec<FetchItem>,
         positions: Positions,
+        since: Since,
         read_only: bool,
     ) -> Self {
         //= https://www.rfc-editor.org/rfc/rfc3501#section-6.4.8
@@ -79,7 +93,11 @@ impl FetchTask {
             items,
             positions,
             again: VecDeque::new(),
-            stage: Stage::Filling,
+            stage: match since.vanished {
+                Some(_) => Stage::Vanishing,
+                None => Stage::Filling,
+            },
+            since,
             portion: VecDeque::new(),
             seen: Vec::new(),
             done: 0,
@@ -93,7 +111,7 @@ fn wants(items: &[FetchItem]) -> Option<Wants> {
     let mut wants = None;
     for item in items {
         let wants: &mut Wants = match item {
-            FetchItem::Flags | FetchItem::Uid => continue,
+            FetchItem::Flags | FetchItem::Uid | FetchItem::ModSeq => continue,
             _ => wants.get_or_insert_default(),
         };
         match item {
@@ -116,6 +134,7 @@ impl Session {
             return false;
         };
         match task.stage {
+            Stage::Vanishing => self.ask_vanished(),
             Stage::Filling => self.fill_portion(),
             Stage::Seeing => self.see_portion(),
             Stage::Writing => self.write_portion(),
@@ -127,7 +146,11 @@ impl Session {
         let (State::Selected(view), Task::Fetch(task)) = (&self.state, &mut self.task) else {
             return;
         };
-        let positions = task.again.drain(..).chain(task.positions.by_ref());
+        let since = task.since.modseq;
+        //= https://www.rfc-editor.org/rfc/rfc7162#section-3.1.4.1
+        let changed = |i: &usize| view.messages()[*i].modseq > since;
+        let positions = task.positions.by_ref().filter(changed);
+        let positions = task.again.drain(..).chain(positions);
         task.portion = positions.take(limits::IMAP_PORTION).map(|i| (i, None)).collect();
         task.seen.clear();
         if task.portion.is_empty() {
@@ -159,6 +182,17 @@ impl Session {
         }
     }
 
+    fn ask_vanished(&mut self) {
+        let (State::Selected(view), Task::Fetch(task)) = (&self.state, &self.task) else {
+            return;
+        };
+        let ask = Ask::Vanished {
+            mailbox: view.mailbox,
+            since: task.since.modseq,
+        };
+        self.ask(ask);
+    }
+
     pub(super) fn fetch_answered(&mut self, mut task: Box<FetchTask>, answer: Answer) {
         let State::Selected(view) = &mut self.state else {
             return;
@@ -179,7 +213,12 @@ impl Session {
                 task.gone += asked - task.portion.len() - task.again.len();
                 task.stage = if task.sees { Stage::Seeing } else { Stage::Writing };
             }
-            Answer::Stored(states) => {
+            Answer::Vanished(vanished) if task.stage == Stage::Vanishing => {
+                let among = task.since.vanished.take().unwrap_or_default();
+                write_earlier(&mut self.out, view, vanished.as_ref(), &among);
+                task.stage = Stage::Filling;
+            }
+            Answer::Stored { states, .. } => {
                 for state in states {
                     let Some(i) = view.position(state.uid) else {
                         continue;
@@ -213,6 +252,7 @@ impl Session {
                 mailbox: view.mailbox,
                 uids,
                 change,
+                unchanged_since: None,
             };
             self.ask(ask);
         }
@@ -249,6 +289,7 @@ impl Session {
             }
             match (item, message) {
                 (FetchItem::Uid, _) => self.out.put(format_args!("UID {}", entry.uid)),
+                (FetchItem::ModSeq, _) => self.out.put(format_args!("MODSEQ ({})", entry.modseq)),
                 (FetchItem::Flags, _) => {
                     write_flags_item(&mut self.out, entry);
                     flags_told = true;
@@ -269,10 +310,21 @@ impl Session {
         }
         //= https://www.rfc-editor.org/rfc/rfc3501#section-6.4.5
         // Flags that the fetch itself changed are told with it.
-        if !flags_told && task.seen.contains(&i) {
+        let seen = task.seen.contains(&i);
+        if !flags_told && seen {
             self.out.text(" ");
             write_flags_item(&mut self.out, entry);
             flags_told = true;
+        }
+        //= https://www.rfc-editor.org/rfc/rfc7162#section-3.2.4
+        // Where the flags are news, so is their MODSEQ.
+        if view.condstore && (seen || flags_told && entry.untold != Untold::Nothing) {
+            if seen && !task.items.contains(&FetchItem::Uid) {
+                self.out.put(format_args!(" UID {}", entry.uid));
+            }
+            if !task.items.contains(&FetchItem::ModSeq) {
+                self.out.put(format_args!(" MODSEQ ({})", entry.modseq));
+            }
         }
         self.out.text(")\r\n");
         if flags_told {
@@ -324,6 +376,7 @@ fn write_stored(out: &mut Wire, item: &FetchItem, message: &Message) {
         }
         FetchItem::Flags
         | FetchItem::Uid
+        | FetchItem::ModSeq
         | FetchItem::Body(_)
         | FetchItem::Binary(_)
         | FetchItem::BinarySize(_) => {}

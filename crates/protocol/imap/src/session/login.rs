@@ -28,7 +28,7 @@ impl Session {
         if !matches!(self.state, State::NotAuthenticated) {
             out.push_str(
                 " IDLE NAMESPACE CHILDREN LIST-EXTENDED LIST-STATUS SPECIAL-USE CREATE-SPECIAL-USE UIDPLUS MOVE UNSELECT SORT \
-                 SORT=DISPLAY THREAD=ORDEREDSUBJECT THREAD=REFERENCES BINARY PREVIEW",
+                 SORT=DISPLAY THREAD=ORDEREDSUBJECT THREAD=REFERENCES BINARY PREVIEW CONDSTORE QRESYNC",
             );
             if !self.compressed {
                 out.push_str(" COMPRESS=DEFLATE");

@@ -3,7 +3,7 @@
 use super::output::{MISMATCH, refusal};
 use super::tell::write_keywords;
 use super::{Session, State, Tag, Task};
-use crate::command::{ListCommand, ListSelect, StatusItem};
+use crate::command::{ListCommand, ListSelect, Resync, StatusItem};
 use crate::name::{MailboxName, SEPARATOR};
 use crate::question::{Answer, Ask, ListedMailbox, Snapshot, Status};
 use crate::respond::Wire;
@@ -137,9 +137,10 @@ impl Session {
     }
 
     //= https://www.rfc-editor.org/rfc/rfc3501#section-6.3.1
-    pub(super) fn open_mailbox(&mut self, tag: Tag, snapshot: Snapshot) {
+    pub(super) fn open_mailbox(&mut self, tag: Tag, snapshot: Snapshot, resync: Option<Box<Resync>>) {
         let (uid_validity, uid_next) = (snapshot.uid_validity, snapshot.uid_next);
-        let view = View::new(snapshot);
+        let mut view = View::new(snapshot);
+        view.condstore = self.condstore;
         let out = &mut self.out;
         write_keywords(out, &view);
         out.put(format_args!(
@@ -156,9 +157,20 @@ impl Session {
             "* OK [UIDVALIDITY {uid_validity}] UIDs are good\r\n"
         ));
         out.put(format_args!("* OK [UIDNEXT {uid_next}] The next UID\r\n"));
+        //= https://www.rfc-editor.org/rfc/rfc7162#section-3.1.2
+        out.put(format_args!(
+            "* OK [HIGHESTMODSEQ {}] The last change\r\n",
+            view.told_modseq()
+        ));
         let access = if view.read_only { "READ-ONLY" } else { "READ-WRITE" };
         self.state = State::Selected(Box::new(view));
-        self.finish(tag, format!("OK [{access}] Done"));
+        let text = format!("OK [{access}] Done");
+        //= https://www.rfc-editor.org/rfc/rfc7162#section-3.2.5
+        // What the client knows of another mailbox of that name is worth nothing.
+        match resync.filter(|r| r.uid_validity == uid_validity) {
+            Some(resync) => self.start_resync(tag, text, &resync, uid_next),
+            None => self.finish(tag, text),
+        }
     }
 }
 
@@ -167,11 +179,12 @@ fn write_status(out: &mut Wire, name: &MailboxName, items: &[StatusItem], status
     out.astring(&name.to_utf7());
     for (i, item) in items.iter().enumerate() {
         let value = match item {
-            StatusItem::Messages => status.messages,
-            StatusItem::Recent => status.recent,
-            StatusItem::UidNext => status.uid_next,
-            StatusItem::UidValidity => status.uid_validity,
-            StatusItem::Unseen => status.unseen,
+            StatusItem::Messages => u64::from(status.messages),
+            StatusItem::Recent => status.recent.into(),
+            StatusItem::UidNext => status.uid_next.into(),
+            StatusItem::UidValidity => status.uid_validity.into(),
+            StatusItem::Unseen => status.unseen.into(),
+            StatusItem::HighestModSeq => status.highest_modseq,
         };
         let open = if i == 0 { "(" } else { "" };
         out.put(format_args!(" {open}{} {value}", item.name()));

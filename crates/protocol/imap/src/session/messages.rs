@@ -1,15 +1,16 @@
 //! What is done to messages of the selected mailbox: STORE, SEARCH, COPY, MOVE, EXPUNGE (RFC 3501 §6.4).
 
-use super::fetch::FetchTask;
+use super::fetch::{FetchTask, Since};
 use super::output::{MISMATCH, refusal};
 use super::sort::Gathered;
+use super::sync::{NOT_ENABLED, is_modseq, modified_of};
 use super::{Asked, Session, State, Tag, Task};
 use crate::command::Command;
 use crate::flag::{FlagChange, Flags};
 use crate::question::{Answer, Ask, Candidate, MessageState};
 use crate::search::{Facts, SearchKey};
 use crate::sequence::{SequenceSet, Uid, write_runs};
-use crate::view::View;
+use crate::view::{Untold, View};
 use ringpost_base::limits;
 use std::sync::Arc;
 
@@ -22,11 +23,14 @@ pub(super) struct StoreTask {
     uid: bool,
     silent: bool,
     change: FlagChange,
+    unchanged_since: Option<u64>,
     positions: Positions,
     /// Those in the open question, each with the flags that the client expects of it.
     portion: Vec<(Uid, Flags)>,
     done: usize,
     gone: usize,
+    /// Sequence numbers, or UIDs, of those that were left as they were.
+    modified: Vec<u32>,
 }
 
 /// SEARCH under way.
@@ -34,6 +38,8 @@ pub(super) struct SearchTask {
     tag: Tag,
     uid: bool,
     key: Arc<SearchKey>,
+    /// The highest MODSEQ of what was found.
+    modseq: u64,
     /// The next position to look at.
     at: usize,
     /// Those in the open question.
@@ -110,22 +116,41 @@ impl Session {
         match command {
             Command::Store { uid, .. } if read_only => self.finish_message_command(tag, uid, READ_ONLY),
             Command::Move { .. } | Command::Expunge { .. } if read_only => self.finish(tag, READ_ONLY),
-            Command::Fetch { uid, items, .. } => {
-                let task = FetchTask::new(tag, uid, items, positions, read_only);
+            Command::Fetch {
+                uid,
+                items,
+                set,
+                changed,
+            } => {
+                if changed.is_some_and(|c| c.vanished) && !self.qresync {
+                    return self.finish_message_command(tag, uid, NOT_ENABLED);
+                }
+                // Messages that are gone may have been above the last one that is there.
+                let since = changed.map_or(Since::default(), |c| Since {
+                    modseq: c.modseq,
+                    vanished: c.vanished.then(|| set.resolve(u32::MAX)),
+                });
+                let task = FetchTask::new(tag, uid, items, positions, since, read_only);
                 self.task = Task::Fetch(Box::new(task));
             }
             Command::Store {
-                uid, silent, change, ..
+                uid,
+                silent,
+                change,
+                unchanged_since,
+                ..
             } => {
                 self.task = Task::Store(Box::new(StoreTask {
                     tag,
                     uid,
                     silent,
                     change,
+                    unchanged_since,
                     positions,
                     portion: Vec::new(),
                     done: 0,
                     gone: 0,
+                    modified: Vec::new(),
                 }));
             }
             Command::Search { uid, key } => {
@@ -135,6 +160,7 @@ impl Session {
                     tag,
                     uid,
                     key: Arc::new(key),
+                    modseq: 0,
                     at: 0,
                     undecided,
                     hits,
@@ -195,21 +221,26 @@ impl Session {
             let Task::Store(task) = std::mem::replace(&mut self.task, Task::Ready) else {
                 return false;
             };
-            self.finish_message_command(task.tag, task.uid, done_of(task.done, task.gone));
+            let text = match task.modified.is_empty() {
+                true => done_of(task.done, task.gone).into(),
+                false => modified_of(task.modified, task.gone),
+            };
+            self.finish_message_command(task.tag, task.uid, text);
             return true;
         }
         let ask = Ask::Store {
             mailbox: view.mailbox,
             uids: task.portion.iter().map(|(uid, _)| *uid).collect(),
             change: task.change.clone(),
+            unchanged_since: task.unchanged_since,
         };
         self.ask(ask);
         true
     }
 
     pub(super) fn store_answered(&mut self, mut task: Box<StoreTask>, answer: Answer) {
-        let states = match answer {
-            Answer::Stored(states) => states,
+        let (states, modified) = match answer {
+            Answer::Stored { states, modified } => (states, modified),
             Answer::Refused(why) => {
                 return self.finish_message_command(task.tag, task.uid, refusal(&why, false));
             }
@@ -221,7 +252,12 @@ impl Session {
         task.done += states.len();
         task.gone += task.portion.len().saturating_sub(states.len());
         for state in states {
-            store_told(view, &task, state);
+            let modified = modified.binary_search(&state.uid).is_ok();
+            if modified && let Some(i) = view.position(state.uid) {
+                task.modified
+                    .push(if task.uid { state.uid } else { i as u32 + 1 });
+            }
+            store_told(view, &task, state, modified);
         }
         self.task = Task::Store(task);
         // What is to be told so far leaves before the next portion is asked for.
@@ -240,6 +276,7 @@ impl Session {
                 uid: entry.uid,
                 number: task.at as u32 + 1,
                 flags: entry.flags.clone(),
+                modseq: entry.modseq,
                 recent: entry.recent,
                 last,
             };
@@ -267,8 +304,12 @@ impl Session {
         let finished = task.at == view.messages().len();
         self.write_hits();
         if finished && let Task::Search(task) = std::mem::replace(&mut self.task, Task::Ready) {
+            //= https://www.rfc-editor.org/rfc/rfc7162#section-3.1.6
+            if task.modseq > 0 && task.key.any(is_modseq) {
+                self.out.put(format_args!(" (MODSEQ {})", task.modseq));
+            }
             self.out.text("\r\n");
-            self.finish_message_command(task.tag, task.uid, "OK Done");
+            self.finish_search(task.tag, task.uid, &task.key, "OK Done");
         }
         true
     }
@@ -285,7 +326,7 @@ impl Session {
                     _ => MISMATCH.into(),
                 };
                 self.out.text("\r\n");
-                return self.finish_message_command(task.tag, task.uid, text);
+                return self.finish_search(task.tag, task.uid, &task.key, text);
             }
         };
         task.hits
@@ -296,12 +337,20 @@ impl Session {
         self.write_hits();
     }
 
+    //= https://www.rfc-editor.org/rfc/rfc7162#section-3.2.10.2
+    // UID SEARCH by sequence numbers is as SEARCH.
+    pub(super) fn finish_search(&mut self, tag: Tag, uid: bool, key: &SearchKey, text: impl Into<String>) {
+        let by_number = key.any(|key| matches!(key, SearchKey::Numbers(_)));
+        self.finish_message_command(tag, uid && !by_number, text);
+    }
+
     /// Appends what was found to the line: it may be long, so it leaves in pieces.
     fn write_hits(&mut self) {
         let (State::Selected(view), Task::Search(task)) = (&self.state, &mut self.task) else {
             return;
         };
         for i in task.hits.drain(..) {
+            task.modseq = task.modseq.max(view.messages()[i].modseq);
             let number = if task.uid {
                 view.messages()[i].uid
             } else {
@@ -330,7 +379,7 @@ impl Session {
         if let State::Selected(view) = &mut self.state {
             view.expunge(&uids);
         }
-        self.finish(tag, "OK Done");
+        self.finish_removed(tag);
     }
 }
 
@@ -342,7 +391,8 @@ fn view_positions(session: &Session, set: &SequenceSet) -> Positions {
 }
 
 /// Takes a message's flags after STORE. They are told unless the client asked for silence and got what it expects.
-fn store_told(view: &mut View, task: &StoreTask, state: MessageState) {
+/// One that was left as it was is told in any case, so that the client need not ask.
+fn store_told(view: &mut View, task: &StoreTask, state: MessageState, modified: bool) {
     let Some(i) = view.position(state.uid) else { return };
     let expected = task
         .portion
@@ -350,10 +400,14 @@ fn store_told(view: &mut View, task: &StoreTask, state: MessageState) {
         .map(|at| &task.portion[at].1);
     //= https://www.rfc-editor.org/rfc/rfc3501#section-6.4.6
     // What another session did at the same time is told also after .SILENT.
-    let told = !task.silent || expected != Ok(&state.flags);
+    let flags_told = !task.silent || modified || expected != Ok(&state.flags);
     view.set_flags(state, false);
-    if told {
-        view.tell_flags(i);
+    //= https://www.rfc-editor.org/rfc/rfc7162#section-3.1.3
+    // The MODSEQ is told also after .SILENT.
+    match flags_told {
+        true => view.tell(i, Untold::Flags),
+        false if view.condstore => view.tell(i, Untold::ModSeq),
+        false => {}
     }
 }
 

@@ -10,13 +10,14 @@ mod messages;
 mod output;
 mod read;
 mod sort;
+mod sync;
 mod tell;
 #[cfg(test)]
 mod tests;
 
 pub use output::{Event, Output};
 
-use crate::command::Command;
+use crate::command::{Command, Resync};
 use crate::name::MailboxName;
 use crate::question::{Answer, Ask, Changes, MailboxId, Question, QuestionId};
 use crate::respond::Wire;
@@ -33,6 +34,7 @@ use sort::SortTask;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
+use sync::ResyncTask;
 
 /// What holds for all sessions of a listener.
 #[derive(Clone, Debug)]
@@ -106,6 +108,9 @@ pub struct Session {
     selected_name: Option<MailboxName>,
     /// Whether what is sent and received is compressed.
     compressed: bool,
+    /// Whether the client wants to know of every MODSEQ, and of messages that are gone by VANISHED (RFC 7162).
+    condstore: bool,
+    qresync: bool,
     /// Said when the command at hand is done.
     bye: Option<&'static str>,
     /// Whether what was sent last is half a line.
@@ -149,12 +154,16 @@ enum Task {
     Store(Box<StoreTask>),
     Search(Box<SearchTask>),
     Sort(Box<SortTask>),
+    Resync(Box<ResyncTask>),
     Idle(Tag),
-    /// News is told, and then this is said with the tag; whether EXPUNGE may be among the news.
+    /// News is told, and then this is said with the tag.
     Finish {
         tag: Tag,
         text: String,
+        /// Whether EXPUNGE may be among the news.
         expunges: bool,
+        /// Whether messages went, so that the client wants to know the new MODSEQ.
+        removed: bool,
     },
     /// The connection is to be closed.
     Closed,
@@ -165,7 +174,8 @@ enum Asked {
     Login,
     /// Whatever is said with OK.
     Change(&'static str),
-    Select,
+    /// SELECT, with what the client knows of the mailbox.
+    Select(Option<Box<Resync>>),
     /// NOOP and CHECK.
     Refresh,
     /// IDLE begins with what is new.
@@ -199,6 +209,8 @@ impl Session {
             login_failures: 0,
             selected_name: None,
             compressed: false,
+            condstore: false,
+            qresync: false,
             bye: None,
             mid_line: false,
         };
@@ -282,6 +294,7 @@ impl Session {
             Task::Store(task) => self.store_answered(task, answer),
             Task::Search(task) => self.search_answered(task, answer),
             Task::Sort(task) => self.sort_answered(task, answer),
+            Task::Resync(task) => self.resync_answered(task, answer),
             // No other task asks.
             task => self.task = task,
         }
@@ -362,6 +375,7 @@ impl Session {
             Task::Search(_) => self.step_search(),
             Task::Sort(_) => self.step_sort(),
             Task::List(..) => self.step_list(),
+            Task::Resync(_) => self.step_resync(),
             Task::Idle(_) => self.tell_news(true) || self.read_done(),
             Task::Finish { expunges, .. } => {
                 let expunges = *expunges;
@@ -375,7 +389,11 @@ impl Session {
     }
 
     fn say_finish(&mut self) {
-        if let Task::Finish { tag, text, .. } = std::mem::replace(&mut self.task, Task::Ready) {
+        if let Task::Finish {
+            tag, text, removed, ..
+        } = std::mem::replace(&mut self.task, Task::Ready)
+        {
+            let text = self.with_modseq(text, removed);
             self.out.put(format_args!("{tag} {text}\r\n"));
             self.put_off_autologout();
         }
@@ -392,6 +410,7 @@ impl Session {
                 tag,
                 text: text.into(),
                 expunges: true,
+                removed: false,
             };
         }
     }
@@ -402,6 +421,14 @@ impl Session {
         self.finish(tag, text);
         if let Task::Finish { expunges, .. } = &mut self.task {
             *expunges = uid;
+        }
+    }
+
+    /// As [`Self::finish`] when messages were removed.
+    fn finish_removed(&mut self, tag: Tag) {
+        self.finish(tag, "OK Done");
+        if let Task::Finish { removed, .. } = &mut self.task {
+            *removed = true;
         }
     }
 
@@ -496,13 +523,11 @@ impl Session {
     }
 
     fn start_after_login(&mut self, tag: Tag, command: Command) {
+        if sync::enables(&command) {
+            self.enable_condstore();
+        }
         match command {
-            //= https://www.rfc-editor.org/rfc/rfc5161#section-3.1
-            // Nothing of what is offered needs enabling; what is unknown is ignored.
-            Command::Enable(_) => {
-                self.out.text("* ENABLED\r\n");
-                self.finish(tag, "OK Done");
-            }
+            Command::Enable(names) => self.enable(tag, &names),
             Command::Namespace => {
                 self.out.put(format_args!(
                     "* NAMESPACE ((\"\" \"{}\")) NIL NIL\r\n",
@@ -517,13 +542,11 @@ impl Session {
             },
             Command::List(command) => self.start_list(tag, command),
             Command::Status { name, items } => self.start_status(tag, name, items),
-            Command::Select { name, read_only } => {
-                //= https://www.rfc-editor.org/rfc/rfc3501#section-6.3.1
-                // The mailbox before is left, also when this one cannot be selected.
-                self.deselect();
-                self.selected_name = Some(name.clone());
-                self.ask_then(tag, Asked::Select, Ask::Select { name, read_only });
-            }
+            Command::Select {
+                name,
+                read_only,
+                params,
+            } => self.start_select(tag, name, read_only, params),
             Command::Create { name, special_use } => {
                 self.ask_then(tag, Asked::Change("OK Done"), Ask::Create { name, special_use });
             }
@@ -553,7 +576,7 @@ impl Session {
     fn answered(&mut self, tag: Tag, asked: Asked, answer: Answer) {
         match (asked, answer) {
             (Asked::Login, answer) => self.login_answered(tag, answer),
-            (Asked::Select, Answer::Selected(snapshot)) => self.open_mailbox(tag, snapshot),
+            (Asked::Select(resync), Answer::Selected(snapshot)) => self.open_mailbox(tag, snapshot, resync),
             //= https://www.rfc-editor.org/rfc/rfc3501#section-6.4.2
             // CLOSE leaves the mailbox whatever became of its messages.
             (Asked::Close, _) => {
@@ -580,7 +603,10 @@ impl Session {
                 if let State::Selected(view) = &mut self.state {
                     view.expunge(&uids);
                 }
-                self.finish(tag, "OK Done");
+                match uids.is_empty() {
+                    true => self.finish(tag, "OK Done"),
+                    false => self.finish_removed(tag),
+                }
             }
             _ => self.finish(tag, output::MISMATCH),
         }

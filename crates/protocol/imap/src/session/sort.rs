@@ -2,6 +2,7 @@
 
 use super::messages::SEARCH_STEP;
 use super::output::{MISMATCH, refusal};
+use super::sync::is_modseq;
 use super::{Session, State, Tag, Task};
 use crate::question::{Answer, Ask, Candidate};
 use crate::search::{Facts, SearchKey};
@@ -80,6 +81,7 @@ impl Session {
                 uid: entry.uid,
                 number: task.at as u32 + 1,
                 flags: entry.flags.clone(),
+                modseq: entry.modseq,
                 recent: entry.recent,
                 last,
             };
@@ -144,13 +146,13 @@ impl Session {
                 task.portion = Vec::new();
                 if task.size_bytes > limits::IMAP_SORT_BYTES {
                     let text = "NO [LIMIT] There are too many messages to put in order";
-                    return self.finish_message_command(task.tag, task.uid, text);
+                    return self.finish_search(task.tag, task.uid, &task.key, text);
                 }
             }
             Answer::Refused(why) => {
-                return self.finish_message_command(task.tag, task.uid, refusal(&why, false));
+                return self.finish_search(task.tag, task.uid, &task.key, refusal(&why, false));
             }
-            _ => return self.finish_message_command(task.tag, task.uid, MISMATCH),
+            _ => return self.finish_search(task.tag, task.uid, &task.key, MISMATCH),
         }
         self.task = Task::Sort(task);
     }
@@ -171,8 +173,14 @@ impl Session {
             Gathered::Rows(keys, mut rows) => {
                 sort(&mut rows, &keys);
                 self.out.text("* SORT");
+                let mut modseq = 0;
                 for row in rows {
                     self.out.put(format_args!(" {}", number(row.position)));
+                    modseq = modseq.max(view.messages()[row.position].modseq);
+                }
+                //= https://www.rfc-editor.org/rfc/rfc7162#section-3.1.9
+                if modseq > 0 && task.key.any(is_modseq) {
+                    self.out.put(format_args!(" (MODSEQ {modseq})"));
                 }
             }
             Gathered::Threads(by, messages) => {
@@ -185,6 +193,6 @@ impl Session {
             }
         }
         self.out.text("\r\n");
-        self.finish_message_command(task.tag, uid, "OK Done");
+        self.finish_search(task.tag, uid, &task.key, "OK Done");
     }
 }

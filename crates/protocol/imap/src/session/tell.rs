@@ -1,12 +1,13 @@
 //! News of the selected mailbox, told when it may be (RFC 3501 §5.2 and §7).
 
+use super::sync::write_vanished;
 use super::{Session, State};
 use crate::flag::SystemFlag;
 use crate::respond::Wire;
-use crate::view::{Entry, View};
+use crate::view::{Entry, Untold, View};
 
 /// Lines of one kind told in one step, so that a big change leaves in pieces.
-const LINES: usize = 500;
+pub(super) const LINES: usize = 500;
 
 impl Session {
     /// Tells a piece of what is new; false when there is nothing that may be told.
@@ -18,11 +19,14 @@ impl Session {
             return false;
         }
         if expunges {
-            let numbers = view.take_expunged(LINES);
-            for number in &numbers {
-                self.out.put(format_args!("* {number} EXPUNGE\r\n"));
+            let gone = view.take_expunged(LINES);
+            match self.qresync {
+                true => write_vanished(&mut self.out, "", &gone.iter().map(|(_, uid)| *uid).collect()),
+                false => gone
+                    .iter()
+                    .for_each(|(number, _)| self.out.put(format_args!("* {number} EXPUNGE\r\n"))),
             }
-            if numbers.len() == LINES {
+            if gone.len() == LINES {
                 return true;
             }
         }
@@ -34,15 +38,27 @@ impl Session {
             ));
         }
         tell_keywords(&mut self.out, view);
-        for i in view.take_flags(LINES) {
-            let entry = &view.messages()[i];
-            self.out
-                .put(format_args!("* {} FETCH (UID {} FLAGS (", i + 1, entry.uid));
-            write_flags(&mut self.out, entry);
-            self.out.text("))\r\n");
+        for (i, what) in view.take_flags(LINES) {
+            write_change(&mut self.out, view, i, what);
         }
         true
     }
+}
+
+//= https://www.rfc-editor.org/rfc/rfc7162#section-3.2.4
+/// Tells what has changed of the message at `i`: its UID always, its MODSEQ to who wants to know of those.
+pub(super) fn write_change(out: &mut Wire, view: &View, i: usize, what: Untold) {
+    let entry = &view.messages()[i];
+    out.put(format_args!("* {} FETCH (UID {}", i + 1, entry.uid));
+    if what == Untold::Flags {
+        out.text(" FLAGS (");
+        write_flags(out, entry);
+        out.text(")");
+    }
+    if view.condstore {
+        out.put(format_args!(" MODSEQ ({})", entry.modseq));
+    }
+    out.text(")\r\n");
 }
 
 //= https://www.rfc-editor.org/rfc/rfc3501#section-7.2.6

@@ -105,11 +105,11 @@ async fn client(mail: Arc<Mail>, mut rng: Rng, subjects: Arc<Mutex<BTreeMap<u32,
         let set = flags(["\\Seen", "\\Deleted", "\\Seen \\Flagged", "$Key"][rng.below(4) as usize]);
         match rng.below(8) {
             0 => allowed(
-                mail.store_flags(&view.selected, &uids, &FlagChange::Add(set))
+                mail.store_flags(&view.selected, &uids, &FlagChange::Add(set), None)
                     .await,
             ),
             1 => allowed(
-                mail.store_flags(&view.selected, &uids, &FlagChange::Remove(set))
+                mail.store_flags(&view.selected, &uids, &FlagChange::Remove(set), None)
                     .await,
             ),
             2 => allowed(mail.expunge(&view.selected, None).await),

@@ -106,7 +106,7 @@ fn nobody_else_sees_a_change_before_it_is_durable() {
     let seen = FlagChange::Add(flags("\\Seen"));
     let mut delivery = Box::pin(world.mail.deliver(ALICE, &letter, Delivery::new(NOW)));
     let uids = [uid];
-    let mut flagging = Box::pin(world.mail.store_flags(&acting, &uids, &seen));
+    let mut flagging = Box::pin(world.mail.store_flags(&acting, &uids, &seen, None));
     assert!(delivery.as_mut().now_or_never().is_none() && flagging.as_mut().now_or_never().is_none());
     let inbox = name("INBOX");
     let mut refresh = Box::pin(world.mail.refresh(&mut watching));
@@ -373,8 +373,9 @@ fn an_expunged_message_stays_readable_for_whoever_has_the_mailbox_open() {
     assert!(
         now(world
             .mail
-            .store_flags(&slow, &[uid], &FlagChange::Add(flags("\\Seen"))))
+            .store_flags(&slow, &[uid], &FlagChange::Add(flags("\\Seen")), None))
         .unwrap()
+        .states
         .is_empty()
     );
     let (late, messages) = world.select("INBOX");
@@ -408,8 +409,9 @@ fn each_change_of_flags_raises_modseq() {
         let (before, _) = world.select("INBOX");
         let had = now(world
             .mail
-            .store_flags(&before, &[uid], &FlagChange::Add(flags(""))))
-        .unwrap()[0]
+            .store_flags(&before, &[uid], &FlagChange::Add(flags("")), None))
+        .unwrap()
+        .states[0]
             .clone();
         let states = world.flag("INBOX", &[uid], change.clone());
         assert_eq!(states[0].flags, change.apply(&had.flags));
@@ -677,7 +679,9 @@ fn keywords_are_limited() {
         .map(|n| Flag::parse(&format!("k{n}")).unwrap())
         .collect();
     let (selected, _) = world.select("INBOX");
-    let stored = now(world.mail.store_flags(&selected, &[uid], &FlagChange::Add(many)));
+    let stored = now(world
+        .mail
+        .store_flags(&selected, &[uid], &FlagChange::Add(many), None));
     assert!(matches!(refused(stored), MailError::Limit(_)));
 }
 
@@ -698,6 +702,7 @@ fn search_holds_a_bounded_piece_of_a_message_at_a_time() {
         uid,
         number: 1,
         flags: messages[0].flags.clone(),
+        modseq: 1,
         recent: false,
         last: (1, uid),
     }];
@@ -733,6 +738,7 @@ fn search_looks_into_headers_and_decoded_texts() {
             uid: m.uid,
             number: i as u32 + 1,
             flags: m.flags.clone(),
+            modseq: m.modseq,
             recent: m.recent,
             last: (2, mime),
         })
@@ -769,7 +775,7 @@ fn a_mailbox_that_is_deleted_under_a_session_is_told() {
     assert!(now(world.mail.refresh(&mut session)).unwrap().mailbox_gone);
     let stored = now(world
         .mail
-        .store_flags(&session, &[1], &FlagChange::Add(flags("\\Seen"))));
+        .store_flags(&session, &[1], &FlagChange::Add(flags("\\Seen")), None));
     assert_eq!(refused(stored), MailError::NoSuchMailbox);
     world.check();
 }

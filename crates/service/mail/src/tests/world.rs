@@ -194,7 +194,9 @@ impl World {
 
     pub(super) fn flag(&self, mailbox: &str, uids: &[u32], change: FlagChange) -> Vec<MessageState> {
         let (selected, _) = self.select(mailbox);
-        now(self.mail.store_flags(&selected, uids, &change)).unwrap()
+        now(self.mail.store_flags(&selected, uids, &change, None))
+            .unwrap()
+            .states
     }
 
     pub(super) fn expunge(&self, mailbox: &str, uids: &[u32]) -> Vec<u32> {

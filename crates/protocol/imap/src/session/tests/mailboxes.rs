@@ -205,6 +205,7 @@ fn select_shows_what_a_client_needs() {
             "* OK [UNSEEN 2] The first that is unread",
             "* OK [UIDVALIDITY 7] UIDs are good",
             "* OK [UIDNEXT 3] The next UID",
+            "* OK [HIGHESTMODSEQ 2] The last change",
             "a OK [READ-WRITE] Done",
         ]
     );
@@ -233,6 +234,6 @@ fn namespace_and_enable() {
     );
     assert_eq!(
         talk.say("a ENABLE CONDSTORE X-FOO\r\n"),
-        "* ENABLED\r\na OK Done\r\n"
+        "* ENABLED CONDSTORE\r\na OK Done\r\n"
     );
 }

@@ -5,6 +5,7 @@ mod login;
 mod mailboxes;
 mod messages;
 mod sort;
+mod sync;
 mod updates;
 
 use super::*;
@@ -35,6 +36,8 @@ pub(super) struct Mail {
     /// Names of the questions asked.
     asked: Vec<&'static str>,
     modseq: u64,
+    /// Whether it no longer knows what has gone.
+    log_trimmed: bool,
 }
 
 #[derive(Default)]
@@ -114,7 +117,11 @@ impl Mail {
             .partition(|m| wanted(m));
         mailbox.messages = kept;
         let uids = gone.iter().map(|m| m.state.uid).collect();
-        mailbox.expunged.extend(gone);
+        self.modseq += 1;
+        for mut stored in gone {
+            stored.state.modseq = self.modseq;
+            mailbox.expunged.push(stored);
+        }
         uids
     }
 
@@ -201,6 +208,7 @@ impl Mail {
                         .iter()
                         .filter(|m| !m.state.flags.is(SystemFlag::Seen))
                         .count() as u32,
+                    highest_modseq: self.modseq.max(1),
                 }),
                 None => missing,
             },
@@ -214,7 +222,7 @@ impl Mail {
                     mailbox: MailboxId(mailbox.id),
                     uid_validity: 7,
                     uid_next: mailbox.uid_next,
-                    highest_modseq: modseq,
+                    highest_modseq: modseq.max(1),
                     read_only,
                     keywords: Vec::new(),
                     messages: (mailbox.messages.iter())
@@ -261,10 +269,29 @@ impl Mail {
                 let messages = uids.into_iter().filter_map(|uid| self.message(uid));
                 Answer::Messages(messages.take(self.at_most.unwrap_or(usize::MAX)).collect())
             }
-            Ask::Store { uids, change, .. } => {
+            Ask::Store {
+                uids,
+                change,
+                unchanged_since,
+                ..
+            } => {
                 let selected = self.selected.clone();
-                let change = |uid| self.change_flags(&selected, uid, &change);
-                Answer::Stored(uids.into_iter().filter_map(change).collect())
+                let mut modified = Vec::new();
+                let store = |uid| {
+                    let state = self.readable(uid)?.state.clone();
+                    if unchanged_since.is_some_and(|since| state.modseq > since) {
+                        modified.push(uid);
+                        return Some(state);
+                    }
+                    self.change_flags(&selected, uid, &change)
+                };
+                let states = uids.into_iter().filter_map(store).collect();
+                Answer::Stored { states, modified }
+            }
+            Ask::Vanished { since, .. } => {
+                let expunged = self.boxes[&self.selected].expunged.iter();
+                let gone = expunged.filter(|m| m.state.modseq > since).map(|m| m.state.uid);
+                Answer::Vanished((!self.log_trimmed).then(|| gone.collect()))
             }
             Ask::Search { key, among, .. } => {
                 let matches = |c: &Candidate| {
