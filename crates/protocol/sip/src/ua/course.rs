@@ -89,7 +89,7 @@ impl Ua {
         }
         session.parked.push(Parked::Request(purpose, method, content));
         // It is needed until then, as by a request that is under way.
-        session.holds += u8::from(purpose.session().is_some());
+        session.holds += u32::from(purpose.session().is_some());
         Ok(())
     }
 

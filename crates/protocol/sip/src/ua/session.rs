@@ -68,8 +68,8 @@ pub(super) struct Session {
     pub(super) is_glare: bool,
     /// The session interval and whose it is to refresh (RFC 4028).
     pub(super) interval: Option<Interval>,
-    /// Transactions of ours that need it.
-    pub(super) holds: u8,
+    /// Transactions of ours that need it; a peer that changes the session often makes many.
+    pub(super) holds: u32,
 }
 
 /// Where the requests within a session's dialog go.

@@ -315,6 +315,25 @@ fn an_update_with_an_offer_is_a_change_without_an_ack() {
     w.peers[BOB].reinvite(w.now, bob, Content::sdp("mine")).unwrap();
 }
 
+#[test]
+fn a_session_that_changes_faster_than_its_transactions_end_is_kept_until_the_last_has() {
+    let mut w = World::new(1);
+    let (alice, bob) = w.talk();
+    // Each INVITE's transaction lasts 32 s behind its 2xx.
+    for _ in 0..300 {
+        w.peers[ALICE]
+            .reinvite(w.now, alice, Content::sdp("hold"))
+            .unwrap();
+        w.run_ms(25);
+        w.peers[BOB].answer(w.now, bob, Content::sdp("answer")).unwrap();
+        w.run_ms(25);
+    }
+    w.peers[BOB].hang_up(w.now, bob, None).unwrap();
+    w.run_ms(5_000);
+    assert_eq!(w.peers[ALICE].sessions(), 1, "a 2xx may come again");
+    w.assert_empty();
+}
+
 fn timed(seconds: Option<u32>) -> UaConfig {
     UaConfig {
         session_expires_s: seconds,
