@@ -1,5 +1,6 @@
 //! What every request must pass (RFC 3261 §8.2).
 
+use super::refresh::MIN_SE_S;
 use super::*;
 use crate::header::MediaType;
 use crate::uri::Scheme;
@@ -44,7 +45,7 @@ type Refusal = (Status, Option<(HeaderName, String)>);
 
 impl Ua {
     pub(super) fn handle_request(&mut self, now: Instant, id: TransactionId, flow: Flow, request: Message) {
-        if let Err(refusal) = self.check(&request) {
+        if let Err(refusal) = self.check(&flow, &request) {
             return self.refuse_stranger(now, id, &request, refusal);
         }
         if request.to_tag().is_some() && *request.method() != Method::Register {
@@ -95,7 +96,7 @@ impl Ua {
     }
 
     //= https://www.rfc-editor.org/rfc/rfc3261#section-8.2
-    fn check(&self, request: &Message) -> Result<(), Refusal> {
+    fn check(&self, flow: &Flow, request: &Message) -> Result<(), Refusal> {
         let method = request.method();
         if !self.config.allow.contains(method) {
             let status = match method {
@@ -109,6 +110,7 @@ impl Ua {
         if !request.request_uri().is_some_and(is_ours) {
             return Err((Status::UNSUPPORTED_URI_SCHEME, None));
         }
+        check_secure(flow, request)?;
         self.check_extensions(request)?;
         self.check_event(request)?;
         let may_relay = self.config.relays && request.to_tag().is_none() && *method != Method::Register;
@@ -116,6 +118,7 @@ impl Ua {
             return Err((Status::TOO_MANY_HOPS, None));
         }
         self.check_body(request)?;
+        check_interval(request)?;
         check_answerable(request)
     }
 
@@ -198,6 +201,40 @@ impl Ua {
                 Some((HeaderName::Accept, self.phrases.accept.clone())),
             )),
         }
+    }
+}
+
+/// A SIPS URI promises its sender that the way is secure, and this one was not.
+//= https://www.rfc-editor.org/rfc/rfc3261#section-26.2.2
+//= https://www.rfc-editor.org/rfc/rfc5630#section-5.2
+fn check_secure(flow: &Flow, request: &Message) -> Result<(), Refusal> {
+    let is_sips = request
+        .request_uri()
+        .is_some_and(|uri| uri.scheme() == Scheme::Sips);
+    match is_sips && flow.transport != Transport::Tls {
+        true => {
+            let warning = "380 ringpost \"SIPS Not Allowed\"".to_owned();
+            Err((
+                Status::TEMPORARILY_UNAVAILABLE,
+                Some((HeaderName::Warning, warning)),
+            ))
+        }
+        false => Ok(()),
+    }
+}
+
+/// An interval below the least is not ours to raise; its sender can, if it knows of intervals at all.
+//= https://www.rfc-editor.org/rfc/rfc4028#section-9
+fn check_interval(request: &Message) -> Result<(), Refusal> {
+    let is_asked = matches!(request.method(), Method::Invite | Method::Update)
+        && request.lists(HeaderName::Supported, "timer");
+    let asked = request.delta(HeaderName::SessionExpires).and_then(Result::ok);
+    match is_asked && asked.is_some_and(|asked| asked.seconds < MIN_SE_S) {
+        true => Err((
+            Status::SESSION_INTERVAL_TOO_SMALL,
+            Some((HeaderName::MinSe, MIN_SE_S.to_string())),
+        )),
+        false => Ok(()),
     }
 }
 

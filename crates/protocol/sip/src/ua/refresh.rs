@@ -6,7 +6,7 @@ use std::time::Duration;
 
 /// The shortest interval that we take and ask for.
 //= https://www.rfc-editor.org/rfc/rfc4028#section-5
-const MIN_SE_S: u32 = 90;
+pub(super) const MIN_SE_S: u32 = 90;
 
 impl Ua {
     /// Asks for an interval in our INVITE.

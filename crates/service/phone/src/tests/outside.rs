@@ -225,6 +225,14 @@ fn a_caller_who_gives_up_leaves_nothing_behind() {
     }
 }
 
+/// How the caller's phone reaches us: a SIPS URI asks for a secure way from its first hop on.
+fn way_for(uri: &str) -> Transport {
+    match uri.starts_with("sips:") {
+        true => Transport::Tls,
+        false => Transport::Udp,
+    }
+}
+
 #[test]
 fn what_is_told_when_nobody_is_left_says_why() {
     let none: &[&str] = &[];
@@ -244,7 +252,7 @@ fn what_is_told_when_nobody_is_left_says_why() {
         ("sips:carol@other.example;transport=udp", none, true, 502),
     ];
     for (uri, zone, works, status) in cases {
-        let mut w = world();
+        let mut w = world_of(config(), way_for(uri));
         w.office.zone = zone.to_vec();
         w.office.dns_works = works;
         dial(&mut w, uri);
@@ -436,7 +444,7 @@ fn the_transport_is_the_domains_choice() {
         ("sip:carol@198.51.100.9:5070;transport=tls", Transport::Tls, 5070),
     ];
     for (uri, transport, port) in cases {
-        let mut w = world();
+        let mut w = world_of(config(), way_for(uri));
         w.office.zone = vec![
             "other.example NAPTR 1 1 s SIPS+D2T _sips._tcp.other.example",
             "_sips._tcp.other.example SRV 1 0 5061 s9.hosting.example",

@@ -91,6 +91,47 @@ fn refused(text: String, status: Status, names: Option<(HeaderName, &str)>) {
 }
 
 #[test]
+//= https://www.rfc-editor.org/rfc/rfc4028#section-9
+//= type=test
+fn a_session_interval_that_is_too_small_is_refused_with_ours() {
+    let asks = |more: &str| raw("INVITE", &format!("Session-Expires: 60\r\n{more}"), "");
+    let min_se = Some((HeaderName::MinSe, "90"));
+    refused(
+        asks("Supported: timer\r\n"),
+        Status::SESSION_INTERVAL_TOO_SMALL,
+        min_se,
+    );
+    // Who does not know of intervals would not know what to do about it.
+    let (refusal, told) = answer(config(), asks(""));
+    assert!(refusal.is_none() && told);
+    let (refusal, told) = answer(config(), asks("Supported: timer\r\n").replace(": 60", ": 90"));
+    assert!(refusal.is_none() && told);
+}
+
+#[test]
+fn a_secure_uri_is_refused_on_the_way_that_is_not() {
+    let secure = |transport: Transport, method: &str| {
+        let mut w = World::with(1, transport, config());
+        let text = raw(method, "", "").replace("sip:bob@192.0.2.2 SIP", "sips:bob@192.0.2.2 SIP");
+        w.inject(
+            BOB,
+            text.replace("SIP/2.0/UDP", &format!("SIP/2.0/{}", transport.via_name())),
+        );
+        let told = !w.take(BOB).is_empty();
+        (w.sent.pop().and_then(|(_, m)| m.status()), told)
+    };
+    for method in ["INVITE", "MESSAGE", "REGISTER"] {
+        for transport in [Transport::Udp, Transport::Tcp] {
+            assert_eq!(
+                secure(transport, method),
+                (Some(Status::TEMPORARILY_UNAVAILABLE), false)
+            );
+        }
+        assert_eq!(secure(Transport::Tls, method), (None, true));
+    }
+}
+
+#[test]
 fn options_outside_a_session_tells_what_there_is_room_for() {
     // Guards pitfall SIP 13: with another's address in it, a short request makes us send that one little.
     let options = |transport, more: &str| {
