@@ -21,7 +21,7 @@ use tracing::{info, warn};
 const SAVE_AFTER: Duration = Duration::from_secs(1);
 /// How long those wait that could not be saved.
 const SAVE_AGAIN: Duration = Duration::from_secs(5);
-/// How many arrivals are handled before timers and answers get their turn.
+/// How many arrivals are handled before timers and the rest get their turn.
 const ARRIVALS_A_TURN: usize = 64;
 
 /// What the driver joins.
@@ -225,6 +225,19 @@ impl Driver {
                 arrival = arrivals.recv().fuse() => {
                     let Ok(arrival) = arrival else { return };
                     self.handle_arrivals(arrival, &arrivals);
+                    // Above, the first that is ready is taken: what arrives without a pause must not keep the rest waiting.
+                    for _ in 0..ARRIVALS_A_TURN {
+                        let Ok(event) = media_events.try_recv() else { break };
+                        let (now, calendar) = self.clocks();
+                        self.phone.handle_media(now, calendar, event);
+                    }
+                    if let Ok(control) = control.try_recv() {
+                        self.handle_control(control);
+                    }
+                    if let Some(hint) = heard.next().now_or_never() {
+                        self.hear(hint).await;
+                    }
+                    self.wake();
                 }
                 event = media_events.recv().fuse() => {
                     let Ok(event) = event else { return };
@@ -625,6 +638,13 @@ fn restored(saved: &records::Binding, now: Instant, calendar: UnixTime) -> Optio
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::{BEGIN, at_once};
+    use crate::world::World;
+    use ringpost_base::Rng;
+    use ringpost_directory::{Cost, InlineKdf};
+    use ringpost_store::{LocalBus, MemoryStore};
+    use std::sync::Mutex;
+    use std::sync::atomic::Ordering;
 
     #[test]
     fn noise_costs_a_few_lines_and_how_much_there_was_is_told() {
@@ -635,5 +655,148 @@ mod tests {
         at += Refusals::TIME;
         assert_eq!(refusals.tell(at), Some(1_000 - u64::from(Refusals::LINES)));
         assert_eq!(refusals.tell(at), Some(0));
+    }
+
+    /// A clock that goes on by a millisecond each time that it is read.
+    #[derive(Default)]
+    struct Busy(std::sync::atomic::AtomicU64);
+
+    impl World for Busy {
+        fn now(&self) -> Instant {
+            let ms = self.0.fetch_add(1, Ordering::Relaxed);
+            Instant::ZERO + Duration::from_millis(ms)
+        }
+
+        fn unix_now(&self) -> UnixTime {
+            BEGIN
+        }
+
+        fn sleep_until(&self, at: Instant) -> BoxFuture<'static, ()> {
+            match self.now() < at {
+                true => futures_util::future::pending().boxed(),
+                false => futures_util::future::ready(()).boxed(),
+            }
+        }
+
+        fn spawn(&self, _: BoxFuture<'static, ()>) {}
+
+        fn rng(&self) -> Rng {
+            Rng::from_number(1)
+        }
+    }
+
+    /// Keeps the first lines of what leaves, and leads nowhere else.
+    #[derive(Default)]
+    struct Outside(Mutex<Vec<String>>);
+
+    impl SipTransport for Outside {
+        fn send(&self, _: Flow, message: bytes::Bytes) {
+            let text = String::from_utf8_lossy(&message);
+            let first = text.lines().next().unwrap_or_default().to_owned();
+            self.0.lock().unwrap().push(first);
+        }
+
+        fn open(&self, _: &ringpost_sip::locate::Target) -> Option<Flow> {
+            None
+        }
+    }
+
+    impl Dns for Outside {
+        fn exchangers(&self, _: &str) -> BoxFuture<'static, Option<Vec<crate::world::Exchanger>>> {
+            futures_util::future::ready(None).boxed()
+        }
+
+        fn look_up(
+            &self,
+            _: ringpost_sip::locate::Question,
+        ) -> BoxFuture<'static, Option<ringpost_sip::locate::Answer>> {
+            futures_util::future::ready(None).boxed()
+        }
+    }
+
+    impl MediaPlane for Outside {
+        fn open(&self, _: std::net::IpAddr) -> Option<ringpost_phone::MediaSocket> {
+            None
+        }
+
+        fn close(&self, _: ringpost_media::PairId) {}
+
+        fn command(&self, _: ringpost_media::Command) {}
+    }
+
+    impl Voicemail for Outside {
+        fn answer(&self, _: Question) -> BoxFuture<'static, Answer> {
+            futures_util::future::pending().boxed()
+        }
+    }
+
+    /// A request of that method over UDP, its number in all that must differ.
+    fn arrival(method: &str, number: usize) -> Arrival {
+        let flow = Flow {
+            transport: Transport::Udp,
+            local: "192.0.2.1:5060".parse().unwrap(),
+            remote: "192.0.2.2:5060".parse().unwrap(),
+            connection: None,
+        };
+        let text = format!(
+            "{method} sip:nobody@example.org SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.2;branch=z9hG4bK{number}\r\n\
+             Max-Forwards: 70\r\nFrom: <sip:a@example.org>;tag=a\r\nTo: <sip:nobody@example.org>\r\n\
+             Call-ID: {number}\r\nCSeq: 1 {method}\r\nContact: <sip:a@192.0.2.2>\r\nContent-Length: 0\r\n\r\n"
+        );
+        Arrival::Message {
+            flow,
+            message: ringpost_sip::Message::parse_from(text.into(), flow.remote),
+        }
+    }
+
+    #[test]
+    fn timers_get_their_turn_however_much_arrives() {
+        const FLOOD: usize = 3_000;
+        let (store, bus) = (Arc::new(MemoryStore::new()), Arc::new(LocalBus::new()));
+        let parts = ringpost_directory::Parts {
+            store: store.clone(),
+            bus: bus.clone(),
+            kdf: Arc::new(InlineKdf(Cost::CHEAP)),
+            seal_key: [7; 32],
+            rng: Rng::from_number(1),
+        };
+        let directory = at_once(Directory::open(parts, "example.org", BEGIN)).unwrap();
+        let (arrivals_in, arrivals) = async_channel::unbounded();
+        let (_media, media_events) = async_channel::unbounded();
+        let (_control, control) = async_channel::unbounded();
+        let outside = Arc::new(Outside::default());
+        let parts = PhoneParts {
+            world: Arc::new(Busy::default()),
+            directory,
+            voicemail: outside.clone(),
+            sip: outside.clone(),
+            dns: outside.clone(),
+            media: outside.clone(),
+            arrivals,
+            media_events,
+            bus,
+            journal: BindingsJournal::new(store),
+            control,
+        };
+        let config = ringpost_phone::Config {
+            domains: vec!["example.org".into()],
+            trusted: vec![("192.0.2.2".parse().unwrap(), 32)],
+            ..ringpost_phone::Config::default()
+        };
+        let phone = Phone::new(config, Rng::from_number(2));
+        arrivals_in.try_send(arrival("INVITE", 0)).unwrap();
+        for number in 1..=FLOOD {
+            arrivals_in.try_send(arrival("OPTIONS", number)).unwrap();
+        }
+        // It ends when the flood does.
+        drop(arrivals_in);
+        at_once(run(parts, phone));
+        let sent = outside.0.lock().unwrap();
+        let refusals = sent.iter().filter(|line| line.contains(" 404 ")).count();
+        assert!(
+            refusals > 1,
+            "the 404 that is not acknowledged goes out again within {FLOOD} ms"
+        );
+        assert!(sent.iter().filter(|line| line.contains(" 200 ")).count() == FLOOD);
     }
 }
