@@ -216,6 +216,7 @@ pub(crate) const IMAP: &[&[u8]] = &[
     b"a UID STORE 1:* +FLAGS.SILENT (",
     b"a STORE 1 FLAGS (\\Deleted)\r\n",
     b"a SEARCH ",
+    b"a GETQUOTAROOT INBOX\r\nb GETQUOTA \"\"\r\nc SETQUOTA \"\" (STORAGE 5)\r\n",
     b"a COMPRESS DEFLATE\r\n",
     b"a FETCH 1 (BINARY.PEEK[1.2]<3.4> BINARY.SIZE[1] PREVIEW (LAZY))\r\n",
     b"a APPEND INBOX UTF8 (~{3+}\r\nabc)\r\n",

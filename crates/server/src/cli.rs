@@ -1,6 +1,7 @@
 //! The command line.
 
 use clap::{Parser, Subcommand};
+use ringpost_admin::Quota;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -98,11 +99,50 @@ pub(crate) enum AccountCommand {
         #[arg(long)]
         password_stdin: bool,
     },
+    /// Set quotas, and what mail programs are told of; without options, show what is set
+    Set {
+        /// user@domain
+        address: String,
+        /// What its messages may take together: bytes, as 500M or 2G; none; or default, as the configuration says
+        #[arg(long, value_name = "SIZE", value_parser = quota)]
+        quota: Option<Quota>,
+        /// How many messages it may have: a number; none; or default
+        #[arg(long, value_name = "NUMBER", value_parser = quota)]
+        quota_messages: Option<Quota>,
+        /// Capabilities of IMAP that its programs are not told of and cannot use, as CONDSTORE,COMPRESS; none turns all on
+        #[arg(long, value_name = "CAP,…")]
+        imap_without: Option<String>,
+    },
     /// Remove an account with its mail and its devices
     Remove {
         /// user@domain
         address: String,
     },
+}
+
+/// Reads a limit: a number with K, M, G or T behind it (of 1024), `none` or `default`.
+fn quota(text: &str) -> Result<Quota, String> {
+    match text {
+        "none" => return Ok(Quota::None),
+        "default" => return Ok(Quota::Default),
+        _ => {}
+    }
+    let units = [('K', 10), ('M', 20), ('G', 30), ('T', 40)];
+    let unit = units
+        .into_iter()
+        .find(|(unit, _)| text.ends_with([*unit, unit.to_ascii_lowercase()]));
+    let (digits, shift) = match unit {
+        Some((_, shift)) => (&text[..text.len() - 1], shift),
+        None => (text, 0),
+    };
+    let number = digits
+        .parse::<u64>()
+        .ok()
+        .filter(|_| digits.bytes().all(|b| b.is_ascii_digit()));
+    match number.and_then(|n| n.checked_mul(1 << shift)) {
+        Some(limit) if limit < u64::MAX => Ok(Quota::Limit(limit)),
+        _ => Err("expected a number, as 500M or 2G, or none, or default".into()),
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -184,6 +224,27 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_quota_is_a_size_or_a_word() {
+        assert_eq!(quota("2G"), Ok(Quota::Limit(2 << 30)));
+        assert_eq!(quota("500m"), Ok(Quota::Limit(500 << 20)));
+        assert_eq!(quota("0"), Ok(Quota::Limit(0)));
+        assert_eq!(quota("none"), Ok(Quota::None));
+        assert_eq!(quota("default"), Ok(Quota::Default));
+        for bad in [
+            "",
+            "G",
+            "-1",
+            "+1",
+            "1.5G",
+            "99999999999T",
+            "18446744073709551615",
+            "ü",
+        ] {
+            assert!(quota(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

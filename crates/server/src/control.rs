@@ -3,7 +3,8 @@
 mod queue;
 
 use ringpost_admin::{
-    Account, Answer, BoxFuture, Command, Control, Device, NewAccount, NewDevice, Refusal, RefusalKind,
+    Account, AccountSettings, Answer, BoxFuture, Command, Control, Device, NewAccount, NewDevice, Quota,
+    Refusal, RefusalKind,
 };
 use ringpost_base::{Rng, UnixTime};
 use ringpost_directory::{self as directory, AccountInfo, Directory, DirectoryError};
@@ -102,6 +103,15 @@ impl LocalControl {
             }
             Command::AccountList => self.accounts().await,
             Command::AccountPassword { address, password } => self.set_password(address, password).await,
+            Command::AccountSet {
+                address,
+                quota_bytes,
+                quota_messages,
+                imap_without,
+            } => {
+                self.set_account(address, quota_bytes, quota_messages, imap_without)
+                    .await
+            }
             Command::AccountRemove { address } => self
                 .directory
                 .remove_account(&address)
@@ -183,6 +193,39 @@ impl LocalControl {
         )))
     }
 
+    async fn set_account(
+        &self,
+        address: String,
+        quota_bytes: Option<Quota>,
+        quota_messages: Option<Quota>,
+        imap_without: Option<Vec<String>>,
+    ) -> Result<Answer, DirectoryError> {
+        let is_asked = quota_bytes.is_none() && quota_messages.is_none() && imap_without.is_none();
+        let set = match is_asked {
+            true => self.directory.settings(&address).await?,
+            false => {
+                let change = |set: &mut directory::AccountSettings| {
+                    if let Some(quota) = quota_bytes {
+                        set.quota_bytes = stored(quota);
+                    }
+                    if let Some(quota) = quota_messages {
+                        set.quota_messages = stored(quota);
+                    }
+                    if let Some(without) = &imap_without {
+                        set.imap_without.clone_from(without);
+                    }
+                };
+                self.directory.set_settings(&address, change).await?
+            }
+        };
+        Ok(Answer::AccountSettings(AccountSettings {
+            address,
+            quota_bytes: told(set.quota_bytes),
+            quota_messages: told(set.quota_messages),
+            imap_without: set.imap_without,
+        }))
+    }
+
     fn generate(&self) -> String {
         self.rng
             .lock()
@@ -209,6 +252,23 @@ impl LocalControl {
     }
 }
 
+/// A limit as the store keeps it.
+fn stored(quota: Quota) -> Option<u64> {
+    match quota {
+        Quota::Default => None,
+        Quota::None => Some(u64::MAX),
+        Quota::Limit(limit) => Some(limit),
+    }
+}
+
+fn told(stored: Option<u64>) -> Quota {
+    match stored {
+        None => Quota::Default,
+        Some(u64::MAX) => Quota::None,
+        Some(limit) => Quota::Limit(limit),
+    }
+}
+
 fn created(account: &AccountInfo, password: Option<String>) -> NewAccount {
     NewAccount {
         address: account.address.to_string(),
@@ -223,9 +283,10 @@ fn refusal(command: &Command, error: DirectoryError) -> Refusal {
         | DirectoryError::NoSuchAccount(_)
         | DirectoryError::NoSuchDevice(_) => RefusalKind::NotFound,
         DirectoryError::Taken(_) | DirectoryError::TooManyDevices(_) => RefusalKind::Conflict,
-        DirectoryError::BadName(_) | DirectoryError::BadPassword(_) | DirectoryError::AnotherName { .. } => {
-            RefusalKind::Invalid
-        }
+        DirectoryError::BadName(_)
+        | DirectoryError::BadPassword(_)
+        | DirectoryError::BadCapability
+        | DirectoryError::AnotherName { .. } => RefusalKind::Invalid,
         DirectoryError::Busy(_) => RefusalKind::Unavailable,
         DirectoryError::Sealed(_) | DirectoryError::Store(_) | DirectoryError::Commit(_) => {
             RefusalKind::Failed

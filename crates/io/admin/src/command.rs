@@ -34,6 +34,20 @@ pub enum Command {
         /// The password; a generated one when it is None.
         password: Option<String>,
     },
+    /// Sets what is given, and tells what is set then. Answered with `AccountSettings`.
+    AccountSet {
+        /// The account's address.
+        address: String,
+        /// What its messages may take together, in bytes.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        quota_bytes: Option<Quota>,
+        /// How many messages it may have.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        quota_messages: Option<Quota>,
+        /// Capabilities of IMAP that its programs are not told of; an empty list turns all on again.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        imap_without: Option<Vec<String>>,
+    },
     /// Removes an account with its mail and its devices. Answered with `Done`.
     AccountRemove {
         /// Its address.
@@ -103,6 +117,8 @@ pub enum Answer {
     Accounts(Vec<Account>),
     /// An account that was made, or whose password was changed.
     AccountCreated(NewAccount),
+    /// What is set of an account.
+    AccountSettings(AccountSettings),
     /// The devices of an account, by name.
     Devices(Vec<Device>),
     /// A device that was made.
@@ -183,6 +199,31 @@ pub struct NewAccount {
     pub extension: Option<String>,
     /// The password, if it was generated: it is shown this once and kept nowhere.
     pub password: Option<String>,
+}
+
+/// A limit of an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Quota {
+    /// What the configuration says.
+    Default,
+    /// None, whatever the configuration says.
+    None,
+    /// So much.
+    Limit(u64),
+}
+
+/// What is set of an account.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountSettings {
+    /// `user@domain`.
+    pub address: String,
+    /// What its messages may take together, in bytes.
+    pub quota_bytes: Quota,
+    /// How many messages it may have.
+    pub quota_messages: Quota,
+    /// Capabilities of IMAP that its programs are not told of.
+    pub imap_without: Vec<String>,
 }
 
 /// A device, as a list shows it.

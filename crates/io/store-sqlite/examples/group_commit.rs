@@ -115,7 +115,7 @@ fn deliver(store: Arc<dyn Store>, account: AccountId, inbox: Mailbox, n: u64) ->
                 structure: vec![b's'; 150].into(),
                 ..Message::default()
             };
-            let mut batch = MailBatch::new(account, None);
+            let mut batch = MailBatch::new(account, Default::default());
             batch.add(&inbox, &message, Flags::NONE, Vec::new(), &body);
             store
                 .commit_durable(batch.finish())

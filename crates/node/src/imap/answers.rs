@@ -52,6 +52,7 @@ impl Driver<'_> {
             Ask::Compress => {
                 self.compression = Some(Box::new(self.imap.compressing.begin().ok_or(TOO_MANY_COMPRESS)?));
             }
+            Ask::Quota => return Ok(Answer::Quota(mail.quota(account.id).await?)),
             Ask::List => return Ok(Answer::Mailboxes(mail.list(account.id).await?)),
             Ask::Status(name) => return Ok(Answer::Status(mail.status(account.id, &name).await?)),
             Ask::Select { name, read_only } => {
@@ -125,8 +126,9 @@ impl Driver<'_> {
         match account {
             Some(account) => {
                 tracing::info!(session = %self.id, account = %account.address, "imap login");
+                let without = account.imap_without.clone();
                 self.account = Some(account);
-                Ok(Answer::Done)
+                Ok(Answer::LoggedIn { without })
             }
             None => {
                 self.slow_down(user).await;

@@ -249,6 +249,13 @@ impl World {
                 uid_validity: 1,
                 uid: self.rng.u32(),
             },
+            Ask::Quota => Answer::Quota(crate::question::QuotaUse {
+                bytes: crate::question::Used {
+                    used: self.rng.u64(),
+                    limit: self.rng.chance(0.5).then(|| self.rng.u64()),
+                },
+                ..Default::default()
+            }),
             Ask::List => Answer::Mailboxes((0..self.rng.below(20)).map(|_| self.mailbox()).collect()),
             Ask::Status(_) => Answer::Status(Status {
                 messages: self.rng.u32(),

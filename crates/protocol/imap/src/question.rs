@@ -56,6 +56,8 @@ pub enum Ask {
     List,
     /// The numbers of a mailbox → [`Answer::Status`].
     Status(MailboxName),
+    /// What the account holds and may hold → [`Answer::Quota`].
+    Quota,
     /// Open a mailbox → [`Answer::Selected`]. Whatever was open before is closed, also when this is refused.
     Select {
         /// Which.
@@ -200,6 +202,13 @@ pub enum Answer {
     Mailboxes(Vec<ListedMailbox>),
     /// To [`Ask::Status`].
     Status(Status),
+    /// To [`Ask::Authenticate`]: done, and the client is not to be told of these capabilities, in capitals.
+    LoggedIn {
+        /// Whole names, or what stands before `=` of several.
+        without: Vec<String>,
+    },
+    /// To [`Ask::Quota`].
+    Quota(QuotaUse),
     /// To [`Ask::Select`].
     Selected(Snapshot),
     /// To [`Ask::Refresh`].
@@ -296,6 +305,28 @@ pub struct Status {
     pub unseen: u32,
     /// HIGHESTMODSEQ; at least 1.
     pub highest_modseq: u64,
+    /// Messages with `\Deleted`.
+    pub deleted: u32,
+    /// Their sizes together.
+    pub deleted_bytes: u64,
+}
+
+/// How much there is of something.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Used {
+    /// So much is used.
+    pub used: u64,
+    /// So much may be.
+    pub limit: Option<u64>,
+}
+
+/// What an account holds (RFC 9208).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QuotaUse {
+    /// Bytes of all messages.
+    pub bytes: Used,
+    /// Messages.
+    pub messages: Used,
 }
 
 /// A mailbox at the moment it was selected.

@@ -2,7 +2,7 @@
 
 use crate::cli::{AccountCommand, DeviceCommand, DomainCommand, HoldArgs, QueueCommand};
 use anyhow::{Result, bail};
-use ringpost_admin::{Answer, Command, Control, Hold, NewAccount, QueuedMail};
+use ringpost_admin::{Answer, Command, Control, Hold, NewAccount, QueuedMail, Quota};
 use ringpost_base::UnixTime;
 use std::io::{BufRead, IsTerminal};
 
@@ -36,6 +36,20 @@ pub(crate) async fn account(control: &dyn Control, command: AccountCommand) -> R
         } => Command::AccountPassword {
             address,
             password: read_password(password_stdin)?,
+        },
+        AccountCommand::Set {
+            address,
+            quota,
+            quota_messages,
+            imap_without,
+        } => Command::AccountSet {
+            address,
+            quota_bytes: quota,
+            quota_messages,
+            imap_without: imap_without.map(|names| match names.as_str() {
+                "none" => Vec::new(),
+                names => names.split(',').map(|name| name.trim().to_owned()).collect(),
+            }),
         },
         AccountCommand::Remove { address } => Command::AccountRemove { address },
     };
@@ -126,6 +140,18 @@ fn text(answer: &Answer) -> String {
             })
             .collect(),
         Answer::AccountCreated(account) => created(account),
+        Answer::AccountSettings(set) => vec![
+            format!("account\t{}", set.address),
+            format!("quota\t{}", limit(set.quota_bytes, " bytes")),
+            format!("quota-messages\t{}", limit(set.quota_messages, "")),
+            format!(
+                "imap-without\t{}",
+                match set.imap_without.is_empty() {
+                    true => "none".into(),
+                    false => set.imap_without.join(","),
+                }
+            ),
+        ],
         Answer::Devices(devices) => devices
             .iter()
             .map(|device| format!("{}\t{}", device.name, device.username))
@@ -200,6 +226,14 @@ fn next(mail: &QueuedMail) -> String {
 fn time(seconds: u64) -> String {
     let (year, month, day, hour, minute, second) = UnixTime::from_secs(seconds).civil();
     format!("{year}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
+fn limit(quota: Quota, unit: &str) -> String {
+    match quota {
+        Quota::Default => "default".into(),
+        Quota::None => "none".into(),
+        Quota::Limit(limit) => format!("{limit}{unit}"),
+    }
 }
 
 fn created(account: &NewAccount) -> Vec<String> {

@@ -35,6 +35,7 @@ pub(crate) struct Config {
     pub(crate) dns: Dns,
     pub(crate) media: Media,
     pub(crate) limits: Limits,
+    pub(crate) mail: MailSettings,
     pub(crate) outbound: Outbound,
     pub(crate) voicemail: Voicemail,
     pub(crate) log: Log,
@@ -85,6 +86,14 @@ pub(crate) struct Limits {
     pub(crate) connections_per_address: usize,
     pub(crate) message_bytes: u64,
     pub(crate) message_recipients: usize,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct MailSettings {
+    pub(crate) quota_bytes: Option<u64>,
+    pub(crate) quota_messages: Option<u64>,
+    pub(crate) imap_literal_plus: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

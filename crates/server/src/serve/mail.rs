@@ -6,7 +6,7 @@ use crate::world::{NetConnection, RealWorld};
 use anyhow::Result;
 use ringpost_auth::sasl::DecoyKey;
 use ringpost_base::in_network;
-use ringpost_mail::Mail;
+use ringpost_mail::{Mail, Quota};
 use ringpost_net::stream::{self, Places};
 use ringpost_net::tls::Tls;
 use ringpost_node::Stop;
@@ -18,7 +18,7 @@ use ringpost_node::world::{Connection, World};
 use ringpost_smtp::Role;
 use ringpost_store::Sweeper;
 use std::net::TcpListener;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -48,16 +48,23 @@ pub(crate) struct MailLimits {
     message_bytes: AtomicU64,
     recipients: AtomicUsize,
     plain_logins: RwLock<Vec<Network>>,
+    literal_plus: AtomicBool,
+    /// Whose quotas these are.
+    mail: Arc<Mail>,
 }
 
 impl MailLimits {
-    pub(crate) fn new(config: &Config) -> Self {
-        MailLimits {
+    pub(crate) fn new(config: &Config, mail: Arc<Mail>) -> Self {
+        let limits = MailLimits {
             compressing: Compressing::default(),
             message_bytes: AtomicU64::new(config.limits.message_bytes),
             recipients: AtomicUsize::new(config.limits.message_recipients),
-            plain_logins: RwLock::new(config.plain_login_networks.clone()),
-        }
+            plain_logins: RwLock::default(),
+            literal_plus: AtomicBool::new(config.mail.imap_literal_plus),
+            mail,
+        };
+        limits.set(config);
+        limits
     }
 
     pub(crate) fn set(&self, config: &Config) {
@@ -65,6 +72,12 @@ impl MailLimits {
             .store(config.limits.message_bytes, Ordering::Relaxed);
         self.recipients
             .store(config.limits.message_recipients, Ordering::Relaxed);
+        self.literal_plus
+            .store(config.mail.imap_literal_plus, Ordering::Relaxed);
+        self.mail.set_default_quota(Quota {
+            bytes: config.mail.quota_bytes,
+            messages: config.mail.quota_messages,
+        });
         *self.plain_logins.write().unwrap_or_else(PoisonError::into_inner) =
             config.plain_login_networks.clone();
     }
@@ -154,6 +167,7 @@ impl MailListeners<'_> {
             let mut imap = imap.clone();
             let config = Arc::make_mut(&mut imap.config);
             config.message_bytes = limits.message_bytes();
+            config.literal_plus = limits.literal_plus.load(Ordering::Relaxed);
             config.allow_plaintext = limits.plain_login(&connection);
             async move { imap.serve(Box::new(connection), true).await }
         });

@@ -124,7 +124,7 @@ impl Server {
         let (stopper, stopped) = Stopper::new();
         let places = Places::new(connection_limits(&config, files));
         let pop3_counters = Arc::<Pop3Counters>::default();
-        let mail_limits = Arc::new(MailLimits::new(&config));
+        let mail_limits = Arc::new(MailLimits::new(&config, mail.clone()));
         let carrier = Carrier {
             config: &config,
             credentials,

@@ -22,7 +22,7 @@ pub struct NewAccount {
     pub extension: Option<String>,
     /// Its password; `None` generates one.
     pub password: Option<String>,
-    /// What its messages may take together; `None` is without a limit.
+    /// What its messages may take together; `None` as the configuration says.
     pub quota_bytes: Option<u64>,
 }
 
@@ -106,6 +106,7 @@ impl Directory {
                 extension: Some(extension.clone()),
                 quota_bytes: new.quota_bytes,
                 created: now,
+                ..Account::default()
             };
             let id = self.write_account(&account, &stored).await?;
             let refused = match self.write_names(&home, id, &account).await {

@@ -31,6 +31,9 @@ pub enum DirectoryError {
     /// A password that cannot be one; says why.
     #[error("this password cannot be used: {0}")]
     BadPassword(String),
+    /// A capability that cannot be one, or too many of them.
+    #[error("expected names of capabilities, at most 64, as SORT or THREAD=REFERENCES")]
+    BadCapability,
     /// The account has as many devices as it may have.
     #[error("{0} has {max} devices, and more are not allowed", max = ringpost_base::limits::DEVICES_PER_ACCOUNT)]
     TooManyDevices(String),

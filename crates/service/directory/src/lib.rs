@@ -50,6 +50,7 @@ mod lookup;
 mod names;
 mod passwords;
 mod seal;
+mod settings;
 #[cfg(test)]
 mod tests;
 mod turns;
@@ -61,6 +62,7 @@ pub use error::DirectoryError;
 pub use kdf::{Busy, Cost, InlineKdf, Job, Kdf};
 pub use lookup::{AccountInfo, DeviceKeys};
 pub use names::{Address, NameError, is_domain};
+pub use settings::AccountSettings;
 pub use turns::Turn;
 
 use cache::Cache;

@@ -20,8 +20,8 @@ pub struct AccountInfo {
     pub display_name: String,
     /// The number that rings it.
     pub extension: Option<String>,
-    /// What its messages may take together; `None` is without a limit.
-    pub quota_bytes: Option<u64>,
+    /// Capabilities of IMAP that its programs are not told of, in capitals.
+    pub imap_without: Vec<String>,
     /// When it was made.
     pub created: UnixTime,
 }
@@ -230,7 +230,7 @@ pub(crate) fn info(id: AccountId, account: Account) -> Result<AccountInfo, Direc
         address: Address::parse(&format!("{}@{}", account.local_part, account.domain))?,
         display_name: account.display_name,
         extension: account.extension,
-        quota_bytes: account.quota_bytes,
+        imap_without: account.imap_without,
         created: account.created,
     })
 }

@@ -107,6 +107,37 @@ impl World {
 }
 
 #[test]
+fn what_is_set_of_an_account_holds_for_the_next_login() {
+    use crate::AccountSettings;
+    let world = World::new();
+    let directory = &world.directory;
+    now(directory.add_account(NewAccount::new("alice@example.org"), NOW)).unwrap();
+    let get = || now(directory.settings("alice@example.org")).unwrap();
+    assert_eq!(get(), AccountSettings::default());
+    let set =
+        |change: &dyn Fn(&mut AccountSettings)| now(directory.set_settings("alice@example.org", change));
+    set(&|set| set.quota_bytes = Some(5)).unwrap();
+    set(&|set| set.imap_without = vec!["sort".into()]).unwrap();
+    assert_eq!((get().quota_bytes, get().quota_messages), (Some(5), None));
+    let account = now(directory.account_by_address("alice@example.org"))
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        account.imap_without,
+        ["SORT"],
+        "what was cached before is forgotten"
+    );
+    for bad in ["", "a b", "x,y", "\r\n", &"x".repeat(65)] {
+        assert!(
+            set(&|set| set.imap_without = vec![bad.to_owned()]).is_err(),
+            "{bad:?}"
+        );
+    }
+    assert!(now(directory.set_settings("nobody@example.org", |_| {})).is_err());
+    assert_eq!(get().imap_without, ["SORT"]);
+}
+
+#[test]
 fn an_account_is_found_by_each_of_its_names() {
     let world = World::new();
     let alice = world.add("alice@example.org").account;
@@ -455,7 +486,7 @@ fn deliver(world: &World, id: AccountId) {
         size_bytes: 5,
         ..Message::default()
     };
-    let mut batch = MailBatch::new(id, None);
+    let mut batch = MailBatch::new(id, Default::default());
     batch.add(&inbox.unwrap().record, &message, Flags::NONE, Vec::new(), &body);
     now(store.commit_durable(batch.finish())).unwrap();
 }

@@ -1,11 +1,11 @@
 //! Delivery into a mailbox.
 
-use crate::{Letter, Mail, MailError, TRIES, flags};
+use crate::{Letter, Mail, MailError, Quota, TRIES, flags};
 use ringpost_base::UnixTime;
 use ringpost_imap::{Flags, MailboxName};
 use ringpost_store::mailbox::MailBatch;
 use ringpost_store::records::{self, Message};
-use ringpost_store::{AccountId, CommitError, Partition, Record, counter_value, keys};
+use ringpost_store::{AccountId, CommitError, Record, keys};
 
 /// How a message is delivered.
 #[derive(Clone, Debug)]
@@ -70,13 +70,15 @@ impl Mail {
             .as_ref()
             .map(|(spool, recipient)| keys::delivered(*spool, recipient));
         for _ in 0..TRIES {
-            let quota_bytes = self
-                .account(account)
-                .await?
-                .quota_bytes
-                .filter(|_| delivery.within_quota);
+            let owner = self.account(account).await?;
+            let quota = self.quota_of(&owner);
+            let limits = if delivery.within_quota {
+                quota
+            } else {
+                Quota::default()
+            };
             let mailbox = self.mailbox(account, &delivery.mailbox).await?.record;
-            let mut batch = MailBatch::new(account, quota_bytes);
+            let mut batch = MailBatch::new(account, limits);
             let uid = batch.add(&mailbox, &message, system, keywords.clone(), &letter.body);
             batch.batch().exists(keys::account());
             if let Some(key) = &once {
@@ -88,6 +90,9 @@ impl Mail {
             }
             match self.commit(account, batch).await {
                 Ok(minted) => {
+                    let added = (message.size_bytes, 1);
+                    self.watch_quota(account, &owner, quota, added, delivery.now)
+                        .await;
                     let uid = uid
                         .of(&minted)
                         .and_then(|uid| u32::try_from(uid).ok())
@@ -110,16 +115,5 @@ impl Mail {
     /// Whether the medium has room for a message of so many bytes now, whoever it is for.
     pub async fn medium_has_room(&self, size_bytes: u64) -> Result<bool, MailError> {
         Ok(self.bodies.room_bytes().await? >= size_bytes)
-    }
-
-    /// Whether a message of so many bytes would fit into the account's quota now.
-    pub async fn has_room(&self, account: AccountId, size_bytes: u64) -> Result<bool, MailError> {
-        let Some(quota_bytes) = self.account(account).await?.quota_bytes else {
-            return Ok(true);
-        };
-        let key = keys::usage(keys::Usage::Bytes);
-        let used = self.store.get(&Partition::Account(account), key.clone()).await?;
-        let used = used.map_or(Ok(0), |v| counter_value(&key, &v.value))?;
-        Ok(u64::try_from(used).unwrap_or(0).saturating_add(size_bytes) <= quota_bytes)
     }
 }

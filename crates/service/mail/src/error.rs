@@ -54,7 +54,15 @@ impl From<CommitError> for MailError {
     fn from(e: CommitError) -> Self {
         match e {
             CommitError::Conflict(_) => MailError::Busy,
-            CommitError::Bound(key) if key == keys::usage(keys::Usage::Bytes) => MailError::OverQuota,
+            CommitError::Bound(key)
+                if [
+                    keys::usage(keys::Usage::Bytes),
+                    keys::usage(keys::Usage::Messages),
+                ]
+                .contains(&key) =>
+            {
+                MailError::OverQuota
+            }
             CommitError::Full => MailError::Full,
             other => MailError::Store(other.to_string()),
         }

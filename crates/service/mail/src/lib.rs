@@ -49,6 +49,7 @@ mod open;
 mod parse;
 mod preview;
 mod queue;
+mod quota;
 mod search;
 mod selected;
 mod sort;
@@ -64,6 +65,7 @@ pub use incoming::{Incoming, Letter};
 pub use maildrop::Maildrop;
 pub use messages::{Append, Changed, Copied};
 pub use queue::{Elsewhere, Held, Hold, Outgoing, QueueEntry, QueuedMessage, Schedule, Work};
+pub use quota::Quota;
 pub use selected::Selected;
 pub use spool::{Envelope, Recipient, Spooled};
 pub use voicemail::{Caller, Lamp, Recording, Voicemail, voicemail_message};
@@ -88,7 +90,7 @@ use ringpost_store::{
     AccountId, Batch, Bodies, Bus, CommitError, Hint, Minted, Partition, Scan, Store, Stored, Topic, keys,
 };
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 /// The mail of every account.
 ///
@@ -103,6 +105,7 @@ pub struct Mail {
     in_flight: Arc<InFlight>,
     maildrops: Arc<Maildrops>,
     queue: Queue,
+    default_quota: RwLock<Quota>,
 }
 
 /// How often a change is begun anew because somebody else changed the same records first.
@@ -121,6 +124,7 @@ impl Mail {
             in_flight: Arc::default(),
             maildrops: Arc::new(Maildrops::new(process)),
             queue: Queue::new(process),
+            default_quota: RwLock::default(),
         }
     }
 

@@ -116,15 +116,16 @@ impl Mail {
             keys::mailbox_count(id, MailboxCount::Unseen),
             keys::last_uid(id),
             keys::last_modseq(id),
+            keys::mailbox_count(id, MailboxCount::Deleted),
         ];
         let home = Partition::Account(account);
         let found = self.store.get_many(&home, counters.to_vec()).await?;
-        let mut values = [0; 4];
+        let mut values = [0; 5];
         for ((value, key), found) in values.iter_mut().zip(&counters).zip(found) {
             *value = found.map_or(Ok(0), |v| counter_value(key, &v.value))?;
         }
         let highest_modseq = modseq::spoken(values[3].max(0) as u64);
-        let [messages, unseen, last_uid, _] = values.map(|n| u32::try_from(n).unwrap_or(u32::MAX));
+        let [messages, unseen, last_uid, _, deleted] = values.map(|n| u32::try_from(n).unwrap_or(u32::MAX));
         let claimed = self.claimed(account, id).await?;
         let recent = match claimed < last_uid {
             true => self
@@ -134,6 +135,10 @@ impl Mail {
                 .len(),
             false => 0,
         };
+        let deleted_bytes = match deleted {
+            0 => 0,
+            _ => self.deleted_bytes(account, id).await?,
+        };
         self.settle(account).await;
         Ok(Status {
             messages,
@@ -142,7 +147,22 @@ impl Mail {
             uid_validity: mailbox.uid_validity,
             unseen,
             highest_modseq,
+            deleted,
+            deleted_bytes,
         })
+    }
+
+    /// The sizes of messages with `\Deleted` together.
+    async fn deleted_bytes(&self, account: AccountId, id: records::MailboxId) -> Result<u64, MailError> {
+        let states = keys::message_states(id, 0..=u32::MAX);
+        let mut sum = 0;
+        for entry in self.store.scan(&Partition::Account(account), states).await? {
+            let state = records::MessageState::from_bytes(&entry.key, entry.value)?;
+            if state.flags.contains(records::Flags::DELETED) {
+                sum += state.size_bytes;
+            }
+        }
+        Ok(sum)
     }
 
     /// Makes a mailbox for a client. One that does not say what it is for says it by the name that it always gives it, where

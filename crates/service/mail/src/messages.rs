@@ -2,7 +2,7 @@
 
 use crate::parse::codec;
 use crate::preview::preview;
-use crate::{Delivered, Delivery, Incoming, Mail, MailError, Selected, TRIES, flags, modseq};
+use crate::{Delivered, Delivery, Incoming, Mail, MailError, Quota, Selected, TRIES, flags, modseq};
 use bytes::Bytes;
 use ringpost_base::{UnixTime, limits};
 use ringpost_imap::question::{Message as FetchedMessage, MessageState, Wants};
@@ -158,7 +158,7 @@ impl Mail {
     ) -> Result<Changed, MailError> {
         for _ in 0..TRIES {
             let mailbox = self.mailbox_by_id(account, id).await?;
-            let mut batch = MailBatch::new(account, None);
+            let mut batch = MailBatch::new(account, Quota::default());
             batch.batch().exists(keys::mailbox(id));
             let mut minted_modseq = None;
             let (mut out, mut modified) = (Vec::with_capacity(uids.len()), Vec::new());
@@ -282,7 +282,7 @@ impl Mail {
             }
             self.open
                 .keep(account, id, whole.iter().map(|w| (w.uid, &w.message)));
-            let mut batch = MailBatch::new(account, None);
+            let mut batch = MailBatch::new(account, Quota::default());
             batch.batch().exists(keys::mailbox(id));
             if let Some((key, version)) = lease {
                 batch.batch().unchanged(key.clone(), version);
@@ -397,7 +397,10 @@ impl Mail {
         now: UnixTime,
     ) -> Result<(Vec<(u32, u32)>, usize), MailError> {
         for _ in 0..TRIES {
-            let quota_bytes = self.account(account).await?.quota_bytes.filter(|_| !moves);
+            let owner = self.account(account).await?;
+            let quota = self.quota_of(&owner);
+            // What is moved takes no more room than before.
+            let limits = if moves { Quota::default() } else { quota };
             let source = self.mailbox_by_id(account, from).await?;
             let target = self.mailbox_by_id(account, to).await?;
             let (whole, looked_at) = self.whole(account, from, uids).await?;
@@ -408,7 +411,7 @@ impl Mail {
                 self.open
                     .keep(account, from, whole.iter().map(|w| (w.uid, &w.message)));
             }
-            let mut batch = MailBatch::new(account, quota_bytes);
+            let mut batch = MailBatch::new(account, limits);
             let mut pairs: Vec<(u32, Minted)> = Vec::with_capacity(whole.len());
             for w in &whole {
                 let copy = Message {
@@ -422,6 +425,11 @@ impl Mail {
             }
             match self.commit(account, batch).await {
                 Ok(minted) => {
+                    if !moves {
+                        let size_bytes = whole.iter().map(|w| w.message.size_bytes).sum();
+                        let added = (size_bytes, whole.len() as u64);
+                        self.watch_quota(account, &owner, quota, added, now).await;
+                    }
                     let known =
                         |(old, new): (u32, Minted)| Some((old, u32::try_from(new.of(&minted)?).ok()?));
                     return Ok((pairs.into_iter().filter_map(known).collect(), looked_at));

@@ -7,5 +7,6 @@ mod messages;
 mod model;
 mod queue;
 mod sync;
+mod quota;
 mod voicemail;
 mod world;

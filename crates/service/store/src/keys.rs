@@ -41,6 +41,7 @@ mod kind {
     pub(super) const CLAIMED_UID: u8 = b'R';
     /// [which]
     pub(super) const USAGE: u8 = b'Q';
+    pub(super) const QUOTA_WARNING: u8 = b'W';
     /// [which]
     pub(super) const VOICEMAIL: u8 = b'V';
     /// [mailbox]
@@ -441,6 +442,11 @@ pub enum Usage {
 /// An account's use of its quota (an add).
 pub fn usage(what: Usage) -> Key {
     key(kind::USAGE, &[&[what as u8]])
+}
+
+/// [`QuotaWarning`](crate::records::QuotaWarning), in the account.
+pub fn quota_warning() -> Key {
+    key(kind::QUOTA_WARNING, &[])
 }
 
 /// What the lamp counts.

@@ -19,9 +19,18 @@ use std::collections::BTreeMap;
 pub struct MailBatch {
     batch: Batch,
     change: Minted,
-    quota_bytes: i64,
+    quota: Quota,
     mailboxes: BTreeMap<MailboxId, Log>,
     counts: BTreeMap<Key, i64>,
+}
+
+/// What an account may hold; `None` is without a limit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Quota {
+    /// Bytes of all its messages.
+    pub bytes: Option<u64>,
+    /// How many messages.
+    pub messages: Option<u64>,
 }
 
 #[derive(Clone, Debug)]
@@ -33,18 +42,15 @@ struct Log {
 }
 
 impl MailBatch {
-    /// Nothing yet. A batch that would take the account above `quota_bytes` is refused with
-    /// [`CommitError::Bound`] of [`keys::usage`].
-    pub fn new(account: AccountId, quota_bytes: Option<u64>) -> Self {
+    /// Nothing yet. A batch that would take the account above its quota is refused with [`CommitError::Bound`] of
+    /// [`keys::usage`].
+    pub fn new(account: AccountId, quota: Quota) -> Self {
         let mut batch = Batch::new(Partition::Account(account));
         let change = batch.mint(keys::changes());
-        let quota_bytes = quota_bytes
-            .and_then(|q| i64::try_from(q).ok())
-            .unwrap_or(i64::MAX);
         MailBatch {
             batch,
             change,
-            quota_bytes,
+            quota,
             mailboxes: BTreeMap::new(),
             counts: BTreeMap::new(),
         }
@@ -132,9 +138,18 @@ impl MailBatch {
             self.batch
                 .put(keys::change(mailbox, log.modseq), change.template(&log.arrived));
         }
-        let quota = keys::usage(Usage::Bytes);
+        let (bytes, messages) = (keys::usage(Usage::Bytes), keys::usage(Usage::Messages));
         for (key, delta) in self.counts.into_iter().filter(|(_, delta)| *delta != 0) {
-            let ceiling = if key == quota { self.quota_bytes } else { i64::MAX };
+            // What takes nothing away may end above the ceiling: it was lowered, or something was promised before.
+            let limit = match &key {
+                _ if delta < 0 => None,
+                key if *key == bytes => self.quota.bytes,
+                key if *key == messages => self.quota.messages,
+                _ => None,
+            };
+            let ceiling = limit
+                .and_then(|limit| i64::try_from(limit).ok())
+                .unwrap_or(i64::MAX);
             self.batch.add_within(key, delta, 0, ceiling);
         }
         self.batch
@@ -355,7 +370,7 @@ async fn clear_some(store: &dyn Store, account: AccountId, mailbox: &Mailbox) ->
     if states.is_empty() {
         return Ok(false);
     }
-    let mut batch = MailBatch::new(account, None);
+    let mut batch = MailBatch::new(account, Quota::default());
     for state in states {
         let missing = || StoreError::Damaged(format!("{:?} has no message", state.key));
         let uid = keys::uid_of(&state.key).ok_or_else(missing)?;

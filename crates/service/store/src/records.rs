@@ -56,10 +56,22 @@ record! {
         3 display_name: String,
         /// The number that rings it.
         4 extension: Option<String>,
-        /// What its messages may take together; `None` is without a limit.
+        /// What its messages may take together; `None` as the configuration says.
         5 quota_bytes: Option<u64>,
         /// When it was made.
         6 created: UnixTime,
+        /// How many messages it may have; `None` as the configuration says. [`u64::MAX`] is without a limit, in both.
+        7 quota_messages: Option<u64>,
+        /// Capabilities of IMAP that its programs are not told of, in capitals.
+        8 imap_without: Vec<String>,
+    }
+}
+
+record! {
+    /// That an account's owner was told that it is nearly full, and not yet that there is room again.
+    QuotaWarning {
+        /// When.
+        1 at: UnixTime,
     }
 }
 

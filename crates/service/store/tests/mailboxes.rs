@@ -5,7 +5,7 @@
 use futures_util::FutureExt;
 use ringpost_base::{Rng, UnixTime, limits};
 use ringpost_store::keys::{self, MailboxCount, Usage, Voicemail};
-use ringpost_store::mailbox::{self, MailBatch};
+use ringpost_store::mailbox::{self, MailBatch, Quota};
 use ringpost_store::records::{
     Account, Address, Change, Delivered, Domain, Flags, Mailbox, Message, MessageKind, MessageState, Queued,
     QueuedRecipient, SpecialUse, Spool, UidRange,
@@ -140,7 +140,13 @@ impl World {
             kind,
             ..Message::default()
         };
-        let mut batch = MailBatch::new(ALICE, Some(1_000_000));
+        let mut batch = MailBatch::new(
+            ALICE,
+            Quota {
+                bytes: Some(1_000_000),
+                messages: Some(1_000),
+            },
+        );
         let uid = batch.add(
             &self.mailbox(name).record,
             &message,
@@ -165,7 +171,7 @@ impl World {
 
     fn flag(&self, name: &str, uid: u32, flags: Flags) {
         let (_, state) = self.message(name, uid);
-        let mut batch = MailBatch::new(ALICE, None);
+        let mut batch = MailBatch::new(ALICE, Quota::default());
         batch.set_flags(&self.mailbox(name).record, uid, &state, flags, Vec::new());
         self.commit(batch.finish());
     }
@@ -173,7 +179,7 @@ impl World {
     fn move_to(&self, from: &str, uid: u32, to: &str) -> u32 {
         let (message, state) = self.message(from, uid);
         let (from, to) = (self.mailbox(from).record, self.mailbox(to).record);
-        let mut batch = MailBatch::new(ALICE, None);
+        let mut batch = MailBatch::new(ALICE, Quota::default());
         let new = batch.copy(from.id, uid, &message, &state, &to);
         batch.remove(&from, uid, &message, &state);
         let minted = self.commit(batch.finish());
@@ -238,7 +244,7 @@ fn every_count_of_a_mailbox_follows_its_messages() {
     assert_eq!(MailboxCount::ALL.map(count), [2, 1, 1, 340]);
     assert_eq!(world.counter(keys::usage(Usage::Bytes)), 340);
     let (message, state) = world.message("INBOX", first);
-    let mut batch = MailBatch::new(ALICE, None);
+    let mut batch = MailBatch::new(ALICE, Quota::default());
     batch.remove(&world.mailbox("INBOX").record, first, &message, &state);
     world.commit(batch.finish());
     assert_eq!(MailboxCount::ALL.map(count), [1, 1, 0, 40]);
@@ -256,7 +262,13 @@ fn a_message_over_quota_is_refused_and_what_was_there_stays() {
         size_bytes: 600_000,
         ..Message::default()
     };
-    let mut batch = MailBatch::new(ALICE, Some(1_000_000));
+    let mut batch = MailBatch::new(
+        ALICE,
+        Quota {
+            bytes: Some(1_000_000),
+            messages: Some(1_000),
+        },
+    );
     batch.add(
         &world.mailbox("INBOX").record,
         &message,
@@ -286,7 +298,7 @@ fn deliveries_do_not_conflict_and_a_failed_one_takes_no_uid() {
                 size_bytes: 10 + n as u64,
                 ..Message::default()
             };
-            let mut batch = MailBatch::new(ALICE, None);
+            let mut batch = MailBatch::new(ALICE, Quota::default());
             batch.add(&inbox, &message, Flags::NONE, Vec::new(), &body);
             if n == 4 {
                 batch.batch().exists(keys::message(inbox.id, 999));
@@ -393,7 +405,7 @@ fn a_deleted_mailbox_is_cleared_away_with_its_counts() {
     mailbox::delete(&mut batch, &work);
     world.commit(batch);
     assert_sound(&world.check());
-    let late = MailBatch::new(ALICE, None);
+    let late = MailBatch::new(ALICE, Quota::default());
     let refused = {
         let (mut late, body) = (late, world.body(1));
         let message = Message {
@@ -430,7 +442,7 @@ fn the_sweeper_removes_what_nothing_names_after_the_grace() {
     let never_named = world.body(large);
     for uid in [gone, small] {
         let (message, state) = world.message("INBOX", uid);
-        let mut batch = MailBatch::new(ALICE, None);
+        let mut batch = MailBatch::new(ALICE, Quota::default());
         batch.remove(&world.mailbox("INBOX").record, uid, &message, &state);
         world.commit(batch.finish());
     }
@@ -475,7 +487,7 @@ fn the_grace_of_a_body_begins_when_its_last_name_is_gone() {
         let one = world.deliver("INBOX", MessageKind::Mail, size_bytes);
         let (message, state) = world.message("INBOX", one);
         let inbox = world.mailbox("INBOX").record;
-        let mut batch = MailBatch::new(ALICE, None);
+        let mut batch = MailBatch::new(ALICE, Quota::default());
         batch.copy(inbox.id, one, &message, &state, &inbox);
         batch.remove(&inbox, one, &message, &state);
         world.commit(batch.finish());
@@ -483,7 +495,7 @@ fn the_grace_of_a_body_begins_when_its_last_name_is_gone() {
         world.sweep();
         world.pass(1800);
         let (copy, state) = world.message("INBOX", one + 1);
-        let mut batch = MailBatch::new(ALICE, None);
+        let mut batch = MailBatch::new(ALICE, Quota::default());
         batch.remove(&inbox, one + 1, &copy, &state);
         world.commit(batch.finish());
         // The note of the first removal is ripe in the second pass; that of the last one is not.
@@ -650,11 +662,11 @@ fn a_change_of_a_message_that_was_changed_meanwhile_is_a_conflict() {
     let (message, stale) = world.message("INBOX", uid);
     world.flag("INBOX", uid, Flags::SEEN);
     let inbox = world.mailbox("INBOX").record;
-    let mut flags = MailBatch::new(ALICE, None);
+    let mut flags = MailBatch::new(ALICE, Quota::default());
     flags.set_flags(&inbox, uid, &stale, Flags::DELETED, Vec::new());
-    let mut remove = MailBatch::new(ALICE, None);
+    let mut remove = MailBatch::new(ALICE, Quota::default());
     remove.remove(&inbox, uid, &message, &stale);
-    let mut copy = MailBatch::new(ALICE, None);
+    let mut copy = MailBatch::new(ALICE, Quota::default());
     copy.copy(inbox.id, uid, &message, &stale, &world.mailbox("Trash").record);
     for batch in [flags, remove, copy] {
         assert!(matches!(

@@ -42,16 +42,21 @@ pub(crate) enum StatusItem {
     UidValidity,
     Unseen,
     HighestModSeq,
+    /// RFC 9208 §4.1.4.
+    Deleted,
+    DeletedStorage,
 }
 
 impl StatusItem {
-    const ALL: [StatusItem; 6] = [
+    const ALL: [StatusItem; 8] = [
         StatusItem::Messages,
         StatusItem::Recent,
         StatusItem::UidNext,
         StatusItem::UidValidity,
         StatusItem::Unseen,
         StatusItem::HighestModSeq,
+        StatusItem::Deleted,
+        StatusItem::DeletedStorage,
     ];
 
     pub(crate) const fn name(self) -> &'static str {
@@ -62,6 +67,8 @@ impl StatusItem {
             StatusItem::UidValidity => "UIDVALIDITY",
             StatusItem::Unseen => "UNSEEN",
             StatusItem::HighestModSeq => "HIGHESTMODSEQ",
+            StatusItem::Deleted => "DELETED",
+            StatusItem::DeletedStorage => "DELETED-STORAGE",
         }
     }
 }

@@ -66,6 +66,10 @@ pub(crate) enum Command {
         name: MailboxName,
         items: Vec<StatusItem>,
     },
+    /// GETQUOTA of a root.
+    GetQuota(String),
+    GetQuotaRoot(MailboxName),
+    SetQuota,
     Append(Append),
     Idle,
     Check,
@@ -112,6 +116,23 @@ pub(crate) enum Command {
         set: SequenceSet,
         to: MailboxName,
     },
+}
+
+impl Command {
+    /// The capability that offers the command, for those that can be turned off.
+    pub(crate) fn capability(&self) -> Option<&'static str> {
+        Some(match self {
+            Command::Idle => "IDLE",
+            Command::Compress => "COMPRESS",
+            Command::Namespace => "NAMESPACE",
+            Command::Unselect => "UNSELECT",
+            Command::Move { .. } => "MOVE",
+            Command::Sort { .. } => "SORT",
+            Command::Thread { .. } => "THREAD",
+            Command::GetQuota(_) | Command::GetQuotaRoot(_) | Command::SetQuota => "QUOTA",
+            _ => return None,
+        })
+    }
 }
 
 /// APPEND up to its message, which is to come.
@@ -219,6 +240,9 @@ fn read_arguments(r: &mut Reader<'_>, start: usize, name: &str) -> Read<Command>
                 items: list::read_status_items(r)?,
             }
         }
+        "GETQUOTA" => Command::GetQuota(r.text()?),
+        "GETQUOTAROOT" => Command::GetQuotaRoot(r.mailbox()?),
+        "SETQUOTA" => read_set_quota(r)?,
         "APPEND" => read_append(r)?,
         "UID" => read_uid(r)?,
         _ => read_message_command(r, start, name, false)?,
@@ -299,7 +323,7 @@ fn read_message_command(r: &mut Reader<'_>, start: usize, name: &str, uid: bool)
 
 /// What to say of a command without arguments: that they are missing, if there is such a command.
 fn unknown_or(start: usize, name: &str, r: &Reader<'_>) -> Read<()> {
-    const WITH_ARGUMENTS: [&str; 24] = [
+    const WITH_ARGUMENTS: [&str; 27] = [
         "ID",
         "ENABLE",
         "COMPRESS",
@@ -315,6 +339,9 @@ fn unknown_or(start: usize, name: &str, r: &Reader<'_>) -> Read<()> {
         "LIST",
         "LSUB",
         "STATUS",
+        "GETQUOTA",
+        "GETQUOTAROOT",
+        "SETQUOTA",
         "APPEND",
         "UID",
         "SEARCH",
@@ -411,6 +438,18 @@ fn read_create(r: &mut Reader<'_>) -> Read<Command> {
         r.byte(b')', "a )")?;
     }
     Ok(Command::Create { name, special_use })
+}
+
+//= https://www.rfc-editor.org/rfc/rfc9208#section-7
+fn read_set_quota(r: &mut Reader<'_>) -> Read<Command> {
+    r.text()?;
+    r.space()?;
+    r.list(true, |r| {
+        r.atom("a resource")?;
+        r.space()?;
+        r.digits().map(drop)
+    })?;
+    Ok(Command::SetQuota)
 }
 
 fn read_append(r: &mut Reader<'_>) -> Read<Command> {

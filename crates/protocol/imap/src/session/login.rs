@@ -18,6 +18,21 @@ pub(super) struct SaslTask {
 impl Session {
     /// What is offered now (RFC 3501 §7.2.1).
     pub(super) fn capabilities(&self) -> String {
+        let offered = self.offered();
+        let mut words = offered.split(' ').filter(|word| !self.is_without(word));
+        let first = words.next().unwrap_or_default().to_owned();
+        words.fold(first, |all, word| all + " " + word)
+    }
+
+    /// Whether a capability is turned off for the account, by its name or by that of its family.
+    pub(super) fn is_without(&self, capability: &str) -> bool {
+        let family = capability.split('=').next().unwrap_or_default();
+        self.without
+            .iter()
+            .any(|name| name == capability || name == family)
+    }
+
+    fn offered(&self) -> String {
         let mut out = String::from("IMAP4rev1 ");
         out.push_str(if self.config.literal_plus {
             "LITERAL+"
@@ -28,7 +43,8 @@ impl Session {
         if !matches!(self.state, State::NotAuthenticated) {
             out.push_str(
                 " IDLE NAMESPACE CHILDREN LIST-EXTENDED LIST-STATUS SPECIAL-USE CREATE-SPECIAL-USE UIDPLUS MOVE UNSELECT SORT \
-                 SORT=DISPLAY THREAD=ORDEREDSUBJECT THREAD=REFERENCES BINARY PREVIEW CONDSTORE QRESYNC",
+                 SORT=DISPLAY THREAD=ORDEREDSUBJECT THREAD=REFERENCES BINARY PREVIEW CONDSTORE QRESYNC \
+                 QUOTA QUOTA=RES-STORAGE QUOTA=RES-MESSAGE",
             );
             if !self.compressed {
                 out.push_str(" COMPRESS=DEFLATE");
@@ -194,7 +210,10 @@ impl Session {
 
     pub(super) fn login_answered(&mut self, tag: Tag, answer: Answer) {
         match answer {
-            Answer::Done => {
+            Answer::Done | Answer::LoggedIn { .. } => {
+                if let Answer::LoggedIn { without } = answer {
+                    self.without = without;
+                }
                 self.state = State::Authenticated;
                 self.login_failures = 0;
                 self.put_off_autologout();

@@ -185,6 +185,8 @@ fn write_status(out: &mut Wire, name: &MailboxName, items: &[StatusItem], status
             StatusItem::UidValidity => status.uid_validity.into(),
             StatusItem::Unseen => status.unseen.into(),
             StatusItem::HighestModSeq => status.highest_modseq,
+            StatusItem::Deleted => status.deleted.into(),
+            StatusItem::DeletedStorage => status.deleted_bytes.div_ceil(1024),
         };
         let open = if i == 0 { "(" } else { "" };
         out.put(format_args!(" {open}{} {value}", item.name()));

@@ -8,6 +8,7 @@ mod login;
 mod mailbox;
 mod messages;
 mod output;
+mod quota;
 mod read;
 mod sort;
 mod sync;
@@ -111,6 +112,8 @@ pub struct Session {
     /// Whether the client wants to know of every MODSEQ, and of messages that are gone by VANISHED (RFC 7162).
     condstore: bool,
     qresync: bool,
+    /// Capabilities that the client is not told of.
+    without: Vec<String>,
     /// Said when the command at hand is done.
     bye: Option<&'static str>,
     /// Whether what was sent last is half a line.
@@ -181,6 +184,8 @@ enum Asked {
     /// IDLE begins with what is new.
     Idle,
     Compress,
+    /// The quota; with GETQUOTAROOT, of this mailbox.
+    Quota(Option<MailboxName>),
     Copy,
     Move,
     Expunge,
@@ -211,6 +216,7 @@ impl Session {
             compressed: false,
             condstore: false,
             qresync: false,
+            without: Vec::new(),
             bye: None,
             mid_line: false,
         };
@@ -493,6 +499,9 @@ impl Session {
 
     /// Begins to carry out a command, if it may be given now (RFC 3501 §6).
     fn start(&mut self, tag: Tag, command: Command) {
+        if command.capability().is_some_and(|name| self.is_without(name)) {
+            return self.finish(tag, "BAD This is turned off for the account");
+        }
         match (&self.state, command) {
             (_, Command::Capability) => {
                 let capabilities = self.capabilities();
@@ -536,6 +545,10 @@ impl Session {
                 self.finish(tag, "OK Done");
             }
             Command::Compress => self.start_compress(tag),
+            Command::GetQuota(root) => self.start_get_quota(tag, &root),
+            Command::GetQuotaRoot(name) => self.start_get_quota_root(tag, name),
+            //= https://www.rfc-editor.org/rfc/rfc9208#section-4.1.3
+            Command::SetQuota => self.finish(tag, "NO [NOPERM] Only the operator sets quotas"),
             Command::Idle => match self.selected() {
                 Some(mailbox) => self.ask_then(tag, Asked::Idle, Ask::Refresh(mailbox)),
                 None => self.start_idling(tag),
@@ -577,6 +590,7 @@ impl Session {
         match (asked, answer) {
             (Asked::Login, answer) => self.login_answered(tag, answer),
             (Asked::Select(resync), Answer::Selected(snapshot)) => self.open_mailbox(tag, snapshot, resync),
+            (Asked::Quota(name), answer) => self.quota_answered(tag, name, answer),
             //= https://www.rfc-editor.org/rfc/rfc3501#section-6.4.2
             // CLOSE leaves the mailbox whatever became of its messages.
             (Asked::Close, _) => {

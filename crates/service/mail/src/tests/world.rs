@@ -116,20 +116,22 @@ impl World {
     }
 
     pub(super) fn set_quota(&self, account: AccountId, quota_bytes: u64) {
+        self.set_quotas(account, Some(quota_bytes), None);
+    }
+
+    pub(super) fn set_quotas(&self, account: AccountId, bytes: Option<u64>, messages: Option<u64>) {
         let store: &dyn Store = &*self.store;
         let home = Partition::Account(account);
         let record = now(store.record::<Account>(&home, keys::account()))
             .unwrap()
             .unwrap()
             .record;
-        self.put(
-            home,
-            keys::account(),
-            &Account {
-                quota_bytes: Some(quota_bytes),
-                ..record
-            },
-        );
+        let record = Account {
+            quota_bytes: bytes,
+            quota_messages: messages,
+            ..record
+        };
+        self.put(home, keys::account(), &record);
     }
 
     pub(super) fn letter(&self, text: &str) -> Letter {

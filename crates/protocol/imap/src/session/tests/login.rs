@@ -206,3 +206,29 @@ fn who_does_not_log_in_is_cut_off_however_much_he_sends() {
     assert!(talk.wait(Duration::from_secs(11)).starts_with("* BYE"));
     assert!(talk.closed);
 }
+
+#[test]
+fn what_is_turned_off_for_an_account_is_not_told_and_cannot_be_used() {
+    // Guards pitfall IMAP 11: a switch per account for programs that misbehave.
+    let mut talk = Talk::new();
+    talk.mail.without = ["COMPRESS", "THREAD=REFERENCES", "SORT", "IDLE"]
+        .map(str::to_owned)
+        .to_vec();
+    let heard = talk.say("a LOGIN fred secret\r\n");
+    let told: Vec<&str> = heard.split([' ', ']']).collect();
+    for off in [
+        "COMPRESS=DEFLATE",
+        "THREAD=REFERENCES",
+        "SORT",
+        "SORT=DISPLAY",
+        "IDLE",
+    ] {
+        assert!(!told.contains(&off), "{heard}");
+    }
+    for on in ["IMAP4rev1", "THREAD=ORDEREDSUBJECT", "MOVE"] {
+        assert!(told.contains(&on), "{heard}");
+    }
+    assert!(talk.say("a IDLE\r\n").starts_with("a BAD"));
+    assert!(talk.say("a COMPRESS DEFLATE\r\n").starts_with("a BAD"));
+    assert!(talk.say("a NAMESPACE\r\n").contains("a OK"));
+}

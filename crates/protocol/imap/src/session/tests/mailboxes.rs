@@ -237,3 +237,39 @@ fn namespace_and_enable() {
         "* ENABLED CONDSTORE\r\na OK Done\r\n"
     );
 }
+
+#[test]
+fn the_one_quota_root_tells_what_is_used_and_may_be() {
+    use crate::question::{QuotaUse, Used};
+    let mut talk = tree();
+    assert_eq!(
+        talk.say("a GETQUOTA \"\"\r\n"),
+        "* QUOTA \"\" ()\r\na OK Done\r\n"
+    );
+    let used = |used, limit| Used { used, limit };
+    talk.mail.quota = QuotaUse {
+        bytes: used(1_025, Some(10_240)),
+        messages: used(3, Some(7)),
+    };
+    let quota = "* QUOTA \"\" (STORAGE 2 10 MESSAGE 3 7)\r\na OK Done\r\n";
+    assert_eq!(talk.say("a GETQUOTA \"\"\r\n"), quota);
+    assert_eq!(
+        talk.say("a GETQUOTAROOT Entw&APw-rfe\r\n"),
+        format!("* QUOTAROOT Entw&APw-rfe \"\"\r\n{quota}")
+    );
+    assert!(talk.say("a GETQUOTA other\r\n").starts_with("a NO [NONEXISTENT]"));
+    assert!(
+        talk.say("a SETQUOTA \"\" (STORAGE 99)\r\n")
+            .starts_with("a NO [NOPERM]")
+    );
+    for bad in [
+        "GETQUOTA",
+        "SETQUOTA \"\"",
+        "SETQUOTA \"\" (STORAGE)",
+        "GETQUOTAROOT",
+    ] {
+        assert!(talk.say(&format!("a {bad}\r\n")).starts_with("a BAD"), "{bad}");
+    }
+    let heard = talk.say("a STATUS INBOX (DELETED DELETED-STORAGE)\r\n");
+    assert!(heard.starts_with("* STATUS INBOX (DELETED 2 DELETED-STORAGE 2)\r\n"));
+}

@@ -38,6 +38,9 @@ pub(super) struct Mail {
     modseq: u64,
     /// Whether it no longer knows what has gone.
     log_trimmed: bool,
+    quota: crate::question::QuotaUse,
+    /// What the account's programs are not told of.
+    without: Vec<String>,
 }
 
 #[derive(Default)]
@@ -187,7 +190,9 @@ impl Mail {
                 proof: Proof::Password(password),
                 authzid,
             } => match user == "fred" && password.reveal() == "secret" && authzid.is_none_or(|a| a == user) {
-                true => Answer::Done,
+                true => Answer::LoggedIn {
+                    without: self.without.clone(),
+                },
                 false => Answer::Refused(Refusal::BadCredentials),
             },
             Ask::Authenticate { .. } => Answer::Done,
@@ -196,6 +201,7 @@ impl Mail {
                     .then(|| ringpost_auth::sasl::ScramKeys::derive("secret", b"saltsalt", 4096).unwrap()),
             ),
             Ask::Compress => Answer::Done,
+            Ask::Quota => Answer::Quota(self.quota),
             Ask::List => Answer::Mailboxes(self.list()),
             Ask::Status(name) => match self.boxes.get(name.as_str()) {
                 Some(mailbox) => Answer::Status(Status {
@@ -209,6 +215,8 @@ impl Mail {
                         .filter(|m| !m.state.flags.is(SystemFlag::Seen))
                         .count() as u32,
                     highest_modseq: self.modseq.max(1),
+                    deleted: 2,
+                    deleted_bytes: 1_025,
                 }),
                 None => missing,
             },
