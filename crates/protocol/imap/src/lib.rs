@@ -6,7 +6,7 @@
 //! [`Event::Body`] hands on the pieces of an APPEND, and [`Output::Body`] names the bytes that FETCH wants sent.
 //!
 //! Beside RFC 3501 there are IDLE (2177), NAMESPACE (2342), ID (2971), UNSELECT (3691), UIDPLUS (4315), SASL-IR (4959),
-//! COMPRESS (4978), BINARY (3516), PREVIEW (8970),
+//! COMPRESS (4978), BINARY (3516), PREVIEW (8970), UTF8=ACCEPT (6855), QUOTA (9208),
 //! ENABLE (5161), SORT and THREAD (5256, 5957), LIST-EXTENDED (5258), LIST-STATUS (5819), SPECIAL-USE (6154), MOVE (6851),
 //! CONDSTORE and QRESYNC (7162), and LITERAL- or LITERAL+ (7888), with the response codes of RFC 5530.
 //!

@@ -39,7 +39,11 @@ impl MailboxName {
         if text.len() > Self::MAX_BYTES || text.split(SEPARATOR).count() > Self::MAX_LEVELS {
             return Err(NameError::TooLong);
         }
-        if text.chars().any(char::is_control) {
+        //= https://www.rfc-editor.org/rfc/rfc6855#section-3
+        if text
+            .chars()
+            .any(|c| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}'))
+        {
             return Err(NameError::Control);
         }
         if text

@@ -2,6 +2,7 @@
 //! (RFC 3501 §7.4.2).
 
 use crate::command::BodyItem;
+use crate::name::MailboxName;
 use crate::section::{Section, SectionText};
 use crate::structure::{Address, Content, Disposition, Envelope, Part};
 use crate::token::is_astring_char;
@@ -13,6 +14,8 @@ use std::fmt::{self, Write};
 #[derive(Debug, Default)]
 pub(crate) struct Wire {
     pub(crate) bytes: BytesMut,
+    /// Whether the client takes UTF-8 in quoted strings (RFC 6855 §3).
+    pub(crate) utf8: bool,
 }
 
 impl Write for Wire {
@@ -32,7 +35,8 @@ impl Wire {
         self.bytes.put_slice(text.as_bytes());
     }
 
-    /// A quoted string of ASCII. What may not stand in one is left out, so nothing that was stored can end it early.
+    /// A quoted string, of ASCII unless the client takes UTF-8. What may not stand in one is left out, so nothing that was
+    /// stored can end it early.
     pub(crate) fn quoted(&mut self, text: &str) {
         self.bytes.put_u8(b'"');
         for b in text.bytes() {
@@ -40,10 +44,19 @@ impl Wire {
                 b'"' | b'\\' => self.bytes.put_slice(&[b'\\', b]),
                 b'\r' | b'\n' => self.bytes.put_u8(b' '),
                 b'\t' | b' '..=b'~' => self.bytes.put_u8(b),
+                0x80.. if self.utf8 => self.bytes.put_u8(b),
                 _ => {}
             }
         }
         self.bytes.put_u8(b'"');
+    }
+
+    /// The name of a mailbox as the client spells names.
+    pub(crate) fn mailbox(&mut self, name: &MailboxName) {
+        match self.utf8 {
+            true => self.astring(name.as_str()),
+            false => self.astring(&name.to_utf7()),
+        }
     }
 
     /// An atom where it may be one, otherwise a quoted string.
@@ -57,7 +70,7 @@ impl Wire {
 
     /// A header's text as a quoted string; what is not ASCII in encoded words.
     fn header_text(&mut self, text: &str) {
-        if text.is_ascii() {
+        if text.is_ascii() || self.utf8 {
             self.quoted(text)
         } else {
             self.quoted(&encode_words(text))
@@ -222,7 +235,7 @@ impl Wire {
 
     fn parameters(&mut self, parameters: &[(String, String)]) {
         self.list(parameters, " ", |wire, (name, value)| {
-            if value.is_ascii() {
+            if value.is_ascii() || wire.utf8 {
                 wire.quoted(&name.to_ascii_uppercase());
                 wire.text(" ");
                 return wire.quoted(value);
@@ -261,7 +274,10 @@ impl Wire {
 
     /// Text that may be anything, as a string.
     pub(crate) fn string(&mut self, text: &str) {
-        if text.bytes().all(|b| matches!(b, b' '..=b'~')) {
+        if text
+            .bytes()
+            .all(|b| matches!(b, b' '..=b'~') || self.utf8 && b >= 0x80)
+        {
             return self.quoted(text);
         }
         let text = text.replace('\0', "");

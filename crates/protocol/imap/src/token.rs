@@ -65,6 +65,8 @@ pub(crate) struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
     depth: usize,
+    /// Whether mailbox names come in UTF-8 (RFC 6855 §3) and not in modified UTF-7.
+    utf8: bool,
 }
 
 pub(crate) type Read<T> = Result<T, ReadError>;
@@ -75,7 +77,18 @@ impl<'a> Reader<'a> {
             bytes,
             at: 0,
             depth: 0,
+            utf8: false,
         }
+    }
+
+    /// The same for a client that has enabled UTF-8, or not.
+    pub(crate) fn with_utf8(mut self, utf8: bool) -> Self {
+        self.utf8 = utf8;
+        self
+    }
+
+    pub(crate) fn is_utf8(&self) -> bool {
+        self.utf8
     }
 
     pub(crate) fn position(&self) -> usize {
@@ -338,7 +351,16 @@ impl<'a> Reader<'a> {
     }
 
     pub(crate) fn mailbox(&mut self) -> Read<MailboxName> {
-        Ok(MailboxName::from_utf7(&self.text()?)?)
+        let text = self.text()?;
+        self.mailbox_name(&text)
+    }
+
+    /// What a text names, in the client's spelling.
+    pub(crate) fn mailbox_name(&self, text: &str) -> Read<MailboxName> {
+        match self.utf8 {
+            true => Ok(MailboxName::new(text)?),
+            false => Ok(MailboxName::from_utf7(text)?),
+        }
     }
 
     /// The name or pattern of LIST, as it is written.

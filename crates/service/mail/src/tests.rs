@@ -6,7 +6,7 @@ mod maildrop;
 mod messages;
 mod model;
 mod queue;
-mod sync;
 mod quota;
+mod sync;
 mod voicemail;
 mod world;

@@ -144,7 +144,7 @@ impl World {
             ALICE,
             Quota {
                 bytes: Some(1_000_000),
-                messages: Some(1_000),
+                messages: None,
             },
         );
         let uid = batch.add(
@@ -266,7 +266,7 @@ fn a_message_over_quota_is_refused_and_what_was_there_stays() {
         ALICE,
         Quota {
             bytes: Some(1_000_000),
-            messages: Some(1_000),
+            messages: None,
         },
     );
     batch.add(

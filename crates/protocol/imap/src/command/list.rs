@@ -100,7 +100,7 @@ pub(super) fn read_lsub(r: &mut Reader<'_>) -> Read<ListCommand> {
     Ok(ListCommand {
         lsub: true,
         extended: false,
-        patterns: pattern_after(&reference, &pattern).into_iter().collect(),
+        patterns: pattern_after(r, &reference, &pattern).into_iter().collect(),
         select: ListSelect {
             subscribed: true,
             ..ListSelect::default()
@@ -147,7 +147,7 @@ pub(super) fn read_list(r: &mut Reader<'_>) -> Read<ListCommand> {
         //= https://www.rfc-editor.org/rfc/rfc5258#section-3
         // Only the plain LIST asks for the separator with an empty pattern.
         .filter(|p| !(extended && p.is_empty()))
-        .filter_map(|p| pattern_after(&reference, p))
+        .filter_map(|p| pattern_after(r, &reference, p))
         .collect();
     Ok(ListCommand {
         lsub: false,
@@ -198,10 +198,11 @@ fn read_return_option(r: &mut Reader<'_>, returns: &mut ListReturn) -> Read<()> 
 }
 
 /// The pattern that is meant; `None` for one that matches nothing, be it that its modified UTF-7 is wrong.
-fn pattern_after(reference: &str, pattern: &str) -> Option<Pattern> {
+fn pattern_after(r: &Reader<'_>, reference: &str, pattern: &str) -> Option<Pattern> {
     if pattern.is_empty() {
         return Some(Pattern::new(""));
     }
-    let whole = utf7::decode(&format!("{reference}{pattern}"))?;
+    let whole = format!("{reference}{pattern}");
+    let whole = if r.is_utf8() { whole } else { utf7::decode(&whole)? };
     (whole.len() <= crate::MailboxName::MAX_BYTES).then(|| Pattern::new(&whole))
 }

@@ -146,9 +146,10 @@ pub(crate) struct Append {
     pub(crate) utf8: bool,
 }
 
-/// Reads the tag and the command. The tag is there also when the command could not be read.
-pub(crate) fn read(bytes: &[u8]) -> (Option<&str>, Read<Command>) {
-    let mut reader = Reader::new(bytes);
+/// Reads the tag and the command. The tag is there also when the command could not be read. `utf8` says whether the client
+/// has enabled UTF-8.
+pub(crate) fn read(bytes: &[u8], utf8: bool) -> (Option<&str>, Read<Command>) {
+    let mut reader = Reader::new(bytes).with_utf8(utf8);
     match reader.tag() {
         Ok(tag) => (Some(tag), reader.space().and_then(|()| read_command(&mut reader))),
         Err(error) => (None, Err(error)),
@@ -414,7 +415,7 @@ fn read_create(r: &mut Reader<'_>) -> Read<Command> {
     let name = r.text()?;
     //= https://www.rfc-editor.org/rfc/rfc3501#section-6.3.3
     // A separator at the end only declares that names below it will be made.
-    let name = MailboxName::from_utf7(name.strip_suffix(crate::name::SEPARATOR).unwrap_or(&name))?;
+    let name = r.mailbox_name(name.strip_suffix(crate::name::SEPARATOR).unwrap_or(&name))?;
     let mut special_use = None;
     if r.take(b' ') {
         //= https://www.rfc-editor.org/rfc/rfc6154#section-3

@@ -12,6 +12,10 @@ pub(super) fn read_search(r: &mut Reader<'_>) -> Read<SearchKey> {
         .word("a search key")
         .is_ok_and(|w| w.eq_ignore_ascii_case("CHARSET"))
     {
+        //= https://www.rfc-editor.org/rfc/rfc6855#section-3
+        if r.is_utf8() {
+            return r.fail("no charset, since all is UTF-8 now");
+        }
         ahead.space()?;
         check_charset(&ahead.text()?)?;
         ahead.space()?;

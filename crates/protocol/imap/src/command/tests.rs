@@ -1,4 +1,8 @@
 use super::*;
+
+fn read(bytes: &[u8]) -> (Option<&str>, Read<Command>) {
+    super::read(bytes, false)
+}
 use crate::section::SectionText;
 use crate::token::Announced;
 

@@ -77,7 +77,10 @@ impl Session {
         let with_status = !command.returns.status.is_empty();
         for (name, node) in tree(mailboxes, command.select) {
             if command.patterns.iter().any(|p| p.matches(name.as_str())) {
-                let mut line = Wire::default();
+                let mut line = Wire {
+                    utf8: self.out.utf8,
+                    ..Wire::default()
+                };
                 let out = if with_status { &mut line } else { &mut self.out };
                 match command.lsub {
                     true => write_lsub(out, command, &name, &node),
@@ -176,7 +179,7 @@ impl Session {
 
 fn write_status(out: &mut Wire, name: &MailboxName, items: &[StatusItem], status: &Status) {
     out.text("* STATUS ");
-    out.astring(&name.to_utf7());
+    out.mailbox(name);
     for (i, item) in items.iter().enumerate() {
         let value = match item {
             StatusItem::Messages => u64::from(status.messages),
@@ -297,5 +300,5 @@ fn write_name(out: &mut Wire, response: &str, attributes: &[&str], name: &Mailbo
         "* {response} ({}) \"{SEPARATOR}\" ",
         attributes.join(" ")
     ));
-    out.astring(&name.to_utf7());
+    out.mailbox(name);
 }

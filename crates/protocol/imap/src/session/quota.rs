@@ -26,7 +26,7 @@ impl Session {
         };
         if let Some(name) = name {
             self.out.text("* QUOTAROOT ");
-            self.out.astring(&name.to_utf7());
+            self.out.mailbox(&name);
             self.out.text(" \"\"\r\n");
         }
         let QuotaUse { bytes, messages } = quota;

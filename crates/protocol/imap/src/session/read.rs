@@ -21,7 +21,7 @@ impl Session {
             }
             Next::BareLine(end) => {
                 let line = self.input.take(end);
-                let (tag, _) = command::read(line.trim_ascii());
+                let (tag, _) = command::read(line.trim_ascii(), self.out.utf8);
                 self.unreadable(tag, "A line ends with CR LF");
                 return true;
             }
@@ -32,7 +32,7 @@ impl Session {
             return true;
         }
         let line = self.input.take(end);
-        match command::read(&line[..line.len() - 2]) {
+        match command::read(&line[..line.len() - 2], self.out.utf8) {
             (Some(tag), Ok(command)) => {
                 self.unread = 0;
                 self.start(tag.into(), command);
@@ -46,7 +46,7 @@ impl Session {
     /// The command goes on with a literal, if it makes sense so far.
     fn read_to_literal(&mut self, end: usize) {
         let bytes = self.input.command(end);
-        let (tag, command) = command::read(bytes);
+        let (tag, command) = command::read(bytes, self.out.utf8);
         let tag: Option<Tag> = tag.map(Tag::from);
         match (tag, command) {
             (Some(tag), Ok(Command::Append(append))) => {

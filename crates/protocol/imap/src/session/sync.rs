@@ -54,8 +54,14 @@ impl Session {
     //= https://www.rfc-editor.org/rfc/rfc5161#section-3.1
     /// What is unknown is ignored.
     pub(super) fn enable(&mut self, tag: Tag, names: &[String]) {
-        let wants = |name: &str| names.iter().any(|n| n.eq_ignore_ascii_case(name));
+        let named = |name: &str| names.iter().any(|n| n.eq_ignore_ascii_case(name));
+        let off = ["CONDSTORE", "QRESYNC", "UTF8=ACCEPT"].map(|name| (name, self.is_without(name)));
+        let wants = |name: &str| named(name) && !off.contains(&(name, true));
         let mut enabled = String::new();
+        //= https://www.rfc-editor.org/rfc/rfc6855#section-3
+        if wants("UTF8=ACCEPT") && !std::mem::replace(&mut self.out.utf8, true) {
+            enabled.push_str(" UTF8=ACCEPT");
+        }
         if wants("CONDSTORE") || wants("QRESYNC") {
             self.enable_condstore();
             enabled.push_str(" CONDSTORE");

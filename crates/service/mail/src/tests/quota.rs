@@ -94,7 +94,7 @@ fn an_owner_is_told_once_that_it_becomes_full_and_again_when_it_had_room_between
     world.try_deliver(9_500).unwrap();
     assert_eq!(world.warnings(), 1);
     world.expunge("INBOX", &all[..1]);
-    world.try_deliver(79_000).unwrap();
+    world.try_deliver(79_900).unwrap();
     assert_eq!(world.warnings(), 2, "there was room, and it is gone again");
     // The notice is kept although it takes the account above its quota.
     world.set_quota(ALICE, 80_000);

@@ -273,3 +273,38 @@ fn the_one_quota_root_tells_what_is_used_and_may_be() {
     let heard = talk.say("a STATUS INBOX (DELETED DELETED-STORAGE)\r\n");
     assert!(heard.starts_with("* STATUS INBOX (DELETED 2 DELETED-STORAGE 2)\r\n"));
 }
+
+#[test]
+fn a_client_that_takes_utf8_reads_and_writes_names_in_it() {
+    // Guards pitfall IMAP 10: modified UTF-7 and UTF-8.
+    let mut talk = tree();
+    assert_eq!(
+        talk.say("a ENABLE X UTF8=ACCEPT\r\n"),
+        "* ENABLED UTF8=ACCEPT\r\na OK Done\r\n"
+    );
+    assert_eq!(talk.say("a ENABLE UTF8=ACCEPT\r\n"), "* ENABLED\r\na OK Done\r\n");
+    assert_eq!(
+        names(&talk.say("a LIST \"\" %\r\n"))[..2],
+        ["A&B", "\"Entwürfe\""]
+    );
+    assert_eq!(names(&talk.say("a LIST \"\" \"Entwü*\"\r\n")), ["\"Entwürfe\""]);
+    assert!(
+        talk.say("a STATUS \"Entwürfe\" (MESSAGES)\r\n")
+            .starts_with("* STATUS \"Entwürfe\" (MESSAGES 0)")
+    );
+    assert!(talk.say("a CREATE \"Grüße\"\r\n").starts_with("a OK"));
+    assert!(talk.say("a CREATE {6+}\r\n日本\r\n").starts_with("a OK"));
+    assert!(talk.mail.boxes.contains_key("Grüße") && talk.mail.boxes.contains_key("日本"));
+    // What looks like modified UTF-7 is a name like any other.
+    assert!(talk.say("a CREATE Gr&APwA3w-e\r\n").starts_with("a OK"));
+    assert!(talk.mail.boxes.contains_key("Gr&APwA3w-e"));
+    assert!(
+        talk.say("a CREATE \"a\u{2028}b\"\r\n")
+            .starts_with("a NO [CANNOT]")
+    );
+    assert!(talk.say_bytes(b"a CREATE \"\xff\"\r\n").starts_with("a BAD"));
+    talk.say("a SELECT INBOX\r\n");
+    assert!(talk.say("a SEARCH CHARSET UTF-8 ALL\r\n").starts_with("a BAD"));
+    assert!(talk.say("a SEARCH SUBJECT \"Grüße\"\r\n").contains("a OK"));
+    assert!(talk.say("a SORT (DATE) UTF-8 ALL\r\n").contains("a OK"));
+}

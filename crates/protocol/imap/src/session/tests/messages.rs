@@ -700,3 +700,17 @@ fn a_literal8_may_hold_nul_and_no_other_literal() {
     );
     assert!(talk.say("a NOOP\r\n").starts_with("a OK"));
 }
+
+#[test]
+fn envelopes_come_raw_only_to_who_takes_utf8() {
+    // Guards pitfall IMAP 8: no raw 8-bit without UTF8=ACCEPT.
+    let mut talk = Talk::with_messages(&[("", "Subject: Grüße\n\n")]);
+    let heard = talk.say("a FETCH 1 ENVELOPE\r\n");
+    assert!(heard.is_ascii() && heard.contains("=?UTF-8?"), "{heard}");
+    talk.say("a ENABLE UTF8=ACCEPT\r\n");
+    assert!(talk.say("a FETCH 1 ENVELOPE\r\n").contains("(NIL \"Grüße\" "));
+    assert!(
+        talk.say("a FETCH 1 PREVIEW\r\n")
+            .contains("PREVIEW \"Hello, wörld\"")
+    );
+}
