@@ -58,6 +58,18 @@ pub(crate) const CLIENTS: &[Tool] = &[
         package: "mutt",
     },
     Tool {
+        program: "offlineimap",
+        package: "offlineimap3",
+    },
+    Tool {
+        program: "node",
+        package: "nodejs",
+    },
+    Tool {
+        program: "npm",
+        package: "npm",
+    },
+    Tool {
         program: "msmtp",
         package: "msmtp",
     },
