@@ -142,6 +142,14 @@ pub const IMAP_EXPUNGED_KEPT_BYTES: usize = 8 * 1024 * 1024;
 pub const SEARCH_TEXT_BYTES: u64 = 8 * 1024 * 1024;
 /// Received fields of a message; one with more is refused with 554 as going round in circles (RFC 5321 §6.3).
 pub const MAIL_HOPS: usize = 50;
+/// DKIM signatures of one message that are checked, the topmost; further ones are passed over.
+pub const DKIM_SIGNATURES: usize = 6;
+/// Fields that one DKIM signature names; one with more counts as unreadable.
+pub const DKIM_FIELDS: usize = 200;
+/// Questions to the DNS about the sender of one message; further ones count as not answered.
+pub const SENDER_LOOKUPS: usize = 160;
+/// Messages whose senders are looked up at one time; another waits, and is taken unproven after 20 s.
+pub const SENDER_CHECKS: usize = 64;
 /// Messages that one connection to another server begins with; further ones wait for the next.
 pub const QUEUE_WORK: usize = 50;
 /// MIME parts of one message that is converted for a server that takes less; one with more is not converted.

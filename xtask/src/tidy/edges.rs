@@ -60,6 +60,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("ringpost-store-sqlite", &["base", "store"]),
     ("ringpost-blobs", &["base", "store"]),
     ("ringpost-admin", &["base"]),
+    ("ringpost-sender-auth", &["base", "mail"]),
     // Phones and readers of our own, for the demo and the simulator.
     ("ringpost-client", &["base", "auth", "sip", "sdp", "rtp", "codec"]),
     // The two users of node.

@@ -204,5 +204,8 @@ fn exchanger(data: &RData) -> Option<(u16, String)> {
     Some((mx.preference, host.trim_end_matches('.').to_owned()))
 }
 
+mod records;
 #[cfg(test)]
 mod tests;
+
+pub use records::Records;

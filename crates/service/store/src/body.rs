@@ -108,6 +108,25 @@ impl Bodies {
         Ok(out.freeze())
     }
 
+    /// A reader of a body that was just written, and that nothing need name yet.
+    pub async fn read_back(&self, body: &Body) -> Result<Box<dyn BlobReader>, StoreError> {
+        match &body.inline {
+            Some(bytes) => Ok(Box::new(BytesReader(bytes.clone()))),
+            None => {
+                let missing = || StoreError::Damaged(format!("the body {} is missing", body.id));
+                self.blobs.get(body.id, 0..u64::MAX).await?.ok_or_else(missing)
+            }
+        }
+    }
+
+    /// Removes a body that nothing named, nor will.
+    pub async fn discard(&self, body: &Body) -> Result<(), StoreError> {
+        match body.inline {
+            Some(_) => Ok(()),
+            None => self.blobs.delete(body.id).await,
+        }
+    }
+
     fn small(&self, bytes: Bytes) -> Body {
         Body {
             id: self.draw(BlobId::inline),

@@ -2,7 +2,7 @@
 
 use super::*;
 use hickory_resolver::proto::op::{Message, MessageType, ResponseCode};
-use hickory_resolver::proto::rr::rdata::{A, MX, NAPTR, SRV};
+use hickory_resolver::proto::rr::rdata::{A, MX, NAPTR, PTR, SRV, TXT};
 use hickory_resolver::proto::rr::{Name, Record};
 use tokio::net::UdpSocket;
 
@@ -35,6 +35,12 @@ fn table(asked: &str, kind: RecordType) -> Option<Result<Vec<RData>, ResponseCod
             RData::MX(MX::new(20, name("b.other.test."))),
             RData::MX(MX::new(10, name("A.other.test."))),
         ],
+        ("other.test.", RecordType::TXT) => vec![
+            RData::TXT(TXT::from_bytes(vec![&b"v=spf1 "[..], &b"-all"[..]])),
+            RData::TXT(TXT::from_bytes(vec![&b"\xff"[..]])),
+        ],
+        ("a%b@c.other.test.", RecordType::A) => vec![RData::A(A::new(203, 0, 113, 1))],
+        ("1.113.0.203.in-addr.arpa.", RecordType::PTR) => vec![RData::PTR(PTR(name("A.other.test.")))],
         ("null.test.", RecordType::MX) => vec![RData::MX(MX::new(0, name(".")))],
         ("broken.test.", _) => return Some(Err(ResponseCode::ServFail)),
         ("silent.test.", _) => return None,
@@ -173,4 +179,31 @@ async fn mail_servers_are_found_and_none_is_told_from_no_answer() {
     assert_eq!(found("s1.other.test").await, Some(Vec::new()));
     assert_eq!(found("nowhere.test").await, Some(Vec::new()));
     assert_eq!(found("broken.test").await, None);
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_told_from_what_cannot_be_told() {
+    let resolver = Resolver::new(vec![server().await]);
+    assert_eq!(
+        resolver.texts("other.test").await,
+        Records::Found(vec![b"v=spf1 -all".to_vec(), vec![0xff]])
+    );
+    assert_eq!(resolver.texts("s1.other.test").await, Records::Nothing);
+    assert_eq!(resolver.texts("absent.test").await, Records::Nothing);
+    assert_eq!(resolver.texts("broken.test").await, Records::Failed);
+    assert_eq!(resolver.texts("a..b").await, Records::Nothing);
+    let address: IpAddr = "203.0.113.1".parse().unwrap();
+    assert_eq!(
+        resolver.host_addresses("a%b@c.other.test", false).await,
+        Records::Found(vec![address])
+    );
+    assert_eq!(resolver.host_addresses("s1.other.test", true).await, Records::Nothing);
+    assert_eq!(
+        resolver.mail_hosts("other.test").await,
+        Records::Found(vec!["A.other.test".to_owned(), "b.other.test".to_owned()])
+    );
+    assert_eq!(
+        resolver.pointers(address).await,
+        Records::Found(vec!["A.other.test".to_owned()])
+    );
 }
