@@ -11,6 +11,8 @@ pub enum Record {
     A(&'static str, Ipv4Addr),
     /// A server that takes a domain's mail: preference, and host.
     Mx(&'static str, u16, &'static str),
+    /// A text, in strings of 255 bytes where it is longer.
+    Txt(String, String),
 }
 
 /// A DNS server on loopback that knows a table and says of everything else that it does not exist. It ends with the test's
@@ -22,6 +24,7 @@ pub struct Dns {
 
 const A: u16 = 1;
 const MX: u16 = 15;
+const TXT: u16 = 16;
 const SRV: u16 = 33;
 const NAPTR: u16 = 35;
 const IN: u16 = 1;
@@ -94,6 +97,7 @@ impl Record {
             Record::Naptr(name, ..) | Record::Srv(name, ..) | Record::A(name, _) | Record::Mx(name, ..) => {
                 name
             }
+            Record::Txt(name, _) => name,
         }
     }
 
@@ -103,6 +107,7 @@ impl Record {
             Record::Srv(..) => SRV,
             Record::A(..) => A,
             Record::Mx(..) => MX,
+            Record::Txt(..) => TXT,
         }
     }
 
@@ -120,6 +125,10 @@ impl Record {
             .concat(),
             Record::Srv(_, priority, port, host) => [numbers(&[*priority, 0, *port]), labels(host)].concat(),
             Record::A(_, address) => address.octets().to_vec(),
+            Record::Txt(_, value) => {
+                let strings = value.as_bytes().chunks(255);
+                strings.flat_map(|s| [&[s.len() as u8], s].concat()).collect()
+            }
             Record::Mx(_, preference, host) => [numbers(&[*preference]), labels(host)].concat(),
         }
     }

@@ -43,6 +43,8 @@ pub struct Options {
     pub smtp_port: u16,
     /// More lines of the section `outbound`.
     pub outbound: String,
+    /// Lines of the section `incoming`.
+    pub incoming: String,
 }
 
 impl Default for Options {
@@ -59,6 +61,7 @@ impl Default for Options {
             certificate: None,
             smtp_port: 2525,
             outbound: String::new(),
+            incoming: String::new(),
         }
     }
 }
@@ -183,6 +186,7 @@ impl Server {
         if let Some(dns) = options.dns {
             sections += &format!("[dns]\nservers = [\"{dns}\"]\n");
         }
+        sections += &format!("[incoming]\n{}", options.incoming);
         sections += "[tls]\n";
         if let Some(authorities) = &options.authorities {
             sections += &format!("authorities = {authorities:?}\n");

@@ -86,6 +86,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "store-sqlite",
             "blobs",
             "admin",
+            "sender-auth",
             "client",
         ],
     ),
@@ -115,12 +116,25 @@ const EDGES: &[(&str, &[&str])] = &[
     (
         "ringpost-fuzz",
         &[
-            "base", "auth", "sip", "sdp", "rtp", "codec", "smtp", "imap", "pop3", "media", "phone", "mail",
+            "base",
+            "auth",
+            "sip",
+            "sdp",
+            "rtp",
+            "codec",
+            "smtp",
+            "imap",
+            "pop3",
+            "media",
+            "phone",
+            "mail",
             "client",
+            "sender-auth",
         ],
     ),
     // sip for its table of torture messages.
-    ("ringpost-interop", &["base", "sip"]),
+    // sender-auth for the suite of RFC 7208, whose zones hold what no DNS server would serve.
+    ("ringpost-interop", &["base", "sip", "sender-auth"]),
     (
         "ringpost-perf",
         &["base", "sip", "sdp", "rtp", "media", "net", "admin"],

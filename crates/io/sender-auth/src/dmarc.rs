@@ -131,10 +131,7 @@ impl Record {
             subdomains: tags.value("sp").and_then(Policy::parse).unwrap_or(policy),
             strict_dkim: is("adkim", "s"),
             strict_spf: is("aspf", "s"),
-            percent: tags
-                .value("pct")
-                .and_then(|pct| pct.parse().ok())
-                .unwrap_or(100),
+            percent: tags.value("pct").and_then(|pct| pct.parse().ok()).unwrap_or(100),
             is_test: is("t", "y"),
             public_suffix: match (is("psd", "y"), is("psd", "n")) {
                 (true, _) => Some(true),
@@ -276,9 +273,8 @@ pub(crate) async fn check(
             break;
         }
     }
-    let undecided = failed
-        || spf.0 == SpfResult::TempError
-        || dkim.iter().any(|one| one.result == DkimResult::TempError);
+    let undecided =
+        failed || spf.0 == SpfResult::TempError || dkim.iter().any(|one| one.result == DkimResult::TempError);
     let result = match record {
         None => DmarcResult::None,
         Some(_) if is_aligned => DmarcResult::Pass,
@@ -338,10 +334,20 @@ mod tests {
             ("example.org", (pass, "bounce.example.org"), "", DmarcResult::Pass),
             ("example.org", (pass, "badexample.org"), "", DmarcResult::Fail),
             ("example.org", (pass, "org"), "", DmarcResult::Fail),
-            ("example.org", (SpfResult::SoftFail, "example.org"), "", DmarcResult::Fail),
+            (
+                "example.org",
+                (SpfResult::SoftFail, "example.org"),
+                "",
+                DmarcResult::Fail,
+            ),
             ("news.example.org", NO_SPF, "example.org", DmarcResult::Pass),
             ("news.example.org", NO_SPF, "Other.example.org", DmarcResult::Pass),
-            ("strict.test", (pass, "a.strict.test"), "a.strict.test", DmarcResult::Fail),
+            (
+                "strict.test",
+                (pass, "a.strict.test"),
+                "a.strict.test",
+                DmarcResult::Fail,
+            ),
             ("strict.test", NO_SPF, "strict.test", DmarcResult::Pass),
             ("nothing.test", NO_SPF, "", DmarcResult::None),
         ] {
@@ -351,7 +357,13 @@ mod tests {
         }
         let held = hold(&table, "news.example.org", NO_SPF, &[]).await;
         assert_eq!(held.policy, Policy::Quarantine);
-        let held = hold(&table, "example.org", NO_SPF, &[signed("example.org", DkimResult::Fail)]).await;
+        let held = hold(
+            &table,
+            "example.org",
+            NO_SPF,
+            &[signed("example.org", DkimResult::Fail)],
+        )
+        .await;
         assert_eq!((held.result, held.policy), (DmarcResult::Fail, Policy::Reject));
     }
 
@@ -363,11 +375,15 @@ mod tests {
             .txt("_dmarc.a.host.test", "v=DMARC1; p=reject");
         let pass = SpfResult::Pass;
         assert_eq!(
-            hold(&table, "a.host.test", (pass, "b.host.test"), &[]).await.result,
+            hold(&table, "a.host.test", (pass, "b.host.test"), &[])
+                .await
+                .result,
             DmarcResult::Fail
         );
         assert_eq!(
-            hold(&table, "x.a.host.test", (pass, "a.host.test"), &[]).await.result,
+            hold(&table, "x.a.host.test", (pass, "a.host.test"), &[])
+                .await
+                .result,
             DmarcResult::Pass
         );
     }
@@ -396,11 +412,23 @@ mod tests {
     fn a_record_asks_for_a_part_only_or_is_trying_out() {
         let of = |text| Record::parse(text);
         let half = of("v=DMARC1; p=reject; pct=50").unwrap();
-        assert_eq!((wanted(&half, true, 49), wanted(&half, true, 50)), (Policy::Reject, Policy::Quarantine));
+        assert_eq!(
+            (wanted(&half, true, 49), wanted(&half, true, 50)),
+            (Policy::Reject, Policy::Quarantine)
+        );
         let test = of("v=DMARC1; p=quarantine; t=y").unwrap();
         assert_eq!(wanted(&test, true, 0), Policy::None);
-        assert_eq!(of("v=DMARC1; p=what; rua=mailto:x@y").unwrap().policy, Policy::None);
-        for bad in ["v=DMARC1", "p=none; v=DMARC1", "v=DMARC2; p=none", "v=DMARC1; p=what", "spf"] {
+        assert_eq!(
+            of("v=DMARC1; p=what; rua=mailto:x@y").unwrap().policy,
+            Policy::None
+        );
+        for bad in [
+            "v=DMARC1",
+            "p=none; v=DMARC1",
+            "v=DMARC2; p=none",
+            "v=DMARC1; p=what",
+            "spf",
+        ] {
             assert_eq!(of(bad), None, "{bad}");
         }
         assert_eq!(walk("a.b.c.d.e.f.g.h.i.j").len(), STEPS);

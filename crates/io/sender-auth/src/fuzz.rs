@@ -40,7 +40,10 @@ pub fn spf(data: &[u8]) {
     let record = [b"v=spf1 ", data].concat();
     let asker = Asker::new(Arc::new(Everywhere(record)));
     let text = String::from_utf8_lossy(&data[..data.len().min(40)]).into_owned();
-    for address in [IpAddr::from([192, 0, 2, 7]), IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1])] {
+    for address in [
+        IpAddr::from([192, 0, 2, 7]),
+        IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1]),
+    ] {
         let query = spf::Query::new(address, &text, Some((&text, "a.b.test")));
         let result = spf::check(&asker, &query).now_or_never();
         assert!(result.is_some_and(|result| result != SpfResult::None));

@@ -161,7 +161,10 @@ mod tests {
     #[test]
     fn the_author_is_the_address_whatever_the_name_says() {
         let one = |value| author_domains(value).map(|d| d.join(" "));
-        assert_eq!(one(" Alice <alice@Example.ORG>\r\n").as_deref(), Some("example.org"));
+        assert_eq!(
+            one(" Alice <alice@Example.ORG>\r\n").as_deref(),
+            Some("example.org")
+        );
         assert_eq!(
             one("\"bank@bank.test\" <x@evil.test>").as_deref(),
             Some("evil.test")

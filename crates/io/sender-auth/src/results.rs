@@ -19,7 +19,11 @@ pub(crate) struct Found<'a> {
 /// The field with its CRLF, folded.
 //= https://www.rfc-editor.org/rfc/rfc8601#section-2.2
 pub(crate) fn field(server: &str, found: &Found<'_>) -> String {
-    let mut out = format!("Authentication-Results: {};\r\n\tspf={} ", plain(server), found.spf);
+    let mut out = format!(
+        "Authentication-Results: {};\r\n\tspf={} ",
+        plain(server),
+        found.spf
+    );
     let _ = match found.sender {
         Some((_, domain)) => write!(out, "smtp.mailfrom={}", plain(domain)),
         None => write!(out, "smtp.helo={}", plain(found.helo)),
@@ -61,9 +65,13 @@ fn plain(name: &str) -> String {
     match !short.is_empty() && short.chars().all(is_plain) {
         true => short,
         false => {
-            let safe = short
-                .chars()
-                .map(|c| if is_plain(c) || matches!(c, '[' | ']' | ':' | '@' | '+') { c } else { '?' });
+            let safe = short.chars().map(|c| {
+                if is_plain(c) || matches!(c, '[' | ']' | ':' | '@' | '+') {
+                    c
+                } else {
+                    '?'
+                }
+            });
             format!("\"{}\"", safe.collect::<String>())
         }
     }

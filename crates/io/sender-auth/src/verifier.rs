@@ -105,7 +105,11 @@ impl fmt::Debug for Verifier {
 impl SenderAuth for Verifier {
     fn begin(&self, peer: Peer) -> Option<Box<dyn Inspection>> {
         let config = self.config();
-        if config.trusted.iter().any(|network| network.contains(peer.address)) {
+        if config
+            .trusted
+            .iter()
+            .any(|network| network.contains(peer.address))
+        {
             return None;
         }
         Some(Box::new(Looking {
@@ -264,7 +268,11 @@ fn findings(config: &Config, peer: &Peer, outcome: &Outcome) -> Findings {
         summary: format!(
             "spf={} dkim={} dmarc={}",
             outcome.spf,
-            if signed.is_empty() { "none".to_owned() } else { signed.join(",") },
+            if signed.is_empty() {
+                "none".to_owned()
+            } else {
+                signed.join(",")
+            },
             outcome.dmarc.result
         ),
     }

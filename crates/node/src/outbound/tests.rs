@@ -176,6 +176,7 @@ impl House {
             directory: self.directory.clone(),
             mail: self.mail.clone(),
             sending: Some(self.sending.clone()),
+            sender_auth: None,
             config: Arc::new(ringpost_smtp::Config::new("mx.example.org", role)),
             stop: self.stop.clone(),
         };

@@ -1,6 +1,7 @@
 //! What the directory and the mail service say to a session's questions.
 
-use super::{Driver, Smtp, Taking};
+use super::taking::{Taken, Taking, Trace};
+use super::{Driver, Smtp};
 use crate::logins::check_password;
 use ringpost_directory::{AccountInfo, Directory, DirectoryError};
 use ringpost_mail::{Delivery, Elsewhere, Envelope, Letter, MailError, Outgoing, Recipient};
@@ -168,26 +169,25 @@ impl Driver<'_> {
             },
             at: self.smtp.world.unix_now(),
         };
-        let trace = format!("{}{received}", ReturnPath(&transaction.from));
-        let mut taking = Taking {
-            id,
-            message: Ok(Box::new(self.smtp.mail.incoming())),
+        let trace = Trace {
+            return_path: ReturnPath(&transaction.from).to_string(),
+            received: received.to_string(),
         };
-        taking.keep(trace.into()).await;
-        self.taking = Some(taking);
+        let inspection = self.inspection(&transaction.from);
+        let (mail, hostname) = (&self.smtp.mail, &self.smtp.config.hostname);
+        self.taking = Some(Taking::begin(mail, hostname, id, trace, inspection).await);
         Answer::Yes
     }
 
     async fn finish(&mut self) -> Answer {
-        let Some(Taking { id, message }) = self.taking.take() else {
+        let Some(taking) = self.taking.take() else {
             return Answer::Refuse(Refusal::Temporary);
         };
-        let stored = match message {
-            Ok(message) => match message.finish().await {
-                Ok(letter) if letter.is_looping() => return Answer::Refuse(Refusal::Loop),
-                Ok(letter) => self.store(letter).await,
-                Err(e) => Err(e),
-            },
+        let id = taking.id().to_owned();
+        let stored = match taking.finish(&self.smtp.mail, &self.id).await {
+            Ok(Taken::Unproven) => return Answer::Refuse(Refusal::Unproven),
+            Ok(Taken::Whole { letter, .. }) if letter.is_looping() => return Answer::Refuse(Refusal::Loop),
+            Ok(Taken::Whole { letter, junk }) => self.store(*letter, junk).await,
             Err(e) => Err(e),
         };
         match stored {
@@ -208,7 +208,7 @@ impl Driver<'_> {
     }
 
     /// Keeps a message for all its recipients. When this is done it is on stable storage, and that is what 250 means.
-    async fn store(&mut self, letter: Letter) -> Result<u64, MailError> {
+    async fn store(&mut self, letter: Letter, junk: bool) -> Result<u64, MailError> {
         let (world, mail) = (&self.smtp.world, &self.smtp.mail);
         let (now, size_bytes) = (world.unix_now(), letter.size_bytes());
         let transaction = self.session.transaction().ok_or(MailError::NoSuchAccount)?;
@@ -216,12 +216,17 @@ impl Driver<'_> {
             let mut accounts = self.recipients.iter().map(|r| r.account);
             let first = accounts.next().ok_or(MailError::NoSuchAccount)?;
             if accounts.all(|account| account == first) {
-                mail.deliver(first, &letter, Delivery::new(now)).await?;
+                let delivery = Delivery {
+                    junk,
+                    ..Delivery::new(now)
+                };
+                mail.deliver(first, &letter, delivery).await?;
                 return Ok(size_bytes);
             }
         }
         let sender = transaction.from.mailbox().map(ToString::to_string);
         let envelope = Envelope {
+            junk,
             sender: sender.unwrap_or_default(),
             recipients: self.recipients.clone(),
             submitter: self.account.as_ref().map(|account| account.id),

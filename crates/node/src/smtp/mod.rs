@@ -1,20 +1,21 @@
 //! An SMTP session joined with the directory and the mail service, on a connection.
 
 mod answers;
+mod taking;
 #[cfg(test)]
 mod tests;
 
 use crate::outbound::Sending;
 use crate::stop::Stop;
 use crate::world::{Connection, ConnectionClosed, Received, WorldRef};
-use bytes::Bytes;
 use futures_util::{FutureExt, future, select_biased};
 use ringpost_base::{Instant, UnixTime};
 use ringpost_directory::{AccountInfo, Directory};
-use ringpost_mail::{Elsewhere, Incoming, Mail, MailError, Recipient};
+use ringpost_mail::{Elsewhere, Mail, Recipient, SenderAuth};
 use ringpost_smtp::{Config, Event, Output, Session};
 use std::sync::Arc;
 use std::time::Duration;
+use taking::Taking;
 
 /// What SMTP sessions of one kind of listener are made of.
 #[derive(Clone)]
@@ -25,6 +26,8 @@ pub struct Smtp {
     pub directory: Directory,
     /// Where messages go.
     pub mail: Arc<Mail>,
+    /// Who looks at the senders of strangers' messages; `None` when nobody does.
+    pub sender_auth: Option<Arc<dyn SenderAuth>>,
     /// That those who signed in may send to other servers, and how much; `None` when nobody may.
     pub sending: Option<Arc<Sending>>,
     /// What holds for every session of the listener; its role above all.
@@ -105,23 +108,6 @@ struct Driver<'a> {
     taking: Option<Taking>,
     failed_logins: u32,
     stopping: bool,
-}
-
-/// The message that comes in. Once a piece of it could not be kept the rest is let pass, and the end is refused.
-struct Taking {
-    /// Our name for it.
-    id: String,
-    message: Result<Box<Incoming>, MailError>,
-}
-
-impl Taking {
-    async fn keep(&mut self, chunk: Bytes) {
-        if let Ok(message) = &mut self.message
-            && let Err(e) = message.write(chunk).await
-        {
-            self.message = Err(e);
-        }
-    }
 }
 
 /// What a session waited for.

@@ -3,13 +3,16 @@
 use super::*;
 use crate::stop::Stopper;
 use crate::testing::{BEGIN, Client, Lab, at_once};
+use futures_util::future::BoxFuture;
 use ringpost_auth::{base64, sasl};
 use ringpost_base::{Rng, limits};
 use ringpost_directory::{Cost, InlineKdf, NewAccount, Parts};
 use ringpost_imap::MailboxName;
+use ringpost_mail::{Action, Findings, Inspection, Peer};
 use ringpost_smtp::Role;
 use ringpost_store::{AccountId, Bodies, LocalBus, MemoryBlobs, MemoryStore, check_store};
 use std::collections::BTreeMap;
+use std::sync::Mutex;
 
 /// A server for example.org with alice and bob.
 struct House {
@@ -21,6 +24,7 @@ struct House {
     stop: Stop,
     stopper: Option<Stopper>,
     accounts: BTreeMap<&'static str, (AccountId, String)>,
+    sender_auth: Option<Arc<dyn SenderAuth>>,
 }
 
 impl House {
@@ -62,6 +66,7 @@ impl House {
             stop,
             stopper: Some(stopper),
             accounts,
+            sender_auth: None,
         }
     }
 
@@ -72,6 +77,7 @@ impl House {
             directory: self.directory.clone(),
             mail: self.mail.clone(),
             sending: None,
+            sender_auth: self.sender_auth.clone(),
             config: Arc::new(Config::new("mx.example.org", role)),
             stop: self.stop.clone(),
         };
@@ -235,6 +241,120 @@ fn what_the_spool_holds_at_the_start_is_delivered() {
     house.lab.settle();
     assert_eq!(house.lab.running(), 0);
     house.check();
+}
+
+/// Says the same of every message, and repeats what it was shown.
+struct Looks {
+    action: Action,
+    seen: Arc<Mutex<Vec<u8>>>,
+}
+
+impl SenderAuth for Looks {
+    fn begin(&self, peer: Peer) -> Option<Box<dyn Inspection>> {
+        assert_eq!(peer.helo, "mail.example.com");
+        assert_eq!(peer.sender, Some(("carol".to_owned(), "example.com".to_owned())));
+        self.seen.lock().unwrap().clear();
+        Some(Box::new(Looks {
+            action: self.action,
+            seen: self.seen.clone(),
+        }))
+    }
+}
+
+impl Inspection for Looks {
+    fn write(&mut self, chunk: &[u8]) {
+        self.seen.lock().unwrap().extend_from_slice(chunk);
+    }
+
+    fn finish(self: Box<Self>) -> BoxFuture<'static, Findings> {
+        let findings = Findings {
+            fields: "Authentication-Results: mx.example.org; spf=pass\r\n".to_owned(),
+            action: self.action,
+            summary: String::new(),
+        };
+        Box::pin(async move { findings })
+    }
+}
+
+const FORGED: &str = "Authentication-Results: mx.example.org; dkim=pass\r\nSubject: x\r\n\r\n";
+
+#[test]
+fn what_is_found_out_about_a_sender_stands_above_all_that_came() {
+    let mut house = House::new();
+    let seen = Arc::<Mutex<Vec<u8>>>::default();
+    house.sender_auth = Some(Arc::new(Looks {
+        action: Action::Deliver,
+        seen: seen.clone(),
+    }));
+    let client = house.connect(Role::Mx);
+    // A small message travels with its batch, a large one is a file.
+    for lines in [1, 2_000] {
+        let body = "y".repeat(70) + "\r\n";
+        let body = body.repeat(lines);
+        house.codes(&client, TO_ALICE);
+        assert_eq!(house.codes(&client, &format!("{FORGED}{body}.\r\n")), [250]);
+        let inbox = house.inbox("alice");
+        let message = inbox.last().unwrap();
+        assert!(message.starts_with(
+            "Return-Path: <carol@example.com>\r\nAuthentication-Results: mx.example.org; spf=pass\r\nReceived: from "
+        ), "{}", &message[..200]);
+        assert!(
+            !message.contains("dkim=pass") && message.ends_with(&format!("\r\nSubject: x\r\n\r\n{body}"))
+        );
+        let seen = String::from_utf8(seen.lock().unwrap().clone()).unwrap();
+        assert_eq!(seen, format!("Subject: x\r\n\r\n{body}"));
+    }
+    house.check();
+}
+
+#[test]
+fn what_a_domain_wants_refused_is_refused_and_what_it_suspects_is_junk() {
+    let mut house = House::new();
+    for (action, code) in [(Action::Refuse, 550), (Action::Junk, 250)] {
+        house.sender_auth = Some(Arc::new(Looks {
+            action,
+            seen: Arc::default(),
+        }));
+        let client = house.connect(Role::Mx);
+        house.codes(&client, TO_ALICE);
+        assert_eq!(house.codes(&client, HELLO), [code]);
+    }
+    assert!(house.inbox("alice").is_empty());
+    let junk = MailboxName::new("Junk").unwrap();
+    let (alice, _) = house.accounts["alice"];
+    let (_, snapshot) = at_once(house.mail.select(alice, &junk, true)).unwrap();
+    assert_eq!(snapshot.messages.len(), 1);
+    // For several, by the spool; and it is made where somebody has removed it.
+    let (bob, _) = house.accounts["bob"];
+    at_once(house.mail.delete(bob, &junk)).unwrap();
+    let client = house.connect(Role::Mx);
+    let both = TO_ALICE.replace("DATA", "RCPT TO:<bob@example.org>\r\nDATA");
+    house.codes(&client, &both);
+    assert_eq!(house.codes(&client, HELLO), [250]);
+    for (account, expected) in [(alice, 2), (bob, 1)] {
+        let (_, snapshot) = at_once(house.mail.select(account, &junk, true)).unwrap();
+        assert_eq!(snapshot.messages.len(), expected);
+    }
+    assert!(house.inbox("alice").is_empty() && house.inbox("bob").is_empty());
+    house.check();
+}
+
+#[test]
+fn who_has_signed_in_is_not_looked_at_but_forges_nothing_either() {
+    let mut house = House::new();
+    house.sender_auth = Some(Arc::new(Looks {
+        action: Action::Refuse,
+        seen: Arc::default(),
+    }));
+    let client = house.submit();
+    let to = "MAIL FROM:<alice@example.org>\r\nRCPT TO:<bob@example.org>\r\nDATA\r\n";
+    assert_eq!(house.codes(&client, to), [250, 250, 354]);
+    assert_eq!(house.codes(&client, &format!("{FORGED}hello\r\n.\r\n")), [250]);
+    let inbox = house.inbox("bob");
+    assert!(
+        inbox[0].contains("Subject: x") && !inbox[0].contains("Authentication-Results"),
+        "{inbox:?}"
+    );
 }
 
 // Guards pitfall SMTP 4.

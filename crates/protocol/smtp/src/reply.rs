@@ -58,6 +58,8 @@ pub enum Refusal {
     TooLarge,
     /// The message has passed too many servers: 554 5.4.6.
     Loop,
+    /// The domain of the message's author wants refused what it cannot be proven to have sent: 550 5.7.1.
+    Unproven,
 }
 
 impl Refusal {
@@ -78,6 +80,11 @@ impl Refusal {
             Refusal::SystemFull => Reply::new(452, "4.3.1", "Insufficient system storage"),
             Refusal::Temporary => Reply::new(451, "4.3.0", "Try again later"),
             Refusal::TooLarge => Reply::new(552, "5.3.4", "Message too large"),
+            Refusal::Unproven => Reply::new(
+                550,
+                "5.7.1",
+                "Neither SPF nor DKIM proves the domain in From, whose DMARC policy is to reject",
+            ),
             Refusal::Loop => Reply::new(554, "5.4.6", "Too many Received lines: a mail loop"),
         }
     }

@@ -36,6 +36,7 @@ pub(crate) struct Config {
     pub(crate) media: Media,
     pub(crate) limits: Limits,
     pub(crate) mail: MailSettings,
+    pub(crate) incoming: Incoming,
     pub(crate) outbound: Outbound,
     pub(crate) voicemail: Voicemail,
     pub(crate) log: Log,
@@ -94,6 +95,14 @@ pub(crate) struct MailSettings {
     pub(crate) quota_bytes: Option<u64>,
     pub(crate) quota_messages: Option<u64>,
     pub(crate) imap_literal_plus: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Incoming {
+    pub(crate) verify: bool,
+    pub(crate) reject: bool,
+    pub(crate) relays: Vec<Network>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -168,6 +177,21 @@ impl Default for Limits {
             connections_per_address: 200,
             message_bytes: ringpost_base::limits::MESSAGE_BYTES,
             message_recipients: ringpost_base::limits::SMTP_RECIPIENTS,
+        }
+    }
+}
+
+impl Default for Incoming {
+    fn default() -> Self {
+        // Programs of the same machine prove nothing, and are asked for nothing.
+        let loopback = ["127.0.0.0/8", "::1/128"];
+        Incoming {
+            verify: true,
+            reject: true,
+            relays: loopback
+                .iter()
+                .filter_map(|network| network.parse().ok())
+                .collect(),
         }
     }
 }

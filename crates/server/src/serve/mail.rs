@@ -1,12 +1,13 @@
 //! The listeners of the mail protocols.
 
+use super::senders::Senders;
 use crate::config::{Config, Network, Service};
 use crate::stores::Stores;
 use crate::world::{NetConnection, RealWorld};
 use anyhow::Result;
 use ringpost_auth::sasl::DecoyKey;
 use ringpost_base::in_network;
-use ringpost_mail::{Mail, Quota};
+use ringpost_mail::{Mail, Quota, SenderAuth};
 use ringpost_net::stream::{self, Places};
 use ringpost_net::tls::Tls;
 use ringpost_node::Stop;
@@ -28,6 +29,8 @@ const SWEEP_PERIOD: Duration = Duration::from_secs(3_600);
 /// What every listener of mail shares.
 pub(crate) struct MailListeners<'a> {
     pub(crate) limits: Arc<MailLimits>,
+    /// Who looks at the senders of strangers' messages.
+    pub(crate) senders: Arc<Senders>,
     /// That those who signed in may send to other servers, if they may.
     pub(crate) sending: Option<Arc<Sending>>,
     pub(crate) places: Arc<Places>,
@@ -133,6 +136,7 @@ impl MailListeners<'_> {
             world: self.world.clone(),
             directory: self.stores.directory.clone(),
             mail: self.mail.clone(),
+            sender_auth: (role == Role::Mx).then(|| self.senders.clone() as Arc<dyn SenderAuth>),
             sending: self.sending.clone(),
             config: Arc::new(config),
             stop: self.stop.clone(),

@@ -4,6 +4,7 @@ pub(crate) mod files;
 mod mail;
 mod outbound;
 mod reload;
+mod senders;
 mod signalling;
 mod sockets;
 
@@ -30,6 +31,7 @@ use ringpost_node::world::World;
 use ringpost_node::{Stop, Stopper};
 use ringpost_sip::Transport;
 use ringpost_store::{BindingsJournal, Bus};
+use senders::Senders;
 use signalling::{Signalling, SignallingThread};
 use sockets::Sockets;
 use std::net::{SocketAddr, TcpListener};
@@ -55,6 +57,7 @@ pub(crate) struct Server {
     files: usize,
     places: Arc<Places>,
     mail_limits: Arc<MailLimits>,
+    senders: Arc<Senders>,
     voicemail: MailVoicemail,
     authorities: Authorities,
     resolver: Arc<Resolver>,
@@ -136,7 +139,13 @@ impl Server {
             stop: stopped.clone(),
         };
         let carried = carrier.start();
+        let senders = Arc::new(Senders::new(
+            resolver.clone(),
+            directory.default_domain(),
+            &config,
+        ));
         let listeners = MailListeners {
+            senders: senders.clone(),
             sending: carried.sending.clone(),
             limits: mail_limits.clone(),
             places: places.clone(),
@@ -176,6 +185,7 @@ impl Server {
             files,
             places,
             mail_limits,
+            senders,
             voicemail,
             authorities,
             resolver,

@@ -37,6 +37,7 @@ impl Server {
         }
         self.places.set_limits(connection_limits(&config, self.files));
         self.mail_limits.set(&config);
+        self.senders.set(&config);
         let ports = config.media.ports.first..=config.media.ports.last;
         self.media.handle().set_ports(ports);
         self.signalling.set_public_address(config.public_address);

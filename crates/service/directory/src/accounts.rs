@@ -97,6 +97,7 @@ impl Directory {
                 None => self.next_extension(&home).await?,
             };
             let account = Account {
+                takes_junk: false,
                 local_part: address.local_part().into(),
                 domain: address.domain().into(),
                 display_name: match new.display_name.is_empty() {

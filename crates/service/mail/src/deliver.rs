@@ -22,6 +22,8 @@ pub struct Delivery {
     pub within_quota: bool,
     /// Delivered at most once under this spool number and recipient.
     pub once: Option<(u64, String)>,
+    /// Whether it is to go to the account's junk mailbox instead, unless the account wants none there.
+    pub junk: bool,
 }
 
 impl Delivery {
@@ -34,6 +36,7 @@ impl Delivery {
             now,
             within_quota: true,
             once: None,
+            junk: false,
         }
     }
 }
@@ -77,7 +80,10 @@ impl Mail {
             } else {
                 Quota::default()
             };
-            let mailbox = self.mailbox(account, &delivery.mailbox).await?.record;
+            let mailbox = match delivery.junk && !owner.takes_junk {
+                true => self.junk_mailbox(account, delivery.now).await?,
+                false => self.mailbox(account, &delivery.mailbox).await?.record,
+            };
             let mut batch = MailBatch::new(account, limits);
             let uid = batch.add(&mailbox, &message, system, keywords.clone(), &letter.body);
             batch.batch().exists(keys::account());

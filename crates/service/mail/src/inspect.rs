@@ -60,12 +60,12 @@ pub enum Action {
 }
 
 /// A message that is kept until it is known what goes before it. Dropped, it leaves nothing.
-pub struct Held {
+pub struct Aside {
     writer: BodyWriter,
     bodies: Bodies,
 }
 
-impl Held {
+impl Aside {
     /// Appends a chunk.
     pub async fn write(&mut self, chunk: Bytes) -> Result<(), MailError> {
         Ok(self.writer.write(chunk).await?)
@@ -91,16 +91,16 @@ async fn copy(bodies: &Bodies, body: &Body, incoming: &mut crate::Incoming) -> R
     Ok(())
 }
 
-impl fmt::Debug for Held {
+impl fmt::Debug for Aside {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Held({:?})", self.writer)
+        write!(f, "Aside({:?})", self.writer)
     }
 }
 
 impl Mail {
-    /// Begins to keep a message before it is [released](Held::release) into one that comes in.
-    pub fn hold(&self) -> Held {
-        Held {
+    /// Begins to keep a message before it is [released](Aside::release) into one that comes in.
+    pub fn set_aside(&self) -> Aside {
+        Aside {
             writer: self.bodies.writer(),
             bodies: self.bodies.clone(),
         }
@@ -163,7 +163,10 @@ impl ForgedResults {
             if begins && !matches!(first, b' ' | b'\t') {
                 self.decide(&mut out);
             }
-            let len = rest.iter().position(|b| *b == b'\n').map_or(rest.len(), |at| at + 1);
+            let len = rest
+                .iter()
+                .position(|b| *b == b'\n')
+                .map_or(rest.len(), |at| at + 1);
             let (piece, after) = rest.split_at(len);
             rest = after;
             self.take(piece, &mut out);
@@ -184,7 +187,10 @@ impl ForgedResults {
             if !left_out {
                 out.extend_from_slice(piece);
             }
-            self.state = Reading::Long { left_out, at_line: ends };
+            self.state = Reading::Long {
+                left_out,
+                at_line: ends,
+            };
             return;
         }
         self.field.extend_from_slice(piece);
@@ -198,7 +204,10 @@ impl ForgedResults {
                 out.append(&mut self.field);
             }
             self.field.clear();
-            self.state = Reading::Long { left_out, at_line: ends };
+            self.state = Reading::Long {
+                left_out,
+                at_line: ends,
+            };
         }
     }
 
@@ -256,6 +265,20 @@ fn server_of(value: &str) -> String {
     name
 }
 
+/// See [`crate::fuzz`].
+pub(crate) fn fuzz(data: &[u8]) {
+    let filtered = |pieces: &mut dyn Iterator<Item = &[u8]>| {
+        let mut filter = ForgedResults::new("mx.test");
+        let mut out = Vec::new();
+        pieces.for_each(|piece| out.extend_from_slice(&filter.filter(Bytes::copy_from_slice(piece))));
+        out.extend_from_slice(&filter.finish());
+        out
+    };
+    let whole = filtered(&mut std::iter::once(data));
+    assert_eq!(whole, filtered(&mut data.chunks(3)));
+    assert!(whole.len() <= data.len());
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -288,8 +311,16 @@ mod tests {
             "Authentication-Results: \"mx\\.test\"; spf=pass\r\n",
             "Authentication-Results:(a (b\\) c) d)mx.test(e); spf=pass\r\n",
         ] {
-            assert_eq!(filtered(&format!("{forged}{kept}{body}")), format!("{kept}{body}"), "{forged}");
-            assert_eq!(filtered(&format!("{kept}{forged}{body}")), format!("{kept}{body}"), "{forged}");
+            assert_eq!(
+                filtered(&format!("{forged}{kept}{body}")),
+                format!("{kept}{body}"),
+                "{forged}"
+            );
+            assert_eq!(
+                filtered(&format!("{kept}{forged}{body}")),
+                format!("{kept}{body}"),
+                "{forged}"
+            );
             assert_eq!(filtered(&format!("{kept}{forged}")), kept, "{forged}");
         }
     }
@@ -299,7 +330,8 @@ mod tests {
         let long = "x".repeat(FIELD_BYTES);
         let message = format!("Subject: {long}\r\n {long}\r\nTo: a\r\n\r\nbody\r\n");
         assert_eq!(filtered(&message), message);
-        let forged = format!("Authentication-Results: (\r\n {long}\r\n ) mx.test; a\r\nTo: a\r\n\r\nbody\r\n");
+        let forged =
+            format!("Authentication-Results: (\r\n {long}\r\n ) mx.test; a\r\nTo: a\r\n\r\nbody\r\n");
         assert_eq!(filtered(&forged), "To: a\r\n\r\nbody\r\n");
     }
 }

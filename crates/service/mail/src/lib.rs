@@ -63,7 +63,7 @@ mod voicemail;
 pub use deliver::{Delivered, Delivery};
 pub use error::MailError;
 pub use incoming::{Incoming, Letter};
-pub use inspect::{Action, Findings, ForgedResults, Held, Inspection, Peer, SenderAuth};
+pub use inspect::{Action, Aside, Findings, ForgedResults, Inspection, Peer, SenderAuth};
 pub use maildrop::Maildrop;
 pub use messages::{Append, Changed, Copied};
 pub use queue::{Elsewhere, Held, Hold, Outgoing, QueueEntry, QueuedMessage, Schedule, Work};
@@ -77,6 +77,11 @@ pub mod fuzz {
     /// Feeds bytes to the MIME scanner and the codecs of what it finds.
     pub fn mime(data: &[u8]) {
         crate::parse::fuzz(data);
+    }
+
+    /// Feeds bytes to what takes forged results out of a header: how they are cut must not matter.
+    pub fn forged_results(data: &[u8]) {
+        crate::inspect::fuzz(data);
     }
 }
 

@@ -13,12 +13,15 @@ use ringpost_store::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 
+/// What the mailbox for junk is called where nobody has chosen one.
+const JUNK: &str = "Junk";
+
 /// What every account begins with, all of it subscribed to.
 const DEFAULTS: [(&str, Option<records::SpecialUse>); 6] = [
     ("INBOX", None),
     ("Drafts", Some(records::SpecialUse::Drafts)),
     ("Sent", Some(records::SpecialUse::Sent)),
-    ("Junk", Some(records::SpecialUse::Junk)),
+    (JUNK, Some(records::SpecialUse::Junk)),
     ("Trash", Some(records::SpecialUse::Trash)),
     ("Archive", Some(records::SpecialUse::Archive)),
 ];
@@ -60,6 +63,32 @@ impl Mail {
                 Ok(_) => return Ok(()),
                 Err(CommitError::Conflict(_)) => {}
                 Err(e) => return Err(e.into()),
+            }
+        }
+        Err(MailError::Busy)
+    }
+
+    /// The mailbox for junk: the one that is for that, or else the one that is called so. One that is missing is made.
+    //= https://www.rfc-editor.org/rfc/rfc6154#section-2
+    pub(crate) async fn junk_mailbox(&self, account: AccountId, now: UnixTime) -> Result<Mailbox, MailError> {
+        let name = MailboxName::new(JUNK).map_err(|_| MailError::NoSuchMailbox)?;
+        for _ in 0..TRIES {
+            let mut all = self.all_mailboxes(account).await?.into_iter().map(|m| m.record);
+            if let Some(found) = all.find(|m| m.special_use == Some(records::SpecialUse::Junk)) {
+                return Ok(found);
+            }
+            match self.create(account, &name, Some(SpecialUse::Junk), now).await {
+                Ok(()) | Err(MailError::Cannot(_)) => {}
+                Err(MailError::AlreadyExists) => {
+                    if let Some(found) = self.find_mailbox(account, &name).await? {
+                        return Ok(found.record);
+                    }
+                }
+                // There is room for no mailbox more: better among the others than nowhere.
+                Err(MailError::Limit(_)) => {
+                    return Ok(self.mailbox(account, &MailboxName::inbox()).await?.record);
+                }
+                Err(e) => return Err(e),
             }
         }
         Err(MailError::Busy)

@@ -17,6 +17,8 @@ pub struct Envelope {
     pub submitter: Option<AccountId>,
     /// Who is on other servers.
     pub outgoing: Outgoing,
+    /// Whether it looks like junk.
+    pub junk: bool,
 }
 
 /// One of an envelope's recipients.
@@ -75,6 +77,7 @@ impl Mail {
             received: now,
             submitter: envelope.submitter,
             attempts: 0,
+            junk: envelope.junk,
         };
         let base = Queued {
             id,
@@ -128,6 +131,7 @@ impl Mail {
                 received: spooled.record.received,
                 within_quota: false,
                 once: Some(spooled.mark(recipient)),
+                junk: spooled.record.junk,
                 ..Delivery::new(now)
             };
             match self.deliver(account, &spooled.letter, delivery).await {

@@ -64,6 +64,8 @@ record! {
         7 quota_messages: Option<u64>,
         /// Capabilities of IMAP that its programs are not told of, in capitals.
         8 imap_without: Vec<String>,
+        /// Whether what looks like junk goes to the inbox like all else.
+        9 takes_junk: bool,
     }
 }
 
@@ -497,6 +499,8 @@ record! {
         7 submitter: Option<AccountId>,
         /// How often delivery was tried.
         8 attempts: u32,
+        /// Whether it looks like junk.
+        9 junk: bool,
     }
 }
 

@@ -71,15 +71,17 @@ impl Resolver {
         };
         let question = format!("{kind} {name}");
         let found = self
-            .within_limits(&question, async |resolver| match resolver.lookup(name, kind).await {
-                Ok(found) => {
-                    let data = found.answers().iter().map(|record| &record.data);
-                    Some(data.filter_map(&read).take(limits::DNS_RECORDS).collect())
-                }
-                Err(error) if error.is_no_records_found() => Some(Vec::new()),
-                Err(error) => {
-                    tracing::debug!(%question, %error, "no answer from the DNS");
-                    None
+            .within_limits(&question, async |resolver| {
+                match resolver.lookup(name, kind).await {
+                    Ok(found) => {
+                        let data = found.answers().iter().map(|record| &record.data);
+                        Some(data.filter_map(&read).take(limits::DNS_RECORDS).collect())
+                    }
+                    Err(error) if error.is_no_records_found() => Some(Vec::new()),
+                    Err(error) => {
+                        tracing::debug!(%question, %error, "no answer from the DNS");
+                        None
+                    }
                 }
             })
             .await;

@@ -183,7 +183,9 @@ mod tests {
         let header = b"A: X\r\nB : Y\t\r\n\tZ  \r\n";
         let written = |canon: Canon| {
             let mut out = Vec::new();
-            fields(header).iter().for_each(|field| canon.field(field, &mut out));
+            fields(header)
+                .iter()
+                .for_each(|field| canon.field(field, &mut out));
             String::from_utf8(out).unwrap()
         };
         assert_eq!(written(Canon::Relaxed), "a:X\r\nb:Y Z\r\n");
@@ -209,7 +211,10 @@ mod tests {
     fn a_length_cuts_what_is_hashed_and_may_not_be_beyond_the_end() {
         assert_eq!(hash(Canon::Simple, Some(3), "abcdef"), Some(sha256(b"abc")));
         assert_eq!(hash(Canon::Simple, Some(0), "abc"), Some(sha256(b"")));
-        assert_eq!(hash(Canon::Simple, Some(8), "abcdef"), Some(sha256(b"abcdef\r\n")));
+        assert_eq!(
+            hash(Canon::Simple, Some(8), "abcdef"),
+            Some(sha256(b"abcdef\r\n"))
+        );
         assert_eq!(hash(Canon::Simple, Some(9), "abcdef"), None);
     }
 }

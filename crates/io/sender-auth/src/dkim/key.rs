@@ -31,7 +31,10 @@ impl Key {
         if tags.value("h").is_some_and(|hashes| !has(hashes, "sha256")) {
             return Err("the key is for other hashes");
         }
-        if tags.value("s").is_some_and(|uses| !has(uses, "*") && !has(uses, "email")) {
+        if tags
+            .value("s")
+            .is_some_and(|uses| !has(uses, "*") && !has(uses, "email"))
+        {
             return Err("the key is not for mail");
         }
         let algorithm = match tags.value("k").unwrap_or("rsa") {
@@ -50,7 +53,12 @@ impl Key {
     }
 
     /// Whether the key may speak for this signature.
-    pub(crate) fn suits(&self, algorithm: Algorithm, domain: &str, identity: &str) -> Result<(), &'static str> {
+    pub(crate) fn suits(
+        &self,
+        algorithm: Algorithm,
+        domain: &str,
+        identity: &str,
+    ) -> Result<(), &'static str> {
         if self.bytes.is_empty() {
             return Err("the key was revoked");
         }

@@ -69,7 +69,10 @@ impl Signature {
         let bytes = |tag| tags.value(tag).and_then(base64).filter(|b| !b.is_empty());
         let (header_canon, body_canon) = match tags.value("c").unwrap_or("simple").split_once('/') {
             Some((header, body)) => (Canon::parse(header), Canon::parse(body)),
-            None => (Canon::parse(tags.value("c").unwrap_or("simple")), Some(Canon::Simple)),
+            None => (
+                Canon::parse(tags.value("c").unwrap_or("simple")),
+                Some(Canon::Simple),
+            ),
         };
         let domain = domain.ok_or("it names no domain")?;
         let identity = match tags.value("i") {

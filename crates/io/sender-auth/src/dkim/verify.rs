@@ -68,7 +68,10 @@ impl Signatures {
     /// handled the message last put them there.
     pub(crate) fn new(header: Vec<u8>) -> Self {
         let all = fields(&header);
-        let named = all.iter().enumerate().filter(|(_, field)| field.is("DKIM-Signature"));
+        let named = all
+            .iter()
+            .enumerate()
+            .filter(|(_, field)| field.is("DKIM-Signature"));
         let found: Vec<_> = named
             .take(limits::DKIM_SIGNATURES)
             .map(|(at, field)| (at, Signature::parse(&field.text())))
@@ -107,7 +110,10 @@ impl Signatures {
             checked.push(match read {
                 Ok(signature) => {
                     let key = (signature.body_canon, signature.length_bytes);
-                    let hash = done.iter().find(|(k, _)| *k == key).and_then(|(_, hash)| hash.as_ref());
+                    let hash = done
+                        .iter()
+                        .find(|(k, _)| *k == key)
+                        .and_then(|(_, hash)| hash.as_ref());
                     check(signature, &all, &all[*at], hash, asker, now).await
                 }
                 Err(unreadable) => Checked {

@@ -154,10 +154,7 @@ impl Directive {
             }
             _ => return None,
         };
-        Some(Directive {
-            qualifier,
-            mechanism,
-        })
+        Some(Directive { qualifier, mechanism })
     }
 }
 

@@ -36,10 +36,22 @@ fn appendix() -> Table {
 async fn the_examples_of_the_rfc_come_out_as_it_says() {
     for (record, passes, fails) in [
         ("v=spf1 +all", vec!["10.0.0.1"], vec![]),
-        ("v=spf1 a -all", vec!["192.0.2.10", "192.0.2.11"], vec!["192.0.2.65"]),
+        (
+            "v=spf1 a -all",
+            vec!["192.0.2.10", "192.0.2.11"],
+            vec!["192.0.2.65"],
+        ),
         ("v=spf1 a:example.org -all", vec![], vec!["192.0.2.140"]),
-        ("v=spf1 mx -all", vec!["192.0.2.129", "192.0.2.130"], vec!["192.0.2.10"]),
-        ("v=spf1 mx:example.org -all", vec!["192.0.2.140"], vec!["192.0.2.129"]),
+        (
+            "v=spf1 mx -all",
+            vec!["192.0.2.129", "192.0.2.130"],
+            vec!["192.0.2.10"],
+        ),
+        (
+            "v=spf1 mx:example.org -all",
+            vec!["192.0.2.140"],
+            vec!["192.0.2.129"],
+        ),
         (
             "v=spf1 mx mx:example.org -all",
             vec!["192.0.2.129", "192.0.2.140"],
@@ -88,10 +100,7 @@ async fn macros_expand_as_the_rfc_says() {
         ("%{l-}", "strong.bad"),
         ("%{lr-}", "bad.strong"),
         ("%{l1r-}", "strong"),
-        (
-            "%{ir}.%{v}._spf.%{d2}",
-            "3.2.0.192.in-addr._spf.example.com",
-        ),
+        ("%{ir}.%{v}._spf.%{d2}", "3.2.0.192.in-addr._spf.example.com"),
         ("%{lr-}.lp._spf.%{d2}", "bad.strong.lp._spf.example.com"),
         ("%{S}", "strong-bad%40email.example.com"),
         ("a%%b%_c%-d.%{d}", "a%b c%20d.email.example.com"),
@@ -120,27 +129,47 @@ async fn a_domain_that_wants_too_many_lookups_is_in_error() {
     for n in 0..11 {
         table.txt(&format!("i{n}.test"), "v=spf1 ?all");
     }
-    assert_eq!(check_as(table, "192.0.2.1", "a@many.test").await, SpfResult::PermError);
+    assert_eq!(
+        check_as(table, "192.0.2.1", "a@many.test").await,
+        SpfResult::PermError
+    );
 
     let mut table = Table::default();
     table.txt("round.test", "v=spf1 include:round.test -all");
-    assert_eq!(check_as(table, "192.0.2.1", "a@round.test").await, SpfResult::PermError);
+    assert_eq!(
+        check_as(table, "192.0.2.1", "a@round.test").await,
+        SpfResult::PermError
+    );
 
     let mut table = Table::default();
     table.txt("again.test", "v=spf1 redirect=again.test");
-    assert_eq!(check_as(table, "192.0.2.1", "a@again.test").await, SpfResult::PermError);
+    assert_eq!(
+        check_as(table, "192.0.2.1", "a@again.test").await,
+        SpfResult::PermError
+    );
 
     let mut table = Table::default();
     table.txt("void.test", "v=spf1 a:a.test a:b.test a:c.test -all");
-    assert_eq!(check_as(table, "192.0.2.1", "a@void.test").await, SpfResult::PermError);
+    assert_eq!(
+        check_as(table, "192.0.2.1", "a@void.test").await,
+        SpfResult::PermError
+    );
 }
 
 #[tokio::test]
 async fn a_dns_that_does_not_answer_is_a_temporary_error() {
     let mut table = Table::default();
     table.fail("down.test");
-    assert_eq!(check_as(table, "192.0.2.1", "a@down.test").await, SpfResult::TempError);
+    assert_eq!(
+        check_as(table, "192.0.2.1", "a@down.test").await,
+        SpfResult::TempError
+    );
     let mut table = Table::default();
-    table.txt("half.test", "v=spf1 a:down.test -all").fail("down.test");
-    assert_eq!(check_as(table, "192.0.2.1", "a@half.test").await, SpfResult::TempError);
+    table
+        .txt("half.test", "v=spf1 a:down.test -all")
+        .fail("down.test");
+    assert_eq!(
+        check_as(table, "192.0.2.1", "a@half.test").await,
+        SpfResult::TempError
+    );
 }

@@ -47,8 +47,15 @@ async fn what_an_authors_domain_wants_is_done() {
 #[tokio::test(start_paused = true)]
 async fn a_dns_that_does_not_answer_refuses_nobody() {
     let mut table = Table::default();
-    table.txt("_dmarc.bank.test", "v=DMARC1; p=reject").fail("other.test");
-    let findings = look(&table, Config::new("mx.test"), b"From: <a@bank.test>\r\n\r\nbody\r\n").await;
+    table
+        .txt("_dmarc.bank.test", "v=DMARC1; p=reject")
+        .fail("other.test");
+    let findings = look(
+        &table,
+        Config::new("mx.test"),
+        b"From: <a@bank.test>\r\n\r\nbody\r\n",
+    )
+    .await;
     assert_eq!(findings.action, Action::Deliver);
     assert!(findings.fields.contains("dmarc=temperror"), "{}", findings.fields);
 
@@ -82,7 +89,11 @@ async fn two_authors_are_none_and_a_header_without_end_is_not_read() {
     let two = b"From: a@other.test\r\nFrom: a@bank.test\r\n\r\n";
     let findings = look(&table, Config::new("mx.test"), two).await;
     assert!(findings.fields.contains("dmarc=permerror"), "{}", findings.fields);
-    let long = [b"From: a@bank.test\r\nX: ", &vec![b'x'; limits::MESSAGE_HEADER_BYTES][..]].concat();
+    let long = [
+        b"From: a@bank.test\r\nX: ",
+        &vec![b'x'; limits::MESSAGE_HEADER_BYTES][..],
+    ]
+    .concat();
     let findings = look(&table, Config::new("mx.test"), &long).await;
     assert!(findings.fields.contains("dmarc=permerror"), "{}", findings.fields);
     // A message that is all header is one.

@@ -21,6 +21,7 @@ fn elsewhere(address: &str) -> Elsewhere {
 
 fn envelope(sender: &str, here: &[(&str, ringpost_store::AccountId)], there: &[&str]) -> Envelope {
     Envelope {
+        junk: false,
         sender: sender.into(),
         recipients: here
             .iter()

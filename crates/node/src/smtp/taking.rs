@@ -1,0 +1,168 @@
+//! The message that comes in, and what is found out about its sender before it is delivered.
+
+use super::Driver;
+use bytes::Bytes;
+use ringpost_mail::{
+    Action, Aside, Findings, ForgedResults, Incoming, Inspection, Letter, Mail, MailError, Peer,
+};
+use ringpost_smtp::{ReversePath, Role};
+
+/// What we write before a message, each with its CRLF.
+pub(super) struct Trace {
+    pub(super) return_path: String,
+    pub(super) received: String,
+}
+
+/// A message that comes in. Once a piece of it could not be kept the rest is let pass, and the end is refused.
+pub(super) struct Taking {
+    /// Our name for it.
+    id: String,
+    forged: ForgedResults,
+    begun: Result<Begun, MailError>,
+}
+
+enum Begun {
+    /// It is read while it passes.
+    Coming(Box<Incoming>),
+    /// It is kept until it is known what goes before it.
+    Looked(Box<Looked>),
+}
+
+struct Looked {
+    aside: Aside,
+    inspection: Box<dyn Inspection>,
+    trace: Trace,
+}
+
+/// A message that is whole.
+pub(super) enum Taken {
+    /// To be delivered.
+    Whole {
+        letter: Box<Letter>,
+        /// Whether it looks like junk.
+        junk: bool,
+    },
+    /// To be refused: its author's domain wants it so.
+    Unproven,
+}
+
+impl Taking {
+    /// Begins one under our name for it.
+    pub(super) async fn begin(
+        mail: &Mail,
+        server: &str,
+        id: String,
+        trace: Trace,
+        inspection: Option<Box<dyn Inspection>>,
+    ) -> Taking {
+        let begun = match inspection {
+            Some(inspection) => Ok(Begun::Looked(Box::new(Looked {
+                aside: mail.set_aside(),
+                inspection,
+                trace,
+            }))),
+            None => {
+                let mut incoming = Box::new(mail.incoming());
+                let written = incoming.write(trace.without_findings().into()).await;
+                written.map(|()| Begun::Coming(incoming))
+            }
+        };
+        Taking {
+            id,
+            forged: ForgedResults::new(server),
+            begun,
+        }
+    }
+
+    pub(super) fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The next piece.
+    pub(super) async fn keep(&mut self, chunk: Bytes) {
+        let chunk = self.forged.filter(chunk);
+        self.append(chunk).await;
+    }
+
+    async fn append(&mut self, chunk: Bytes) {
+        if chunk.is_empty() {
+            return;
+        }
+        let written = match &mut self.begun {
+            Ok(Begun::Coming(incoming)) => incoming.write(chunk).await,
+            Ok(Begun::Looked(looked)) => {
+                looked.inspection.write(&chunk);
+                looked.aside.write(chunk).await
+            }
+            Err(_) => return,
+        };
+        if let Err(e) = written {
+            self.begun = Err(e);
+        }
+    }
+
+    /// The message is whole: what is to be found out about its sender is, and it is read.
+    pub(super) async fn finish(mut self, mail: &Mail, session: &str) -> Result<Taken, MailError> {
+        let rest = self.forged.finish();
+        self.append(rest).await;
+        match self.begun? {
+            Begun::Coming(incoming) => Ok(Taken::Whole {
+                letter: Box::new(incoming.finish().await?),
+                junk: false,
+            }),
+            Begun::Looked(looked) => {
+                let Looked {
+                    aside,
+                    inspection,
+                    trace,
+                } = *looked;
+                let Findings {
+                    fields,
+                    action,
+                    summary,
+                } = inspection.finish().await;
+                tracing::info!(%session, id = %self.id, ?action, "sender: {summary}");
+                if action == Action::Refuse {
+                    return Ok(Taken::Unproven);
+                }
+                let mut incoming = mail.incoming();
+                incoming.write(trace.with(&fields).into()).await?;
+                aside.release(&mut incoming).await?;
+                Ok(Taken::Whole {
+                    letter: Box::new(incoming.finish().await?),
+                    junk: action == Action::Junk,
+                })
+            }
+        }
+    }
+}
+
+impl Trace {
+    fn without_findings(&self) -> String {
+        format!("{}{}", self.return_path, self.received)
+    }
+
+    /// With what was found out above everything that came before us.
+    //= https://www.rfc-editor.org/rfc/rfc8601#section-4.1
+    fn with(&self, findings: &str) -> String {
+        format!("{}{findings}{}", self.return_path, self.received)
+    }
+}
+
+impl Driver<'_> {
+    /// Who looks at a message: nobody, where its sender has signed in, or may not come without.
+    pub(super) fn inspection(&self, from: &ReversePath) -> Option<Box<dyn Inspection>> {
+        let sender_auth = self.smtp.sender_auth.as_ref()?;
+        if self.account.is_some() || self.smtp.config.role != Role::Mx {
+            return None;
+        }
+        sender_auth.begin(Peer {
+            address: self.connection.endpoints().remote.ip(),
+            helo: self.session.client_name().unwrap_or_default().to_owned(),
+            sender: from
+                .mailbox()
+                .map(|mailbox| (mailbox.local.clone(), mailbox.domain.to_string())),
+            now: self.smtp.world.unix_now(),
+        })
+    }
+}
