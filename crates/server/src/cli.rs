@@ -60,6 +60,14 @@ pub(crate) enum Command {
     ServiceUnit,
 }
 
+fn on_or_off(text: &str) -> Result<bool, String> {
+    match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err("expected on or off".into()),
+    }
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum ConfigCommand {
     /// Read the configuration and say what is wrong with it
@@ -70,10 +78,28 @@ pub(crate) enum ConfigCommand {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum DomainCommand {
-    /// Add a domain
+    /// Add a domain with keys that sign its mail, and print what the DNS is to say of it
     Add { name: String },
     /// List the domains
     List,
+    /// Print what the DNS is to say of a domain, as lines of a zone file
+    Records { name: String },
+    /// The keys that sign a domain's mail
+    Dkim {
+        #[command(subcommand)]
+        command: DkimCommand,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DkimCommand {
+    /// Make the next keys and print their records; once those are in the DNS, --finish has them sign
+    Rotate {
+        name: String,
+        /// Sign with the next keys from now on
+        #[arg(long)]
+        finish: bool,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -112,6 +138,9 @@ pub(crate) enum AccountCommand {
         /// Capabilities of IMAP that its programs are not told of and cannot use, as CONDSTORE,COMPRESS; none turns all on
         #[arg(long, value_name = "CAP,…")]
         imap_without: Option<String>,
+        /// Whether what looks like junk goes to Junk; otherwise it goes to the inbox
+        #[arg(long, value_name = "on|off", value_parser = on_or_off, action = clap::ArgAction::Set)]
+        junk: Option<bool>,
     },
     /// Remove an account with its mail and its devices
     Remove {

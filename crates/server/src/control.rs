@@ -1,5 +1,6 @@
 //! Carries out the command line's wishes on the directory, the store and the queue, in the server or without one.
 
+pub(crate) mod domains;
 mod queue;
 
 use ringpost_admin::{
@@ -41,6 +42,9 @@ impl Control for LocalControl {
         Box::pin(async move {
             match &command {
                 Command::CheckStore => self.check().await,
+                Command::DomainAdd { .. }
+                | Command::DomainRecords { .. }
+                | Command::DomainDkimRotate { .. } => self.domain(&command).await,
                 Command::QueueList
                 | Command::QueueShow { .. }
                 | Command::QueueRetry { .. }
@@ -80,11 +84,6 @@ impl LocalControl {
     async fn answer(&self, command: Command) -> Result<Answer, DirectoryError> {
         let now = (self.now)();
         match command {
-            Command::DomainAdd { name } => {
-                self.directory.add_domain(&name, now).await?;
-                self.domains_changed.notify_one();
-                Ok(Answer::Done)
-            }
             Command::DomainList => Ok(Answer::Domains(self.directory.domains())),
             Command::AccountAdd {
                 address,
@@ -108,8 +107,9 @@ impl LocalControl {
                 quota_bytes,
                 quota_messages,
                 imap_without,
+                junk,
             } => {
-                self.set_account(address, quota_bytes, quota_messages, imap_without)
+                self.set_account(address, quota_bytes, quota_messages, imap_without, junk)
                     .await
             }
             Command::AccountRemove { address } => self
@@ -148,7 +148,10 @@ impl LocalControl {
                 .await
                 .map(|()| Answer::Done),
             // Answered before, in their own words.
-            Command::QueueList
+            Command::DomainAdd { .. }
+            | Command::DomainRecords { .. }
+            | Command::DomainDkimRotate { .. }
+            | Command::QueueList
             | Command::QueueShow { .. }
             | Command::QueueRetry { .. }
             | Command::QueueHold { .. }
@@ -199,8 +202,10 @@ impl LocalControl {
         quota_bytes: Option<Quota>,
         quota_messages: Option<Quota>,
         imap_without: Option<Vec<String>>,
+        junk: Option<bool>,
     ) -> Result<Answer, DirectoryError> {
-        let is_asked = quota_bytes.is_none() && quota_messages.is_none() && imap_without.is_none();
+        let is_asked =
+            quota_bytes.is_none() && quota_messages.is_none() && imap_without.is_none() && junk.is_none();
         let set = match is_asked {
             true => self.directory.settings(&address).await?,
             false => {
@@ -214,6 +219,9 @@ impl LocalControl {
                     if let Some(without) = &imap_without {
                         set.imap_without.clone_from(without);
                     }
+                    if let Some(junk) = junk {
+                        set.takes_junk = !junk;
+                    }
                 };
                 self.directory.set_settings(&address, change).await?
             }
@@ -223,6 +231,7 @@ impl LocalControl {
             quota_bytes: told(set.quota_bytes),
             quota_messages: told(set.quota_messages),
             imap_without: set.imap_without,
+            junk: !set.takes_junk,
         }))
     }
 
@@ -329,7 +338,7 @@ mod tests {
     use ringpost_directory::{Cost, InlineKdf, Parts};
     use ringpost_store::{Bodies, LocalBus, MemoryBlobs, MemoryStore};
 
-    pub(super) async fn control() -> LocalControl {
+    pub(crate) async fn control() -> LocalControl {
         let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
         let now = || UnixTime::from_secs(1_700_000_000);
         let parts = Parts {

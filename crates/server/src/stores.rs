@@ -10,6 +10,7 @@ use ringpost_base::UnixTime;
 use ringpost_blobs::FileBlobs;
 use ringpost_directory::{Directory, Parts};
 use ringpost_mail::Mail;
+use ringpost_sender_auth::DomainSigner;
 use ringpost_store::{Blobs, Bodies, LocalBus, Store};
 use ringpost_store_sqlite::{DataFolder, SqliteStore};
 use std::fs::{File, OpenOptions};
@@ -74,7 +75,9 @@ impl Stores {
     /// The mail in them.
     pub(crate) fn mail(&self) -> Arc<Mail> {
         let bodies = Bodies::new(self.store.clone(), self.blobs.clone(), random());
-        Arc::new(Mail::new(self.store.clone(), bodies, self.bus.clone(), random()))
+        let mail = Mail::new(self.store.clone(), bodies, self.bus.clone(), random());
+        mail.set_signer(Arc::new(DomainSigner::new(self.directory.clone())));
+        Arc::new(mail)
     }
 
     /// What carries out the command line's wishes on them, and on this mail.

@@ -60,7 +60,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("ringpost-store-sqlite", &["base", "store"]),
     ("ringpost-blobs", &["base", "store"]),
     ("ringpost-admin", &["base"]),
-    ("ringpost-sender-auth", &["base", "mail"]),
+    ("ringpost-sender-auth", &["base", "store", "directory", "mail"]),
     // Phones and readers of our own, for the demo and the simulator.
     ("ringpost-client", &["base", "auth", "sip", "sdp", "rtp", "codec"]),
     // The two users of node.

@@ -9,10 +9,23 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Command {
-    /// A domain of ours from now on. Answered with `Done`.
+    /// A domain of ours from now on, with keys that sign its mail. Answered with `Records`.
     DomainAdd {
         /// Its name.
         name: String,
+    },
+    /// What the DNS is to say of a domain. Answered with `Records`.
+    DomainRecords {
+        /// Its name.
+        name: String,
+    },
+    /// New keys to sign a domain's mail. They are made at first, and put to use by a second command, once they are published.
+    /// Answered with `Records`.
+    DomainDkimRotate {
+        /// Its name.
+        name: String,
+        /// Whether those that were made before are put to use.
+        finish: bool,
     },
     /// The domains. Answered with `Domains`.
     DomainList,
@@ -47,6 +60,9 @@ pub enum Command {
         /// Capabilities of IMAP that its programs are not told of; an empty list turns all on again.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         imap_without: Option<Vec<String>>,
+        /// Whether what looks like junk goes to the account's mailbox for it, and not to the inbox like all else.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        junk: Option<bool>,
     },
     /// Removes an account with its mail and its devices. Answered with `Done`.
     AccountRemove {
@@ -113,6 +129,8 @@ pub enum Answer {
     Done,
     /// The domains' names.
     Domains(Vec<String>),
+    /// What the DNS is to say, record by record.
+    Records(Vec<DnsRecord>),
     /// The accounts, by address.
     Accounts(Vec<Account>),
     /// An account that was made, or whose password was changed.
@@ -179,6 +197,19 @@ pub struct WaitingRecipient {
     pub said: String,
 }
 
+/// A record of the DNS that somebody has to publish.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DnsRecord {
+    /// Its name, without a dot at its end.
+    pub name: String,
+    /// Its type.
+    pub kind: String,
+    /// Its data, as a zone file has it; a TXT record's text without quotes.
+    pub data: String,
+    /// What it is for.
+    pub note: String,
+}
+
 /// An account, as a list shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
@@ -224,6 +255,8 @@ pub struct AccountSettings {
     pub quota_messages: Quota,
     /// Capabilities of IMAP that its programs are not told of.
     pub imap_without: Vec<String>,
+    /// Whether what looks like junk goes to its mailbox for it.
+    pub junk: bool,
 }
 
 /// A device, as a list shows it.

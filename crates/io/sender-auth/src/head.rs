@@ -41,6 +41,15 @@ pub(crate) fn fields(header: &[u8]) -> Vec<Field<'_>> {
     fields
 }
 
+/// Where the header ends, and where the body begins behind the empty line; it is looked for from `from` on.
+pub(crate) fn end(bytes: &[u8], from: usize) -> Option<(usize, usize)> {
+    if bytes.starts_with(b"\r\n") {
+        return Some((0, 2));
+    }
+    let at = bytes[from..].windows(4).position(|four| four == b"\r\n\r\n")?;
+    Some((from + at + 2, from + at + 4))
+}
+
 fn field_end(bytes: &[u8]) -> usize {
     let mut from = 0;
     while let Some(lf) = bytes[from..].iter().position(|b| *b == b'\n') {

@@ -48,6 +48,8 @@
 //! # });
 //! ```
 //!
+//! [`DomainSigner`] signs what leaves for other servers, with the keys that the directory keeps.
+//!
 //! It does not send reports, knows no ARC, and takes no list of public suffixes: see the decisions in ARCHITECTURE.md.
 
 mod dkim;
@@ -56,6 +58,7 @@ pub mod fuzz;
 mod head;
 mod names;
 mod results;
+mod signer;
 mod spf;
 mod tags;
 #[cfg(test)]
@@ -65,6 +68,7 @@ mod verifier;
 pub use dkim::verify::{Checked, DkimResult};
 pub use dmarc::{Alignment, DmarcResult, Policy};
 pub use names::{Answer, Names};
+pub use signer::{DomainSigner, generate_keys};
 pub use spf::SpfResult;
 pub use verifier::{Config, Network, Verifier};
 

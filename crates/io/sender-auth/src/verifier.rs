@@ -2,7 +2,7 @@
 
 use crate::dkim::verify::{Checked, Signatures};
 use crate::dmarc::{self, Alignment, DmarcResult, Policy};
-use crate::head::{author_domains, fields};
+use crate::head::{self, author_domains, fields};
 use crate::names::{Asker, Names};
 use crate::results::{self, Found};
 use crate::spf::{self, SpfResult};
@@ -148,7 +148,7 @@ impl Inspection for Looking {
         // An empty line may begin in what was there before.
         let from = header.len().saturating_sub(3);
         header.extend_from_slice(chunk);
-        match end_of_header(header, from) {
+        match head::end(header, from) {
             Some((end, body)) => {
                 let rest = header.split_off(body);
                 header.truncate(end);
@@ -164,15 +164,6 @@ impl Inspection for Looking {
     fn finish(self: Box<Self>) -> BoxFuture<'static, Findings> {
         async move { self.look().await }.boxed()
     }
-}
-
-/// Where the header ends, and where the body begins behind the empty line.
-fn end_of_header(bytes: &[u8], from: usize) -> Option<(usize, usize)> {
-    if bytes.starts_with(b"\r\n") {
-        return Some((0, 2));
-    }
-    let at = bytes[from..].windows(4).position(|four| four == b"\r\n\r\n")?;
-    Some((from + at + 2, from + at + 4))
 }
 
 /// What was found out in time.

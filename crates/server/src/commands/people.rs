@@ -1,8 +1,8 @@
 //! Domains, accounts, devices and the queue: by whoever holds the data folder, a running server or this process.
 
-use crate::cli::{AccountCommand, DeviceCommand, DomainCommand, HoldArgs, QueueCommand};
+use crate::cli::{AccountCommand, DeviceCommand, DkimCommand, DomainCommand, HoldArgs, QueueCommand};
 use anyhow::{Result, bail};
-use ringpost_admin::{Answer, Command, Control, Hold, NewAccount, QueuedMail, Quota};
+use ringpost_admin::{Answer, Command, Control, DnsRecord, Hold, NewAccount, QueuedMail, Quota};
 use ringpost_base::UnixTime;
 use std::io::{BufRead, IsTerminal};
 
@@ -14,6 +14,10 @@ pub(crate) async fn domain(control: &dyn Control, command: DomainCommand) -> Res
     match command {
         DomainCommand::Add { name } => show(control, Command::DomainAdd { name }).await,
         DomainCommand::List => show(control, Command::DomainList).await,
+        DomainCommand::Records { name } => show(control, Command::DomainRecords { name }).await,
+        DomainCommand::Dkim {
+            command: DkimCommand::Rotate { name, finish },
+        } => show(control, Command::DomainDkimRotate { name, finish }).await,
     }
 }
 
@@ -42,8 +46,10 @@ pub(crate) async fn account(control: &dyn Control, command: AccountCommand) -> R
             quota,
             quota_messages,
             imap_without,
+            junk,
         } => Command::AccountSet {
             address,
+            junk,
             quota_bytes: quota,
             quota_messages,
             imap_without: imap_without.map(|names| match names.as_str() {
@@ -128,6 +134,7 @@ fn text(answer: &Answer) -> String {
     let lines: Vec<String> = match answer {
         Answer::Done => vec!["done".into()],
         Answer::Domains(domains) => domains.clone(),
+        Answer::Records(records) => records.iter().map(zone_line).collect(),
         Answer::Accounts(accounts) => accounts
             .iter()
             .map(|account| {
@@ -151,6 +158,7 @@ fn text(answer: &Answer) -> String {
                     false => set.imap_without.join(","),
                 }
             ),
+            format!("junk\t{}", if set.junk { "on" } else { "off" }),
         ],
         Answer::Devices(devices) => devices
             .iter()
@@ -234,6 +242,26 @@ fn limit(quota: Quota, unit: &str) -> String {
         Quota::None => "none".into(),
         Quota::Limit(limit) => format!("{limit}{unit}"),
     }
+}
+
+/// A record as a zone file has it, with what it is for behind it.
+fn zone_line(record: &DnsRecord) -> String {
+    let DnsRecord {
+        name,
+        kind,
+        data,
+        note,
+    } = record;
+    //= https://www.rfc-editor.org/rfc/rfc1035#section-5.1
+    let data = match &**kind {
+        "TXT" => {
+            let strings = data.as_bytes().chunks(255).map(String::from_utf8_lossy);
+            let quoted = strings.map(|s| format!("\"{}\"", s.replace('\\', "\\\\").replace('"', "\\\"")));
+            quoted.collect::<Vec<_>>().join(" ")
+        }
+        _ => data.clone(),
+    };
+    format!("{name}.\tIN\t{kind}\t{data}\t; {note}")
 }
 
 fn created(account: &NewAccount) -> Vec<String> {

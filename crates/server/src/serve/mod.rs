@@ -10,6 +10,7 @@ mod sockets;
 
 use crate::config::{Config, Digest, Service};
 use crate::control::LocalControl;
+use crate::control::domains::ensure_keys;
 use crate::signals::{Asked, Signals};
 use crate::stores::Stores;
 use crate::world::{RealWorld, random};
@@ -200,6 +201,7 @@ impl Server {
             carried,
         };
         server.serve_operator(sockets.metrics)?;
+        server.sign();
         server.follow_domains();
         for notice in &notices {
             warn!("{notice}");
@@ -290,6 +292,18 @@ impl Server {
             tokio::select! {
                 () = asking => {}
                 () = stopped => {}
+            }
+        });
+    }
+
+    /// Gives domains that have none keys that sign their mail: those of the configuration, and those of earlier versions.
+    fn sign(&self) {
+        let (directory, now) = (self.directory.clone(), self.control.now());
+        tokio::spawn(async move {
+            for domain in directory.domains() {
+                if let Err(error) = ensure_keys(&directory, &domain, now).await {
+                    warn!(%domain, %error, "its mail goes out unsigned");
+                }
             }
         });
     }

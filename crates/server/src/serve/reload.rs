@@ -42,6 +42,7 @@ impl Server {
         self.media.handle().set_ports(ports);
         self.signalling.set_public_address(config.public_address);
         self.add_domains(&config).await;
+        self.sign();
         let phone = phone_config(&config, &self.directory, &self.addresses);
         let level = config.log.level.clone();
         *self.config.lock().unwrap_or_else(PoisonError::into_inner) = config;

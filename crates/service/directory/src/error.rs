@@ -41,7 +41,7 @@ pub enum DirectoryError {
     #[error(transparent)]
     Busy(#[from] Busy),
     /// What was sealed does not open with this data folder's key.
-    #[error("the keys of device {0} were sealed with another key than this data folder's")]
+    #[error("the keys of {0} were sealed with another key than this data folder's")]
     Sealed(String),
     /// A read failed.
     #[error(transparent)]

@@ -51,6 +51,7 @@ mod names;
 mod passwords;
 mod seal;
 mod settings;
+mod signing;
 #[cfg(test)]
 mod tests;
 mod turns;
@@ -63,6 +64,7 @@ pub use kdf::{Busy, Cost, InlineKdf, Job, Kdf};
 pub use lookup::{AccountInfo, DeviceKeys};
 pub use names::{Address, NameError, is_domain};
 pub use settings::AccountSettings;
+pub use signing::{KeyKind, KeyState, NewKey, SigningKey};
 pub use turns::Turn;
 
 use cache::Cache;

@@ -18,35 +18,33 @@ impl Sealer {
     }
 
     pub(crate) fn seal(&self, account: AccountId, user: &str, keys: &DigestKeys, rng: &mut Rng) -> Vec<u8> {
+        self.seal_bytes(&bound_to(account, user), &keys.to_bytes(), rng)
+    }
+
+    /// Seals some kilobytes for what `aad` names.
+    pub(crate) fn seal_bytes(&self, aad: &[u8], bytes: &[u8], rng: &mut Rng) -> Vec<u8> {
         let mut nonce = [0; NONCE_BYTES];
         rng.fill(&mut nonce);
-        let aad = bound_to(account, user);
-        let payload = Payload {
-            msg: &keys.to_bytes(),
-            aad: &aad,
-        };
+        let payload = Payload { msg: bytes, aad };
         let sealed = self
             .0
             .encrypt(XNonce::from_slice(&nonce), payload)
-            .expect("48 bytes are below the cipher's limit");
+            .expect("some kilobytes are below the cipher's limit");
         [&nonce[..], &sealed].concat()
     }
 
     /// `None` when it was sealed with another key or for another device, or is damaged.
     pub(crate) fn open(&self, account: AccountId, user: &str, sealed: &[u8]) -> Option<DigestKeys> {
-        let (nonce, sealed) = sealed.split_at_checked(NONCE_BYTES)?;
-        let aad = bound_to(account, user);
-        let opened = self
-            .0
-            .decrypt(
-                XNonce::from_slice(nonce),
-                Payload {
-                    msg: sealed,
-                    aad: &aad,
-                },
-            )
-            .ok()?;
+        let opened = self.open_bytes(&bound_to(account, user), sealed)?;
         Some(DigestKeys::from_bytes(opened.try_into().ok()?))
+    }
+
+    /// `None` when it was sealed with another key or for something else, or is damaged.
+    pub(crate) fn open_bytes(&self, aad: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
+        let (nonce, msg) = sealed.split_at_checked(NONCE_BYTES)?;
+        self.0
+            .decrypt(XNonce::from_slice(nonce), Payload { msg, aad })
+            .ok()
     }
 }
 

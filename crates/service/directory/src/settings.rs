@@ -13,6 +13,8 @@ pub struct AccountSettings {
     pub quota_messages: Option<u64>,
     /// Capabilities of IMAP that its programs are not told of, in capitals.
     pub imap_without: Vec<String>,
+    /// Whether what looks like junk goes to its inbox like all else.
+    pub takes_junk: bool,
 }
 
 /// How often a change is begun anew because somebody else changed the account first.
@@ -62,6 +64,7 @@ impl Directory {
                 quota_bytes: set.quota_bytes,
                 quota_messages: set.quota_messages,
                 imap_without: set.imap_without.clone(),
+                takes_junk: set.takes_junk,
                 ..stored.record
             };
             let mut batch = Batch::new(home.clone());
@@ -87,5 +90,6 @@ fn settings(record: &Account) -> AccountSettings {
         quota_bytes: record.quota_bytes,
         quota_messages: record.quota_messages,
         imap_without: record.imap_without.clone(),
+        takes_junk: record.takes_junk,
     }
 }

@@ -53,6 +53,7 @@ mod queue;
 mod quota;
 mod search;
 mod selected;
+mod sign;
 mod sort;
 mod special_use;
 mod spool;
@@ -69,6 +70,7 @@ pub use messages::{Append, Changed, Copied};
 pub use queue::{Elsewhere, Held, Hold, Outgoing, QueueEntry, QueuedMessage, Schedule, Work};
 pub use quota::Quota;
 pub use selected::Selected;
+pub use sign::{Signer, Signing};
 pub use spool::{Envelope, Recipient, Spooled};
 pub use voicemail::{Caller, Lamp, Recording, Voicemail, voicemail_message};
 
@@ -97,7 +99,7 @@ use ringpost_store::{
     AccountId, Batch, Bodies, Bus, CommitError, Hint, Minted, Partition, Scan, Store, Stored, Topic, keys,
 };
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 /// The mail of every account.
 ///
@@ -113,6 +115,7 @@ pub struct Mail {
     maildrops: Arc<Maildrops>,
     queue: Queue,
     default_quota: RwLock<Quota>,
+    signer: OnceLock<Arc<dyn Signer>>,
 }
 
 /// How often a change is begun anew because somebody else changed the same records first.
@@ -132,6 +135,7 @@ impl Mail {
             maildrops: Arc::new(Maildrops::new(process)),
             queue: Queue::new(process),
             default_quota: RwLock::default(),
+            signer: OnceLock::new(),
         }
     }
 

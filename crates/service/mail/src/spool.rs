@@ -57,6 +57,7 @@ impl Mail {
         letter: Letter,
         now: UnixTime,
     ) -> Result<Spooled, MailError> {
+        let head = self.signature(&envelope, &letter, now).await?;
         let id = self.draw(|rng| rng.u64());
         let mut recipients: Vec<SpoolRecipient> = Vec::new();
         for Recipient { address, account } in envelope.recipients {
@@ -88,6 +89,7 @@ impl Mail {
             submitter: record.submitter,
             eight_bit: envelope.outgoing.eight_bit || letter.eight_bit,
             long_lines: letter.long_lines,
+            head,
             ..Queued::default()
         };
         let queued = queue::records_of(&envelope.outgoing, &base, || self.draw(|rng| rng.u64()));

@@ -2,7 +2,7 @@ use crate::keys::{self, MailboxCount, Usage, Voicemail};
 use crate::mailbox::counted;
 use crate::records::{
     Account, Address, Device, DeviceUser, Extension, Mailbox, MailboxId, MailboxName, Message, MessageState,
-    Queued, Spool,
+    Queued, SigningKey, Spool,
 };
 use crate::{
     AccountId, BlobId, Blobs, Entry, Found, Key, Partition, Query, Record, Scan, Store, StoreError,
@@ -505,6 +505,9 @@ impl Check<'_> {
             if let Some(extension) = self.decoded::<Extension>(home, &entry) {
                 self.leads_to_account(home, &entry.key, extension.account).await?;
             }
+        }
+        for entry in self.scan(home, keys::signing_keys()).await? {
+            self.decoded::<SigningKey>(home, &entry);
         }
         for entry in self.scan(home, keys::device_users()).await? {
             let Some(user) = self.decoded::<DeviceUser>(home, &entry) else {

@@ -64,6 +64,8 @@ mod kind {
     pub(super) const LAST_EXTENSION: u8 = b'X';
     /// [user]
     pub(super) const DEVICE_USER: u8 = b'v';
+    /// [selector]
+    pub(super) const SIGNING_KEY: u8 = b'K';
 
     // In the directory.
     /// [name]
@@ -133,6 +135,16 @@ pub fn device_user(user: &str) -> Key {
 /// Every device's user name of a domain.
 pub fn device_users() -> Scan {
     Scan::prefix(key(kind::DEVICE_USER, &[]))
+}
+
+/// [`SigningKey`](crate::records::SigningKey), in the domain.
+pub fn signing_key(selector: &str) -> Key {
+    key(kind::SIGNING_KEY, &[selector.as_bytes()])
+}
+
+/// Every key with which a domain signs, or has signed.
+pub fn signing_keys() -> Scan {
+    Scan::prefix(key(kind::SIGNING_KEY, &[]))
 }
 
 /// [`Account`](crate::records::Account), in the account.

@@ -78,6 +78,24 @@ record! {
 }
 
 record! {
+    /// A key with which a domain signs its mail.
+    SigningKey {
+        /// What it is found by in the DNS.
+        1 selector: String,
+        /// 0 is RSA, 1 is Ed25519.
+        2 kind: u16,
+        /// The private key, sealed with the data folder's key.
+        3 sealed: Bytes,
+        /// The public key in base64, as the DNS has it.
+        4 public: String,
+        /// 0 signs, 1 is the next one, 2 has retired.
+        5 state: u16,
+        /// When the state changed last.
+        6 changed: UnixTime,
+    }
+}
+
+record! {
     /// What can check an account's password, and not tell it.
     Password {
         /// The PHC string of argon2.
@@ -559,6 +577,8 @@ record! {
         30 held: bool,
         /// It has lines over 998 octets.
         31 long_lines: bool,
+        /// What stands before the body when it is sent: our signatures.
+        32 head: Bytes,
     }
 }
 
@@ -614,6 +634,7 @@ pub fn fuzz(data: &[u8]) {
     one::<Address>(data);
     one::<Extension>(data);
     one::<DeviceUser>(data);
+    one::<SigningKey>(data);
     one::<Account>(data);
     one::<Password>(data);
     one::<Device>(data);

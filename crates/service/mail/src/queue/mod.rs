@@ -13,6 +13,7 @@ mod report;
 pub use hold::{Held, Hold};
 pub use index::Work;
 
+use crate::sign::Headed;
 use crate::{Delivery, Mail, MailError};
 use async_channel::{Receiver, Sender};
 use hold::why_held;
@@ -36,6 +37,8 @@ pub struct Outgoing {
     pub utf8: bool,
     /// So many bytes at the body's beginning stay here: the Return-Path.
     pub skip_bytes: u64,
+    /// It is a notice of ours, and is signed as what our people submit is.
+    pub is_notice: bool,
 }
 
 /// A recipient on another server.
@@ -99,7 +102,8 @@ impl QueuedMessage {
 
     /// What is sent, in bytes.
     pub fn size_bytes(&self) -> u64 {
-        self.record.size_bytes - self.record.skip_bytes.min(self.record.size_bytes)
+        let body_bytes = self.record.size_bytes - self.record.skip_bytes.min(self.record.size_bytes);
+        body_bytes + self.record.head.len() as u64
     }
 
     /// Whether the sender is to be told something: go on with [`Mail::tell_sender`].
@@ -310,7 +314,11 @@ impl Mail {
         } = message.record;
         let home = Partition::queue_of(id);
         let reader = self.bodies.get(&home, blob, skip_bytes..u64::MAX).await?;
-        reader.ok_or_else(|| MailError::Store(format!("the body of queued message {id} is missing")))
+        let missing = || MailError::Store(format!("the body of queued message {id} is missing"));
+        Ok(Box::new(Headed {
+            head: Some(message.record.head.clone()),
+            rest: reader.ok_or_else(missing)?,
+        }))
     }
 
     /// Writes down what became of those whom the message could still reach, in their order. When this is done it is on

@@ -371,3 +371,54 @@ fn what_is_held_while_it_waits_its_turn_on_a_connection_is_not_begun_with() {
     assert_eq!(world.mail.next_work(NOW + HOUR, 4), None);
     world.check();
 }
+
+/// Signs with a count of what it was shown.
+struct Counts;
+
+impl crate::Signer for Counts {
+    fn begin(&self, _: UnixTime) -> Box<dyn crate::Signing> {
+        Box::new(Shown(Vec::new()))
+    }
+}
+
+struct Shown(Vec<u8>);
+
+impl crate::Signing for Shown {
+    fn write(&mut self, chunk: &[u8]) {
+        self.0.extend_from_slice(chunk);
+    }
+
+    fn finish(self: Box<Self>) -> futures_util::future::BoxFuture<'static, String> {
+        let text = String::from_utf8(self.0).unwrap();
+        let first = text.lines().next().unwrap_or_default().to_owned();
+        Box::pin(async move { format!("X-Signed: {first}, {} bytes\r\n", text.len()) })
+    }
+}
+
+#[test]
+fn what_our_people_send_is_signed_and_what_is_passed_on_is_not() {
+    for (submitter, is_notice, signed) in [
+        (Some(ALICE), false, true),
+        (None, false, false),
+        (None, true, true),
+    ] {
+        let world = World::new();
+        world.mail.set_signer(std::sync::Arc::new(Counts));
+        now(world.mail.load_queue(false, NOW)).unwrap();
+        let mut envelope = envelope("alice@example.org", &[], &["x@there.test"]);
+        envelope.submitter = submitter;
+        envelope.outgoing.is_notice = is_notice;
+        now(world.mail.spool(envelope, letter(&world), NOW)).unwrap();
+        let work = world.mail.next_work(NOW, 1).unwrap();
+        let message = now(world.mail.lease(work.ids[0], NOW)).unwrap().unwrap();
+        let mut body = now(world.mail.queued_body(&message)).unwrap();
+        let mut sent = String::new();
+        while let Some(chunk) = now(body.next()).unwrap() {
+            sent += std::str::from_utf8(&chunk).unwrap();
+        }
+        let plain = "Subject: away\r\n\r\nhello\r\n";
+        let head = format!("X-Signed: Subject: away, {} bytes\r\n", plain.len());
+        let expected = if signed { head + plain } else { plain.to_owned() };
+        assert_eq!((&sent, message.size_bytes()), (&expected, expected.len() as u64));
+    }
+}

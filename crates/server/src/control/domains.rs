@@ -1,0 +1,210 @@
+//! Domains, the keys that sign their mail, and what the DNS is to say of them.
+
+use super::{LocalControl, refusal};
+use ringpost_admin::{Answer, Command, DnsRecord, Refusal, RefusalKind};
+use ringpost_directory::{Directory, DirectoryError, KeyState, SigningKey};
+use ringpost_sender_auth::generate_keys;
+
+/// Gives a domain keys that sign its mail, if it has none.
+pub(crate) async fn ensure_keys(
+    directory: &Directory,
+    domain: &str,
+    now: ringpost_base::UnixTime,
+) -> anyhow::Result<()> {
+    if directory.signing_keys(domain).await?.is_empty() {
+        make_keys(directory, domain, now).await?;
+    }
+    Ok(())
+}
+
+async fn make_keys(directory: &Directory, domain: &str, now: ringpost_base::UnixTime) -> anyhow::Result<()> {
+    let made = tokio::task::spawn_blocking(generate_keys).await?;
+    let keys = made.ok_or_else(|| anyhow::anyhow!("no keys can be made: the system gives no randomness"))?;
+    Ok(directory.add_signing_keys(domain, keys, now).await?)
+}
+
+impl LocalControl {
+    pub(super) async fn domain(&self, command: &Command) -> Result<Answer, Refusal> {
+        let broken = |error: anyhow::Error| match error.downcast::<DirectoryError>() {
+            Ok(error) => refusal(command, error),
+            Err(error) => Refusal::failed(error.to_string()),
+        };
+        let told = |error| refusal(command, error);
+        let now = self.now();
+        match command {
+            Command::DomainAdd { name } => {
+                self.directory.add_domain(name, now).await.map_err(told)?;
+                self.domains_changed.notify_one();
+                ensure_keys(&self.directory, name, now).await.map_err(broken)?;
+                self.records(name).await.map_err(told)
+            }
+            Command::DomainRecords { name } => {
+                ensure_keys(&self.directory, name, now).await.map_err(broken)?;
+                self.records(name).await.map_err(told)
+            }
+            Command::DomainDkimRotate { name, finish: false } => {
+                make_keys(&self.directory, name, now).await.map_err(broken)?;
+                let keys = self.directory.signing_keys(name).await.map_err(told)?;
+                let next = keys.iter().filter(|key| key.state == KeyState::Next);
+                Ok(Answer::Records(next.map(|key| key_record(name, key)).collect()))
+            }
+            Command::DomainDkimRotate { name, finish: true } => {
+                match self.directory.use_next_keys(name, now).await.map_err(told)? {
+                    true => self.records(name).await.map_err(told),
+                    false => Err(Refusal::new(
+                        RefusalKind::Conflict,
+                        format!("{name} has no next keys; `ringpost domain dkim rotate {name}` makes them"),
+                    )),
+                }
+            }
+            _ => Ok(Answer::Done),
+        }
+    }
+
+    async fn records(&self, name: &str) -> Result<Answer, DirectoryError> {
+        let keys = self.directory.signing_keys(name).await?;
+        let domain = name.to_ascii_lowercase();
+        Ok(Answer::Records(records(
+            &domain,
+            self.directory.default_domain(),
+            &keys,
+        )))
+    }
+}
+
+fn key_record(domain: &str, key: &SigningKey) -> DnsRecord {
+    let note = match key.state {
+        KeyState::Current => "DKIM: the key that signs",
+        KeyState::Next => "DKIM: the next key, for `domain dkim rotate --finish`",
+        KeyState::Retired => "DKIM: a retired key; may go a week after it retired",
+    };
+    record(
+        &format!("{}._domainkey.{domain}", key.selector),
+        "TXT",
+        &key.record(),
+        note,
+    )
+}
+
+fn record(name: &str, kind: &str, data: &str, note: &str) -> DnsRecord {
+    DnsRecord {
+        name: name.to_owned(),
+        kind: kind.to_owned(),
+        data: data.to_owned(),
+        note: note.to_owned(),
+    }
+}
+
+/// What the DNS is to say of a domain whose server is `host`, at the usual ports.
+fn records(domain: &str, host: &str, keys: &[SigningKey]) -> Vec<DnsRecord> {
+    let mut all = vec![
+        record(
+            domain,
+            "MX",
+            &format!("10 {host}."),
+            "where its mail goes; the host needs A and AAAA records, and a PTR",
+        ),
+        record(
+            domain,
+            "TXT",
+            "v=spf1 mx ~all",
+            "SPF: who sends its mail; add others that do",
+        ),
+    ];
+    all.extend(keys.iter().map(|key| key_record(domain, key)));
+    let reports = format!("mailto:postmaster@{domain}");
+    all.push(record(
+        &format!("_dmarc.{domain}"),
+        "TXT",
+        &format!("v=DMARC1; p=quarantine; rua={reports}"),
+        "DMARC: what to do with what only claims to be its mail; p=reject once reports look well",
+    ));
+    all.push(record(
+        &format!("_smtp._tls.{domain}"),
+        "TXT",
+        &format!("v=TLSRPTv1; rua={reports}"),
+        "reports of others' trouble with TLS",
+    ));
+    all.push(record(
+        &format!("_mta-sts.{domain}"),
+        "TXT",
+        "v=STSv1; id=1",
+        &format!(
+            "MTA-STS, once https://mta-sts.{domain}/.well-known/mta-sts.txt says version: STSv1, mode: enforce, mx: {host}, \
+             max_age: 604800, a line each; another id with each change"
+        ),
+    ));
+    //= https://www.rfc-editor.org/rfc/rfc6186#section-3.1
+    //= https://www.rfc-editor.org/rfc/rfc8314#section-5.1
+    //= https://www.rfc-editor.org/rfc/rfc3263#section-4.1
+    for (service, port, note) in [
+        ("_submissions._tcp", 465, "mail programs send here"),
+        ("_submission._tcp", 587, "mail programs send here, with STARTTLS"),
+        ("_imaps._tcp", 993, "mail programs read here"),
+        ("_imap._tcp", 143, "mail programs read here, with STARTTLS"),
+        ("_pop3s._tcp", 995, "mail programs fetch here"),
+        ("_sips._tcp", 5061, "calls, under TLS"),
+        ("_sip._tcp", 5060, "calls"),
+        ("_sip._udp", 5060, "calls"),
+    ] {
+        let name = format!("{service}.{domain}");
+        all.push(record(&name, "SRV", &format!("0 1 {port} {host}."), note));
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::control;
+    use super::*;
+    use ringpost_admin::Control;
+
+    async fn records_of(control: &LocalControl, command: Command) -> Vec<DnsRecord> {
+        match control.handle(command).await {
+            Ok(Answer::Records(records)) => records,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_domain_is_added_with_keys_that_are_rotated_in_two_steps() {
+        let control = control().await;
+        let name = "second.test".to_owned();
+        let rotate = |finish| Command::DomainDkimRotate {
+            name: "second.test".to_owned(),
+            finish,
+        };
+        let keys = |records: &[DnsRecord], note: &str| -> Vec<String> {
+            let of = records.iter().filter(|r| r.note.starts_with(note));
+            of.map(|r| r.name.clone()).collect()
+        };
+        let added = records_of(&control, Command::DomainAdd { name: name.clone() }).await;
+        assert!(
+            added
+                .iter()
+                .any(|r| r.kind == "MX" && r.data == "10 example.org.")
+        );
+        let first = keys(&added, "DKIM: the key");
+        assert_eq!(first.len(), 2);
+        let refused = control.handle(rotate(true)).await.unwrap_err();
+        assert_eq!(refused.kind, RefusalKind::Conflict);
+        let next = records_of(&control, rotate(false)).await;
+        assert_eq!((next.len(), keys(&next, "DKIM: the next").len()), (2, 2));
+        let finished = records_of(&control, rotate(true)).await;
+        assert_eq!(keys(&finished, "DKIM: a retired"), first);
+        assert_eq!(keys(&finished, "DKIM: the key"), keys(&next, "DKIM: the next"));
+        let again = records_of(&control, Command::DomainRecords { name }).await;
+        assert_eq!(again, finished);
+        let unknown = Command::DomainRecords {
+            name: "unknown.test".to_owned(),
+        };
+        assert_eq!(
+            control.handle(unknown).await.unwrap_err().kind,
+            RefusalKind::NotFound
+        );
+        assert_eq!(
+            control.handle(Command::CheckStore).await,
+            Ok(Answer::Findings(Vec::new()))
+        );
+    }
+}

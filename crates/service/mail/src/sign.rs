@@ -1,0 +1,69 @@
+//! Signatures on what leaves for other servers, made when it is queued.
+
+use crate::{Envelope, Letter, Mail, MailError};
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use ringpost_base::UnixTime;
+use ringpost_store::{BlobReader, StoreError};
+use std::sync::Arc;
+
+/// Signs what our people send (DKIM, RFC 6376).
+pub trait Signer: Send + Sync + 'static {
+    /// Begins to read a message.
+    fn begin(&self, now: UnixTime) -> Box<dyn Signing>;
+}
+
+/// A message that is read to be signed.
+pub trait Signing: Send {
+    /// Its next bytes.
+    fn write(&mut self, chunk: &[u8]);
+    /// It is whole. The fields that go before it, each with its CRLF; none where nobody of ours vouches for it.
+    fn finish(self: Box<Self>) -> BoxFuture<'static, String>;
+}
+
+impl Mail {
+    /// Has what leaves signed from now on. The first one stays.
+    pub fn set_signer(&self, signer: Arc<dyn Signer>) {
+        // Whoever sets a second one has made a second server of it.
+        let _first = self.signer.set(signer);
+    }
+
+    /// What goes before a message that leaves. Only what our people have submitted, and our own notices, are signed: what is
+    /// passed on for others is theirs.
+    pub(crate) async fn signature(
+        &self,
+        envelope: &Envelope,
+        letter: &Letter,
+        now: UnixTime,
+    ) -> Result<Bytes, MailError> {
+        let outgoing = &envelope.outgoing;
+        let is_ours = envelope.submitter.is_some() || outgoing.is_notice;
+        let (Some(signer), true, false) = (self.signer.get(), is_ours, outgoing.recipients.is_empty()) else {
+            return Ok(Bytes::new());
+        };
+        let mut signing = signer.begin(now);
+        let mut reader = self.bodies.read_back(&letter.body).await?;
+        let mut skip_bytes = outgoing.skip_bytes;
+        while let Some(mut chunk) = reader.next().await? {
+            let skipped = skip_bytes.min(chunk.len() as u64);
+            skip_bytes -= skipped;
+            signing.write(&chunk.split_off(skipped as usize));
+        }
+        Ok(signing.finish().await.into())
+    }
+}
+
+/// A body with something before it.
+pub(crate) struct Headed {
+    pub(crate) head: Option<Bytes>,
+    pub(crate) rest: Box<dyn BlobReader>,
+}
+
+impl BlobReader for Headed {
+    fn next(&mut self) -> BoxFuture<'_, Result<Option<Bytes>, StoreError>> {
+        match self.head.take().filter(|head| !head.is_empty()) {
+            Some(head) => Box::pin(async move { Ok(Some(head)) }),
+            None => self.rest.next(),
+        }
+    }
+}
