@@ -47,6 +47,8 @@ pub const SMTP_LINE_BYTES: usize = 12 * 1024;
 pub const SMTP_RECIPIENTS: usize = 1_000;
 /// The local part of a mailbox (RFC 5321 §4.5.3.1.1 asks for 64; return paths that carry a key are longer); more gets 501.
 pub const SMTP_LOCAL_PART_BYTES: usize = 256;
+/// The name of a header field in a message that is submitted; a longer one is no header's.
+pub const SUBMITTED_FIELD_NAME_BYTES: usize = 128;
 /// Commands of one SMTP session that are refused with 5xx; then 421 and the connection closes.
 pub const SMTP_ERRORS: u32 = 20;
 /// Failed passwords of one SMTP session; then 421 and the connection closes.
@@ -158,6 +160,8 @@ pub const CONVERTED_PARTS: usize = 10_000;
 pub const QUEUE_HOLDS: usize = 1_000;
 /// What a notice shows of the header of the message that it is about; the rest is cut.
 pub const REPORT_HEADER_BYTES: u64 = 16 * 1024;
+/// What a notice that is to bring back the whole message brings back at most; of a longer one it shows the header.
+pub const REPORT_MESSAGE_BYTES: u64 = 1024 * 1024;
 /// Header fields of one mail message, those of its parts included, that are read and described; what comes above it is
 /// stored and shown, but not looked at.
 pub const MESSAGE_HEADER_BYTES: usize = 256 * 1024;
@@ -180,6 +184,15 @@ pub const DIRECTORY_CACHE: usize = 200_000;
 pub const DIRECTORY_CACHE_ABSENT: usize = 10_000;
 /// Logins that are remembered, one for each account; above it they are forgotten and checked anew.
 pub const REMEMBERED_LOGINS: usize = 100_000;
+/// Addresses that one alias leads to, or that one account's mail is forwarded to; more are refused.
+pub const ALIAS_TARGETS: usize = 500;
+/// Aliases and forwards one behind the other from a recipient to whom it means; what lies behind is not reached, and who
+/// forwards there keeps the mail.
+pub const ALIAS_DEPTH: usize = 10;
+/// Addresses that are looked up for one recipient; further ones are not reached.
+pub const ALIAS_LOOKUPS: usize = 2_000;
+/// Whom one message may reach by aliases and forwards; a recipient that leads beyond gets 452.
+pub const MESSAGE_REACHES: usize = 5_000;
 /// Devices of one account; one more is refused.
 pub const DEVICES_PER_ACCOUNT: usize = 64;
 /// Changes of a mailbox that its log keeps; a client that has been away for longer is told everything.

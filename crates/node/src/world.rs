@@ -5,6 +5,7 @@
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use ringpost_auth::sasl::ChannelBindings;
 use ringpost_base::{Instant, Rng, UnixTime};
 use ringpost_media::PairId;
 use ringpost_phone::MediaSocket;
@@ -61,6 +62,10 @@ pub struct ConnectionClosed;
 pub trait Connection: Send + 'static {
     /// The addresses, and whether TLS is on.
     fn endpoints(&self) -> Endpoints;
+    /// What SCRAM can be bound to (RFC 5802 §6); empty without TLS.
+    fn bindings(&self) -> ChannelBindings {
+        ChannelBindings::default()
+    }
     /// The next bytes. Dropping the future before it completes loses nothing.
     fn recv(&mut self) -> BoxFuture<'_, Received>;
     /// Sends all of `bytes`, waiting while the peer is slow; a peer that takes nothing for the configured write timeout is

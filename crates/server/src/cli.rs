@@ -44,6 +44,11 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: AccountCommand,
     },
+    /// Addresses that lead to others
+    Alias {
+        #[command(subcommand)]
+        command: AliasCommand,
+    },
     /// An account's phones, each with a secret of its own
     Device {
         #[command(subcommand)]
@@ -89,6 +94,13 @@ pub(crate) enum DomainCommand {
         #[command(subcommand)]
         command: DkimCommand,
     },
+    /// Show how a domain's mail is handled, or change it
+    Set {
+        name: String,
+        /// Deliver mail for addresses that nobody has to this one; "none" refuses it
+        #[arg(long, value_name = "ADDRESS")]
+        catch_all: Option<String>,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -99,6 +111,30 @@ pub(crate) enum DkimCommand {
         /// Sign with the next keys from now on
         #[arg(long)]
         finish: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AliasCommand {
+    /// Let an address lead to one or more others, in addition to those it leads to already
+    Add {
+        /// The alias, name@domain
+        alias: String,
+        /// Addresses of accounts and aliases here, or on other servers
+        #[arg(required = true)]
+        targets: Vec<String>,
+    },
+    /// List the aliases with their targets
+    List {
+        /// Of this domain alone
+        domain: Option<String>,
+    },
+    /// Remove an alias, or some of its targets
+    Remove {
+        /// The alias, name@domain
+        alias: String,
+        /// The targets to remove [default: all, and the alias with them]
+        targets: Vec<String>,
     },
 }
 
@@ -141,6 +177,19 @@ pub(crate) enum AccountCommand {
         /// Whether what looks like junk goes to Junk; otherwise it goes to the inbox
         #[arg(long, value_name = "on|off", value_parser = on_or_off, action = clap::ArgAction::Set)]
         junk: Option<bool>,
+    },
+    /// Forward an account's mail to other addresses, or show where it is forwarded to
+    Forward {
+        /// user@domain
+        address: String,
+        /// Where to, in place of what was set before
+        to: Vec<String>,
+        /// Keep no copy: the account sees only what could not be forwarded
+        #[arg(long, requires = "to")]
+        no_copy: bool,
+        /// Forward it no more
+        #[arg(long, conflicts_with_all = ["to", "no_copy"])]
+        off: bool,
     },
     /// Remove an account with its mail and its devices
     Remove {

@@ -1,5 +1,6 @@
 //! Carries out the command line's wishes on the directory, the store and the queue, in the server or without one.
 
+mod addresses;
 pub(crate) mod domains;
 mod queue;
 
@@ -85,6 +86,11 @@ impl LocalControl {
         let now = (self.now)();
         match command {
             Command::DomainList => Ok(Answer::Domains(self.directory.domains())),
+            Command::DomainSet { .. }
+            | Command::AliasAdd { .. }
+            | Command::AliasList { .. }
+            | Command::AliasRemove { .. }
+            | Command::AccountForward { .. } => self.addresses(command).await,
             Command::AccountAdd {
                 address,
                 extension,
@@ -290,10 +296,14 @@ fn refusal(command: &Command, error: DirectoryError) -> Refusal {
     let kind = match &error {
         DirectoryError::NoSuchDomain(_)
         | DirectoryError::NoSuchAccount(_)
+        | DirectoryError::NoSuchAlias(_)
         | DirectoryError::NoSuchDevice(_) => RefusalKind::NotFound,
-        DirectoryError::Taken(_) | DirectoryError::TooManyDevices(_) => RefusalKind::Conflict,
+        DirectoryError::Taken(_) | DirectoryError::TooManyDevices(_) | DirectoryError::TooManyTargets(_) => {
+            RefusalKind::Conflict
+        }
         DirectoryError::BadName(_)
         | DirectoryError::BadPassword(_)
+        | DirectoryError::Cannot(_)
         | DirectoryError::BadCapability
         | DirectoryError::AnotherName { .. } => RefusalKind::Invalid,
         DirectoryError::Busy(_) => RefusalKind::Unavailable,
@@ -309,6 +319,10 @@ fn mend(command: &Command, error: &DirectoryError) -> String {
     match (error, command) {
         (DirectoryError::NoSuchDomain(_), _) => {
             "; `ringpost domain list` shows them, `ringpost domain add` makes one".into()
+        }
+        (DirectoryError::NoSuchAlias(_), _) => "; `ringpost alias list` shows them".into(),
+        (DirectoryError::Taken(_), Command::AliasAdd { .. }) => {
+            "; `ringpost account list` and `ringpost device list` show by whom".into()
         }
         (DirectoryError::NoSuchAccount(_), _) => "; `ringpost account list` shows them".into(),
         (DirectoryError::AnotherName { account, .. }, _) => format!("; write {account}"),

@@ -94,6 +94,9 @@ fn run(cli: Cli) -> Result<ExitCode> {
                 commands::account(control, command).await
             })
         }
+        Command::Alias { command } => with_control(file, false, async |control| {
+            commands::alias(control, command).await
+        }),
         Command::Device { command } => with_control(file, false, async |control| {
             commands::device(control, command).await
         }),

@@ -77,6 +77,7 @@ impl Stores {
         let bodies = Bodies::new(self.store.clone(), self.blobs.clone(), random());
         let mail = Mail::new(self.store.clone(), bodies, self.bus.clone(), random());
         mail.set_signer(Arc::new(DomainSigner::new(self.directory.clone())));
+        mail.be_called(self.directory.default_domain());
         Arc::new(mail)
     }
 

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use ringpost_auth::sasl::ChannelBindings;
 use ringpost_base::{Instant, Rng, UnixTime};
 use ringpost_net::stream::Stream;
 use ringpost_node::world::{Connection, ConnectionClosed, Endpoints, Received, World};
@@ -70,6 +71,14 @@ impl Connection for NetConnection {
             local: self.0.local(),
             remote: self.0.remote(),
             tls: self.0.is_tls(),
+        }
+    }
+
+    fn bindings(&self) -> ChannelBindings {
+        let (exporter, server_end_point) = self.0.bindings();
+        ChannelBindings {
+            exporter,
+            server_end_point,
         }
     }
 

@@ -29,6 +29,42 @@ pub enum Command {
     },
     /// The domains. Answered with `Domains`.
     DomainList,
+    /// Where a domain's mail goes that is for nobody. Answered with `Domain`.
+    DomainSet {
+        /// The domain's name.
+        name: String,
+        /// Sets it when given: an address, or "none" when such mail is to be refused.
+        #[serde(default)]
+        catch_all: Option<String>,
+    },
+    /// Lets an address of ours lead to others as well. Answered with `Done`.
+    AliasAdd {
+        /// The address.
+        alias: String,
+        /// Where it leads, here or elsewhere.
+        targets: Vec<String>,
+    },
+    /// The aliases, of one domain or of all. Answered with `Aliases`.
+    AliasList {
+        /// The domain; all when it is None.
+        domain: Option<String>,
+    },
+    /// Takes targets of an alias away; all of them, and the alias, when none is named. Answered with `Done`.
+    AliasRemove {
+        /// The alias.
+        alias: String,
+        /// The targets.
+        targets: Vec<String>,
+    },
+    /// Forwards an account's mail. Answered with `Forward`.
+    AccountForward {
+        /// The account's address.
+        address: String,
+        /// Sets it when given; an empty list ends it.
+        to: Option<Vec<String>>,
+        /// Whether the account keeps a copy.
+        keep_copy: bool,
+    },
     /// A new account. Answered with `AccountCreated`.
     AccountAdd {
         /// Its address, `user@domain`.
@@ -131,6 +167,12 @@ pub enum Answer {
     Domains(Vec<String>),
     /// What the DNS is to say, record by record.
     Records(Vec<DnsRecord>),
+    /// A domain's settings.
+    Domain(DomainSettings),
+    /// Aliases, by address.
+    Aliases(Vec<Alias>),
+    /// Where an account's mail is forwarded to.
+    Forward(Forward),
     /// The accounts, by address.
     Accounts(Vec<Account>),
     /// An account that was made, or whose password was changed.
@@ -208,6 +250,35 @@ pub struct DnsRecord {
     pub data: String,
     /// What it is for.
     pub note: String,
+}
+
+/// How a domain's mail is handled.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DomainSettings {
+    /// Its name.
+    pub name: String,
+    /// Where mail for nobody goes, if it is not refused.
+    pub catch_all: Option<String>,
+}
+
+/// An alias, as a list shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Alias {
+    /// Its address.
+    pub address: String,
+    /// Where it leads.
+    pub targets: Vec<String>,
+}
+
+/// Where an account's mail is forwarded to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Forward {
+    /// The account's address.
+    pub address: String,
+    /// The addresses; none when it is not forwarded.
+    pub to: Vec<String>,
+    /// Whether the account keeps a copy.
+    pub keeps_copy: bool,
 }
 
 /// An account, as a list shows it.

@@ -154,6 +154,7 @@ where
                 buffer: BytesMut::new(),
                 side: Side::Server(tls),
                 write_timeout: WRITE_TIMEOUT,
+                end_point: None,
                 local,
                 remote,
                 _place: Some(place),
@@ -184,6 +185,8 @@ pub struct Stream {
     buffer: BytesMut,
     side: Side,
     write_timeout: Duration,
+    /// The hash of the certificate that TLS was begun with.
+    end_point: Option<Vec<u8>>,
     local: SocketAddr,
     remote: SocketAddr,
     _place: Option<Place>,
@@ -225,6 +228,7 @@ impl Stream {
             buffer: BytesMut::new(),
             side: Side::Client(authorities.mail_connector(to.verified), name),
             write_timeout: DATA_BLOCK_TIMEOUT,
+            end_point: None,
             _place: None,
         };
         if to.implicit_tls {
@@ -246,6 +250,27 @@ impl Stream {
     /// Whether the bytes are under TLS.
     pub fn is_tls(&self) -> bool {
         matches!(self.io, Io::Tls(_))
+    }
+
+    /// What proves to the peer that nobody stands between: keying material (RFC 9266) and the hash of our certificate
+    /// (RFC 5929 §4). Neither without TLS; the former from TLS 1.3 on, since before it two connections may share it.
+    pub fn bindings(&self) -> (Option<Vec<u8>>, Option<Vec<u8>>) {
+        let Io::Tls(io) = &self.io else {
+            return (None, None);
+        };
+        let TlsStream::Server(io) = &**io else {
+            return (None, None);
+        };
+        let (_, connection) = io.get_ref();
+        let is_13 = connection.protocol_version() == Some(rustls::ProtocolVersion::TLSv1_3);
+        //= https://www.rfc-editor.org/rfc/rfc9266#section-2
+        let exported = is_13.then(|| {
+            let label = b"EXPORTER-Channel-Binding";
+            connection
+                .export_keying_material(vec![0; 32], label, Some(b""))
+                .ok()
+        });
+        (exported.flatten(), self.end_point.clone())
     }
 
     /// The next bytes; `None` when the peer has closed or the connection broke. Cancel-safe.
@@ -295,7 +320,11 @@ impl Stream {
         };
         let handshake = async {
             match &self.side {
-                Side::Server(tls) => tls.acceptor().accept(socket).await.map(TlsStream::Server),
+                Side::Server(tls) => {
+                    let (acceptor, end_point) = tls.acceptor_and_end_point();
+                    self.end_point = end_point;
+                    acceptor.accept(socket).await.map(TlsStream::Server)
+                }
                 Side::Client(connector, name) => {
                     let connected = connector.connect(name.clone(), socket).await;
                     connected.map(TlsStream::Client)

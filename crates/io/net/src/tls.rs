@@ -10,6 +10,7 @@ use rustls::pki_types::{ServerName, UnixTime};
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme,
 };
+use sha2::{Digest, Sha256, Sha384, Sha512};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
@@ -62,7 +63,15 @@ pub enum TlsError {
 /// The server side of TLS, shared by the listeners. [`reload`](Tls::reload) changes what new handshakes get; established
 /// connections keep what they have.
 #[derive(Clone)]
-pub struct Tls(Arc<RwLock<Arc<ServerConfig>>>);
+pub struct Tls(Arc<RwLock<Shown>>);
+
+/// What new handshakes get.
+#[derive(Clone)]
+struct Shown {
+    config: Arc<ServerConfig>,
+    /// See [`server_end_point`].
+    end_point: Option<Vec<u8>>,
+}
 
 impl Tls {
     /// From a PEM certificate chain and a PEM private key.
@@ -72,17 +81,57 @@ impl Tls {
 
     /// Takes over another certificate; on an error the one in use stays.
     pub fn reload(&self, cert: &Path, key: &Path) -> Result<(), TlsError> {
-        let config = config(cert, key)?;
-        *self.0.write().unwrap_or_else(|e| e.into_inner()) = config;
+        let shown = config(cert, key)?;
+        *self.0.write().unwrap_or_else(|e| e.into_inner()) = shown;
         Ok(())
     }
 
     pub(crate) fn acceptor(&self) -> TlsAcceptor {
-        TlsAcceptor::from(self.0.read().unwrap_or_else(|e| e.into_inner()).clone())
+        self.acceptor_and_end_point().0
+    }
+
+    /// The same with the hash of the certificate that it shows, for channel binding.
+    pub(crate) fn acceptor_and_end_point(&self) -> (TlsAcceptor, Option<Vec<u8>>) {
+        let shown = self.0.read().unwrap_or_else(|e| e.into_inner());
+        (TlsAcceptor::from(shown.config.clone()), shown.end_point.clone())
     }
 }
 
-fn config(cert: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsError> {
+/// The hash of a certificate by which a client may bind itself to the server that shows it: with the hash of its own
+/// signature, and SHA-256 in place of MD5 and SHA-1. `None` where that is not defined.
+//= https://www.rfc-editor.org/rfc/rfc5929#section-4.1
+fn server_end_point(certificate: &[u8]) -> Option<Vec<u8>> {
+    const RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1];
+    const ECDSA: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 4];
+    // Certificate ::= SEQUENCE { tbsCertificate, signatureAlgorithm SEQUENCE { OBJECT IDENTIFIER, ... }, ... }
+    let (inner, _) = der_element(certificate)?;
+    let (_, behind_tbs) = der_element(inner)?;
+    let (algorithm, _) = der_element(behind_tbs)?;
+    let (oid, _) = der_element(algorithm)?;
+    let hashed = match (oid.strip_prefix(RSA), oid.strip_prefix(ECDSA)) {
+        (Some([4 | 5 | 11]), _) | (_, Some([1] | [3, 2])) => Sha256::digest(certificate).to_vec(),
+        (Some([12]), _) | (_, Some([3, 3])) => Sha384::digest(certificate).to_vec(),
+        (Some([13]), _) | (_, Some([3, 4])) => Sha512::digest(certificate).to_vec(),
+        _ => return None,
+    };
+    Some(hashed)
+}
+
+/// The content of the first element of some DER, and what stands behind it.
+fn der_element(der: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (&first, rest) = der.get(1..)?.split_first()?;
+    let (length, rest) = match first {
+        0..=0x7f => (usize::from(first), rest),
+        0x81..=0x84 => {
+            let (bytes, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
+            (bytes.iter().fold(0, |n, b| n << 8 | usize::from(*b)), rest)
+        }
+        _ => return None,
+    };
+    rest.split_at_checked(length)
+}
+
+fn config(cert: &Path, key: &Path) -> Result<Shown, TlsError> {
     let file = |path: &Path, expected, reason: &dyn std::fmt::Display| TlsError::File {
         path: path.to_owned(),
         expected,
@@ -95,13 +144,17 @@ fn config(cert: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsError> {
     if chain.is_empty() {
         return Err(file(cert, CHAIN, &"no certificate in it"));
     }
+    let end_point = chain.first().and_then(|leaf| server_end_point(leaf));
     let private = PrivateKeyDer::from_pem_file(key).map_err(|e| file(key, "a PEM private key", &e))?;
     // One provider for the whole process (DESIGN §8), named here so that no global default is needed.
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .and_then(|b| b.with_no_client_auth().with_single_cert(chain, private))
-        .map(Arc::new)
+        .map(|config| Shown {
+            config: Arc::new(config),
+            end_point,
+        })
         .map_err(|reason| TlsError::Pair {
             cert: cert.to_owned(),
             key: key.to_owned(),

@@ -17,9 +17,11 @@ use crate::stop::Stop;
 use crate::world::{Dialer, Dns, WorldRef};
 use futures_util::{FutureExt, select_biased};
 use ringpost_base::{in_network, is_public_address};
-use ringpost_directory::Directory;
-use ringpost_mail::{Mail, MailError, QueuedMessage, Schedule, Work};
+use ringpost_directory::{Directory, DirectoryError, Here};
+use ringpost_mail::{Elsewhere, Mail, MailError, Notice, QueuedMessage, Schedule, Work};
 use ringpost_smtp::client::{Credentials, Fate, Timeouts, Verdict};
+use ringpost_smtp::{Domain, Mailbox};
+use ringpost_store::records::Queued;
 use route::Host;
 use session::{Ended, Session};
 use std::collections::VecDeque;
@@ -360,26 +362,54 @@ impl Outbound {
 
     /// Tells the sender what it is owed, and lets the message go.
     async fn tell(&self, mut message: QueuedMessage) -> Result<(), MailError> {
-        let sender = message.record().sender.clone();
-        let account = match sender.is_empty() {
-            true => Ok(None),
-            false => self.directory.account_by_address(&sender).await,
-        };
-        let told = match account {
-            Ok(account) => {
-                let account = account.map(|account| account.id);
+        let told = match self.whom(message.record()).await {
+            Ok(whom) => {
                 let Config {
                     hostname, schedule, ..
                 } = &*self.config;
                 let now = self.world.unix_now();
                 self.mail
-                    .tell_sender(&mut message, account, hostname, schedule, now)
+                    .tell_sender(&mut message, whom, hostname, schedule, now)
                     .await
             }
             Err(e) => Err(MailError::Store(e.to_string())),
         };
         self.mail.release(message);
         told
+    }
+
+    /// Who is told of a message: the account whose address the sender is, or who sent what was forwarded.
+    async fn whom(&self, record: &Queued) -> Result<Notice, DirectoryError> {
+        let Ok(Mailbox { local, domain }) = Mailbox::parse(&record.sender) else {
+            return Ok(Notice::Nobody);
+        };
+        let Some(name) = domain.name().filter(|name| self.directory.is_local(name)) else {
+            return Ok(Notice::Nobody);
+        };
+        if let Some(back) = self.directory.forwarded_sender(&local, self.world.unix_now()) {
+            let there = back.and_then(|(local, domain)| {
+                let domain = Domain::parse(&domain).ok()?;
+                let destination = domain.to_string();
+                Some(Elsewhere::new(Mailbox { local, domain }.to_string(), destination))
+            });
+            return Ok(there.map_or(Notice::Nobody, Notice::There));
+        }
+        let mut here = match self.directory.reach(name, &local).await? {
+            Some(reach) => reach.here,
+            None => Vec::new(),
+        };
+        if here.is_empty() {
+            // A forward without a copy hides nobody.
+            here.extend(self.directory.account(name, &local).await?.map(|account| Here {
+                account,
+                detail: None,
+            }));
+        }
+        let ids = here.iter().map(|here| here.account.id);
+        let submitter = ids.clone().find(|id| record.submitter == Some(*id));
+        Ok(submitter
+            .or(ids.clone().next())
+            .map_or(Notice::Nobody, Notice::Here))
     }
 
     /// The same verdict for each.

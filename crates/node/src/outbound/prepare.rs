@@ -111,5 +111,7 @@ fn envelope(message: &QueuedMessage) -> Option<client::Message> {
             Body::SevenBit
         },
         utf8: record.utf8 || is_utf8,
+        dsn: message.dsn(),
+        recipient_dsn: message.waiting_dsn(),
     })
 }

@@ -198,8 +198,9 @@ impl Running<'_, '_> {
                     }
                 }
                 Output::Event(Event::Done(verdicts)) => {
-                    if let Some((message, _)) = self.current.take() {
+                    if let Some((mut message, _)) = self.current.take() {
                         self.used = true;
+                        message.handed_to(self.client.knows_dsn());
                         if let Err(e) = self.outbound.conclude(message, &verdicts).await {
                             self.failure = Some(e);
                             return Step::End(None);

@@ -3,10 +3,10 @@
 use super::taking::{Taken, Taking, Trace};
 use super::{Driver, Smtp};
 use crate::logins::check_password;
-use ringpost_directory::{AccountInfo, Directory, DirectoryError};
-use ringpost_mail::{Delivery, Elsewhere, Envelope, Letter, MailError, Outgoing, Recipient};
+use ringpost_directory::{AccountInfo, DirectoryError};
+use ringpost_mail::{Delivery, Envelope, Letter, MailError, Outgoing};
 use ringpost_smtp::{
-    Answer, Body, Domain, ForwardPath, Question, Received, Refusal, ReturnPath, ReversePath,
+    Answer, Body, HeaderEditor, Missing, Question, Received, Refusal, ReturnPath, ReversePath,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,9 +14,6 @@ use std::time::Duration;
 /// What a failed password adds to the time that the next one takes, and the most that it comes to.
 const GUESS_DELAY: Duration = Duration::from_secs(1);
 const MAX_GUESS_DELAY: Duration = Duration::from_secs(5);
-
-/// The local part that every domain has to have (RFC 5321 §4.5.1).
-const POSTMASTER: &str = "postmaster";
 
 impl Driver<'_> {
     pub(super) async fn answer(&mut self, question: Question) -> Answer {
@@ -36,12 +33,16 @@ impl Driver<'_> {
                 let account = self.smtp.directory.account_by_login(&user).await;
                 self.sign_in(&user, authzid.as_deref(), account).await
             }
+            Question::Denied => self.sign_in("", None, Ok(None)).await,
             Question::Sender { from, .. } => {
                 self.recipients.clear();
                 self.elsewhere.clear();
-                self.may_send_as(&from).await
+                match self.may_send_as(&from).await {
+                    Answer::Yes => self.find_sender(&from).await,
+                    refused => refused,
+                }
             }
-            Question::Recipient(path) => self.recipient(path).await,
+            Question::Recipient(path, dsn) => self.recipient(path, dsn).await,
             Question::Begin => self.begin().await,
             Question::Finish { .. } => self.finish().await,
         }
@@ -86,69 +87,36 @@ impl Driver<'_> {
         let Some(domain) = mailbox.domain.name() else {
             return Answer::Refuse(Refusal::SenderNotOwned);
         };
-        match self.smtp.directory.account(domain, &mailbox.local).await {
-            Ok(Some(owner)) if owner.id == account.id => Answer::Yes,
-            Ok(_) => Answer::Refuse(Refusal::SenderNotOwned),
+        match self.smtp.directory.owns(account.id, domain, &mailbox.local).await {
+            Ok(true) => Answer::Yes,
+            Ok(false) => Answer::Refuse(Refusal::SenderNotOwned),
             Err(e) => self.unavailable(&e),
         }
     }
 
-    async fn recipient(&mut self, path: ForwardPath) -> Answer {
-        let directory = &self.smtp.directory;
-        let (domain, local) = match &path {
-            ForwardPath::Postmaster => (Some(directory.default_domain()), POSTMASTER),
-            ForwardPath::Mailbox(mailbox) => (mailbox.domain.name(), mailbox.local.as_str()),
+    /// Who would be told of a delivery.
+    async fn find_sender(&mut self, from: &ReversePath) -> Answer {
+        (self.sender_account, self.sender_is_told) = (None, false);
+        let Some(mailbox) = from.mailbox() else {
+            return Answer::Yes;
         };
-        let Some(domain) = domain.filter(|domain| directory.is_local(domain)) else {
-            return self.recipient_elsewhere(&path);
-        };
-        let account = match directory.account(domain, local).await {
-            Ok(Some(account)) => account.id,
-            Ok(None) => match stand_in(directory, domain, local).await {
-                Ok(Some(account)) => account.id,
-                Ok(None) => return Answer::Refuse(Refusal::NoSuchMailbox),
-                Err(e) => return self.unavailable(&e),
-            },
-            Err(e) => return self.unavailable(&e),
-        };
-        let size_bytes = self
-            .session
-            .transaction()
-            .and_then(|t| t.declared_size_bytes)
-            .unwrap_or(0);
-        match self.smtp.mail.has_room(account, size_bytes).await {
-            Ok(true) => {}
-            Ok(false) => return Answer::Refuse(Refusal::MailboxFull),
-            Err(e) => return self.refused(&e),
+        if let Some(account) = &self.account {
+            (self.sender_account, self.sender_is_told) = (Some(account.id), true);
+            return Answer::Yes;
         }
-        let address = match &path {
-            ForwardPath::Postmaster => format!("{POSTMASTER}@{domain}"),
-            ForwardPath::Mailbox(mailbox) => mailbox.to_string(),
+        let Some(domain) = mailbox.domain.name().filter(|d| self.smtp.directory.is_local(d)) else {
+            self.sender_is_told = self.smtp.sending.is_some();
+            return Answer::Yes;
         };
-        self.recipients.push(Recipient { address, account });
-        Answer::Yes
-    }
-
-    /// Whoever the sender claims to be: only a password opens the way to others.
-    fn recipient_elsewhere(&mut self, path: &ForwardPath) -> Answer {
-        let Some(account) = &self.account else {
-            return Answer::Refuse(Refusal::RelayDenied);
-        };
-        let (Some(sending), Some(mailbox)) = (&self.smtp.sending, path.mailbox()) else {
-            return Answer::Refuse(Refusal::NoRoute);
-        };
-        if let Domain::General(_) = mailbox.domain {
-            return Answer::Refuse(Refusal::NoRoute);
+        match self.smtp.directory.reach(domain, &mailbox.local).await {
+            Ok(reach) => {
+                let here = reach.and_then(|reach| reach.here.into_iter().next());
+                self.sender_account = here.map(|here| here.account.id);
+                self.sender_is_told = self.sender_account.is_some();
+                Answer::Yes
+            }
+            Err(e) => self.unavailable(&e),
         }
-        if !sending.take(account.id, self.smtp.world.now()) {
-            tracing::warn!(session = %self.id, account = %account.address, "too many recipients elsewhere within an hour");
-            return Answer::Refuse(Refusal::TooMuchSent);
-        }
-        self.elsewhere.push(Elsewhere {
-            address: mailbox.to_string(),
-            destination: mailbox.domain.to_string(),
-        });
-        Answer::Yes
     }
 
     /// A message begins: what we have to say about it stands before it.
@@ -175,19 +143,30 @@ impl Driver<'_> {
         };
         let inspection = self.inspection(&transaction.from);
         let (mail, hostname) = (&self.smtp.mail, &self.smtp.config.hostname);
-        self.taking = Some(Taking::begin(mail, hostname, id, trace, inspection).await);
+        let editor = self.account.as_ref().map(|account| self.editor(account, &id));
+        self.taking = Some(Taking::begin(mail, hostname, id, trace, inspection, editor).await);
         Answer::Yes
     }
 
     async fn finish(&mut self) -> Answer {
-        let Some(taking) = self.taking.take() else {
+        let Some(mut taking) = self.taking.take() else {
             return Answer::Refuse(Refusal::Temporary);
         };
+        if taking.end_edited().await.is_some() {
+            return Answer::Refuse(Refusal::FieldTwice);
+        }
         let id = taking.id().to_owned();
         let stored = match taking.finish(&self.smtp.mail, &self.id).await {
             Ok(Taken::Unproven) => return Answer::Refuse(Refusal::Unproven),
             Ok(Taken::Whole { letter, .. }) if letter.is_looping() => return Answer::Refuse(Refusal::Loop),
-            Ok(Taken::Whole { letter, junk }) => self.store(*letter, junk).await,
+            Ok(Taken::Whole { letter, .. }) if !self.leave_circles(&letter) => {
+                return Answer::Refuse(Refusal::Loop);
+            }
+            Ok(Taken::Whole { letter, junk }) => match self.is_by_its_author(&letter).await {
+                Ok(true) => self.store(*letter, junk).await,
+                Ok(false) => return Answer::Refuse(Refusal::FromNotOwned),
+                Err(e) => return self.unavailable(&e),
+            },
             Err(e) => Err(e),
         };
         match stored {
@@ -198,7 +177,7 @@ impl Driver<'_> {
                     .map(|t| t.from.to_string())
                     .unwrap_or_default();
                 let here = self.recipients.iter().map(|r| r.address.as_str());
-                let elsewhere = self.elsewhere.iter().map(|r| r.address.as_str());
+                let elsewhere = self.elsewhere.iter().map(|away| away.to.address.as_str());
                 let to: Vec<&str> = here.chain(elsewhere).collect();
                 tracing::info!(session = %self.id, %id, from, to = to.join(","), size_bytes, "message taken");
                 Answer::Stored { id }
@@ -207,20 +186,60 @@ impl Driver<'_> {
         }
     }
 
+    /// What puts the header of a message right that this account submits.
+    fn editor(&self, account: &AccountInfo, id: &str) -> HeaderEditor {
+        let (name, address) = (&account.display_name, &account.address);
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, ' ' | '-' | '_');
+        let from = match !name.is_empty() && name.chars().all(is_plain) {
+            true => format!("{name} <{address}>"),
+            false => address.to_string(),
+        };
+        HeaderEditor::new(Missing {
+            date: self.smtp.world.unix_now(),
+            message_id: format!("{id}@{}", self.smtp.config.hostname),
+            from,
+        })
+    }
+
+    /// Whether a submitted message names nobody as its author or sender but the account that signed in.
+    //= https://www.rfc-editor.org/rfc/rfc6409#section-6.1
+    async fn is_by_its_author(&mut self, letter: &Letter) -> Result<bool, DirectoryError> {
+        let Some(account) = self.account.clone() else {
+            return Ok(true);
+        };
+        let Some(authors) = letter.authors() else {
+            return Ok(false);
+        };
+        for author in authors {
+            let owned = match author.rsplit_once('@') {
+                Some((local, domain)) => self.smtp.directory.owns(account.id, domain, local).await?,
+                None => false,
+            };
+            if !owned {
+                tracing::warn!(session = %self.id, account = %account.address, author, "a message in another's name");
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// Keeps a message for all its recipients. When this is done it is on stable storage, and that is what 250 means.
     async fn store(&mut self, letter: Letter, junk: bool) -> Result<u64, MailError> {
         let (world, mail) = (&self.smtp.world, &self.smtp.mail);
         let (now, size_bytes) = (world.unix_now(), letter.size_bytes());
         let transaction = self.session.transaction().ok_or(MailError::NoSuchAccount)?;
-        if self.elsewhere.is_empty() {
-            let mut accounts = self.recipients.iter().map(|r| r.account);
-            let first = accounts.next().ok_or(MailError::NoSuchAccount)?;
-            if accounts.all(|account| account == first) {
+        let is_told = self.recipients.iter().any(|r| r.dsn.notify.success());
+        if self.elsewhere.is_empty() && !is_told {
+            let (first, others) = self.recipients.split_first().ok_or(MailError::NoSuchAccount)?;
+            if others.iter().all(|other| other.account == first.account) {
                 let delivery = Delivery {
                     junk,
+                    mailbox: mail
+                        .folder(first.account, first.folder.as_deref().unwrap_or(""))
+                        .await?,
                     ..Delivery::new(now)
                 };
-                mail.deliver(first, &letter, delivery).await?;
+                mail.deliver(first.account, &letter, delivery).await?;
                 return Ok(size_bytes);
             }
         }
@@ -229,9 +248,11 @@ impl Driver<'_> {
             junk,
             sender: sender.unwrap_or_default(),
             recipients: self.recipients.clone(),
+            dsn: transaction.dsn.clone(),
+            sender_account: self.sender_account,
             submitter: self.account.as_ref().map(|account| account.id),
             outgoing: Outgoing {
-                recipients: self.elsewhere.clone(),
+                recipients: self.elsewhere.iter().map(|away| away.to.clone()).collect(),
                 eight_bit: transaction.body == Body::EightBit,
                 utf8: transaction.utf8,
                 // The Return-Path is made where a message ends its way.
@@ -251,12 +272,12 @@ impl Driver<'_> {
         Ok(size_bytes)
     }
 
-    fn unavailable(&self, error: &DirectoryError) -> Answer {
+    pub(super) fn unavailable(&self, error: &DirectoryError) -> Answer {
         tracing::warn!(session = %self.id, %error, "the directory could not answer");
         Answer::Refuse(Refusal::Temporary)
     }
 
-    fn refused(&self, error: &MailError) -> Answer {
+    pub(super) fn refused(&self, error: &MailError) -> Answer {
         tracing::warn!(session = %self.id, %error, "a message could not be taken");
         Answer::Refuse(match error {
             MailError::OverQuota => Refusal::MailboxFull,
@@ -266,20 +287,4 @@ impl Driver<'_> {
             _ => Refusal::Temporary,
         })
     }
-}
-
-/// Where nobody is postmaster, whoever was there first is.
-//= https://www.rfc-editor.org/rfc/rfc5321#section-4.5.1
-async fn stand_in(
-    directory: &Directory,
-    domain: &str,
-    local: &str,
-) -> Result<Option<AccountInfo>, DirectoryError> {
-    if !local.eq_ignore_ascii_case(POSTMASTER) {
-        return Ok(None);
-    }
-    let accounts = directory.accounts(domain).await?;
-    Ok(accounts
-        .into_iter()
-        .min_by_key(|account| (account.created, account.id)))
 }

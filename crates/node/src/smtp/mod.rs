@@ -1,6 +1,7 @@
 //! An SMTP session joined with the directory and the mail service, on a connection.
 
 mod answers;
+mod recipients;
 mod taking;
 #[cfg(test)]
 mod tests;
@@ -9,9 +10,10 @@ use crate::outbound::Sending;
 use crate::stop::Stop;
 use crate::world::{Connection, ConnectionClosed, Received, WorldRef};
 use futures_util::{FutureExt, future, select_biased};
+use recipients::Away;
 use ringpost_base::{Instant, UnixTime};
 use ringpost_directory::{AccountInfo, Directory};
-use ringpost_mail::{Elsewhere, Mail, Recipient, SenderAuth};
+use ringpost_mail::{Mail, Recipient, SenderAuth};
 use ringpost_smtp::{Config, Event, Output, Session};
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,8 +34,17 @@ pub struct Smtp {
     pub sending: Option<Arc<Sending>>,
     /// What holds for every session of the listener; its role above all.
     pub config: Arc<Config>,
+    /// What the operator decides about recipients.
+    pub policy: Policy,
     /// Ends the sessions.
     pub stop: Stop,
+}
+
+/// What the operator decides about mail that comes in.
+#[derive(Clone, Debug, Default)]
+pub struct Policy {
+    /// Mail for `alice+lists` goes to alice's mailbox `lists`, if she has one.
+    pub detail_folders: bool,
 }
 
 impl Smtp {
@@ -46,7 +57,8 @@ impl Smtp {
             session = %id, remote = %endpoints.remote, role = ?self.config.role, tls = endpoints.tls,
             "smtp session begins"
         );
-        let session = Session::new(self.world.now(), self.config.clone(), endpoints.tls, rng.fork());
+        let mut session = Session::new(self.world.now(), self.config.clone(), endpoints.tls, rng.fork());
+        session.handle_bindings(connection.bindings());
         let mut driver = Driver {
             smtp: self,
             id,
@@ -56,6 +68,8 @@ impl Smtp {
             account: None,
             recipients: Vec::new(),
             elsewhere: Vec::new(),
+            sender_account: None,
+            sender_is_told: false,
             taking: None,
             failed_logins: 0,
             stopping: false,
@@ -104,7 +118,11 @@ struct Driver<'a> {
     /// Whose the transaction's recipients are, as far as they are here.
     recipients: Vec<Recipient>,
     /// Those of them who are on other servers.
-    elsewhere: Vec<Elsewhere>,
+    elsewhere: Vec<Away>,
+    /// The account of the transaction's sender, if it is here.
+    sender_account: Option<ringpost_store::AccountId>,
+    /// Whether there is a way to tell the sender anything.
+    sender_is_told: bool,
     taking: Option<Taking>,
     failed_logins: u32,
     stopping: bool,
@@ -156,6 +174,7 @@ impl Driver<'_> {
                 Output::Event(Event::Abort) => self.taking = None,
                 Output::Event(Event::StartTls) => {
                     self.connection.start_tls().await?;
+                    self.session.handle_bindings(self.connection.bindings());
                     self.session.handle_tls_started(self.smtp.world.now());
                 }
                 Output::Event(Event::Close) => return Ok(None),

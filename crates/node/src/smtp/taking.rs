@@ -5,7 +5,7 @@ use bytes::Bytes;
 use ringpost_mail::{
     Action, Aside, Findings, ForgedResults, Incoming, Inspection, Letter, Mail, MailError, Peer,
 };
-use ringpost_smtp::{ReversePath, Role};
+use ringpost_smtp::{HeaderEditor, HeaderFault, ReversePath, Role};
 
 /// What we write before a message, each with its CRLF.
 pub(super) struct Trace {
@@ -18,6 +18,8 @@ pub(super) struct Taking {
     /// Our name for it.
     id: String,
     forged: ForgedResults,
+    /// Puts its header right, where one of ours submits it.
+    editor: Option<HeaderEditor>,
     begun: Result<Begun, MailError>,
 }
 
@@ -54,6 +56,7 @@ impl Taking {
         id: String,
         trace: Trace,
         inspection: Option<Box<dyn Inspection>>,
+        editor: Option<HeaderEditor>,
     ) -> Taking {
         let begun = match inspection {
             Some(inspection) => Ok(Begun::Looked(Box::new(Looked {
@@ -70,6 +73,7 @@ impl Taking {
         Taking {
             id,
             forged: ForgedResults::new(server),
+            editor,
             begun,
         }
     }
@@ -80,6 +84,22 @@ impl Taking {
 
     /// The next piece.
     pub(super) async fn keep(&mut self, chunk: Bytes) {
+        let chunk = match &mut self.editor {
+            Some(editor) => editor.push(chunk),
+            None => chunk,
+        };
+        self.keep_edited(chunk).await;
+    }
+
+    /// The last of a message whose header is put right; says what is wrong with it that cannot be.
+    pub(super) async fn end_edited(&mut self) -> Option<HeaderFault> {
+        let mut editor = self.editor.take()?;
+        let rest = editor.finish();
+        self.keep_edited(rest).await;
+        editor.fault()
+    }
+
+    async fn keep_edited(&mut self, chunk: Bytes) {
         let chunk = self.forged.filter(chunk);
         self.append(chunk).await;
     }

@@ -23,6 +23,7 @@ struct House {
     mail: Arc<Mail>,
     stop: Stop,
     stopper: Option<Stopper>,
+    policy: Policy,
     accounts: BTreeMap<&'static str, (AccountId, String)>,
     sender_auth: Option<Arc<dyn SenderAuth>>,
 }
@@ -65,6 +66,7 @@ impl House {
             mail,
             stop,
             stopper: Some(stopper),
+            policy: Policy::default(),
             accounts,
             sender_auth: None,
         }
@@ -79,6 +81,7 @@ impl House {
             sending: None,
             sender_auth: self.sender_auth.clone(),
             config: Arc::new(Config::new("mx.example.org", role)),
+            policy: self.policy.clone(),
             stop: self.stop.clone(),
         };
         self.lab.spawn(async move { smtp.serve(connection).await });
@@ -217,10 +220,10 @@ fn several_recipients_get_it_once_each() {
 fn what_the_spool_holds_at_the_start_is_delivered() {
     let mut house = House::new();
     let letter = at_once(house.mail.letter("Subject: promised\r\n\r\n".into())).unwrap();
-    let recipients = house.accounts.iter().map(|(name, (account, _))| Recipient {
-        address: format!("{name}@example.org"),
-        account: *account,
-    });
+    let recipients = house
+        .accounts
+        .iter()
+        .map(|(name, (account, _))| Recipient::new(format!("{name}@example.org"), *account));
     let envelope = ringpost_mail::Envelope {
         sender: String::new(),
         recipients: recipients.collect(),
@@ -561,4 +564,122 @@ fn a_stop_waits_for_the_message_under_way_and_for_nothing_else() {
     assert_eq!(house.lab.hear(&idle), "421 4.3.2 Shutting down\r\n");
     assert_eq!(house.codes(&busy, HELLO), [250, 421]);
     assert_eq!((house.inbox("alice").len(), house.lab.running()), (1, 0));
+}
+
+#[test]
+fn mail_for_other_names_of_somebody_arrives_and_goes_to_a_folder_if_that_is_wanted() {
+    let mut house = House::new();
+    house.policy.detail_folders = true;
+    let alias = ["alice@example.org".to_owned(), "bob@example.org".to_owned()];
+    at_once(house.directory.add_alias("team@example.org", &alias, BEGIN)).unwrap();
+    let bob = house.accounts["bob"].0;
+    let folder = MailboxName::new("Lists/Rust").unwrap();
+    at_once(house.mail.create(bob, &folder, None, BEGIN)).unwrap();
+    let client = house.connect(Role::Mx);
+    house.codes(&client, "EHLO c\r\n");
+    for to in ["Team", "bob+lists/rust", "bob+none", "Bob", "abuse"] {
+        let envelope = format!("MAIL FROM:<c@d>\r\nRCPT TO:<{to}@example.org>\r\nDATA\r\n");
+        assert_eq!(house.codes(&client, &envelope), [250, 250, 354], "{to}");
+        assert_eq!(house.codes(&client, HELLO), [250]);
+    }
+    let alice = house.inbox("alice").len();
+    assert_eq!(alice + house.inbox("bob").len(), 5, "abuse is either's");
+    let (_, snapshot) = at_once(house.mail.select(bob, &folder, true)).unwrap();
+    assert_eq!(snapshot.messages.len(), 1);
+    // Over the spool too.
+    let envelope = "MAIL FROM:<c@d>\r\nRCPT TO:<bob+Lists/Rust@example.org>\r\nRCPT TO:<alice+Trash@example.org>\r\nDATA\r\n";
+    assert_eq!(house.codes(&client, envelope), [250, 250, 250, 354]);
+    assert_eq!(house.codes(&client, HELLO), [250]);
+    let (_, snapshot) = at_once(house.mail.select(bob, &folder, true)).unwrap();
+    assert_eq!((snapshot.messages.len(), house.inbox("alice").len()), (2, alice));
+    house.check();
+}
+
+#[test]
+fn who_signed_in_sends_as_any_of_its_addresses() {
+    let mut house = House::new();
+    let alias = ["alice@example.org".to_owned(), "x@else.test".to_owned()];
+    at_once(house.directory.add_alias("team@example.org", &alias, BEGIN)).unwrap();
+    at_once(
+        house
+            .directory
+            .set_catch_all("example.org", Some("alice@example.org")),
+    )
+    .unwrap();
+    let client = house.submit();
+    for (from, code) in [
+        ("alice+x@example.org", 250),
+        ("TEAM@example.org", 250),
+        ("nobody@example.org", 553),
+        ("bob@example.org", 553),
+        ("x@else.test", 553),
+    ] {
+        assert_eq!(
+            house.codes(&client, &format!("MAIL FROM:<{from}>\r\n")),
+            [code],
+            "{from}"
+        );
+        house.codes(&client, "RSET\r\n");
+    }
+}
+
+#[test]
+fn a_forward_to_elsewhere_keeps_the_mail_where_nothing_is_sent_elsewhere() {
+    let mut house = House::new();
+    at_once(
+        house
+            .directory
+            .set_forward("alice@example.org", &["x@else.test".to_owned()], false),
+    )
+    .unwrap();
+    at_once(
+        house
+            .directory
+            .add_alias("away@example.org", &["x@else.test".to_owned()], BEGIN),
+    )
+    .unwrap();
+    let client = house.connect(Role::Mx);
+    let envelope =
+        "EHLO c\r\nMAIL FROM:<c@d>\r\nRCPT TO:<away@example.org>\r\nRCPT TO:<alice@example.org>\r\nDATA\r\n";
+    assert_eq!(house.codes(&client, envelope), [250, 250, 550, 250, 354]);
+    assert_eq!(house.codes(&client, HELLO), [250]);
+    assert_eq!(house.inbox("alice").len(), 1);
+    house.check();
+}
+
+#[test]
+fn a_submitted_message_is_put_right_and_is_in_nobody_elses_name() {
+    let mut house = House::new();
+    let client = house.submit();
+    let send = |house: &mut House, message: &str| {
+        let envelope = "MAIL FROM:<alice@example.org>\r\nRCPT TO:<bob@example.org>\r\nDATA\r\n";
+        assert_eq!(house.codes(&client, envelope), [250, 250, 354]);
+        house.say(&client, &format!("{message}\r\n.\r\n"))
+    };
+    let said = send(&mut house, "Subject: x\r\nBcc: eve@example.org\r\n\r\nhi");
+    let id = said.trim().rsplit(' ').next().unwrap().to_owned();
+    let inbox = house.inbox("bob");
+    let text = inbox[0].split_once("Subject: x\r\n").unwrap().1;
+    assert_eq!(
+        text,
+        format!(
+            "From: alice <alice@example.org>\r\nDate: Tue, 14 Nov 2023 22:13:20 +0000\r\n\
+             Message-ID: <{id}@mx.example.org>\r\n\r\nhi\r\n"
+        )
+    );
+    let own = "From: Me <ALICE+x@example.org>\r\nSender: alice@example.org\r\n";
+    assert!(send(&mut house, own).starts_with("250 "));
+    for (forged, code) in [
+        ("From: bob@example.org", "550 5.7.1 "),
+        ("From: alice@example.org, bob@example.org", "550 5.7.1 "),
+        ("From: alice@example.org\r\nSender: bob@example.org", "550 5.7.1 "),
+        ("From: alice@example.org\r\nFrom: bob@example.org", "550 5.6.0 "),
+        ("From: boss@elsewhere.test", "550 5.7.1 "),
+        ("From: The Boss", "550 5.7.1 "),
+    ] {
+        let said = send(&mut house, &format!("{forged}\r\n"));
+        assert!(said.starts_with(code), "{forged}: {said}");
+    }
+    assert_eq!(house.inbox("bob").len(), 2);
+    house.check();
 }

@@ -2,7 +2,7 @@
 //!
 //! - [`digest`]: RFC 7616 and RFC 8760 with RFC 3261 §22: challenges and credentials as strict parameter lists, a server
 //!   side whose nonces verify themselves, and a client side;
-//! - [`sasl`]: PLAIN (RFC 4616), LOGIN, SCRAM-SHA-256 (RFC 5802, RFC 7677) as small machines of the server, and what a
+//! - [`sasl`]: PLAIN (RFC 4616), LOGIN, SCRAM-SHA-256 (RFC 5802, RFC 7677), with channel binding, as small machines of the server, and what a
 //!   client needs for PLAIN;
 //! - [`base64`]: the strict form that SASL exchanges travel in.
 //!
@@ -26,8 +26,7 @@
 //! assert_eq!(server.verify(now, &credentials, "REGISTER", Some(&keys)), Verdict::Granted);
 //! ```
 //!
-//! Not done: `auth-int` (bodies pass through proxies that change them), the `-sess` algorithms, SCRAM's channel binding
-//! (`-PLUS`), and Unicode normalization (see [`sasl::prepare`]).
+//! Not done: `auth-int` (bodies pass through proxies that change them), the `-sess` algorithms, and Unicode normalization (see [`sasl::prepare`]).
 
 pub mod base64;
 pub mod digest;

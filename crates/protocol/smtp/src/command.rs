@@ -1,5 +1,6 @@
 //! One command line, parsed (RFC 5321 §4.1.1 and the extensions that the server announces).
 
+use crate::dsn::{MailDsn, Notify, RcptDsn, Return, is_envelope_id, is_original, xtext};
 use crate::path::{ForwardPath, Mailbox, PathError, ReversePath, Tokens};
 use crate::{Body, Extensions};
 use ringpost_auth::sasl::Mechanism;
@@ -15,6 +16,7 @@ pub(crate) enum Command<'a> {
     },
     Rcpt {
         to: ForwardPath,
+        dsn: RcptDsn,
     },
     Data,
     Bdat {
@@ -41,6 +43,7 @@ pub(crate) struct MailParams {
     pub(crate) size_bytes: Option<u64>,
     pub(crate) body: Option<Body>,
     pub(crate) utf8: bool,
+    pub(crate) dsn: MailDsn,
 }
 
 /// Why a line is no command; the session knows the reply to each.
@@ -165,6 +168,15 @@ fn mail_params(tokens: Tokens<'_>, extensions: Extensions) -> Result<MailParams,
                 return Err(Malformed::ParameterValue);
             }
             std::mem::replace(&mut params.utf8, true)
+        } else if name.eq_ignore_ascii_case("RET") {
+            //= https://www.rfc-editor.org/rfc/rfc3461#section-4.3
+            let ret = value.and_then(Return::parse).ok_or(Malformed::ParameterValue)?;
+            params.dsn.ret.replace(ret).is_some()
+        } else if name.eq_ignore_ascii_case("ENVID") {
+            let id = value
+                .filter(|v| is_envelope_id(v))
+                .ok_or(Malformed::ParameterValue)?;
+            !std::mem::replace(&mut params.dsn.envelope_id, id.to_owned()).is_empty()
         } else if name.eq_ignore_ascii_case("AUTH") && extensions.auth {
             // Nobody who connects is trusted to say who else wrote a message: checked, and treated as `<>`.
             //= https://www.rfc-editor.org/rfc/rfc4954#section-5
@@ -189,16 +201,37 @@ fn rcpt<'a>(argument: &str, extensions: Extensions) -> Result<Command<'a>, Malfo
     }
     tokens.eat(' ');
     let to = tokens.forward_path().map_err(Malformed::Recipient)?;
-    // No extension with parameters of RCPT is announced.
-    match Params(tokens).next() {
-        None => {}
-        Some(Ok(_)) => return Err(Malformed::Parameter),
-        Some(Err(e)) => return Err(e),
-    }
+    let dsn = rcpt_params(tokens, extensions)?;
     if to.mailbox().is_some_and(|m| !m.is_ascii()) && !extensions.utf8 {
         return Err(Malformed::Recipient(PathError::NeedsUtf8));
     }
-    Ok(Command::Rcpt { to })
+    Ok(Command::Rcpt { to, dsn })
+}
+
+fn rcpt_params(tokens: Tokens<'_>, extensions: Extensions) -> Result<RcptDsn, Malformed> {
+    let (mut notify, mut original) = (None, None);
+    for param in Params(tokens) {
+        let (name, value) = param?;
+        let twice = if !extensions.extended {
+            true
+        } else if name.eq_ignore_ascii_case("NOTIFY") {
+            let value = value.and_then(Notify::parse).ok_or(Malformed::ParameterValue)?;
+            notify.replace(value).is_some()
+        } else if name.eq_ignore_ascii_case("ORCPT") {
+            let value = value.filter(|v| is_original(v, extensions.utf8));
+            let value = value.ok_or(Malformed::ParameterValue)?;
+            original.replace(value.to_owned()).is_some()
+        } else {
+            true
+        };
+        if twice {
+            return Err(Malformed::Parameter);
+        }
+    }
+    Ok(RcptDsn {
+        notify: notify.unwrap_or_default(),
+        original: original.unwrap_or_default(),
+    })
 }
 
 /// `SP keyword ["=" value]`, again and again.
@@ -229,24 +262,6 @@ impl<'a> Iterator for Params<'a> {
 /// `<>`, or a mailbox in xtext (RFC 3461 §4).
 fn is_auth_value(value: &str) -> bool {
     value == "<>" || xtext(value).is_some_and(|text| Mailbox::parse(&text).is_ok())
-}
-
-fn xtext(text: &str) -> Option<String> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut bytes = text.bytes();
-    while let Some(b) = bytes.next() {
-        if b != b'+' {
-            out.push(b);
-            continue;
-        }
-        let mut nibble = || match bytes.next()? {
-            b @ b'0'..=b'9' => Some(b - b'0'),
-            b @ b'A'..=b'F' => Some(b - b'A' + 10),
-            _ => None,
-        };
-        out.push(nibble()? << 4 | nibble()?);
-    }
-    String::from_utf8(out).ok()
 }
 
 //= https://www.rfc-editor.org/rfc/rfc3030#section-2
@@ -315,12 +330,16 @@ mod tests {
             MailParams {
                 size_bytes: Some(1000),
                 body: Some(Body::EightBit),
-                utf8: true
+                utf8: true,
+                dsn: MailDsn::default(),
             }
         );
         ok("mail from: <a@b> auth=e+3Dmc2@example.com");
         for (line, why) in [
-            ("MAIL FROM:<a@b> RET=HDRS", Malformed::Parameter),
+            ("MAIL FROM:<a@b> RET=NONE", Malformed::ParameterValue),
+            ("MAIL FROM:<a@b> RET=FULL RET=FULL", Malformed::Parameter),
+            ("MAIL FROM:<a@b> ENVID", Malformed::ParameterValue),
+            ("MAIL FROM:<a@b> ENVID=a+0D+0Ab", Malformed::ParameterValue),
             ("MAIL FROM:<a@b> SIZE=1 SIZE=1", Malformed::Parameter),
             ("MAIL FROM:<a@b> SIZE", Malformed::ParameterValue),
             ("MAIL FROM:<a@b> SIZE=-1", Malformed::ParameterValue),
@@ -333,7 +352,10 @@ mod tests {
             ("MAIL FROM:<a@b>SIZE=1", Malformed::Argument),
             ("MAIL FROM:<a@b>  SIZE=1", Malformed::Argument),
             ("MAIL FROM <a@b>", Malformed::Argument),
-            ("RCPT TO:<a@b> NOTIFY=NEVER", Malformed::Parameter),
+            ("RCPT TO:<a@b> SIZE=1", Malformed::Parameter),
+            ("RCPT TO:<a@b> NOTIFY=NEVER,DELAY", Malformed::ParameterValue),
+            ("RCPT TO:<a@b> NOTIFY=DELAY NOTIFY=DELAY", Malformed::Parameter),
+            ("RCPT TO:<a@b> ORCPT=a@b", Malformed::ParameterValue),
         ] {
             assert_eq!(parse(line), Err(why), "{line}");
         }
@@ -346,6 +368,19 @@ mod tests {
             Command::parse(b"MAIL FROM:<a@b> SIZE=1", plain),
             Err(Malformed::Parameter)
         );
+    }
+
+    #[test]
+    fn what_the_sender_wants_to_be_told_is_read_and_written_alike() {
+        let Ok(Command::Mail { params, .. }) = parse("MAIL FROM:<a@b> RET=hdrs ENVID=QQ+2B1") else {
+            panic!("it is good")
+        };
+        assert_eq!(params.dsn.to_string(), " RET=HDRS ENVID=QQ+2B1");
+        let Ok(Command::Rcpt { dsn, .. }) = parse("RCPT TO:<a@b> ORCPT=rfc822;A+2Bx@b NOTIFY=delay,success")
+        else {
+            panic!("it is good")
+        };
+        assert_eq!(dsn.to_string(), " NOTIFY=SUCCESS,DELAY ORCPT=rfc822;A+2Bx@b");
     }
 
     #[test]

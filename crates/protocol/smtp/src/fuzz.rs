@@ -112,13 +112,13 @@ impl Owner {
     fn answer(&mut self, question: Question) -> Answer {
         match question {
             Question::CheckPassword(p) if p.password.len() % 2 == 0 => Answer::SignedIn,
-            Question::CheckPassword(_) => Answer::Denied,
+            Question::CheckPassword(_) | Question::Denied => Answer::Denied,
             Question::FetchKeys { .. } => Answer::Keys(None),
             Question::Authorize { .. } => Answer::SignedIn,
-            Question::Recipient(to) if to.to_string().len() % 5 == 0 => {
+            Question::Recipient(to, _) if to.to_string().len() % 5 == 0 => {
                 Answer::Refuse(Refusal::NoSuchMailbox)
             }
-            Question::Sender { .. } | Question::Recipient(_) => Answer::Yes,
+            Question::Sender { .. } | Question::Recipient(..) => Answer::Yes,
             Question::Begin => {
                 assert!(
                     self.session
@@ -236,6 +236,8 @@ impl Sender {
             size_bytes: 100,
             body: crate::Body::SevenBit,
             utf8: self.messages % 5 == 4,
+            dsn: Default::default(),
+            recipient_dsn: Vec::new(),
         };
         self.client.send(self.now, message);
     }

@@ -2,7 +2,7 @@
 //!
 //! [`Session`] is one connection as a machine without I/O: RFC 5321 with submission (RFC 6409), PIPELINING (RFC 2920), SIZE
 //! (RFC 1870), 8BITMIME (RFC 6152), SMTPUTF8 (RFC 6531), CHUNKING (RFC 3030), ENHANCEDSTATUSCODES (RFC 2034), STARTTLS
-//! (RFC 3207) and AUTH (RFC 4954). What it cannot know it asks: whether a password is right, a recipient exists, a message
+//! (RFC 3207), AUTH (RFC 4954) and DSN (RFC 3461). What it cannot know it asks: whether a password is right, a recipient exists, a message
 //! could be stored. The message itself passes through in pieces and is never held.
 //!
 //! ```
@@ -28,23 +28,27 @@
 //! assert!(sent.ends_with(b"250 2.1.0 Sender ok\r\n"));
 //! ```
 //!
-//! [`client`] is the other side. Not here: DSN parameters (RFC 3461), BINARYMIME, LMTP; none of them is announced.
+//! [`client`] is the other side. Not here: BINARYMIME and LMTP; neither is announced.
 
 mod body;
 pub mod client;
 mod command;
+mod dsn;
 #[doc(hidden)]
 pub mod fuzz;
 mod path;
 mod reply;
 mod session;
+mod submission;
 mod trace;
 
+pub use dsn::{MailDsn, Notify, RcptDsn, Return, xtext};
 pub use path::{Domain, ForwardPath, Mailbox, PathError, ReversePath};
 pub use reply::Refusal;
 pub use session::{
     Answer, Body, Config, Event, Output, Question, QuestionId, Role, Session, Timeouts, Transaction,
 };
+pub use submission::{HeaderEditor, HeaderFault, Missing};
 pub use trace::{Protocol, Received, ReturnPath, Rfc5322Date};
 
 pub(crate) use session::Extensions;

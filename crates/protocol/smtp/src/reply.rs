@@ -46,8 +46,14 @@ pub enum Refusal {
     NoRoute,
     /// The account has sent to so many elsewhere that it must wait: 450 4.7.1.
     TooMuchSent,
+    /// The recipient leads to more people than one message may reach: 452 4.5.3.
+    TooManyRecipients,
     /// The account that authenticated may not send as this sender: 553 5.7.1.
     SenderNotOwned,
+    /// The message says that it is from somebody else than the account that signed in: 550 5.7.1.
+    FromNotOwned,
+    /// The message has a field twice that may stand once: 550 5.6.0.
+    FieldTwice,
     /// The mailbox is over its quota; later it may not be: 452 4.2.2.
     MailboxFull,
     /// Our medium is full: 452 4.3.1.
@@ -73,9 +79,20 @@ impl Refusal {
                 "4.7.1",
                 "Too many recipients elsewhere within an hour, wait a while",
             ),
+            Refusal::TooManyRecipients => Reply::new(452, "4.5.3", "Too many recipients"),
             Refusal::SenderNotOwned => {
                 Reply::new(553, "5.7.1", "Not an address of the account that signed in")
             }
+            Refusal::FromNotOwned => Reply::new(
+                550,
+                "5.7.1",
+                "From or Sender is not an address of the account that signed in",
+            ),
+            Refusal::FieldTwice => Reply::new(
+                550,
+                "5.6.0",
+                "From, Sender, Date and Message-ID may stand once each",
+            ),
             Refusal::MailboxFull => Reply::new(452, "4.2.2", "Mailbox full"),
             Refusal::SystemFull => Reply::new(452, "4.3.1", "Insufficient system storage"),
             Refusal::Temporary => Reply::new(451, "4.3.0", "Try again later"),

@@ -3,7 +3,7 @@
 mod people;
 mod unit;
 
-pub(crate) use people::{account, check_store, device, domain, queue};
+pub(crate) use people::{account, alias, check_store, device, domain, queue};
 pub(crate) use unit::{hidden, service_unit};
 
 use crate::config::{Config, REFERENCE, USUAL_FILE};

@@ -1,8 +1,10 @@
 //! Domains, accounts, devices and the queue: by whoever holds the data folder, a running server or this process.
 
-use crate::cli::{AccountCommand, DeviceCommand, DkimCommand, DomainCommand, HoldArgs, QueueCommand};
+use crate::cli::{
+    AccountCommand, AliasCommand, DeviceCommand, DkimCommand, DomainCommand, HoldArgs, QueueCommand,
+};
 use anyhow::{Result, bail};
-use ringpost_admin::{Answer, Command, Control, DnsRecord, Hold, NewAccount, QueuedMail, Quota};
+use ringpost_admin::{Answer, Command, Control, DnsRecord, Forward, Hold, NewAccount, QueuedMail, Quota};
 use ringpost_base::UnixTime;
 use std::io::{BufRead, IsTerminal};
 
@@ -18,7 +20,18 @@ pub(crate) async fn domain(control: &dyn Control, command: DomainCommand) -> Res
         DomainCommand::Dkim {
             command: DkimCommand::Rotate { name, finish },
         } => show(control, Command::DomainDkimRotate { name, finish }).await,
+        DomainCommand::Set { name, catch_all } => show(control, Command::DomainSet { name, catch_all }).await,
     }
+}
+
+/// `alias …`.
+pub(crate) async fn alias(control: &dyn Control, command: AliasCommand) -> Result<()> {
+    let command = match command {
+        AliasCommand::Add { alias, targets } => Command::AliasAdd { alias, targets },
+        AliasCommand::List { domain } => Command::AliasList { domain },
+        AliasCommand::Remove { alias, targets } => Command::AliasRemove { alias, targets },
+    };
+    show(control, command).await
 }
 
 /// `account …`.
@@ -56,6 +69,16 @@ pub(crate) async fn account(control: &dyn Control, command: AccountCommand) -> R
                 "none" => Vec::new(),
                 names => names.split(',').map(|name| name.trim().to_owned()).collect(),
             }),
+        },
+        AccountCommand::Forward {
+            address,
+            to,
+            no_copy,
+            off,
+        } => Command::AccountForward {
+            address,
+            to: (off || !to.is_empty()).then_some(to),
+            keep_copy: !no_copy,
         },
         AccountCommand::Remove { address } => Command::AccountRemove { address },
     };
@@ -135,6 +158,15 @@ fn text(answer: &Answer) -> String {
         Answer::Done => vec!["done".into()],
         Answer::Domains(domains) => domains.clone(),
         Answer::Records(records) => records.iter().map(zone_line).collect(),
+        Answer::Domain(domain) => vec![
+            format!("domain\t{}", domain.name),
+            format!("catch-all\t{}", domain.catch_all.as_deref().unwrap_or("none")),
+        ],
+        Answer::Aliases(aliases) => aliases
+            .iter()
+            .map(|alias| format!("{}\t{}", alias.address, alias.targets.join(",")))
+            .collect(),
+        Answer::Forward(forward) => vec![forwarded(forward)],
         Answer::Accounts(accounts) => accounts
             .iter()
             .map(|account| {
@@ -184,6 +216,16 @@ fn text(answer: &Answer) -> String {
         Answer::Findings(findings) => findings.clone(),
     };
     lines.into_iter().map(|line| line + "\n").collect()
+}
+
+/// Where an account's mail goes, in a line.
+fn forwarded(forward: &Forward) -> String {
+    let (to, copy) = match (forward.to.is_empty(), forward.keeps_copy) {
+        (true, _) => ("-".to_owned(), "not forwarded"),
+        (false, true) => (forward.to.join(","), "a copy is kept"),
+        (false, false) => (forward.to.join(","), "no copy is kept"),
+    };
+    format!("{}\t{to}\t{copy}", forward.address)
 }
 
 /// A queued message in a line.

@@ -95,6 +95,7 @@ pub(crate) struct MailSettings {
     pub(crate) quota_bytes: Option<u64>,
     pub(crate) quota_messages: Option<u64>,
     pub(crate) imap_literal_plus: bool,
+    pub(crate) detail_folders: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

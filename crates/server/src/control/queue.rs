@@ -226,10 +226,7 @@ mod tests {
         let envelope = Envelope {
             sender: "alice@example.org".into(),
             outgoing: Outgoing {
-                recipients: vec![Elsewhere {
-                    address: "x@there.test".into(),
-                    destination: "there.test".into(),
-                }],
+                recipients: vec![Elsewhere::new("x@there.test", "there.test")],
                 ..Outgoing::default()
             },
             ..Envelope::default()

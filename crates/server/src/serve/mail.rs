@@ -14,7 +14,7 @@ use ringpost_node::Stop;
 use ringpost_node::imap::{Compressing, Imap};
 use ringpost_node::outbound::Sending;
 use ringpost_node::pop3::{Pop3, Pop3Counters};
-use ringpost_node::smtp::{Smtp, deliver_due};
+use ringpost_node::smtp::{Policy, Smtp, deliver_due};
 use ringpost_node::world::{Connection, World};
 use ringpost_smtp::Role;
 use ringpost_store::Sweeper;
@@ -54,6 +54,7 @@ pub(crate) struct MailLimits {
     literal_plus: AtomicBool,
     /// Whose quotas these are.
     mail: Arc<Mail>,
+    detail_folders: AtomicBool,
 }
 
 impl MailLimits {
@@ -64,6 +65,7 @@ impl MailLimits {
             recipients: AtomicUsize::new(config.limits.message_recipients),
             plain_logins: RwLock::default(),
             literal_plus: AtomicBool::new(config.mail.imap_literal_plus),
+            detail_folders: AtomicBool::default(),
             mail,
         };
         limits.set(config);
@@ -83,10 +85,18 @@ impl MailLimits {
         });
         *self.plain_logins.write().unwrap_or_else(PoisonError::into_inner) =
             config.plain_login_networks.clone();
+        self.detail_folders
+            .store(config.mail.detail_folders, Ordering::Relaxed);
     }
 
     fn message_bytes(&self) -> u64 {
         self.message_bytes.load(Ordering::Relaxed)
+    }
+
+    fn policy(&self) -> Policy {
+        Policy {
+            detail_folders: self.detail_folders.load(Ordering::Relaxed),
+        }
     }
 
     fn recipients(&self) -> usize {
@@ -130,7 +140,10 @@ impl MailListeners<'_> {
     }
 
     fn serve_smtp(&self, listener: tokio::net::TcpListener, role: Role) {
-        let config = ringpost_smtp::Config::new(self.stores.directory.default_domain(), role);
+        let config = ringpost_smtp::Config {
+            decoy: self.decoy.clone(),
+            ..ringpost_smtp::Config::new(self.stores.directory.default_domain(), role)
+        };
         let limits = self.limits.clone();
         let smtp = Smtp {
             world: self.world.clone(),
@@ -139,6 +152,7 @@ impl MailListeners<'_> {
             sender_auth: (role == Role::Mx).then(|| self.senders.clone() as Arc<dyn SenderAuth>),
             sending: self.sending.clone(),
             config: Arc::new(config),
+            policy: Policy::default(),
             stop: self.stop.clone(),
         };
         self.serve_streams(listener, role == Role::Submissions, move |connection| {
@@ -147,6 +161,7 @@ impl MailListeners<'_> {
             config.max_message_bytes = limits.message_bytes();
             config.max_recipients = limits.recipients();
             config.plaintext_auth = limits.plain_login(&connection);
+            smtp.policy = limits.policy();
             async move { smtp.serve(Box::new(connection)).await }
         });
     }

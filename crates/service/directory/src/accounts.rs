@@ -160,59 +160,15 @@ impl Directory {
             });
         }
         for domain in self.domains() {
-            self.remove_names(&Partition::Domain(domain.as_str().into()), account.id)
-                .await?;
+            let home = Partition::Domain(domain.as_str().into());
+            self.remove_names(&home, account.id).await?;
+            self.unlink(&home, &account.address.to_string()).await?;
         }
         // Whoever asks from here on finds nobody.
         self.announce(account.id, u64::MAX);
         clear_partition(self.store(), &Partition::Account(account.id)).await?;
         self.0.journal.forget(account.id).await?;
         self.announce(account.id, u64::MAX);
-        Ok(())
-    }
-
-    /// Lets another address of a local domain lead to the account.
-    pub async fn add_alias(&self, address: &str, alias: &str) -> Result<(), DirectoryError> {
-        let account = self.must_find(address).await?;
-        let alias = Address::parse(alias)?;
-        let mut batch = Batch::new(self.home_of(alias.domain())?);
-        let key = keys::address(alias.local_part());
-        batch
-            .absent(key.clone())
-            .absent(keys::device_user(alias.local_part()))
-            .absent(keys::extension(alias.local_part()))
-            .put(
-                key,
-                records::Address {
-                    account: account.id,
-                    alias: true,
-                }
-                .to_bytes(),
-            );
-        self.store()
-            .commit_durable(batch)
-            .await
-            .map_err(|e| taken(e, &alias.to_string()))?;
-        self.announce(account.id, u64::MAX);
-        Ok(())
-    }
-
-    /// Takes an alias away.
-    pub async fn remove_alias(&self, alias: &str) -> Result<(), DirectoryError> {
-        let name = Address::parse(alias)?;
-        let home = self.home_of(name.domain())?;
-        let key = keys::address(name.local_part());
-        let found = self
-            .store()
-            .record::<records::Address>(&home, key.clone())
-            .await?;
-        let Some(found) = found.filter(|a| a.record.alias) else {
-            return Err(DirectoryError::NoSuchAccount(format!("with the alias {alias}")));
-        };
-        let mut batch = Batch::new(home);
-        batch.unchanged(key.clone(), found.version).delete(key);
-        self.store().commit_durable(batch).await?;
-        self.announce(found.record.account, u64::MAX);
         Ok(())
     }
 
@@ -257,6 +213,7 @@ impl Directory {
             .absent(address.clone())
             .absent(keys::device_user(&account.local_part))
             .absent(keys::extension(&account.local_part))
+            .absent(keys::alias(&account.local_part))
             .put(
                 address,
                 records::Address {
@@ -270,6 +227,7 @@ impl Directory {
             batch
                 .absent(extension.clone())
                 .absent(keys::address(digits))
+                .absent(keys::alias(digits))
                 .put(extension, Extension { account: id }.to_bytes());
         }
         self.store().commit_durable(batch).await.map(drop)
@@ -339,13 +297,14 @@ impl Directory {
             keys::address(name),
             keys::extension(name),
             keys::device_user(name),
+            keys::alias(name),
         ];
         let found = self.store().get_many(home, names).await?;
         Ok(found.iter().any(Option::is_some))
     }
 
     /// A whole range, read in pages.
-    async fn all(&self, home: &Partition, scan: Scan) -> Result<Vec<Entry>, DirectoryError> {
+    pub(crate) async fn all(&self, home: &Partition, scan: Scan) -> Result<Vec<Entry>, DirectoryError> {
         let (mut all, mut scan) = (Vec::new(), scan.limit(1000));
         loop {
             let page = self.store().scan(home, scan.clone()).await?;

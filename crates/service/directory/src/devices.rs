@@ -139,7 +139,7 @@ impl Directory {
         let home = self.home_of(account.address.domain())?;
         let key = keys::device_user(user);
         let mut batch = Batch::new(home.clone());
-        batch.absent(keys::address(user));
+        batch.absent(keys::address(user)).absent(keys::alias(user));
         match self.store().record::<DeviceUser>(&home, key.clone()).await? {
             None => batch.absent(key.clone()),
             Some(left) => {

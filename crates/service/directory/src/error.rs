@@ -11,6 +11,15 @@ pub enum DirectoryError {
     /// No account has this address.
     #[error("there is no account {0}")]
     NoSuchAccount(String),
+    /// No alias has this address.
+    #[error("there is no alias {0}")]
+    NoSuchAlias(String),
+    /// It makes no sense; says why.
+    #[error("{0}")]
+    Cannot(String),
+    /// An alias or a forward that leads to more addresses than it may.
+    #[error("{0} leads to {max} addresses, and more are not allowed", max = ringpost_base::limits::ALIAS_TARGETS)]
+    TooManyTargets(String),
     /// The account has no device of this name.
     #[error("there is no device {0}")]
     NoSuchDevice(String),

@@ -41,6 +41,7 @@
 //! [turn](Directory::turn).
 
 mod accounts;
+mod aliases;
 mod cache;
 mod devices;
 mod error;
@@ -49,6 +50,8 @@ mod logins;
 mod lookup;
 mod names;
 mod passwords;
+mod reach;
+mod return_path;
 mod seal;
 mod settings;
 mod signing;
@@ -57,18 +60,21 @@ mod tests;
 mod turns;
 
 pub use accounts::{AddedAccount, NewAccount};
+pub use aliases::{AliasInfo, Forward};
 pub use cache::Cached;
 pub use devices::{DeviceInfo, NewDevice};
 pub use error::DirectoryError;
 pub use kdf::{Busy, Cost, InlineKdf, Job, Kdf};
 pub use lookup::{AccountInfo, DeviceKeys};
 pub use names::{Address, NameError, is_domain};
+pub use reach::{Away, Here, Reach};
 pub use settings::AccountSettings;
 pub use signing::{KeyKind, KeyState, NewKey, SigningKey};
 pub use turns::Turn;
 
 use cache::Cache;
 use logins::Logins;
+use return_path::ReturnPaths;
 use ringpost_base::{Rng, UnixTime};
 use ringpost_store::records::Domain;
 use ringpost_store::{
@@ -109,6 +115,9 @@ struct Inner {
     default_domain: String,
     accounts: Cache<AccountInfo>,
     devices: Cache<DeviceKeys>,
+    /// What aliases lead to.
+    lists: Cache<Vec<String>>,
+    return_paths: ReturnPaths,
     logins: Logins,
     turns: Turns,
     /// What an unknown user's password is held against, so that it takes as long as a known one's.
@@ -138,6 +147,8 @@ impl Directory {
             default_domain: default_domain.clone(),
             accounts: Cache::new(),
             devices: Cache::new(),
+            lists: Cache::new(),
+            return_paths: ReturnPaths::new(&seal_key),
             logins: Logins::new(login_key),
             turns: Turns::default(),
             decoy_phc: decoy.argon2,
@@ -186,6 +197,7 @@ impl Directory {
             .map_err(|e| taken(e, &name))?;
         self.0.accounts.forget_all();
         self.0.devices.forget_all();
+        self.0.lists.forget_all();
         self.0
             .domains
             .write()
@@ -205,12 +217,25 @@ impl Directory {
             Heard::Lagged => {
                 self.0.accounts.forget_all();
                 self.0.devices.forget_all();
+                self.0.lists.forget_all();
                 self.0.logins.end_all();
                 self.load_domains().await?;
             }
             Heard::Hint(_) | Heard::Closed => {}
         }
         Ok(())
+    }
+
+    /// The local part of the sender, at one of our domains, that a message from `local@domain` has on its way to another
+    /// server when it is forwarded there. `None` where it keeps the one it has, since that is ours already.
+    pub fn forwarding_sender(&self, local: &str, domain: &str, now: UnixTime) -> Option<String> {
+        (!self.is_local(domain)).then(|| self.0.return_paths.wrap(local, domain, now))
+    }
+
+    /// Where such a local part leads back to, local part and domain. `None` for one that does not have the form,
+    /// `Some(None)` for one that we did not make or that is too old.
+    pub fn forwarded_sender(&self, local: &str, now: UnixTime) -> Option<Option<(String, String)>> {
+        return_path::is_wrapped(local).then(|| self.0.return_paths.unwrap(local, now))
     }
 
     async fn load_domains(&self) -> Result<(), DirectoryError> {
@@ -235,6 +260,8 @@ impl Directory {
     fn forget(&self, account: AccountId, change: u64) {
         self.0.accounts.changed(account, change);
         self.0.devices.changed(account, change);
+        // Rarely changed, and read again at once.
+        self.0.lists.forget_all();
         self.0.logins.end(account);
     }
 

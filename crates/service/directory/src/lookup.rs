@@ -1,5 +1,5 @@
 use crate::cache::Stamped;
-use crate::{Address, Cached, DeviceInfo, Directory, DirectoryError, lower};
+use crate::{Address, Cached, DeviceInfo, Directory, DirectoryError, Forward, lower};
 use ringpost_auth::digest::DigestKeys;
 use ringpost_base::UnixTime;
 use ringpost_store::records::{self, Account, Device, DeviceUser, Extension};
@@ -24,6 +24,8 @@ pub struct AccountInfo {
     pub imap_without: Vec<String>,
     /// When it was made.
     pub created: UnixTime,
+    /// Where its mail is forwarded to.
+    pub forward: Forward,
 }
 
 /// What a digest of a device is checked with.
@@ -222,7 +224,7 @@ impl Directory {
 }
 
 /// No name of the directory is longer, so a longer one need not be looked for.
-const MAX_NAME: usize = 128;
+pub(crate) const MAX_NAME: usize = 128;
 
 pub(crate) fn info(id: AccountId, account: Account) -> Result<AccountInfo, DirectoryError> {
     Ok(AccountInfo {
@@ -232,6 +234,10 @@ pub(crate) fn info(id: AccountId, account: Account) -> Result<AccountInfo, Direc
         extension: account.extension,
         imap_without: account.imap_without,
         created: account.created,
+        forward: Forward {
+            keeps_copy: !account.forward_only,
+            to: account.forward,
+        },
     })
 }
 

@@ -69,6 +69,37 @@ const LOCAL_PART: &str =
     "1 to 64 letters, digits, '.', '_' or '-' before the '@', with no '.' at an end or doubled";
 const ADDRESS_DOMAIN: &str = "a domain behind the '@', like example.org";
 
+/// An address that an alias may lead to, in one spelling: [`normal`], and such as mail can be sent to.
+pub(crate) fn target(text: &str) -> Result<String, NameError> {
+    let normal = normal(text);
+    let atext = |c: char| {
+        c.is_ascii_alphanumeric() || "!#$%&'*+-/=?^_`{|}~".contains(c) || !c.is_ascii() && !c.is_control()
+    };
+    let good = normal.rsplit_once('@').is_some_and(|(local, name)| {
+        local.len() <= 64
+            && local
+                .split('.')
+                .all(|atom| !atom.is_empty() && atom.chars().all(atext))
+            && domain(name).is_ok()
+    });
+    match good {
+        true => Ok(normal),
+        false => Err(NameError {
+            name: text.into(),
+            kind: "address",
+            expected: "local-part@domain, like alice@example.org",
+        }),
+    }
+}
+
+/// An address in one spelling: the domain in lower case.
+pub(crate) fn normal(text: &str) -> String {
+    match text.rsplit_once('@') {
+        Some((local, domain)) => format!("{local}@{}", domain.to_ascii_lowercase()),
+        None => text.to_owned(),
+    }
+}
+
 /// A local part in lower case.
 fn local_part(name: &str) -> Result<String, NameError> {
     plain(name, 64, "local part", LOCAL_PART)

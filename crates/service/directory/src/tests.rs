@@ -1,6 +1,7 @@
 use super::*;
 use futures_util::FutureExt;
 use ringpost_auth::digest::DigestKeys;
+use ringpost_base::limits;
 use ringpost_store::records::{Binding, Bindings};
 use ringpost_store::{
     Interest, LocalBus, MemoryBlobs, MemoryStore, Report, Subscription, Sweeper, check_store,
@@ -144,7 +145,7 @@ fn an_account_is_found_by_each_of_its_names() {
     world.add("bob@example.org");
     now(world
         .directory
-        .add_alias("alice@example.org", "sales@example.org"))
+        .add_alias("sales@example.org", &["alice@example.org".into()], NOW))
     .unwrap();
     now(world.directory.add_device("alice@example.org", "desk", NOW)).unwrap();
     let extension = alice.extension.clone().unwrap();
@@ -409,6 +410,229 @@ fn a_full_queue_of_passwords_is_said_to_be_full() {
     );
 }
 
+fn names(reach: Option<Reach>) -> (Vec<String>, Vec<String>) {
+    let reach = reach.unwrap_or_default();
+    let here = reach.here.iter().map(|here| match &here.detail {
+        Some(detail) => format!("{}+{detail}", here.account.address.local_part()),
+        None => here.account.address.local_part().to_owned(),
+    });
+    let away = reach
+        .elsewhere
+        .iter()
+        .map(|away| format!("{} via {}", away.address, away.via));
+    (here.collect(), away.collect())
+}
+
+impl World {
+    fn alias(&self, alias: &str, targets: &[&str]) -> Result<(), DirectoryError> {
+        let targets: Vec<String> = targets.iter().map(|t| (*t).to_owned()).collect();
+        now(self.directory.add_alias(alias, &targets, NOW))
+    }
+
+    fn forward(&self, address: &str, to: &[&str], keeps_copy: bool) {
+        let to: Vec<String> = to.iter().map(|t| (*t).to_owned()).collect();
+        now(self.directory.set_forward(address, &to, keeps_copy)).unwrap();
+    }
+
+    /// Who is reached here and elsewhere.
+    #[track_caller]
+    fn reaches(&self, local: &str, here: &[&str], elsewhere: &[&str]) {
+        let reach = now(self.directory.reach("Example.org", local)).unwrap();
+        let (there, away) = names(reach);
+        assert_eq!(
+            (&there[..], &away[..]),
+            (&here.map_to()[..], &elsewhere.map_to()[..]),
+            "{local}"
+        );
+    }
+}
+
+trait MapTo {
+    fn map_to(&self) -> Vec<String>;
+}
+
+impl MapTo for [&str] {
+    fn map_to(&self) -> Vec<String> {
+        self.iter().map(|s| (*s).to_owned()).collect()
+    }
+}
+
+#[test]
+fn an_alias_reaches_everybody_once_here_and_elsewhere() {
+    let world = World::new();
+    for name in ["alice", "bob", "carol"] {
+        world.add(&format!("{name}@example.org"));
+    }
+    let (team, all) = ("team@example.org", "all@example.org");
+    world
+        .alias(team, &["alice@example.org", "Bob@Example.org", "Dan.X@Else.test"])
+        .unwrap();
+    world
+        .alias(all, &[team, "carol@example.org", "bob@example.org"])
+        .unwrap();
+    world.reaches(
+        "Team",
+        &["alice", "bob"],
+        &["Dan.X@else.test via team@example.org"],
+    );
+    world.reaches(
+        "all",
+        &["carol", "bob", "alice"],
+        &["Dan.X@else.test via team@example.org"],
+    );
+    // Whoever makes a ring of it.
+    world.alias(team, &[all]).unwrap();
+    world.reaches(
+        "team+x",
+        &["alice", "bob", "carol"],
+        &["Dan.X@else.test via team+x@example.org"],
+    );
+    let alias = |n: usize| now(world.directory.aliases("example.org")).unwrap()[n].clone();
+    assert_eq!(alias(0).address, all);
+    assert_eq!(alias(1).targets.len(), 4);
+    now(world
+        .directory
+        .remove_alias(team, &["alice@example.org".into(), all.into()], NOW))
+    .unwrap();
+    world.reaches("team", &["bob"], &["Dan.X@else.test via team@example.org"]);
+    now(world.directory.remove_account("bob@example.org")).unwrap();
+    world.reaches("team", &[], &["Dan.X@else.test via team@example.org"]);
+    now(world.directory.remove_alias(team, &[], NOW)).unwrap();
+    world.reaches("team", &[], &[]);
+    assert!(matches!(
+        now(world.directory.remove_alias(team, &[], NOW)),
+        Err(DirectoryError::NoSuchAlias(_))
+    ));
+    world.assert_sound();
+}
+
+#[test]
+fn a_name_is_given_once_and_leads_to_somebody_who_is_there() {
+    let world = World::new();
+    world.add("alice@example.org");
+    now(world.directory.add_device("alice@example.org", "desk", NOW)).unwrap();
+    for taken in ["alice@example.org", "100@example.org", "alice-desk@example.org"] {
+        let error = world.alias(taken, &["x@else.test"]).unwrap_err();
+        assert!(matches!(error, DirectoryError::Taken(_)), "{taken}");
+    }
+    for nobody in ["bob@example.org", "bob+x@example.org"] {
+        let error = world.alias("team@example.org", &[nobody]).unwrap_err();
+        assert!(matches!(error, DirectoryError::NoSuchAccount(_)), "{nobody}");
+    }
+    for bad in [
+        "",
+        "x",
+        "@else.test",
+        "x@",
+        "a b@else.test",
+        "a..b@else.test",
+        "x@else..test",
+        "x@[10.0.0.1]",
+        "\"a\"@b.test",
+    ] {
+        let error = world.alias("team@example.org", &[bad]).unwrap_err();
+        assert!(matches!(error, DirectoryError::BadName(_)), "{bad}");
+    }
+    let itself = world
+        .alias("team@example.org", &["team@example.org"])
+        .unwrap_err();
+    assert!(matches!(itself, DirectoryError::NoSuchAccount(_)), "{itself}");
+    world.alias("team@example.org", &["x@else.test"]).unwrap();
+    let new = |address: &str| now(world.directory.add_account(NewAccount::new(address), NOW));
+    assert!(matches!(new("team@example.org"), Err(DirectoryError::Taken(_))));
+    let many: Vec<String> = (0..=limits::ALIAS_TARGETS)
+        .map(|n| format!("x{n}@else.test"))
+        .collect();
+    let error = now(world.directory.add_alias("many@example.org", &many, NOW)).unwrap_err();
+    assert!(matches!(error, DirectoryError::TooManyTargets(_)));
+}
+
+#[test]
+fn a_forward_reaches_on_and_comes_home_when_it_leads_nowhere() {
+    let world = World::new();
+    let alice = world.add("alice@example.org").account;
+    world.add("bob@example.org");
+    world.forward("alice@example.org", &["a@else.test", "bob@example.org"], true);
+    world.reaches("alice", &["alice", "bob"], &["a@else.test via alice@example.org"]);
+    world.forward("alice@example.org", &["a@else.test"], false);
+    world.reaches("alice+news", &[], &["a@else.test via alice@example.org"]);
+    // Each to the other, without a copy: neither loses it.
+    world.forward("alice@example.org", &["bob@example.org"], false);
+    world.forward("bob@example.org", &["alice@example.org"], false);
+    world.reaches("alice", &["alice", "bob"], &[]);
+    world.forward("bob@example.org", &[], true);
+    world.reaches("alice+news", &["bob"], &[]);
+    now(world.directory.remove_account("bob@example.org")).unwrap();
+    world.reaches("alice+news", &["alice+news"], &[]);
+    assert!(now(world.directory.owns(alice.id, "example.org", "alice+x")).unwrap());
+}
+
+#[test]
+fn a_detail_a_catch_all_and_who_is_always_there() {
+    let world = World::new();
+    world.reaches("postmaster", &[], &[]);
+    let alice = world.add("alice@example.org").account;
+    let bob = world.add("bob@example.org").account;
+    now(world.directory.add_domain("example.net", NOW)).unwrap();
+    world.reaches("alice+Lists.Rust", &["alice+Lists.Rust"], &[]);
+    world.reaches("alice+", &["alice"], &[]);
+    world.reaches("nobody", &[], &[]);
+    for always in ["postmaster", "Abuse"] {
+        world.reaches(always, &["alice"], &[]);
+        let there = names(now(world.directory.reach("example.net", always)).unwrap());
+        assert_eq!(there.0, ["alice"], "a domain without accounts has them too");
+    }
+    now(world
+        .directory
+        .set_catch_all("Example.org", Some("bob@example.org")))
+    .unwrap();
+    world.reaches("nobody", &["bob"], &[]);
+    world.reaches("postmaster", &["bob"], &[]);
+    world.reaches("alice", &["alice"], &[]);
+    world
+        .alias("postmaster@example.org", &["alice@example.org"])
+        .unwrap();
+    world.reaches("postmaster", &["alice"], &[]);
+    // What one gets is not what one is.
+    let owns = |id, local: &str| now(world.directory.owns(id, "example.org", local)).unwrap();
+    assert!(owns(alice.id, "postmaster") && owns(bob.id, "BOB+x") && !owns(bob.id, "nobody"));
+    world
+        .alias("team@example.org", &["alice@example.org", "bob@example.org"])
+        .unwrap();
+    assert!(owns(alice.id, "team") && owns(bob.id, "team"));
+    // A second node hears of it.
+    let other = world.another();
+    let hints = world.listen();
+    assert!(now(other.reach("example.org", "nobody")).unwrap().is_some());
+    now(world.directory.set_catch_all("example.org", None)).unwrap();
+    while let Some(heard) = hints.try_next() {
+        now(other.handle_heard(heard)).unwrap();
+    }
+    assert!(now(other.reach("example.org", "nobody")).unwrap().is_none());
+    now(world
+        .directory
+        .set_catch_all("example.org", Some("bob@example.org")))
+    .unwrap();
+    now(world.directory.remove_account("bob@example.org")).unwrap();
+    assert_eq!(now(world.directory.catch_all("example.org")), Ok(None));
+    world.assert_sound();
+}
+
+#[test]
+fn a_chain_of_aliases_ends() {
+    let world = World::new();
+    world.add("alice@example.org");
+    let mut before = "alice@example.org".to_owned();
+    for n in 0..limits::ALIAS_DEPTH + 2 {
+        let alias = format!("a{n}@example.org");
+        world.alias(&alias, &[&before, "x@else.test"]).unwrap();
+        before = alias;
+    }
+    let reach = |n: usize| names(now(world.directory.reach("example.org", &format!("a{n}"))).unwrap()).0;
+    assert_eq!(reach(limits::ALIAS_DEPTH - 1), ["alice"]);
+    assert_eq!(reach(limits::ALIAS_DEPTH + 1), Vec::<String>::new());
+}
+
 #[test]
 fn a_removed_account_leaves_nothing() {
     let world = World::new();
@@ -418,7 +642,7 @@ fn a_removed_account_leaves_nothing() {
     let id = alice.account.id;
     now(world
         .directory
-        .add_alias("alice@example.org", "sales@example.org"))
+        .add_alias("sales@example.org", &["alice@example.org".into()], NOW))
     .unwrap();
     now(world.directory.add_device("alice@example.org", "desk", NOW)).unwrap();
     assert!(world.login("alice", &alice.password).is_some());

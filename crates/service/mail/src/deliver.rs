@@ -118,6 +118,25 @@ impl Mail {
         Err(MailError::Busy)
     }
 
+    /// The mailbox of an account that mail for a folder goes to: the one of this name, or else of this name but for its
+    /// capitals; the inbox when there is none.
+    pub async fn folder(&self, account: AccountId, name: &str) -> Result<MailboxName, MailError> {
+        let Some(wanted) = Some(name)
+            .filter(|n| !n.is_empty())
+            .and_then(|n| MailboxName::new(n).ok())
+        else {
+            return Ok(MailboxName::inbox());
+        };
+        if self.find_mailbox(account, &wanted).await?.is_some() {
+            return Ok(wanted);
+        }
+        let all = self.all_mailboxes(account).await?.into_iter();
+        let mut names = all.map(|mailbox| mailbox.record.name);
+        let found = names.find(|other| other.to_lowercase() == wanted.as_str().to_lowercase());
+        let found = found.and_then(|name| MailboxName::new(&name).ok());
+        Ok(found.unwrap_or_else(MailboxName::inbox))
+    }
+
     /// Whether the medium has room for a message of so many bytes now, whoever it is for.
     pub async fn medium_has_room(&self, size_bytes: u64) -> Result<bool, MailError> {
         Ok(self.bodies.room_bytes().await? >= size_bytes)

@@ -4,6 +4,7 @@ use crate::parse::{Parsed, Scanner, codec};
 use crate::{Mail, MailError};
 use bytes::Bytes;
 use ringpost_base::limits;
+use ringpost_imap::structure::Address;
 use ringpost_store::records::{Message, MessageKind};
 use ringpost_store::{Bodies, Body, BodyWriter};
 use std::fmt;
@@ -64,6 +65,7 @@ pub struct Letter {
     hops: usize,
     pub(crate) eight_bit: bool,
     pub(crate) long_lines: bool,
+    delivered_to: Vec<String>,
 }
 
 impl Letter {
@@ -86,6 +88,7 @@ impl Letter {
             hops: parsed.hops,
             eight_bit: parsed.eight_bit,
             long_lines: parsed.long_lines,
+            delivered_to: parsed.delivered_to,
         }
     }
 
@@ -99,9 +102,31 @@ impl Letter {
         self.message.kind
     }
 
+    /// The addresses of its From and Sender fields; `None` when From has none.
+    pub fn authors(&self) -> Option<Vec<String>> {
+        let envelope = codec::decode_envelope(&self.message.envelope)?;
+        let address = |address| match address {
+            Address::Mailbox { local, domain, .. } => Some(format!("{local}@{domain}")),
+            Address::GroupStart(_) | Address::GroupEnd => None,
+        };
+        let mut authors: Vec<String> = envelope.from.into_iter().filter_map(address).collect();
+        if authors.is_empty() {
+            return None;
+        }
+        authors.extend(envelope.sender.into_iter().filter_map(address));
+        Some(authors)
+    }
+
     /// Whether it has passed so many servers that it must be going round in circles (RFC 5321 §6.3).
     pub fn is_looping(&self) -> bool {
         self.hops > limits::MAIL_HOPS
+    }
+
+    /// Whether it says that it has been delivered to this address: whoever forwards from there would send it round in
+    /// circles.
+    pub fn has_passed(&self, address: &str) -> bool {
+        let same = |passed: &String| passed.eq_ignore_ascii_case(address);
+        self.delivered_to.iter().any(same)
     }
 }
 

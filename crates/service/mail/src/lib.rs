@@ -67,7 +67,7 @@ pub use incoming::{Incoming, Letter};
 pub use inspect::{Action, Aside, Findings, ForgedResults, Inspection, Peer, SenderAuth};
 pub use maildrop::Maildrop;
 pub use messages::{Append, Changed, Copied};
-pub use queue::{Elsewhere, Held, Hold, Outgoing, QueueEntry, QueuedMessage, Schedule, Work};
+pub use queue::{Elsewhere, Held, Hold, Notice, Outgoing, QueueEntry, QueuedMessage, Schedule, Work};
 pub use quota::Quota;
 pub use selected::Selected;
 pub use sign::{Signer, Signing};
@@ -116,6 +116,7 @@ pub struct Mail {
     queue: Queue,
     default_quota: RwLock<Quota>,
     signer: OnceLock<Arc<dyn Signer>>,
+    hostname: OnceLock<String>,
 }
 
 /// How often a change is begun anew because somebody else changed the same records first.
@@ -136,7 +137,18 @@ impl Mail {
             queue: Queue::new(process),
             default_quota: RwLock::default(),
             signer: OnceLock::new(),
+            hostname: OnceLock::new(),
         }
+    }
+
+    /// Says once what this server is called, for the notices that it writes.
+    pub fn be_called(&self, hostname: &str) {
+        // The first name stays.
+        let _known = self.hostname.set(hostname.to_owned());
+    }
+
+    fn hostname(&self) -> &str {
+        self.hostname.get().map_or("localhost", String::as_str)
     }
 
     fn draw<T>(&self, draw: impl FnOnce(&mut Rng) -> T) -> T {

@@ -2,7 +2,8 @@
 
 use crate::{Delivery, Incoming, Letter, Mail, MailError, Outgoing, queue};
 use ringpost_base::UnixTime;
-use ringpost_store::records::{Queued, Spool, SpoolRecipient};
+use ringpost_smtp::{MailDsn, Notify, RcptDsn, Return};
+use ringpost_store::records::{Queued, QueuedRecipient, Spool, SpoolRecipient};
 use ringpost_store::{AccountId, Batch, CommitError, Entry, Partition, Record, keys};
 use std::time::Duration;
 
@@ -19,6 +20,10 @@ pub struct Envelope {
     pub outgoing: Outgoing,
     /// Whether it looks like junk.
     pub junk: bool,
+    /// What the sender says about notices.
+    pub dsn: MailDsn,
+    /// The account that gets notices of deliveries here; `None` where the sender is on another server.
+    pub sender_account: Option<AccountId>,
 }
 
 /// One of an envelope's recipients.
@@ -28,6 +33,22 @@ pub struct Recipient {
     pub address: String,
     /// The account it leads to.
     pub account: AccountId,
+    /// A mailbox that takes it, if the account has one of this name; the inbox otherwise.
+    pub folder: Option<String>,
+    /// When the sender is told.
+    pub dsn: RcptDsn,
+}
+
+impl Recipient {
+    /// Whose inbox gets it.
+    pub fn new(address: impl Into<String>, account: AccountId) -> Self {
+        Recipient {
+            address: address.into(),
+            account,
+            folder: None,
+            dsn: RcptDsn::default(),
+        }
+    }
 }
 
 /// A message that was promised to its recipients, and that not all of them have yet.
@@ -60,12 +81,21 @@ impl Mail {
         let head = self.signature(&envelope, &letter, now).await?;
         let id = self.draw(|rng| rng.u64());
         let mut recipients: Vec<SpoolRecipient> = Vec::new();
-        for Recipient { address, account } in envelope.recipients {
+        for Recipient {
+            address,
+            account,
+            folder,
+            dsn,
+        } in envelope.recipients
+        {
             if !recipients.iter().any(|r| r.account == Some(account)) {
                 recipients.push(SpoolRecipient {
                     address,
                     account: Some(account),
                     done: false,
+                    folder: folder.unwrap_or_default(),
+                    notify: dsn.notify.bits(),
+                    original: dsn.original,
                 });
             }
         }
@@ -79,6 +109,8 @@ impl Mail {
             submitter: envelope.submitter,
             attempts: 0,
             junk: envelope.junk,
+            envelope_id: envelope.dsn.envelope_id.clone(),
+            sender_account: envelope.sender_account,
         };
         let base = Queued {
             id,
@@ -87,6 +119,12 @@ impl Mail {
             size_bytes: record.size_bytes,
             received: now,
             submitter: record.submitter,
+            envelope_id: envelope.dsn.envelope_id,
+            returns: match envelope.dsn.ret {
+                None => 0,
+                Some(Return::Full) => queue::FULL,
+                Some(Return::Headers) => queue::HEADERS,
+            },
             eight_bit: envelope.outgoing.eight_bit || letter.eight_bit,
             long_lines: letter.long_lines,
             head,
@@ -125,11 +163,20 @@ impl Mail {
             return Ok(());
         }
         let mut outcome = Ok(());
+        let mut gone = Vec::new();
         for recipient in &spooled.record.recipients {
             let Some(account) = recipient.account else {
                 continue;
             };
+            let mailbox = match self.folder(account, &recipient.folder).await {
+                Ok(mailbox) => mailbox,
+                Err(e) => {
+                    outcome = Err(e);
+                    continue;
+                }
+            };
             let delivery = Delivery {
+                mailbox,
                 received: spooled.record.received,
                 within_quota: false,
                 once: Some(spooled.mark(recipient)),
@@ -140,13 +187,76 @@ impl Mail {
                 Ok(_) => {}
                 Err(MailError::NoSuchAccount) => {
                     tracing::warn!(%account, spool = id, "a recipient was removed before its message came");
+                    gone.push(recipient);
                 }
                 // The others are tried all the same.
                 Err(e) => outcome = Err(e),
             }
         }
         outcome?;
-        self.forget_spooled(&spooled.record, spooled.due).await
+        let notices = self.tell_of_spooled(spooled, &gone, now).await?;
+        self.forget_spooled(&spooled.record, spooled.due, notices, now)
+            .await
+    }
+
+    /// Tells the sender of deliveries where that was asked for, and of those that could not be: into the inbox here, once, or
+    /// by what is given back, to be queued in the commit that forgets the message.
+    //= https://www.rfc-editor.org/rfc/rfc3461#section-5.2.3
+    async fn tell_of_spooled(
+        &self,
+        spooled: &Spooled,
+        gone: &[&SpoolRecipient],
+        now: UnixTime,
+    ) -> Result<Vec<(Queued, Letter)>, MailError> {
+        let record = &spooled.record;
+        let mut notices = Vec::new();
+        if record.sender.is_empty() {
+            return Ok(notices);
+        }
+        let of = |r: &SpoolRecipient, status: &str, text: &str| QueuedRecipient {
+            address: r.address.clone(),
+            status: status.into(),
+            text: text.into(),
+            notify: r.notify,
+            original: r.original.clone(),
+            failed: status.starts_with('5'),
+            ..QueuedRecipient::default()
+        };
+        let is_gone = |r: &SpoolRecipient| gone.contains(&r);
+        let all = record.recipients.iter();
+        let recipients: Vec<QueuedRecipient> = all
+            .filter_map(|r| match (is_gone(r), Notify::from_bits(r.notify)) {
+                (true, notify) if notify.failure() => Some(of(r, "5.1.1", "the account was removed")),
+                (false, notify) if notify.success() => Some(of(r, "2.0.0", "delivered")),
+                _ => None,
+            })
+            .collect();
+        if recipients.is_empty() {
+            return Ok(notices);
+        }
+        let about = Queued {
+            id: record.id,
+            sender: record.sender.clone(),
+            blob: record.blob,
+            size_bytes: record.size_bytes,
+            received: record.received,
+            envelope_id: record.envelope_id.clone(),
+            utf8: !record.sender.is_ascii() || recipients.iter().any(|r| !r.address.is_ascii()),
+            recipients,
+            ..Queued::default()
+        };
+        for letter in self.reports_of_spooled(&about, now).await? {
+            let (once, letter) = letter;
+            match record.sender_account {
+                Some(account) => self.tell_here(account, record.id, once, &letter, now).await?,
+                None => {
+                    let there = queue::destination_of(&record.sender);
+                    notices
+                        .extend(there.map(|there| (self.notice_for(&about, &there, &letter, now), letter)));
+                }
+            }
+        }
+        Ok(notices)
     }
 
     /// Delivers what was promised and is due at `now`; says how many messages. To be called at the start, with a `now` a few
@@ -189,7 +299,13 @@ impl Mail {
         incoming.finish().await
     }
 
-    async fn forget_spooled(&self, record: &Spool, due: UnixTime) -> Result<(), MailError> {
+    async fn forget_spooled(
+        &self,
+        record: &Spool,
+        due: UnixTime,
+        notices: Vec<(Queued, Letter)>,
+        now: UnixTime,
+    ) -> Result<(), MailError> {
         let key = keys::spool(due, record.id);
         let mut batch = Batch::new(Partition::queue_of(record.id));
         batch
@@ -197,9 +313,15 @@ impl Mail {
             .delete(key)
             .add(keys::blob_count(record.blob), -1);
         batch.put(keys::sweep(record.blob), Vec::new());
+        for (notice, letter) in &notices {
+            letter.body.name_in(&mut batch);
+            batch.put(keys::queued(now, notice.id), notice.to_bytes());
+        }
+        let notices: Vec<Queued> = notices.into_iter().map(|(notice, _)| notice).collect();
         match self.store.commit(batch).await {
+            Ok(_) => self.queue_up(&notices, now),
             // Or somebody else has finished it meanwhile.
-            Ok(_) | Err(CommitError::Conflict(_)) => {}
+            Err(CommitError::Conflict(_)) => {}
             Err(e) => return Err(e.into()),
         }
         Ok(())

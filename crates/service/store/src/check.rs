@@ -1,8 +1,8 @@
 use crate::keys::{self, MailboxCount, Usage, Voicemail};
 use crate::mailbox::counted;
 use crate::records::{
-    Account, Address, Device, DeviceUser, Extension, Mailbox, MailboxId, MailboxName, Message, MessageState,
-    Queued, SigningKey, Spool,
+    Account, Address, Alias, Device, DeviceUser, Extension, Mailbox, MailboxId, MailboxName, Message,
+    MessageState, Queued, SigningKey, Spool,
 };
 use crate::{
     AccountId, BlobId, Blobs, Entry, Found, Key, Partition, Query, Record, Scan, Store, StoreError,
@@ -499,6 +499,16 @@ impl Check<'_> {
         for entry in self.scan(home, keys::addresses()).await? {
             if let Some(address) = self.decoded::<Address>(home, &entry) {
                 self.leads_to_account(home, &entry.key, address.account).await?;
+            }
+        }
+        for entry in self.scan(home, keys::aliases()).await? {
+            let alias = self.decoded::<Alias>(home, &entry);
+            let name = keys::local_part_of(&entry.key).unwrap_or_default();
+            if alias.is_some_and(|alias| alias.targets.is_empty()) {
+                self.problem(home, format!("the alias {name} leads nowhere"));
+            }
+            if self.store.get(home, keys::address(name)).await?.is_some() {
+                self.problem(home, format!("{name} is both an alias and an address"));
             }
         }
         for entry in self.scan(home, keys::extensions()).await? {

@@ -66,6 +66,9 @@ mod kind {
     pub(super) const DEVICE_USER: u8 = b'v';
     /// [selector]
     pub(super) const SIGNING_KEY: u8 = b'K';
+    /// [local part]
+    pub(super) const ALIAS: u8 = b'g';
+    pub(super) const DOMAIN_MAIL: u8 = b'G';
 
     // In the directory.
     /// [name]
@@ -145,6 +148,29 @@ pub fn signing_key(selector: &str) -> Key {
 /// Every key with which a domain signs, or has signed.
 pub fn signing_keys() -> Scan {
     Scan::prefix(key(kind::SIGNING_KEY, &[]))
+}
+
+/// [`Alias`](crate::records::Alias), in its domain; `local_part` in lower case.
+pub fn alias(local_part: &str) -> Key {
+    key(kind::ALIAS, &[local_part.as_bytes()])
+}
+
+/// Every alias of a domain that is a record of its own.
+pub fn aliases() -> Scan {
+    Scan::prefix(key(kind::ALIAS, &[]))
+}
+
+/// The local part in the key of an address or alias.
+pub fn local_part_of(key: &Key) -> Option<&str> {
+    match key.0.split_first() {
+        Some((&(kind::ADDRESS | kind::ALIAS), name)) => std::str::from_utf8(name).ok(),
+        _ => None,
+    }
+}
+
+/// [`DomainMail`](crate::records::DomainMail), in the domain.
+pub fn domain_mail() -> Key {
+    key(kind::DOMAIN_MAIL, &[])
 }
 
 /// [`Account`](crate::records::Account), in the account.

@@ -28,6 +28,25 @@ record! {
 }
 
 record! {
+    /// A local part of a domain that leads to several addresses, or to one on another server. (What leads to one account is
+    /// an [`Address`].)
+    Alias {
+        /// The addresses, each once: of accounts and aliases here, or on other servers.
+        1 targets: Vec<String>,
+        /// When it was made.
+        2 created: UnixTime,
+    }
+}
+
+record! {
+    /// What becomes of a domain's mail.
+    DomainMail {
+        /// Where mail for local parts goes that lead to nobody; `None` refuses it.
+        1 catch_all: Option<String>,
+    }
+}
+
+record! {
     /// Whom an extension of a domain's number plan rings.
     Extension {
         /// The account.
@@ -66,6 +85,10 @@ record! {
         8 imap_without: Vec<String>,
         /// Whether what looks like junk goes to the inbox like all else.
         9 takes_junk: bool,
+        /// Where its mail is forwarded to.
+        10 forward: Vec<String>,
+        /// Whether no copy of what is forwarded is kept.
+        11 forward_only: bool,
     }
 }
 
@@ -494,6 +517,12 @@ record! {
         2 account: Option<AccountId>,
         /// Whether nothing is left to be done for it.
         3 done: bool,
+        /// The mailbox that it names besides, which is used if it exists; empty is the inbox.
+        4 folder: String,
+        /// NOTIFY of RFC 3461, as bits; 0 when nothing was said.
+        5 notify: u16,
+        /// ORCPT, as it was sent.
+        6 original: String,
     }
 }
 plain_member!(SpoolRecipient);
@@ -519,6 +548,10 @@ record! {
         8 attempts: u32,
         /// Whether it looks like junk.
         9 junk: bool,
+        /// ENVID, as it was sent.
+        20 envelope_id: String,
+        /// The account that hears of the delivery where that was asked for; `None` where the sender is on another server.
+        21 sender_account: Option<AccountId>,
     }
 }
 
@@ -535,6 +568,12 @@ record! {
         4 code: u16,
         /// The reply's text, or ours.
         5 text: String,
+        /// NOTIFY of RFC 3461, as bits; 0 when nothing was said.
+        6 notify: u16,
+        /// ORCPT, as it was sent.
+        7 original: String,
+        /// The next server has it, and will not tell the sender, who wants to know.
+        8 relayed: bool,
     }
 }
 plain_member!(QueuedRecipient);
@@ -573,6 +612,12 @@ record! {
         14 delay_told: bool,
         /// The process that is at work on it until it is due; 0 when nobody is.
         15 lease: u64,
+        /// What is sent before the body: fields that stand in this copy alone.
+        16 prefix: String,
+        /// ENVID, as it was sent.
+        17 envelope_id: String,
+        /// RET: 1 is FULL, 2 is HDRS; 0 when nothing was said.
+        18 returns: u16,
         /// It is held back: not tried until it is released.
         30 held: bool,
         /// It has lines over 998 octets.
@@ -632,6 +677,8 @@ pub fn fuzz(data: &[u8]) {
     use crate::record::fuzz as one;
     one::<Domain>(data);
     one::<Address>(data);
+    one::<Alias>(data);
+    one::<DomainMail>(data);
     one::<Extension>(data);
     one::<DeviceUser>(data);
     one::<SigningKey>(data);
@@ -694,7 +741,7 @@ mod tests {
                 SpoolRecipient {
                     address: String::new(),
                     account: Some(AccountId(0)),
-                    done: false,
+                    ..SpoolRecipient::default()
                 },
                 SpoolRecipient::default(),
             ],

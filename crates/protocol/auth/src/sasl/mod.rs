@@ -1,4 +1,4 @@
-//! SASL as SMTP, IMAP and POP3 carry it (RFC 4422): PLAIN, LOGIN and SCRAM-SHA-256.
+//! SASL as SMTP, IMAP and POP3 carry it (RFC 4422): PLAIN, LOGIN, SCRAM-SHA-256 and SCRAM-SHA-256-PLUS.
 //!
 //! [`Server`] is one exchange. It is fed the client's decoded responses and says in a [`Step`] what comes next: a
 //! challenge to send, a password to check, keys to fetch, or who was authenticated. Base64, line limits and the client's
@@ -25,6 +25,8 @@ pub enum Mechanism {
     Login,
     /// RFC 5802 with SHA-256 (RFC 7677), without channel binding.
     ScramSha256,
+    /// The same bound to the TLS connection, so that nobody in the middle can pass it on.
+    ScramSha256Plus,
 }
 
 impl Mechanism {
@@ -34,19 +36,59 @@ impl Mechanism {
             Mechanism::Plain => "PLAIN",
             Mechanism::Login => "LOGIN",
             Mechanism::ScramSha256 => "SCRAM-SHA-256",
+            Mechanism::ScramSha256Plus => "SCRAM-SHA-256-PLUS",
         }
     }
 
     /// By its name in any case.
     pub fn from_name(name: &str) -> Option<Self> {
-        [Mechanism::Plain, Mechanism::Login, Mechanism::ScramSha256]
-            .into_iter()
-            .find(|mechanism| mechanism.name().eq_ignore_ascii_case(name))
+        [
+            Mechanism::Plain,
+            Mechanism::Login,
+            Mechanism::ScramSha256,
+            Mechanism::ScramSha256Plus,
+        ]
+        .into_iter()
+        .find(|mechanism| mechanism.name().eq_ignore_ascii_case(name))
     }
 
     /// Whether the password itself goes over the wire, so that it wants TLS.
     pub const fn shows_password(self) -> bool {
-        !matches!(self, Mechanism::ScramSha256)
+        !matches!(self, Mechanism::ScramSha256 | Mechanism::ScramSha256Plus)
+    }
+}
+
+/// What the connection's TLS has that both of its ends know, and nobody between them: empty without TLS.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct ChannelBindings {
+    /// `tls-exporter` (RFC 9266): 32 bytes of keying material; from TLS 1.3 on.
+    pub exporter: Option<Vec<u8>>,
+    /// `tls-server-end-point` (RFC 5929 §4): the hash of the server's certificate.
+    pub server_end_point: Option<Vec<u8>>,
+}
+
+impl ChannelBindings {
+    /// Whether there is any.
+    pub fn is_empty(&self) -> bool {
+        self.exporter.is_none() && self.server_end_point.is_none()
+    }
+
+    /// The data of a binding by its registered name.
+    fn of(&self, name: &str) -> Option<&[u8]> {
+        match name {
+            "tls-exporter" => self.exporter.as_deref(),
+            "tls-server-end-point" => self.server_end_point.as_deref(),
+            _ => None,
+        }
+    }
+}
+
+impl std::fmt::Debug for ChannelBindings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ChannelBindings")
+            .field("exporter", &self.exporter.is_some())
+            .field("server_end_point", &self.server_end_point.is_some())
+            .finish()
     }
 }
 
@@ -100,8 +142,9 @@ pub enum SaslError {
     /// Not what the mechanism's grammar wants.
     #[error("expected {0}")]
     Malformed(&'static str),
-    /// The client wants channel binding, which was not offered.
-    #[error("channel binding was not offered")]
+    /// The client's binding is not this connection's, or it was told that there is none: somebody is in the middle. Or it
+    /// wants one that was not offered.
+    #[error("the channel binding is not this connection's")]
     ChannelBinding,
     /// Unknown user or wrong password.
     #[error("unknown user or wrong password")]
@@ -130,8 +173,19 @@ impl Server {
         Server(match mechanism {
             Mechanism::Plain => State::Plain,
             Mechanism::Login => State::LoginName,
-            Mechanism::ScramSha256 => State::Scram(Box::new(Scram::new(rng.token(24), decoy.clone()))),
+            Mechanism::ScramSha256 | Mechanism::ScramSha256Plus => {
+                State::Scram(Box::new(Scram::new(rng.token(24), decoy.clone())))
+            }
         })
+    }
+
+    /// The same where the connection has these bindings and SCRAM-SHA-256-PLUS was offered.
+    pub fn bound(mechanism: Mechanism, rng: &mut Rng, decoy: &DecoyKey, bindings: &ChannelBindings) -> Self {
+        let mut server = Server::new(mechanism, rng, decoy);
+        if let State::Scram(scram) = &mut server.0 {
+            scram.bind(bindings.clone(), mechanism == Mechanism::ScramSha256Plus);
+        }
+        server
     }
 
     /// The first step, with the initial response when the client sent one along.

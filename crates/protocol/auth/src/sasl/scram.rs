@@ -1,4 +1,4 @@
-use super::{SaslError, Step, prepare};
+use super::{ChannelBindings, SaslError, Step, prepare};
 use crate::base64;
 use hmac::{Hmac, Mac};
 use sha2::{Digest, Sha256};
@@ -80,13 +80,17 @@ impl fmt::Debug for DecoyKey {
     }
 }
 
-/// The server's side of SCRAM-SHA-256 without channel binding.
+/// The server's side of SCRAM-SHA-256, with channel binding where the connection has it.
 #[derive(Debug)]
 pub(super) struct Scram {
     state: State,
     server_nonce: String,
     decoy: DecoyKey,
     client: ClientFirst,
+    /// What the connection has; empty when no binding was offered.
+    bindings: ChannelBindings,
+    /// The client chose the mechanism with binding.
+    plus: bool,
 }
 
 #[derive(Debug)]
@@ -102,10 +106,23 @@ enum State {
     Over,
 }
 
+/// What a client says about channel binding.
+#[derive(Debug, Default, PartialEq, Eq)]
+enum Flag {
+    /// `n`: it has none.
+    #[default]
+    No,
+    /// `y`: it has, and believes that we do not.
+    NotOffered,
+    /// `p=name`
+    Wanted(String),
+}
+
 /// The client's first message, taken apart.
 #[derive(Debug, Default)]
 struct ClientFirst {
     gs2_header: String,
+    flag: Flag,
     bare: String,
     authzid: Option<String>,
     user: String,
@@ -119,6 +136,25 @@ impl Scram {
             server_nonce,
             decoy,
             client: ClientFirst::default(),
+            bindings: ChannelBindings::default(),
+            plus: false,
+        }
+    }
+
+    pub(super) fn bind(&mut self, bindings: ChannelBindings, plus: bool) {
+        self.bindings = bindings;
+        self.plus = plus;
+    }
+
+    /// The data that the client must have bound itself to.
+    //= https://www.rfc-editor.org/rfc/rfc5802#section-6
+    fn binding_data(&self) -> Result<&[u8], SaslError> {
+        match &self.client.flag {
+            Flag::Wanted(name) if self.plus => self.bindings.of(name).ok_or(SaslError::ChannelBinding),
+            Flag::No if !self.plus => Ok(&[]),
+            // Somebody has taken our offer away.
+            Flag::NotOffered if !self.plus && self.bindings.is_empty() => Ok(&[]),
+            _ => Err(SaslError::ChannelBinding),
         }
     }
 
@@ -127,6 +163,7 @@ impl Scram {
         match std::mem::replace(&mut self.state, State::Over) {
             State::ClientFirst => {
                 self.client = ClientFirst::parse(message)?;
+                self.binding_data()?;
                 self.state = State::Keys;
                 Ok(Step::FetchKeys {
                     user: self.client.user.clone(),
@@ -186,7 +223,8 @@ impl Scram {
         let rest = without_proof.strip_prefix("c=").ok_or(wants)?;
         let (binding, nonce) = rest.split_once(",r=").ok_or(wants)?;
         //= https://www.rfc-editor.org/rfc/rfc5802#section-5.1
-        if binding != base64::encode(self.client.gs2_header.as_bytes()) {
+        let bound = [self.client.gs2_header.as_bytes(), self.binding_data()?].concat();
+        if binding != base64::encode(&bound) {
             return Err(SaslError::ChannelBinding);
         }
         if nonce.strip_prefix(&self.client.nonce[..]) != Some(&self.server_nonce[..]) {
@@ -225,11 +263,12 @@ impl ClientFirst {
         let (Some(flag), Some(authzid), Some(bare)) = (flag, authzid, bare) else {
             return Err(wants);
         };
-        match flag {
-            "n" | "y" => {}
-            _ if flag.starts_with("p=") => return Err(SaslError::ChannelBinding),
+        let flag = match (flag, flag.strip_prefix("p=")) {
+            ("n", _) => Flag::No,
+            ("y", _) => Flag::NotOffered,
+            (_, Some(name)) => Flag::Wanted(name.to_owned()),
             _ => return Err(wants),
-        }
+        };
         let authzid = match authzid {
             "" => None,
             _ => Some(saslname(authzid.strip_prefix("a=").ok_or(wants)?)?),
@@ -243,6 +282,7 @@ impl ClientFirst {
             return Err(SaslError::Malformed("a printable nonce"));
         }
         Ok(ClientFirst {
+            flag,
             gs2_header: message[..message.len() - bare.len()].to_owned(),
             bare: bare.to_owned(),
             authzid,
@@ -308,7 +348,7 @@ fn keyed(key: &[u8]) -> Hmac<Sha256> {
 pub(super) fn client_final(
     password: &str,
     bare: &str,
-    gs2_header: &str,
+    gs2_header: &[u8],
     server_first: &str,
 ) -> (String, String) {
     let field = |name: &str| {
@@ -317,7 +357,7 @@ pub(super) fn client_final(
     };
     let salt = base64::decode(field("s=").as_bytes(), 64).expect("the salt is base64");
     let iterations = field("i=").parse().expect("a number");
-    let without_proof = format!("c={},r={}", base64::encode(gs2_header.as_bytes()), field("r="));
+    let without_proof = format!("c={},r={}", base64::encode(gs2_header), field("r="));
     let auth = format!("{bare},{server_first},{without_proof}");
     let salted = salted_password(password.as_bytes(), &salt, iterations);
     let client_key = hmac(&salted, &[b"Client Key"]);

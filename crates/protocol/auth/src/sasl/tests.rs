@@ -106,7 +106,12 @@ fn scram(known: Option<&ScramKeys>, password: &str) -> Result<Step, SaslError> {
     let Step::Challenge(server_first) = s.handle_keys(known)? else {
         panic!("a challenge")
     };
-    let (last, v) = scram::client_final(password, bare, gs2, std::str::from_utf8(&server_first).unwrap());
+    let (last, v) = scram::client_final(
+        password,
+        bare,
+        gs2.as_bytes(),
+        std::str::from_utf8(&server_first).unwrap(),
+    );
     assert_eq!(
         s.handle_response(last.as_bytes())?,
         Step::Challenge(v.into_bytes())
@@ -178,6 +183,66 @@ fn mechanisms_are_known_by_name() {
         Mechanism::from_name("SCRAM-SHA-256"),
         Some(Mechanism::ScramSha256)
     );
-    assert_eq!(Mechanism::from_name("SCRAM-SHA-256-PLUS"), None);
+    let plus = Some(Mechanism::ScramSha256Plus);
+    assert_eq!(Mechanism::from_name("scram-sha-256-plus"), plus);
+    assert_eq!(Mechanism::from_name("SCRAM-SHA-1"), None);
     assert!(!Mechanism::ScramSha256.shows_password());
+}
+
+/// What comes of an exchange with this GS2 header, where the client binds itself to `data`.
+fn bound(
+    mechanism: Mechanism,
+    bindings: &ChannelBindings,
+    gs2: &str,
+    data: &[u8],
+) -> Result<Step, SaslError> {
+    let keys = ScramKeys::derive("pencil", b"0123456789abcdef", MIN_ITERATIONS).unwrap();
+    let mut s = Server::bound(mechanism, &mut Rng::from_number(1), &decoy(), bindings);
+    s.start(Some(format!("{gs2}n=user,r=xyz").as_bytes()))?;
+    let Step::Challenge(server_first) = s.handle_keys(Some(&keys))? else {
+        panic!("a challenge")
+    };
+    let header = [gs2.as_bytes(), data].concat();
+    let first = std::str::from_utf8(&server_first).unwrap();
+    let (last, _) = scram::client_final("pencil", "n=user,r=xyz", &header, first);
+    s.handle_response(last.as_bytes())
+}
+
+#[test]
+fn a_binding_must_be_the_connections_own() {
+    let bindings = ChannelBindings {
+        exporter: Some(vec![1; 32]),
+        server_end_point: Some(vec![2; 32]),
+    };
+    let none = ChannelBindings::default();
+    let (scram, plus) = (Mechanism::ScramSha256, Mechanism::ScramSha256Plus);
+    for (gs2, data) in [("p=tls-exporter,,", 1), ("p=tls-server-end-point,,", 2)] {
+        assert!(bound(plus, &bindings, gs2, &[data; 32]).is_ok(), "{gs2}");
+        assert_eq!(
+            bound(plus, &bindings, gs2, &[9; 32]),
+            Err(SaslError::ChannelBinding)
+        );
+        assert_eq!(
+            bound(scram, &bindings, gs2, &[data; 32]),
+            Err(SaslError::ChannelBinding)
+        );
+        assert_eq!(
+            bound(plus, &none, gs2, &[data; 32]),
+            Err(SaslError::ChannelBinding)
+        );
+    }
+    assert!(bound(scram, &bindings, "n,,", b"").is_ok());
+    assert!(bound(scram, &none, "y,,", b"").is_ok());
+    // The client was told that there is no binding, and there is one.
+    assert_eq!(
+        bound(scram, &bindings, "y,,", b""),
+        Err(SaslError::ChannelBinding)
+    );
+    for gs2 in ["n,,", "y,,", "p=tls-unique,,"] {
+        assert_eq!(
+            bound(plus, &bindings, gs2, b""),
+            Err(SaslError::ChannelBinding),
+            "{gs2}"
+        );
+    }
 }

@@ -110,7 +110,11 @@ impl Session {
     //= https://www.rfc-editor.org/rfc/rfc3501#section-6.2.2
     fn start_sasl(&mut self, tag: Tag, mechanism: &str, initial: Option<&str>) {
         let decoy = self.config.scram_decoy.clone();
-        let offered = |m: &Mechanism| *m != Mechanism::ScramSha256 || decoy.is_some();
+        let offered = |m: &Mechanism| match m {
+            Mechanism::Plain | Mechanism::Login => true,
+            Mechanism::ScramSha256 => decoy.is_some(),
+            Mechanism::ScramSha256Plus => false,
+        };
         let Some(mechanism) = Mechanism::from_name(mechanism).filter(offered) else {
             return self.finish(tag, "NO [CANNOT] The mechanism is not offered");
         };

@@ -101,7 +101,7 @@ impl Session {
         let offered = |m: &Mechanism| match m {
             Mechanism::Plain => true,
             Mechanism::ScramSha256 => decoy.is_some(),
-            Mechanism::Login => false,
+            Mechanism::Login | Mechanism::ScramSha256Plus => false,
         };
         let Some(mechanism) = Mechanism::from_name(mechanism).filter(offered) else {
             return self.say(format_args!("-ERR The mechanism is not offered"));

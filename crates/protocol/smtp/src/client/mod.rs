@@ -27,6 +27,7 @@ mod verdict;
 pub use convert::{Converter, Survey, Wanted};
 pub use verdict::{Fate, Verdict};
 
+use crate::dsn::{MailDsn, RcptDsn};
 use crate::path::{ForwardPath, ReversePath};
 use crate::session::Body;
 use bytes::Bytes;
@@ -134,6 +135,10 @@ pub struct Message {
     pub body: Body,
     /// Whether it, or its envelope, needs SMTPUTF8.
     pub utf8: bool,
+    /// What is told of notices to a server that knows DSN.
+    pub dsn: MailDsn,
+    /// The same for each recipient; those beyond its end say nothing.
+    pub recipient_dsn: Vec<RcptDsn>,
 }
 
 /// What the client has to say to its owner.
@@ -192,6 +197,7 @@ struct Offers {
     max_bytes: Option<u64>,
     eight_bit: bool,
     utf8: bool,
+    dsn: bool,
     start_tls: bool,
     auth_plain: bool,
 }
@@ -275,6 +281,11 @@ impl Client {
     /// [converted](Survey) first.
     pub fn takes_eight_bit(&self) -> bool {
         self.offers.eight_bit
+    }
+
+    /// Whether the server answers for notices itself once it has taken a message.
+    pub fn knows_dsn(&self) -> bool {
+        self.offers.dsn
     }
 
     /// Whether a message may be sent now.
@@ -500,6 +511,7 @@ impl Client {
                 "PIPELINING" => offers.pipelining = true,
                 "8BITMIME" => offers.eight_bit = true,
                 "SMTPUTF8" => offers.utf8 = true,
+                "DSN" => offers.dsn = true,
                 "STARTTLS" => offers.start_tls = true,
                 "SIZE" => {
                     offers.size = true;
@@ -590,7 +602,7 @@ impl Client {
             let message = &transfer.message;
             let (line, awaited) = match transfer.next {
                 Next::Mail => (mail_command(message, self.offers), Awaited::Mail),
-                Next::Rcpt(i) => (format!("RCPT TO:{}", message.recipients[i]), Awaited::Rcpt(i)),
+                Next::Rcpt(i) => (rcpt_command(message, i, self.offers), Awaited::Rcpt(i)),
                 // All that were asked are refused: nothing is to be said.
                 Next::Data if transfer.refused == message.recipients.len() => {
                     transfer.next = Next::Nothing;
@@ -763,6 +775,18 @@ fn mail_command(message: &Message, offers: Offers) -> String {
     //= https://www.rfc-editor.org/rfc/rfc6531#section-3.4
     if message.utf8 {
         line += " SMTPUTF8";
+    }
+    if offers.dsn {
+        line += &message.dsn.to_string();
+    }
+    line
+}
+
+//= https://www.rfc-editor.org/rfc/rfc3461#section-5.2.1
+fn rcpt_command(message: &Message, i: usize, offers: Offers) -> String {
+    let mut line = format!("RCPT TO:{}", message.recipients[i]);
+    if let Some(dsn) = message.recipient_dsn.get(i).filter(|_| offers.dsn) {
+        line += &dsn.to_string();
     }
     line
 }

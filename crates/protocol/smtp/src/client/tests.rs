@@ -50,6 +50,8 @@ fn message(recipients: &[&str]) -> Message {
         size_bytes: 10,
         body: Body::SevenBit,
         utf8: false,
+        dsn: Default::default(),
+        recipient_dsn: Vec::new(),
     }
 }
 

@@ -10,7 +10,9 @@ impl Session {
     /// The mechanisms that may be used now.
     pub(super) fn mechanisms(&self) -> impl Iterator<Item = Mechanism> + '_ {
         let open = self.tls || self.config.plaintext_auth;
-        self.config.mechanisms.iter().copied().filter(move |_| open)
+        let bindable = !self.bindings.is_empty();
+        let offered = move |m: &Mechanism| open && (*m != Mechanism::ScramSha256Plus || bindable);
+        self.config.mechanisms.iter().copied().filter(offered)
     }
 
     pub(super) fn auth(&mut self, mechanism: Option<Mechanism>, initial: Option<&str>) {
@@ -32,7 +34,7 @@ impl Session {
         let Some(mechanism) = offered else {
             return self.refuse(Reply::new(504, "5.5.4", "Unknown mechanism"));
         };
-        let mut server = sasl::Server::new(mechanism, &mut self.rng, &self.config.decoy);
+        let mut server = sasl::Server::bound(mechanism, &mut self.rng, &self.config.decoy, &self.bindings);
         let step = match initial {
             None => server.start(None),
             Some("=") => server.start(Some(b"")),
@@ -88,10 +90,16 @@ impl Session {
             Ok(Step::Authenticated { authzid, user }) => {
                 self.ask(Question::Authorize { authzid, user }, Waiting::Password);
             }
-            Err(SaslError::Refused) => self.signed_in(Answer::Denied),
+            // Whatever is wrong with it, the client learns that it was not let in.
+            Err(SaslError::Refused | SaslError::ChannelBinding) => self.denied(),
             Err(SaslError::TooLong) => self.refuse(TOO_LONG),
             Err(_) => self.refuse(Reply::new(501, "5.5.2", "Malformed authentication message")),
         }
+    }
+
+    /// A failure that the machine has seen itself; its owner is told, to hold the answer back as for a wrong password.
+    fn denied(&mut self) {
+        self.ask(Question::Denied, Waiting::Password);
     }
 
     pub(super) fn signed_in(&mut self, answer: Answer) {

@@ -3,6 +3,7 @@
 use super::content::refusal;
 use super::{Answer, Event, Extensions, Hello, Phase, Question, Role, Session, Transaction, Waiting};
 use crate::command::{Command, MailParams, Malformed};
+use crate::dsn::RcptDsn;
 use crate::path::{ForwardPath, PathError, ReversePath};
 use crate::reply::{Refusal, Reply, write_line};
 use ringpost_base::limits;
@@ -63,7 +64,7 @@ impl Session {
             Command::Helo(name) => self.helo(name, false),
             Command::Ehlo(name) => self.helo(name, true),
             Command::Mail { from, params } => self.mail(from, params),
-            Command::Rcpt { to } => self.rcpt(to),
+            Command::Rcpt { to, dsn } => self.rcpt(to, dsn),
             Command::Data => self.data(),
             Command::Bdat { size_bytes, last } => self.bdat(size_bytes, last),
             Command::Rset => {
@@ -99,6 +100,7 @@ impl Session {
             "8BITMIME".to_owned(),
             "SMTPUTF8".to_owned(),
             "CHUNKING".to_owned(),
+            "DSN".to_owned(),
         ];
         //= https://www.rfc-editor.org/rfc/rfc3207#section-4.2
         if self.can_start_tls() {
@@ -167,6 +169,7 @@ impl Session {
             declared_size_bytes: params.size_bytes,
             body: params.body.unwrap_or_default(),
             utf8: params.utf8,
+            dsn: params.dsn,
         };
         let question = Question::Sender {
             from,
@@ -175,7 +178,7 @@ impl Session {
         self.ask(question, Waiting::Sender(transaction));
     }
 
-    fn rcpt(&mut self, to: ForwardPath) {
+    fn rcpt(&mut self, to: ForwardPath, dsn: RcptDsn) {
         if self.must_start_tls() {
             return self.refuse(TLS_FIRST);
         }
@@ -189,7 +192,7 @@ impl Session {
         if !self.signed_in && to.mailbox().is_some_and(|mailbox| mailbox.hides_a_route()) {
             return self.refuse(Refusal::RelayDenied.reply());
         }
-        self.ask(Question::Recipient(to.clone()), Waiting::Recipient(to));
+        self.ask(Question::Recipient(to.clone(), dsn), Waiting::Recipient(to));
     }
 
     /// Goes on where a question was asked.

@@ -6,6 +6,7 @@ mod content;
 #[cfg(test)]
 mod tests;
 
+use crate::dsn::{MailDsn, RcptDsn};
 use crate::path::{ForwardPath, ReversePath};
 use crate::reply::{Refusal, Reply, write_line};
 use crate::trace::Protocol;
@@ -71,11 +72,16 @@ pub struct Config {
 }
 
 impl Config {
-    /// The usual settings of a role: with STARTTLS, PLAIN and LOGIN.
+    /// The usual settings of a role: with STARTTLS, and AUTH by SCRAM-SHA-256 (with binding, where TLS allows it), PLAIN and LOGIN.
     pub fn new(hostname: &str, role: Role) -> Self {
         let mechanisms = match role {
             Role::Mx => Vec::new(),
-            Role::Submission | Role::Submissions => vec![sasl::Mechanism::Plain, sasl::Mechanism::Login],
+            Role::Submission | Role::Submissions => vec![
+                sasl::Mechanism::ScramSha256Plus,
+                sasl::Mechanism::ScramSha256,
+                sasl::Mechanism::Plain,
+                sasl::Mechanism::Login,
+            ],
         };
         Config {
             hostname: hostname.to_owned(),
@@ -137,6 +143,8 @@ pub struct Transaction {
     pub body: Body,
     /// MAIL said SMTPUTF8.
     pub utf8: bool,
+    /// What MAIL says about notices.
+    pub dsn: MailDsn,
 }
 
 /// Names one question of one session.
@@ -160,6 +168,8 @@ pub enum Question {
         /// Who it is.
         user: String,
     },
+    /// The client did not prove who it is: [`Answer::Denied`], as late as for a wrong password.
+    Denied,
     /// May this client send as `from`? [`Answer::Yes`] or [`Answer::Refuse`].
     Sender {
         /// Where notices go.
@@ -168,7 +178,7 @@ pub enum Question {
         size_bytes: Option<u64>,
     },
     /// Is this recipient ours, and has it room? [`Answer::Yes`] or [`Answer::Refuse`].
-    Recipient(ForwardPath),
+    Recipient(ForwardPath, RcptDsn),
     /// The message of [`Session::transaction`] begins. [`Answer::Yes`] or [`Answer::Refuse`]; after the former there come
     /// [`Event::Body`] and then either [`Question::Finish`] or [`Event::Abort`].
     Begin,
@@ -253,6 +263,7 @@ pub struct Session {
     now: Instant,
     tls: bool,
     hello: Option<Hello>,
+    bindings: sasl::ChannelBindings,
     signed_in: bool,
     transaction: Option<Transaction>,
     /// The message so far when it comes by BDAT.
@@ -326,6 +337,7 @@ impl Session {
             now,
             tls,
             hello: None,
+            bindings: sasl::ChannelBindings::default(),
             signed_in: false,
             transaction: None,
             chunks: Chunks::None,
@@ -414,6 +426,11 @@ impl Session {
         self.tls = true;
         self.hello = None;
         self.phase = Phase::Command;
+    }
+
+    /// What the TLS of this connection can be bound to; to be told when it is on, before more input.
+    pub fn handle_bindings(&mut self, bindings: sasl::ChannelBindings) {
+        self.bindings = bindings;
     }
 
     /// Time has passed.

@@ -83,14 +83,15 @@ impl Site {
         match question {
             Question::CheckPassword(p) if p.user == "alice" && p.password == "secret" => Answer::SignedIn,
             Question::CheckPassword(p) if p.user == "broken" => Answer::Refuse(Refusal::Temporary),
-            Question::CheckPassword(_) => Answer::Denied,
-            Question::FetchKeys { .. } | Question::Authorize { .. } => unreachable!("SCRAM is not offered"),
+            Question::CheckPassword(_) | Question::Denied => Answer::Denied,
+            Question::FetchKeys { .. } => Answer::Keys(None),
+            Question::Authorize { .. } => unreachable!("nobody has keys"),
             Question::Sender { from, .. } => {
                 assert_ne!(from.to_string(), "<never@asked>");
                 Answer::Yes
             }
-            Question::Recipient(ForwardPath::Postmaster) => Answer::Yes,
-            Question::Recipient(ForwardPath::Mailbox(mailbox)) => match mailbox.to_string().as_str() {
+            Question::Recipient(ForwardPath::Postmaster, _) => Answer::Yes,
+            Question::Recipient(ForwardPath::Mailbox(mailbox), _) => match mailbox.to_string().as_str() {
                 "bob@example.com" | "alice@example.com" => Answer::Yes,
                 "full@example.com" => Answer::Refuse(Refusal::MailboxFull),
                 other if other.ends_with("@example.com") => Answer::Refuse(Refusal::NoSuchMailbox),
@@ -324,6 +325,7 @@ fn ehlo_announces_what_is_done_and_nothing_else() {
             "8BITMIME",
             "SMTPUTF8",
             "CHUNKING",
+            "DSN",
             "STARTTLS",
             "ENHANCEDSTATUSCODES",
         ]
@@ -332,7 +334,7 @@ fn ehlo_announces_what_is_done_and_nothing_else() {
     assert!(hello.contains("STARTTLS") && !hello.contains("AUTH"), "{hello}");
     let hello = Site::new(Role::Submissions).says(b"EHLO c\r\n");
     assert!(
-        !hello.contains("STARTTLS") && hello.contains("250-AUTH PLAIN LOGIN\r\n"),
+        !hello.contains("STARTTLS") && hello.contains("250-AUTH SCRAM-SHA-256 PLAIN LOGIN\r\n"),
         "{hello}"
     );
 }
@@ -420,6 +422,45 @@ fn auth_exchanges_that_go_wrong() {
         site.says(&longer),
         "334 \r\n500 5.5.6 Authentication exchange line too long\r\n250 2.0.0 Ok\r\n"
     );
+}
+
+// Guards pitfall SMTP 5: an unknown user is asked for as much as a known one.
+#[test]
+fn scram_is_offered_bound_where_tls_can_be_bound_to() {
+    let mut site = Site::new(Role::Submissions);
+    site.session.handle_bindings(sasl::ChannelBindings {
+        exporter: Some(vec![1; 32]),
+        server_end_point: None,
+    });
+    let hello = site.says(b"EHLO c\r\n");
+    assert!(
+        hello.contains("250-AUTH SCRAM-SHA-256-PLUS SCRAM-SHA-256 PLAIN LOGIN\r\n"),
+        "{hello}"
+    );
+    let first = base64::encode(b"p=tls-exporter,,n=nobody,r=abc");
+    let said = site.says(format!("AUTH SCRAM-SHA-256-PLUS {first}\r\n").as_bytes());
+    let challenge = base64::decode(said["334 ".len()..].trim_end().as_bytes(), 1000).unwrap();
+    let challenge = String::from_utf8(challenge).unwrap();
+    assert!(
+        challenge.starts_with("r=abc") && challenge.contains(",s="),
+        "{challenge}"
+    );
+    let nonce = challenge.split(',').next().unwrap();
+    let bound = base64::encode(&[&b"p=tls-exporter,,"[..], &[1; 32]].concat());
+    let last = base64::encode(format!("c={bound},{nonce},p={}", base64::encode(&[0; 32])).as_bytes());
+    assert_eq!(site.codes(format!("{last}\r\n").as_bytes()), [535]);
+    // One in the middle took the offer away; a binding to another connection; none where it was promised.
+    for (mechanism, first) in [
+        ("SCRAM-SHA-256", "y,,n=nobody,r=abc"),
+        ("SCRAM-SHA-256-PLUS", "p=tls-server-end-point,,n=nobody,r=abc"),
+        ("SCRAM-SHA-256-PLUS", "n,,n=nobody,r=abc"),
+    ] {
+        let line = format!("AUTH {mechanism} {}\r\n", base64::encode(first.as_bytes()));
+        assert_eq!(site.codes(line.as_bytes()), [535], "{first}");
+    }
+    let mut plain = Site::new(Role::Submissions);
+    plain.codes(b"EHLO c\r\n");
+    assert_eq!(plain.codes(b"AUTH SCRAM-SHA-256-PLUS\r\n"), [504]);
 }
 
 #[test]

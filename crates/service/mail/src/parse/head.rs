@@ -50,6 +50,8 @@ pub(crate) struct Head {
     pub(crate) references: Vec<u64>,
     /// Received fields.
     pub(crate) hops: usize,
+    /// What Delivered-To fields say, by which a forward sees that it goes round in circles; so many as Received fields may be.
+    pub(crate) delivered_to: Vec<String>,
 }
 
 /// The message IDs in a References field: the first, and the last of the others, as many as are kept.
@@ -200,6 +202,10 @@ impl Head {
             }
         } else if is("Received") {
             self.hops += 1;
+        } else if is("Delivered-To") {
+            if self.delivered_to.len() < limits::MAIL_HOPS {
+                self.delivered_to.push(value());
+            }
         } else if is("Message-Context") {
             //= https://www.rfc-editor.org/rfc/rfc3458#section-3
             let value = value();

@@ -30,6 +30,8 @@ pub(crate) struct Parsed {
     pub(crate) references: Vec<u64>,
     /// Received fields, by which a loop is seen.
     pub(crate) hops: usize,
+    /// Whom it was delivered to on its way.
+    pub(crate) delivered_to: Vec<String>,
     /// What CRLF at the end of each line would add.
     pub(crate) line_end_bytes: u64,
     /// It has bytes beyond ASCII.
@@ -49,6 +51,7 @@ impl Parsed {
                 context,
                 references,
                 hops,
+                delivered_to,
                 ..
             },
         ) = scanner.finish();
@@ -63,6 +66,7 @@ impl Parsed {
             sent,
             references,
             hops,
+            delivered_to,
             line_end_bytes,
             eight_bit,
             long_lines,

@@ -14,13 +14,14 @@ pub use hold::{Held, Hold};
 pub use index::Work;
 
 use crate::sign::Headed;
-use crate::{Delivery, Mail, MailError};
+use crate::{Delivery, Letter, Mail, MailError};
 use async_channel::{Receiver, Sender};
 use hold::why_held;
 use index::Index;
 use report::{Kind, Report};
 use ringpost_base::{UnixTime, limits};
 use ringpost_smtp::client::{Fate, Verdict};
+use ringpost_smtp::{MailDsn, Mailbox, Notify, RcptDsn, Return};
 use ringpost_store::records::{Queued, QueuedRecipient};
 use ringpost_store::{AccountId, Batch, BlobReader, Partition, Record, keys};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -48,6 +49,36 @@ pub struct Elsewhere {
     pub address: String,
     /// What the server is found by.
     pub destination: String,
+    /// The sender that the message has on its way there, where that is not the envelope's.
+    pub sender: Option<String>,
+    /// Fields that stand before its copy, each with its line end.
+    pub prefix: String,
+    /// When the sender is told.
+    pub dsn: RcptDsn,
+}
+
+impl Elsewhere {
+    /// Under the envelope's sender, as it is.
+    pub fn new(address: impl Into<String>, destination: impl Into<String>) -> Self {
+        Elsewhere {
+            address: address.into(),
+            destination: destination.into(),
+            sender: None,
+            prefix: String::new(),
+            dsn: RcptDsn::default(),
+        }
+    }
+}
+
+/// Who is told of a message that did not arrive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// Nobody: a null sender, or one that is gone.
+    Nobody,
+    /// Whoever owns this account, in the inbox.
+    Here(AccountId),
+    /// Somebody on another server.
+    There(Elsewhere),
 }
 
 /// For how long messages are tried.
@@ -87,9 +118,37 @@ pub struct QueuedMessage {
     retry_at: UnixTime,
     delayed: bool,
     gone: bool,
+    /// Whether the server that it is handed to tells the sender of success itself.
+    knows_dsn: bool,
 }
 
 impl QueuedMessage {
+    /// Says before [`Mail::conclude`] whether the server that took it knows DSN.
+    pub fn handed_to(&mut self, knows_dsn: bool) {
+        self.knows_dsn = knows_dsn;
+    }
+
+    /// What its sender says about notices, for the next server.
+    pub fn dsn(&self) -> MailDsn {
+        MailDsn {
+            ret: match self.record.returns {
+                FULL => Some(Return::Full),
+                HEADERS => Some(Return::Headers),
+                _ => None,
+            },
+            envelope_id: self.record.envelope_id.clone(),
+        }
+    }
+
+    /// The same for those whom it may still reach, in their order.
+    pub fn waiting_dsn(&self) -> Vec<RcptDsn> {
+        let of = |r: &QueuedRecipient| RcptDsn {
+            notify: Notify::from_bits(r.notify),
+            original: r.original.clone(),
+        };
+        self.waiting().map(of).collect()
+    }
+
     /// What is known of it.
     pub fn record(&self) -> &Queued {
         &self.record
@@ -97,18 +156,18 @@ impl QueuedMessage {
 
     /// Those whom it may still reach.
     pub fn waiting(&self) -> impl Iterator<Item = &QueuedRecipient> {
-        self.record.recipients.iter().filter(|r| !r.failed)
+        self.record.recipients.iter().filter(|r| is_waiting(r))
     }
 
     /// What is sent, in bytes.
     pub fn size_bytes(&self) -> u64 {
         let body_bytes = self.record.size_bytes - self.record.skip_bytes.min(self.record.size_bytes);
-        body_bytes + self.record.head.len() as u64
+        body_bytes + (self.record.prefix.len() + self.record.head.len()) as u64
     }
 
     /// Whether the sender is to be told something: go on with [`Mail::tell_sender`].
     pub fn owes_notice(&self) -> bool {
-        self.delayed || self.record.recipients.iter().any(|r| r.failed)
+        self.delayed || self.record.recipients.iter().any(|r| !is_waiting(r))
     }
 }
 
@@ -161,16 +220,18 @@ impl Queue {
 /// The records of a message for other servers, in the partition of `id`: one for each destination.
 pub(crate) fn records_of(outgoing: &Outgoing, base: &Queued, mut draw: impl FnMut() -> u64) -> Vec<Queued> {
     let mut records: Vec<Queued> = Vec::new();
-    for Elsewhere { address, destination } in &outgoing.recipients {
-        let at = match records.iter().position(|r| r.destination == *destination) {
+    for one in &outgoing.recipients {
+        let sender = one.sender.as_ref().unwrap_or(&base.sender);
+        let same =
+            |r: &Queued| r.destination == one.destination && r.sender == *sender && r.prefix == one.prefix;
+        let at = match records.iter().position(same) {
             Some(at) => at,
             None => {
-                let queues = u64::from(Partition::QUEUES);
-                let drawn = draw();
                 records.push(Queued {
-                    // One batch is one partition.
-                    id: drawn - drawn % queues + base.id % queues,
-                    destination: destination.clone(),
+                    id: beside(base.id, draw()),
+                    sender: sender.clone(),
+                    destination: one.destination.clone(),
+                    prefix: one.prefix.clone(),
                     utf8: outgoing.utf8,
                     skip_bytes: outgoing.skip_bytes,
                     ..base.clone()
@@ -178,14 +239,22 @@ pub(crate) fn records_of(outgoing: &Outgoing, base: &Queued, mut draw: impl FnMu
                 records.len() - 1
             }
         };
-        if records[at].recipients.iter().all(|r| r.address != *address) {
+        if records[at].recipients.iter().all(|r| r.address != one.address) {
             records[at].recipients.push(QueuedRecipient {
-                address: address.clone(),
+                address: one.address.clone(),
+                notify: one.dsn.notify.bits(),
+                original: one.dsn.original.clone(),
                 ..QueuedRecipient::default()
             });
         }
     }
     records
+}
+
+/// A drawn number for a record in the partition of `id`: one batch is one partition.
+fn beside(id: u64, drawn: u64) -> u64 {
+    let queues = u64::from(Partition::QUEUES);
+    drawn - drawn % queues + id % queues
 }
 
 impl Mail {
@@ -304,6 +373,7 @@ impl Mail {
             record,
             delayed: false,
             gone: false,
+            knows_dsn: false,
         }))
     }
 
@@ -315,8 +385,9 @@ impl Mail {
         let home = Partition::queue_of(id);
         let reader = self.bodies.get(&home, blob, skip_bytes..u64::MAX).await?;
         let missing = || MailError::Store(format!("the body of queued message {id} is missing"));
+        let head = [message.record.prefix.as_bytes(), &message.record.head[..]].concat();
         Ok(Box::new(Headed {
-            head: Some(message.record.head.clone()),
+            head: Some(head.into()),
             rest: reader.ok_or_else(missing)?,
         }))
     }
@@ -333,10 +404,11 @@ impl Mail {
         let record = &mut message.record;
         record.attempts = record.attempts.saturating_add(1);
         record.attempted = now;
+        let knows_dsn = message.knows_dsn;
         let too_old = now >= record.received + schedule.max_age;
         let mut verdicts = verdicts.iter();
         record.recipients.retain_mut(|recipient| {
-            if recipient.failed {
+            if !is_waiting(recipient) {
                 return true;
             }
             let Some(verdict) = verdicts.next() else {
@@ -347,9 +419,14 @@ impl Mail {
             if verdict.fate == Fate::Deferred && too_old {
                 give_up(recipient, verdict, schedule);
             }
-            verdict.fate != Fate::Delivered
+            //= https://www.rfc-editor.org/rfc/rfc3461#section-5.2.2
+            recipient.relayed = verdict.fate == Fate::Delivered
+                && !knows_dsn
+                && Notify::from_bits(recipient.notify).success();
+            verdict.fate != Fate::Delivered || recipient.relayed
         });
-        let waits = record.recipients.iter().any(|r| !r.failed);
+        let is_told = |r: &QueuedRecipient| is_waiting(r) && Notify::from_bits(r.notify).delay();
+        let waits = record.recipients.iter().any(is_told);
         let is_late = now >= record.received + schedule.delay_notice;
         message.delayed = waits && is_late && !record.delay_told && !record.sender.is_empty();
         message.retry_at = now + self.pause(message.record.attempts);
@@ -370,80 +447,161 @@ impl Mail {
         self.draw(|rng| rng.duration(pause, pause + pause / 8))
     }
 
-    /// Tells the sender what it is to be told, into the inbox of `account`, once; then what failed is forgotten. Without an
-    /// account nobody is told: a null sender, or one that is gone.
+    /// Tells the sender what it is owed, once: into the inbox, or by the queue in the same commit that forgets it. Then what
+    /// failed is forgotten.
     //= https://www.rfc-editor.org/rfc/rfc5321#section-4.5.5
     pub async fn tell_sender(
         &self,
         message: &mut QueuedMessage,
-        account: Option<AccountId>,
+        whom: Notice,
         hostname: &str,
         schedule: &Schedule,
         now: UnixTime,
     ) -> Result<(), MailError> {
-        let account = account.filter(|_| !message.record.sender.is_empty());
-        let has_failed = message.record.recipients.iter().any(|r| r.failed);
-        for kind in [Kind::Failed, Kind::Delayed] {
-            let is_due = match kind {
-                Kind::Failed => has_failed,
-                Kind::Delayed => message.delayed,
-            };
-            let (true, Some(account)) = (is_due, account) else {
+        let mut notices = Vec::new();
+        for kind in [Kind::Failed, Kind::Delayed, Kind::Relayed] {
+            let told = |r: &QueuedRecipient| kind.is_for(r);
+            let is_due =
+                (kind != Kind::Delayed || message.delayed) && message.record.recipients.iter().any(told);
+            if !is_due || whom == Notice::Nobody || message.record.sender.is_empty() {
                 continue;
+            }
+            let told = match &whom {
+                Notice::There(there) => &there.address,
+                Notice::Here(_) | Notice::Nobody => &message.record.sender,
             };
-            let letter = self.report(kind, message, hostname, schedule, now).await?;
+            let until = message.record.received + schedule.max_age;
+            let letter = self
+                .report(kind, &message.record, told, hostname, until, now)
+                .await?;
             let letter = self.letter(letter.into()).await?;
             let once = match kind {
                 Kind::Failed => format!("failed {}", message.record.attempts),
                 Kind::Delayed => "delayed".to_owned(),
+                Kind::Relayed | Kind::Delivered => format!("relayed {}", message.record.attempts),
             };
-            let delivery = Delivery {
-                within_quota: false,
-                once: Some((message.record.id, once)),
-                ..Delivery::new(now)
-            };
-            match self.deliver(account, &letter, delivery).await {
-                Err(MailError::NoSuchAccount) => {
-                    tracing::warn!(%account, queued = message.record.id, "the sender of a notice was removed");
+            match &whom {
+                Notice::Here(account) => {
+                    self.tell_here(*account, message.record.id, once, &letter, now)
+                        .await?;
                 }
-                done => {
-                    done?;
+                Notice::There(there) => {
+                    notices.push((self.notice_for(&message.record, there, &letter, now), letter))
                 }
+                Notice::Nobody => {}
             }
         }
         message.record.delay_told |= message.delayed;
         message.delayed = false;
-        message.record.recipients.retain(|r| !r.failed);
+        message.record.recipients.retain(is_waiting);
         let due = message.retry_at;
-        self.file(message, due).await
+        self.file_with(message, due, notices, now).await
+    }
+
+    pub(crate) async fn tell_here(
+        &self,
+        account: AccountId,
+        id: u64,
+        once: String,
+        letter: &Letter,
+        now: UnixTime,
+    ) -> Result<(), MailError> {
+        let delivery = Delivery {
+            within_quota: false,
+            once: Some((id, once)),
+            ..Delivery::new(now)
+        };
+        match self.deliver(account, letter, delivery).await {
+            Err(MailError::NoSuchAccount) => {
+                tracing::warn!(%account, queued = id, "the sender of a notice was removed");
+                Ok(())
+            }
+            done => done.map(drop),
+        }
+    }
+
+    /// The queue's record of a notice that goes to another server, under the null sender.
+    pub(crate) fn notice_for(
+        &self,
+        about: &Queued,
+        there: &Elsewhere,
+        letter: &Letter,
+        now: UnixTime,
+    ) -> Queued {
+        Queued {
+            id: beside(about.id, self.draw(|rng| rng.u64())),
+            recipients: vec![QueuedRecipient {
+                address: there.address.clone(),
+                ..QueuedRecipient::default()
+            }],
+            destination: there.destination.clone(),
+            blob: letter.body.id,
+            size_bytes: letter.size_bytes(),
+            skip_bytes: report::RETURN_PATH.len() as u64,
+            received: now,
+            eight_bit: true,
+            utf8: about.utf8,
+            ..Queued::default()
+        }
+    }
+
+    /// The reports of deliveries here, and of those that could not be, each with the mark by which it is told once.
+    pub(crate) async fn reports_of_spooled(
+        &self,
+        about: &Queued,
+        now: UnixTime,
+    ) -> Result<Vec<(String, Letter)>, MailError> {
+        let mut letters = Vec::new();
+        for (kind, once) in [(Kind::Failed, "failed"), (Kind::Delivered, "delivered")] {
+            if about.recipients.iter().any(|r| kind.is_for(r)) {
+                let report = self
+                    .report(kind, about, &about.sender, self.hostname(), now, now)
+                    .await?;
+                letters.push((once.to_owned(), self.letter(report.into()).await?));
+            }
+        }
+        Ok(letters)
     }
 
     async fn report(
         &self,
         kind: Kind,
-        message: &QueuedMessage,
+        record: &Queued,
+        told: &str,
         hostname: &str,
-        schedule: &Schedule,
+        until: UnixTime,
         now: UnixTime,
     ) -> Result<Vec<u8>, MailError> {
-        let record = &message.record;
-        let range = record.skip_bytes..record.skip_bytes + limits::REPORT_HEADER_BYTES;
+        //= https://www.rfc-editor.org/rfc/rfc3461#section-4.3
+        let is_whole = kind == Kind::Failed
+            && record.returns == FULL
+            && record.size_bytes <= limits::REPORT_MESSAGE_BYTES;
+        let length = if is_whole {
+            limits::REPORT_MESSAGE_BYTES
+        } else {
+            limits::REPORT_HEADER_BYTES
+        };
+        let range = record.skip_bytes..record.skip_bytes + length;
         let home = Partition::queue_of(record.id);
         // A message whose body is damaged is told of without its header.
         let start = self.bodies.get_bytes(&home, record.blob, range).await;
         let start = start.unwrap_or_default();
-        let end = start.windows(4).position(|w| w == b"\r\n\r\n");
-        let header = &start[..end.map_or(start.len(), |at| at + 2)];
-        let of_kind = |r: &&QueuedRecipient| r.failed == (kind == Kind::Failed);
+        let end = start
+            .windows(4)
+            .position(|w| w == b"\r\n\r\n")
+            .filter(|_| !is_whole);
+        let returned = &start[..end.map_or(start.len(), |at| at + 2)];
         let token = self.draw(|rng| rng.token(24));
         let report = Report {
             kind,
             hostname,
             about: record,
-            recipients: record.recipients.iter().filter(of_kind).collect(),
-            header,
+            told,
+            recipients: record.recipients.iter().filter(|r| kind.is_for(r)).collect(),
+            returned,
+            is_whole,
             now,
-            until: record.received + schedule.max_age,
+            until,
             token: &token,
         };
         Ok(report.build())
@@ -452,6 +610,17 @@ impl Mail {
     /// Files a message under another time, or forgets it when nobody waits for it. The lease stays as it is until it is
     /// [released](Mail::release).
     async fn file(&self, message: &mut QueuedMessage, due: UnixTime) -> Result<(), MailError> {
+        self.file_with(message, due, Vec::new(), due).await
+    }
+
+    /// The same, with notices of it that wait from `now` on.
+    async fn file_with(
+        &self,
+        message: &mut QueuedMessage,
+        due: UnixTime,
+        notices: Vec<(Queued, Letter)>,
+        now: UnixTime,
+    ) -> Result<(), MailError> {
         let id = message.record.id;
         let old = keys::queued(message.due, id);
         let mut batch = Batch::new(Partition::queue_of(id));
@@ -463,7 +632,13 @@ impl Mail {
             message.record.lease = 0;
             batch.put(keys::queued(due, id), message.record.to_bytes());
         }
+        for (notice, letter) in &notices {
+            letter.body.name_in(&mut batch);
+            batch.put(keys::queued(now, notice.id), notice.to_bytes());
+        }
         self.store.commit_durable(batch).await?;
+        let notices: Vec<Queued> = notices.into_iter().map(|(notice, _)| notice).collect();
+        self.queue_up(&notices, now);
         message.due = due;
         message.gone = message.record.recipients.is_empty();
         Ok(())
@@ -569,8 +744,24 @@ impl Mail {
             retry_at: entry.due,
             delayed: false,
             gone: false,
+            knows_dsn: false,
         }))
     }
+}
+
+/// Whether a message may still reach somebody.
+fn is_waiting(recipient: &QueuedRecipient) -> bool {
+    !recipient.failed && !recipient.relayed
+}
+
+/// RET, as it is kept.
+pub(crate) const FULL: u16 = 1;
+pub(crate) const HEADERS: u16 = 2;
+
+/// Where an address on another server is reached.
+pub(crate) fn destination_of(address: &str) -> Option<Elsewhere> {
+    let destination = Mailbox::parse(address).ok()?.domain.to_string();
+    Some(Elsewhere::new(address, destination))
 }
 
 fn note(recipient: &mut QueuedRecipient, verdict: &Verdict) {

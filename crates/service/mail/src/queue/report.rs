@@ -1,7 +1,7 @@
 //! What a sender is told of a message that did not arrive, or takes long (RFC 3464 in the form of RFC 6522).
 
 use ringpost_base::UnixTime;
-use ringpost_smtp::Rfc5322Date;
+use ringpost_smtp::{Notify, Rfc5322Date, xtext};
 use ringpost_store::records::{Queued, QueuedRecipient};
 use std::fmt::Write as _;
 
@@ -12,6 +12,23 @@ pub(super) enum Kind {
     Failed,
     /// It is still being tried.
     Delayed,
+    /// It has gone to a server that tells no more.
+    Relayed,
+    /// It is in the mailbox.
+    Delivered,
+}
+
+impl Kind {
+    /// Whether a recipient is told of in this report.
+    pub(super) fn is_for(self, recipient: &QueuedRecipient) -> bool {
+        let notify = Notify::from_bits(recipient.notify);
+        match self {
+            Kind::Failed => recipient.failed && notify.failure(),
+            Kind::Delayed => !recipient.failed && !recipient.relayed && notify.delay(),
+            Kind::Relayed => recipient.relayed,
+            Kind::Delivered => !recipient.failed && notify.success(),
+        }
+    }
 }
 
 /// All that a report is made of.
@@ -21,10 +38,13 @@ pub(super) struct Report<'a> {
     pub(super) hostname: &'a str,
     /// The message it is about.
     pub(super) about: &'a Queued,
+    /// Who is told.
+    pub(super) told: &'a str,
     /// Those of its recipients that it is about.
     pub(super) recipients: Vec<&'a QueuedRecipient>,
-    /// The message's header.
-    pub(super) header: &'a [u8],
+    /// The message's header, or all of it.
+    pub(super) returned: &'a [u8],
+    pub(super) is_whole: bool,
     pub(super) now: UnixTime,
     /// Until when it is tried.
     pub(super) until: UnixTime,
@@ -32,28 +52,35 @@ pub(super) struct Report<'a> {
     pub(super) token: &'a str,
 }
 
+/// What the report begins with; it stays here when the rest goes to another server.
+pub(super) const RETURN_PATH: &str = "Return-Path: <>\r\n";
+
 impl Report<'_> {
     /// The whole message.
     pub(super) fn build(&self) -> Vec<u8> {
         // Addresses beyond ASCII have media types of their own.
         //= https://www.rfc-editor.org/rfc/rfc6533#section-4
-        let (status_type, header_type) = match self.about.utf8 {
-            true => ("message/global-delivery-status", "message/global-headers"),
-            false => ("message/delivery-status", "text/rfc822-headers"),
+        let (status_type, returned_type) = match (self.about.utf8, self.is_whole) {
+            (true, false) => ("message/global-delivery-status", "message/global-headers"),
+            (true, true) => ("message/global-delivery-status", "message/global"),
+            (false, false) => ("message/delivery-status", "text/rfc822-headers"),
+            (false, true) => ("message/delivery-status", "message/rfc822"),
         };
         let (token, hostname) = (self.token, self.hostname);
         let subject = match self.kind {
             Kind::Failed => "Your message could not be delivered",
             Kind::Delayed => "Your message is delayed",
+            Kind::Relayed => "Your message was handed on",
+            Kind::Delivered => "Your message was delivered",
         };
         let mut text = String::new();
         //= https://www.rfc-editor.org/rfc/rfc3464#section-2
         //= https://www.rfc-editor.org/rfc/rfc3834#section-5
         let head = format!(
-            "Return-Path: <>\r\nFrom: Mail delivery <postmaster@{hostname}>\r\nTo: <{}>\r\nSubject: {subject}\r\n\
+            "{RETURN_PATH}From: Mail delivery <postmaster@{hostname}>\r\nTo: <{}>\r\nSubject: {subject}\r\n\
              Date: {}\r\nMessage-ID: <{token}@{hostname}>\r\nAuto-Submitted: auto-replied\r\nMIME-Version: 1.0\r\n\
              Content-Type: multipart/report; report-type=delivery-status;\r\n\tboundary=\"{token}\"\r\n\r\n",
-            self.about.sender,
+            self.told,
             Rfc5322Date(self.now),
         );
         text += &head;
@@ -64,10 +91,10 @@ impl Report<'_> {
         self.words(&mut text);
         part(&mut text, status_type);
         self.status(&mut text);
-        part(&mut text, header_type);
+        part(&mut text, returned_type);
         let mut out = text.into_bytes();
-        out.extend_from_slice(self.header);
-        if !self.header.ends_with(b"\r\n") {
+        out.extend_from_slice(self.returned);
+        if !self.returned.ends_with(b"\r\n") {
             out.extend_from_slice(b"\r\n");
         }
         out.extend_from_slice(format!("\r\n--{token}--\r\n").as_bytes());
@@ -87,6 +114,15 @@ impl Report<'_> {
                  tried until\r\n{until}. It is for:\r\n",
                 self.hostname
             ),
+            Kind::Relayed => format!(
+                "This is the mail server {}.\r\n\r\nYour message was taken by a server that will not tell you what becomes of it, \
+                 for:\r\n",
+                self.hostname
+            ),
+            Kind::Delivered => format!(
+                "This is the mail server {}.\r\n\r\nYour message is in the mailbox of:\r\n",
+                self.hostname
+            ),
         };
         for recipient in &self.recipients {
             write!(text, "\r\n  {}\r\n", recipient.address).expect("writing to a string does not fail");
@@ -94,17 +130,25 @@ impl Report<'_> {
                 write!(text, "    {line}\r\n").expect("writing to a string does not fail");
             }
         }
-        *text += "\r\nThe header of your message is attached.\r\n\r\n";
+        *text += match self.is_whole {
+            true => "\r\nYour message is attached.\r\n\r\n",
+            false => "\r\nThe header of your message is attached.\r\n\r\n",
+        };
     }
 
     /// The part for programs.
     fn status(&self, text: &mut String) {
-        let (action, address_type) = match (self.kind, self.about.utf8) {
-            (Kind::Failed, false) => ("failed", "rfc822"),
-            (Kind::Failed, true) => ("failed", "utf-8"),
-            (Kind::Delayed, false) => ("delayed", "rfc822"),
-            (Kind::Delayed, true) => ("delayed", "utf-8"),
+        let action = match self.kind {
+            Kind::Failed => "failed",
+            Kind::Delayed => "delayed",
+            Kind::Relayed => "relayed",
+            Kind::Delivered => "delivered",
         };
+        let address_type = if self.about.utf8 { "utf-8" } else { "rfc822" };
+        if let Some(id) = xtext(&self.about.envelope_id).filter(|id| !id.is_empty()) {
+            //= https://www.rfc-editor.org/rfc/rfc3464#section-2.2.1
+            *text += &format!("Original-Envelope-Id: {id}\r\n");
+        }
         //= https://www.rfc-editor.org/rfc/rfc3464#section-2.2
         *text += &format!(
             "Reporting-MTA: dns; {}\r\nArrival-Date: {}\r\n",
@@ -118,10 +162,17 @@ impl Report<'_> {
                 status,
                 code,
                 text: said,
+                original,
                 ..
             } = recipient;
+            *text += "\r\n";
+            if let Some((kind, address)) = original.split_once(';') {
+                //= https://www.rfc-editor.org/rfc/rfc3464#section-2.3.1
+                let address = xtext(address).unwrap_or_else(|| address.to_owned());
+                *text += &format!("Original-Recipient: {kind}; {address}\r\n");
+            }
             *text += &format!(
-                "\r\nFinal-Recipient: {address_type}; {address}\r\nAction: {action}\r\nStatus: {status}\r\n"
+                "Final-Recipient: {address_type}; {address}\r\nAction: {action}\r\nStatus: {status}\r\n"
             );
             let said = folded(said).join("\r\n ");
             *text += &match code {
@@ -179,14 +230,17 @@ mod tests {
             status: "5.1.1".into(),
             code: 550,
             text: "who is that ".repeat(20) + "ünknown",
+            ..QueuedRecipient::default()
         };
         for kind in [Kind::Failed, Kind::Delayed] {
             let report = Report {
                 kind,
                 hostname: "mx.example.org",
+                told: "alice@example.org",
                 about: &about,
                 recipients: vec![&recipient, &recipient],
-                header: b"Subject: lunch\r\nFrom: alice\r\n",
+                returned: b"Subject: lunch\r\nFrom: alice\r\n",
+                is_whole: false,
                 now: UnixTime::from_secs(1_700_000_200),
                 until: UnixTime::from_secs(1_700_432_000),
                 token: "token",

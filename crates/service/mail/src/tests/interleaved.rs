@@ -260,10 +260,7 @@ fn a_spooled_message_taken_up_by_several_is_delivered_once() {
     for seed in 0..200 {
         let mut rng = Rng::from_number(seed);
         let world = World::new();
-        let recipient = |address: &str| Recipient {
-            address: address.to_owned(),
-            account: ALICE,
-        };
+        let recipient = |address: &str| Recipient::new(address, ALICE);
         let letter = world.letter("Subject: once\r\n\r\n");
         let envelope = Envelope {
             sender: String::new(),

@@ -215,10 +215,7 @@ fn nobody_and_nowhere_are_told_apart() {
 fn a_spooled_message_reaches_each_recipient_once_over_a_crash() {
     for delivered_before_the_crash in 0..2 {
         let world = World::new();
-        let recipient = |address: &str, account| Recipient {
-            address: address.to_owned(),
-            account,
-        };
+        let recipient = |address: &str, account| Recipient::new(address, account);
         let envelope = Envelope {
             sender: "c@d".into(),
             recipients: vec![
@@ -268,10 +265,7 @@ fn a_spooled_message_that_cannot_be_read_holds_up_no_other() {
         let letter = world.letter(&format!("Subject: {n}\r\n\r\n"));
         let envelope = Envelope {
             sender: String::new(),
-            recipients: vec![Recipient {
-                address: "alice@example.org".to_owned(),
-                account: ALICE,
-            }],
+            recipients: vec![Recipient::new("alice@example.org", ALICE)],
             submitter: None,
             ..Envelope::default()
         };
@@ -289,10 +283,7 @@ fn a_spooled_message_that_cannot_be_read_holds_up_no_other() {
 #[test]
 fn two_who_deliver_the_same_spooled_message_deliver_it_once() {
     let world = World::new();
-    let recipients = vec![Recipient {
-        address: "alice@example.org".into(),
-        account: ALICE,
-    }];
+    let recipients = vec![Recipient::new("alice@example.org", ALICE)];
     let envelope = Envelope {
         sender: String::new(),
         recipients,

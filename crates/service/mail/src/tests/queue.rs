@@ -2,7 +2,7 @@
 
 use super::world::{ALICE, BOB, NOW, World, name, now};
 use crate::{
-    Elsewhere, Envelope, Held, Hold, Letter, MailError, Outgoing, QueuedMessage, Recipient, Schedule,
+    Elsewhere, Envelope, Held, Hold, Letter, MailError, Notice, Outgoing, QueuedMessage, Recipient, Schedule,
 };
 use ringpost_base::UnixTime;
 use ringpost_smtp::client::{Fate, Verdict};
@@ -13,10 +13,7 @@ const RETURN_PATH: &str = "Return-Path: <alice@example.org>\r\n";
 
 fn elsewhere(address: &str) -> Elsewhere {
     let (_, destination) = address.split_once('@').unwrap();
-    Elsewhere {
-        address: address.into(),
-        destination: destination.into(),
-    }
+    Elsewhere::new(address, destination)
 }
 
 fn envelope(sender: &str, here: &[(&str, ringpost_store::AccountId)], there: &[&str]) -> Envelope {
@@ -25,10 +22,7 @@ fn envelope(sender: &str, here: &[(&str, ringpost_store::AccountId)], there: &[&
         sender: sender.into(),
         recipients: here
             .iter()
-            .map(|(address, account)| Recipient {
-                address: (*address).to_owned(),
-                account: *account,
-            })
+            .map(|(address, account)| Recipient::new(*address, *account))
             .collect(),
         submitter: Some(ALICE),
         outgoing: Outgoing {
@@ -36,6 +30,7 @@ fn envelope(sender: &str, here: &[(&str, ringpost_store::AccountId)], there: &[&
             skip_bytes: RETURN_PATH.len() as u64,
             ..Outgoing::default()
         },
+        ..Envelope::default()
     }
 }
 
@@ -88,7 +83,7 @@ fn conclude(world: &World, mut message: QueuedMessage, verdicts: &[Verdict], at:
     if message.owes_notice() {
         now(world
             .mail
-            .tell_sender(&mut message, Some(ALICE), "mx.example.org", &schedule, at))
+            .tell_sender(&mut message, Notice::Here(ALICE), "mx.example.org", &schedule, at))
         .unwrap();
     }
     world.mail.release(message);
@@ -187,9 +182,13 @@ fn what_is_refused_is_told_to_the_sender_once() {
         if crash == 1 {
             // The notice is there, and that it is was not written down.
             let told = message.clone();
-            now(world
-                .mail
-                .tell_sender(&mut message, Some(ALICE), "mx.example.org", &schedule, NOW))
+            now(world.mail.tell_sender(
+                &mut message,
+                Notice::Here(ALICE),
+                "mx.example.org",
+                &schedule,
+                NOW,
+            ))
             .unwrap();
             let again = ringpost_store::keys::queued(message_due(&world), told.record().id);
             world.put(
@@ -205,9 +204,13 @@ fn what_is_refused_is_told_to_the_sender_once() {
             message = taken(&world, at);
             assert!(message.owes_notice());
         }
-        now(world
-            .mail
-            .tell_sender(&mut message, Some(ALICE), "mx.example.org", &schedule, NOW))
+        now(world.mail.tell_sender(
+            &mut message,
+            Notice::Here(ALICE),
+            "mx.example.org",
+            &schedule,
+            NOW,
+        ))
         .unwrap();
         assert!(!message.owes_notice());
         world.mail.release(message);

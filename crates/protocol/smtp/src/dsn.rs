@@ -1,0 +1,239 @@
+//! What a sender wants to be told of its message (RFC 3461).
+
+use std::fmt;
+
+/// RET: how much of the message a report of failure brings back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Return {
+    /// All of it.
+    Full,
+    /// Its header.
+    Headers,
+}
+
+/// NOTIFY: when a recipient's sender wants to be told. The default says nothing, which is failure and perhaps delay.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Notify(u8);
+
+const SUCCESS: u8 = 1;
+const FAILURE: u8 = 2;
+const DELAY: u8 = 4;
+const NEVER: u8 = 8;
+
+impl Notify {
+    /// Nothing is to be told.
+    pub const NEVER: Notify = Notify(NEVER);
+
+    /// As it was kept; unknown bits are not taken.
+    pub fn from_bits(bits: u16) -> Self {
+        let bits = (bits & 15) as u8;
+        Notify(if bits & NEVER == 0 { bits } else { NEVER })
+    }
+
+    /// To be kept.
+    pub fn bits(self) -> u16 {
+        self.0.into()
+    }
+
+    /// Whether success is to be told.
+    pub fn success(self) -> bool {
+        self.0 & SUCCESS != 0
+    }
+
+    /// Whether failure is to be told.
+    pub fn failure(self) -> bool {
+        self.0 == 0 || self.0 & FAILURE != 0
+    }
+
+    /// Whether delay is to be told. Where nothing was said, that is ours to choose, and we tell it.
+    pub fn delay(self) -> bool {
+        self.0 == 0 || self.0 & DELAY != 0
+    }
+
+    /// From the parameter's value.
+    //= https://www.rfc-editor.org/rfc/rfc3461#section-4.1
+    pub(crate) fn parse(value: &str) -> Option<Self> {
+        if value.eq_ignore_ascii_case("NEVER") {
+            return Some(Notify(NEVER));
+        }
+        let mut bits = 0;
+        for word in value.split(',') {
+            bits |= match word.to_ascii_uppercase().as_str() {
+                "SUCCESS" => SUCCESS,
+                "FAILURE" => FAILURE,
+                "DELAY" => DELAY,
+                _ => return None,
+            };
+        }
+        Some(Notify(bits))
+    }
+
+    fn is_default(self) -> bool {
+        self.0 == 0
+    }
+}
+
+impl fmt::Display for Notify {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 & NEVER != 0 {
+            return f.write_str("NEVER");
+        }
+        let words = [(SUCCESS, "SUCCESS"), (FAILURE, "FAILURE"), (DELAY, "DELAY")];
+        let set = words.iter().filter(|(bit, _)| self.0 & bit != 0);
+        for (n, (_, word)) in set.enumerate() {
+            write!(f, "{}{word}", if n == 0 { "" } else { "," })?;
+        }
+        Ok(())
+    }
+}
+
+/// What RCPT says about notices.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RcptDsn {
+    /// When there are any.
+    pub notify: Notify,
+    /// ORCPT as it was sent, `rfc822;` and an address in xtext: whom the sender meant; empty when it is not said.
+    pub original: String,
+}
+
+/// What MAIL says about notices.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MailDsn {
+    /// How much comes back.
+    pub ret: Option<Return>,
+    /// ENVID as it was sent, in xtext: the sender's own name for the message; empty when it is not said.
+    pub envelope_id: String,
+}
+
+/// The parameters with a space before each, as they are sent on.
+impl fmt::Display for RcptDsn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.notify.is_default() {
+            write!(f, " NOTIFY={}", self.notify)?;
+        }
+        if !self.original.is_empty() {
+            write!(f, " ORCPT={}", self.original)?;
+        }
+        Ok(())
+    }
+}
+
+/// Likewise.
+impl fmt::Display for MailDsn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.ret {
+            Some(Return::Full) => f.write_str(" RET=FULL")?,
+            Some(Return::Headers) => f.write_str(" RET=HDRS")?,
+            None => {}
+        }
+        if !self.envelope_id.is_empty() {
+            write!(f, " ENVID={}", self.envelope_id)?;
+        }
+        Ok(())
+    }
+}
+
+impl Return {
+    pub(crate) fn parse(value: &str) -> Option<Self> {
+        if value.eq_ignore_ascii_case("FULL") {
+            Some(Return::Full)
+        } else if value.eq_ignore_ascii_case("HDRS") {
+            Some(Return::Headers)
+        } else {
+            None
+        }
+    }
+}
+
+/// Whether ENVID may have this value: printable once decoded, and short.
+//= https://www.rfc-editor.org/rfc/rfc3461#section-4.4
+pub(crate) fn is_envelope_id(value: &str) -> bool {
+    value.len() <= 100 && printable(value)
+}
+
+/// Whether ORCPT may have this value. Addresses beyond ASCII come in their own type, as they are or in xtext.
+//= https://www.rfc-editor.org/rfc/rfc3461#section-4.2
+//= https://www.rfc-editor.org/rfc/rfc6533#section-3
+pub(crate) fn is_original(value: &str, utf8: bool) -> bool {
+    let Some((kind, address)) = value.split_once(';') else {
+        return false;
+    };
+    let is_atom = !kind.is_empty() && kind.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    let is_address = match kind.eq_ignore_ascii_case("utf-8") {
+        true => utf8 && !address.is_empty() && !address.chars().any(char::is_control),
+        false => printable(address),
+    };
+    value.len() <= 500 && is_atom && is_address
+}
+
+fn printable(value: &str) -> bool {
+    value.is_ascii()
+        && xtext(value).is_some_and(|text| !text.is_empty() && text.bytes().all(|b| matches!(b, b' '..=b'~')))
+}
+
+/// Decodes xtext; `None` when it is none.
+//= https://www.rfc-editor.org/rfc/rfc3461#section-4
+pub fn xtext(text: &str) -> Option<String> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut bytes = text.bytes();
+    while let Some(b) = bytes.next() {
+        if b != b'+' {
+            out.push(b);
+            continue;
+        }
+        let mut nibble = || match bytes.next()? {
+            b @ b'0'..=b'9' => Some(b - b'0'),
+            b @ b'A'..=b'F' => Some(b - b'A' + 10),
+            _ => None,
+        };
+        out.push(nibble()? << 4 | nibble()?);
+    }
+    String::from_utf8(out).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn notify_is_never_or_a_list() {
+        for (value, success, failure, delay) in [
+            ("NEVER", false, false, false),
+            ("success", true, false, false),
+            ("Failure,DELAY", false, true, true),
+            ("SUCCESS,FAILURE,DELAY", true, true, true),
+        ] {
+            let notify = Notify::parse(value).unwrap();
+            assert_eq!(
+                (notify.success(), notify.failure(), notify.delay()),
+                (success, failure, delay)
+            );
+            assert!(notify.to_string().eq_ignore_ascii_case(value));
+            assert_eq!(Notify::from_bits(notify.bits()), notify);
+        }
+        for bad in ["", "NEVER,SUCCESS", "SUCCESS,", "x"] {
+            assert_eq!(Notify::parse(bad), None, "{bad}");
+        }
+        let unsaid = Notify::default();
+        assert!(!unsaid.success() && unsaid.failure() && unsaid.delay());
+    }
+
+    #[test]
+    fn originals_and_envelope_ids_are_printable() {
+        assert!(is_original("rfc822;alice+2Bx@example.org", false));
+        assert!(is_original("utf-8;j\u{f6}rg@example.org", true));
+        for bad in [
+            "",
+            "alice@example.org",
+            "rfc822;",
+            ";x",
+            "rfc822;a+0Ab",
+            "rfc822;+3",
+            "utf-8;j\u{f6}rg@x",
+            "a b;c",
+        ] {
+            assert!(!is_original(bad, false), "{bad}");
+        }
+        assert!(is_envelope_id("QQ314159") && !is_envelope_id("+0A") && !is_envelope_id(&"x".repeat(101)));
+    }
+}
