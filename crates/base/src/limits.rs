@@ -127,6 +127,8 @@ pub const MESSAGE_REFERENCES: usize = 100;
 pub const IMAP_LIST_PATTERNS: usize = 16;
 /// Mailboxes of one account, with the names that are only subscribed to; CREATE and SUBSCRIBE beyond get NO \[LIMIT\].
 pub const MAILBOXES_PER_ACCOUNT: usize = 2_000;
+/// Messages in one APPEND (RFC 3502); more gets NO. Their small bodies are held until the last has come, and fit one batch.
+pub const IMAP_APPENDS: usize = 100;
 /// Nesting of parentheses in an IMAP command; more gets BAD.
 pub const IMAP_NESTING: usize = 32;
 /// Nesting of MIME parts that is described; deeper parts are shown as one opaque part.

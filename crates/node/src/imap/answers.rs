@@ -63,7 +63,8 @@ impl Driver<'_> {
                 return Ok(Answer::Selected(snapshot));
             }
             Ask::Create { name, special_use } => {
-                mail.create_named(account.id, &name, special_use, now).await?
+                let id = mail.create_named(account.id, &name, special_use, now).await?;
+                return Ok(Answer::Created(id));
             }
             Ask::Delete(name) => mail.delete(account.id, &name).await?,
             Ask::Rename { from, to } => mail.rename(account.id, &from, &to, now).await?,
@@ -79,12 +80,25 @@ impl Driver<'_> {
                 let append = mail.append(account.id, &to, flags, date, size_bytes).await?;
                 self.appending = Some(Appending::Keeps(Box::new(append)));
             }
+            Ask::AppendNext {
+                flags,
+                date,
+                size_bytes,
+                binary: _,
+            } => match self.appending.take() {
+                Some(Appending::Keeps(append)) => {
+                    let append = mail.append_next(*append, flags, date, size_bytes).await?;
+                    self.appending = Some(Appending::Keeps(Box::new(append)));
+                }
+                Some(Appending::Failed(e)) => return Err(e),
+                None => return Ok(Answer::Refused(Refusal::Unavailable)),
+            },
             Ask::AppendFinish => match self.appending.take() {
                 Some(Appending::Keeps(append)) => {
-                    let delivered = mail.append_finish(*append, now).await?;
+                    let appended = mail.append_finish(*append, now).await?;
                     return Ok(Answer::Appended {
-                        uid_validity: delivered.uid_validity,
-                        uid: delivered.uid,
+                        uid_validity: appended.uid_validity,
+                        uids: appended.uids,
                     });
                 }
                 Some(Appending::Failed(e)) => return Err(e),
@@ -185,7 +199,7 @@ async fn answer_selected(
             }
         }
         Ask::Vanished { since, .. } => Answer::Vanished(mail.vanished(selected, since).await?),
-        Ask::Search { key, among, .. } => Answer::Found(mail.search(selected, &key, &among).await?),
+        Ask::Search { key, among, .. } => Answer::Found(mail.search(selected, &key, &among, now).await?),
         Ask::SortFacts { uids, references, .. } => {
             Answer::SortFacts(mail.sort_facts(selected, &uids, references).await?)
         }

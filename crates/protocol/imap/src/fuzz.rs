@@ -9,8 +9,8 @@ use crate::section::FieldFilter;
 use crate::sequence::{NumberSet, SequenceSet, Uid};
 use crate::structure::{Address, Content, Disposition, Envelope, Part};
 use crate::{
-    Config, Event, Flag, Flags, Keyword, MailboxName, Output, Pattern, Session, SpecialUse, SystemFlag, Tls,
-    utf7,
+    Config, Event, Flag, Flags, Keyword, MailboxName, ObjectId, Output, Pattern, Session, SpecialUse,
+    SystemFlag, Tls, utf7,
 };
 use bytes::Bytes;
 use ringpost_base::{Instant, Rng, UnixTime, limits};
@@ -228,26 +228,32 @@ impl World {
         }
         match self.rng.below(40) {
             0..=3 => return Answer::Refused(self.refusal()),
-            4 if !matches!(ask, Ask::AppendBegin { .. }) => return Answer::Done,
+            4 if !matches!(ask, Ask::AppendBegin { .. } | Ask::AppendNext { .. }) => return Answer::Done,
             5 => return Answer::Found(vec![1, 2, 3]),
             _ => {}
         }
         match ask {
             Ask::Authenticate { .. }
             | Ask::Compress
-            | Ask::Create { .. }
             | Ask::Delete(_)
             | Ask::Rename { .. }
             | Ask::Subscribe { .. } => Answer::Done,
+            Ask::Create { .. } => Answer::Created(MailboxId(self.rng.below(9))),
             Ask::ScramKeys { .. } => Answer::ScramKeys(None),
             Ask::AppendBegin { size_bytes, .. } => {
                 assert!(size_bytes > 0 && size_bytes <= limits::MESSAGE_BYTES);
                 self.appending = Some(size_bytes);
                 Answer::Done
             }
+            Ask::AppendNext { size_bytes, .. } => {
+                assert!(size_bytes > 0 && size_bytes <= limits::MESSAGE_BYTES);
+                let before = self.appending.replace(size_bytes);
+                assert_eq!(before, Some(0), "one message is whole before the next begins");
+                Answer::Done
+            }
             Ask::AppendFinish => Answer::Appended {
                 uid_validity: 1,
-                uid: self.rng.u32(),
+                uids: vec![self.rng.u32()],
             },
             Ask::Quota => Answer::Quota(crate::question::QuotaUse {
                 bytes: crate::question::Used {
@@ -303,6 +309,7 @@ impl World {
                         candidate,
                         message: Some(&message),
                         text: Some(&Echo),
+                        now: UnixTime::from_secs(1_700_000_000),
                     };
                     key.evaluate(&facts).expect("with all facts a search is decided")
                 };
@@ -431,6 +438,9 @@ impl World {
         Message {
             uid,
             internal_date: UnixTime::from_secs(self.rng.below(4_000_000_000)),
+            saved: UnixTime::from_secs(self.rng.below(4_000_000_000)),
+            email_id: ObjectId::Email(self.rng.u64()),
+            thread_id: self.rng.chance(0.5).then(|| ObjectId::Thread(self.rng.u64())),
             size_bytes: self.rng.below(1_000),
             envelope: self.rng.chance(0.9).then(|| Arc::new(self.envelope())),
             structure: self.rng.chance(0.9).then(|| Arc::new(self.part(3))),
@@ -571,6 +581,15 @@ mod tests {
         "COPY 1:* x",
         "MOVE 1:9 x",
         "APPEND x (\\Seen) {5+}\r\nhello",
+        "APPEND x {5+}\r\nhello (\\Draft) {3+}\r\nabc {2}\r\nxy",
+        "APPEND x {5+}\r\nhello {0+}\r\n",
+        "SEARCH RETURN (MIN MAX COUNT ALL SAVE) OR MODSEQ 20 YOUNGER 3600",
+        "UID SEARCH RETURN () SAVEDSINCE 1-Jan-2010 OLDER 5",
+        "SEARCH RETURN (SAVE) EMAILID M0 THREADID T0",
+        "FETCH $ (EMAILID THREADID SAVEDATE)",
+        "UID SEARCH OR $ UID $",
+        "UID EXPUNGE $",
+        "STATUS x (SIZE MAILBOXID APPENDLIMIT DELETED)",
         "APPEND x {4}\r\nabcd",
         "LIST (SUBSCRIBED RECURSIVEMATCH) \"\" (* %) RETURN (SUBSCRIBED)",
         "LSUB \"\" %",
@@ -620,6 +639,9 @@ mod tests {
             "[MODIFIED ",
             "[HIGHESTMODSEQ ",
             "(MODSEQ ",
+            "* ESEARCH (TAG ",
+            "THREADID (T",
+            "[MAILBOXID (F",
             "EXISTS\r\n",
             "BODYSTRUCTURE ((",
             "COPYUID",

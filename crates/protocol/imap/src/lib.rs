@@ -8,7 +8,8 @@
 //! Beside RFC 3501 there are IDLE (2177), NAMESPACE (2342), ID (2971), UNSELECT (3691), UIDPLUS (4315), SASL-IR (4959),
 //! COMPRESS (4978), BINARY (3516), PREVIEW (8970), UTF8=ACCEPT (6855), QUOTA (9208),
 //! ENABLE (5161), SORT and THREAD (5256, 5957), LIST-EXTENDED (5258), LIST-STATUS (5819), SPECIAL-USE (6154), MOVE (6851),
-//! CONDSTORE and QRESYNC (7162), and LITERAL- or LITERAL+ (7888), with the response codes of RFC 5530.
+//! ESEARCH (4731), SEARCHRES (5182), WITHIN (5032), MULTIAPPEND (3502), APPENDLIMIT (7889), OBJECTID (8474), SAVEDATE (8514),
+//! STATUS=SIZE (8438), CONDSTORE and QRESYNC (7162), and LITERAL- or LITERAL+ (7888), with the response codes of RFC 5530.
 //!
 //! ```
 //! use ringpost_base::{Instant, Rng};
@@ -58,7 +59,7 @@ mod words;
 
 pub use flag::{Flag, FlagChange, Flags, Keyword, SystemFlag};
 pub use name::{MailboxName, NameError, Pattern, SpecialUse};
-pub use question::{Answer, Ask, MailboxId, Question, QuestionId, Refusal};
+pub use question::{Answer, Ask, MailboxId, ObjectId, Question, QuestionId, Refusal};
 pub use sequence::{Bound, NumberSet, SequenceSet, Uid};
 pub use session::{Config, Event, Output, Session, Tls};
 pub use words::{decode_words, decode_words_with};

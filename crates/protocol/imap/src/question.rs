@@ -26,8 +26,33 @@ pub struct Question {
 }
 
 /// A number that the mail service gives a mailbox. It stays when the mailbox is renamed and is never given again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct MailboxId(pub u64);
+
+/// The object ID by which the mailbox is told (RFC 8474 §4).
+impl fmt::Display for MailboxId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "F{}", self.0)
+    }
+}
+
+/// What identifies a message or a thread to clients (RFC 8474 §5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ObjectId {
+    /// A message, whatever mailbox it is in.
+    Email(u64),
+    /// A thread.
+    Thread(u64),
+}
+
+impl fmt::Display for ObjectId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ObjectId::Email(n) => write!(f, "M{n:016x}"),
+            ObjectId::Thread(n) => write!(f, "T{n:016x}"),
+        }
+    }
+}
 
 /// What a session asks. Any of it may be answered with [`Answer::Refused`]; what else fits stands with each.
 ///
@@ -65,7 +90,7 @@ pub enum Ask {
         /// EXAMINE: the session changes nothing, and does not take `\Recent` away from others.
         read_only: bool,
     },
-    /// Make a mailbox, and those above it that are missing → [`Answer::Done`].
+    /// Make a mailbox, and those above it that are missing → [`Answer::Created`].
     Create {
         /// Its name.
         name: MailboxName,
@@ -150,7 +175,19 @@ pub enum Ask {
         /// Whether NUL may be among them (RFC 3516 §4.4).
         binary: bool,
     },
-    /// Keep the message whose bytes have come → [`Answer::Appended`].
+    /// The message whose bytes have come is one of several that are kept together: may this one be appended as well
+    /// (RFC 3502)? → [`Answer::Done`], and so on as after [`Ask::AppendBegin`].
+    AppendNext {
+        /// Its flags.
+        flags: Flags,
+        /// Its internal date; `None` is now.
+        date: Option<UnixTime>,
+        /// How many bytes will come.
+        size_bytes: u64,
+        /// Whether NUL may be among them.
+        binary: bool,
+    },
+    /// Keep the messages whose bytes have come, all or none → [`Answer::Appended`].
     AppendFinish,
     /// Copy messages with flags and date, all or none → [`Answer::Copied`].
     Copy {
@@ -198,6 +235,8 @@ pub enum Answer {
     ScramKeys(Option<ScramKeys>),
     /// No.
     Refused(Refusal),
+    /// To [`Ask::Create`].
+    Created(MailboxId),
     /// To [`Ask::List`], in any order.
     Mailboxes(Vec<ListedMailbox>),
     /// To [`Ask::Status`].
@@ -234,8 +273,8 @@ pub enum Answer {
     Appended {
         /// UIDVALIDITY of the mailbox.
         uid_validity: u32,
-        /// The new message's UID.
-        uid: Uid,
+        /// The UIDs of the new messages, in their order.
+        uids: Vec<Uid>,
     },
     /// To [`Ask::Copy`] and [`Ask::Move`].
     Copied {
@@ -305,6 +344,10 @@ pub struct Status {
     pub unseen: u32,
     /// HIGHESTMODSEQ; at least 1.
     pub highest_modseq: u64,
+    /// The mailbox.
+    pub mailbox: MailboxId,
+    /// Bytes of all messages (RFC 8438).
+    pub size_bytes: u64,
     /// Messages with `\Deleted`.
     pub deleted: u32,
     /// Their sizes together.
@@ -385,6 +428,8 @@ pub struct Wants {
     pub structure: bool,
     /// How its text begins (RFC 8970).
     pub preview: bool,
+    /// The thread.
+    pub thread: bool,
 }
 
 /// What does not change of a message.
@@ -394,6 +439,12 @@ pub struct Message {
     pub uid: Uid,
     /// When it was delivered, or what APPEND said.
     pub internal_date: UnixTime,
+    /// When it came into this mailbox (RFC 8514).
+    pub saved: UnixTime,
+    /// The same for every copy of it (RFC 8474 §5.1).
+    pub email_id: ObjectId,
+    /// The same for every message of its thread (RFC 8474 §5.2), when wanted.
+    pub thread_id: Option<ObjectId>,
     /// Its size.
     pub size_bytes: u64,
     /// The envelope, when wanted.

@@ -3,9 +3,10 @@
 use crate::date::Date;
 use crate::flag::{Flag, SystemFlag};
 use crate::question::{Candidate, Message};
-use crate::sequence::SequenceSet;
+use crate::sequence::{NumberSet, SequenceSet};
 use crate::structure::{Address, Envelope};
 use crate::words::decode_words;
+use ringpost_base::UnixTime;
 
 /// A search program. What can be said with others is: UNSEEN is `Not(Has(\Seen))`, NEW is `And([Recent, UNSEEN])`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +29,16 @@ pub enum SearchKey {
     Recent,
     /// The internal date compares like this.
     Arrived(DateTest, Date),
+    /// The day on which it came into its mailbox compares like this (RFC 8514).
+    Saved(DateTest, Date),
+    /// Its internal date is at least so many seconds ago (RFC 5032).
+    Older(u32),
+    /// Its internal date is at most so many seconds ago.
+    Younger(u32),
+    /// Its EMAILID is this (RFC 8474).
+    EmailId(Box<str>),
+    /// Its THREADID is this.
+    ThreadId(Box<str>),
     /// The Date field compares like this; without one nothing does.
     Sent(DateTest, Date),
     /// It has more bytes.
@@ -97,6 +108,27 @@ pub struct Facts<'a> {
     pub message: Option<&'a Message>,
     /// Its text.
     pub text: Option<&'a dyn MessageText>,
+    /// When this is asked; looked at only with a message.
+    pub now: UnixTime,
+}
+
+impl<'a> Facts<'a> {
+    /// What the session itself knows.
+    pub fn of(candidate: &'a Candidate) -> Self {
+        Facts {
+            candidate,
+            message: None,
+            text: None,
+            now: UnixTime::from_secs(0),
+        }
+    }
+}
+
+impl Facts<'_> {
+    /// How long ago its internal date is, in seconds; none for one in the future.
+    fn age_s(&self, message: &Message) -> u64 {
+        self.now.as_secs().saturating_sub(message.internal_date.as_secs())
+    }
 }
 
 impl SearchKey {
@@ -137,6 +169,14 @@ impl SearchKey {
             SearchKey::Arrived(test, day) => {
                 facts.message.map(|m| test.holds(Date::of(m.internal_date), *day))
             }
+            SearchKey::Saved(test, day) => facts.message.map(|m| test.holds(Date::of(m.saved), *day)),
+            //= https://www.rfc-editor.org/rfc/rfc5032#section-3
+            SearchKey::Older(seconds) => facts.message.map(|m| facts.age_s(m) >= u64::from(*seconds)),
+            SearchKey::Younger(seconds) => facts.message.map(|m| facts.age_s(m) <= u64::from(*seconds)),
+            SearchKey::EmailId(id) => facts.message.map(|m| m.email_id.to_string() == **id),
+            SearchKey::ThreadId(id) => facts
+                .message
+                .map(|m| m.thread_id.is_some_and(|thread| thread.to_string() == **id)),
             SearchKey::Sent(test, day) => facts
                 .message
                 .map(|m| m.sent_date().is_some_and(|sent| test.holds(sent, *day))),
@@ -174,6 +214,11 @@ impl SearchKey {
             | SearchKey::Has(_)
             | SearchKey::Recent => Needs::default(),
             SearchKey::Arrived(..)
+            | SearchKey::Saved(..)
+            | SearchKey::Older(_)
+            | SearchKey::Younger(_)
+            | SearchKey::EmailId(_)
+            | SearchKey::ThreadId(_)
             | SearchKey::Sent(..)
             | SearchKey::Larger(_)
             | SearchKey::Smaller(_)
@@ -185,6 +230,27 @@ impl SearchKey {
                 message: false,
                 text: true,
             },
+        }
+    }
+
+    /// Whether it looks at threads.
+    pub fn wants_thread(&self) -> bool {
+        self.any(|key| matches!(key, SearchKey::ThreadId(_)))
+    }
+
+    /// Puts what was saved in the place of `$` (RFC 5182): the UIDs of its messages.
+    pub(crate) fn take_saved(&mut self, saved: &NumberSet) {
+        match self {
+            SearchKey::And(keys) => keys.iter_mut().for_each(|key| key.take_saved(saved)),
+            SearchKey::Or(a, b) => {
+                a.take_saved(saved);
+                b.take_saved(saved);
+            }
+            SearchKey::Not(key) => key.take_saved(saved),
+            SearchKey::Numbers(set) | SearchKey::Uids(set) if set.is_saved() => {
+                *self = SearchKey::Uids(saved.into());
+            }
+            _ => {}
         }
     }
 

@@ -10,6 +10,8 @@ pub enum Bound {
     Number(u32),
     /// `*`, the largest number in use.
     Last,
+    /// `$`, what a search has saved (RFC 5182); it stands alone, and names no number by itself.
+    Saved,
 }
 
 /// A set of sequence numbers or UIDs as a client writes it: `1,3:5,8:*` (RFC 3501 §9, `sequence-set`).
@@ -32,6 +34,9 @@ impl SequenceSet {
             Some(at) => Some((bound(&t[..at])?, bound(&t[at + 1..])?)),
             None => bound(t).map(|b| (b, b)),
         };
+        if text == b"$" {
+            return Some(SequenceSet(vec![(Bound::Saved, Bound::Saved)]));
+        }
         text.split(|b| *b == b',')
             .map(range)
             .collect::<Option<Vec<_>>>()
@@ -44,6 +49,7 @@ impl SequenceSet {
         let value = |b| match b {
             Bound::Number(n) => n,
             Bound::Last => last,
+            Bound::Saved => 0,
         };
         //= https://www.rfc-editor.org/rfc/rfc3501#section-9
         // A range means the same with its ends swapped, so `559:*` contains the last message even below 559.
@@ -57,7 +63,11 @@ impl SequenceSet {
 
     /// Whether it means `n` when the largest number in use is `last`.
     pub fn contains(&self, n: u32, last: u32) -> bool {
-        let value = |b| if let Bound::Number(n) = b { n } else { last };
+        let value = |b| match b {
+            Bound::Number(n) => n,
+            Bound::Last => last,
+            Bound::Saved => 0,
+        };
         let within = |(a, b): &(Bound, Bound)| {
             let (a, b) = (value(*a), value(*b));
             a.min(b) > 0 && a.min(b) <= n && n <= a.max(b)
@@ -73,6 +83,11 @@ impl SequenceSet {
             .map(|(a, b)| value(a).max(value(b)))
             .max()
             .unwrap_or(0)
+    }
+
+    /// Whether it is `$`.
+    pub fn is_saved(&self) -> bool {
+        self.0.first() == Some(&(Bound::Saved, Bound::Saved))
     }
 
     /// Whether `*` is in it.
@@ -98,6 +113,7 @@ impl fmt::Display for Bound {
         match self {
             Bound::Number(n) => n.fmt(f),
             Bound::Last => f.write_str("*"),
+            Bound::Saved => f.write_str("$"),
         }
     }
 }
@@ -175,6 +191,14 @@ impl fmt::Display for NumberSet {
             }
         }
         Ok(())
+    }
+}
+
+/// A set of numbers that are named outright.
+impl From<&NumberSet> for SequenceSet {
+    fn from(set: &NumberSet) -> Self {
+        let range = |(low, high): &(u32, u32)| (Bound::Number(*low), Bound::Number(*high));
+        SequenceSet(set.0.iter().map(range).collect())
     }
 }
 

@@ -203,7 +203,7 @@ impl<'a> Reader<'a> {
     pub(crate) fn sequence_set(&mut self) -> Read<SequenceSet> {
         let start = self.at;
         let text = self.run(
-            |b| b.is_ascii_digit() || matches!(b, b':' | b',' | b'*'),
+            |b| b.is_ascii_digit() || matches!(b, b':' | b',' | b'*' | b'$'),
             "a sequence set",
         )?;
         SequenceSet::parse(text.as_bytes()).ok_or(ReadError::Syntax {
@@ -214,7 +214,8 @@ impl<'a> Reader<'a> {
 
     /// Whether a sequence set comes next, where a word may as well.
     pub(crate) fn at_sequence_set(&self) -> bool {
-        self.peek().is_some_and(|b| b.is_ascii_digit() || b == b'*')
+        self.peek()
+            .is_some_and(|b| b.is_ascii_digit() || matches!(b, b'*' | b'$'))
     }
 
     /// A `string`: quoted, or a literal.
@@ -360,6 +361,22 @@ impl<'a> Reader<'a> {
         match self.utf8 {
             true => Ok(MailboxName::new(text)?),
             false => Ok(MailboxName::from_utf7(text)?),
+        }
+    }
+
+    /// An `objectid` (RFC 8474 §7).
+    pub(crate) fn object_id(&mut self) -> Read<Box<str>> {
+        let start = self.at;
+        let id = self.run(
+            |b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'),
+            "an object ID",
+        )?;
+        match id.len() {
+            ..=255 => Ok(id.into()),
+            _ => Err(ReadError::Syntax {
+                expected: "an object ID of at most 255 characters",
+                at: start,
+            }),
         }
     }
 

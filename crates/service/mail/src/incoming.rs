@@ -97,6 +97,22 @@ impl Letter {
         self.message.size_bytes
     }
 
+    /// What of it waits in memory for the batch that names it.
+    pub(crate) fn held_bytes(&self) -> usize {
+        let Message {
+            envelope,
+            structure,
+            index,
+            ..
+        } = &self.message;
+        let body = if self.body.id.is_inline() {
+            self.body.size_bytes as usize
+        } else {
+            0
+        };
+        body + envelope.len() + structure.len() + index.len()
+    }
+
     /// What its Message-Context says it is.
     pub fn kind(&self) -> MessageKind {
         self.message.kind

@@ -35,6 +35,7 @@
 //! What is for other servers waits in the [queue](Mail::next_work), under leases; somebody else carries it there. It filters
 //! nothing, and knows no protocol but IMAP's words for what a message is.
 
+mod append;
 mod binary;
 mod deliver;
 mod error;
@@ -61,12 +62,13 @@ mod spool;
 mod tests;
 mod voicemail;
 
+pub use append::{Append, Appended};
 pub use deliver::{Delivered, Delivery};
 pub use error::MailError;
 pub use incoming::{Incoming, Letter};
 pub use inspect::{Action, Aside, Findings, ForgedResults, Inspection, Peer, SenderAuth};
 pub use maildrop::Maildrop;
-pub use messages::{Append, Changed, Copied};
+pub use messages::{Changed, Copied};
 pub use queue::{Elsewhere, Held, Hold, Notice, Outgoing, QueueEntry, QueuedMessage, Schedule, Work};
 pub use quota::Quota;
 pub use selected::Selected;

@@ -3,13 +3,13 @@
 use crate::special_use::use_of_name;
 use crate::{Mail, MailError, TRIES, modseq};
 use ringpost_base::{UnixTime, limits};
-use ringpost_imap::question::{ListedMailbox, Status};
+use ringpost_imap::question::{ListedMailbox, MailboxId, Status};
 use ringpost_imap::{MailboxName, SpecialUse};
 use ringpost_store::keys::MailboxCount;
 use ringpost_store::mailbox;
 use ringpost_store::records::{self, Mailbox, Subscription};
 use ringpost_store::{
-    AccountId, Batch, CommitError, Found, Partition, Query, Record, Stored, counter_value, keys,
+    AccountId, Batch, CommitError, Found, Minted, Partition, Query, Record, Stored, counter_value, keys,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -145,16 +145,18 @@ impl Mail {
             keys::mailbox_count(id, MailboxCount::Unseen),
             keys::last_uid(id),
             keys::last_modseq(id),
+            keys::mailbox_count(id, MailboxCount::Bytes),
             keys::mailbox_count(id, MailboxCount::Deleted),
         ];
         let home = Partition::Account(account);
         let found = self.store.get_many(&home, counters.to_vec()).await?;
-        let mut values = [0; 5];
+        let mut values = [0; 6];
         for ((value, key), found) in values.iter_mut().zip(&counters).zip(found) {
             *value = found.map_or(Ok(0), |v| counter_value(key, &v.value))?;
         }
         let highest_modseq = modseq::spoken(values[3].max(0) as u64);
-        let [messages, unseen, last_uid, _, deleted] = values.map(|n| u32::try_from(n).unwrap_or(u32::MAX));
+        let size_bytes = values[4].max(0) as u64;
+        let [messages, unseen, last_uid, .., deleted] = values.map(|n| u32::try_from(n).unwrap_or(u32::MAX));
         let claimed = self.claimed(account, id).await?;
         let recent = match claimed < last_uid {
             true => self
@@ -176,6 +178,8 @@ impl Mail {
             uid_validity: mailbox.uid_validity,
             unseen,
             highest_modseq,
+            mailbox: MailboxId(id.0.into()),
+            size_bytes,
             deleted,
             deleted_bytes,
         })
@@ -202,7 +206,7 @@ impl Mail {
         name: &MailboxName,
         special_use: Option<SpecialUse>,
         now: UnixTime,
-    ) -> Result<(), MailError> {
+    ) -> Result<MailboxId, MailError> {
         let by_name = use_of_name(name).filter(|_| special_use.is_none());
         if by_name.is_none() {
             return self.create(account, name, special_use, now).await;
@@ -213,14 +217,14 @@ impl Mail {
         }
     }
 
-    /// Makes a mailbox, and those above it that are missing.
+    /// Makes a mailbox, and those above it that are missing; gives its number.
     pub async fn create(
         &self,
         account: AccountId,
         name: &MailboxName,
         special_use: Option<SpecialUse>,
         now: UnixTime,
-    ) -> Result<(), MailError> {
+    ) -> Result<MailboxId, MailError> {
         let special_use = special_use.map(to_stored_use).transpose()?;
         for _ in 0..TRIES {
             let all = self.all_mailboxes(account).await?;
@@ -229,10 +233,10 @@ impl Mail {
             }
             let mut batch = Batch::new(Partition::Account(account));
             let names: BTreeSet<&str> = all.iter().map(|m| m.record.name.as_str()).collect();
-            create_in(&mut batch, &names, name, special_use, now)?;
+            let id = create_in(&mut batch, &names, name, special_use, now)?;
             match self.commit_names(account, batch).await? {
-                true => return Ok(()),
-                false => continue,
+                Some(minted) => return Ok(MailboxId(id.of(&minted).unwrap_or_default())),
+                None => continue,
             }
         }
         Err(MailError::Busy)
@@ -255,7 +259,7 @@ impl Mail {
             };
             let mut batch = Batch::new(Partition::Account(account));
             mailbox::delete(&mut batch, &mailbox);
-            if self.commit_names(account, batch).await? {
+            if self.commit_names(account, batch).await?.is_some() {
                 return self.clear_away(account).await;
             }
         }
@@ -319,7 +323,7 @@ impl Mail {
             for (mailbox, renamed) in moving {
                 mailbox::rename(&mut batch, mailbox, renamed.as_str());
             }
-            if self.commit_names(account, batch).await? {
+            if self.commit_names(account, batch).await?.is_some() {
                 return Ok(());
             }
         }
@@ -356,27 +360,31 @@ impl Mail {
         }
     }
 
-    /// Commits a change of names; false when it is to be begun anew.
-    async fn commit_names(&self, account: AccountId, mut batch: Batch) -> Result<bool, MailError> {
+    /// Commits a change of names, and gives what was minted; `None` when it is to be begun anew.
+    async fn commit_names(
+        &self,
+        account: AccountId,
+        mut batch: Batch,
+    ) -> Result<Option<Vec<u64>>, MailError> {
         batch.exists(keys::account());
         let change = batch.mint(keys::changes());
         match self.commit_batch(account, batch, change).await {
-            Ok(_) => Ok(true),
+            Ok(minted) => Ok(Some(minted)),
             Err(CommitError::Conflict(key)) if key == keys::account() => Err(MailError::NoSuchAccount),
-            Err(CommitError::Conflict(_)) => Ok(false),
+            Err(CommitError::Conflict(_)) => Ok(None),
             Err(e) => Err(e.into()),
         }
     }
 }
 
-/// Makes a mailbox and those above it that are missing among `names`.
+/// Makes a mailbox and those above it that are missing among `names`; gives its number.
 fn create_in(
     batch: &mut Batch,
     names: &BTreeSet<&str>,
     name: &MailboxName,
     special_use: Option<records::SpecialUse>,
     now: UnixTime,
-) -> Result<(), MailError> {
+) -> Result<Minted, MailError> {
     if names.contains(name.as_str()) {
         return Err(MailError::AlreadyExists);
     }
@@ -389,10 +397,13 @@ fn create_in(
     if names.len() + missing.len() > limits::MAILBOXES_PER_ACCOUNT {
         return Err(MailError::Limit("too many mailboxes"));
     }
-    for (name, special_use) in missing.into_iter().rev() {
+    for (name, special_use) in missing.drain(1..).rev() {
         mailbox::create(batch, &new_mailbox(name.as_str(), special_use, now));
     }
-    Ok(())
+    Ok(mailbox::create(
+        batch,
+        &new_mailbox(name.as_str(), special_use, now),
+    ))
 }
 
 fn new_mailbox(name: &str, special_use: Option<records::SpecialUse>, now: UnixTime) -> Mailbox {

@@ -2,17 +2,15 @@
 
 use crate::parse::codec;
 use crate::preview::preview;
-use crate::{Delivered, Delivery, Incoming, Mail, MailError, Quota, Selected, TRIES, flags, modseq};
-use bytes::Bytes;
+use crate::{Mail, MailError, Quota, Selected, TRIES, flags, modseq};
 use ringpost_base::{UnixTime, limits};
-use ringpost_imap::question::{Message as FetchedMessage, MessageState, Wants};
-use ringpost_imap::{FlagChange, Flags, MailboxName};
+use ringpost_imap::question::{Message as FetchedMessage, MessageState, ObjectId, Wants};
+use ringpost_imap::{FlagChange, MailboxName};
 use ringpost_store::mailbox::MailBatch;
 use ringpost_store::records::{self, MailboxId, Message};
 use ringpost_store::{
     AccountId, BlobReader, CommitError, Key, Minted, Partition, Record, Stored, Version, keys,
 };
-use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -77,6 +75,9 @@ impl Mail {
                         self.preview(selected, &message, known.structure.as_deref())
                             .await?,
                     );
+                }
+                if wants.thread {
+                    known.thread_id = Some(self.thread_of(selected, &message).await?);
                 }
                 out.push(known);
             }
@@ -441,63 +442,6 @@ impl Mail {
         Err(MailError::Busy)
     }
 
-    /// Begins a message that a session appends.
-    pub async fn append(
-        &self,
-        account: AccountId,
-        to: &MailboxName,
-        flags: Flags,
-        received: Option<UnixTime>,
-        size_bytes: u64,
-    ) -> Result<Append, MailError> {
-        self.mailbox(account, to).await?;
-        if size_bytes > limits::MESSAGE_BYTES {
-            return Err(MailError::TooBig);
-        }
-        if flags.keywords().len() > limits::IMAP_KEYWORDS {
-            return Err(MailError::Limit("too many keywords on a message"));
-        }
-        if !self.has_room(account, size_bytes).await? {
-            return Err(MailError::OverQuota);
-        }
-        let incoming = self.incoming();
-        Ok(Append {
-            account,
-            mailbox: to.clone(),
-            flags,
-            received,
-            incoming,
-        })
-    }
-
-    /// Keeps the appended message whose bytes have all come.
-    pub async fn append_finish(&self, append: Append, now: UnixTime) -> Result<Delivered, MailError> {
-        let Append {
-            account,
-            mailbox,
-            flags,
-            received,
-            incoming,
-        } = append;
-        let has_nul = incoming.has_nul();
-        let mut letter = incoming.finish().await?;
-        if has_nul {
-            let structure = codec::decode_part(&letter.message.structure);
-            let structure = structure.ok_or_else(|| MailError::Store("a structure is damaged".into()))?;
-            letter = self.encoded(&letter, &structure).await?;
-        }
-        let received = received.unwrap_or(now);
-        let delivery = Delivery {
-            mailbox,
-            flags,
-            received,
-            ..Delivery::new(now)
-        };
-        self.deliver(account, &letter, delivery)
-            .await?
-            .ok_or(MailError::NoSuchMessage)
-    }
-
     async fn states(
         &self,
         account: AccountId,
@@ -566,28 +510,6 @@ impl Mail {
     }
 }
 
-/// A message that a session appends.
-pub struct Append {
-    account: AccountId,
-    mailbox: MailboxName,
-    flags: Flags,
-    received: Option<UnixTime>,
-    incoming: Incoming,
-}
-
-impl Append {
-    /// The next piece of it.
-    pub async fn write(&mut self, chunk: Bytes) -> Result<(), MailError> {
-        self.incoming.write(chunk).await
-    }
-}
-
-impl fmt::Debug for Append {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Append(to {})", self.mailbox)
-    }
-}
-
 pub(crate) fn fetched(uid: u32, message: &Message, wants: Wants) -> Result<FetchedMessage, MailError> {
     let damaged = || MailError::Store(format!("what is stored of message {uid} is damaged"));
     let envelope = match wants.envelope {
@@ -605,6 +527,9 @@ pub(crate) fn fetched(uid: u32, message: &Message, wants: Wants) -> Result<Fetch
     Ok(FetchedMessage {
         uid,
         internal_date: message.received,
+        saved: message.saved,
+        email_id: ObjectId::Email(message.email_id),
+        thread_id: None,
         size_bytes: message.size_bytes,
         envelope,
         structure,

@@ -6,7 +6,7 @@ use crate::{Mail, MailError, Selected};
 use bytes::Bytes;
 use mail_parser::decoders::charsets::map::charset_decoder;
 use mail_parser::{MessageParser, PartType};
-use ringpost_base::limits;
+use ringpost_base::{UnixTime, limits};
 use ringpost_imap::decode_words_with;
 use ringpost_imap::question::{Candidate, Wants};
 use ringpost_imap::search::{Facts, MessageText, SearchKey};
@@ -23,6 +23,7 @@ impl Mail {
         selected: &Selected,
         key: &SearchKey,
         among: &[Candidate],
+        now: UnixTime,
     ) -> Result<Vec<u32>, MailError> {
         let mut found = Vec::new();
         for some in among.chunks(READ_AT_ONCE) {
@@ -39,7 +40,7 @@ impl Mail {
                         None => continue,
                     },
                 };
-                if self.matches(selected, key, candidate, &message).await? {
+                if self.matches(selected, key, candidate, &message, now).await? {
                     found.push(candidate.uid);
                 }
             }
@@ -54,14 +55,19 @@ impl Mail {
         key: &SearchKey,
         candidate: &Candidate,
         message: &Message,
+        now: UnixTime,
     ) -> Result<bool, MailError> {
         let needs = key.needs();
         let wants = Wants {
             envelope: needs.message,
             structure: needs.text,
             preview: false,
+            thread: key.wants_thread(),
         };
         let mut known = fetched(candidate.uid, message, wants)?;
+        if wants.thread {
+            known.thread_id = Some(self.thread_of(selected, message).await?);
+        }
         if let Some(envelope) = known.envelope.as_mut().and_then(Arc::get_mut) {
             decode_envelope(envelope);
         }
@@ -69,6 +75,7 @@ impl Mail {
             candidate,
             message: Some(&known),
             text: None,
+            now,
         };
         if let Some(decided) = key.evaluate(&facts) {
             return Ok(decided);

@@ -7,7 +7,7 @@ use crate::parse::references_of;
 use crate::search::decode_envelope;
 use crate::{Mail, MailError, Selected};
 use ringpost_base::limits;
-use ringpost_imap::question::Wants;
+use ringpost_imap::question::{ObjectId, Wants};
 use ringpost_imap::sort::SortFacts;
 use ringpost_store::records::Message;
 use ringpost_store::{Record, keys};
@@ -69,11 +69,33 @@ impl Mail {
     }
 }
 
+impl Mail {
+    /// The thread of a message: of the message that began it, as far as its own fields tell. That is its first reference, or the
+    /// message that it answers, or itself.
+    //= https://www.rfc-editor.org/rfc/rfc8474#section-5.2
+    pub(crate) async fn thread_of(
+        &self,
+        selected: &Selected,
+        message: &Message,
+    ) -> Result<ObjectId, MailError> {
+        if let Some(first) = self.references(selected, message).await?.first() {
+            return Ok(ObjectId::Thread(*first));
+        }
+        let wants = Wants {
+            envelope: true,
+            ..Wants::default()
+        };
+        let envelope = fetched(0, message, wants)?.envelope.unwrap_or_default();
+        let first = |field: &Option<String>| references_of(field.as_deref()?).first().copied();
+        let root = first(&envelope.in_reply_to).or_else(|| first(&envelope.message_id));
+        Ok(ObjectId::Thread(root.unwrap_or(message.email_id)))
+    }
+}
+
 fn facts(uid: u32, message: &Message, references: Vec<u64>) -> Result<SortFacts, MailError> {
     let wants = Wants {
         envelope: true,
-        structure: false,
-        preview: false,
+        ..Wants::default()
     };
     let known = fetched(uid, message, wants)?.envelope.unwrap_or_default();
     let mut envelope = Arc::unwrap_or_clone(known);

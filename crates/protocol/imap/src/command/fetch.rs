@@ -12,6 +12,11 @@ pub(crate) enum FetchItem {
     Envelope,
     /// RFC 7162 §3.1.4.2.
     ModSeq,
+    /// RFC 8474 §5.
+    EmailId,
+    ThreadId,
+    /// RFC 8514 §4.2.
+    SaveDate,
     /// BODYSTRUCTURE, or BODY without a section, which leaves the extension data out.
     Structure {
         extended: bool,
@@ -94,6 +99,9 @@ fn read_item(r: &mut Reader<'_>) -> Read<FetchItem> {
         "RFC822.SIZE" => FetchItem::Size,
         "ENVELOPE" => FetchItem::Envelope,
         "MODSEQ" => FetchItem::ModSeq,
+        "EMAILID" => FetchItem::EmailId,
+        "THREADID" => FetchItem::ThreadId,
+        "SAVEDATE" => FetchItem::SaveDate,
         "BODYSTRUCTURE" => FetchItem::Structure { extended: true },
         "BODY" if ahead.peek() != Some(b'[') => FetchItem::Structure { extended: false },
         "BODY" => read_body(&mut ahead, false)?,

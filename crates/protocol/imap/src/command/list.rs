@@ -42,19 +42,25 @@ pub(crate) enum StatusItem {
     UidValidity,
     Unseen,
     HighestModSeq,
+    MailboxId,
+    Size,
+    AppendLimit,
     /// RFC 9208 §4.1.4.
     Deleted,
     DeletedStorage,
 }
 
 impl StatusItem {
-    const ALL: [StatusItem; 8] = [
+    const ALL: [StatusItem; 11] = [
         StatusItem::Messages,
         StatusItem::Recent,
         StatusItem::UidNext,
         StatusItem::UidValidity,
         StatusItem::Unseen,
         StatusItem::HighestModSeq,
+        StatusItem::MailboxId,
+        StatusItem::Size,
+        StatusItem::AppendLimit,
         StatusItem::Deleted,
         StatusItem::DeletedStorage,
     ];
@@ -67,6 +73,9 @@ impl StatusItem {
             StatusItem::UidValidity => "UIDVALIDITY",
             StatusItem::Unseen => "UNSEEN",
             StatusItem::HighestModSeq => "HIGHESTMODSEQ",
+            StatusItem::MailboxId => "MAILBOXID",
+            StatusItem::Size => "SIZE",
+            StatusItem::AppendLimit => "APPENDLIMIT",
             StatusItem::Deleted => "DELETED",
             StatusItem::DeletedStorage => "DELETED-STORAGE",
         }

@@ -10,7 +10,7 @@ mod tests;
 
 pub(crate) use fetch::{BinaryItem, BodyItem, FetchItem};
 pub(crate) use list::{ListCommand, ListSelect, StatusItem};
-pub(crate) use search::CHARSETS;
+pub(crate) use search::{CHARSETS, SearchReturn, saves};
 pub(crate) use sync::{ChangedSince, Resync, SelectParams};
 
 use crate::flag::{FlagChange, Flags};
@@ -81,6 +81,7 @@ pub(crate) enum Command {
     Search {
         uid: bool,
         key: SearchKey,
+        returns: Option<SearchReturn>,
     },
     Sort {
         uid: bool,
@@ -135,10 +136,16 @@ impl Command {
     }
 }
 
-/// APPEND up to its message, which is to come.
+/// APPEND up to its first message, which is to come.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Append {
     pub(crate) to: MailboxName,
+    pub(crate) next: AppendMessage,
+}
+
+/// A message of APPEND up to its bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct AppendMessage {
     pub(crate) flags: Flags,
     pub(crate) date: Option<UnixTime>,
     pub(crate) message: Announced,
@@ -269,9 +276,11 @@ fn read_uid(r: &mut Reader<'_>) -> Read<Command> {
 fn read_message_command(r: &mut Reader<'_>, start: usize, name: &str, uid: bool) -> Read<Command> {
     match name {
         "SEARCH" => {
+            let returns = search::read_return(r)?;
             return Ok(Command::Search {
                 uid,
                 key: search::read_search(r)?,
+                returns,
             });
         }
         "SORT" => return sort::read_sort(r, uid),
@@ -456,6 +465,18 @@ fn read_set_quota(r: &mut Reader<'_>) -> Read<Command> {
 fn read_append(r: &mut Reader<'_>) -> Read<Command> {
     let to = r.mailbox()?;
     r.space()?;
+    let next = read_append_message(r)?;
+    Ok(Command::Append(Append { to, next }))
+}
+
+/// What stands behind a message of APPEND, when another follows (RFC 3502).
+pub(crate) fn read_next_append(line: &[u8]) -> Read<AppendMessage> {
+    let mut r = Reader::new(line);
+    r.space()?;
+    read_append_message(&mut r)
+}
+
+fn read_append_message(r: &mut Reader<'_>) -> Read<AppendMessage> {
     let mut flags = Flags::new();
     if r.peek() == Some(b'(') {
         flags = r.flag_list()?;
@@ -467,13 +488,12 @@ fn read_append(r: &mut Reader<'_>) -> Read<Command> {
         r.space()?;
     }
     let (message, utf8) = r.append_data()?;
-    Ok(Command::Append(Append {
-        to,
+    Ok(AppendMessage {
         flags,
         date,
         message,
         utf8,
-    }))
+    })
 }
 
 fn read_store(r: &mut Reader<'_>) -> Read<(bool, FlagChange)> {

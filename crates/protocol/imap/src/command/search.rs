@@ -6,6 +6,83 @@ use ringpost_base::limits;
 /// The charsets that SEARCH takes, as BADCHARSET tells them.
 pub(crate) const CHARSETS: &str = "US-ASCII UTF-8";
 
+/// What SEARCH is to return instead of every message that matches (RFC 4731 §3.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct SearchReturn {
+    pub(crate) min: bool,
+    pub(crate) max: bool,
+    pub(crate) all: bool,
+    pub(crate) count: bool,
+    /// Whether what is found becomes `$` (RFC 5182).
+    pub(crate) save: bool,
+}
+
+impl SearchReturn {
+    /// Whether anything is told of what was found.
+    pub(crate) fn tells(self) -> bool {
+        self.min || self.max || self.all || self.count
+    }
+}
+
+//= https://www.rfc-editor.org/rfc/rfc4731#section-4
+pub(super) fn read_return(r: &mut Reader<'_>) -> Read<Option<SearchReturn>> {
+    let mut ahead = r.clone();
+    if !ahead
+        .word("a search key")
+        .is_ok_and(|w| w.eq_ignore_ascii_case("RETURN"))
+    {
+        return Ok(None);
+    }
+    ahead.space()?;
+    let mut returns = SearchReturn::default();
+    ahead.list(true, |r| {
+        let start = r.position();
+        match r
+            .word("MIN, MAX, ALL, COUNT or SAVE")?
+            .to_ascii_uppercase()
+            .as_str()
+        {
+            "MIN" => returns.min = true,
+            "MAX" => returns.max = true,
+            "ALL" => returns.all = true,
+            "COUNT" => returns.count = true,
+            "SAVE" => returns.save = true,
+            _ => {
+                return Err(ReadError::Syntax {
+                    expected: "MIN, MAX, ALL, COUNT or SAVE",
+                    at: start,
+                });
+            }
+        }
+        Ok(())
+    })?;
+    ahead.space()?;
+    *r = ahead;
+    //= https://www.rfc-editor.org/rfc/rfc4731#section-3.1
+    returns.all |= returns == SearchReturn::default();
+    Ok(Some(returns))
+}
+
+/// Whether a command that could not be read is a SEARCH that wanted to save what it finds.
+pub(crate) fn saves(command: &[u8]) -> bool {
+    let mut r = Reader::new(command);
+    let mut read = || {
+        r.tag()?;
+        r.space()?;
+        let mut name = r.word("a command")?;
+        r.space()?;
+        if name.eq_ignore_ascii_case("UID") {
+            name = r.word("a command")?;
+            r.space()?;
+        }
+        match name.eq_ignore_ascii_case("SEARCH") {
+            true => read_return(&mut r),
+            false => Ok(None),
+        }
+    };
+    matches!(read(), Ok(Some(SearchReturn { save: true, .. })))
+}
+
 pub(super) fn read_search(r: &mut Reader<'_>) -> Read<SearchKey> {
     let mut ahead = r.clone();
     if ahead
@@ -83,6 +160,8 @@ fn plain_key(name: &str) -> Option<SearchKey> {
         "UNSEEN" => not(has(SystemFlag::Seen)),
         "RECENT" => SearchKey::Recent,
         "OLD" => not(SearchKey::Recent),
+        //= https://www.rfc-editor.org/rfc/rfc8514#section-4.3
+        "SAVEDATESUPPORTED" => SearchKey::all(),
         "NEW" => SearchKey::And(vec![SearchKey::Recent, not(has(SystemFlag::Seen))]),
         _ => return None,
     })
@@ -96,6 +175,7 @@ fn read_key_with_argument(
 ) -> Read<SearchKey> {
     let envelope = |r: &mut Reader<'_>, field| Ok(SearchKey::Envelope(field, needle(r)?));
     let arrived = |r: &mut Reader<'_>, test| Ok(SearchKey::Arrived(test, argument(r, Reader::date)?));
+    let saved = |r: &mut Reader<'_>, test| Ok(SearchKey::Saved(test, argument(r, Reader::date)?));
     let sent = |r: &mut Reader<'_>, test| Ok(SearchKey::Sent(test, argument(r, Reader::date)?));
     match name {
         "BCC" => envelope(r, EnvelopeField::Bcc),
@@ -115,6 +195,15 @@ fn read_key_with_argument(
         "SENTBEFORE" => sent(r, DateTest::Before),
         "SENTON" => sent(r, DateTest::On),
         "SENTSINCE" => sent(r, DateTest::Since),
+        "SAVEDBEFORE" => saved(r, DateTest::Before),
+        "SAVEDON" => saved(r, DateTest::On),
+        "SAVEDSINCE" => saved(r, DateTest::Since),
+        //= https://www.rfc-editor.org/rfc/rfc5032#section-3
+        "OLDER" => argument(r, Reader::nz_number).map(SearchKey::Older),
+        "YOUNGER" => argument(r, Reader::nz_number).map(SearchKey::Younger),
+        //= https://www.rfc-editor.org/rfc/rfc8474#section-6
+        "EMAILID" => argument(r, Reader::object_id).map(SearchKey::EmailId),
+        "THREADID" => argument(r, Reader::object_id).map(SearchKey::ThreadId),
         "LARGER" => argument(r, Reader::number).map(|n| SearchKey::Larger(n.into())),
         "SMALLER" => argument(r, Reader::number).map(|n| SearchKey::Smaller(n.into())),
         "UID" => argument(r, Reader::sequence_set).map(SearchKey::Uids),

@@ -85,9 +85,9 @@ fn read_resync(r: &mut Reader<'_>) -> Read<Resync> {
 fn known_set(r: &mut Reader<'_>) -> Read<SequenceSet> {
     let start = r.position();
     let set = r.sequence_set()?;
-    match set.names_last() {
+    match set.names_last() || set.is_saved() {
         false => Ok(set),
-        true => expected("a set without *", start),
+        true => expected("a set without * or $", start),
     }
 }
 

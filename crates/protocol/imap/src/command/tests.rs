@@ -21,7 +21,7 @@ fn an_append_is_read_up_to_its_message() {
         panic!("{append:?}")
     };
     assert_eq!(
-        append.message,
+        append.next.message,
         Announced {
             size_bytes: 310,
             unasked: false,
@@ -29,7 +29,7 @@ fn an_append_is_read_up_to_its_message() {
         }
     );
     assert_eq!(append.to.as_str(), "saved-messages");
-    assert!(append.date.is_some());
+    assert!(append.next.date.is_some());
 }
 
 #[test]

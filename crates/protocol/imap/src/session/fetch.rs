@@ -116,6 +116,7 @@ fn wants(items: &[FetchItem]) -> Option<Wants> {
         };
         match item {
             FetchItem::Envelope => wants.envelope = true,
+            FetchItem::ThreadId => wants.thread = true,
             FetchItem::Structure { .. } => wants.structure = true,
             FetchItem::Body(body) => wants.structure |= body.section != Default::default(),
             FetchItem::Binary(BinaryItem { part, .. }) | FetchItem::BinarySize(part) => {
@@ -351,6 +352,12 @@ fn write_stored(out: &mut Wire, item: &FetchItem, message: &Message) {
                 date_time(message.internal_date)
             ));
         }
+        FetchItem::SaveDate => out.put(format_args!("SAVEDATE \"{}\"", date_time(message.saved))),
+        FetchItem::EmailId => out.put(format_args!("EMAILID ({})", message.email_id)),
+        FetchItem::ThreadId => match message.thread_id {
+            Some(thread) => out.put(format_args!("THREADID ({thread})")),
+            None => out.text("THREADID NIL"),
+        },
         FetchItem::Size => out.put(format_args!("RFC822.SIZE {}", message.size_bytes)),
         FetchItem::Envelope => {
             out.text("ENVELOPE ");

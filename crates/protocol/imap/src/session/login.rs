@@ -2,12 +2,14 @@
 
 use super::input::Next;
 use super::output::{Event, MISMATCH, refusal};
+use super::sync;
 use super::{Asked, Session, State, Tag, Task, Tls};
 use crate::command::Command;
 use crate::question::{Answer, Ask, Password, Proof};
 use ringpost_auth::base64;
 use ringpost_auth::sasl::{DEFAULT_ITERATIONS, DecoyKey, Mechanism, SaslError, Server, Step};
 use ringpost_base::limits;
+use std::fmt::Write;
 
 /// AUTHENTICATE under way.
 pub(super) struct SaslTask {
@@ -43,9 +45,11 @@ impl Session {
         if !matches!(self.state, State::NotAuthenticated) {
             out.push_str(
                 " IDLE NAMESPACE CHILDREN LIST-EXTENDED LIST-STATUS SPECIAL-USE CREATE-SPECIAL-USE UIDPLUS MOVE UNSELECT SORT \
-                 SORT=DISPLAY THREAD=ORDEREDSUBJECT THREAD=REFERENCES BINARY PREVIEW CONDSTORE QRESYNC \
-                 UTF8=ACCEPT QUOTA QUOTA=RES-STORAGE QUOTA=RES-MESSAGE",
+                 SORT=DISPLAY THREAD=ORDEREDSUBJECT THREAD=REFERENCES BINARY PREVIEW UTF8=ACCEPT QUOTA \
+                 QUOTA=RES-STORAGE QUOTA=RES-MESSAGE",
             );
+            out.push_str(sync::CAPABILITIES);
+            let _infallible = write!(out, " APPENDLIMIT={}", self.config.message_bytes);
             if !self.compressed {
                 out.push_str(" COMPRESS=DEFLATE");
             }

@@ -57,7 +57,8 @@ impl Session {
             // Of a mailbox that cannot tell its status, or is gone meanwhile, nothing follows.
             Answer::Status(_) | Answer::Refused(_) if task.asked.is_some() => {
                 if let (Some(name), Answer::Status(status)) = (task.asked.take(), answer) {
-                    write_status(&mut self.out, &name, &task.command.returns.status, &status);
+                    let limit = self.config.message_bytes;
+                    write_status(&mut self.out, &name, &task.command.returns.status, &status, limit);
                 }
                 self.task = Task::List(tag, task);
                 return;
@@ -135,7 +136,8 @@ impl Session {
             Answer::Refused(why) => return self.finish(tag, refusal(&why, false)),
             _ => return self.finish(tag, MISMATCH),
         };
-        write_status(&mut self.out, &task.name, &task.items, &status);
+        let limit = self.config.message_bytes;
+        write_status(&mut self.out, &task.name, &task.items, &status, limit);
         self.finish(tag, "OK Done");
     }
 
@@ -160,6 +162,8 @@ impl Session {
             "* OK [UIDVALIDITY {uid_validity}] UIDs are good\r\n"
         ));
         out.put(format_args!("* OK [UIDNEXT {uid_next}] The next UID\r\n"));
+        //= https://www.rfc-editor.org/rfc/rfc8474#section-4.2
+        out.put(format_args!("* OK [MAILBOXID ({})] Its ID\r\n", view.mailbox));
         //= https://www.rfc-editor.org/rfc/rfc7162#section-3.1.2
         out.put(format_args!(
             "* OK [HIGHESTMODSEQ {}] The last change\r\n",
@@ -177,10 +181,17 @@ impl Session {
     }
 }
 
-fn write_status(out: &mut Wire, name: &MailboxName, items: &[StatusItem], status: &Status) {
+fn write_status(
+    out: &mut Wire,
+    name: &MailboxName,
+    items: &[StatusItem],
+    status: &Status,
+    append_limit: u64,
+) {
     out.text("* STATUS ");
     out.mailbox(name);
     for (i, item) in items.iter().enumerate() {
+        let open = if i == 0 { "(" } else { "" };
         let value = match item {
             StatusItem::Messages => u64::from(status.messages),
             StatusItem::Recent => status.recent.into(),
@@ -190,8 +201,15 @@ fn write_status(out: &mut Wire, name: &MailboxName, items: &[StatusItem], status
             StatusItem::HighestModSeq => status.highest_modseq,
             StatusItem::Deleted => status.deleted.into(),
             StatusItem::DeletedStorage => status.deleted_bytes.div_ceil(1024),
+            StatusItem::Size => status.size_bytes,
+            //= https://www.rfc-editor.org/rfc/rfc7889#section-3.1
+            StatusItem::AppendLimit => append_limit,
+            //= https://www.rfc-editor.org/rfc/rfc8474#section-4.3
+            StatusItem::MailboxId => {
+                out.put(format_args!(" {open}{} ({})", item.name(), status.mailbox));
+                continue;
+            }
         };
-        let open = if i == 0 { "(" } else { "" };
         out.put(format_args!(" {open}{} {value}", item.name()));
     }
     out.text(")\r\n");

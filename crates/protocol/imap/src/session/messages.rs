@@ -3,19 +3,14 @@
 use super::fetch::{FetchTask, Since};
 use super::output::{MISMATCH, refusal};
 use super::sort::Gathered;
-use super::sync::{NOT_ENABLED, is_modseq, modified_of};
+use super::sync::{NOT_ENABLED, modified_of};
 use super::{Asked, Session, State, Tag, Task};
 use crate::command::Command;
 use crate::flag::{FlagChange, Flags};
-use crate::question::{Answer, Ask, Candidate, MessageState};
-use crate::search::{Facts, SearchKey};
-use crate::sequence::{SequenceSet, Uid, write_runs};
+use crate::question::{Answer, Ask, MessageState};
+use crate::sequence::{NumberSet, SequenceSet, Uid, write_runs};
 use crate::view::{Untold, View};
 use ringpost_base::limits;
-use std::sync::Arc;
-
-/// Messages that a search looks at in one step.
-pub(super) const SEARCH_STEP: usize = 4_096;
 
 /// STORE under way.
 pub(super) struct StoreTask {
@@ -31,21 +26,6 @@ pub(super) struct StoreTask {
     gone: usize,
     /// Sequence numbers, or UIDs, of those that were left as they were.
     modified: Vec<u32>,
-}
-
-/// SEARCH under way.
-pub(super) struct SearchTask {
-    tag: Tag,
-    uid: bool,
-    key: Arc<SearchKey>,
-    /// The highest MODSEQ of what was found.
-    modseq: u64,
-    /// The next position to look at.
-    at: usize,
-    /// Those in the open question.
-    undecided: Vec<Candidate>,
-    /// Positions already decided to match, of those looked at with the open question.
-    hits: Vec<usize>,
 }
 
 /// Positions in the view, as ranges with their end outside, of which the first may be partly used.
@@ -77,8 +57,11 @@ impl Iterator for Positions {
 }
 
 /// What a set of sequence numbers, or with `uid` of UIDs, means in `view`; an error names no message.
-fn resolve(view: &View, uid: bool, set: &SequenceSet) -> Result<Positions, &'static str> {
+fn resolve(view: &View, saved: &NumberSet, uid: bool, set: &SequenceSet) -> Result<Positions, &'static str> {
     let (count, last_uid) = view.last();
+    if set.is_saved() {
+        return Ok(Positions::new(view.positions(saved)));
+    }
     if uid {
         //= https://www.rfc-editor.org/rfc/rfc3501#section-6.4.8
         // A UID that does not exist is ignored.
@@ -107,7 +90,7 @@ impl Session {
             Command::Fetch { uid, set, .. }
             | Command::Store { uid, set, .. }
             | Command::Copy { uid, set, .. }
-            | Command::Move { uid, set, .. } => match resolve(view, *uid, set) {
+            | Command::Move { uid, set, .. } => match resolve(view, &self.saved, *uid, set) {
                 Ok(positions) => positions,
                 Err(text) => return self.finish_message_command(tag, *uid, text),
             },
@@ -128,7 +111,10 @@ impl Session {
                 // Messages that are gone may have been above the last one that is there.
                 let since = changed.map_or(Since::default(), |c| Since {
                     modseq: c.modseq,
-                    vanished: c.vanished.then(|| set.resolve(u32::MAX)),
+                    vanished: c.vanished.then(|| match set.is_saved() {
+                        true => self.saved.clone(),
+                        false => set.resolve(u32::MAX),
+                    }),
                 });
                 let task = FetchTask::new(tag, uid, items, positions, since, read_only);
                 self.task = Task::Fetch(Box::new(task));
@@ -153,20 +139,7 @@ impl Session {
                     modified: Vec::new(),
                 }));
             }
-            Command::Search { uid, key } => {
-                self.out.text("* SEARCH");
-                let (undecided, hits) = (Vec::new(), Vec::new());
-                let task = SearchTask {
-                    tag,
-                    uid,
-                    key: Arc::new(key),
-                    modseq: 0,
-                    at: 0,
-                    undecided,
-                    hits,
-                };
-                self.task = Task::Search(Box::new(task));
-            }
+            Command::Search { uid, key, returns } => self.start_search(tag, uid, key, returns),
             Command::Sort { uid, keys, key } => {
                 self.start_sort(tag, uid, Gathered::Rows(keys, Vec::new()), key);
             }
@@ -264,102 +237,6 @@ impl Session {
         while self.tell_news(false) {}
     }
 
-    pub(super) fn step_search(&mut self) -> bool {
-        let (State::Selected(view), Task::Search(task)) = (&self.state, &mut self.task) else {
-            return false;
-        };
-        let last = view.last();
-        let until = (task.at + SEARCH_STEP).min(view.messages().len());
-        while task.at < until && task.undecided.len() < limits::IMAP_PORTION {
-            let entry = &view.messages()[task.at];
-            let candidate = Candidate {
-                uid: entry.uid,
-                number: task.at as u32 + 1,
-                flags: entry.flags.clone(),
-                modseq: entry.modseq,
-                recent: entry.recent,
-                last,
-            };
-            match task.key.evaluate(&Facts {
-                candidate: &candidate,
-                message: None,
-                text: None,
-            }) {
-                Some(true) => task.hits.push(task.at),
-                Some(false) => {}
-                None => task.undecided.push(candidate),
-            }
-            task.at += 1;
-        }
-        if !task.undecided.is_empty() {
-            let among = std::mem::take(&mut task.undecided);
-            let ask = Ask::Search {
-                mailbox: view.mailbox,
-                key: task.key.clone(),
-                among,
-            };
-            self.ask(ask);
-            return true;
-        }
-        let finished = task.at == view.messages().len();
-        self.write_hits();
-        if finished && let Task::Search(task) = std::mem::replace(&mut self.task, Task::Ready) {
-            //= https://www.rfc-editor.org/rfc/rfc7162#section-3.1.6
-            if task.modseq > 0 && task.key.any(is_modseq) {
-                self.out.put(format_args!(" (MODSEQ {})", task.modseq));
-            }
-            self.out.text("\r\n");
-            self.finish_search(task.tag, task.uid, &task.key, "OK Done");
-        }
-        true
-    }
-
-    pub(super) fn search_answered(&mut self, mut task: Box<SearchTask>, answer: Answer) {
-        let State::Selected(view) = &self.state else {
-            return;
-        };
-        let found = match answer {
-            Answer::Found(uids) => uids,
-            answer => {
-                let text = match answer {
-                    Answer::Refused(why) => refusal(&why, false),
-                    _ => MISMATCH.into(),
-                };
-                self.out.text("\r\n");
-                return self.finish_search(task.tag, task.uid, &task.key, text);
-            }
-        };
-        task.hits
-            .extend(found.iter().filter_map(|uid| view.position(*uid)));
-        task.hits.sort_unstable();
-        task.hits.dedup();
-        self.task = Task::Search(task);
-        self.write_hits();
-    }
-
-    //= https://www.rfc-editor.org/rfc/rfc7162#section-3.2.10.2
-    // UID SEARCH by sequence numbers is as SEARCH.
-    pub(super) fn finish_search(&mut self, tag: Tag, uid: bool, key: &SearchKey, text: impl Into<String>) {
-        let by_number = key.any(|key| matches!(key, SearchKey::Numbers(_)));
-        self.finish_message_command(tag, uid && !by_number, text);
-    }
-
-    /// Appends what was found to the line: it may be long, so it leaves in pieces.
-    fn write_hits(&mut self) {
-        let (State::Selected(view), Task::Search(task)) = (&self.state, &mut self.task) else {
-            return;
-        };
-        for i in task.hits.drain(..) {
-            task.modseq = task.modseq.max(view.messages()[i].modseq);
-            let number = if task.uid {
-                view.messages()[i].uid
-            } else {
-                i as u32 + 1
-            };
-            self.out.put(format_args!(" {number}"));
-        }
-    }
-
     //= https://www.rfc-editor.org/rfc/rfc4315#section-3
     pub(super) fn copied(&mut self, tag: Tag, uid_validity: u32, pairs: &[(Uid, Uid)]) {
         match pairs.is_empty() {
@@ -385,7 +262,9 @@ impl Session {
 
 fn view_positions(session: &Session, set: &SequenceSet) -> Positions {
     match &session.state {
-        State::Selected(view) => Positions::new(view.positions(&set.resolve(view.last().1))),
+        State::Selected(view) => {
+            resolve(view, &session.saved, true, set).unwrap_or(Positions::new(Vec::new()))
+        }
         _ => Positions::new(Vec::new()),
     }
 }

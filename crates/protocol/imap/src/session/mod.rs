@@ -10,6 +10,7 @@ mod messages;
 mod output;
 mod quota;
 mod read;
+mod search;
 mod sort;
 mod sync;
 mod tell;
@@ -22,15 +23,17 @@ use crate::command::{Command, Resync};
 use crate::name::MailboxName;
 use crate::question::{Answer, Ask, Changes, MailboxId, Question, QuestionId};
 use crate::respond::Wire;
+use crate::sequence::NumberSet;
 use crate::view::View;
 use append::AppendTask;
 use fetch::FetchTask;
 use input::Input;
 use login::SaslTask;
 use mailbox::{ListTask, StatusTask};
-use messages::{SearchTask, StoreTask};
+use messages::StoreTask;
 use ringpost_auth::sasl::DecoyKey;
 use ringpost_base::{Instant, Rng, TimerKind, TimerTable, limits};
+use search::SearchTask;
 use sort::SortTask;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -114,6 +117,8 @@ pub struct Session {
     qresync: bool,
     /// Capabilities that the client is not told of.
     without: Vec<String>,
+    /// The UIDs that a search has saved in the selected mailbox (RFC 5182); of those that are gone since, nobody asks.
+    saved: NumberSet,
     /// Said when the command at hand is done.
     bye: Option<&'static str>,
     /// Whether what was sent last is half a line.
@@ -177,6 +182,7 @@ enum Asked {
     Login,
     /// Whatever is said with OK.
     Change(&'static str),
+    Create,
     /// SELECT, with what the client knows of the mailbox.
     Select(Option<Box<Resync>>),
     /// NOOP and CHECK.
@@ -217,6 +223,7 @@ impl Session {
             condstore: false,
             qresync: false,
             without: Vec::new(),
+            saved: NumberSet::default(),
             bye: None,
             mid_line: false,
         };
@@ -485,6 +492,7 @@ impl Session {
     fn deselect(&mut self) {
         if let State::Selected(_) = self.state {
             self.state = State::Authenticated;
+            self.saved = NumberSet::default();
             self.emit(Event::Deselected);
         }
     }
@@ -531,9 +539,14 @@ impl Session {
         }
     }
 
-    fn start_after_login(&mut self, tag: Tag, command: Command) {
+    fn start_after_login(&mut self, tag: Tag, mut command: Command) {
         if sync::enables(&command) {
             self.enable_condstore();
+        }
+        if let Command::Search { key, .. } | Command::Sort { key, .. } | Command::Thread { key, .. } =
+            &mut command
+        {
+            key.take_saved(&self.saved);
         }
         match command {
             Command::Enable(names) => self.enable(tag, &names),
@@ -561,7 +574,7 @@ impl Session {
                 params,
             } => self.start_select(tag, name, read_only, params),
             Command::Create { name, special_use } => {
-                self.ask_then(tag, Asked::Change("OK Done"), Ask::Create { name, special_use });
+                self.ask_then(tag, Asked::Create, Ask::Create { name, special_use });
             }
             Command::Delete(name) => {
                 // A client that deletes what it looks at has left it; only the others need be told goodbye.
@@ -601,6 +614,8 @@ impl Session {
                 self.finish(tag, output::refusal(&refusal, true));
             }
             (_, Answer::Refused(refusal)) => self.finish(tag, output::refusal(&refusal, false)),
+            //= https://www.rfc-editor.org/rfc/rfc8474#section-4.1
+            (Asked::Create, Answer::Created(id)) => self.finish(tag, format!("OK [MAILBOXID ({id})] Done")),
             (Asked::Change(text), Answer::Done) => self.finish(tag, text),
             (Asked::Compress, Answer::Done) => self.compress(tag),
             (Asked::Refresh, Answer::Changes(changes)) => {

@@ -3,6 +3,7 @@
 use super::input::{Next, announced, too_large_unasked};
 use super::{Session, State, Tag, Task, Timer};
 use crate::command::{self, Command};
+use crate::sequence::NumberSet;
 use crate::token::{Announced, ReadError};
 use ringpost_base::limits;
 
@@ -37,7 +38,14 @@ impl Session {
                 self.unread = 0;
                 self.start(tag.into(), command);
             }
-            (tag, Err(error)) => self.refuse_unread(tag, &error),
+            (tag, Err(error)) => {
+                //= https://www.rfc-editor.org/rfc/rfc5182#section-2.1
+                // A search that is refused with NO saves nothing.
+                if matches!(error, ReadError::Charset) && command::saves(&line) {
+                    self.saved = NumberSet::default();
+                }
+                self.refuse_unread(tag, &error);
+            }
             (None, Ok(_)) => {}
         }
         true

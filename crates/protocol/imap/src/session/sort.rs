@@ -1,7 +1,7 @@
 //! SORT and THREAD (RFC 5256): a search, then what is known of its messages in portions, then the order.
 
-use super::messages::SEARCH_STEP;
 use super::output::{MISMATCH, refusal};
+use super::search::SEARCH_STEP;
 use super::sync::is_modseq;
 use super::{Session, State, Tag, Task};
 use crate::question::{Answer, Ask, Candidate};
@@ -85,12 +85,7 @@ impl Session {
                 recent: entry.recent,
                 last,
             };
-            let facts = Facts {
-                candidate: &candidate,
-                message: None,
-                text: None,
-            };
-            match task.key.evaluate(&facts) {
+            match task.key.evaluate(&Facts::of(&candidate)) {
                 Some(true) => task.hits.push(task.at),
                 Some(false) => {}
                 None => undecided.push(candidate),

@@ -25,6 +25,10 @@ pub(super) struct ResyncTask {
     at: Option<usize>,
 }
 
+/// What is offered for copies of mailboxes and the like, once a client has logged in.
+pub(super) const CAPABILITIES: &str =
+    " CONDSTORE QRESYNC ESEARCH SEARCHRES WITHIN OBJECTID SAVEDATE STATUS=SIZE MULTIAPPEND";
+
 /// What QRESYNC's parts are refused with before ENABLE.
 pub(super) const NOT_ENABLED: &str = "BAD ENABLE QRESYNC first";
 /// Ranges of UIDs in one VANISHED line.

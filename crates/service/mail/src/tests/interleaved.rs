@@ -120,8 +120,7 @@ async fn client(mail: Arc<Mail>, mut rng: Rng, subjects: Arc<Mutex<BTreeMap<u32,
                     // Guards pitfall IMAP 1: a UID never changes its message.
                     let wants = ringpost_imap::question::Wants {
                         envelope: true,
-                        structure: false,
-                        preview: false,
+                        ..Default::default()
                     };
                     let found = mail.fetch(&view.selected, &[uid], wants).await.unwrap().pop();
                     let subject = found.and_then(|m| m.envelope?.subject.clone());

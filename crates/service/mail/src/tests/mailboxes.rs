@@ -8,7 +8,7 @@ use std::time::Duration;
 
 impl World {
     fn create(&self, text: &str) -> Result<(), MailError> {
-        now(self.mail.create(ALICE, &name(text), None, NOW))
+        now(self.mail.create(ALICE, &name(text), None, NOW)).map(drop)
     }
 
     fn rename(&self, from: &str, to: &str) -> Result<(), MailError> {

@@ -25,7 +25,7 @@ fn a_message_is_there_as_it_came_with_its_envelope_and_structure() {
     let wants = Wants {
         envelope: true,
         structure: true,
-        preview: false,
+        ..Default::default()
     };
     let message = now(world.mail.fetch(&selected, &[uid], wants))
         .unwrap()
@@ -488,7 +488,7 @@ fn copies_keep_flags_and_dates_and_moves_leave_nothing_behind() {
     assert_eq!(snapshot.uid_validity, appended.uid_validity);
     let copied = now(world
         .mail
-        .copy(&drafts, &[appended.uid, 77], &name("Archive"), NOW))
+        .copy(&drafts, &[appended.uids[0], 77], &name("Archive"), NOW))
     .unwrap();
     assert_eq!(copied.pairs.len(), 1);
     let (archive, messages) = world.select("Archive");
@@ -698,7 +698,7 @@ fn search_holds_a_bounded_piece_of_a_message_at_a_time() {
         last: (1, uid),
     }];
     let found = |key: SearchKey| {
-        !now(world.mail.search(&selected, &key, &among))
+        !now(world.mail.search(&selected, &key, &among, NOW))
             .unwrap()
             .is_empty()
     };
@@ -734,7 +734,7 @@ fn search_looks_into_headers_and_decoded_texts() {
             last: (2, mime),
         })
         .collect();
-    let found = |key: SearchKey| now(world.mail.search(&selected, &key, &among)).unwrap();
+    let found = |key: SearchKey| now(world.mail.search(&selected, &key, &among, NOW)).unwrap();
     let needle = Needle::new;
     assert_eq!(found(SearchKey::Body(needle("um fünf"))), [mime]);
     assert_eq!(
@@ -779,7 +779,7 @@ fn what_is_appended_with_nul_is_kept_in_base64() {
         for piece in text.chunks(7) {
             now(append.write(bytes::Bytes::copy_from_slice(piece))).unwrap();
         }
-        now(world.mail.append_finish(append, NOW)).map(|delivered| delivered.uid)
+        now(world.mail.append_finish(append, NOW)).map(|delivered| delivered.uids[0])
     };
     let text = b"Subject: x\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nplain\r\n\
         --b\r\nContent-Type: application/x\r\nContent-Transfer-Encoding: BINARY\r\nX: y\r\n\r\na\0b\r\n--b--\r\n";

@@ -111,3 +111,100 @@ fn changes_say_up_to_which_modseq_they_are_whole() {
     let changes = now(world.mail.refresh(&mut selected)).unwrap();
     assert_eq!(changes.highest_modseq, highest(&world, "INBOX"));
 }
+
+fn append(world: &World, mailbox: &str, text: &str) -> crate::Append {
+    let mut append = now(world
+        .mail
+        .append(ALICE, &name(mailbox), flags(""), None, text.len() as u64))
+    .unwrap();
+    now(append.write(text.to_owned().into())).unwrap();
+    append
+}
+
+#[test]
+fn messages_appended_together_come_in_one_change() {
+    let world = World::new();
+    let before = highest(&world, "INBOX");
+    let first = append(&world, "INBOX", "Subject: 1\r\n\r\n");
+    let draft = flags("\\Draft");
+    let mut more = now(world.mail.append_next(first, draft, None, 14)).unwrap();
+    now(more.write("Subject: 2\r\n\r\n".into())).unwrap();
+    let appended = now(world.mail.append_finish(more, NOW)).unwrap();
+    assert_eq!(appended.uids, [1, 2]);
+    assert_eq!(world.subjects("INBOX"), ["1", "2"]);
+    let (_, messages) = world.select("INBOX");
+    assert_eq!(messages[1].flags, flags("\\Draft"));
+    assert_eq!(highest(&world, "INBOX"), before + 1);
+    world.check();
+}
+
+#[test]
+fn of_messages_appended_together_all_fit_the_quota_or_none() {
+    let world = World::new();
+    world.set_quota(ALICE, 200);
+    let text = format!("Subject: x\r\n\r\n{}", "x".repeat(100));
+    let first = append(&world, "INBOX", &text);
+    // Both together would not: it is said when the second is announced.
+    let refused = now(world.mail.append_next(first, flags(""), None, text.len() as u64));
+    assert_eq!(refused.unwrap_err(), crate::MailError::OverQuota);
+    // Another one came in between: it is said at the end.
+    let first = append(&world, "INBOX", &text[..60]);
+    let mut both = now(world.mail.append_next(first, flags(""), None, 60)).unwrap();
+    now(both.write(text[..60].to_owned().into())).unwrap();
+    now(world.mail.append_finish(append(&world, "Sent", &text), NOW)).unwrap();
+    let refused = now(world.mail.append_finish(both, NOW));
+    assert_eq!(refused.unwrap_err(), crate::MailError::OverQuota);
+    assert!(world.uids("INBOX").is_empty());
+    world.check();
+}
+
+#[test]
+fn ids_follow_a_message_and_its_thread() {
+    // RFC 8474 §5.
+    use ringpost_imap::question::{Message, Wants};
+    let world = World::new();
+    let texts = [
+        "Message-ID: <a@x>\r\nSubject: s\r\n\r\n",
+        "Message-ID: <b@x>\r\nIn-Reply-To: <a@x>\r\n\r\n",
+        "Message-ID: <c@x>\r\nIn-Reply-To: <b@x>\r\nReferences: <a@x> <b@x>\r\n\r\n",
+        "Message-ID: <d@x>\r\nSubject: s\r\n\r\n",
+        "Subject: none\r\n\r\n",
+    ];
+    let uids: Vec<u32> = texts.map(|text| world.deliver_to(ALICE, "INBOX", text)).to_vec();
+    let wants = Wants {
+        thread: true,
+        ..Wants::default()
+    };
+    let fetch = |selected: &Selected, uids: &[u32]| -> Vec<Message> {
+        now(world.mail.fetch(selected, uids, wants)).unwrap()
+    };
+    let (inbox, _) = world.select("INBOX");
+    let all = fetch(&inbox, &uids);
+    let thread = |i: usize| all[i].thread_id.unwrap().to_string();
+    assert!(thread(0) == thread(1) && thread(1) == thread(2));
+    let apart: BTreeSet<_> = [thread(0), thread(3), thread(4)].into();
+    assert_eq!(apart.len(), 3);
+    let emails: BTreeSet<_> = all.iter().map(|m| m.email_id.to_string()).collect();
+    assert_eq!(emails.len(), 5);
+    // A copy and a move keep both, and are saved when they are made.
+    let later = NOW + std::time::Duration::from_secs(9 * 86_400);
+    let copied = now(world.mail.copy(&inbox, &uids[..2], &name("Archive"), later)).unwrap();
+    let moved = now(world
+        .mail
+        .move_messages(&inbox, &uids[2..3], &name("Archive"), later))
+    .unwrap();
+    let new: Vec<u32> = copied
+        .pairs
+        .iter()
+        .chain(&moved.pairs)
+        .map(|(_, new)| *new)
+        .collect();
+    let (archive, _) = world.select("Archive");
+    for (old, new) in all.iter().zip(fetch(&archive, &new)) {
+        assert_eq!((old.email_id, old.thread_id), (new.email_id, new.thread_id));
+        assert_eq!(
+            (old.saved, new.saved, new.internal_date),
+            (NOW, later, old.internal_date)
+        );
+    }
+}

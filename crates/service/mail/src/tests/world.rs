@@ -188,7 +188,7 @@ impl World {
         let wants = Wants {
             envelope: true,
             structure: true,
-            preview: false,
+            ..Default::default()
         };
         let message = now(self.mail.fetch(selected, &[uid], wants)).unwrap().pop()?;
         message.envelope?.subject.clone()

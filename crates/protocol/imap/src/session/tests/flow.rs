@@ -219,7 +219,7 @@ fn a_stopping_server_says_so_at_the_next_end_of_a_command() {
     let mut talk = Talk::with_messages(&[]);
     talk.say("a APPEND INBOX {100}\r\nabc");
     talk.session.shut_down(talk.now, "BYE The server stops");
-    assert!(talk.hear().starts_with("* BYE") && talk.mail.appending.is_none());
+    assert!(talk.hear().starts_with("* BYE") && talk.mail.appending.is_empty());
 }
 
 #[test]

@@ -205,6 +205,7 @@ fn select_shows_what_a_client_needs() {
             "* OK [UNSEEN 2] The first that is unread",
             "* OK [UIDVALIDITY 7] UIDs are good",
             "* OK [UIDNEXT 3] The next UID",
+            "* OK [MAILBOXID (F1)] Its ID",
             "* OK [HIGHESTMODSEQ 2] The last change",
             "a OK [READ-WRITE] Done",
         ]

@@ -528,12 +528,12 @@ fn an_append_that_is_refused_costs_only_itself() {
         talk.say("h APPEND INBOX {4+}\r\na\0b\n\r\n")
             .starts_with("h NO [CANNOT]")
     );
-    let heard = talk.say("i APPEND INBOX {2+}\r\nab {2+}\r\ncd\r\nj NOOP\r\n");
+    let heard = talk.say("i APPEND INBOX {2+}\r\nab x {2+}\r\ncd\r\nj NOOP\r\n");
     assert!(
         heard.starts_with("i BAD") && heard.ends_with("\r\nj OK Done\r\n"),
         "{heard}"
     );
-    assert!(talk.mail.appending.is_none());
+    assert!(talk.mail.appending.is_empty());
     assert!(
         talk.say("k APPEND INBOX (\\Seen) nodate {2}\r\n")
             .starts_with("k BAD")

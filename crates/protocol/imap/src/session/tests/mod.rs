@@ -4,6 +4,7 @@ mod flow;
 mod login;
 mod mailboxes;
 mod messages;
+mod search;
 mod sort;
 mod sync;
 mod updates;
@@ -14,7 +15,7 @@ use crate::question::{Candidate, ListedMailbox, Message, MessageState, Proof, Re
 use crate::search::{Facts, MessageText};
 use crate::sequence::Uid;
 use crate::structure::{Address, Envelope, Part};
-use crate::{Flags, SpecialUse, SystemFlag};
+use crate::{Flags, ObjectId, SpecialUse, SystemFlag};
 use bytes::Bytes;
 use ringpost_base::UnixTime;
 use std::collections::BTreeMap;
@@ -26,7 +27,7 @@ pub(super) struct Mail {
     subscribed: Vec<String>,
     special: BTreeMap<String, SpecialUse>,
     selected: String,
-    appending: Option<(String, Flags, Option<UnixTime>, Vec<u8>)>,
+    appending: Vec<(String, Flags, Option<UnixTime>, Vec<u8>)>,
     /// What every question that changes something is refused with.
     refuse: Option<Refusal>,
     /// Structures that the little parser below would not find.
@@ -152,6 +153,9 @@ impl Mail {
         Some(Message {
             uid,
             internal_date: stored.date,
+            saved: UnixTime::from_secs(1_700_000_000 + u64::from(uid) * 86_400),
+            email_id: ObjectId::Email(uid.into()),
+            thread_id: (uid != 3).then_some(ObjectId::Thread(0xabc)),
             size_bytes: stored.text.len() as u64,
             envelope: Some(Arc::new(envelope_of(&stored.text))),
             structure: Some(Arc::new(structure)),
@@ -215,7 +219,13 @@ impl Mail {
                         .filter(|m| !m.state.flags.is(SystemFlag::Seen))
                         .count() as u32,
                     highest_modseq: self.modseq.max(1),
-                    deleted: 2,
+                    mailbox: MailboxId(mailbox.id),
+                    size_bytes: mailbox.messages.iter().map(|m| m.text.len() as u64).sum(),
+                    deleted: mailbox
+                        .messages
+                        .iter()
+                        .filter(|m| m.state.flags.is(SystemFlag::Deleted))
+                        .count() as u32,
                     deleted_bytes: 1_025,
                 }),
                 None => missing,
@@ -252,7 +262,7 @@ impl Mail {
                 self.special
                     .extend(special_use.map(|u| (name.as_str().to_owned(), u)));
                 self.create(name.as_str());
-                Answer::Done
+                Answer::Created(MailboxId(self.boxes[name.as_str()].id))
             }
             Ask::Delete(name) => match self.boxes.remove(name.as_str()) {
                 Some(_) => Answer::Done,
@@ -310,6 +320,7 @@ impl Mail {
                         candidate: c,
                         message: Some(&message),
                         text: Some(&text),
+                        now: UnixTime::from_secs(837_596_665 + 100),
                     };
                     key.evaluate(&facts).unwrap()
                 };
@@ -323,16 +334,26 @@ impl Mail {
                 if !self.boxes.contains_key(to.as_str()) {
                     return missing;
                 }
-                self.appending = Some((to.as_str().into(), flags, date, Vec::new()));
+                self.appending = vec![(to.as_str().into(), flags, date, Vec::new())];
+                Answer::Done
+            }
+            Ask::AppendNext { flags, date, .. } => {
+                let to = self.appending[0].0.clone();
+                self.appending.push((to, flags, date, Vec::new()));
                 Answer::Done
             }
             Ask::AppendFinish => {
-                let (to, flags, date, text) = self.appending.take().unwrap();
-                let uid = self.deliver(&to, flags, &text);
-                if let Some(date) = date {
-                    self.boxes.get_mut(&to).unwrap().messages.last_mut().unwrap().date = date;
+                let mut uids = Vec::new();
+                for (to, flags, date, text) in std::mem::take(&mut self.appending) {
+                    uids.push(self.deliver(&to, flags, &text));
+                    if let Some(date) = date {
+                        self.boxes.get_mut(&to).unwrap().messages.last_mut().unwrap().date = date;
+                    }
                 }
-                Answer::Appended { uid_validity: 7, uid }
+                Answer::Appended {
+                    uid_validity: 7,
+                    uids,
+                }
             }
             Ask::Copy { uids, to, .. } => self.copy(&uids, &to).unwrap_or(missing),
             Ask::Move { uids, to, .. } => {
@@ -534,9 +555,14 @@ impl Talk {
                 }
             },
             Event::Body(chunk) => {
-                self.mail.appending.as_mut().unwrap().3.extend_from_slice(&chunk);
+                self.mail
+                    .appending
+                    .last_mut()
+                    .unwrap()
+                    .3
+                    .extend_from_slice(&chunk);
             }
-            Event::BodyAborted => self.mail.appending = None,
+            Event::BodyAborted => self.mail.appending.clear(),
             Event::StartTls => self.tls_wanted = true,
             Event::Compress => self.compressed = true,
             Event::Deselected => self.mail.selected.clear(),
