@@ -3,7 +3,7 @@
 use crate::executor::{SimWorld, WorldHandle};
 use crate::network::{Datagram, Network, Weather};
 use crate::node::{Disk, Node, Record};
-use crate::reader::Reader;
+use crate::reader::{Reader, Wire};
 use crate::witness::Witness;
 use ringpost_base::{Instant, Rng};
 use ringpost_client::imap;
@@ -285,6 +285,24 @@ impl House {
         self.reader = Some(reader);
         let password = self.passwords[1].clone();
         self.with_mail(|client, now| client.login(now, &format!("bob@{DOMAIN}"), &password));
+    }
+
+    /// A program connects to the IMAPS port as Bob's might, and does everything else itself.
+    pub fn open_wire(&mut self) -> Wire {
+        let remote = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 2, 2)), 50_001);
+        let (wire, connection) = Wire::connect(IMAPS, remote);
+        self.node().serve_imap(connection);
+        wire
+    }
+
+    /// Lets the node do all that it can without time passing.
+    pub fn run_ready(&mut self) {
+        self.world.run_ready();
+    }
+
+    /// Bob's address and the password of his mail.
+    pub fn bobs_login(&self) -> (String, String) {
+        (format!("bob@{DOMAIN}"), self.passwords[1].clone())
     }
 
     /// Does something with Bob's mail program.

@@ -8,6 +8,8 @@
 //!   in bad weather failed by the RFC and succeeds when the weather has cleared.
 //! - [`tally`] plays many seeds and counts.
 //!
+//! Beside the scenarios, eight mail programs work on one mailbox at once and are never contradicted (`tests/mailbox.rs`).
+//!
 //! ```
 //! use ringpost_sim::network::Weather;
 //! use ringpost_sim::scenario::{ALL, Outcome, Run};

@@ -152,6 +152,41 @@ impl Reader {
     }
 }
 
+/// A client's end of a connection without weather: bytes are there at once.
+pub struct Wire {
+    to_node: async_channel::Sender<Bytes>,
+    from_node: async_channel::Receiver<Bytes>,
+}
+
+impl Wire {
+    /// A client at `remote` that has just connected to `local`, and the node's end, with TLS on it.
+    pub fn connect(local: SocketAddr, remote: SocketAddr) -> (Wire, Box<dyn Connection>) {
+        let (to_node, incoming) = async_channel::bounded(limits::CHANNEL_ITEMS);
+        let (outgoing, from_node) = async_channel::bounded(limits::CHANNEL_ITEMS);
+        let endpoints = Endpoints {
+            local,
+            remote,
+            tls: true,
+        };
+        let connection = SimConnection {
+            endpoints,
+            incoming,
+            outgoing,
+        };
+        (Wire { to_node, from_node }, Box::new(connection))
+    }
+
+    /// Sends; false when the node takes no more just now.
+    pub fn send(&self, bytes: Bytes) -> bool {
+        self.to_node.try_send(bytes).is_ok()
+    }
+
+    /// What has come.
+    pub fn receive(&self) -> Option<Bytes> {
+        self.from_node.try_recv().ok()
+    }
+}
+
 impl Connection for SimConnection {
     fn endpoints(&self) -> Endpoints {
         self.endpoints

@@ -7,6 +7,7 @@
 //! - [`pop3::Client`]: commands as they are asked for, pipelined; answers with their bodies.
 //! - [`smtp::Client`]: mails in, verdicts out.
 //! - [`phone::Phone`]: a user agent with a voice and an ear.
+//! - [`stress::Stress`]: a mail program that works at random, and says when a server contradicts itself.
 //!
 //! ```
 //! use ringpost_base::Instant;
@@ -32,3 +33,4 @@ pub mod imap;
 pub mod phone;
 pub mod pop3;
 pub mod smtp;
+pub mod stress;
