@@ -61,6 +61,18 @@ pub(crate) enum Command {
     },
     /// Look for what contradicts itself in the store
     CheckStore,
+    /// Write the whole data folder, as it is at one moment, to a file; the server may run
+    Backup {
+        /// The new file, or a folder in which one is named by date and time
+        #[arg(value_name = "FILE|FOLDER")]
+        to: PathBuf,
+    },
+    /// Unpack a backup into the data folder, which must be empty, and check it
+    Restore {
+        /// What `backup` wrote
+        #[arg(value_name = "FILE")]
+        from: PathBuf,
+    },
     /// Print a hardened systemd unit
     ServiceUnit,
 }

@@ -3,6 +3,7 @@
 //! The binary reads the configuration, joins [`ringpost_node`] to real sockets, the real clock and the embedded store,
 //! and carries the command line. Nothing of what the server does for its users is in here.
 
+mod backup;
 mod cli;
 mod commands;
 mod config;
@@ -103,6 +104,8 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Queue { command } => with_control(file, false, async |control| {
             commands::queue(control, command).await
         }),
+        Command::Backup { to } => commands::backup(file, &to),
+        Command::Restore { from } => return commands::restore(file, &from),
         Command::CheckStore => {
             with_control(file, false, async |control| commands::check_store(control).await)
         }

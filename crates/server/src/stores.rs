@@ -1,6 +1,7 @@
 //! What the data folder holds, opened: the store, the bodies beside it, the key of the devices' secrets, and the
 //! directory over them.
 
+use crate::backup;
 use crate::config::Config;
 use crate::control::LocalControl;
 use crate::kdf::Slots;
@@ -23,7 +24,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// The file with the key that seals the devices' digest keys.
 const SEAL_KEY: &str = "seal.key";
 /// The folder of the large bodies.
-const BODIES: &str = "blobs";
+pub(crate) const BODIES: &str = "blobs";
 
 /// An open data folder. The folder is let go last.
 pub(crate) struct Stores {
@@ -38,6 +39,13 @@ impl Stores {
     /// Opens everything, and makes what is not there: at the first start that is all of it. The domains of the
     /// configuration exist from then on.
     pub(crate) async fn open(folder: DataFolder, config: &Config) -> Result<Stores> {
+        if backup::is_unfinished(folder.path()) {
+            bail!(
+                "data: {} holds half of a restored backup; run `ringpost restore` again",
+                folder.path().display()
+            );
+        }
+        backup::clear_left_behind(folder.path())?;
         let seal_key = seal_key(folder.path())?;
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&folder)?);
         let blobs: Arc<dyn Blobs> = Arc::new(FileBlobs::open(folder.path().join(BODIES))?);

@@ -13,7 +13,8 @@ pub struct DataFolder {
 }
 
 impl DataFolder {
-    const LOCK: &str = "lock";
+    /// The file in it by which it is held.
+    pub const LOCK: &str = "lock";
 
     /// Makes the folder if it is not there, readable by its owner alone, and holds it.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, OpenError> {

@@ -29,12 +29,14 @@ pub mod faulty;
 mod folder;
 mod inline;
 mod reader;
+mod snapshot;
 #[cfg(test)]
 mod tests;
 mod threads;
 
 pub use error::OpenError;
 pub use folder::DataFolder;
+pub use snapshot::snapshot;
 
 use bytes::Bytes;
 use engine::Engine;
