@@ -131,6 +131,20 @@ pub const TARGETS: &[Target] = &[
         ],
     },
     Target {
+        name: "smtp-sts",
+        run: ringpost_smtp::fuzz::sts,
+        dictionary: &[
+            b"v=STSv1",
+            b"; id=",
+            b"version: STSv1\n",
+            b"mode: enforce\n",
+            b"mode: none\n",
+            b"mx: *.",
+            b"mx: a.test\n",
+            b"max_age: 86400\n",
+        ],
+    },
+    Target {
         name: "imap-commands",
         run: ringpost_imap::fuzz::commands,
         dictionary: dictionary::IMAP,

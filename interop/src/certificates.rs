@@ -7,6 +7,15 @@ use std::process::Command;
 /// # Panics
 /// When openssl makes none.
 pub fn certificates(folder: &Path, domain: &str) -> Option<(PathBuf, (PathBuf, PathBuf))> {
+    certificates_for(folder, &[domain], 2)
+}
+
+/// The same for several names, good for so many days; one that is good for less than none has expired. The file has the
+/// authority's certificate behind its own.
+///
+/// # Panics
+/// When openssl makes none.
+pub fn certificates_for(folder: &Path, names: &[&str], days: i32) -> Option<(PathBuf, (PathBuf, PathBuf))> {
     let openssl = client("openssl")?;
     let file = |name: &str| folder.join(name);
     let run = |arguments: &[&str]| {
@@ -32,7 +41,8 @@ pub fn certificates(folder: &Path, domain: &str) -> Option<(PathBuf, (PathBuf, P
         "ca.pem",
     ];
     run(&[&authority[..], &key].concat());
-    let subject = format!("subjectAltName=DNS:{domain}");
+    let names: Vec<String> = names.iter().map(|name| format!("DNS:{name}")).collect();
+    let subject = format!("subjectAltName={}", names.join(","));
     let request = [
         "req",
         "-subj",
@@ -56,11 +66,14 @@ pub fn certificates(folder: &Path, domain: &str) -> Option<(PathBuf, (PathBuf, P
         "ca.key",
         "-CAcreateserial",
         "-days",
-        "2",
+        &days.to_string(),
         "-copy_extensions",
         "copy",
         "-out",
         "certificate.pem",
     ]);
+    let chain =
+        ["certificate.pem", "ca.pem"].map(|name| std::fs::read(file(name)).expect("openssl has made it"));
+    std::fs::write(file("certificate.pem"), chain.concat()).expect("the folder can be written");
     Some((file("ca.pem"), (file("certificate.pem"), file("key.pem"))))
 }

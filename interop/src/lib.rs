@@ -22,9 +22,10 @@ mod sip;
 mod sipp;
 mod talk;
 mod wav;
+mod zone;
 
 pub use baresip::{Baresip, Behaviour};
-pub use certificates::certificates;
+pub use certificates::{certificates, certificates_for};
 pub use clients::{Child, Finished, client, run, spawn, wait_for};
 pub use disk::SmallDisk;
 pub use dns::{Dns, Record};
@@ -34,3 +35,4 @@ pub use sip::{SipCall, SipSocket, sip_request};
 pub use sipp::{Sipp, scenario};
 pub use talk::{ImapClient, ImapReply, SmtpClient};
 pub use wav::{Wav, tone_wav};
+pub use zone::SignedZone;

@@ -33,6 +33,8 @@ pub struct Options {
     pub ipv6: bool,
     /// Which DNS server it asks where other domains are. Without it and a network below, it calls and writes to none.
     pub dns: Option<SocketAddr>,
+    /// The keys that it believes the DNS by.
+    pub trust_anchors: Option<PathBuf>,
     /// A network that calls and mail to other domains may go to.
     pub outbound_network: Option<String>,
     /// The authorities whose certificates it believes.
@@ -56,6 +58,7 @@ impl Default for Options {
             trusted_network: None,
             ipv6: false,
             dns: None,
+            trust_anchors: None,
             outbound_network: None,
             authorities: None,
             certificate: None,
@@ -185,6 +188,9 @@ impl Server {
         sections += &options.outbound;
         if let Some(dns) = options.dns {
             sections += &format!("[dns]\nservers = [\"{dns}\"]\n");
+            if let Some(anchors) = &options.trust_anchors {
+                sections += &format!("trust_anchors = {anchors:?}\n");
+            }
         }
         sections += &format!("[incoming]\n{}", options.incoming);
         sections += "[tls]\n";

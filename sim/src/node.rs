@@ -12,7 +12,7 @@ use ringpost_node::Stopper;
 use ringpost_node::imap::{Compressing, Imap};
 use ringpost_node::phone::{self, PhoneControl, PhoneParts, PhoneStatus};
 use ringpost_node::voicemail::MailVoicemail;
-use ringpost_node::world::{Connection, Dns, Exchanger, SipTransport, World, WorldRef};
+use ringpost_node::world::{Connection, Dns, Exchangers, NoAnswer, SipTransport, Tlsa, World, WorldRef};
 use ringpost_phone::{Config, Phone};
 use ringpost_sip::locate::{Answer, Question, Srv, Target};
 use ringpost_sip::{Arrival, Flow, Message, Transport};
@@ -76,9 +76,17 @@ pub enum Record {
 struct Zone(&'static [Record]);
 
 impl Dns for Zone {
-    fn exchangers(&self, _: &str) -> BoxFuture<'static, Option<Vec<Exchanger>>> {
-        // No mail leaves a simulated node.
+    // No mail leaves a simulated node.
+    fn exchangers(&self, _: &str) -> BoxFuture<'static, Result<Exchangers, NoAnswer>> {
+        Box::pin(async { Ok(Exchangers::default()) })
+    }
+
+    fn texts(&self, _: &str) -> BoxFuture<'static, Option<Vec<String>>> {
         Box::pin(async { Some(Vec::new()) })
+    }
+
+    fn tlsa(&self, _: &str) -> BoxFuture<'static, Result<Option<Vec<Tlsa>>, NoAnswer>> {
+        Box::pin(async { Ok(None) })
     }
 
     fn look_up(&self, question: Question) -> BoxFuture<'static, Option<Answer>> {

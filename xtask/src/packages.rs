@@ -46,6 +46,10 @@ pub(crate) const CLIENTS: &[Tool] = &[
         package: "postfix",
     },
     Tool {
+        program: "knotd",
+        package: "knot",
+    },
+    Tool {
         program: "perl -MNet::SSLeay",
         package: "libnet-ssleay-perl",
     },

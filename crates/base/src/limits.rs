@@ -158,6 +158,13 @@ pub const SENDER_CHECKS: usize = 64;
 pub const QUEUE_WORK: usize = 50;
 /// MIME parts of one message that is converted for a server that takes less; one with more is not converted.
 pub const CONVERTED_PARTS: usize = 10_000;
+/// An MTA-STS policy, in bytes, and the servers that it may name; a longer one is none.
+pub const STS_POLICY_BYTES: usize = 64 * 1024;
+/// See [`STS_POLICY_BYTES`].
+pub const STS_SERVERS: usize = 100;
+/// MTA-STS policies of other domains that are kept; those that end first are forgotten, and fetched again when they are
+/// needed.
+pub const STS_POLICIES: usize = 10_000;
 /// Destinations, and accounts, whose outgoing mail an administrator holds back; one more is refused.
 pub const QUEUE_HOLDS: usize = 1_000;
 /// What a notice shows of the header of the message that it is about; the rest is cut.

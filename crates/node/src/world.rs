@@ -74,6 +74,10 @@ pub trait Connection: Send + 'static {
     /// Starts TLS, as the server where the connection was accepted, as the client where it was dialled. Whatever was received and not yet handed out by `recv` before is thrown away
     /// (RFC 3207 §4.2, RFC 3501 §6.2.1). The future must be run to its end.
     fn start_tls(&mut self) -> BoxFuture<'_, Result<(), ConnectionClosed>>;
+    /// Why TLS could not be started, in words, where that is known.
+    fn tls_error(&self) -> Option<String> {
+        None
+    }
 }
 
 /// Where SIP messages leave. What cannot be sent comes back as an [`Arrival`](ringpost_sip::Arrival).
@@ -96,12 +100,69 @@ pub struct Exchanger {
     pub host: String,
 }
 
+/// The servers that take a domain's mail.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Exchangers {
+    /// In any order.
+    pub servers: Vec<Exchanger>,
+    /// Whether DNSSEC proves them.
+    pub proven: bool,
+}
+
+/// Why the DNS gave no answer, in words.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct NoAnswer(pub String);
+
+/// What a signed DNS says of a mail server's certificate (RFC 6698 §2.1): usage 2 or 3, and what it is held against.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tlsa {
+    /// Whose certificate it is: 2 an authority's, 3 the server's own.
+    pub usage: u8,
+    /// 0 all of it, 1 its public key.
+    pub selector: u8,
+    /// 0 itself, 1 its SHA-256, 2 its SHA-512.
+    pub matching: u8,
+    /// That.
+    pub data: Vec<u8>,
+}
+
 /// The DNS, as far as SIP and SMTP ask it.
 pub trait Dns: Send + Sync + 'static {
-    /// The servers that take a domain's mail, in any order, under the same terms as [`look_up`](Dns::look_up).
-    fn exchangers(&self, domain: &str) -> BoxFuture<'static, Option<Vec<Exchanger>>>;
+    /// The servers that take a domain's mail, within a time of a few seconds. None is an answer too.
+    fn exchangers(&self, domain: &str) -> BoxFuture<'static, Result<Exchangers, NoAnswer>>;
+    /// A name's TXT records, under the same terms as [`look_up`](Dns::look_up).
+    fn texts(&self, name: &str) -> BoxFuture<'static, Option<Vec<String>>>;
+    /// The proven TLSA records of a mail server that can be used, maybe none that can; `None` when it has none, or nothing is
+    /// proven (RFC 7672 §2.2).
+    fn tlsa(&self, host: &str) -> BoxFuture<'static, Result<Option<Vec<Tlsa>>, NoAnswer>>;
     /// Looks something up, within a time of a few seconds. No records of that kind are an empty answer; `None` is none.
     fn look_up(&self, question: Question) -> BoxFuture<'static, Option<Answer>>;
+}
+
+/// What a server's certificate must prove.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Proof {
+    /// Nothing.
+    #[default]
+    Any,
+    /// That it is for the server's name, and vouched for.
+    Name,
+    /// That it is what these records say; one that an authority of theirs vouches for may name the domain in place of the
+    /// server.
+    Dane {
+        /// At least one.
+        records: Vec<Tlsa>,
+        /// Where the mail is going.
+        domain: String,
+    },
+}
+
+/// Fetches what other domains publish of their mail servers.
+pub trait Policies: Send + Sync + 'static {
+    /// The MTA-STS policy's text that the host has, at one of these addresses (RFC 8461 §3.3): a host that proves its name,
+    /// within a minute; redirects are not followed. Says what is wrong otherwise.
+    fn fetch(&self, host: String, addresses: Vec<IpAddr>) -> BoxFuture<'static, Result<Bytes, String>>;
 }
 
 /// Where a connection is to lead, and what is asked of TLS there.
@@ -111,8 +172,8 @@ pub struct Dial {
     pub to: SocketAddr,
     /// What the server is called: for TLS.
     pub name: String,
-    /// Whether its certificate must be for that name and vouched for; any is good otherwise.
-    pub verified: bool,
+    /// What its certificate must prove.
+    pub proof: Proof,
     /// Whether TLS comes first.
     pub implicit_tls: bool,
 }

@@ -63,14 +63,26 @@ pub(crate) fn random() -> Rng {
 }
 
 /// A stream of `net` as the node's sessions see it.
-pub(crate) struct NetConnection(pub(crate) Stream);
+pub(crate) struct NetConnection {
+    stream: Stream,
+    tls_error: Option<String>,
+}
+
+impl NetConnection {
+    pub(crate) fn new(stream: Stream) -> Self {
+        NetConnection {
+            stream,
+            tls_error: None,
+        }
+    }
+}
 
 impl Connection for NetConnection {
     fn endpoints(&self) -> Endpoints {
         Endpoints {
-            local: self.0.local(),
-            remote: self.0.remote(),
-            tls: self.0.is_tls(),
+            local: self.stream.local(),
+            remote: self.stream.remote(),
+            tls: self.stream.is_tls(),
         }
     }
 
@@ -83,14 +95,22 @@ impl Connection for NetConnection {
     }
 
     fn recv(&mut self) -> BoxFuture<'_, Received> {
-        Box::pin(async { self.0.recv().await.map_or(Received::Closed, Received::Data) })
+        Box::pin(async { self.stream.recv().await.map_or(Received::Closed, Received::Data) })
     }
 
     fn send(&mut self, bytes: Bytes) -> BoxFuture<'_, Result<(), ConnectionClosed>> {
-        Box::pin(async move { self.0.send(&bytes).await.map_err(|_| ConnectionClosed) })
+        Box::pin(async move { self.stream.send(&bytes).await.map_err(|_| ConnectionClosed) })
     }
 
     fn start_tls(&mut self) -> BoxFuture<'_, Result<(), ConnectionClosed>> {
-        Box::pin(async { self.0.start_tls().await.map_err(|_| ConnectionClosed) })
+        Box::pin(async {
+            let started = self.stream.start_tls().await;
+            self.tls_error = started.as_ref().err().map(ToString::to_string);
+            started.map_err(|_| ConnectionClosed)
+        })
+    }
+
+    fn tls_error(&self) -> Option<String> {
+        self.tls_error.clone()
     }
 }

@@ -1,5 +1,9 @@
 //! The DNS: the look-ups of RFC 3263 and of mail (RFC 5321 §5), bounded in number, time and size.
 
+mod proven;
+
+pub use proven::{Anchors, AnchorsError, Exchangers, NoAnswer};
+
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{
     ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ServerOrderingStrategy,
@@ -10,7 +14,7 @@ use ringpost_base::limits;
 use ringpost_sip::locate::{Answer, Naptr, Question, Srv};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 use tracing::{debug, warn};
 
@@ -25,71 +29,71 @@ const CACHE: u64 = 4_096;
 pub struct Resolver {
     asks: Mutex<Asks>,
     places: Semaphore,
+    /// Whether the servers give signatures, and since when that is known.
+    gives_proofs: tokio::sync::Mutex<Option<(Instant, bool)>>,
 }
 
 struct Asks {
     servers: Vec<SocketAddr>,
     /// Made at the first look-up, inside the runtime that its connections live in.
     resolver: Option<TokioResolver>,
+    /// Where proofs begin; without them nothing is proven.
+    anchors: Option<Anchors>,
+    /// The one that asks for proofs.
+    prover: Option<TokioResolver>,
+}
+
+impl Asks {
+    fn new(servers: Vec<SocketAddr>, anchors: Option<Anchors>) -> Self {
+        Asks {
+            servers,
+            resolver: None,
+            anchors,
+            prover: None,
+        }
+    }
 }
 
 impl Resolver {
-    /// Asks `servers`, or the system's where there are none.
-    pub fn new(servers: Vec<SocketAddr>) -> Arc<Self> {
-        let resolver = None;
+    /// Asks `servers`, or the system's where there are none. With `anchors`, what mail asks is proven where it can be.
+    pub fn new(servers: Vec<SocketAddr>, anchors: Option<Anchors>) -> Arc<Self> {
         Arc::new(Resolver {
-            asks: Mutex::new(Asks { servers, resolver }),
+            asks: Mutex::new(Asks::new(servers, anchors)),
             places: Semaphore::new(limits::DNS_LOOKUPS),
+            gives_proofs: tokio::sync::Mutex::default(),
         })
     }
 
     /// Asks others from now on, and reads the system's configuration again; nothing is remembered.
-    pub fn reload(&self, servers: Vec<SocketAddr>) {
-        let mut asks = self.asks.lock().unwrap_or_else(|e| e.into_inner());
-        *asks = Asks {
-            servers,
-            resolver: None,
-        };
+    pub async fn reload(&self, servers: Vec<SocketAddr>, anchors: Option<Anchors>) {
+        *self.asks.lock().unwrap_or_else(|e| e.into_inner()) = Asks::new(servers, anchors);
+        *self.gives_proofs.lock().await = None;
+    }
+
+    fn may_prove(&self) -> bool {
+        let asks = self.asks.lock().unwrap_or_else(|e| e.into_inner());
+        asks.anchors.is_some()
     }
 
     /// Looks something up: an empty answer when there is nothing of that kind, `None` when no answer could be had within
     /// five seconds, or [`limits::DNS_LOOKUPS`] are under way.
     pub async fn look_up(&self, question: Question) -> Option<Answer> {
         let asked = question.clone();
-        self.within_limits(&question, async |resolver| ask(&resolver, &asked).await)
+        self.within_limits(&question, false, async |resolver| ask(&resolver, &asked).await)
             .await
-    }
-
-    /// The servers that take a domain's mail, each with its preference and its name without the dot at its end; under the
-    /// same terms. An empty name is that of a domain that takes none (RFC 7505).
-    pub async fn exchangers(&self, domain: &str) -> Option<Vec<(u16, String)>> {
-        let name = format!("{}.", domain.trim_end_matches('.'));
-        self.within_limits(&format!("MX {domain}"), async |resolver| {
-            match resolver.lookup(name, RecordType::MX).await {
-                Ok(found) => {
-                    let data = found.answers().iter().map(|record| &record.data);
-                    Some(data.filter_map(exchanger).take(limits::DNS_RECORDS).collect())
-                }
-                Err(error) if error.is_no_records_found() => Some(Vec::new()),
-                Err(error) => {
-                    debug!(%domain, %error, "no answer from the DNS");
-                    None
-                }
-            }
-        })
-        .await
     }
 
     async fn within_limits<T>(
         &self,
         question: &impl std::fmt::Debug,
+        proven: bool,
         ask: impl AsyncFnOnce(TokioResolver) -> Option<T>,
     ) -> Option<T> {
         let Ok(_place) = self.places.try_acquire() else {
             warn!(?question, "too many DNS look-ups at a time; not asked");
             return None;
         };
-        let resolver = self.resolver()?;
+        let resolver = self.resolver(proven)?;
         match tokio::time::timeout(LOOKUP_TIMEOUT, ask(resolver)).await {
             Ok(answer) => answer,
             Err(_) => {
@@ -99,21 +103,31 @@ impl Resolver {
         }
     }
 
-    fn resolver(&self) -> Option<TokioResolver> {
+    fn resolver(&self, proven: bool) -> Option<TokioResolver> {
         let mut asks = self.asks.lock().unwrap_or_else(|e| e.into_inner());
-        if asks.resolver.is_none() {
-            let made = build(&asks.servers);
-            asks.resolver = made
-                .inspect_err(
-                    |error| warn!(%error, "no DNS servers: set dns.servers, or mend /etc/resolv.conf"),
-                )
-                .ok();
+        let (made, anchors) = match proven {
+            true => (&asks.prover, asks.anchors.as_ref()),
+            false => (&asks.resolver, None),
+        };
+        if let Some(made) = made {
+            return Some(made.clone());
         }
-        asks.resolver.clone()
+        let made = build(&asks.servers, anchors);
+        let made = made
+            .inspect_err(|error| warn!(%error, "no DNS servers: set dns.servers, or mend /etc/resolv.conf"))
+            .ok();
+        match proven {
+            true => asks.prover.clone_from(&made),
+            false => asks.resolver.clone_from(&made),
+        }
+        made
     }
 }
 
-fn build(servers: &[SocketAddr]) -> Result<TokioResolver, hickory_resolver::net::NetError> {
+fn build(
+    servers: &[SocketAddr],
+    anchors: Option<&Anchors>,
+) -> Result<TokioResolver, hickory_resolver::net::NetError> {
     let mut builder = if servers.is_empty() {
         TokioResolver::builder_tokio()?
     } else {
@@ -128,11 +142,18 @@ fn build(servers: &[SocketAddr]) -> Result<TokioResolver, hickory_resolver::net:
         let config = ResolverConfig::from_name_servers(servers.collect());
         TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
     };
+    if let Some(Anchors(anchors)) = anchors {
+        builder = builder.with_trust_anchor(anchors.clone());
+    }
     let options = builder.options_mut();
     options.timeout = SERVER_TIMEOUT;
     options.attempts = 2;
     options.cache_size = CACHE;
-    options.use_hosts_file = ResolveHosts::Always;
+    // What the system's file of hosts says proves nothing.
+    options.use_hosts_file = match anchors {
+        Some(_) => ResolveHosts::Never,
+        None => ResolveHosts::Always,
+    };
     options.server_ordering_strategy = ServerOrderingStrategy::UserProvidedOrder;
     builder.build()
 }

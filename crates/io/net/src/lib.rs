@@ -6,6 +6,7 @@
 #![warn(missing_docs)]
 
 pub mod dns;
+pub mod https;
 pub mod media;
 pub mod sip;
 pub mod stream;

@@ -1,7 +1,7 @@
 //! Stream connections of the mail protocols: accepted within limits, or made to other servers; plain or under TLS, upgraded
 //! in place.
 
-use crate::tls::{Authorities, HANDSHAKE_TIMEOUT, Tls};
+use crate::tls::{Authorities, HANDSHAKE_TIMEOUT, Proof, Tls};
 use bytes::{Bytes, BytesMut};
 use ringpost_base::{limits, one_peer};
 use rustls::pki_types::ServerName;
@@ -199,8 +199,8 @@ pub struct To<'a> {
     pub address: SocketAddr,
     /// What the server is called.
     pub name: &'a str,
-    /// Whether its certificate must be for that name, and vouched for; otherwise any is good.
-    pub verified: bool,
+    /// What its certificate must prove.
+    pub proof: &'a Proof,
     /// Whether TLS comes first.
     pub implicit_tls: bool,
 }
@@ -214,7 +214,7 @@ impl Stream {
         let name = match ServerName::try_from(to.name.to_owned()) {
             Ok(name) => name,
             // Nobody asks what it proves to be.
-            Err(_) if !to.verified => ServerName::from(to.address.ip()),
+            Err(_) if *to.proof == Proof::Any => ServerName::from(to.address.ip()),
             Err(error) => return Err(io::Error::new(io::ErrorKind::InvalidInput, error)),
         };
         let socket = TcpStream::connect(to.address).await?;
@@ -226,7 +226,7 @@ impl Stream {
             remote: to.address,
             io: Io::Plain(socket),
             buffer: BytesMut::new(),
-            side: Side::Client(authorities.mail_connector(to.verified), name),
+            side: Side::Client(authorities.mail_connector(to.proof), name),
             write_timeout: DATA_BLOCK_TIMEOUT,
             end_point: None,
             _place: None,
@@ -456,10 +456,11 @@ mod tests {
                 ("no name", false, true),
                 ("no name", true, false),
             ] {
+                let proof = if verified { Proof::Name } else { Proof::Any };
                 let to = To {
                     address,
                     name,
-                    verified,
+                    proof: &proof,
                     implicit_tls,
                 };
                 let said = async {

@@ -1,6 +1,11 @@
 //! TLS for every listener: one certificate, replaced while connections go on; and for connections to other domains, whose
 //! certificates are checked.
 
+mod dane;
+
+pub use dane::Tlsa;
+
+use dane::DaneServer;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
@@ -175,6 +180,23 @@ const SYSTEM_STORES: [&str; 4] = [
 #[derive(Clone)]
 pub struct Authorities(Arc<RwLock<Clients>>);
 
+/// What a mail server's certificate must prove.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Proof {
+    /// Nothing: any certificate is good.
+    #[default]
+    Any,
+    /// That it is for the server's name, and vouched for by an authority.
+    Name,
+    /// That it is what one of these records says (RFC 7672).
+    Dane {
+        /// The records.
+        records: Vec<Tlsa>,
+        /// The domain that the mail is for.
+        domain: String,
+    },
+}
+
 /// What TLS asks of other servers.
 #[derive(Clone)]
 struct Clients {
@@ -204,10 +226,26 @@ impl Authorities {
         TlsConnector::from(self.clients().sip)
     }
 
-    /// For a mail server, whose certificate is checked as usual, or not at all.
-    pub(crate) fn mail_connector(&self, verified: bool) -> TlsConnector {
+    /// For a mail server that must prove this.
+    pub(crate) fn mail_connector(&self, proof: &Proof) -> TlsConnector {
         let clients = self.clients();
-        TlsConnector::from(if verified { clients.mail } else { clients.any })
+        TlsConnector::from(match proof {
+            Proof::Any => clients.any,
+            Proof::Name => clients.mail,
+            Proof::Dane { records, domain } => {
+                let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+                let verifier = Arc::new(DaneServer {
+                    provider: provider.clone(),
+                    records: records.as_slice().into(),
+                    domain: ServerName::try_from(domain.clone()).ok(),
+                });
+                let builder = ClientConfig::builder_with_provider(provider)
+                    .with_safe_default_protocol_versions()
+                    .expect("the provider's own versions are safe");
+                let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
+                Arc::new(builder.with_no_client_auth())
+            }
+        })
     }
 
     fn clients(&self) -> Clients {

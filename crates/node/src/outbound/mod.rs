@@ -7,14 +7,16 @@
 mod limit;
 mod prepare;
 mod route;
+mod secure;
 mod session;
 #[cfg(test)]
 mod tests;
 
 pub use limit::Sending;
+pub use secure::Unavailable;
 
 use crate::stop::Stop;
-use crate::world::{Dialer, Dns, WorldRef};
+use crate::world::{Dialer, Dns, Policies, Proof, WorldRef};
 use futures_util::{FutureExt, select_biased};
 use ringpost_base::{in_network, is_public_address};
 use ringpost_directory::{Directory, DirectoryError, Here};
@@ -34,6 +36,8 @@ use std::time::Duration;
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 /// How long a queue that cannot be read, or work that cannot be written down, is left alone.
 const AFTER_FAILURE: Duration = Duration::from_secs(30);
+/// How often what other domains said is looked through for what holds no longer.
+const TIDY_EVERY: Duration = Duration::from_secs(3_600);
 /// How long a connection may take to open, for each address.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -52,6 +56,8 @@ pub struct Config {
     pub connections: usize,
     /// Connections at a time to one destination.
     pub per_destination: usize,
+    /// Whether domains' MTA-STS policies are heeded.
+    pub mta_sts: bool,
     /// How long servers may take.
     pub timeouts: Timeouts,
 }
@@ -66,6 +72,7 @@ impl Config {
             networks: Vec::new(),
             connections: 100,
             per_destination: 4,
+            mta_sts: true,
             timeouts: Timeouts::default(),
         }
     }
@@ -139,6 +146,10 @@ pub struct Outbound {
     pub dns: Arc<dyn Dns>,
     /// How they are reached.
     pub dialer: Arc<dyn Dialer>,
+    /// Who fetches what they publish.
+    pub policies: Arc<dyn Policies>,
+    /// What of that could not be had.
+    pub unavailable: Arc<Unavailable>,
     /// What holds for all of it.
     pub config: Arc<Config>,
     /// What was done.
@@ -167,8 +178,15 @@ impl Outbound {
         }
         let (ended, ends) = async_channel::bounded(self.config.connections.max(1));
         let mut running = 0;
+        let mut tidied = None;
         loop {
             let now = self.world.unix_now();
+            if tidied.is_none_or(|at| now.since(at) >= TIDY_EVERY || now < at) {
+                tidied = Some(now);
+                if let Err(error) = self.mail.forget_sts_policies(now).await {
+                    tracing::warn!(%error, "old MTA-STS policies cannot be forgotten");
+                }
+            }
             while running < self.config.connections
                 && let Some(work) = self.mail.next_work(now, per_destination)
             {
@@ -277,7 +295,16 @@ impl Outbound {
                 last = Some(verdict);
             }
         };
-        for host in self.route(destination).await? {
+        let mut route = self.route(destination).await?;
+        let policy = match route.is_found {
+            true => self.policy(destination).await,
+            false => None,
+        };
+        for mut host in std::mem::take(&mut route.hosts) {
+            if let Err(verdict) = self.secure(&mut host, &route, policy.as_ref()).await {
+                failed_with(verdict);
+                continue;
+            }
             let addresses = match self.addresses(&host).await {
                 Ok(addresses) => addresses,
                 Err(verdict) => {
@@ -447,8 +474,16 @@ impl From<Verdict> for Stuck {
 
 impl Host {
     fn requires_tls(&self) -> bool {
-        self.smart
-            .as_ref()
-            .is_some_and(|smart| smart.tls != SmartHostTls::None)
+        match &self.smart {
+            Some(smart) => smart.tls != SmartHostTls::None,
+            None => self.asked_by.is_some(),
+        }
+    }
+
+    fn proof(&self) -> Proof {
+        match &self.smart {
+            Some(smart) if smart.tls != SmartHostTls::None => Proof::Name,
+            _ => self.proof.clone(),
+        }
     }
 }

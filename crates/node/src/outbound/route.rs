@@ -1,6 +1,7 @@
 //! Which servers take a destination's mail (RFC 5321 §5, RFC 7505).
 
 use super::{Outbound, SmartHost, Stuck};
+use crate::world::Proof;
 use ringpost_sip::locate::{Answer, Question};
 use ringpost_smtp::client::Verdict;
 use std::net::{IpAddr, SocketAddr};
@@ -20,6 +21,22 @@ pub(super) struct Host {
     address: Option<IpAddr>,
     /// It is the smart host.
     pub(super) smart: Option<SmartHost>,
+    /// What demands TLS of it.
+    pub(super) asked_by: Option<&'static str>,
+    /// What it must prove.
+    pub(super) proof: Proof,
+}
+
+/// Where a destination's mail goes.
+#[derive(Clone, Debug)]
+pub(super) struct Route {
+    pub(super) destination: String,
+    /// The servers to be tried, in their order.
+    pub(super) hosts: Vec<Host>,
+    /// The DNS has named them, and its domain may say more.
+    pub(super) is_found: bool,
+    /// DNSSEC proves that they are its.
+    pub(super) servers_proven: bool,
 }
 
 impl Host {
@@ -28,33 +45,40 @@ impl Host {
             name: name.to_owned(),
             address: name.parse().ok(),
             smart: None,
+            asked_by: None,
+            proof: Proof::Any,
         }
     }
 }
 
 impl Outbound {
-    /// The servers to be tried, in their order.
-    pub(super) async fn route(&self, destination: &str) -> Result<Vec<Host>, Stuck> {
+    /// The servers to be tried.
+    pub(super) async fn route(&self, destination: &str) -> Result<Route, Stuck> {
+        let route = |hosts: Vec<Host>, is_found: bool, servers_proven: bool| Route {
+            destination: destination.to_owned(),
+            hosts,
+            is_found,
+            servers_proven,
+        };
         if let Some(smart) = &self.config.smart_host {
-            return Ok(vec![Host {
+            let host = Host {
                 smart: Some(smart.clone()),
                 ..Host::named(&smart.host)
-            }]);
+            };
+            return Ok(route(vec![host], false, false));
         }
         if let Some(literal) = destination.strip_prefix('[').and_then(|d| d.strip_suffix(']')) {
             //= https://www.rfc-editor.org/rfc/rfc5321#section-4.1.3
             let host = Host::named(literal.strip_prefix("IPv6:").unwrap_or(literal));
             return match host.address {
-                Some(_) => Ok(vec![host]),
+                Some(_) => Ok(route(vec![host], false, false)),
                 None => Err(Verdict::failed("5.1.2", "the address in brackets is none").into()),
             };
         }
-        let Some(mut found) = self.dns.exchangers(destination).await else {
-            //= https://www.rfc-editor.org/rfc/rfc5321#section-5.1
-            return Err(
-                Verdict::deferred("4.4.3", format!("the DNS did not answer for {destination}")).into(),
-            );
-        };
+        //= https://www.rfc-editor.org/rfc/rfc5321#section-5.1
+        let found = self.dns.exchangers(destination).await;
+        let found = found.map_err(|e| Verdict::deferred("4.4.3", e.to_string()))?;
+        let (mut found, proven) = (found.servers, found.proven);
         //= https://www.rfc-editor.org/rfc/rfc7505#section-4.2
         if let [only] = &found[..]
             && only.host.is_empty()
@@ -64,7 +88,8 @@ impl Outbound {
         found.retain(|exchanger| !exchanger.host.is_empty());
         if found.is_empty() {
             //= https://www.rfc-editor.org/rfc/rfc5321#section-5.1
-            return Ok(vec![Host::named(destination)]);
+            // Its own address is proven, or not, with its TLSA records.
+            return Ok(route(vec![Host::named(destination)], true, true));
         }
         // Those of one preference in any order, so that they share the load.
         let mut rng = self.world.rng();
@@ -78,7 +103,8 @@ impl Outbound {
                 return Err(Verdict::failed("5.4.6", text).into());
             }
         }
-        Ok(found.iter().take(HOSTS).map(|e| Host::named(&e.host)).collect())
+        let hosts = found.iter().take(HOSTS).map(|e| Host::named(&e.host));
+        Ok(route(hosts.collect(), true, proven))
     }
 
     fn is_own_name(&self, host: &str) -> bool {

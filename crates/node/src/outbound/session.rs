@@ -51,6 +51,8 @@ struct Running<'a, 'b> {
     /// Whether any message was concluded, or all were gone.
     used: bool,
     tls_failed: bool,
+    /// Why, where that is known.
+    tls_error: Option<String>,
     /// What went wrong with our own store.
     failure: Option<MailError>,
 }
@@ -77,6 +79,7 @@ impl<'a> Session<'a> {
         let smart = self.host.smart.as_ref();
         client::Config {
             start_tls: match smart.map(|smart| smart.tls) {
+                None if self.host.requires_tls() => StartTls::Required,
                 None if self.without_tls => StartTls::Never,
                 None => StartTls::Opportunistic,
                 Some(SmartHostTls::None) => StartTls::Never,
@@ -86,6 +89,20 @@ impl<'a> Session<'a> {
             timeouts: config.timeouts,
             ..client::Config::new(&config.hostname)
         }
+    }
+
+    /// What happened, with where, what demanded it, and what TLS says of it.
+    fn told(&self, what: &str, tls_error: Option<&str>) -> String {
+        let asked_by = self
+            .host
+            .asked_by
+            .map(|name| format!("{name}: "))
+            .unwrap_or_default();
+        let tls_error = tls_error.map(|error| format!(": {error}")).unwrap_or_default();
+        format!(
+            "{asked_by}{} at {}: {what}{tls_error}",
+            self.host.name, self.address
+        )
     }
 
     /// Connects, and hands over `first` and what `ids` name, one after the other. What it does not come to stays there.
@@ -103,7 +120,7 @@ impl<'a> Session<'a> {
         let dial = Dial {
             to: self.address,
             name: self.host.name.clone(),
-            verified: self.host.requires_tls(),
+            proof: self.host.proof(),
             implicit_tls,
         };
         let mut too_long = world.sleep_until(world.now() + CONNECT_TIMEOUT).fuse();
@@ -133,6 +150,7 @@ impl<'a> Session<'a> {
             line: self.line,
             used: false,
             tls_failed: false,
+            tls_error: None,
             failure: None,
         };
         let why = running.run().await;
@@ -146,7 +164,7 @@ impl<'a> Session<'a> {
         Ok(match why {
             Some(why) if !running.used => Ended::Useless {
                 why: Verdict {
-                    text: format!("{} at {}: {}", self.host.name, self.address, why.text),
+                    text: self.told(&why.text, running.tls_error.as_deref()),
                     ..why
                 },
                 tls_failed: running.tls_failed,
@@ -187,6 +205,7 @@ impl Running<'_, '_> {
                     Ok(()) => self.client.handle_tls_started(self.outbound.world.now()),
                     Err(ConnectionClosed) => {
                         self.tls_failed = true;
+                        self.tls_error = self.connection.tls_error();
                         self.client.handle_closed(self.outbound.world.now());
                     }
                 },

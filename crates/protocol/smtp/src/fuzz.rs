@@ -7,6 +7,21 @@ use ringpost_base::{Instant, Rng, limits};
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Reads `data` as an MTA-STS record and as a policy.
+pub fn sts(data: &[u8]) {
+    let texts: Vec<String> = data
+        .split(|b| *b == 0)
+        .map(|text| String::from_utf8_lossy(text).into_owned())
+        .collect();
+    let id = crate::sts::policy_id(&texts);
+    assert!(id.is_none_or(|id| id.len() <= 32));
+    if let Ok(policy) = crate::sts::Policy::parse(data) {
+        assert!(policy.servers.len() <= limits::STS_SERVERS);
+        let allowed = policy.servers.iter().filter(|name| !name.starts_with("*."));
+        allowed.for_each(|name| assert!(policy.allows(name), "{name}"));
+    }
+}
+
 /// Converts `data` for a server that takes no bytes beyond ASCII, whole and cut in two, and panics when something else, or
 /// something unfit, comes out.
 pub fn convert(data: &[u8]) {

@@ -21,6 +21,7 @@ pub(crate) fn config_check(file: Option<&Path>) -> Result<()> {
     files::certificate(&config)?;
     files::greeting(&config)?;
     files::smart_host_credentials(&config)?;
+    files::anchors(&config)?;
     if file.is_none() && !Path::new(USUAL_FILE).exists() {
         return say(&format!("there is no {USUAL_FILE}: the defaults hold\n"));
     }

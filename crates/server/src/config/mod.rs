@@ -54,6 +54,7 @@ pub(crate) struct Tls {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Dns {
     pub(crate) servers: Vec<SocketAddr>,
+    pub(crate) trust_anchors: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -115,6 +116,8 @@ pub(crate) struct Outbound {
     pub(crate) connections: usize,
     pub(crate) connections_per_destination: usize,
     pub(crate) recipients_per_hour: u32,
+    pub(crate) mta_sts: bool,
+    pub(crate) dane: bool,
     pub(crate) smart_host: Option<String>,
     pub(crate) smart_host_port: u16,
     pub(crate) smart_host_tls: SmartHostTls,
@@ -206,6 +209,8 @@ impl Default for Outbound {
             connections: 100,
             connections_per_destination: 4,
             recipients_per_hour: 500,
+            mta_sts: true,
+            dane: true,
             smart_host: None,
             smart_host_port: 587,
             smart_host_tls: SmartHostTls::StartTls,

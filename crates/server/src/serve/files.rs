@@ -6,6 +6,7 @@ use crate::config::Config;
 use crate::privileges::current_user;
 use anyhow::{Context, Result, bail};
 use ringpost_codec::Wav;
+use ringpost_net::dns::Anchors;
 use ringpost_net::tls::{Tls, TlsError};
 use ringpost_smtp::client::Credentials;
 use std::fs::File;
@@ -82,6 +83,18 @@ pub(crate) fn smart_host_credentials(config: &Config) -> Result<Option<Credentia
             path.display()
         ),
     }
+}
+
+/// The keys that DNSSEC's proofs begin with, where mail is held to them.
+pub(crate) fn anchors(config: &Config) -> Result<Option<Anchors>> {
+    if !config.outbound.dane {
+        return Ok(None);
+    }
+    let file = config.dns.trust_anchors.as_deref();
+    if let Some(path) = file {
+        readable("dns.trust_anchors", path)?;
+    }
+    Anchors::load(file).context("dns.trust_anchors").map(Some)
 }
 
 /// What is read of a file with a password.

@@ -227,7 +227,7 @@ impl MailListeners<'_> {
         F: Fn(NetConnection) -> Fut + Clone + Send + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
-        let handle = move |stream| handle(NetConnection(stream));
+        let handle = move |stream| handle(NetConnection::new(stream));
         let serving = stream::serve(listener, self.places.clone(), self.tls.clone(), implicit, handle);
         let stop = self.stop.clone();
         tokio::spawn(async move {

@@ -86,6 +86,7 @@ impl Server {
         // Keys are often root's alone.
         let (configured, greeting) = (files::certificate(&config)?, files::greeting(&config)?);
         let credentials = files::smart_host_credentials(&config)?;
+        let anchors = files::anchors(&config)?;
         if let Some(user) = privileges::chosen_user(config.user.as_deref(), folder.path())? {
             privileges::become_user(&user, folder.path())?;
             info!(user = %user.name, "rights dropped");
@@ -102,7 +103,7 @@ impl Server {
             }
         };
         let authorities = Authorities::load(config.tls.authorities.as_deref()).context("tls.authorities")?;
-        let resolver = Resolver::new(config.dns.servers.clone());
+        let resolver = Resolver::new(config.dns.servers.clone(), anchors);
         let world = Arc::new(RealWorld::new());
 
         let stores = Stores::open(folder, &config).await?;

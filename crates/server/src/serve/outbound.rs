@@ -4,16 +4,20 @@ use super::signalling::Names;
 use crate::config::{Config, SmartHostTls};
 use crate::stores::Stores;
 use crate::world::{NetConnection, RealWorld};
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use ringpost_admin::Metrics;
+use ringpost_base::limits;
 use ringpost_mail::{Mail, Schedule};
 use ringpost_net::dns::Resolver;
+use ringpost_net::https::{Bounds, Request, exchange};
 use ringpost_net::stream::{Stream, To};
-use ringpost_net::tls::Authorities;
+use ringpost_net::tls::{self, Authorities};
 use ringpost_node::Stop;
 use ringpost_node::outbound::{self, Outbound, OutboundCounters, Sending, SmartHost};
-use ringpost_node::world::{Connection, Dial, DialError, Dialer};
+use ringpost_node::world::{Connection, Dial, DialError, Dialer, Policies, Proof, Tlsa};
 use ringpost_smtp::client::Credentials;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -72,6 +76,7 @@ impl Carrier<'_> {
             networks: set.networks.iter().map(|network| network.parts()).collect(),
             connections: set.connections,
             per_destination: set.connections_per_destination,
+            mta_sts: set.mta_sts,
             ..outbound::Config::new(directory.default_domain())
         };
         let worker = Outbound {
@@ -79,7 +84,9 @@ impl Carrier<'_> {
             directory,
             mail: self.mail,
             dns: Arc::new(Names(self.resolver)),
-            dialer: Arc::new(NetDialer(self.authorities)),
+            dialer: Arc::new(NetDialer(self.authorities.clone())),
+            policies: Arc::new(NetPolicies(self.authorities)),
+            unavailable: Arc::default(),
             config: Arc::new(config),
             counters,
             stop: self.stop,
@@ -129,16 +136,71 @@ impl Dialer for NetDialer {
     fn dial(&self, dial: Dial) -> BoxFuture<'static, Result<Box<dyn Connection>, DialError>> {
         let authorities = self.0.clone();
         Box::pin(async move {
+            let proof = match dial.proof {
+                Proof::Any => tls::Proof::Any,
+                Proof::Name => tls::Proof::Name,
+                Proof::Dane { records, domain } => tls::Proof::Dane {
+                    records: records.into_iter().map(record).collect(),
+                    domain,
+                },
+            };
             let to = To {
                 address: dial.to,
                 name: &dial.name,
-                verified: dial.verified,
+                proof: &proof,
                 implicit_tls: dial.implicit_tls,
             };
             match Stream::connect(to, &authorities).await {
-                Ok(stream) => Ok(Box::new(NetConnection(stream)) as Box<dyn Connection>),
+                Ok(stream) => Ok(Box::new(NetConnection::new(stream)) as Box<dyn Connection>),
                 Err(error) => Err(DialError(error.to_string())),
             }
+        })
+    }
+}
+
+fn record(record: Tlsa) -> tls::Tlsa {
+    tls::Tlsa {
+        usage: record.usage,
+        selector: record.selector,
+        matching: record.matching,
+        data: record.data,
+    }
+}
+
+/// How long a policy may take (RFC 8461 §3.3 has a minute), which a message waits for.
+const POLICY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Policies over HTTPS.
+struct NetPolicies(Authorities);
+
+impl Policies for NetPolicies {
+    //= https://www.rfc-editor.org/rfc/rfc8461#section-3.3
+    fn fetch(&self, host: String, addresses: Vec<IpAddr>) -> BoxFuture<'static, Result<Bytes, String>> {
+        let authorities = self.0.clone();
+        Box::pin(async move {
+            let request = Request::get("/.well-known/mta-sts.txt").body(Bytes::new());
+            let request = request.map_err(|e| e.to_string())?;
+            let bounds = Bounds {
+                time: POLICY_TIMEOUT,
+                body_bytes: limits::STS_POLICY_BYTES,
+            };
+            let answer = exchange(&host, 443, &addresses, request, bounds, &authorities).await;
+            let answer = answer.map_err(|e| e.to_string())?;
+            if answer.status().as_u16() != 200 {
+                return Err(format!(
+                    "https://{host} answered {}, and 200 was expected",
+                    answer.status()
+                ));
+            }
+            let kind = answer.headers().get("content-type");
+            let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+            let kind = kind.split(';').next().unwrap_or_default().trim();
+            if !kind.eq_ignore_ascii_case("text/plain") {
+                return Err(format!(
+                    "https://{host} answered with {kind:?}, and text/plain was expected"
+                ));
+            }
+            Ok(answer.into_body())
         })
     }
 }

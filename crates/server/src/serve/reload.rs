@@ -30,7 +30,10 @@ impl Server {
         if let Err(error) = authorities.context("tls.authorities") {
             warn!(error = %crate::one_line(&error), "the old authorities stay in use");
         }
-        self.resolver.reload(config.dns.servers.clone());
+        match files::anchors(&config) {
+            Ok(anchors) => self.resolver.reload(config.dns.servers.clone(), anchors).await,
+            Err(error) => warn!(error = %crate::one_line(&error), "the DNS is asked as before"),
+        }
         match files::greeting(&config) {
             Ok(greeting) => self.voicemail.set_greeting(greeting),
             Err(error) => warn!(error = %crate::one_line(&error), "the old greeting stays in use"),

@@ -6,14 +6,14 @@ use anyhow::{Context, Result};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use ringpost_media::{Command, PairId};
-use ringpost_net::dns::Resolver;
+use ringpost_net::dns::{self, Resolver};
 use ringpost_net::media::MediaHandle;
 use ringpost_net::sip::{SipNet, source_address};
 use ringpost_net::stream::Places;
 use ringpost_net::tls::{Authorities, Tls};
 use ringpost_node::phone::{PhoneControl, PhoneParts};
 use ringpost_node::voicemail::Voicemail;
-use ringpost_node::world::{Dns, Exchanger, MediaPlane, SipTransport, World};
+use ringpost_node::world::{Dns, Exchanger, Exchangers, MediaPlane, NoAnswer, SipTransport, Tlsa, World};
 use ringpost_phone::{Config, MediaSocket, Phone};
 use ringpost_sip::locate::{Answer, Question, Target};
 use ringpost_sip::{Arrival, Flow};
@@ -162,12 +162,42 @@ impl SipTransport for Transport {
 pub(super) struct Names(pub(super) Arc<Resolver>);
 
 impl Dns for Names {
-    fn exchangers(&self, domain: &str) -> BoxFuture<'static, Option<Vec<Exchanger>>> {
+    fn exchangers(&self, domain: &str) -> BoxFuture<'static, Result<Exchangers, NoAnswer>> {
         let (resolver, domain) = (self.0.clone(), domain.to_owned());
         Box::pin(async move {
-            let found = resolver.exchangers(&domain).await?.into_iter();
-            let found = found.map(|(preference, host)| Exchanger { preference, host });
-            Some(found.collect())
+            let found = resolver.exchangers(&domain).await;
+            let found = found.map_err(|why| no_answer(why, &domain))?;
+            let servers = found.servers.into_iter();
+            Ok(Exchangers {
+                servers: servers
+                    .map(|(preference, host)| Exchanger { preference, host })
+                    .collect(),
+                proven: found.proven,
+            })
+        })
+    }
+
+    fn texts(&self, name: &str) -> BoxFuture<'static, Option<Vec<String>>> {
+        let (resolver, name) = (self.0.clone(), name.to_owned());
+        Box::pin(async move { resolver.texts(&name).await })
+    }
+
+    fn tlsa(&self, host: &str) -> BoxFuture<'static, Result<Option<Vec<Tlsa>>, NoAnswer>> {
+        let (resolver, host) = (self.0.clone(), host.to_owned());
+        Box::pin(async move {
+            let found = resolver.tlsa(&host).await;
+            let found = found.map_err(|why| no_answer(why, &format!("the TLSA records of {host}")))?;
+            let records = found.map(|records| records.into_iter());
+            Ok(records.map(|records| {
+                records
+                    .map(|record| Tlsa {
+                        usage: record.usage,
+                        selector: record.selector,
+                        matching: record.matching,
+                        data: record.data,
+                    })
+                    .collect()
+            }))
         })
     }
 
@@ -175,6 +205,13 @@ impl Dns for Names {
         let resolver = self.0.clone();
         Box::pin(async move { resolver.look_up(question).await })
     }
+}
+
+fn no_answer(why: dns::NoAnswer, asked: &str) -> NoAnswer {
+    NoAnswer(match why {
+        dns::NoAnswer::Silent => format!("the DNS did not answer for {asked}"),
+        dns::NoAnswer::Bogus => format!("DNSSEC fails for {asked}"),
+    })
 }
 
 struct Media {

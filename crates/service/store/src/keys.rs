@@ -76,6 +76,8 @@ mod kind {
     /// [account]
     pub(super) const BINDINGS: u8 = b'B';
     pub(super) const SWEPT: u8 = b'Z';
+    /// [domain]
+    pub(super) const STS_POLICY: u8 = b'S';
 
     // In a queue.
     /// [due, id]
@@ -537,6 +539,16 @@ pub fn queued(due: UnixTime, id: u64) -> Key {
 /// Everything in a queue that is for other servers, the longest overdue first.
 pub fn all_queued() -> Scan {
     Scan::prefix(key(kind::QUEUED, &[]))
+}
+
+/// [`StsPolicy`](crate::records::StsPolicy), in [`Partition::directory_of`] its domain.
+pub fn sts_policy(domain: &str) -> Key {
+    key(kind::STS_POLICY, &[domain.as_bytes()])
+}
+
+/// Every policy on a shelf of the directory.
+pub fn sts_policies() -> Scan {
+    Scan::prefix(key(kind::STS_POLICY, &[]))
 }
 
 /// Where [`queue_holds`] lies.

@@ -640,6 +640,20 @@ record! {
 }
 
 record! {
+    /// What another domain says of how its mail servers are to be spoken to (MTA-STS, RFC 8461).
+    StsPolicy {
+        /// The domain, in lower case.
+        1 domain: String,
+        /// What the DNS called it.
+        2 id: String,
+        /// As it was fetched.
+        3 text: String,
+        /// Until when it holds.
+        4 expires: UnixTime,
+    }
+}
+
+record! {
     /// That a spooled message has reached a recipient's mailbox.
     Delivered {
         /// When.
@@ -694,6 +708,7 @@ pub fn fuzz(data: &[u8]) {
     one::<Spool>(data);
     one::<Queued>(data);
     one::<QueueHolds>(data);
+    one::<StsPolicy>(data);
     one::<MaildropLease>(data);
 }
 

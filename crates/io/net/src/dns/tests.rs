@@ -78,7 +78,7 @@ async fn server() -> SocketAddr {
 
 #[tokio::test]
 async fn records_are_found_and_nothing_is_an_answer_too() {
-    let resolver = Resolver::new(vec![server().await]);
+    let resolver = Resolver::new(vec![server().await], None);
     let naptr = resolver.look_up(Question::Naptr("other.test".into())).await;
     let Some(Answer::Naptr(naptr)) = naptr else {
         panic!("{naptr:?}")
@@ -117,7 +117,7 @@ async fn records_are_found_and_nothing_is_an_answer_too() {
 
 #[tokio::test]
 async fn no_answer_is_told_from_nothing_and_comes_in_time() {
-    let resolver = Resolver::new(vec![server().await]);
+    let resolver = Resolver::new(vec![server().await], None);
     for question in [
         Question::Srv("broken.test".into()),
         Question::Addresses("broken.test".into()),
@@ -130,7 +130,7 @@ async fn no_answer_is_told_from_nothing_and_comes_in_time() {
 
 #[tokio::test]
 async fn answers_and_questions_are_bounded() {
-    let resolver = Resolver::new(vec![server().await]);
+    let resolver = Resolver::new(vec![server().await], None);
     let many = resolver.look_up(Question::Addresses("many.test".into())).await;
     let Some(Answer::Addresses(many)) = many else {
         panic!("{many:?}")
@@ -158,19 +158,22 @@ async fn other_servers_are_asked_from_a_reload_on() {
         .unwrap()
         .local_addr()
         .unwrap();
-    let resolver = Resolver::new(vec![nobody]);
+    let resolver = Resolver::new(vec![nobody], None);
     let question = Question::Naptr("other.test".into());
     assert_eq!(resolver.look_up(question.clone()).await, None);
-    resolver.reload(vec![server().await]);
+    resolver.reload(vec![server().await], None).await;
     assert!(matches!(resolver.look_up(question).await, Some(Answer::Naptr(found)) if found.len() == 1));
 }
 
 #[tokio::test]
 async fn mail_servers_are_found_and_none_is_told_from_no_answer() {
-    let resolver = Resolver::new(vec![server().await]);
+    let resolver = Resolver::new(vec![server().await], None);
     let found = |domain: &'static str| {
         let resolver = resolver.clone();
-        async move { resolver.exchangers(domain).await }
+        async move {
+            let found = resolver.exchangers(domain).await;
+            found.ok().map(|found| found.servers)
+        }
     };
     let other = vec![(20, "b.other.test".to_owned()), (10, "A.other.test".to_owned())];
     assert_eq!(found("other.test").await, Some(other));

@@ -8,6 +8,7 @@
 
 mod hold;
 mod index;
+mod policies;
 mod report;
 
 pub use hold::{Held, Hold};
