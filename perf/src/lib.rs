@@ -3,12 +3,21 @@
 //! Each comparison is a binary under `src/bin`. The peers are started by the scripts in `peers`, by the rules of its README:
 //! both sides in one run, in turn, medians of at least three.
 
+pub mod imap;
+pub mod mail;
+pub mod smtp;
+pub mod tls;
+
+use std::error::Error;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, BufRead, BufReader};
 use std::path::Path;
 use std::process::{self, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
+
+/// What a comparison may fail with.
+pub type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
 /// A server started for a measurement, which ends when its standard input does.
 #[derive(Debug)]
@@ -24,11 +33,12 @@ impl Child {
         program: impl AsRef<OsStr>,
         arguments: impl IntoIterator<Item = S>,
     ) -> io::Result<Self> {
-        let mut process = Command::new(program)
-            .args(arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?;
+        Child::spawn(Command::new(program).args(arguments))
+    }
+
+    /// Starts what a command says.
+    pub fn spawn(command: &mut Command) -> io::Result<Self> {
+        let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let output = process.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
         Ok(Child {
             input: process.stdin.take(),
@@ -78,6 +88,16 @@ impl Child {
         Err(io::Error::other(format!("it ended before it said {wanted}")))
     }
 
+    /// Asks it to end, and waits for it.
+    pub fn terminate(mut self) -> io::Result<()> {
+        let pid = libc::pid_t::try_from(self.pid()).map_err(io::Error::other)?;
+        // SAFETY: the process is a child that has not been waited for, so that the number is its own.
+        if unsafe { libc::kill(pid, libc::SIGTERM) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        self.process.wait().map(drop)
+    }
+
     /// Ends its input, and waits for it.
     pub fn stop(mut self) -> io::Result<()> {
         drop(self.input.take());
@@ -108,6 +128,31 @@ pub fn cpu_time(pid: u32) -> io::Result<Duration> {
         total += Duration::from_nanos(nanos.unwrap_or(0));
     }
     Ok(total)
+}
+
+/// The CPU time of this process so far, in seconds.
+pub fn own_cpu_s() -> io::Result<f64> {
+    let mut times = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: the pointer is to a whole structure that outlives the call.
+    if unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &mut times) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(times.tv_sec as f64 + times.tv_nsec as f64 / 1e9)
+}
+
+/// Lets `count` clients do their work in a thread each; gives what they gave, in their order.
+pub fn in_parallel<T: Send>(count: usize, work: impl Fn(usize) -> Result<T> + Sync) -> Result<Vec<T>> {
+    std::thread::scope(|scope| {
+        let work = &work;
+        let clients: Vec<_> = (0..count).map(|n| scope.spawn(move || work(n))).collect();
+        let joined = clients.into_iter().map(|client| client.join());
+        joined
+            .map(|outcome| outcome.map_err(|_| "a client panicked")?)
+            .collect()
+    })
 }
 
 /// The middle of some measurements; 0 of none.

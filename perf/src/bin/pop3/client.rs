@@ -1,14 +1,12 @@
-//! The load generator: a POP3 client that does nothing it need not, and a sender that fills the maildrops.
+//! The load generator: a POP3 client that does nothing it need not.
 
-use crate::Result;
-use rustls::client::Resumption;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned};
+use ringpost_perf::Result;
+use ringpost_perf::tls::any_server;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConnection, StreamOwned};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// How long a server may take to answer.
@@ -31,7 +29,7 @@ impl Client {
         socket.set_tcp_nodelay(true)?;
         socket.set_read_timeout(Some(PATIENCE))?;
         let name = ServerName::try_from("bench.test")?;
-        let connection = ClientConnection::new(tls(), name)?;
+        let connection = ClientConnection::new(any_server(), name)?;
         let stream = StreamOwned::new(connection, TcpStream::from(socket));
         let mut client = Client {
             stream: BufReader::with_capacity(64 * 1024, stream),
@@ -106,107 +104,6 @@ impl Client {
         match line.starts_with("+OK") {
             true => Ok(line),
             false => Err(format!("expected +OK, the server said {line:?}").into()),
-        }
-    }
-}
-
-/// One configuration for all: no session is resumed, so that each costs both sides a whole handshake.
-fn tls() -> Arc<ClientConfig> {
-    static CONFIG: OnceLock<Arc<ClientConfig>> = OnceLock::new();
-    let make = || {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let mut config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .expect("the provider has the default versions")
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(AnyServer))
-            .with_no_client_auth();
-        config.resumption = Resumption::disabled();
-        Arc::new(config)
-    };
-    CONFIG.get_or_init(make).clone()
-}
-
-/// Whoever answers on loopback is the server that we have started.
-#[derive(Debug)]
-struct AnyServer;
-
-impl ServerCertVerifier for AnyServer {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _name: &ServerName<'_>,
-        _ocsp: &[u8],
-        _now: UnixTime,
-    ) -> std::result::Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _certificate: &CertificateDer<'_>,
-        _signature: &DigitallySignedStruct,
-    ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _message: &[u8],
-        _certificate: &CertificateDer<'_>,
-        _signature: &DigitallySignedStruct,
-    ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        rustls::crypto::aws_lc_rs::default_provider()
-            .signature_verification_algorithms
-            .supported_schemes()
-    }
-}
-
-/// Hands a message to one recipient again and again, by SMTP or LMTP; `greeting` is the word that tells them apart.
-pub(crate) fn deliver(
-    server: SocketAddr,
-    greeting: &str,
-    recipient: &str,
-    message: &str,
-    count: usize,
-) -> Result<()> {
-    let socket = TcpStream::connect(server)?;
-    socket.set_read_timeout(Some(PATIENCE))?;
-    socket.set_nodelay(true)?;
-    let mut stream = BufReader::new(socket);
-    reply(&mut stream, "220")?;
-    let say = |stream: &mut BufReader<TcpStream>, text: &str, wanted| {
-        stream.get_mut().write_all(text.as_bytes())?;
-        reply(stream, wanted)
-    };
-    say(&mut stream, &format!("{greeting} load.test\r\n"), "250")?;
-    for _ in 0..count {
-        say(&mut stream, "MAIL FROM:<sender@elsewhere.test>\r\n", "250")?;
-        say(&mut stream, &format!("RCPT TO:<{recipient}>\r\n"), "250")?;
-        say(&mut stream, "DATA\r\n", "354")?;
-        say(&mut stream, &format!("{message}.\r\n"), "250")?;
-    }
-    say(&mut stream, "QUIT\r\n", "221")
-}
-
-/// Reads a reply to its last line.
-fn reply(stream: &mut BufReader<TcpStream>, wanted: &str) -> Result<()> {
-    loop {
-        let mut line = String::new();
-        if stream.read_line(&mut line)? == 0 {
-            return Err("the server closed the connection".into());
-        }
-        if !line.starts_with(wanted) {
-            return Err(format!("expected {wanted}, the server said {line:?}").into());
-        }
-        if line.as_bytes().get(3) != Some(&b'-') {
-            return Ok(());
         }
     }
 }

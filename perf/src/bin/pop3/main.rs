@@ -12,15 +12,12 @@
 //! Ours is the `ringpost` of the same build, or the one that `RINGPOST_BIN` names; the peer is `peers/dovecot.sh`.
 
 mod client;
-mod servers;
 
-use ringpost_perf::{Child, median, record};
-use servers::{Dovecot, Ringpost, Server};
-use std::error::Error;
+use ringpost_perf::mail::{Peer, Ringpost, Server, Setup};
+use ringpost_perf::smtp::deliver;
+use ringpost_perf::{Child, Result, in_parallel, median, own_cpu_s, record};
 use std::fmt::Write;
 use std::time::{Duration, Instant};
-
-type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
 /// Clients at a time, each with a maildrop of its own.
 const CLIENTS: usize = 10;
@@ -35,8 +32,13 @@ fn main() -> Result<()> {
     if !Child::is_installed("dovecot") {
         return Err("Dovecot is not installed (Debian: dovecot-imapd, dovecot-pop3d, dovecot-lmtpd)".into());
     }
-    let peer = Dovecot::start()?;
-    let ours = Ringpost::start(&peer.certificate())?;
+    let setup = Setup {
+        users: CLIENTS,
+        postfix: false,
+        syncs: None,
+    };
+    let peer = Peer::start(setup)?;
+    let ours = Ringpost::start(setup, &peer.certificate())?;
     for side in [&ours as &dyn Server, &peer] {
         println!(
             "filling {CLIENTS} maildrops of {} with {messages} messages each",
@@ -142,43 +144,14 @@ fn measure(side: &dyn Server, work: &Work) -> Result<Load> {
     })
 }
 
-fn own_cpu_s() -> Result<f64> {
-    let mut times = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    // SAFETY: the pointer is to a whole structure that outlives the call.
-    if unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &mut times) } != 0 {
-        return Err(std::io::Error::last_os_error().into());
-    }
-    Ok(times.tv_sec as f64 + times.tv_nsec as f64 / 1e9)
-}
-
-/// Lets every client do its work in a thread of its own; gives the sum of what they did.
-fn in_parallel(work: impl Fn(usize) -> Result<usize> + Sync) -> Result<usize> {
-    std::thread::scope(|scope| {
-        let work = &work;
-        let clients: Vec<_> = (0..CLIENTS).map(|n| scope.spawn(move || work(n))).collect();
-        let mut sum = 0;
-        for client in clients {
-            sum += client.join().map_err(|_| "a client panicked")??;
-        }
-        Ok(sum)
-    })
-}
-
 fn fill(side: &dyn Server, messages: usize) -> Result<usize> {
     let message = message();
-    in_parallel(|n| {
-        client::deliver(
-            side.delivery(),
-            side.greeting(),
-            &side.user(n),
-            &message,
-            messages,
-        )?;
+    let (server, greeting) = side.delivery();
+    let counts = in_parallel(CLIENTS, |n| {
+        deliver(server, greeting, &side.user(n), &message, messages)?;
         Ok(messages)
-    })
+    })?;
+    Ok(counts.iter().sum())
 }
 
 fn message() -> String {
@@ -194,7 +167,7 @@ fn message() -> String {
 
 /// Every client fetches all it has.
 fn fetch(side: &dyn Server, messages: usize, ahead: usize) -> Result<usize> {
-    in_parallel(|n| {
+    let counts = in_parallel(CLIENTS, |n| {
         let mut client = client::Client::connect(side.pop3(), n)?;
         let found = client.log_in(&side.user(n), side.password())?;
         if found != messages {
@@ -206,13 +179,14 @@ fn fetch(side: &dyn Server, messages: usize, ahead: usize) -> Result<usize> {
         }
         client.quit()?;
         Ok(messages)
-    })
+    })?;
+    Ok(counts.iter().sum())
 }
 
 /// Every client logs in, looks how many there are, and leaves, again and again.
 fn sessions(side: &dyn Server, time: Duration) -> Result<usize> {
     let end = Instant::now() + time;
-    in_parallel(|n| {
+    let counts = in_parallel(CLIENTS, |n| {
         let mut count = 0;
         while Instant::now() < end {
             let mut client = client::Client::connect(side.pop3(), n)?;
@@ -221,5 +195,6 @@ fn sessions(side: &dyn Server, time: Duration) -> Result<usize> {
             count += 1;
         }
         Ok(count)
-    })
+    })?;
+    Ok(counts.iter().sum())
 }
