@@ -701,9 +701,19 @@ mod tests {
         }
     }
 
+    use crate::world::NoAnswer;
+
     impl Dns for Outside {
-        fn exchangers(&self, _: &str) -> BoxFuture<'static, Option<Vec<crate::world::Exchanger>>> {
+        fn exchangers(&self, _: &str) -> BoxFuture<'static, Result<crate::world::Exchangers, NoAnswer>> {
+            futures_util::future::ready(Ok(crate::world::Exchangers::default())).boxed()
+        }
+
+        fn texts(&self, _: &str) -> BoxFuture<'static, Option<Vec<String>>> {
             futures_util::future::ready(None).boxed()
+        }
+
+        fn tlsa(&self, _: &str) -> BoxFuture<'static, Result<Option<Vec<crate::world::Tlsa>>, NoAnswer>> {
+            futures_util::future::ready(Ok(None)).boxed()
         }
 
         fn look_up(

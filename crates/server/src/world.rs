@@ -87,7 +87,7 @@ impl Connection for NetConnection {
     }
 
     fn bindings(&self) -> ChannelBindings {
-        let (exporter, server_end_point) = self.0.bindings();
+        let (exporter, server_end_point) = self.stream.bindings();
         ChannelBindings {
             exporter,
             server_end_point,

@@ -57,7 +57,7 @@ impl Outbound {
                     //= https://www.rfc-editor.org/rfc/rfc7672#section-2.2
                     if !records.is_empty() {
                         host.proof = Proof::Dane {
-                            records: records.into(),
+                            records,
                             domain: route.destination.clone(),
                         };
                     }

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use ringpost_media::{Command, PairId};
-use ringpost_net::dns::{self, Resolver};
+use ringpost_net::dns::{self, Records, Resolver};
 use ringpost_net::media::MediaHandle;
 use ringpost_net::sip::{SipNet, source_address};
 use ringpost_net::stream::Places;
@@ -179,7 +179,16 @@ impl Dns for Names {
 
     fn texts(&self, name: &str) -> BoxFuture<'static, Option<Vec<String>>> {
         let (resolver, name) = (self.0.clone(), name.to_owned());
-        Box::pin(async move { resolver.texts(&name).await })
+        Box::pin(async move {
+            match resolver.texts(&name).await {
+                Records::Found(texts) => {
+                    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+                    Some(texts.into_iter().map(text).collect())
+                }
+                Records::Nothing => Some(Vec::new()),
+                Records::Failed => None,
+            }
+        })
     }
 
     fn tlsa(&self, host: &str) -> BoxFuture<'static, Result<Option<Vec<Tlsa>>, NoAnswer>> {

@@ -78,7 +78,7 @@ impl Mail {
                 return Ok(found);
             }
             match self.create(account, &name, Some(SpecialUse::Junk), now).await {
-                Ok(()) | Err(MailError::Cannot(_)) => {}
+                Ok(_) | Err(MailError::Cannot(_)) => {}
                 Err(MailError::AlreadyExists) => {
                     if let Some(found) = self.find_mailbox(account, &name).await? {
                         return Ok(found.record);

@@ -87,16 +87,6 @@ impl Resolver {
         })
     }
 
-    /// The TXT records of a name, each as one text; `None` when there is no answer.
-    pub async fn texts(&self, name: &str) -> Option<Vec<String>> {
-        let found = self.records(name, RecordType::TXT, false).await.ok()?;
-        let texts = found.iter().filter_map(|record| match &record.data {
-            RData::TXT(txt) => Some(String::from_utf8_lossy(&txt.txt_data.concat()).into_owned()),
-            _ => None,
-        });
-        Some(texts.take(limits::DNS_RECORDS).collect())
-    }
-
     /// The TLSA records of a mail server at port 25 that can be used, where they are proven, and its addresses are; `None`
     /// where there are none, or nothing is proven.
     ///

@@ -1,6 +1,7 @@
 //! Look-ups that tell what is not there from what cannot be told, as the checks of mail's senders need it.
 
 use super::{Resolver, exchanger};
+use hickory_resolver::TokioResolver;
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
 use ringpost_base::limits;
 use std::net::IpAddr;
@@ -19,7 +20,7 @@ pub enum Records<T> {
 impl Resolver {
     /// The TXT records of a name, the strings of each joined.
     pub async fn texts(&self, name: &str) -> Records<Vec<u8>> {
-        self.records(parse(name), RecordType::TXT, |data| match data {
+        self.seek(parse(name), RecordType::TXT, |data| match data {
             RData::TXT(text) => Some(text.txt_data.concat()),
             _ => None,
         })
@@ -29,7 +30,7 @@ impl Resolver {
     /// The addresses of a host: AAAA records with `v6`, A records without.
     pub async fn host_addresses(&self, host: &str, v6: bool) -> Records<IpAddr> {
         let kind = if v6 { RecordType::AAAA } else { RecordType::A };
-        self.records(parse(host), kind, |data| match data {
+        self.seek(parse(host), kind, |data| match data {
             RData::A(address) => Some(IpAddr::V4(address.0)),
             RData::AAAA(address) => Some(IpAddr::V6(address.0)),
             _ => None,
@@ -39,7 +40,7 @@ impl Resolver {
 
     /// The hosts of a domain's MX records, the preferred first.
     pub async fn mail_hosts(&self, domain: &str) -> Records<String> {
-        let found = self.records(parse(domain), RecordType::MX, exchanger).await;
+        let found = self.seek(parse(domain), RecordType::MX, exchanger).await;
         match found {
             Records::Found(mut hosts) => {
                 hosts.sort();
@@ -52,14 +53,14 @@ impl Resolver {
 
     /// The names of an address, without the dot at their end.
     pub async fn pointers(&self, address: IpAddr) -> Records<String> {
-        self.records(Some(address.into()), RecordType::PTR, |data| match data {
+        self.seek(Some(address.into()), RecordType::PTR, |data| match data {
             RData::PTR(name) => Some(name.0.to_ascii().trim_end_matches('.').to_owned()),
             _ => None,
         })
         .await
     }
 
-    async fn records<T>(
+    async fn seek<T>(
         &self,
         name: Option<Name>,
         kind: RecordType,
@@ -71,7 +72,7 @@ impl Resolver {
         };
         let question = format!("{kind} {name}");
         let found = self
-            .within_limits(&question, async |resolver| {
+            .within_limits(&question, false, async |resolver: TokioResolver| {
                 match resolver.lookup(name, kind).await {
                     Ok(found) => {
                         let data = found.answers().iter().map(|record| &record.data);
