@@ -10,7 +10,7 @@ use std::time::Duration;
 
 /// A program that must be found, and the package that brings it.
 pub(crate) struct Tool {
-    /// A program's name, or `perl -M` and a module's, which a program works less well without.
+    /// A program's name, or `perl -M` and a module's, or `python3 -cimport ` and one's, which programs work less well without.
     pub(crate) program: &'static str,
     pub(crate) package: &'static str,
 }
@@ -48,6 +48,22 @@ pub(crate) const CLIENTS: &[Tool] = &[
     Tool {
         program: "knotd",
         package: "knot",
+    },
+    Tool {
+        program: "python3 -cimport dkim",
+        package: "python3-dkim",
+    },
+    Tool {
+        program: "python3 -cimport nacl",
+        package: "python3-nacl",
+    },
+    Tool {
+        program: "python3 -cimport yaml",
+        package: "python3-yaml",
+    },
+    Tool {
+        program: "python3 -cimport pip",
+        package: "python3-pip",
     },
     Tool {
         program: "perl -MNet::SSLeay",
@@ -177,11 +193,15 @@ pub(crate) fn missing(tools: &[Tool]) -> Vec<&Tool> {
 }
 
 fn is_found(program: &str) -> bool {
-    if let Some(module) = program.strip_prefix("perl ") {
-        return Command::new("perl")
-            .args([module, "-e", "1"])
-            .output()
-            .is_ok_and(|out| out.status.success());
+    let module = |interpreter: &str, arguments: &[&str]| {
+        let found = Command::new(interpreter).args(arguments).output();
+        found.is_ok_and(|out| out.status.success())
+    };
+    if let Some(import) = program.strip_prefix("perl ") {
+        return module("perl", &[import, "-e", "1"]);
+    }
+    if let Some(import) = program.strip_prefix("python3 ") {
+        return module("python3", &[import]);
     }
     let path = std::env::var("PATH").unwrap_or_default();
     path.split(':')

@@ -185,7 +185,7 @@ async fn mail_servers_are_found_and_none_is_told_from_no_answer() {
 
 #[tokio::test]
 async fn what_is_not_there_is_told_from_what_cannot_be_told() {
-    let resolver = Resolver::new(vec![server().await]);
+    let resolver = Resolver::new(vec![server().await], None);
     assert_eq!(
         resolver.texts("other.test").await,
         Records::Found(vec![b"v=spf1 -all".to_vec(), vec![0xff]])
