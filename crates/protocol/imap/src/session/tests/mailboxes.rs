@@ -271,8 +271,15 @@ fn the_one_quota_root_tells_what_is_used_and_may_be() {
     ] {
         assert!(talk.say(&format!("a {bad}\r\n")).starts_with("a BAD"), "{bad}");
     }
+    for flags in ["\\Deleted", "\\Deleted", "\\Seen"] {
+        let text = "x".repeat(600);
+        talk.say(&format!("a APPEND INBOX ({flags}) {{600+}}\r\n{text}\r\n"));
+    }
     let heard = talk.say("a STATUS INBOX (DELETED DELETED-STORAGE)\r\n");
-    assert!(heard.starts_with("* STATUS INBOX (DELETED 2 DELETED-STORAGE 2)\r\n"));
+    assert!(
+        heard.starts_with("* STATUS INBOX (DELETED 2 DELETED-STORAGE 2)\r\n"),
+        "{heard}"
+    );
 }
 
 #[test]

@@ -226,7 +226,12 @@ impl Mail {
                         .iter()
                         .filter(|m| m.state.flags.is(SystemFlag::Deleted))
                         .count() as u32,
-                    deleted_bytes: 1_025,
+                    deleted_bytes: mailbox
+                        .messages
+                        .iter()
+                        .filter(|m| m.state.flags.is(SystemFlag::Deleted))
+                        .map(|m| m.text.len() as u64)
+                        .sum(),
                 }),
                 None => missing,
             },
