@@ -102,12 +102,13 @@ pub struct Device {
     pub secret: String,
 }
 
-/// 127.x.y.z, so that no two tests of a machine share one: `x.y` from the process, `z` counted. A process has 255 of them.
+/// 127.x.y.z, so that no two tests of a machine share one: `x.y` from the process, of whose number 15 bits count, `z` counted.
+/// A process has 254 of them.
 pub fn own_address() -> Ipv4Addr {
-    static COUNT: AtomicU32 = AtomicU32::new(1);
+    static COUNT: AtomicU32 = AtomicU32::new(0);
     let [_, _, high, low] = std::process::id().to_be_bytes();
-    let count = COUNT.fetch_add(1, Ordering::Relaxed) as u8;
-    Ipv4Addr::new(127, 100 + (high & 0x7f), low.max(1), count)
+    let count = COUNT.fetch_add(1, Ordering::Relaxed) % 254 + 1;
+    Ipv4Addr::new(127, 100 + (high & 0x7f), low, count as u8)
 }
 
 impl Server {

@@ -78,6 +78,14 @@ impl Server {
     /// Starts everything that the configuration names. The errors are one line that names the key and the mend.
     pub(crate) async fn start(config: Config) -> Result<Server> {
         let folder = data_folder::hold(&config.data_folder())?;
+        // Looked at before anything runs that logs: the socket itself is made last.
+        let socket = data_folder::socket(folder.path());
+        std::os::unix::net::SocketAddr::from_pathname(&socket).map_err(|error| {
+            anyhow::anyhow!(
+                "data: {}: {error}; set a folder with a shorter path",
+                socket.display()
+            )
+        })?;
         let files = sockets::allow_many().unwrap_or_else(|error| {
             warn!(%error, "the limit of open files stays as it is");
             usize::MAX
@@ -230,7 +238,7 @@ impl Server {
     fn serve_operator(&self, listeners: Vec<TcpListener>) -> Result<()> {
         let socket = data_folder::socket(self.stores.path());
         let served = ringpost_admin::serve_control(&socket, self.control(), self.stopped())
-            .map_err(|error| anyhow::anyhow!("data: {error}; set a folder with a shorter path"))?;
+            .map_err(|error| anyhow::anyhow!("data: {error}"))?;
         tokio::spawn(served);
         let metrics = Metrics::new();
         let media = self.media.handle().clone();
