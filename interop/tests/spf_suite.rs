@@ -4,11 +4,12 @@
 #![allow(clippy::unwrap_used)] // A test says what it missed by panicking.
 
 use futures_util::future::{BoxFuture, ready};
-use ringpost_interop::{client, run};
+use ringpost_interop::run;
 use ringpost_sender_auth::{Answer, Names, check_spf};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
@@ -113,11 +114,17 @@ impl Names for Zone {
 
 #[test]
 fn every_scenario_of_the_suite_comes_out_as_it_says() {
-    let Some(python) = client("python3") else { return };
+    // Debian's own, for which its packages are.
+    let python = Path::new("/usr/bin/python3");
     let folder = tempfile::tempdir().unwrap();
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/scripts/spf_suite.py");
     let read = run(folder.path(), "suite", Command::new(python).arg(script), LIMIT);
     if !read.succeeded() {
+        assert!(
+            std::env::var_os("CI").is_none_or(|value| value.is_empty()),
+            "pyspf's source package cannot be had, and CI is set: {}",
+            read.output
+        );
         println!("SKIP: pyspf's source package cannot be had: {}", read.output);
         return;
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 /// A program that must be found, and the package that brings it.
 pub(crate) struct Tool {
-    /// A program's name, or `perl -M` and a module's, or `python3 -cimport ` and one's, which programs work less well without.
+    /// A program's name, or `perl -M` and a module's, or Debian's Python and `-cimport ` with one's, which programs work less well without.
     pub(crate) program: &'static str,
     pub(crate) package: &'static str,
 }
@@ -50,19 +50,19 @@ pub(crate) const CLIENTS: &[Tool] = &[
         package: "knot",
     },
     Tool {
-        program: "python3 -cimport dkim",
+        program: "/usr/bin/python3 -cimport dkim",
         package: "python3-dkim",
     },
     Tool {
-        program: "python3 -cimport nacl",
+        program: "/usr/bin/python3 -cimport nacl",
         package: "python3-nacl",
     },
     Tool {
-        program: "python3 -cimport yaml",
+        program: "/usr/bin/python3 -cimport yaml",
         package: "python3-yaml",
     },
     Tool {
-        program: "python3 -cimport pip",
+        program: "/usr/bin/python3 -cimport pip",
         package: "python3-pip",
     },
     Tool {
@@ -200,8 +200,8 @@ fn is_found(program: &str) -> bool {
     if let Some(import) = program.strip_prefix("perl ") {
         return module("perl", &[import, "-e", "1"]);
     }
-    if let Some(import) = program.strip_prefix("python3 ") {
-        return module("python3", &[import]);
+    if let Some(import) = program.strip_prefix("/usr/bin/python3 ") {
+        return module("/usr/bin/python3", &[import]);
     }
     let path = std::env::var("PATH").unwrap_or_default();
     path.split(':')
