@@ -258,7 +258,6 @@ impl Driver<'_> {
                 // The Return-Path is made where a message ends its way.
                 //= https://www.rfc-editor.org/rfc/rfc5321#section-4.4
                 skip_bytes: ReturnPath(&transaction.from).to_string().len() as u64,
-                ..Outgoing::default()
             },
         };
         let spooled = mail.spool(envelope, letter, now).await?;

@@ -47,6 +47,27 @@ struct Whole {
 }
 
 impl Mail {
+    /// The records of messages, in their order. One that was expunged while this mailbox was open is among them; one that is
+    /// gone for good is left out.
+    pub(crate) async fn known(
+        &self,
+        selected: &Selected,
+        uids: &[u32],
+    ) -> Result<Vec<(u32, Message)>, MailError> {
+        let id = selected.mailbox.id;
+        let keys: Vec<_> = uids.iter().map(|uid| keys::message(id, *uid)).collect();
+        let found = self.store.get_many(&selected.home(), keys.clone()).await?;
+        let mut known = Vec::with_capacity(uids.len());
+        for ((uid, key), found) in uids.iter().zip(keys).zip(found) {
+            let message = match found {
+                Some(found) => Some(Message::from_bytes(&key, found.value)?),
+                None => selected.seat.expunged(*uid),
+            };
+            known.extend(message.map(|message| (*uid, message)));
+        }
+        Ok(known)
+    }
+
     /// What is stored of these messages, in their order; of so many of the first that it does not become too much. One that
     /// was expunged while this mailbox was open is answered all the same; one that is gone for good is left out.
     pub async fn fetch(
@@ -55,21 +76,11 @@ impl Mail {
         uids: &[u32],
         wants: Wants,
     ) -> Result<Vec<FetchedMessage>, MailError> {
-        let id = selected.mailbox.id;
         let (mut out, mut size_bytes) = (Vec::with_capacity(uids.len()), 0);
         for some in uids.chunks(READ_AT_ONCE) {
-            let keys: Vec<_> = some.iter().map(|uid| keys::message(id, *uid)).collect();
-            let found = self.store.get_many(&selected.home(), keys.clone()).await?;
-            for ((uid, key), found) in some.iter().zip(keys).zip(found) {
-                let message = match found {
-                    Some(found) => Message::from_bytes(&key, found.value)?,
-                    None => match selected.seat.expunged(*uid) {
-                        Some(message) => message,
-                        None => continue,
-                    },
-                };
+            for (uid, message) in self.known(selected, some).await? {
                 size_bytes += message.envelope.len() + message.structure.len();
-                let mut known = fetched(*uid, &message, wants)?;
+                let mut known = fetched(uid, &message, wants)?;
                 if wants.preview {
                     known.preview = Some(
                         self.preview(selected, &message, known.structure.as_deref())

@@ -11,9 +11,8 @@ use ringpost_imap::decode_words_with;
 use ringpost_imap::question::{Candidate, Wants};
 use ringpost_imap::search::{Facts, MessageText, SearchKey};
 use ringpost_imap::structure::{Address, Content, Envelope, Part};
-use ringpost_store::Record;
-use ringpost_store::keys;
 use ringpost_store::records::Message;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 impl Mail {
@@ -27,20 +26,13 @@ impl Mail {
     ) -> Result<Vec<u32>, MailError> {
         let mut found = Vec::new();
         for some in among.chunks(READ_AT_ONCE) {
-            let records: Vec<_> = some
-                .iter()
-                .map(|c| keys::message(selected.mailbox.id, c.uid))
-                .collect();
-            let stored = self.store.get_many(&selected.home(), records.clone()).await?;
-            for ((candidate, record_key), stored) in some.iter().zip(&records).zip(stored) {
-                let message = match stored {
-                    Some(stored) => Message::from_bytes(record_key, stored.value)?,
-                    None => match selected.seat.expunged(candidate.uid) {
-                        Some(message) => message,
-                        None => continue,
-                    },
+            let uids: Vec<_> = some.iter().map(|candidate| candidate.uid).collect();
+            let known: HashMap<_, _> = self.known(selected, &uids).await?.into_iter().collect();
+            for candidate in some {
+                let Some(message) = known.get(&candidate.uid) else {
+                    continue;
                 };
-                if self.matches(selected, key, candidate, &message, now).await? {
+                if self.matches(selected, key, candidate, message, now).await? {
                     found.push(candidate.uid);
                 }
             }

@@ -1,6 +1,6 @@
 //! Signatures on what leaves for other servers, made when it is queued.
 
-use crate::{Envelope, Letter, Mail, MailError};
+use crate::{Letter, Mail, MailError};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use ringpost_base::UnixTime;
@@ -28,22 +28,19 @@ impl Mail {
         let _first = self.signer.set(signer);
     }
 
-    /// What goes before a message that leaves. Only what our people have submitted, and our own notices, are signed: what is
-    /// passed on for others is theirs.
+    /// What goes before a message of ours that leaves: what our people have submitted, or a notice. Its first `skip_bytes`
+    /// stay here.
     pub(crate) async fn signature(
         &self,
-        envelope: &Envelope,
         letter: &Letter,
+        mut skip_bytes: u64,
         now: UnixTime,
     ) -> Result<Bytes, MailError> {
-        let outgoing = &envelope.outgoing;
-        let is_ours = envelope.submitter.is_some() || outgoing.is_notice;
-        let (Some(signer), true, false) = (self.signer.get(), is_ours, outgoing.recipients.is_empty()) else {
+        let Some(signer) = self.signer.get() else {
             return Ok(Bytes::new());
         };
         let mut signing = signer.begin(now);
         let mut reader = self.bodies.read_back(&letter.body).await?;
-        let mut skip_bytes = outgoing.skip_bytes;
         while let Some(mut chunk) = reader.next().await? {
             let skipped = skip_bytes.min(chunk.len() as u64);
             skip_bytes -= skipped;

@@ -10,7 +10,6 @@ use ringpost_base::limits;
 use ringpost_imap::question::{ObjectId, Wants};
 use ringpost_imap::sort::SortFacts;
 use ringpost_store::records::Message;
-use ringpost_store::{Record, keys};
 use std::sync::Arc;
 
 /// What one answer holds of envelopes; behind it the session asks again.
@@ -25,25 +24,15 @@ impl Mail {
         uids: &[u32],
         references: bool,
     ) -> Result<Vec<SortFacts>, MailError> {
-        let id = selected.mailbox.id;
         let (mut out, mut size_bytes) = (Vec::with_capacity(uids.len()), 0);
         for some in uids.chunks(READ_AT_ONCE) {
-            let keys: Vec<_> = some.iter().map(|uid| keys::message(id, *uid)).collect();
-            let found = self.store.get_many(&selected.home(), keys.clone()).await?;
-            for ((uid, key), found) in some.iter().zip(keys).zip(found) {
-                let message = match found {
-                    Some(found) => Message::from_bytes(&key, found.value)?,
-                    None => match selected.seat.expunged(*uid) {
-                        Some(message) => message,
-                        None => continue,
-                    },
-                };
+            for (uid, message) in self.known(selected, some).await? {
                 size_bytes += message.envelope.len();
                 let references = match references {
                     true => self.references(selected, &message).await?,
                     false => Vec::new(),
                 };
-                out.push(facts(*uid, &message, references)?);
+                out.push(facts(uid, &message, references)?);
             }
             if size_bytes > BYTES_AT_ONCE {
                 break;

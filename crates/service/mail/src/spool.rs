@@ -1,6 +1,7 @@
 //! Messages for several recipients: promised with one commit, then delivered to each, once.
 
 use crate::{Delivery, Incoming, Letter, Mail, MailError, Outgoing, queue};
+use bytes::Bytes;
 use ringpost_base::UnixTime;
 use ringpost_smtp::{MailDsn, Notify, RcptDsn, Return};
 use ringpost_store::records::{Queued, QueuedRecipient, Spool, SpoolRecipient};
@@ -78,7 +79,12 @@ impl Mail {
         letter: Letter,
         now: UnixTime,
     ) -> Result<Spooled, MailError> {
-        let head = self.signature(&envelope, &letter, now).await?;
+        // What is passed on for others is theirs to sign.
+        let leaves = envelope.submitter.is_some() && !envelope.outgoing.recipients.is_empty();
+        let head = match leaves {
+            true => self.signature(&letter, envelope.outgoing.skip_bytes, now).await?,
+            false => Bytes::new(),
+        };
         let id = self.draw(|rng| rng.u64());
         let mut recipients: Vec<SpoolRecipient> = Vec::new();
         for Recipient {
@@ -250,9 +256,10 @@ impl Mail {
             match record.sender_account {
                 Some(account) => self.tell_here(account, record.id, once, &letter, now).await?,
                 None => {
-                    let there = queue::destination_of(&record.sender);
-                    notices
-                        .extend(there.map(|there| (self.notice_for(&about, &there, &letter, now), letter)));
+                    if let Some(there) = queue::destination_of(&record.sender) {
+                        let notice = self.notice_for(&about, &there, &letter, now).await?;
+                        notices.push((notice, letter));
+                    }
                 }
             }
         }

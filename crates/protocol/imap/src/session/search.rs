@@ -13,7 +13,7 @@ use ringpost_base::limits;
 use std::sync::Arc;
 
 /// Messages that a search looks at in one step.
-pub(super) const SEARCH_STEP: usize = 4_096;
+const SEARCH_STEP: usize = 4_096;
 
 /// SEARCH under way.
 pub(super) struct SearchTask {
@@ -28,6 +28,31 @@ pub(super) struct SearchTask {
     at: usize,
     /// Positions that match and are not told yet, of those looked at with the open question.
     hits: Vec<usize>,
+}
+
+/// Looks at the messages of one step from position `at` on: positions that match go to `hits`, and what the session cannot
+/// decide by itself is given back, a portion at most.
+pub(super) fn sift(view: &View, key: &SearchKey, at: &mut usize, hits: &mut Vec<usize>) -> Vec<Candidate> {
+    let (last, until) = (view.last(), (*at + SEARCH_STEP).min(view.messages().len()));
+    let mut undecided = Vec::new();
+    while *at < until && undecided.len() < limits::IMAP_PORTION {
+        let entry = &view.messages()[*at];
+        let candidate = Candidate {
+            uid: entry.uid,
+            number: *at as u32 + 1,
+            flags: entry.flags.clone(),
+            modseq: entry.modseq,
+            recent: entry.recent,
+            last,
+        };
+        match key.evaluate(&Facts::of(&candidate)) {
+            Some(true) => hits.push(*at),
+            Some(false) => {}
+            None => undecided.push(candidate),
+        }
+        *at += 1;
+    }
+    undecided
 }
 
 impl Session {
@@ -56,25 +81,7 @@ impl Session {
         let (State::Selected(view), Task::Search(task)) = (&self.state, &mut self.task) else {
             return false;
         };
-        let (last, until) = (view.last(), (task.at + SEARCH_STEP).min(view.messages().len()));
-        let mut undecided = Vec::new();
-        while task.at < until && undecided.len() < limits::IMAP_PORTION {
-            let entry = &view.messages()[task.at];
-            let candidate = Candidate {
-                uid: entry.uid,
-                number: task.at as u32 + 1,
-                flags: entry.flags.clone(),
-                modseq: entry.modseq,
-                recent: entry.recent,
-                last,
-            };
-            match task.key.evaluate(&Facts::of(&candidate)) {
-                Some(true) => task.hits.push(task.at),
-                Some(false) => {}
-                None => undecided.push(candidate),
-            }
-            task.at += 1;
-        }
+        let undecided = sift(view, &task.key, &mut task.at, &mut task.hits);
         if !undecided.is_empty() {
             let ask = Ask::Search {
                 mailbox: view.mailbox,

@@ -1,11 +1,11 @@
 //! SORT and THREAD (RFC 5256): a search, then what is known of its messages in portions, then the order.
 
 use super::output::{MISMATCH, refusal};
-use super::search::SEARCH_STEP;
+use super::search::sift;
 use super::sync::is_modseq;
 use super::{Session, State, Tag, Task};
-use crate::question::{Answer, Ask, Candidate};
-use crate::search::{Facts, SearchKey};
+use crate::question::{Answer, Ask};
+use crate::search::SearchKey;
 use crate::sort::{Row, SortFacts, SortKey, sort};
 use crate::thread::{ThreadBy, Threaded, Threads};
 use ringpost_base::limits;
@@ -73,25 +73,7 @@ impl Session {
             return false;
         };
         let mailbox = view.mailbox;
-        let last = view.last();
-        let (mut undecided, until) = (Vec::new(), (task.at + SEARCH_STEP).min(view.messages().len()));
-        while task.at < until && undecided.len() < limits::IMAP_PORTION {
-            let entry = &view.messages()[task.at];
-            let candidate = Candidate {
-                uid: entry.uid,
-                number: task.at as u32 + 1,
-                flags: entry.flags.clone(),
-                modseq: entry.modseq,
-                recent: entry.recent,
-                last,
-            };
-            match task.key.evaluate(&Facts::of(&candidate)) {
-                Some(true) => task.hits.push(task.at),
-                Some(false) => {}
-                None => undecided.push(candidate),
-            }
-            task.at += 1;
-        }
+        let undecided = sift(view, &task.key, &mut task.at, &mut task.hits);
         if !undecided.is_empty() {
             let key = task.key.clone();
             self.ask(Ask::Search {

@@ -39,8 +39,6 @@ pub struct Outgoing {
     pub utf8: bool,
     /// So many bytes at the body's beginning stay here: the Return-Path.
     pub skip_bytes: u64,
-    /// It is a notice of ours, and is signed as what our people submit is.
-    pub is_notice: bool,
 }
 
 /// A recipient on another server.
@@ -487,7 +485,8 @@ impl Mail {
                         .await?;
                 }
                 Notice::There(there) => {
-                    notices.push((self.notice_for(&message.record, there, &letter, now), letter))
+                    let notice = self.notice_for(&message.record, there, &letter, now).await?;
+                    notices.push((notice, letter));
                 }
                 Notice::Nobody => {}
             }
@@ -521,15 +520,17 @@ impl Mail {
         }
     }
 
-    /// The queue's record of a notice that goes to another server, under the null sender.
-    pub(crate) fn notice_for(
+    /// The queue's record of a notice that goes to another server, under the null sender, signed as what our people submit is.
+    pub(crate) async fn notice_for(
         &self,
         about: &Queued,
         there: &Elsewhere,
         letter: &Letter,
         now: UnixTime,
-    ) -> Queued {
-        Queued {
+    ) -> Result<Queued, MailError> {
+        let skip_bytes = report::RETURN_PATH.len() as u64;
+        Ok(Queued {
+            head: self.signature(letter, skip_bytes, now).await?,
             id: beside(about.id, self.draw(|rng| rng.u64())),
             recipients: vec![QueuedRecipient {
                 address: there.address.clone(),
@@ -538,12 +539,12 @@ impl Mail {
             destination: there.destination.clone(),
             blob: letter.body.id,
             size_bytes: letter.size_bytes(),
-            skip_bytes: report::RETURN_PATH.len() as u64,
+            skip_bytes,
             received: now,
             eight_bit: true,
             utf8: about.utf8,
             ..Queued::default()
-        }
+        })
     }
 
     /// The reports of deliveries here, and of those that could not be, each with the mark by which it is told once.

@@ -400,17 +400,12 @@ impl crate::Signing for Shown {
 
 #[test]
 fn what_our_people_send_is_signed_and_what_is_passed_on_is_not() {
-    for (submitter, is_notice, signed) in [
-        (Some(ALICE), false, true),
-        (None, false, false),
-        (None, true, true),
-    ] {
+    for (submitter, signed) in [(Some(ALICE), true), (None, false)] {
         let world = World::new();
         world.mail.set_signer(std::sync::Arc::new(Counts));
         now(world.mail.load_queue(false, NOW)).unwrap();
         let mut envelope = envelope("alice@example.org", &[], &["x@there.test"]);
         envelope.submitter = submitter;
-        envelope.outgoing.is_notice = is_notice;
         now(world.mail.spool(envelope, letter(&world), NOW)).unwrap();
         let work = world.mail.next_work(NOW, 1).unwrap();
         let message = now(world.mail.lease(work.ids[0], NOW)).unwrap().unwrap();
@@ -424,4 +419,29 @@ fn what_our_people_send_is_signed_and_what_is_passed_on_is_not() {
         let expected = if signed { head + plain } else { plain.to_owned() };
         assert_eq!((&sent, message.size_bytes()), (&expected, expected.len() as u64));
     }
+}
+
+#[test]
+fn a_notice_that_goes_to_another_server_is_signed() {
+    let world = queued(&["x@there.test"]);
+    world.mail.set_signer(std::sync::Arc::new(Counts));
+    let schedule = Schedule::default();
+    let mut message = taken(&world, NOW);
+    now(world.mail.conclude(&mut message, &[failed()], &schedule, NOW)).unwrap();
+    let back = Notice::There(elsewhere("carol@else.test"));
+    now(world
+        .mail
+        .tell_sender(&mut message, back, "mx.example.org", &schedule, NOW))
+    .unwrap();
+    world.mail.release(message);
+    let notice = taken(&world, NOW);
+    let mut body = now(world.mail.queued_body(&notice)).unwrap();
+    let first = now(body.next()).unwrap().unwrap();
+    // What is signed is what leaves: the Return-Path stays here.
+    assert!(
+        first.starts_with(b"X-Signed: From: Mail delivery"),
+        "{}",
+        String::from_utf8_lossy(&first)
+    );
+    world.check();
 }
