@@ -47,6 +47,8 @@ pub struct Options {
     pub outbound: String,
     /// Lines of the section `incoming`.
     pub incoming: String,
+    /// Lines of the section `limits`.
+    pub limits: String,
 }
 
 impl Default for Options {
@@ -65,6 +67,7 @@ impl Default for Options {
             smtp_port: 2525,
             outbound: String::new(),
             incoming: String::new(),
+            limits: String::new(),
         }
     }
 }
@@ -194,6 +197,9 @@ impl Server {
             }
         }
         sections += &format!("[incoming]\n{}", options.incoming);
+        if !options.limits.is_empty() {
+            sections += &format!("[limits]\n{}", options.limits);
+        }
         sections += "[tls]\n";
         if let Some(authorities) = &options.authorities {
             sections += &format!("authorities = {authorities:?}\n");

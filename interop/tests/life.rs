@@ -150,12 +150,16 @@ fn a_hangup_takes_over_the_limits_and_the_level_of_the_log_and_names_what_waits(
     );
     assert_eq!(server.command(&["domain", "list"]), "interop.test\nsecond.test\n");
     reconfigure(&server, |text| {
-        text.replace(":1431", ":1430")
-            .replace("message_bytes = 1000000", "connections_per_address = 1")
+        text.replace(":1431", ":1430").replace(
+            "message_bytes = 1000000",
+            "connections_per_address = 1\nexempt_networks = []",
+        )
     });
     assert_eq!(server.log().matches("at the next start only").count(), 1);
     let first = TcpStream::connect((server.address(), 2525)).unwrap();
-    let refused = wait_for(Duration::from_secs(10), || greeted(&server).is_empty());
+    let refused = wait_for(Duration::from_secs(10), || {
+        greeted(&server).starts_with("421 4.7.0 ")
+    });
     assert!(refused, "one address has one connection");
     drop(first);
     let served = wait_for(Duration::from_secs(10), || greeted(&server).contains("SIZE"));

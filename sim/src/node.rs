@@ -196,6 +196,7 @@ impl Node {
             bus,
             config: Arc::default(),
             compressing: Compressing::default(),
+            peers: Arc::default(),
             stop,
         };
         Ok(Node {

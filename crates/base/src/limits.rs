@@ -49,8 +49,15 @@ pub const SMTP_RECIPIENTS: usize = 1_000;
 pub const SMTP_LOCAL_PART_BYTES: usize = 256;
 /// The name of a header field in a message that is submitted; a longer one is no header's.
 pub const SUBMITTED_FIELD_NAME_BYTES: usize = 128;
-/// Commands of one SMTP session that are refused with 5xx; then 421 and the connection closes.
+/// Commands of one SMTP session that are refused with 5xx since its last message, unless configured; then 421 and the
+/// connection closes.
 pub const SMTP_ERRORS: u32 = 20;
+/// Messages of one SMTP session, unless configured; MAIL for one more gets 421 and the connection closes.
+pub const SMTP_MESSAGES: u32 = 1_000;
+/// Recipients of all messages of one SMTP session, unless configured; one more gets 421 and the connection closes.
+pub const SMTP_SESSION_RECIPIENTS: u32 = 10_000;
+/// Peers and accounts whose messages and failed logins of the last hour are counted; above it the counts start anew.
+pub const RATES: usize = 65_536;
 /// Failed passwords of one SMTP session; then 421 and the connection closes.
 pub const SMTP_AUTH_FAILURES: u32 = 5;
 /// A line of a reply of another SMTP server with its end (RFC 5321 §4.5.3.1.5 asks for 512); with more the connection is

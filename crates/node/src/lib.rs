@@ -9,8 +9,10 @@
 pub mod imap;
 mod logins;
 pub mod outbound;
+pub mod peers;
 pub mod phone;
 pub mod pop3;
+mod rate;
 pub mod smtp;
 mod stop;
 #[cfg(test)]

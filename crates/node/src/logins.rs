@@ -1,8 +1,9 @@
 //! Passwords that peers give, checked so that whoever guesses does not keep others out.
 
-use crate::world::WorldRef;
+use crate::peers::Peers;
+use crate::world::{Endpoints, WorldRef};
+use ringpost_auth::sasl::ScramKeys;
 use ringpost_directory::{AccountInfo, Directory, DirectoryError};
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,35 +13,88 @@ const WRONG: Duration = Duration::from_millis(200);
 const BUSY_LIMIT: Duration = Duration::from_secs(5);
 const BUSY_PAUSE: Duration = Duration::from_millis(100);
 
-/// The account whose password this is, which somebody at `from` gives: as [`Directory::login`], in that peer's turn. What
-/// was found right before waits for nobody.
-pub(crate) async fn check_password(
-    world: &WorldRef,
-    directory: &Directory,
-    from: IpAddr,
-    user: &str,
-    password: &str,
-) -> Result<Option<Arc<AccountInfo>>, DirectoryError> {
-    if let Some(account) = directory.remembered_login(user, password).await? {
-        return Ok(Some(account));
-    }
-    let turn = directory.turn(from).await;
-    let deadline = world.now() + BUSY_LIMIT;
-    let found = loop {
-        match directory.login(user, password).await {
-            Err(DirectoryError::Busy(_)) if world.now() < deadline => {
-                world.sleep_until(world.now() + BUSY_PAUSE).await;
-            }
-            found => break found,
+/// Why a login was not looked at.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LoginError {
+    /// The directory could not answer.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    /// Too many of that peer have failed.
+    #[error("too many passwords from there were wrong within an hour")]
+    TooManyFailures,
+}
+
+/// Where somebody logs in.
+pub(crate) struct Door<'a> {
+    pub(crate) world: &'a WorldRef,
+    pub(crate) directory: &'a Directory,
+    pub(crate) peers: &'a Peers,
+    /// Who comes, and where.
+    pub(crate) from: Endpoints,
+}
+
+impl Door<'_> {
+    /// The account whose password this is: as [`Directory::login`], in the peer's turn. What was found right before waits
+    /// for nobody, and is let in even where too many others have failed.
+    pub(crate) async fn check_password(
+        &self,
+        user: &str,
+        password: &str,
+    ) -> Result<Option<Arc<AccountInfo>>, LoginError> {
+        if let Some(account) = self.directory.remembered_login(user, password).await? {
+            self.peers.signed_in(self.from, self.world.now());
+            return Ok(Some(account));
         }
-    };
-    if !matches!(found, Ok(Some(_))) {
-        // The session holds its own answer back besides.
-        let rest = world.sleep_until(world.now() + WRONG);
-        world.spawn(Box::pin(async move {
-            rest.await;
-            drop(turn);
-        }));
+        self.may_log_in()?;
+        let turn = self.directory.turn(self.from.remote.ip()).await;
+        // Those before it in the line may have been too many.
+        self.may_log_in()?;
+        let world = self.world;
+        let deadline = world.now() + BUSY_LIMIT;
+        let found = loop {
+            match self.directory.login(user, password).await {
+                Err(DirectoryError::Busy(_)) if world.now() < deadline => {
+                    world.sleep_until(world.now() + BUSY_PAUSE).await;
+                }
+                found => break found,
+            }
+        };
+        match found {
+            Ok(Some(_)) => self.peers.signed_in(self.from, world.now()),
+            _ => {
+                if found.is_ok() {
+                    let now = world.now();
+                    self.peers.wrong_password(self.from, user, password, now);
+                }
+                // The session holds its own answer back besides.
+                let rest = world.sleep_until(world.now() + WRONG);
+                world.spawn(Box::pin(async move {
+                    rest.await;
+                    drop(turn);
+                }));
+            }
+        }
+        Ok(found?)
     }
-    found
+
+    /// What a user's SCRAM exchange is checked with; none for one that does not exist.
+    pub(crate) async fn scram_keys(&self, user: &str) -> Result<Option<ScramKeys>, LoginError> {
+        self.may_log_in()?;
+        self.peers.tries(self.from, self.world.now());
+        let found = self.directory.scram_keys(user).await?;
+        Ok(found.map(|(_, keys)| keys))
+    }
+
+    /// The account of who has proven to have its keys.
+    pub(crate) async fn proven(&self, user: &str) -> Result<Option<Arc<AccountInfo>>, LoginError> {
+        self.peers.proven(self.from, self.world.now());
+        Ok(self.directory.account_by_login(user).await?)
+    }
+
+    fn may_log_in(&self) -> Result<(), LoginError> {
+        match self.peers.may_log_in(self.from, self.world.now()) {
+            true => Ok(()),
+            false => Err(LoginError::TooManyFailures),
+        }
+    }
 }

@@ -125,7 +125,7 @@ async fn connect(addresses: &[IpAddr], port: u16) -> Result<TcpStream, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stream::{ConnectionLimits, Places, Stream, serve};
+    use crate::stream::{ConnectionLimits, Places, Service, Stream, serve};
     use crate::tls::{Tls, self_signed};
     use tokio::net::TcpListener;
 
@@ -144,22 +144,23 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let places = Places::new(ConnectionLimits::default());
-        tokio::spawn(serve(
+        let service = Service {
             listener,
             places,
             tls,
-            true,
-            move |mut stream: Stream| async move {
-                let asked = stream.recv().await.unwrap();
-                assert!(asked.starts_with(b"GET /x HTTP/1.1\r\n"), "{asked:?}");
-                if !answer.is_empty() {
-                    stream.send(answer.as_bytes()).await.unwrap();
-                    stream.close().await;
-                } else {
-                    let _ = stream.recv().await;
-                }
-            },
-        ));
+            implicit: true,
+            full: "",
+        };
+        tokio::spawn(serve(service, move |mut stream: Stream| async move {
+            let asked = stream.recv().await.unwrap();
+            assert!(asked.starts_with(b"GET /x HTTP/1.1\r\n"), "{asked:?}");
+            if !answer.is_empty() {
+                stream.send(answer.as_bytes()).await.unwrap();
+                stream.close().await;
+            } else {
+                let _ = stream.recv().await;
+            }
+        }));
         (address, folder, authorities)
     }
 

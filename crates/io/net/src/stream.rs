@@ -3,13 +3,14 @@
 
 use crate::tls::{Authorities, HANDSHAKE_TIMEOUT, Proof, Tls};
 use bytes::{Bytes, BytesMut};
-use ringpost_base::{limits, one_peer};
+use ringpost_base::{in_network, limits, one_peer};
 use rustls::pki_types::ServerName;
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{TlsConnector, TlsStream};
@@ -20,13 +21,16 @@ pub const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 /// The same for another server that we hand mail to (RFC 5321 §4.5.3.2.5).
 const DATA_BLOCK_TIMEOUT: Duration = Duration::from_secs(180);
 
-/// How many connections all listeners together keep, in all and from one address. One over the limit is closed at once.
-#[derive(Clone, Copy, Debug)]
+/// How many connections all listeners together keep, in all and from one address. One over the limit is told so in a line,
+/// where its protocol has one, and closed at once.
+#[derive(Clone, Debug)]
 pub struct ConnectionLimits {
     /// In all.
     pub total: usize,
     /// From one IPv4 address, or one IPv6 network of 64 bits: whoever has one of its addresses has them all.
     pub per_address: usize,
+    /// Networks, by the bits that count, whose addresses have as many as there are in all.
+    pub exempt: Vec<(IpAddr, u8)>,
 }
 
 impl Default for ConnectionLimits {
@@ -34,13 +38,17 @@ impl Default for ConnectionLimits {
         ConnectionLimits {
             total: 4_096,
             per_address: 128,
+            exempt: Vec::new(),
         }
     }
 }
 
 /// The connections that are open now, counted by address; each holds a place. One for all listeners, so that an address
 /// that is refused by one finds no room at another.
-pub struct Places(Mutex<Taken>);
+pub struct Places {
+    taken: Mutex<Taken>,
+    refused: AtomicU64,
+}
 
 struct Taken {
     limits: ConnectionLimits,
@@ -51,11 +59,19 @@ struct Taken {
 impl Places {
     /// With room for as many as `limits` says.
     pub fn new(limits: ConnectionLimits) -> Arc<Self> {
-        Arc::new(Places(Mutex::new(Taken {
-            limits,
-            total: 0,
-            by_address: HashMap::new(),
-        })))
+        Arc::new(Places {
+            taken: Mutex::new(Taken {
+                limits,
+                total: 0,
+                by_address: HashMap::new(),
+            }),
+            refused: AtomicU64::new(0),
+        })
+    }
+
+    /// Connections that found no place.
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
     }
 
     /// Goes by other limits from now on. Who has a place keeps it.
@@ -64,16 +80,21 @@ impl Places {
     }
 
     fn lock(&self) -> MutexGuard<'_, Taken> {
-        self.0.lock().unwrap_or_else(|e| e.into_inner())
+        self.taken.lock().unwrap_or_else(|e| e.into_inner())
     }
 
     pub(crate) fn take(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
-        let address = one_peer(address);
+        let peer = one_peer(address);
         let mut taken = self.lock();
-        let here = taken.by_address.get(&address).copied().unwrap_or(0);
-        if taken.total >= taken.limits.total || here >= taken.limits.per_address {
+        let here = taken.by_address.get(&peer).copied().unwrap_or(0);
+        let mut exempt = taken.limits.exempt.iter();
+        let is_one_too_many = here >= taken.limits.per_address
+            && !exempt.any(|(network, bits)| in_network(address, *network, *bits));
+        if taken.total >= taken.limits.total || is_one_too_many {
+            self.refused.fetch_add(1, Ordering::Relaxed);
             return None;
         }
+        let address = peer;
         taken.total += 1;
         taken.by_address.insert(address, here + 1);
         Some(Place {
@@ -107,6 +128,9 @@ impl Drop for Place {
     }
 }
 
+/// How long after a line about refused connections comes the next.
+const TOLD_AGAIN: Duration = Duration::from_secs(10);
+
 /// Accepts on `listener` until the task is dropped. Out of file descriptors or memory, it waits a moment instead of
 /// spinning.
 pub(crate) async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
@@ -133,17 +157,46 @@ pub(crate) async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     }
 }
 
-/// Accepts connections that find a place and gives each to `handle` in a task of its own. With `implicit` TLS the handshake comes first;
-/// `tls` alone is what STARTTLS upgrades to.
-pub async fn serve<F, Fut>(listener: TcpListener, places: Arc<Places>, tls: Tls, implicit: bool, handle: F)
+/// How a service listens.
+pub struct Service {
+    /// Where.
+    pub listener: TcpListener,
+    /// The room that it shares with the others.
+    pub places: Arc<Places>,
+    /// What TLS is started with, whenever it is.
+    pub tls: Tls,
+    /// Whether TLS comes first.
+    pub implicit: bool,
+    /// What a connection is told that finds no place, with its line's end; not under TLS.
+    pub full: &'static str,
+}
+
+/// Accepts connections that find a place and gives each to `handle` in a task of its own.
+pub async fn serve<F, Fut>(service: Service, handle: F)
 where
     F: Fn(Stream) -> Fut + Clone + Send + 'static,
     Fut: Future<Output = ()> + Send + 'static,
 {
+    let Service {
+        listener,
+        places,
+        tls,
+        implicit,
+        full,
+    } = service;
+    let mut told: Option<Instant> = None;
     loop {
         let (socket, remote) = accept(&listener).await;
         let Some(place) = places.take(remote.ip()) else {
-            debug!(%remote, "over the connection limit; closed");
+            // Now and then: who is refused comes again, and the log must not fill the disk.
+            if told.is_none_or(|at| at.elapsed() >= TOLD_AGAIN) {
+                told = Some(Instant::now());
+                warn!(%remote, refused = places.refused(), "over the limit of connections; closed");
+            }
+            if !implicit {
+                // There is room in a new socket's buffer; nobody waits for it.
+                let _ = socket.try_write(full.as_bytes());
+            }
             continue;
         };
         let (tls, handle) = (tls.clone(), handle.clone());
@@ -368,6 +421,7 @@ mod tests {
         let places = Places::new(ConnectionLimits {
             total: 10,
             per_address: 2,
+            exempt: Vec::new(),
         });
         let take = |address: &str| places.take(address.parse().unwrap());
         let _here = [
@@ -387,6 +441,7 @@ mod tests {
         let places = Places::new(ConnectionLimits {
             total: 5,
             per_address: 2,
+            exempt: Vec::new(),
         });
         let [greedy, other, third] = [1, 2, 3].map(|n| IpAddr::from([192, 0, 2, n]));
         let first = places.take(greedy).unwrap();
@@ -400,17 +455,30 @@ mod tests {
         places.set_limits(ConnectionLimits {
             total: 6,
             per_address: 3,
+            exempt: Vec::new(),
         });
         assert!(places.take(greedy).is_some(), "there is more room now");
         places.set_limits(ConnectionLimits {
             total: 1,
             per_address: 1,
+            exempt: vec![(greedy, 32)],
         });
         drop(again);
         assert!(
             places.take(greedy).is_none(),
-            "who is in stays, and no other comes"
+            "who is in stays, and no other comes, exempt or not"
         );
+        let loopback = (IpAddr::from([127, 0, 0, 0]), 8);
+        let places = Places::new(ConnectionLimits {
+            total: 3,
+            per_address: 1,
+            exempt: vec![loopback],
+        });
+        let local = IpAddr::from([127, 0, 0, 1]);
+        let _many = [places.take(local).unwrap(), places.take(local).unwrap()];
+        let _one = places.take(other).unwrap();
+        assert_eq!((places.refused(), places.taken()), (0, 3));
+        assert!(places.take(local).is_none() && places.refused() == 1);
     }
 
     /// A server with a certificate that it made itself for `mx.test`; sends what it hears back. Its address, and where the
@@ -422,24 +490,25 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let places = Places::new(ConnectionLimits::default());
-        tokio::spawn(serve(
+        let service = Service {
             listener,
             places,
             tls,
             implicit,
-            move |mut stream: Stream| async move {
-                let is_over = !implicit
-                    && (stream.recv().await.is_none()
-                        || stream.send(b"go").await.is_err()
-                        || stream.start_tls().await.is_err());
-                if is_over {
-                    return;
-                }
-                while let Some(bytes) = stream.recv().await {
-                    stream.send(&bytes).await.unwrap();
-                }
-            },
-        ));
+            full: "",
+        };
+        tokio::spawn(serve(service, move |mut stream: Stream| async move {
+            let is_over = !implicit
+                && (stream.recv().await.is_none()
+                    || stream.send(b"go").await.is_err()
+                    || stream.start_tls().await.is_err());
+            if is_over {
+                return;
+            }
+            while let Some(bytes) = stream.recv().await {
+                stream.send(&bytes).await.unwrap();
+            }
+        }));
         (address, folder)
     }
 

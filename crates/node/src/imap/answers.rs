@@ -1,7 +1,7 @@
 //! The session's questions, put to the services.
 
 use super::{Appending, Driver};
-use crate::logins::check_password;
+use crate::logins::{Door, LoginError};
 use ringpost_base::UnixTime;
 use ringpost_directory::{AccountInfo, DirectoryError};
 use ringpost_imap::question::Proof;
@@ -29,13 +29,8 @@ impl Driver<'_> {
         match ask {
             Ask::Authenticate { user, authzid, proof } => self.log_in(&user, authzid.as_deref(), proof).await,
             Ask::ScramKeys { user } => {
-                let found = self
-                    .imap
-                    .directory
-                    .scram_keys(&user)
-                    .await
-                    .map_err(|e| self.unavailable(&e))?;
-                Ok(Answer::ScramKeys(found.map(|(_, keys)| keys)))
+                let keys = self.door().scram_keys(&user).await;
+                Ok(Answer::ScramKeys(keys.map_err(|e| self.no_login(&e))?))
             }
             ask => {
                 let account = self.account.clone().ok_or(Refusal::Unavailable)?;
@@ -118,14 +113,11 @@ impl Driver<'_> {
     async fn log_in(&mut self, user: &str, authzid: Option<&str>, proof: Proof) -> Result<Answer, Refusal> {
         let directory = &self.imap.directory;
         let found = match proof {
-            Proof::Password(password) => {
-                let from = self.connection.endpoints().remote.ip();
-                check_password(&self.imap.world, directory, from, user, password.reveal()).await
-            }
+            Proof::Password(password) => self.door().check_password(user, password.reveal()).await,
             // It has proven to have the keys of whoever this is.
-            Proof::Scram => directory.account_by_login(user).await,
+            Proof::Scram => self.door().proven(user).await,
         };
-        let found = found.map_err(|e| self.unavailable(&e))?;
+        let found = found.map_err(|e| self.no_login(&e))?;
         let account = match (found, authzid) {
             (Some(account), None) => Some(account),
             (Some(account), Some(other)) => {
@@ -151,10 +143,31 @@ impl Driver<'_> {
         }
     }
 
+    fn door(&self) -> Door<'_> {
+        Door {
+            world: &self.imap.world,
+            directory: &self.imap.directory,
+            peers: &self.imap.peers,
+            from: self.connection.endpoints(),
+        }
+    }
+
+    fn no_login(&self, error: &LoginError) -> Refusal {
+        match error {
+            LoginError::Directory(error) => self.unavailable(error),
+            LoginError::TooManyFailures => {
+                let remote = self.connection.endpoints().remote;
+                tracing::warn!(session = %self.id, %remote, "imap login not looked at: {error}");
+                Refusal::Unavailable
+            }
+        }
+    }
+
     /// Holds the answer to a failed login back.
     async fn slow_down(&mut self, user: &str) {
         let remote = self.connection.endpoints().remote;
         tracing::warn!(session = %self.id, %remote, user, "imap login failed");
+        self.imap.peers.login_failed();
         self.failed_logins += 1;
         let delay = MAX_GUESS_DELAY.min(GUESS_DELAY * self.failed_logins);
         self.imap.world.sleep_until(self.imap.world.now() + delay).await;

@@ -7,6 +7,7 @@ mod tests;
 
 pub use compress::Compressing;
 
+use crate::peers::Peers;
 use crate::stop::Stop;
 use crate::world::{Connection, ConnectionClosed, Received, WorldRef};
 use bytes::{Bytes, BytesMut};
@@ -38,6 +39,8 @@ pub struct Imap {
     pub config: Arc<Config>,
     /// How many sessions compress.
     pub compressing: Compressing,
+    /// What each peer may do.
+    pub peers: Arc<Peers>,
     /// Ends the sessions.
     pub stop: Stop,
 }

@@ -48,6 +48,7 @@ impl House {
             bus,
             config: Arc::new(config),
             compressing: Compressing::default(),
+            peers: Arc::default(),
             stop,
         };
         House {

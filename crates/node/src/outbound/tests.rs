@@ -216,6 +216,7 @@ impl House {
             mail: self.mail.clone(),
             sending: Some(self.sending.clone()),
             sender_auth: None,
+            peers: Arc::default(),
             config: Arc::new(ringpost_smtp::Config::new("mx.example.org", role)),
             policy: Policy::default(),
             stop: self.stop.clone(),

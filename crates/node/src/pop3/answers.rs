@@ -1,7 +1,7 @@
 //! The session's questions, put to the services.
 
 use super::{Driver, Open, renew_at};
-use crate::logins::check_password;
+use crate::logins::{Door, LoginError};
 use ringpost_directory::{AccountInfo, DirectoryError};
 use ringpost_mail::MailError;
 use ringpost_pop3::{Answer, Ask, Proof, Refusal, Uid};
@@ -32,23 +32,19 @@ impl Driver<'_> {
     }
 
     async fn scram_keys(&mut self, user: &str) -> Result<Answer, Refusal> {
-        let found = self.pop3.directory.scram_keys(user).await;
-        let found = found.map_err(|e| self.unavailable(&e))?;
-        Ok(Answer::ScramKeys(found.map(|(_, keys)| keys)))
+        let keys = self.door().scram_keys(user).await;
+        Ok(Answer::ScramKeys(keys.map_err(|e| self.no_login(&e))?))
     }
 
     async fn log_in(&mut self, user: &str, authzid: Option<&str>, proof: Proof) -> Result<Answer, Refusal> {
         let directory = &self.pop3.directory;
         let found = match proof {
-            Proof::Password(password) => {
-                let from = self.connection.endpoints().remote.ip();
-                check_password(&self.pop3.world, directory, from, user, password.reveal()).await
-            }
+            Proof::Password(password) => self.door().check_password(user, password.reveal()).await,
             // It has proven to have the keys of whoever this is.
-            Proof::Scram => directory.account_by_login(user).await,
+            Proof::Scram => self.door().proven(user).await,
             Proof::Failed => Ok(None),
         };
-        let found = found.map_err(|e| self.unavailable(&e))?;
+        let found = found.map_err(|e| self.no_login(&e))?;
         let account = match (found, authzid) {
             (Some(account), Some(other)) => {
                 let other = directory
@@ -128,10 +124,31 @@ impl Driver<'_> {
         }
     }
 
+    fn door(&self) -> Door<'_> {
+        Door {
+            world: &self.pop3.world,
+            directory: &self.pop3.directory,
+            peers: &self.pop3.peers,
+            from: self.connection.endpoints(),
+        }
+    }
+
+    fn no_login(&self, error: &LoginError) -> Refusal {
+        match error {
+            LoginError::Directory(error) => self.unavailable(error),
+            LoginError::TooManyFailures => {
+                let remote = self.connection.endpoints().remote;
+                tracing::warn!(session = %self.id, %remote, "pop3 login not looked at: {error}");
+                Refusal::Unavailable
+            }
+        }
+    }
+
     /// Holds the answer to a failed login back.
     async fn slow_down(&mut self, user: &str) {
         let remote = self.connection.endpoints().remote;
         tracing::warn!(session = %self.id, %remote, user, "pop3 login failed");
+        self.pop3.peers.login_failed();
         self.failed_logins += 1;
         let delay = MAX_GUESS_DELAY.min(GUESS_DELAY * self.failed_logins);
         self.pop3.world.sleep_until(self.pop3.world.now() + delay).await;

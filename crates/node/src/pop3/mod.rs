@@ -8,6 +8,7 @@ mod answers;
 #[cfg(test)]
 mod tests;
 
+use crate::peers::Peers;
 use crate::stop::Stop;
 use crate::world::{Connection, ConnectionClosed, Received, WorldRef};
 use bytes::{Bytes, BytesMut};
@@ -35,6 +36,8 @@ pub struct Pop3 {
     pub config: Arc<Config>,
     /// What is counted of all sessions.
     pub counters: Arc<Pop3Counters>,
+    /// What each peer may do.
+    pub peers: Arc<Peers>,
     /// Ends the sessions.
     pub stop: Stop,
 }

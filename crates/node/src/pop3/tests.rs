@@ -40,6 +40,7 @@ impl House {
             mail: mail_over(&store, &blobs, &bus, 3),
             config: Arc::new(Config::default()),
             counters: Arc::default(),
+            peers: Arc::default(),
             stop,
         };
         House {

@@ -2,7 +2,7 @@
 
 use super::taking::{Taken, Taking, Trace};
 use super::{Driver, Smtp};
-use crate::logins::check_password;
+use crate::logins::{Door, LoginError};
 use ringpost_directory::{AccountInfo, DirectoryError};
 use ringpost_mail::{Delivery, Envelope, Letter, MailError, Outgoing};
 use ringpost_smtp::{
@@ -19,22 +19,26 @@ impl Driver<'_> {
     pub(super) async fn answer(&mut self, question: Question) -> Answer {
         match question {
             Question::CheckPassword(password) => {
-                let Smtp { world, directory, .. } = self.smtp;
-                let from = self.connection.endpoints().remote.ip();
-                let login = check_password(world, directory, from, &password.user, &password.password).await;
+                let login = self
+                    .door()
+                    .check_password(&password.user, &password.password)
+                    .await;
                 self.sign_in(&password.user, password.authzid.as_deref(), login)
                     .await
             }
-            Question::FetchKeys { user } => match self.smtp.directory.scram_keys(&user).await {
-                Ok(keys) => Answer::Keys(keys.map(|(_, keys)| keys)),
-                Err(e) => self.unavailable(&e),
+            Question::FetchKeys { user } => match self.door().scram_keys(&user).await {
+                Ok(keys) => Answer::Keys(keys),
+                Err(e) => self.no_login(&e),
             },
             Question::Authorize { authzid, user } => {
-                let account = self.smtp.directory.account_by_login(&user).await;
+                let account = self.door().proven(&user).await;
                 self.sign_in(&user, authzid.as_deref(), account).await
             }
             Question::Denied => self.sign_in("", None, Ok(None)).await,
             Question::Sender { from, .. } => {
+                if !self.may_bring() {
+                    return Answer::Refuse(Refusal::TooManyMessages);
+                }
                 self.recipients.clear();
                 self.elsewhere.clear();
                 match self.may_send_as(&from).await {
@@ -48,15 +52,52 @@ impl Driver<'_> {
         }
     }
 
+    fn door(&self) -> Door<'_> {
+        let Smtp {
+            world,
+            directory,
+            peers,
+            ..
+        } = self.smtp;
+        Door {
+            world,
+            directory,
+            peers,
+            from: self.connection.endpoints(),
+        }
+    }
+
+    fn no_login(&self, error: &LoginError) -> Answer {
+        match error {
+            LoginError::Directory(error) => self.unavailable(error),
+            LoginError::TooManyFailures => {
+                let remote = self.connection.endpoints().remote;
+                tracing::warn!(session = %self.id, %remote, "smtp login not looked at: {error}");
+                Answer::Refuse(Refusal::TooManyFailures)
+            }
+        }
+    }
+
+    /// Whether one more message may come from there. Who has signed in is bounded by what the account may send.
+    fn may_bring(&self) -> bool {
+        let (from, now) = (self.connection.endpoints(), self.smtp.world.now());
+        let may = self.account.is_some() || self.smtp.peers.take_message(from, now);
+        if !may {
+            let remote = from.remote;
+            tracing::warn!(session = %self.id, %remote, "too many messages from there within an hour");
+        }
+        may
+    }
+
     async fn sign_in(
         &mut self,
         user: &str,
         authzid: Option<&str>,
-        login: Result<Option<Arc<AccountInfo>>, DirectoryError>,
+        login: Result<Option<Arc<AccountInfo>>, LoginError>,
     ) -> Answer {
         let account = match login {
             Ok(account) => account,
-            Err(e) => return self.unavailable(&e),
+            Err(e) => return self.no_login(&e),
         };
         // Nobody acts as somebody else here, but an account may be called by any of its names.
         let acts_as = match (account, authzid) {
@@ -69,6 +110,7 @@ impl Driver<'_> {
         let Some(account) = acts_as else {
             let remote = self.connection.endpoints().remote;
             tracing::warn!(session = %self.id, %remote, user, "smtp login failed");
+            self.smtp.peers.login_failed();
             self.failed_logins += 1;
             let delay = MAX_GUESS_DELAY.min(GUESS_DELAY * self.failed_logins);
             self.smtp.world.sleep_until(self.smtp.world.now() + delay).await;

@@ -7,6 +7,7 @@ mod taking;
 mod tests;
 
 use crate::outbound::Sending;
+use crate::peers::Peers;
 use crate::stop::Stop;
 use crate::world::{Connection, ConnectionClosed, Received, WorldRef};
 use futures_util::{FutureExt, future, select_biased};
@@ -34,6 +35,8 @@ pub struct Smtp {
     pub sending: Option<Arc<Sending>>,
     /// What holds for every session of the listener; its role above all.
     pub config: Arc<Config>,
+    /// What each peer may do.
+    pub peers: Arc<Peers>,
     /// What the operator decides about recipients.
     pub policy: Policy,
     /// Ends the sessions.
@@ -197,7 +200,15 @@ impl Driver<'_> {
             }
         };
         let mut stop = std::pin::pin!(stop.fuse());
-        let mut received = self.connection.recv().fuse();
+        let listens = self.session.wants_input();
+        let connection = &mut self.connection;
+        let received = async {
+            match listens {
+                true => connection.recv().await,
+                false => future::pending().await,
+            }
+        };
+        let mut received = std::pin::pin!(received.fuse());
         // In this order, so that nothing a client does keeps a deadline from being seen.
         select_biased! {
             () = stop => Happened::Stop,

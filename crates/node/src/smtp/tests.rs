@@ -1,6 +1,7 @@
 //! Whole conversations over connections in memory, checked in the mailboxes.
 
 use super::*;
+use crate::peers::PeerLimits;
 use crate::stop::Stopper;
 use crate::testing::{BEGIN, Client, Lab, at_once};
 use futures_util::future::BoxFuture;
@@ -26,6 +27,7 @@ struct House {
     policy: Policy,
     accounts: BTreeMap<&'static str, (AccountId, String)>,
     sender_auth: Option<Arc<dyn SenderAuth>>,
+    peers: Arc<Peers>,
 }
 
 impl House {
@@ -69,6 +71,7 @@ impl House {
             policy: Policy::default(),
             accounts,
             sender_auth: None,
+            peers: Arc::default(),
         }
     }
 
@@ -80,6 +83,7 @@ impl House {
             mail: self.mail.clone(),
             sending: None,
             sender_auth: self.sender_auth.clone(),
+            peers: self.peers.clone(),
             config: Arc::new(Config::new("mx.example.org", role)),
             policy: self.policy.clone(),
             stop: self.stop.clone(),
@@ -682,4 +686,82 @@ fn a_submitted_message_is_put_right_and_is_in_nobody_elses_name() {
     }
     assert_eq!(house.inbox("bob").len(), 2);
     house.check();
+}
+
+#[test]
+fn an_address_brings_so_many_messages_an_hour_and_who_signs_in_is_not_counted() {
+    let mut house = House::new();
+    house.peers.set_limits(PeerLimits {
+        messages_per_hour: 2,
+        ..PeerLimits::default()
+    });
+    let client = house.connect(Role::Mx);
+    for _ in 0..2 {
+        assert_eq!(house.codes(&client, TO_ALICE), [250, 250, 250, 354]);
+        assert_eq!(house.codes(&client, HELLO), [250]);
+    }
+    let refused = "450 4.7.1 Too many messages from your address within an hour, wait a while\r\n";
+    assert_eq!(house.say(&client, "MAIL FROM:<c@d>\r\n"), refused);
+    let other = house.connect(Role::Mx);
+    house.codes(&other, "EHLO c\r\n");
+    assert_eq!(
+        house.say(&other, "MAIL FROM:<c@d>\r\n"),
+        refused,
+        "on whichever connection"
+    );
+    assert_eq!(house.peers.messages_refused(), 2);
+    let own = house.submit();
+    for _ in 0..3 {
+        let envelope = "MAIL FROM:<alice@example.org>\r\nRCPT TO:<bob@example.org>\r\nDATA\r\n";
+        assert_eq!(house.codes(&own, envelope), [250, 250, 354]);
+        assert_eq!(house.codes(&own, HELLO), [250]);
+    }
+    house.lab.pass(Duration::from_secs(1_801));
+    let later = house.connect(Role::Mx);
+    assert_eq!(house.codes(&later, TO_ALICE), [250, 250, 250, 354]);
+    assert_eq!(house.codes(&later, HELLO), [250]);
+    assert_eq!(house.inbox("alice").len(), 3);
+    house.check();
+}
+
+// Guards pitfall SMTP 8: the server never bans its owner.
+#[test]
+fn who_guesses_passwords_is_heard_no_more_but_a_password_that_was_right_before_is() {
+    let mut house = House::new();
+    house.peers.set_limits(PeerLimits {
+        failed_logins_per_hour: 2,
+        ..PeerLimits::default()
+    });
+    let tries = |house: &mut House, user: &str, password: Option<&str>| {
+        let client = house.connect(Role::Submissions);
+        house.codes(&client, "EHLO c\r\n");
+        let auth = house.auth(user, password);
+        client.send(auth);
+        house.lab.pass(Duration::from_secs(6));
+        house.lab.hear(&client)
+    };
+    assert!(tries(&mut house, "alice", None).starts_with("235 "));
+    let denied = "535 5.7.8 Authentication credentials invalid\r\n";
+    // A day later nobody here has signed in of late.
+    house.lab.pass(Duration::from_secs(25 * 3_600));
+    for password in ["old", "old", "old", "guess"] {
+        assert_eq!(tries(&mut house, "bob", Some(password)), denied);
+    }
+    let refused = "454 4.7.0 Too many failed passwords from your address, wait a while\r\n";
+    assert_eq!(tries(&mut house, "bob", Some("more")), refused);
+    assert_eq!(
+        tries(&mut house, "bob", None),
+        refused,
+        "right or wrong, it is not looked at"
+    );
+    let counted = (house.peers.logins_failed(), house.peers.logins_refused());
+    assert_eq!(counted, (4, 2));
+    assert!(
+        tries(&mut house, "alice", None).starts_with("235 "),
+        "she is known"
+    );
+    assert!(
+        tries(&mut house, "bob", None).starts_with("235 "),
+        "and so is her house"
+    );
 }

@@ -97,6 +97,11 @@ impl Owner {
                     assert!(!self.closed && bytes.ends_with(b"\r\n"));
                 }
                 Output::Event(event) => self.handle(event),
+                // An answer is held back.
+                Output::Timeout(Some(at)) if !self.session.wants_input() => {
+                    self.now = self.now.max(at);
+                    self.session.handle_timeout(self.now);
+                }
                 Output::Timeout(at) => {
                     assert_eq!(at.is_none(), self.closed);
                     return;

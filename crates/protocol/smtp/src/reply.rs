@@ -46,6 +46,10 @@ pub enum Refusal {
     NoRoute,
     /// The account has sent to so many elsewhere that it must wait: 450 4.7.1.
     TooMuchSent,
+    /// So many messages have come from the client's address that it must wait: 450 4.7.1.
+    TooManyMessages,
+    /// So many passwords from the client's address were wrong that it must wait: 454 4.7.0.
+    TooManyFailures,
     /// The recipient leads to more people than one message may reach: 452 4.5.3.
     TooManyRecipients,
     /// The account that authenticated may not send as this sender: 553 5.7.1.
@@ -78,6 +82,17 @@ impl Refusal {
                 450,
                 "4.7.1",
                 "Too many recipients elsewhere within an hour, wait a while",
+            ),
+            Refusal::TooManyMessages => Reply::new(
+                450,
+                "4.7.1",
+                "Too many messages from your address within an hour, wait a while",
+            ),
+            //= https://www.rfc-editor.org/rfc/rfc4954#section-6
+            Refusal::TooManyFailures => Reply::new(
+                454,
+                "4.7.0",
+                "Too many failed passwords from your address, wait a while",
             ),
             Refusal::TooManyRecipients => Reply::new(452, "4.5.3", "Too many recipients"),
             Refusal::SenderNotOwned => {

@@ -86,6 +86,12 @@ pub(crate) struct Limits {
     pub(crate) calls: usize,
     pub(crate) connections: usize,
     pub(crate) connections_per_address: usize,
+    pub(crate) exempt_networks: Vec<Network>,
+    pub(crate) messages_per_hour: u32,
+    pub(crate) failed_logins_per_hour: u32,
+    pub(crate) connection_messages: u32,
+    pub(crate) connection_recipients: u32,
+    pub(crate) connection_errors: u32,
     pub(crate) message_bytes: u64,
     pub(crate) message_recipients: usize,
 }
@@ -179,23 +185,31 @@ impl Default for Limits {
             calls: 5_000,
             connections: 20_000,
             connections_per_address: 200,
+            exempt_networks: loopback(),
+            messages_per_hour: 3_000,
+            failed_logins_per_hour: 60,
+            connection_messages: ringpost_base::limits::SMTP_MESSAGES,
+            connection_recipients: ringpost_base::limits::SMTP_SESSION_RECIPIENTS,
+            connection_errors: ringpost_base::limits::SMTP_ERRORS,
             message_bytes: ringpost_base::limits::MESSAGE_BYTES,
             message_recipients: ringpost_base::limits::SMTP_RECIPIENTS,
         }
     }
 }
 
+/// This machine.
+fn loopback() -> Vec<Network> {
+    let networks = ["127.0.0.0/8", "::1/128"].into_iter();
+    networks.filter_map(|network| network.parse().ok()).collect()
+}
+
 impl Default for Incoming {
     fn default() -> Self {
         // Programs of the same machine prove nothing, and are asked for nothing.
-        let loopback = ["127.0.0.0/8", "::1/128"];
         Incoming {
             verify: true,
             reject: true,
-            relays: loopback
-                .iter()
-                .filter_map(|network| network.parse().ok())
-                .collect(),
+            relays: loopback(),
         }
     }
 }
@@ -370,6 +384,20 @@ impl Config {
                 "limits.connections_per_address",
                 self.limits.connections_per_address as u64,
             ),
+            ("limits.messages_per_hour", self.limits.messages_per_hour.into()),
+            (
+                "limits.failed_logins_per_hour",
+                self.limits.failed_logins_per_hour.into(),
+            ),
+            (
+                "limits.connection_messages",
+                self.limits.connection_messages.into(),
+            ),
+            (
+                "limits.connection_recipients",
+                self.limits.connection_recipients.into(),
+            ),
+            ("limits.connection_errors", self.limits.connection_errors.into()),
             ("limits.message_bytes", self.limits.message_bytes),
             ("limits.message_recipients", self.limits.message_recipients as u64),
             ("outbound.connections", self.outbound.connections as u64),
@@ -390,6 +418,12 @@ impl Config {
             }
         }
         self.listen.check()
+    }
+
+    /// The networks whose addresses the limits of an address do not hold for, by the bits that count.
+    pub(crate) fn exempt_networks(&self) -> Vec<(IpAddr, u8)> {
+        let networks = self.limits.exempt_networks.iter().chain(&self.trusted_networks);
+        networks.map(|network| network.parts()).collect()
     }
 
     /// The data folder: the one that is set, or the usual one of whoever starts the server.

@@ -13,10 +13,11 @@ use ringpost_net::tls::Tls;
 use ringpost_node::Stop;
 use ringpost_node::imap::{Compressing, Imap};
 use ringpost_node::outbound::Sending;
+use ringpost_node::peers::{PeerLimits, Peers};
 use ringpost_node::pop3::{Pop3, Pop3Counters};
 use ringpost_node::smtp::{Policy, Smtp, deliver_due};
 use ringpost_node::world::{Connection, World};
-use ringpost_smtp::Role;
+use ringpost_smtp::{Bounds, Role};
 use ringpost_store::Sweeper;
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -25,6 +26,14 @@ use std::time::Duration;
 
 /// How often bodies that no message names any more are looked for.
 const SWEEP_PERIOD: Duration = Duration::from_secs(3_600);
+
+/// What a connection is told that finds no place.
+//= https://www.rfc-editor.org/rfc/rfc5321#section-3.1
+const SMTP_FULL: &str = "421 4.7.0 Too many connections, try again later\r\n";
+//= https://www.rfc-editor.org/rfc/rfc3501#section-7.1.5
+const IMAP_FULL: &str = "* BYE [UNAVAILABLE] Too many connections, try again later\r\n";
+//= https://www.rfc-editor.org/rfc/rfc3206#section-4
+const POP3_FULL: &str = "-ERR [SYS/TEMP] Too many connections, try again later\r\n";
 
 /// What every listener of mail shares.
 pub(crate) struct MailListeners<'a> {
@@ -50,6 +59,8 @@ pub(crate) struct MailLimits {
     compressing: Compressing,
     message_bytes: AtomicU64,
     recipients: AtomicUsize,
+    bounds: RwLock<Bounds>,
+    peers: Arc<Peers>,
     plain_logins: RwLock<Vec<Network>>,
     literal_plus: AtomicBool,
     /// Whose quotas these are.
@@ -63,6 +74,8 @@ impl MailLimits {
             compressing: Compressing::default(),
             message_bytes: AtomicU64::new(config.limits.message_bytes),
             recipients: AtomicUsize::new(config.limits.message_recipients),
+            bounds: RwLock::default(),
+            peers: Arc::default(),
             plain_logins: RwLock::default(),
             literal_plus: AtomicBool::new(config.mail.imap_literal_plus),
             detail_folders: AtomicBool::default(),
@@ -77,6 +90,16 @@ impl MailLimits {
             .store(config.limits.message_bytes, Ordering::Relaxed);
         self.recipients
             .store(config.limits.message_recipients, Ordering::Relaxed);
+        *self.bounds.write().unwrap_or_else(PoisonError::into_inner) = Bounds {
+            messages: config.limits.connection_messages,
+            recipients: config.limits.connection_recipients,
+            errors: config.limits.connection_errors,
+        };
+        self.peers.set_limits(PeerLimits {
+            exempt: config.exempt_networks(),
+            messages_per_hour: config.limits.messages_per_hour,
+            failed_logins_per_hour: config.limits.failed_logins_per_hour,
+        });
         self.literal_plus
             .store(config.mail.imap_literal_plus, Ordering::Relaxed);
         self.mail.set_default_quota(Quota {
@@ -87,6 +110,15 @@ impl MailLimits {
             config.plain_login_networks.clone();
         self.detail_folders
             .store(config.mail.detail_folders, Ordering::Relaxed);
+    }
+
+    /// What peers have done of late.
+    pub(crate) fn peers(&self) -> Arc<Peers> {
+        self.peers.clone()
+    }
+
+    fn bounds(&self) -> Bounds {
+        *self.bounds.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn message_bytes(&self) -> u64 {
@@ -151,19 +183,26 @@ impl MailListeners<'_> {
             mail: self.mail.clone(),
             sender_auth: (role == Role::Mx).then(|| self.senders.clone() as Arc<dyn SenderAuth>),
             sending: self.sending.clone(),
+            peers: limits.peers(),
             config: Arc::new(config),
             policy: Policy::default(),
             stop: self.stop.clone(),
         };
-        self.serve_streams(listener, role == Role::Submissions, move |connection| {
-            let mut smtp = smtp.clone();
-            let config = Arc::make_mut(&mut smtp.config);
-            config.max_message_bytes = limits.message_bytes();
-            config.max_recipients = limits.recipients();
-            config.plaintext_auth = limits.plain_login(&connection);
-            smtp.policy = limits.policy();
-            async move { smtp.serve(Box::new(connection)).await }
-        });
+        self.serve_streams(
+            listener,
+            role == Role::Submissions,
+            SMTP_FULL,
+            move |connection| {
+                let mut smtp = smtp.clone();
+                let config = Arc::make_mut(&mut smtp.config);
+                config.max_message_bytes = limits.message_bytes();
+                config.max_recipients = limits.recipients();
+                config.bounds = limits.bounds();
+                config.plaintext_auth = limits.plain_login(&connection);
+                smtp.policy = limits.policy();
+                async move { smtp.serve(Box::new(connection)).await }
+            },
+        );
     }
 
     fn serve_imap(&self, listener: tokio::net::TcpListener, implicit: bool) {
@@ -180,9 +219,10 @@ impl MailListeners<'_> {
             bus: self.stores.bus.clone(),
             config: Arc::new(config),
             compressing: self.limits.compressing.clone(),
+            peers: limits.peers(),
             stop: self.stop.clone(),
         };
-        self.serve_streams(listener, implicit, move |connection| {
+        self.serve_streams(listener, implicit, IMAP_FULL, move |connection| {
             let mut imap = imap.clone();
             let config = Arc::make_mut(&mut imap.config);
             config.message_bytes = limits.message_bytes();
@@ -208,12 +248,13 @@ impl MailListeners<'_> {
                     ..config.clone()
                 }),
                 counters: self.pop3_counters.clone(),
+                peers: self.limits.peers(),
                 stop: self.stop.clone(),
             })
         };
         let (under_tls, anywhere) = (pop3(false), pop3(true));
         let limits = self.limits.clone();
-        self.serve_streams(listener, implicit, move |connection| {
+        self.serve_streams(listener, implicit, POP3_FULL, move |connection| {
             let pop3 = match limits.plain_login(&connection) {
                 true => anywhere.clone(),
                 false => under_tls.clone(),
@@ -222,13 +263,25 @@ impl MailListeners<'_> {
         });
     }
 
-    fn serve_streams<F, Fut>(&self, listener: tokio::net::TcpListener, implicit: bool, handle: F)
-    where
+    fn serve_streams<F, Fut>(
+        &self,
+        listener: tokio::net::TcpListener,
+        implicit: bool,
+        full: &'static str,
+        handle: F,
+    ) where
         F: Fn(NetConnection) -> Fut + Clone + Send + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
         let handle = move |stream| handle(NetConnection::new(stream));
-        let serving = stream::serve(listener, self.places.clone(), self.tls.clone(), implicit, handle);
+        let service = stream::Service {
+            listener,
+            places: self.places.clone(),
+            tls: self.tls.clone(),
+            implicit,
+            full,
+        };
+        let serving = stream::serve(service, handle);
         let stop = self.stop.clone();
         tokio::spawn(async move {
             tokio::select! {

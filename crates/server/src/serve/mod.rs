@@ -25,6 +25,7 @@ use ringpost_net::dns::Resolver;
 use ringpost_net::media::MediaThread;
 use ringpost_net::stream::{ConnectionLimits, Places};
 use ringpost_net::tls::{Authorities, Tls, self_signed};
+use ringpost_node::peers::Peers;
 use ringpost_node::phone::PhoneControl;
 use ringpost_node::pop3::Pop3Counters;
 use ringpost_node::voicemail::MailVoicemail;
@@ -258,6 +259,7 @@ impl Server {
             pop3.messages()
         });
         self.carried.watch(&metrics);
+        self.watch_limits(&metrics);
         self.watch_phone(&metrics);
         for listener in listeners {
             let listener = tokio::net::TcpListener::from_std(listener)?;
@@ -265,6 +267,41 @@ impl Server {
             tokio::spawn(served);
         }
         Ok(())
+    }
+
+    /// Shows what the limits have refused.
+    fn watch_limits(&self, metrics: &Metrics) {
+        let places = self.places.clone();
+        let help = "Connections closed at once, since there were too many";
+        metrics.watch_counter("connections_refused", help, move || places.refused());
+        let peers = self.mail_limits.peers();
+        type Count = fn(&Peers) -> u64;
+        let counted: [(&str, &str, Count); 3] = [
+            (
+                "logins_failed",
+                "Logins of mail that failed",
+                Peers::logins_failed,
+            ),
+            (
+                "logins_refused",
+                "Logins of mail not looked at, since too many from the same address had failed",
+                Peers::logins_refused,
+            ),
+            (
+                "mail_limited",
+                "Messages refused for now, since their address had brought too many",
+                Peers::messages_refused,
+            ),
+        ];
+        for (name, help, count) in counted {
+            let peers = peers.clone();
+            metrics.watch_counter(name, help, move || count(&peers));
+        }
+        if let Some(sending) = self.carried.sending.clone() {
+            let help =
+                "Recipients elsewhere refused for now, since their sender had as many as an account may";
+            metrics.watch_counter("mail_outbound_limited", help, move || sending.refused());
+        }
     }
 
     /// Asks the phone service and the queue every second how they stand.
@@ -386,6 +423,7 @@ fn connection_limits(config: &Config, files: usize) -> ConnectionLimits {
     ConnectionLimits {
         total: sockets::connections(config.limits.connections, files),
         per_address: config.limits.connections_per_address,
+        exempt: config.exempt_networks(),
     }
 }
 

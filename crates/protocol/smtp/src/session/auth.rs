@@ -1,7 +1,7 @@
 //! AUTH (RFC 4954).
 
 use super::{Answer, Phase, Question, Session, Waiting};
-use crate::reply::{Reply, write_line};
+use crate::reply::{Refusal, Reply, write_line};
 use ringpost_auth::base64::{self, DecodeError};
 use ringpost_auth::sasl::{self, Mechanism, SaslError, Step};
 use ringpost_base::limits;
@@ -116,6 +116,7 @@ impl Session {
                     self.close_with(Reply::new(421, "4.7.0", "Too many failed passwords, closing"));
                 }
             }
+            Answer::Refuse(refusal @ Refusal::TooManyFailures) => self.reply(refusal.reply()),
             _ => self.reply(Reply::new(454, "4.7.0", "Temporary authentication failure")),
         }
     }

@@ -156,6 +156,10 @@ impl Session {
         if self.transaction.is_some() {
             return self.refuse(Reply::new(503, "5.5.1", "MAIL was sent before"));
         }
+        if self.messages >= self.config.bounds.messages {
+            //= https://www.rfc-editor.org/rfc/rfc5321#section-3.8
+            return self.close_with(Reply::new(421, "4.7.0", "Enough messages on one connection"));
+        }
         if params
             .size_bytes
             .is_some_and(|size| size > self.config.max_message_bytes)
@@ -188,6 +192,10 @@ impl Session {
         if transaction.recipients.len() >= self.config.max_recipients {
             //= https://www.rfc-editor.org/rfc/rfc5321#section-4.5.3.1.10
             return self.refuse(Reply::new(452, "4.5.3", "Too many recipients"));
+        }
+        self.recipients += 1;
+        if self.recipients > self.config.bounds.recipients {
+            return self.close_with(Reply::new(421, "4.7.0", "Too many recipients on one connection"));
         }
         if !self.signed_in && to.mailbox().is_some_and(|mailbox| mailbox.hides_a_route()) {
             return self.refuse(Refusal::RelayDenied.reply());

@@ -263,6 +263,8 @@ impl Session {
         self.idle_commands = 0;
         match answer {
             Answer::Stored { id } => {
+                self.errors = 0;
+                self.messages += 1;
                 crate::reply::write_line(&mut self.out, 250, true, format_args!("2.0.0 Ok: {id}"));
             }
             answer => self.refuse(refusal(answer).reply()),

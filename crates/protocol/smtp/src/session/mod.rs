@@ -48,6 +48,31 @@ impl Default for Timeouts {
     }
 }
 
+/// What one connection may do before it is closed with 421 (RFC 5321 §3.8): the client may come again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Messages that are taken.
+    pub messages: u32,
+    /// Recipients that are asked for, over all its messages.
+    pub recipients: u32,
+    /// Commands that are refused with 5xx since its last message that was taken. From half of them on each answer is held
+    /// back by [`TARPIT`], so that guessing addresses takes time.
+    pub errors: u32,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Bounds {
+            messages: limits::SMTP_MESSAGES,
+            recipients: limits::SMTP_SESSION_RECIPIENTS,
+            errors: limits::SMTP_ERRORS,
+        }
+    }
+}
+
+/// How long the answer to an error of a client that makes many is held back.
+pub const TARPIT: Duration = Duration::from_secs(1);
+
 /// What all sessions of a listener share.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -59,6 +84,8 @@ pub struct Config {
     pub max_message_bytes: u64,
     /// Recipients of one message; at least 100 (RFC 5321 §4.5.3.1.8).
     pub max_recipients: usize,
+    /// What one connection may do.
+    pub bounds: Bounds,
     /// Whether a certificate is there, so that STARTTLS can be offered.
     pub starttls: bool,
     /// What AUTH offers; nothing on port 25.
@@ -88,6 +115,7 @@ impl Config {
             role,
             max_message_bytes: limits::MESSAGE_BYTES,
             max_recipients: limits::SMTP_RECIPIENTS,
+            bounds: Bounds::default(),
             starttls: true,
             mechanisms,
             plaintext_auth: false,
@@ -254,7 +282,7 @@ const FLUSH_BYTES: usize = 4 * 1024;
 /// `handle_` method or command, and read from the connection only while [`wants_input`](Session::wants_input).
 ///
 /// Only CRLF ends a line. A line over [`limits::SMTP_LINE_BYTES`] gets 500; input that was given against `wants_input`
-/// beyond [`limits::SESSION_BYTES`] closes the connection; so do [`limits::SMTP_ERRORS`] refused commands,
+/// beyond [`limits::SESSION_BYTES`] closes the connection; so do [`Bounds`],
 /// [`limits::SMTP_AUTH_FAILURES`] failed passwords, and [`limits::SMTP_IDLE_COMMANDS`] commands that lead nowhere.
 #[derive(Debug)]
 pub struct Session {
@@ -277,7 +305,11 @@ pub struct Session {
     events: VecDeque<Event>,
     next_id: u64,
     deadline: Instant,
+    /// Until when the last answer is held back, and all that would follow it.
+    held_until: Option<Instant>,
     errors: u32,
+    messages: u32,
+    recipients: u32,
     auth_failures: u32,
     idle_commands: u32,
     shutting_down: bool,
@@ -348,7 +380,10 @@ impl Session {
             events: VecDeque::new(),
             next_id: 0,
             deadline,
+            held_until: None,
             errors: 0,
+            messages: 0,
+            recipients: 0,
             auth_failures: 0,
             idle_commands: 0,
             shutting_down: false,
@@ -361,7 +396,7 @@ impl Session {
             self.phase,
             Phase::Command | Phase::SkipLine { .. } | Phase::Auth(_) | Phase::Content(_)
         );
-        listens && self.input.is_empty()
+        listens && self.input.is_empty() && self.held_until.is_none()
     }
 
     /// The envelope of the message that is being taken.
@@ -436,7 +471,12 @@ impl Session {
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.now = now;
-        if self.timeout().is_some_and(|at| at <= now) {
+        if let Some(until) = self.held_until {
+            if until <= now {
+                self.held_until = None;
+                self.deadline = now + self.config.timeouts.command;
+            }
+        } else if self.timeout().is_some_and(|at| at <= now) {
             self.close_with(Reply::new(421, "4.4.2", "Timeout, closing"));
         }
     }
@@ -445,11 +485,22 @@ impl Session {
     pub fn shut_down(&mut self, now: Instant) {
         self.now = now;
         self.shutting_down = true;
+        self.held_until = None;
     }
 
     /// What to do next. To be called until it says [`Output::Timeout`].
     pub fn poll_output(&mut self) -> Output {
-        while self.events.is_empty() && self.out.len() < FLUSH_BYTES && self.step() {}
+        while self.events.is_empty()
+            && self.out.len() < FLUSH_BYTES
+            && self.held_until.is_none()
+            && self.step()
+        {}
+        if self.held_until.is_some() {
+            return match self.events.pop_front() {
+                Some(event) => Output::Event(event),
+                None => Output::Timeout(self.held_until),
+            };
+        }
         let unheard = match self.events.front() {
             // Everything that the peer should see first.
             Some(Event::StartTls | Event::Close) => true,
@@ -575,9 +626,12 @@ impl Session {
     fn refuse(&mut self, reply: Reply) {
         self.reply(reply);
         if reply.code >= 500 {
+            let most = self.config.bounds.errors;
             self.errors += 1;
-            if self.errors >= limits::SMTP_ERRORS {
+            if self.errors >= most {
                 self.close_with(Reply::new(421, "4.7.0", "Too many errors, closing"));
+            } else if self.errors > most / 2 && !matches!(self.phase, Phase::Closed) {
+                self.held_until = Some(self.now + TARPIT);
             }
         }
     }
@@ -591,6 +645,7 @@ impl Session {
 
     fn close(&mut self) {
         self.end_transaction();
+        self.held_until = None;
         self.phase = Phase::Closed;
         self.input.clear();
         self.partial = Vec::new();

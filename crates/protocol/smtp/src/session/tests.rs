@@ -74,6 +74,11 @@ impl Site {
                 }
                 Output::Event(Event::StartTls) => self.log.push_str("(tls)\r\n"),
                 Output::Event(Event::Close) => self.log.push_str("(close)\r\n"),
+                // An answer is held back.
+                Output::Timeout(Some(at)) if !self.session.wants_input() => {
+                    self.now = at;
+                    self.session.handle_timeout(at);
+                }
                 Output::Timeout(_) => return,
             }
         }
@@ -725,4 +730,67 @@ fn an_answer_to_another_question_is_ignored() {
     assert!(session.transaction().is_none() && !session.wants_input());
     session.handle_answer(Instant::ZERO, id, Answer::Yes);
     assert!(session.transaction().is_some());
+}
+
+#[test]
+fn who_makes_many_errors_is_answered_late_until_a_message_is_taken() {
+    let mut site = Site::new(Role::Mx);
+    site.codes(b"EHLO c\r\nMAIL FROM:<a@b>\r\n");
+    let unknown = b"RCPT TO:<nobody@example.com>\r\n";
+    for _ in 0..limits::SMTP_ERRORS / 2 {
+        assert_eq!(site.codes(unknown), [550]);
+    }
+    assert_eq!(site.now, Instant::ZERO, "people err");
+    site.session.handle_input(
+        site.now,
+        Bytes::from_static(b"RCPT TO:<nobody@example.com>\r\nNOOP\r\n"),
+    );
+    let until = Instant::ZERO + TARPIT;
+    assert_eq!(
+        site.session.poll_output(),
+        Output::Event(Event::Question {
+            id: QuestionId(12),
+            question: Question::Recipient(
+                ForwardPath::Mailbox(crate::Mailbox::parse("nobody@example.com").unwrap()),
+                RcptDsn::default()
+            ),
+        })
+    );
+    let refused = Answer::Refuse(Refusal::NoSuchMailbox);
+    site.session.handle_answer(site.now, QuestionId(12), refused);
+    assert_eq!(site.session.poll_output(), Output::Timeout(Some(until)));
+    assert!(!site.session.wants_input());
+    site.drain();
+    assert_eq!(site.take(), "550 5.1.1 No such mailbox here\r\n250 2.0.0 Ok\r\n");
+    assert_eq!(site.now, until);
+    site.codes(b"RCPT TO:<bob@example.com>\r\nDATA\r\n");
+    assert_eq!(site.codes(b"x\r\n.\r\nMAIL FROM:<a@b>\r\n"), [250, 250]);
+    for _ in 0..limits::SMTP_ERRORS / 2 {
+        assert_eq!(site.codes(unknown), [550]);
+    }
+    assert_eq!(site.now, until, "it may err again");
+}
+
+#[test]
+fn a_connection_carries_so_many_messages_and_recipients() {
+    let mut config = Config::new("mx.example.com", Role::Mx);
+    config.bounds.messages = 2;
+    let mut site = Site::with(config.clone(), false);
+    site.codes(b"EHLO c\r\n");
+    for _ in 0..2 {
+        assert_eq!(
+            site.codes(b"MAIL FROM:<>\r\nRCPT TO:<bob@example.com>\r\nDATA\r\n"),
+            [250, 250, 354]
+        );
+        assert_eq!(site.codes(b"x\r\n.\r\n"), [250]);
+    }
+    let log = site.says(b"MAIL FROM:<>\r\n");
+    assert_eq!(log, "421 4.7.0 Enough messages on one connection\r\n(close)\r\n");
+    config.bounds.recipients = 3;
+    let mut site = Site::with(config, false);
+    let rcpt = b"RCPT TO:<bob@example.com>\r\n".repeat(2);
+    assert_eq!(site.codes(b"EHLO c\r\nMAIL FROM:<>\r\n"), [250, 250]);
+    assert_eq!(site.codes(&rcpt), [250, 250]);
+    assert_eq!(site.codes(b"RSET\r\nMAIL FROM:<>\r\n"), [250, 250]);
+    assert_eq!(site.codes(&rcpt), [250, 421]);
 }
