@@ -18,12 +18,8 @@ use tokio_rustls::client::TlsStream;
 /// How long the server may take for one command.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A connection under TLS from its first byte, to a server that shows this certificate.
-pub(super) async fn secure(
-    server: SocketAddr,
-    name: &str,
-    certificate: &Path,
-) -> Result<TlsStream<TcpStream>> {
+/// What opens TLS to a server that shows this certificate, and to no other.
+pub(super) fn connector(certificate: &Path) -> Result<TlsConnector> {
     let mut roots = RootCertStore::empty();
     for one in CertificateDer::pem_file_iter(certificate)? {
         roots.add(one?)?;
@@ -33,11 +29,20 @@ pub(super) async fn secure(
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots)
         .with_no_client_auth();
+    Ok(TlsConnector::from(Arc::new(config)))
+}
+
+/// A connection under TLS from its first byte, to a server that shows this certificate.
+pub(super) async fn secure(
+    server: SocketAddr,
+    name: &str,
+    certificate: &Path,
+) -> Result<TlsStream<TcpStream>> {
     let socket = TcpStream::connect(server)
         .await
         .with_context(|| format!("no connection to {server}"))?;
     let name = ServerName::try_from(name.to_owned())?;
-    let stream = TlsConnector::from(Arc::new(config)).connect(name, socket);
+    let stream = connector(certificate)?.connect(name, socket);
     stream.await.context("TLS")
 }
 
@@ -75,6 +80,20 @@ impl Mailbox {
             .rev()
             .find_map(|e| if let Event::Exists(n) = e { Some(*n) } else { None });
         exists.context("SELECT said nothing of how many messages exist")
+    }
+
+    /// `NOOP`, by which the server tells what has come; gives how many messages there are then, if that has changed.
+    pub(super) async fn look(&mut self) -> Result<Option<u32>> {
+        let tag = self.client.noop(self.now());
+        let events = self.complete(tag, "NOOP").await?;
+        let told = |event: &Event| {
+            if let Event::Exists(n) = event {
+                Some(*n)
+            } else {
+                None
+            }
+        };
+        Ok(events.iter().rev().find_map(told))
     }
 
     /// `UID FETCH` of every message.

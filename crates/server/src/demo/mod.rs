@@ -3,20 +3,25 @@
 //! The real server is started in a temporary folder; two accounts are made; small clients of our own do what two people
 //! would do; and each step says what was expected if it did not come.
 
+mod letter;
 mod mailbox;
 mod maildrop;
 mod phones;
+mod sink;
 
-use crate::config::{Config, Listener, PortRange, Service};
+use crate::config::{Config, Listener, PortRange, Service, SmartHostTls};
 use crate::serve::Server;
 use crate::signals::Signals;
 use anyhow::{Context, Result, bail, ensure};
+use letter::Submission;
 use mailbox::Mailbox;
 use maildrop::Maildrop;
 use phones::{Identity, LivePhone, watch};
 use ringpost_admin::{Answer, Command, Control};
 use ringpost_client::phone::{CallId, Event, Lamp};
+use ringpost_client::smtp::Mail;
 use ringpost_codec::{Wav, dominant_tone};
+use sink::Sink;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::ExitCode;
@@ -25,6 +30,8 @@ use std::time::{Duration, Instant};
 const ALICE_HZ: f64 = 440.0;
 const BOB_HZ: f64 = 620.0;
 const DOMAIN: &str = "ringpost.test";
+/// Somebody whose mail is at another server.
+const CAROL: &str = "carol@elsewhere.test";
 /// What a step may take that has no reason to wait.
 const SOON: Duration = Duration::from_secs(5);
 
@@ -52,7 +59,8 @@ pub(crate) fn run(listen: Option<IpAddr>, exit: bool) -> Result<ExitCode> {
     runtime.block_on(async {
         let ip = listen.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
         let began = Instant::now();
-        let server = Server::start(config(ip, &folder.0)).await?;
+        let mut sink = Sink::listen().await?;
+        let server = Server::start(config(ip, &folder.0, sink.address())).await?;
         println!("Ringpost serves on {ip}, from {}", folder.0.display());
         let people = [person(&server, "alice").await?, person(&server, "bob").await?];
         let steps = Story {
@@ -61,7 +69,7 @@ pub(crate) fn run(listen: Option<IpAddr>, exit: bool) -> Result<ExitCode> {
             people: &people,
             folder: &folder.0,
         }
-        .tell()
+        .tell(&mut sink)
         .await;
         print_table(&steps, began.elapsed());
         let passed = steps.iter().all(|step| step.failure.is_none());
@@ -115,7 +123,7 @@ macro_rules! step {
 }
 
 impl Story<'_> {
-    async fn tell(&self) -> Vec<Step> {
+    async fn tell(&self, sink: &mut Sink) -> Vec<Step> {
         let mut steps = Vec::new();
         let (mut alice, mut bob) = step!(steps, "two phones are plugged in", self.phones());
         let (a, b) = (&mut alice, &mut bob);
@@ -180,8 +188,23 @@ impl Story<'_> {
         });
         step!(
             steps,
-            "an old mail program fetches the same bytes by POP3",
+            "alice mails bob by submission, under TLS and signed in",
+            self.write(&format!("bob@{DOMAIN}"), LUNCH)
+        );
+        step!(
+            steps,
+            "bob's mail program shows it to him over IMAP",
+            read_letter(&mut mailbox)
+        );
+        step!(
+            steps,
+            "an old mail program fetches both, the same bytes, by POP3",
             self.fetch_by_pop3(&mut mailbox)
+        );
+        step!(
+            steps,
+            "alice mails carol; the queue takes it to carol's server",
+            self.write_elsewhere(sink)
         );
         steps
     }
@@ -238,21 +261,86 @@ impl Story<'_> {
         let mut maildrop = Maildrop::open(server, DOMAIN, &certificate, &user, &bob.password).await?;
         let count = maildrop.count().await?;
         ensure!(
-            count == 1,
-            "expected one message in bob's maildrop, found {count}"
+            count == 2,
+            "expected two messages in bob's maildrop, found {count}"
         );
-        let fetched = maildrop.retrieve(1).await?;
+        let fetched = [maildrop.retrieve(1).await?, maildrop.retrieve(2).await?];
         maildrop.quit().await?;
         let messages = mailbox.fetch("(BODY.PEEK[])").await?;
-        let whole = messages.first().and_then(|message| message.body(""));
-        let whole = whole.context("expected the message to be in INBOX still")?;
         ensure!(
-            fetched == whole,
-            "expected the {} bytes that IMAP gives, POP3 gave {}",
-            whole.len(),
-            fetched.len()
+            messages.len() == fetched.len(),
+            "expected both messages to be in INBOX still, found {}",
+            messages.len()
         );
+        for (message, fetched) in messages.iter().zip(&fetched) {
+            let whole = message.body("").context("expected a whole message over IMAP")?;
+            ensure!(
+                fetched == whole,
+                "expected the {} bytes that IMAP gives, POP3 gave {}",
+                whole.len(),
+                fetched.len()
+            );
+        }
         Ok(())
+    }
+
+    /// Alice's mail program hands a mail over; gives the server's answer.
+    async fn write(&self, to: &str, subject: &str) -> Result<String> {
+        let server = self
+            .server
+            .address(Service::Submission)
+            .context("submission is off")?;
+        let alice = &self.people[0];
+        let from = format!("{}@{DOMAIN}", alice.name);
+        let message = format!(
+            "From: Alice <{from}>\r\nTo: <{to}>\r\nSubject: {subject}\r\nMIME-Version: 1.0\r\n\
+             Content-Type: text/plain; charset=utf-8\r\n\r\n{TEXT}"
+        );
+        let submission = Submission {
+            server,
+            name: DOMAIN,
+            certificate: &self.folder.join("self-signed.crt"),
+            user: from.clone(),
+            password: &alice.password,
+        };
+        let mail = Mail {
+            from,
+            to: vec![to.to_owned()],
+            message: message.into(),
+        };
+        submission.send(mail).await
+    }
+
+    /// Alice writes to somebody elsewhere; the other server is brought it, and nothing waits any more.
+    async fn write_elsewhere(&self, sink: &mut Sink) -> Result<()> {
+        self.write(CAROL, DINNER).await?;
+        let brought = sink.next(SOON).await?;
+        let from = format!("{}@{DOMAIN}", self.people[0].name);
+        ensure!(
+            brought.from == from && brought.to == [CAROL],
+            "expected a mail from {from} to {CAROL}, found one from {} to {:?}",
+            brought.from,
+            brought.to
+        );
+        let (header, text) = brought.message.split_once("\r\n\r\n").unwrap_or_default();
+        ensure!(text == TEXT, "expected what alice wrote, found {text:?}");
+        for field in ["DKIM-Signature:", "Received:", &format!("Subject: {DINNER}")] {
+            ensure!(
+                header.lines().any(|line| line.starts_with(field)),
+                "expected the field {field} in the header"
+            );
+        }
+        // The other server's verdict is committed a moment after it was said.
+        let deadline = Instant::now() + SOON;
+        loop {
+            match self.server.control().handle(Command::QueueList).await {
+                Ok(Answer::Queue(waiting)) if waiting.is_empty() => return Ok(()),
+                Ok(Answer::Queue(_)) if Instant::now() < deadline => {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+                other => bail!("expected an empty queue, found {other:?}"),
+            }
+        }
     }
 }
 
@@ -423,10 +511,43 @@ async fn find_voicemail(mailbox: &mut Mailbox) -> Result<u32> {
     message.uid().context("the message's UID")
 }
 
+const LUNCH: &str = "Lunch";
+const DINNER: &str = "Dinner";
+/// What alice writes. A line begins with a dot, and another holds what is not ASCII.
+const TEXT: &str = "Shall we meet at one?\r\n.\r\n.. at the caf\u{e9}, as always\r\n";
+
+/// The newest message is alice's mail, to bob from her, and reading it marks it as read.
+async fn read_letter(mailbox: &mut Mailbox) -> Result<()> {
+    let exists = mailbox.look().await?;
+    ensure!(
+        exists == Some(2),
+        "expected the server to tell of a second message, it told of {exists:?}"
+    );
+    let messages = mailbox.fetch("(UID FLAGS ENVELOPE BODY[])").await?;
+    let letter = messages.last().context("expected a message in bob's INBOX")?;
+    let envelope = letter.envelope().context("the message's envelope")?;
+    let from = envelope.from.first().map(|from| from.address.as_str());
+    let expected = format!("alice@{DOMAIN}");
+    ensure!(
+        envelope.subject.as_deref() == Some(LUNCH) && from == Some(expected.as_str()),
+        "expected {LUNCH} from {expected}, found {:?} from {from:?}",
+        envelope.subject
+    );
+    let whole = letter.body("").context("the whole message")?;
+    let whole = String::from_utf8_lossy(whole);
+    let (_, text) = whole.split_once("\r\n\r\n").unwrap_or_default();
+    ensure!(text == TEXT, "expected what alice wrote, found {text:?}");
+    let flags = mailbox.fetch("(FLAGS)").await?;
+    let is_read = flags.last().is_some_and(|letter| letter.has_flag("\\Seen"));
+    ensure!(is_read, "expected the message to be marked as read");
+    Ok(())
+}
+
 /// Phones ring this long in the demo, so that nobody has to wait for the usual twenty seconds.
 const NO_ANSWER_S: u32 = 3;
 
-fn config(ip: IpAddr, folder: &Path) -> Config {
+/// The demo's settings. What is for other servers goes to `elsewhere`, as to a provider's server that carries all mail on.
+fn config(ip: IpAddr, folder: &Path, elsewhere: SocketAddr) -> Config {
     let mut config = Config {
         data: Some(folder.to_owned()),
         user: Some("root".into()),
@@ -438,6 +559,9 @@ fn config(ip: IpAddr, folder: &Path) -> Config {
         first: 16_384,
         last: 32_767,
     };
+    config.outbound.smart_host = Some(elsewhere.ip().to_string());
+    config.outbound.smart_host_port = elsewhere.port();
+    config.outbound.smart_host_tls = SmartHostTls::None;
     let listen = &mut config.listen;
     // The friendly ports if they are free, so that the card is easy to type; any others if not.
     let at = |tcp: bool, port: u16| Listener::at([SocketAddr::new(ip, free_or_any(ip, tcp, port))]);
@@ -546,7 +670,8 @@ fn print_card(server: &Server, people: &[Person]) {
         at(Service::Submission),
         at(Service::Submissions)
     );
-    println!("  domain      {DOMAIN}; the certificate is self-signed; voicemail is *97\n");
+    println!("  domain      {DOMAIN}; the certificate is self-signed; voicemail is *97");
+    println!("  elsewhere   mail to other domains goes to the demo's own sink, and no further\n");
     for person in people {
         println!("  {}@{DOMAIN}, extension {}", person.name, person.extension);
         println!("    phone: user {}, secret {}", person.username, person.secret);
