@@ -1,4 +1,5 @@
 use crate::clients::client;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -10,7 +11,7 @@ pub fn certificates(folder: &Path, domain: &str) -> Option<(PathBuf, (PathBuf, P
     certificates_for(folder, &[domain], 2)
 }
 
-/// The same for several names, good for so many days; one that is good for less than none has expired. The file has the
+/// The same for several names or addresses, good for so many days; one that is good for less than none has expired. The file has the
 /// authority's certificate behind its own.
 ///
 /// # Panics
@@ -41,7 +42,17 @@ pub fn certificates_for(folder: &Path, names: &[&str], days: i32) -> Option<(Pat
         "ca.pem",
     ];
     run(&[&authority[..], &key].concat());
-    let names: Vec<String> = names.iter().map(|name| format!("DNS:{name}")).collect();
+    let kind = |name: &str| {
+        if name.parse::<IpAddr>().is_ok() {
+            "IP"
+        } else {
+            "DNS"
+        }
+    };
+    let names: Vec<String> = names
+        .iter()
+        .map(|name| format!("{}:{name}", kind(name)))
+        .collect();
     let subject = format!("subjectAltName={}", names.join(","));
     let request = [
         "req",

@@ -18,6 +18,14 @@ pub(crate) struct Tool {
 /// What the interoperability tests use.
 pub(crate) const CLIENTS: &[Tool] = &[
     Tool {
+        program: "dovecot",
+        package: "dovecot-core",
+    },
+    Tool {
+        program: "/usr/lib/dovecot/imap",
+        package: "dovecot-imapd",
+    },
+    Tool {
         program: "sipp",
         package: "sip-tester",
     },

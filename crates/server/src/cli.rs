@@ -1,6 +1,7 @@
 //! The command line.
 
-use clap::{Parser, Subcommand};
+use crate::transfer::Tls;
+use clap::{Args, Parser, Subcommand};
 use ringpost_admin::Quota;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -61,6 +62,16 @@ pub(crate) enum Command {
     },
     /// Look for what contradicts itself in the store
     CheckStore,
+    /// Bring mail from elsewhere into an account, the server may run; what is there already is not brought again
+    Import(ImportArgs),
+    /// Write an account's mail to a tree of Maildirs, the server may run; a second time, what is new
+    Export {
+        /// user@domain
+        account: String,
+        /// A new or empty folder, or one that was exported to before
+        #[arg(value_name = "FOLDER")]
+        to: PathBuf,
+    },
     /// Write the whole data folder, as it is at one moment, to a file; the server may run
     Backup {
         /// The new file, or a folder in which one is named by date and time
@@ -83,6 +94,38 @@ fn on_or_off(text: &str) -> Result<bool, String> {
         "off" => Ok(false),
         _ => Err("expected on or off".into()),
     }
+}
+
+/// Where mail is brought from.
+#[derive(Debug, Args)]
+#[command(group(clap::ArgGroup::new("from").required(true).args(["maildir", "mbox", "imap"])))]
+pub(crate) struct ImportArgs {
+    /// user@domain
+    pub(crate) account: String,
+    /// A Maildir, with the Maildir++ folders in it
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) maildir: Option<PathBuf>,
+    /// A file in mbox format
+    #[arg(long, value_name = "FILE")]
+    pub(crate) mbox: Option<PathBuf>,
+    /// The mailbox that the file goes into [default: INBOX]
+    #[arg(long, value_name = "MAILBOX", requires = "mbox")]
+    pub(crate) into: Option<String>,
+    /// Another IMAP server
+    #[arg(long, value_name = "HOST[:PORT]", requires_all = ["user", "password_file"])]
+    pub(crate) imap: Option<String>,
+    /// Who signs in there
+    #[arg(long, requires = "imap")]
+    pub(crate) user: Option<String>,
+    /// The file whose first line is the password
+    #[arg(long, value_name = "FILE", requires = "imap")]
+    pub(crate) password_file: Option<PathBuf>,
+    /// How the connection is made private; with "none" the password is sent in the clear
+    #[arg(long, value_enum, requires = "imap", default_value = "implicit")]
+    pub(crate) tls: Tls,
+    /// Certificates of the authorities that are believed [default: the system's]
+    #[arg(long, value_name = "FILE", requires = "imap")]
+    pub(crate) ca: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]

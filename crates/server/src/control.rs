@@ -2,11 +2,12 @@
 
 mod addresses;
 pub(crate) mod domains;
+mod mailboxes;
 mod queue;
 
 use ringpost_admin::{
-    Account, AccountSettings, Answer, BoxFuture, Command, Control, Device, NewAccount, NewDevice, Quota,
-    Refusal, RefusalKind,
+    Account, AccountSettings, Answer, BoxFuture, Command, Control, Device, NewAccount, NewDevice, Parcel,
+    Pieces, Quota, Refusal, RefusalKind,
 };
 use ringpost_base::{Rng, UnixTime};
 use ringpost_directory::{self as directory, AccountInfo, Directory, DirectoryError};
@@ -53,12 +54,20 @@ impl Control for LocalControl {
                 | Command::QueueRelease { .. }
                 | Command::QueueHolds
                 | Command::QueueRemove { .. } => self.queue(&command).await,
+                Command::MailboxList { .. }
+                | Command::MailboxMake { .. }
+                | Command::MessageList { .. }
+                | Command::MessagePiece { .. } => self.mailboxes(&command).await,
                 command => self
                     .answer_in_time(command)
                     .await
                     .map_err(|error| refusal(command, error)),
             }
         })
+    }
+
+    fn bring<'a>(&'a self, parcel: Parcel, bytes: Pieces<'a>) -> BoxFuture<'a, Result<(), Refusal>> {
+        Box::pin(self.take(parcel, bytes))
     }
 }
 
@@ -164,6 +173,10 @@ impl LocalControl {
             | Command::QueueRelease { .. }
             | Command::QueueHolds
             | Command::QueueRemove { .. }
+            | Command::MailboxList { .. }
+            | Command::MailboxMake { .. }
+            | Command::MessageList { .. }
+            | Command::MessagePiece { .. }
             | Command::CheckStore => Ok(Answer::Findings(Vec::new())),
         }
     }
@@ -347,7 +360,7 @@ fn mend(command: &Command, error: &DirectoryError) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use ringpost_directory::{Cost, InlineKdf, Parts};
     use ringpost_store::{Bodies, LocalBus, MemoryBlobs, MemoryStore};

@@ -17,6 +17,7 @@ mod privileges;
 mod serve;
 mod signals;
 mod stores;
+mod transfer;
 mod world;
 
 use anyhow::{Context, Result, bail};
@@ -104,6 +105,15 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Queue { command } => with_control(file, false, async |control| {
             commands::queue(control, command).await
         }),
+        Command::Import(from) => {
+            let from = commands::Origin::of(from)?;
+            with_control(file, false, async |control| {
+                commands::import(control, &from).await
+            })
+        }
+        Command::Export { account, to } => with_control(file, false, async |control| {
+            commands::export(control, &account, &to).await
+        }),
         Command::Backup { to } => commands::backup(file, &to),
         Command::Restore { from } => return commands::restore(file, &from),
         Command::CheckStore => {
@@ -165,7 +175,9 @@ fn with_control(
                     privileges::become_user(&user, &folder)?;
                 }
                 let stores = Stores::open(held, &config).await?;
-                run(&stores.control(stores.mail())).await?;
+                let mail = stores.mail();
+                mail.set_default_quota(config.mail.quota());
+                run(&stores.control(mail)).await?;
                 if is_new {
                     eprintln!(
                         "ringpost: no server runs with {}: that folder was made",

@@ -61,7 +61,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("ringpost-blobs", &["base", "store"]),
     ("ringpost-admin", &["base"]),
     ("ringpost-sender-auth", &["base", "store", "directory", "mail"]),
-    // Phones and readers of our own, for the demo and the simulator.
+    // Phones and readers of our own, for the demo, the simulator and the import.
     ("ringpost-client", &["base", "auth", "sip", "sdp", "rtp", "codec"]),
     // The two users of node.
     (

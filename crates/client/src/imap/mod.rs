@@ -170,6 +170,11 @@ impl Client {
         self.command(now, |line| line.atom("SELECT").string(mailbox))
     }
 
+    /// `EXAMINE`: the same, and nothing is changed by it.
+    pub fn examine(&mut self, now: Instant, mailbox: &str) -> Tag {
+        self.command(now, |line| line.atom("EXAMINE").string(mailbox))
+    }
+
     /// `STATUS` with items such as `MESSAGES UNSEEN`.
     pub fn status(&mut self, now: Instant, mailbox: &str, items: &str) -> Tag {
         self.command(now, |line| {

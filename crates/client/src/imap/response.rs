@@ -66,6 +66,22 @@ pub enum Event {
         /// As written.
         name: String,
     },
+    /// A mailbox that is subscribed to, as LSUB tells it.
+    Subscribed {
+        /// `\Noselect`, perhaps.
+        attributes: Vec<String>,
+        /// Between the levels of a name; `None` for a flat name.
+        delimiter: Option<String>,
+        /// As written.
+        name: String,
+    },
+    /// Where mailboxes are (RFC 2342).
+    Namespace {
+        /// What one's own begin with, and what stands between their levels.
+        personal: Vec<(String, Option<String>)>,
+        /// What those of others begin with, and shared ones.
+        others: Vec<String>,
+    },
     /// A mailbox's numbers.
     Status {
         /// Its name.
@@ -253,7 +269,23 @@ pub(super) fn parse(response: &Bytes) -> Result<Event, Expected> {
         b"CAPABILITY" => Event::Capabilities(words(reader.rest())),
         b"FLAGS" => Event::Flags(reader.value()?.list().iter().filter_map(Value::text).collect()),
         b"SEARCH" => Event::Search(numbers(&mut reader)?),
-        b"LIST" => list(&mut reader)?,
+        b"LIST" => {
+            let (attributes, delimiter, name) = list(&mut reader)?;
+            Event::List {
+                attributes,
+                delimiter,
+                name,
+            }
+        }
+        b"LSUB" => {
+            let (attributes, delimiter, name) = list(&mut reader)?;
+            Event::Subscribed {
+                attributes,
+                delimiter,
+                name,
+            }
+        }
+        b"NAMESPACE" => namespace(&mut reader)?,
         b"STATUS" => status(&mut reader)?,
         _ => Event::Other(whole),
     })
@@ -351,16 +383,34 @@ fn items(reader: &mut Reader) -> Result<Vec<(String, Value)>, Expected> {
     }
 }
 
-fn list(reader: &mut Reader) -> Result<Event, Expected> {
+/// A mailbox: its attributes, what stands between the levels of its name, and the name.
+type Listed = (Vec<String>, Option<String>, String);
+
+fn list(reader: &mut Reader) -> Result<Listed, Expected> {
     let attributes = reader.value()?.list().iter().filter_map(Value::text).collect();
     reader.eat(b" ");
     let delimiter = reader.value()?.text();
     reader.eat(b" ");
     let name = reader.value()?.text().ok_or("a mailbox's name")?;
-    Ok(Event::List {
-        attributes,
-        delimiter,
-        name,
+    Ok((attributes, delimiter, name))
+}
+
+//= https://www.rfc-editor.org/rfc/rfc2342#section-5
+fn namespace(reader: &mut Reader) -> Result<Event, Expected> {
+    let mut next = || {
+        let value = reader.value()?;
+        reader.eat(b" ");
+        let each = value.list().iter().filter_map(|one| match one.list() {
+            [prefix, delimiter, ..] => Some((prefix.text()?, delimiter.text())),
+            _ => None,
+        });
+        Ok::<_, Expected>(each.collect::<Vec<_>>())
+    };
+    let (personal, users, shared) = (next()?, next()?, next()?);
+    let others = users.into_iter().chain(shared).map(|(prefix, _)| prefix);
+    Ok(Event::Namespace {
+        personal,
+        others: others.collect(),
     })
 }
 

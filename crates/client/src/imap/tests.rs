@@ -142,6 +142,8 @@ fn what_a_mailbox_is_like_is_told() {
     let (_, events) = talk.hear(concat!(
         "* FLAGS (\\Seen \\Deleted)\r\n* 18 EXISTS\r\n* 2 recent\r\n* OK [UIDVALIDITY 3857529045] valid\r\n",
         "* LIST (\\HasNoChildren) \"/\" INBOX\r\n* LIST () NIL {3}\r\na b\r\n* STATUS \"INBOX\" (MESSAGES 2 UNSEEN 1)\r\n",
+        "* LSUB () \".\" \"INBOX.Sent\"\r\n",
+        "* NAMESPACE ((\"INBOX.\" \".\")) ((\"user.\" \".\" \"X-P\" (\"1\"))) NIL\r\n",
         "* SEARCH 2 84 882\r\n* SEARCH\r\n* 44 EXPUNGE\r\n* CAPABILITY IMAP4rev1 idle\r\n* XLIST foo\r\n* BYE off\r\n",
     ));
     let code = Some(Code {
@@ -167,6 +169,15 @@ fn what_a_mailbox_is_like_is_told() {
         Event::Status {
             name: "INBOX".into(),
             items: vec![("MESSAGES".into(), 2), ("UNSEEN".into(), 1)],
+        },
+        Event::Subscribed {
+            attributes: Vec::new(),
+            delimiter: Some(".".into()),
+            name: "INBOX.Sent".into(),
+        },
+        Event::Namespace {
+            personal: vec![("INBOX.".into(), Some(".".into()))],
+            others: vec!["user.".into()],
         },
         Event::Search(vec![2, 84, 882]),
         Event::Search(vec![]),

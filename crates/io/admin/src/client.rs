@@ -1,8 +1,10 @@
-use crate::server::COMMAND_PATH;
-use crate::{Answer, BoxFuture, Command, Control, Refusal, RefusalKind};
+use crate::server::{COMMAND_PATH, PARCEL_PATH};
+use crate::{Answer, BoxFuture, Command, Control, Parcel, Pieces, Refusal, RefusalKind};
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, Limited};
+use futures_util::{StreamExt, TryStreamExt};
+use http_body_util::{BodyExt, Full, Limited, StreamBody};
 use hyper::Request;
+use hyper::body::{Body, Frame};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use std::io;
@@ -41,13 +43,43 @@ impl Client {
     }
 
     async fn ask(&self, command: &Command) -> Result<Answer, AskError> {
+        let body = Full::new(Bytes::from(serde_json::to_vec(command)?));
+        self.post(COMMAND_PATH, "application/json", body).await
+    }
+
+    /// What a connection carries lives as long as the process that serves it, and what is brought does not: it goes over in
+    /// pieces, each when the one before has been taken.
+    async fn carry(&self, parcel: &Parcel, mut bytes: Pieces<'_>) -> Result<(), AskError> {
+        let (give, mut take) = tokio::sync::mpsc::channel::<std::io::Result<Bytes>>(1);
+        let head = futures_util::stream::iter([Ok(parcel.head()?)]);
+        let pieces = head.chain(futures_util::stream::poll_fn(move |context| {
+            take.poll_recv(context)
+        }));
+        let body = StreamBody::new(Box::pin(pieces.map_ok(Frame::data)));
+        let feed = async move {
+            while let Some(piece) = bytes.next().await {
+                // A server that has heard enough answers now.
+                if give.send(piece).await.is_err() {
+                    break;
+                }
+            }
+        };
+        let post = self.post(PARCEL_PATH, "application/octet-stream", body);
+        let (answer, ()) = futures_util::future::join(post, feed).await;
+        answer.map(drop)
+    }
+
+    async fn post<B>(&self, path: &str, kind: &str, body: B) -> Result<Answer, AskError>
+    where
+        B: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Unpin + Send + 'static,
+    {
         let stream = UnixStream::connect(&self.path).await?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         let connection = tokio::spawn(connection);
-        let request = Request::post(COMMAND_PATH)
+        let request = Request::post(path)
             .header("host", "ringpost")
-            .header("content-type", "application/json")
-            .body(Full::new(Bytes::from(serde_json::to_vec(command)?)))?;
+            .header("content-type", kind)
+            .body(body)?;
         let response = sender.send_request(request).await?;
         let succeeded = response.status().is_success();
         let body = Limited::new(response.into_body(), ANSWER_BYTES)
@@ -62,21 +94,30 @@ impl Client {
             Err(AskError::Refused(serde_json::from_slice(&body)?))
         }
     }
+
+    fn refusal(&self, error: AskError) -> Refusal {
+        match error {
+            AskError::Refused(refusal) => refusal,
+            other => Refusal::new(
+                RefusalKind::Unavailable,
+                format!(
+                    "the server behind {} does not answer: {other}",
+                    self.path.display()
+                ),
+            ),
+        }
+    }
 }
 
 impl Control for Client {
     fn handle(&self, command: Command) -> BoxFuture<'_, Result<Answer, Refusal>> {
+        Box::pin(async move { self.ask(&command).await.map_err(|error| self.refusal(error)) })
+    }
+
+    fn bring<'a>(&'a self, parcel: Parcel, bytes: Pieces<'a>) -> BoxFuture<'a, Result<(), Refusal>> {
         Box::pin(async move {
-            self.ask(&command).await.map_err(|error| match error {
-                AskError::Refused(refusal) => refusal,
-                other => Refusal::new(
-                    RefusalKind::Unavailable,
-                    format!(
-                        "the server behind {} does not answer: {other}",
-                        self.path.display()
-                    ),
-                ),
-            })
+            let carried = self.carry(&parcel, bytes).await;
+            carried.map_err(|error| self.refusal(error))
         })
     }
 }
@@ -116,7 +157,21 @@ mod tests {
                 }
             })
         }
+
+        fn bring<'a>(&'a self, parcel: Parcel, bytes: Pieces<'a>) -> BoxFuture<'a, Result<(), Refusal>> {
+            Box::pin(async move {
+                let bytes: Vec<Bytes> = bytes.try_collect().await.unwrap();
+                match bytes.concat() == MESSAGE {
+                    true if parcel.mailbox == "INBOX" => Ok(()),
+                    true => Err(Refusal::not_found("there is no such mailbox")),
+                    false => Err(Refusal::invalid("that is another message")),
+                }
+            })
+        }
     }
+
+    /// More than any buffer on the way takes at once.
+    const MESSAGE: &[u8] = &[b'x'; 3_000_000];
 
     #[tokio::test]
     async fn a_command_reaches_the_server_and_its_refusal_comes_back_whole() {
@@ -147,6 +202,24 @@ mod tests {
             .await
             .unwrap_err();
         assert_eq!(refused, Refusal::not_found("there is no such account"));
+
+        let mut parcel = Parcel {
+            address: "x@y".into(),
+            mailbox: "INBOX".into(),
+            messages: vec![crate::BroughtMessage {
+                size_bytes: MESSAGE.len() as u64,
+                received_s: 1,
+                flags: Vec::new(),
+            }],
+        };
+        let pieces = || -> Pieces<'static> {
+            let pieces = MESSAGE.chunks(100_000).map(|piece| Ok(Bytes::from_static(piece)));
+            Box::pin(futures_util::stream::iter(pieces))
+        };
+        assert_eq!(client.bring(parcel.clone(), pieces()).await, Ok(()));
+        parcel.mailbox = "Elsewhere".into();
+        let refused = client.bring(parcel, pieces()).await.unwrap_err();
+        assert_eq!(refused, Refusal::not_found("there is no such mailbox"));
 
         stop.send(()).unwrap();
         server.await.unwrap();

@@ -1,3 +1,4 @@
+use crate::transfer::{Mailbox, Parcel, Pieces, StoredMessage};
 use serde::{Deserialize, Serialize};
 use std::future::Future;
 use std::pin::Pin;
@@ -153,6 +154,39 @@ pub enum Command {
         /// Its number.
         id: String,
     },
+    /// The mailboxes of an account. Answered with `Mailboxes`.
+    MailboxList {
+        /// The account's address.
+        address: String,
+    },
+    /// Sees to it that there is a mailbox that messages can be brought into. Answered with `Mailboxes`: the one, which is
+    /// another than the named one where that is for the same.
+    MailboxMake {
+        /// The account's address.
+        address: String,
+        /// The mailbox that is wanted; only its name is heeded where it is there already.
+        mailbox: Mailbox,
+    },
+    /// What is in a mailbox, by UID, some thousands at a time. Answered with `Messages`.
+    MessageList {
+        /// The account's address.
+        address: String,
+        /// The mailbox's name.
+        mailbox: String,
+        /// Those with a UID above this one.
+        after_uid: u32,
+    },
+    /// The bytes of a message from one on, as many as an answer takes. Answered with `Piece`.
+    MessagePiece {
+        /// The account's address.
+        address: String,
+        /// The mailbox's name.
+        mailbox: String,
+        /// The message's UID.
+        uid: u32,
+        /// How many bytes of it are known already.
+        offset: u64,
+    },
     /// Looks at the whole store for what contradicts itself. Answered with `Findings`.
     CheckStore,
 }
@@ -187,6 +221,12 @@ pub enum Answer {
     Queue(Vec<QueuedMail>),
     /// What is held back of it by rules.
     Holds(Vec<Hold>),
+    /// Mailboxes, by name.
+    Mailboxes(Vec<Mailbox>),
+    /// Messages of a mailbox, by UID; none when there are no more.
+    Messages(Vec<StoredMessage>),
+    /// Bytes of a message, in base64; none at its end.
+    Piece(String),
     /// What is wrong with the store, one line each; nothing is good.
     Findings(Vec<String>),
 }
@@ -372,6 +412,8 @@ pub enum RefusalKind {
     Conflict,
     /// It cannot be understood, or names something that cannot be.
     Invalid,
+    /// The account has no room for it by its quota.
+    OverQuota,
     /// Not now: the server starts, stops, or its disk is full.
     Unavailable,
     /// Something broke; the log says more.
@@ -407,6 +449,9 @@ impl Refusal {
 pub trait Control: Send + Sync + 'static {
     /// Carries out a command. What it answers is durable.
     fn handle(&self, command: Command) -> BoxFuture<'_, Result<Answer, Refusal>>;
+
+    /// Brings messages into a mailbox, whose bytes come one after the other: all of them, durably, or none.
+    fn bring<'a>(&'a self, parcel: Parcel, bytes: Pieces<'a>) -> BoxFuture<'a, Result<(), Refusal>>;
 }
 
 #[cfg(test)]

@@ -24,6 +24,7 @@ mod client;
 mod command;
 mod metrics;
 mod server;
+mod transfer;
 
 pub use client::Client;
 pub use command::{
@@ -32,3 +33,4 @@ pub use command::{
 };
 pub use metrics::{Counter, CounterFamily, Gauge, Histogram, Metrics};
 pub use server::{AdminError, serve_control, serve_metrics};
+pub use transfer::{BroughtMessage, Mailbox, PARCEL_MESSAGES, Parcel, Pieces, StoredMessage};

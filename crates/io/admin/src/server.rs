@@ -1,10 +1,12 @@
-use crate::{Command, Control, Metrics, Refusal, RefusalKind};
+use crate::{Answer, Command, Control, Metrics, Parcel, Refusal, RefusalKind};
+use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, State, rejection::JsonRejection};
 use axum::http::{HeaderValue, Method, Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
 use bytes::Bytes;
+use futures_util::TryStreamExt;
 use http_body_util::Full;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -23,6 +25,8 @@ const COMMAND_BYTES: usize = 64 * 1024;
 
 /// Where a command is posted.
 pub(crate) const COMMAND_PATH: &str = "/v1/command";
+/// Where messages are posted.
+pub(crate) const PARCEL_PATH: &str = "/v1/parcel";
 
 /// Why the admin socket could not be served.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +56,7 @@ pub fn serve_control(
     })?;
     let router = Router::new()
         .route(COMMAND_PATH, post(command))
+        .route(PARCEL_PATH, post(parcel))
         .layer(DefaultBodyLimit::max(COMMAND_BYTES))
         .with_state(control);
     let path = path.to_path_buf();
@@ -89,6 +94,14 @@ async fn command(
     Ok(Json(control.handle(command).await.map_err(Refused)?).into_response())
 }
 
+/// Messages are taken as their bytes come; nothing of them is gathered here.
+async fn parcel(State(control): State<Arc<dyn Control>>, body: Body) -> Result<Response, Refused> {
+    let pieces = body.into_data_stream().map_err(io::Error::other);
+    let (parcel, bytes) = Parcel::read(Box::pin(pieces)).await.map_err(Refused)?;
+    control.bring(parcel, bytes).await.map_err(Refused)?;
+    Ok(Json(Answer::Done).into_response())
+}
+
 struct Refused(Refusal);
 
 impl IntoResponse for Refused {
@@ -97,6 +110,7 @@ impl IntoResponse for Refused {
             RefusalKind::NotFound => StatusCode::NOT_FOUND,
             RefusalKind::Conflict => StatusCode::CONFLICT,
             RefusalKind::Invalid => StatusCode::BAD_REQUEST,
+            RefusalKind::OverQuota => StatusCode::INSUFFICIENT_STORAGE,
             RefusalKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             RefusalKind::Failed => StatusCode::INTERNAL_SERVER_ERROR,
         };

@@ -1,9 +1,11 @@
 //! What the command line does beside serving.
 
+mod carry;
 mod keep;
 mod people;
 mod unit;
 
+pub(crate) use carry::{Origin, export, import};
 pub(crate) use keep::{backup, restore};
 pub(crate) use people::{account, alias, check_store, device, domain, queue};
 pub(crate) use unit::{hidden, service_unit};

@@ -214,6 +214,8 @@ fn text(answer: &Answer) -> String {
             .collect(),
         Answer::Findings(findings) if findings.is_empty() => vec!["the store is good".into()],
         Answer::Findings(findings) => findings.clone(),
+        // Questions that `import` and `export` ask, and show nobody.
+        Answer::Mailboxes(_) | Answer::Messages(_) | Answer::Piece(_) => Vec::new(),
     };
     lines.into_iter().map(|line| line + "\n").collect()
 }

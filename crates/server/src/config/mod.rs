@@ -9,6 +9,7 @@ pub(crate) use listen::{Listen, Listener, Service};
 pub(crate) use network::{Network, PortRange};
 
 use ringpost_directory::is_domain;
+use ringpost_mail::Quota;
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -201,6 +202,16 @@ impl Default for Limits {
 fn loopback() -> Vec<Network> {
     let networks = ["127.0.0.0/8", "::1/128"].into_iter();
     networks.filter_map(|network| network.parse().ok()).collect()
+}
+
+impl MailSettings {
+    /// What accounts may hold that have no quota of their own.
+    pub(crate) fn quota(&self) -> Quota {
+        Quota {
+            bytes: self.quota_bytes,
+            messages: self.quota_messages,
+        }
+    }
 }
 
 impl Default for Incoming {

@@ -7,7 +7,7 @@ use crate::world::{NetConnection, RealWorld};
 use anyhow::Result;
 use ringpost_auth::sasl::DecoyKey;
 use ringpost_base::in_network;
-use ringpost_mail::{Mail, Quota, SenderAuth};
+use ringpost_mail::{Mail, SenderAuth};
 use ringpost_net::stream::{self, Places};
 use ringpost_net::tls::Tls;
 use ringpost_node::Stop;
@@ -102,10 +102,7 @@ impl MailLimits {
         });
         self.literal_plus
             .store(config.mail.imap_literal_plus, Ordering::Relaxed);
-        self.mail.set_default_quota(Quota {
-            bytes: config.mail.quota_bytes,
-            messages: config.mail.quota_messages,
-        });
+        self.mail.set_default_quota(config.mail.quota());
         *self.plain_logins.write().unwrap_or_else(PoisonError::into_inner) =
             config.plain_login_networks.clone();
         self.detail_folders

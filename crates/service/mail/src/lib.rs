@@ -60,6 +60,7 @@ mod special_use;
 mod spool;
 #[cfg(test)]
 mod tests;
+mod transfer;
 mod voicemail;
 
 pub use append::{Append, Appended};
@@ -74,6 +75,7 @@ pub use quota::Quota;
 pub use selected::Selected;
 pub use sign::{Signer, Signing};
 pub use spool::{Envelope, Recipient, Spooled};
+pub use transfer::{Listed, envelope_of};
 pub use voicemail::{Caller, Lamp, Recording, Voicemail, voicemail_message};
 
 #[doc(hidden)]
