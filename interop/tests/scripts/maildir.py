@@ -60,14 +60,15 @@ def show():
         for key, message in folder.iteritems():
             raw = folder.get_bytes(key)
             text = re.sub(rb"(?<!\r)\n", b"\r\n", raw)
-            flags = sorted(LETTERS.get(letter) or keywords[letter] for letter in message.get_flags())
+            flags = sorted({LETTERS.get(letter) or keywords[letter] for letter in message.get_flags()})
             subject = re.search(rb"(?im)^subject: *(.*?)\r?$", text)
             subject = subject.group(1).decode("latin-1") if subject else "-"
             digest = hashlib.sha256(text).hexdigest()[:16]
             lines.append((int(message.get_date()), f"  {subject} | {' '.join(flags)} | {int(message.get_date())} | {len(text)} {digest}"))
         if lines or shown not in ("INBOX", "Drafts", "Sent", "Junk", "Trash", "Archive"):
             print("mailbox", shown)
-            print("\n".join(line for _, line in sorted(lines)))
+            for _, line in sorted(lines):
+                print(line)
 
 
 {"make": make, "show": show}[what]()

@@ -203,13 +203,19 @@ impl Export<'_> {
         let mut info = Vec::new();
         for flag in &message.flags {
             let known = FLAGS.iter().find(|(_, known)| known.eq_ignore_ascii_case(flag));
-            match known.map(|(letter, _)| *letter).or_else(|| letters.of(flag)) {
-                Some(letter) => info.push(letter),
-                None => self.miss(
+            let known = known.map(|(letter, _)| *letter);
+            // To Dovecot, which knows no P, what was forwarded has a keyword.
+            let keyword = match known {
+                None | Some('P') => letters.of(flag),
+                Some(_) => None,
+            };
+            if known.or(keyword).is_none() {
+                self.miss(
                     &format!("{mailbox}: UID {}", message.uid),
                     &format!("the keyword {flag} has no letter left, a Maildir has 26"),
-                ),
+                );
             }
+            info.extend(known.into_iter().chain(keyword));
         }
         info.sort_unstable();
         info.dedup();
