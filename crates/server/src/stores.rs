@@ -20,6 +20,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
+use tracing::info;
 
 /// The file with the key that seals the devices' digest keys.
 const SEAL_KEY: &str = "seal.key";
@@ -49,6 +50,14 @@ impl Stores {
         let seal_key = seal_key(folder.path())?;
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&folder)?);
         let blobs: Arc<dyn Blobs> = Arc::new(FileBlobs::open(folder.path().join(BODIES))?);
+        let bodies = Bodies::new(store.clone(), blobs.clone(), random());
+        let upgraded = ringpost_mail::upgrade(&*store, &bodies).await?;
+        if upgraded > 0 {
+            info!(
+                messages = upgraded,
+                "what an earlier version wrote was brought up to date"
+            );
+        }
         let bus = Arc::new(LocalBus::new());
         let kdf = Arc::new(Slots::start().context("no thread for passwords")?);
         let parts = Parts {

@@ -61,6 +61,7 @@ mod spool;
 #[cfg(test)]
 mod tests;
 mod transfer;
+mod upgrade;
 mod voicemail;
 
 pub use append::{Append, Appended};
@@ -76,6 +77,7 @@ pub use selected::Selected;
 pub use sign::{Signer, Signing};
 pub use spool::{Envelope, Recipient, Spooled};
 pub use transfer::{Listed, envelope_of};
+pub use upgrade::upgrade;
 pub use voicemail::{Caller, Lamp, Recording, Voicemail, voicemail_message};
 
 #[doc(hidden)]

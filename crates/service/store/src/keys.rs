@@ -78,6 +78,7 @@ mod kind {
     pub(super) const SWEPT: u8 = b'Z';
     /// [domain]
     pub(super) const STS_POLICY: u8 = b'S';
+    pub(super) const CONTENTS: u8 = b'F';
 
     // In a queue.
     /// [due, id]
@@ -96,6 +97,11 @@ fn key(kind: u8, parts: &[&[u8]]) -> Key {
 
 /// The directory's shelf that lists the domains.
 pub const DOMAINS: Partition = Partition::Directory(0);
+
+/// [`Contents`](crate::records::Contents), in [`DOMAINS`].
+pub fn contents() -> Key {
+    key(kind::CONTENTS, &[])
+}
 
 /// [`Domain`](crate::records::Domain), in [`DOMAINS`].
 pub fn domain(name: &str) -> Key {

@@ -8,6 +8,14 @@ use ringpost_base::UnixTime;
 use std::fmt;
 
 record! {
+    /// What the records of the store hold. Stores from before there was this record have none.
+    Contents {
+        /// Counts up when the records of earlier versions lack something that is not their default.
+        1 version: u32,
+    }
+}
+
+record! {
     /// A domain that this server serves.
     Domain {
         /// In lower case.
@@ -689,6 +697,7 @@ fn numbered(template: Template, tag: u8, number: Number, width: Width) -> Templa
 #[doc(hidden)]
 pub fn fuzz(data: &[u8]) {
     use crate::record::fuzz as one;
+    one::<Contents>(data);
     one::<Domain>(data);
     one::<Address>(data);
     one::<Alias>(data);

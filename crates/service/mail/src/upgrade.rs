@@ -1,0 +1,195 @@
+//! What earlier versions have left out of the records, put in once.
+
+use crate::parse::{Parsed, Scanner};
+use crate::{MailError, TRIES};
+use ringpost_store::records::{Contents, MailboxId, Message, MessageState};
+use ringpost_store::{AccountId, Batch, Bodies, CommitError, Partition, Record, Store, keys};
+
+/// What records hold. Since 1, a message says what line ends would add to it.
+const VERSION: u32 = 1;
+/// Partitions and messages that are read at once.
+const AT_ONCE: usize = 200;
+
+/// Brings the records of a store up to date before anybody works with it, and gives how many messages that changed. A store
+/// that is new is told to be up to date; one that is, is left as it is. What was stopped half-way begins anew.
+///
+/// # Errors
+/// When the store fails, or was written by a later version of the server.
+pub async fn upgrade(store: &dyn Store, bodies: &Bodies) -> Result<u64, MailError> {
+    let known = store.record::<Contents>(&keys::DOMAINS, keys::contents()).await?;
+    match known.map_or(0, |known| known.record.version) {
+        VERSION => return Ok(0),
+        later if later > VERSION => {
+            return Err(MailError::Store(format!(
+                "its records are of version {later}, and this server knows {VERSION}: start the later one"
+            )));
+        }
+        _ => {}
+    }
+    let mut changed = 0;
+    let mut after = None;
+    loop {
+        let page = store.partitions(after, AT_ONCE).await?;
+        let Some(last) = page.last().cloned() else { break };
+        for partition in page {
+            if let Partition::Account(account) = partition {
+                changed += count_line_ends(store, bodies, account).await?;
+            }
+        }
+        after = Some(last);
+    }
+    let mut batch = Batch::new(keys::DOMAINS);
+    batch.put(keys::contents(), Contents { version: VERSION }.to_bytes());
+    store.commit_durable(batch).await?;
+    Ok(changed)
+}
+
+async fn count_line_ends(store: &dyn Store, bodies: &Bodies, account: AccountId) -> Result<u64, MailError> {
+    let home = Partition::Account(account);
+    let mut changed = 0;
+    for entry in store.scan(&home, keys::mailboxes()).await? {
+        let mailbox = ringpost_store::records::Mailbox::from_bytes(&entry.key, entry.value)?.id;
+        let mut next = Some(0);
+        while let Some(first) = next {
+            let scan = keys::messages(mailbox, first..=u32::MAX).limit(AT_ONCE);
+            let page = store.scan(&home, scan).await?;
+            next = page
+                .last()
+                .and_then(|last| keys::uid_of(&last.key))
+                .and_then(|uid| uid.checked_add(1));
+            for entry in page {
+                let Some(uid) = keys::uid_of(&entry.key) else {
+                    continue;
+                };
+                let message = Message::from_bytes(&entry.key, entry.value)?;
+                changed += u64::from(line_ends_of(store, bodies, &home, (mailbox, uid), &message).await?);
+            }
+        }
+    }
+    Ok(changed)
+}
+
+/// Counts the line ends of one message; true when there is something to be told of them.
+async fn line_ends_of(
+    store: &dyn Store,
+    bodies: &Bodies,
+    home: &Partition,
+    (mailbox, uid): (MailboxId, u32),
+    message: &Message,
+) -> Result<bool, MailError> {
+    if message.line_end_bytes > 0 {
+        return Ok(false);
+    }
+    // A body that is not there is found by who looks for that.
+    let Some(mut reader) = bodies.get(home, message.blob, 0..message.size_bytes).await? else {
+        return Ok(false);
+    };
+    let mut scanner = Scanner::new();
+    while let Some(chunk) = reader.next().await? {
+        scanner.push(&chunk);
+    }
+    let line_end_bytes = Parsed::of(scanner).line_end_bytes;
+    if line_end_bytes == 0 {
+        return Ok(false);
+    }
+    let (message_key, state_key) = (keys::message(mailbox, uid), keys::message_state(mailbox, uid));
+    for _ in 0..TRIES {
+        let stored = store.record::<Message>(home, message_key.clone()).await?;
+        let state = store.record::<MessageState>(home, state_key.clone()).await?;
+        let (Some(stored), Some(state)) = (stored, state) else {
+            return Ok(false);
+        };
+        let mut batch = Batch::new(home.clone());
+        batch
+            .unchanged(message_key.clone(), stored.version)
+            .unchanged(state_key.clone(), state.version);
+        let message = Message {
+            line_end_bytes,
+            ..stored.record
+        };
+        let state = MessageState {
+            line_end_bytes,
+            ..state.record
+        };
+        batch
+            .put(message_key.clone(), message.to_bytes())
+            .put(state_key.clone(), state.to_bytes());
+        match store.commit_durable(batch).await {
+            Ok(_) => return Ok(true),
+            Err(CommitError::Conflict(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(MailError::Busy)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Delivery, Mail};
+    use futures_util::FutureExt;
+    use ringpost_base::{Rng, UnixTime};
+    use ringpost_imap::MailboxName;
+    use ringpost_store::records::Account;
+    use ringpost_store::{LocalBus, MemoryBlobs, MemoryStore};
+    use std::sync::Arc;
+
+    const ALICE: AccountId = AccountId(1);
+
+    async fn line_ends(store: &dyn Store, id: MailboxId) -> (Message, MessageState) {
+        let home = Partition::Account(ALICE);
+        let message = store.record(&home, keys::message(id, 2)).await.unwrap();
+        let state = store.record(&home, keys::message_state(id, 2)).await.unwrap();
+        (message.unwrap().record, state.unwrap().record)
+    }
+
+    /// An account with two messages, of which one has lines that end with LF, as a version before 1 has left them.
+    async fn as_it_was(store: &dyn Store, mail: &Mail) -> MailboxId {
+        let mut batch = Batch::new(Partition::Account(ALICE));
+        batch.put(keys::account(), Account::default().to_bytes());
+        store.commit(batch).await.unwrap();
+        for text in ["Subject: a\r\n\r\nb\r\n", "Subject: a\n\nb\n"] {
+            let letter = mail.letter(text.into()).await.unwrap();
+            let delivery = Delivery::new(UnixTime::from_secs(1));
+            mail.deliver(ALICE, &letter, delivery).await.unwrap();
+        }
+        let inbox = mail
+            .mailbox(ALICE, &MailboxName::inbox())
+            .await
+            .unwrap()
+            .record
+            .id;
+        let (mut message, mut state) = line_ends(store, inbox).await;
+        assert_eq!((message.line_end_bytes, state.line_end_bytes), (3, 3));
+        (message.line_end_bytes, state.line_end_bytes) = (0, 0);
+        let mut batch = Batch::new(Partition::Account(ALICE));
+        batch
+            .put(keys::message(inbox, 2), message.to_bytes())
+            .put(keys::message_state(inbox, 2), state.to_bytes());
+        store.commit(batch).await.unwrap();
+        inbox
+    }
+
+    #[test]
+    fn what_an_earlier_version_left_out_is_put_in_once_and_a_later_version_is_refused() {
+        let run = async {
+            let now = UnixTime::from_secs(1_700_000_000);
+            let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+            let blobs = Arc::new(MemoryBlobs::new(move || now));
+            let bodies = Bodies::new(store.clone(), blobs, Rng::from_number(1));
+            let bus = Arc::new(LocalBus::new());
+            let mail = Mail::new(store.clone(), bodies.clone(), bus, Rng::from_number(2));
+            let inbox = as_it_was(&*store, &mail).await;
+            assert_eq!(upgrade(&*store, &bodies).await, Ok(1));
+            let (message, state) = line_ends(&*store, inbox).await;
+            assert_eq!((message.line_end_bytes, state.line_end_bytes), (3, 3));
+            assert_eq!(upgrade(&*store, &bodies).await, Ok(0));
+            let mut later = Batch::new(keys::DOMAINS);
+            later.put(keys::contents(), Contents { version: 9 }.to_bytes());
+            store.commit(later).await.unwrap();
+            let refused = upgrade(&*store, &bodies).await.unwrap_err().to_string();
+            assert!(refused.contains("version 9"), "{refused}");
+        };
+        run.now_or_never().expect("nothing waits");
+    }
+}
