@@ -266,7 +266,10 @@ impl Server {
         self.child = Some(child);
     }
 
-    /// Ends it as an administrator does, and checks that it ends well.
+    /// Ends it as an administrator does, and checks that it ends well, and that nothing in its store contradicts itself.
+    ///
+    /// # Panics
+    /// When something does.
     pub fn stop(&mut self) {
         let child = self.child.take().expect("it runs");
         child.signal(libc::SIGTERM);
@@ -277,6 +280,7 @@ impl Server {
             finished.status,
             finished.output
         );
+        self.check_store();
     }
 
     /// Ends it as a power cut does, short of the disk.
@@ -453,6 +457,7 @@ fn field(said: &str, name: &str) -> String {
 }
 
 impl Drop for Server {
+    /// Whatever a test has done, the store that it leaves is sound.
     fn drop(&mut self) {
         if std::thread::panicking() {
             let log = self.log();
@@ -461,6 +466,14 @@ impl Drop for Server {
             for line in &lines[lines.len().saturating_sub(150)..] {
                 println!("{line}");
             }
+            return;
+        }
+        if let Some(child) = self.child.take() {
+            child.signal(libc::SIGTERM);
+            child.finish(STOP_LIMIT);
+        }
+        if self.data().join("store.db").exists() {
+            self.check_store();
         }
     }
 }

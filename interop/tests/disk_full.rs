@@ -16,8 +16,8 @@ const LARGE_BYTES: usize = 200_000;
 /// What may still fit on a full disk, into pages that were there already, is less than this many small things.
 const SMALL_THINGS: usize = 20_000;
 
-/// A server whose data folder is a file system of its own; None where none can be mounted.
-fn on_small_disk(size_bytes: u64) -> Option<(Server, SmallDisk)> {
+/// A file system and a server that has it for its data folder; None where none can be mounted. The server is dropped first.
+fn on_small_disk(size_bytes: u64) -> Option<(SmallDisk, Server)> {
     let mut server = Server::prepared(&Options {
         trusted_network: Some("127.0.0.0/8".into()),
         no_answer_s: 1,
@@ -25,7 +25,7 @@ fn on_small_disk(size_bytes: u64) -> Option<(Server, SmallDisk)> {
     });
     let disk = SmallDisk::mount(&server.data(), size_bytes)?;
     server.run();
-    Some((server, disk))
+    Some((disk, server))
 }
 
 fn message(subject: &str, size_bytes: usize) -> String {
@@ -145,7 +145,7 @@ fn register(server: &Server) -> SipSocket {
 
 #[test]
 fn what_needs_a_full_disk_is_refused_and_all_else_goes_on() {
-    let Some((mut server, disk)) = on_small_disk(24 * MIB) else {
+    let Some((disk, mut server)) = on_small_disk(24 * MIB) else {
         return;
     };
     let (alice, bob) = (server.account("alice"), server.account("bob"));
@@ -276,7 +276,7 @@ fn what_needs_a_full_disk_is_refused_and_all_else_goes_on() {
 
 #[test]
 fn a_disk_that_mail_has_filled_takes_mail_again_when_it_has_grown() {
-    let Some((mut server, disk)) = on_small_disk(24 * MIB) else {
+    let Some((disk, mut server)) = on_small_disk(24 * MIB) else {
         return;
     };
     let people = ["ann", "ben", "cat"].map(|name| server.account(name));
@@ -341,7 +341,7 @@ fn a_disk_that_mail_has_filled_takes_mail_again_when_it_has_grown() {
 
 #[test]
 fn a_crash_on_a_full_disk_loses_nothing_that_was_taken() {
-    let Some((mut server, disk)) = on_small_disk(24 * MIB) else {
+    let Some((disk, mut server)) = on_small_disk(24 * MIB) else {
         return;
     };
     let bob = server.account("bob");
