@@ -8,6 +8,7 @@ use super::{Import, Message, Report, too_big};
 use anyhow::{Context, Result, bail};
 use ringpost_admin::{Control, Mailbox};
 use ringpost_base::{UnixTime, limits};
+use ringpost_imap::date::header_date;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
@@ -239,6 +240,10 @@ fn message(label: String, received_s: u64, bytes: Vec<u8>) -> Option<(Message, V
     if is_internal {
         return None;
     }
+    let received_s = match received_s {
+        0 => sent_s(&kept),
+        received_s => received_s,
+    };
     kept.extend_from_slice(body);
     let (flags, lost) = kept_flags(noted.iter().flat_map(|(name, value)| flags(name, value)));
     let message = Message {
@@ -248,6 +253,16 @@ fn message(label: String, received_s: u64, bytes: Vec<u8>) -> Option<(Message, V
         bytes: kept.into(),
     };
     Some((message, lost))
+}
+
+/// The day of the Date field, for a message whose first line tells no time that can be.
+fn sent_s(header: &[u8]) -> u64 {
+    let date = ringpost_mail::envelope_of(header).date;
+    let (year, month, day) = match date.as_deref().and_then(header_date) {
+        Some(date) => date.ymd(),
+        None => return 0,
+    };
+    UnixTime::from_civil(year, month, day, 0, 0, 0).map_or(0, UnixTime::as_secs)
 }
 
 /// What a field says of a message's flags.
@@ -353,6 +368,9 @@ mod tests {
             flags("X-Mozilla-Status", "1007"),
             ["\\Seen", "\\Answered", "\\Flagged", "$Forwarded"]
         );
+        let dated = "Date: Sat, 3 Feb 2001 14:15:16 +0000\n\n";
+        let (message, _) = super::message("1".into(), 0, dated.into()).unwrap();
+        assert_eq!(message.received_s, 981_158_400, "the day of its Date field");
         let internal = "X-IMAP: 1 2\nSubject: DON'T DELETE THIS MESSAGE -- FOLDER INTERNAL DATA\n\n";
         assert!(super::message("1".into(), 5, internal.into()).is_none());
     }
