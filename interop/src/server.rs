@@ -49,6 +49,8 @@ pub struct Options {
     pub incoming: String,
     /// Lines of the section `limits`.
     pub limits: String,
+    /// Lines of the section `acme`.
+    pub acme: String,
 }
 
 impl Default for Options {
@@ -68,6 +70,7 @@ impl Default for Options {
             outbound: String::new(),
             incoming: String::new(),
             limits: String::new(),
+            acme: String::new(),
         }
     }
 }
@@ -154,7 +157,8 @@ impl Server {
         Server::prepared_at(own_address(), options)
     }
 
-    fn prepared_at(address: Ipv4Addr, options: &Options) -> Server {
+    /// The same at an address that [`own_address`] gave.
+    pub fn prepared_at(address: Ipv4Addr, options: &Options) -> Server {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let server = Server {
             child: None,
@@ -200,6 +204,7 @@ impl Server {
         if !options.limits.is_empty() {
             sections += &format!("[limits]\n{}", options.limits);
         }
+        sections += &format!("[acme]\n{}", options.acme);
         sections += "[tls]\n";
         if let Some(authorities) = &options.authorities {
             sections += &format!("authorities = {authorities:?}\n");

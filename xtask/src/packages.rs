@@ -58,6 +58,10 @@ pub(crate) const CLIENTS: &[Tool] = &[
         package: "knot",
     },
     Tool {
+        program: "pebble",
+        package: "pebble",
+    },
+    Tool {
         program: "/usr/bin/python3 -cimport dkim",
         package: "python3-dkim",
     },

@@ -172,6 +172,13 @@ pub const STS_SERVERS: usize = 100;
 /// MTA-STS policies of other domains that are kept; those that end first are forgotten, and fetched again when they are
 /// needed.
 pub const STS_POLICIES: usize = 10_000;
+/// An answer of a certificate authority, in bytes; a longer one is none.
+pub const ACME_ANSWER_BYTES: usize = 256 * 1024;
+/// Domain names of one certificate: what Let's Encrypt takes. With more of them the configuration is refused, or those that
+/// were added last are left out.
+pub const ACME_NAMES: usize = 100;
+/// The head of a request to where a challenge is answered; a longer one gets 431.
+pub const ACME_REQUEST_BYTES: usize = 16 * 1024;
 /// Destinations, and accounts, whose outgoing mail an administrator holds back; one more is refused.
 pub const QUEUE_HOLDS: usize = 1_000;
 /// What a notice shows of the header of the message that it is about; the rest is cut.

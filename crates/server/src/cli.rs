@@ -60,6 +60,11 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: QueueCommand,
     },
+    /// The certificate that is shown under TLS
+    Cert {
+        #[command(subcommand)]
+        command: CertCommand,
+    },
     /// Look for what contradicts itself in the store
     CheckStore,
     /// Bring mail from elsewhere into an account, the server may run; what is there already is not brought again
@@ -134,6 +139,14 @@ pub(crate) enum ConfigCommand {
     Check,
     /// Print the commented reference: every key with its default
     Default,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CertCommand {
+    /// Show its names, its number, how long it holds, and how it stands with the next one
+    Show,
+    /// Have a new one by ACME now, and show it; sessions and calls go on with the old one
+    Renew,
 }
 
 #[derive(Debug, Subcommand)]

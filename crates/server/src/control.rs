@@ -1,10 +1,12 @@
 //! Carries out the command line's wishes on the directory, the store and the queue, in the server or without one.
 
 mod addresses;
+pub(crate) mod certificate;
 pub(crate) mod domains;
 mod mailboxes;
 mod queue;
 
+use certificate::CertificateDesk;
 use ringpost_admin::{
     Account, AccountSettings, Answer, BoxFuture, Command, Control, Device, NewAccount, NewDevice, Parcel,
     Pieces, Quota, Refusal, RefusalKind,
@@ -31,6 +33,8 @@ pub(crate) struct LocalControl {
     pub(crate) blobs: Arc<dyn Blobs>,
     /// Whose queue it is: the server's own, where there is one.
     pub(crate) mail: Arc<Mail>,
+    /// The certificate.
+    pub(crate) certificate: CertificateDesk,
     /// The calendar.
     pub(crate) now: fn() -> UnixTime,
     /// Told when there is another domain.
@@ -44,6 +48,7 @@ impl Control for LocalControl {
         Box::pin(async move {
             match &command {
                 Command::CheckStore => self.check().await,
+                Command::CertShow | Command::CertRenew => self.certificate.handle(&command).await,
                 Command::DomainAdd { .. }
                 | Command::DomainRecords { .. }
                 | Command::DomainDkimRotate { .. } => self.domain(&command).await,
@@ -177,6 +182,8 @@ impl LocalControl {
             | Command::MailboxMake { .. }
             | Command::MessageList { .. }
             | Command::MessagePiece { .. }
+            | Command::CertShow
+            | Command::CertRenew
             | Command::CheckStore => Ok(Answer::Findings(Vec::new())),
         }
     }
@@ -385,6 +392,7 @@ pub(crate) mod tests {
             directory,
             store,
             blobs,
+            certificate: CertificateDesk::new(Arc::default(), "/nonexistent".into()),
             now,
             domains_changed: Arc::default(),
             rng,

@@ -116,6 +116,9 @@ fn run(cli: Cli) -> Result<ExitCode> {
         }),
         Command::Backup { to } => commands::backup(file, &to),
         Command::Restore { from } => return commands::restore(file, &from),
+        Command::Cert { command } => with_control(file, false, async |control| {
+            commands::cert(control, command).await
+        }),
         Command::CheckStore => {
             with_control(file, false, async |control| commands::check_store(control).await)
         }

@@ -7,15 +7,15 @@ use std::net::SocketAddr;
 /// Why a service does not listen: one line that names the key and the mend.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PortError {
-    #[error("listen.{}: {address} is taken by another program; stop that one, or set another address or \"off\"", .service.key())]
+    #[error("{}: {address} is taken by another program; stop that one, or set {}", .service.setting(), others(*.service))]
     Taken { service: Service, address: SocketAddr },
     #[error(
-        "listen.{}: {address} is denied: {}", .service.key(), ways(*.service, .address.port())
+        "{}: {address} is denied: {}", .service.setting(), ways(*.service, .address.port())
     )]
     Denied { service: Service, address: SocketAddr },
     #[error(
-        "listen.{}: {address} is denied, and {instead}, which is taken instead, cannot be had: {reason}; set another \
-         address or \"off\", or the right: {}", .service.key(), ways(*.service, .address.port())
+        "{}: {address} is denied, and {instead}, which is taken instead, cannot be had: {reason}; set another \
+         address or \"off\", or the right: {}", .service.setting(), ways(*.service, .address.port())
     )]
     NeitherOf {
         service: Service,
@@ -23,7 +23,7 @@ pub(crate) enum PortError {
         instead: SocketAddr,
         reason: io::Error,
     },
-    #[error("listen.{}: {address}: {reason}; set an address of this machine, or \"off\"", .service.key())]
+    #[error("{}: {address}: {reason}; set an address of this machine{}", .service.setting(), off(*.service))]
     Other {
         service: Service,
         address: SocketAddr,
@@ -48,7 +48,7 @@ pub(crate) fn open<T>(
     listener: &Listener,
     mut open: impl FnMut(SocketAddr) -> io::Result<T>,
 ) -> Result<Opened<T>, PortError> {
-    let is_default = *listener == service.default_listener();
+    let is_default = service.is_default(listener);
     let mut opened = Opened {
         sockets: Vec::new(),
         notice: None,
@@ -58,7 +58,11 @@ pub(crate) fn open<T>(
         match open(address) {
             Ok(socket) => opened.sockets.push(socket),
             Err(error) if is_default && address.is_ipv6() && has_no_such_family(&error) => {}
-            Err(error) if is_default && error.kind() == io::ErrorKind::PermissionDenied => {
+            Err(error)
+                if is_default
+                    && service != Service::Acme
+                    && error.kind() == io::ErrorKind::PermissionDenied =>
+            {
                 let instead = SocketAddr::new(address.ip(), service.ports().1);
                 let socket = open(instead).map_err(|reason| PortError::NeitherOf {
                     service,
@@ -74,9 +78,9 @@ pub(crate) fn open<T>(
     }
     if !denied.is_empty() {
         let (denied, (port, instead)) = (denied.join(" and "), service.ports());
-        let (key, ways) = (service.key(), ways(service, port));
+        let (setting, ways) = (service.setting(), ways(service, port));
         opened.notice = Some(format!(
-            "listen.{key}: denied: {denied}; port {instead} is taken instead: {ways}"
+            "{setting}: denied: {denied}; port {instead} is taken instead: {ways}"
         ));
     }
     Ok(opened)
@@ -103,11 +107,29 @@ fn has_no_such_family(error: &io::Error) -> bool {
 
 /// The ways to a privileged port.
 fn ways(service: Service, port: u16) -> String {
+    let instead = match service {
+        Service::Acme => format!("have port {port} led to another address of this machine and set that"),
+        service => format!("use port {}", service.ports().1),
+    };
     format!(
         "port {port} wants a right; run under systemd (`ringpost service-unit`), or grant it with \
-         `setcap cap_net_bind_service=+ep` on the binary, or use port {}",
-        service.ports().1
+         `setcap cap_net_bind_service=+ep` on the binary, or {instead}"
     )
+}
+
+/// What may be set in place of an address that is taken.
+fn others(service: Service) -> &'static str {
+    match service {
+        Service::Acme => "another address, which whoever has that port leads the authority to",
+        _ => "another address or \"off\"",
+    }
+}
+
+fn off(service: Service) -> &'static str {
+    match service {
+        Service::Acme => "",
+        _ => ", or \"off\"",
+    }
 }
 
 #[cfg(test)]
@@ -177,6 +199,27 @@ mod tests {
             .to_string();
         assert!(
             error.starts_with("listen.smtp: 127.0.0.1:25 is taken by another program"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn an_authority_asks_at_no_other_port_so_none_is_taken_instead() {
+        let listener = Listener::everywhere(443);
+        let error = open::<()>(Service::Acme, &listener, |_| Err(denied()))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.starts_with("acme.listen: 0.0.0.0:443 is denied: port 443 wants a right"),
+            "{error}"
+        );
+        assert!(error.contains("have port 443 led to another address"), "{error}");
+        let taken = || io::Error::from_raw_os_error(libc::EADDRINUSE);
+        let error = open::<()>(Service::Acme, &listener, |_| Err(taken()))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("is taken by another program") && !error.contains("off"),
             "{error}"
         );
     }

@@ -4,6 +4,7 @@
 use crate::backup;
 use crate::config::Config;
 use crate::control::LocalControl;
+use crate::control::certificate::CertificateDesk;
 use crate::kdf::Slots;
 use crate::world::random;
 use anyhow::{Context, Result, bail};
@@ -33,6 +34,8 @@ pub(crate) struct Stores {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) blobs: Arc<dyn Blobs>,
     pub(crate) bus: Arc<LocalBus>,
+    /// What they were opened with, or what holds since.
+    pub(crate) config: Arc<Mutex<Config>>,
     folder: DataFolder,
 }
 
@@ -80,6 +83,7 @@ impl Stores {
             store,
             blobs,
             bus,
+            config: Arc::new(Mutex::new(config.clone())),
             folder,
         })
     }
@@ -105,6 +109,7 @@ impl Stores {
             directory: self.directory.clone(),
             store: self.store.clone(),
             blobs: self.blobs.clone(),
+            certificate: CertificateDesk::new(self.config.clone(), self.path().to_owned()),
             now,
             domains_changed: Arc::default(),
             rng: Mutex::new(random()),
@@ -113,7 +118,7 @@ impl Stores {
 }
 
 /// The calendar of the machine.
-fn now() -> UnixTime {
+pub(crate) fn now() -> UnixTime {
     UnixTime::from_secs(0) + SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 

@@ -61,6 +61,8 @@ const EDGES: &[(&str, &[&str])] = &[
     ("ringpost-blobs", &["base", "store"]),
     ("ringpost-admin", &["base"]),
     ("ringpost-sender-auth", &["base", "store", "directory", "mail"]),
+    // Certificates are asked for over net's connections, and shown by its TLS; sip has the DNS's questions.
+    ("ringpost-acme", &["base", "net", "sip"]),
     // Phones and readers of our own, for the demo, the simulator and the import.
     ("ringpost-client", &["base", "auth", "sip", "sdp", "rtp", "codec"]),
     // The two users of node.
@@ -87,6 +89,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "blobs",
             "admin",
             "sender-auth",
+            "acme",
             "client",
         ],
     ),
@@ -148,6 +151,7 @@ const WORLDLY: &[&str] = &[
     "hickory-resolver",
     "hyper",
     "hyper-util",
+    "instant-acme",
     "libc",
     "rcgen",
     "rusqlite",

@@ -187,6 +187,10 @@ pub enum Command {
         /// How many bytes of it are known already.
         offset: u64,
     },
+    /// The certificate that is shown to whoever connects under TLS. Answered with `Certificate`.
+    CertShow,
+    /// A new certificate by ACME, now. Answered with `Certificate`, once it is shown.
+    CertRenew,
     /// Looks at the whole store for what contradicts itself. Answered with `Findings`.
     CheckStore,
 }
@@ -227,8 +231,35 @@ pub enum Answer {
     Messages(Vec<StoredMessage>),
     /// Bytes of a message, in base64; none at its end.
     Piece(String),
+    /// The certificate.
+    Certificate(CertificateState),
     /// What is wrong with the store, one line each; nothing is good.
     Findings(Vec<String>),
+}
+
+/// A certificate, and how it stands with the next one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateState {
+    /// Where it is from: `self-signed`, a configured file, or the directory of an authority.
+    pub source: String,
+    /// The domain names that it is for.
+    pub names: Vec<String>,
+    /// The common name of who gave it.
+    pub issuer: String,
+    /// Its number, in upper-case hexadecimal.
+    pub serial: String,
+    /// When it begins to hold, in seconds since 1970.
+    pub not_before_s: u64,
+    /// When it ends, in seconds since 1970.
+    pub not_after_s: u64,
+    /// When it is renewed, in seconds since 1970, if nothing is needed sooner.
+    pub renewal_s: Option<u64>,
+    /// Names that it should be for, and is not.
+    pub lacking: Vec<String>,
+    /// Why the last attempt to have one failed, if it did.
+    pub failure: Option<String>,
+    /// When the next attempt is made after that, in seconds since 1970.
+    pub retry_s: Option<u64>,
 }
 
 /// What is held back of the mail for other servers.

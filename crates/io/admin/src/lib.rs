@@ -28,8 +28,9 @@ mod transfer;
 
 pub use client::Client;
 pub use command::{
-    Account, AccountSettings, Alias, Answer, BoxFuture, Command, Control, Device, DnsRecord, DomainSettings,
-    Forward, Hold, NewAccount, NewDevice, QueuedMail, Quota, Refusal, RefusalKind, WaitingRecipient,
+    Account, AccountSettings, Alias, Answer, BoxFuture, CertificateState, Command, Control, Device,
+    DnsRecord, DomainSettings, Forward, Hold, NewAccount, NewDevice, QueuedMail, Quota, Refusal, RefusalKind,
+    WaitingRecipient,
 };
 pub use metrics::{Counter, CounterFamily, Gauge, Histogram, Metrics};
 pub use server::{AdminError, serve_control, serve_metrics};

@@ -184,21 +184,10 @@ where
         implicit,
         full,
     } = service;
-    let mut told: Option<Instant> = None;
+    let full = if implicit { "" } else { full };
+    let mut told = None;
     loop {
-        let (socket, remote) = accept(&listener).await;
-        let Some(place) = places.take(remote.ip()) else {
-            // Now and then: who is refused comes again, and the log must not fill the disk.
-            if told.is_none_or(|at| at.elapsed() >= TOLD_AGAIN) {
-                told = Some(Instant::now());
-                warn!(%remote, refused = places.refused(), "over the limit of connections; closed");
-            }
-            if !implicit {
-                // There is room in a new socket's buffer; nobody waits for it.
-                let _ = socket.try_write(full.as_bytes());
-            }
-            continue;
-        };
+        let (socket, remote, place) = admit(&listener, &places, full, &mut told).await;
         let (tls, handle) = (tls.clone(), handle.clone());
         tokio::spawn(async move {
             let Ok(local) = socket.local_addr() else { return };
@@ -217,6 +206,46 @@ where
             }
             handle(stream).await;
         });
+    }
+}
+
+/// The same for what speaks its own protocol from the first byte: `handle` gets the socket, which has its place until it
+/// is done.
+pub async fn serve_sockets<F, Fut>(listener: TcpListener, places: Arc<Places>, handle: F)
+where
+    F: Fn(TcpStream) -> Fut,
+    Fut: Future<Output = ()> + Send + 'static,
+{
+    let mut told = None;
+    loop {
+        let (socket, _, place) = admit(&listener, &places, "", &mut told).await;
+        let handled = handle(socket);
+        tokio::spawn(async move {
+            handled.await;
+            drop(place);
+        });
+    }
+}
+
+/// The next connection that finds a place. One that finds none is told `full`; `told` is when the log last said so.
+async fn admit(
+    listener: &TcpListener,
+    places: &Arc<Places>,
+    full: &str,
+    told: &mut Option<Instant>,
+) -> (TcpStream, SocketAddr, Place) {
+    loop {
+        let (socket, remote) = accept(listener).await;
+        if let Some(place) = places.take(remote.ip()) {
+            return (socket, remote, place);
+        }
+        // Now and then: who is refused comes again, and the log must not fill the disk.
+        if told.is_none_or(|at| at.elapsed() >= TOLD_AGAIN) {
+            *told = Some(Instant::now());
+            warn!(%remote, refused = places.refused(), "over the limit of connections; closed");
+        }
+        // There is room in a new socket's buffer; nobody waits for it.
+        let _ = socket.try_write(full.as_bytes());
     }
 }
 

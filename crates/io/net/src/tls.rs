@@ -1,10 +1,13 @@
 //! TLS for every listener: one certificate, replaced while connections go on; and for connections to other domains, whose
 //! certificates are checked.
 
+mod certificate;
 mod dane;
 
+pub use certificate::Certificate;
 pub use dane::Tlsa;
 
+use certificate::server_end_point;
 use dane::DaneServer;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -15,7 +18,6 @@ use rustls::pki_types::{ServerName, UnixTime};
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme,
 };
-use sha2::{Digest, Sha256, Sha384, Sha512};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
@@ -49,6 +51,12 @@ pub enum TlsError {
         /// What rustls said.
         reason: rustls::Error,
     },
+    /// A text that should hold a certificate chain and its key does not.
+    #[error("expected a PEM certificate chain with its key: {reason}")]
+    Pem {
+        /// What was wrong.
+        reason: String,
+    },
     /// rustls cannot be a client with these authorities.
     #[error("TLS to other servers: {reason}")]
     Client {
@@ -76,19 +84,35 @@ struct Shown {
     config: Arc<ServerConfig>,
     /// See [`server_end_point`].
     end_point: Option<Vec<u8>>,
+    certificate: Option<Arc<Certificate>>,
 }
 
 impl Tls {
+    /// Shows this one at first.
+    pub fn new(pair: Pair) -> Self {
+        Tls(Arc::new(RwLock::new(pair.0)))
+    }
+
     /// From a PEM certificate chain and a PEM private key.
     pub fn load(cert: &Path, key: &Path) -> Result<Self, TlsError> {
-        Ok(Tls(Arc::new(RwLock::new(config(cert, key)?))))
+        Ok(Tls::new(Pair::load(cert, key)?))
     }
 
     /// Takes over another certificate; on an error the one in use stays.
     pub fn reload(&self, cert: &Path, key: &Path) -> Result<(), TlsError> {
-        let shown = config(cert, key)?;
-        *self.0.write().unwrap_or_else(|e| e.into_inner()) = shown;
+        self.show(Pair::load(cert, key)?);
         Ok(())
+    }
+
+    /// Shows another one from the next handshake on.
+    pub fn show(&self, pair: Pair) {
+        *self.0.write().unwrap_or_else(|e| e.into_inner()) = pair.0;
+    }
+
+    /// What the certificate that new handshakes get says of itself; `None` when that cannot be read.
+    pub fn certificate(&self) -> Option<Arc<Certificate>> {
+        let shown = self.0.read().unwrap_or_else(|e| e.into_inner());
+        shown.certificate.clone()
     }
 
     pub(crate) fn acceptor(&self) -> TlsAcceptor {
@@ -102,70 +126,69 @@ impl Tls {
     }
 }
 
-/// The hash of a certificate by which a client may bind itself to the server that shows it: with the hash of its own
-/// signature, and SHA-256 in place of MD5 and SHA-1. `None` where that is not defined.
-//= https://www.rfc-editor.org/rfc/rfc5929#section-4.1
-fn server_end_point(certificate: &[u8]) -> Option<Vec<u8>> {
-    const RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1];
-    const ECDSA: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 4];
-    // Certificate ::= SEQUENCE { tbsCertificate, signatureAlgorithm SEQUENCE { OBJECT IDENTIFIER, ... }, ... }
-    let (inner, _) = der_element(certificate)?;
-    let (_, behind_tbs) = der_element(inner)?;
-    let (algorithm, _) = der_element(behind_tbs)?;
-    let (oid, _) = der_element(algorithm)?;
-    let hashed = match (oid.strip_prefix(RSA), oid.strip_prefix(ECDSA)) {
-        (Some([4 | 5 | 11]), _) | (_, Some([1] | [3, 2])) => Sha256::digest(certificate).to_vec(),
-        (Some([12]), _) | (_, Some([3, 3])) => Sha384::digest(certificate).to_vec(),
-        (Some([13]), _) | (_, Some([3, 4])) => Sha512::digest(certificate).to_vec(),
-        _ => return None,
-    };
-    Some(hashed)
-}
+/// A certificate chain with the key that it was made for: checked, and not shown yet.
+#[derive(Clone)]
+pub struct Pair(Shown);
 
-/// The content of the first element of some DER, and what stands behind it.
-fn der_element(der: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (&first, rest) = der.get(1..)?.split_first()?;
-    let (length, rest) = match first {
-        0..=0x7f => (usize::from(first), rest),
-        0x81..=0x84 => {
-            let (bytes, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
-            (bytes.iter().fold(0, |n, b| n << 8 | usize::from(*b)), rest)
+impl Pair {
+    /// From a file with the PEM certificate chain and one with the PEM private key, which may be the same.
+    pub fn load(cert: &Path, key: &Path) -> Result<Self, TlsError> {
+        let file = |path: &Path, expected, reason: &dyn std::fmt::Display| TlsError::File {
+            path: path.to_owned(),
+            expected,
+            reason: reason.to_string(),
+        };
+        let chain = CertificateDer::pem_file_iter(cert)
+            .and_then(|certs| certs.collect::<Result<Vec<_>, _>>())
+            .map_err(|e| file(cert, CHAIN, &e))?;
+        if chain.is_empty() {
+            return Err(file(cert, CHAIN, &"no certificate in it"));
         }
-        _ => return None,
-    };
-    rest.split_at_checked(length)
-}
-
-fn config(cert: &Path, key: &Path) -> Result<Shown, TlsError> {
-    let file = |path: &Path, expected, reason: &dyn std::fmt::Display| TlsError::File {
-        path: path.to_owned(),
-        expected,
-        reason: reason.to_string(),
-    };
-    const CHAIN: &str = "a PEM certificate chain";
-    let chain = CertificateDer::pem_file_iter(cert)
-        .and_then(|certs| certs.collect::<Result<Vec<_>, _>>())
-        .map_err(|e| file(cert, CHAIN, &e))?;
-    if chain.is_empty() {
-        return Err(file(cert, CHAIN, &"no certificate in it"));
-    }
-    let end_point = chain.first().and_then(|leaf| server_end_point(leaf));
-    let private = PrivateKeyDer::from_pem_file(key).map_err(|e| file(key, "a PEM private key", &e))?;
-    // One provider for the whole process (DESIGN §8), named here so that no global default is needed.
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .and_then(|b| b.with_no_client_auth().with_single_cert(chain, private))
-        .map(|config| Shown {
-            config: Arc::new(config),
-            end_point,
-        })
-        .map_err(|reason| TlsError::Pair {
+        let private = PrivateKeyDer::from_pem_file(key).map_err(|e| file(key, "a PEM private key", &e))?;
+        Pair::join(chain, private).map_err(|reason| TlsError::Pair {
             cert: cert.to_owned(),
             key: key.to_owned(),
             reason,
         })
+    }
+
+    /// From PEM with both in it.
+    pub fn from_pem(pem: &[u8]) -> Result<Self, TlsError> {
+        let wrong = |reason: &dyn std::fmt::Display| TlsError::Pem {
+            reason: reason.to_string(),
+        };
+        let chain = CertificateDer::pem_slice_iter(pem)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|e| wrong(&e))?;
+        let private = PrivateKeyDer::from_pem_slice(pem).map_err(|e| wrong(&e))?;
+        Pair::join(chain, private).map_err(|e| wrong(&e))
+    }
+
+    fn join(
+        chain: Vec<CertificateDer<'static>>,
+        private: PrivateKeyDer<'static>,
+    ) -> Result<Self, rustls::Error> {
+        let end_point = chain.first().and_then(|leaf| server_end_point(leaf));
+        let certificate = chain.first().and_then(|leaf| Certificate::parse(leaf));
+        // One provider for the whole process (DESIGN §8), named here so that no global default is needed.
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .and_then(|b| b.with_no_client_auth().with_single_cert(chain, private))?;
+        Ok(Pair(Shown {
+            config: Arc::new(config),
+            end_point,
+            certificate: certificate.map(Arc::new),
+        }))
+    }
+
+    /// What the certificate says of itself; `None` when that cannot be read.
+    pub fn certificate(&self) -> Option<&Certificate> {
+        self.0.certificate.as_deref()
+    }
 }
+
+const CHAIN: &str = "a PEM certificate chain";
 
 /// Where systems keep the certificates of the authorities that they trust, as one file of PEM.
 const SYSTEM_STORES: [&str; 4] = [
@@ -442,8 +465,12 @@ pub fn self_signed(folder: &Path, names: &[String]) -> Result<(PathBuf, PathBuf)
     Ok((cert_path, key_path))
 }
 
-/// Writes a file whole or not at all: a server that lost its power halfway must find nothing that it would take for one.
-fn write(path: &Path, bytes: &[u8], mode: u32) -> std::io::Result<()> {
+/// Writes a file whole or not at all, durably: a server that lost its power halfway must find nothing that it would take for
+/// one.
+///
+/// # Errors
+/// When the folder cannot be written; what was there before is there still.
+pub fn write(path: &Path, bytes: &[u8], mode: u32) -> std::io::Result<()> {
     use std::io::Write;
     use std::os::unix::fs::OpenOptionsExt;
     let half = path.with_extension("new");
@@ -460,7 +487,9 @@ fn write(path: &Path, bytes: &[u8], mode: u32) -> std::io::Result<()> {
         .open(&half)?;
     file.write_all(bytes)?;
     file.sync_all()?;
-    std::fs::rename(&half, path)
+    std::fs::rename(&half, path)?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    std::fs::File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }
 
 #[cfg(test)]

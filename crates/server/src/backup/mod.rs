@@ -261,11 +261,16 @@ fn add_others(writer: &mut Writer<File>, data: &Path, inside: &Path, depth: usiz
             .with_context(|| format!("{} is not UTF-8", path.display()))?;
         if kind.is_dir() && depth < DEPTH {
             add_others(writer, data, &path, depth + 1)?;
-        } else if kind.is_file() {
+        } else if kind.is_file() && !is_half(&path) {
             writer.file(name, &entry.path())?;
         }
     }
     Ok(())
+}
+
+/// What the server is writing at the moment, and will be called otherwise when it is whole.
+fn is_half(path: &Path) -> bool {
+    path.extension().is_some_and(|end| end == "new")
 }
 
 /// What is the store's, belongs to a process, or is added by itself.

@@ -37,6 +37,7 @@ async fn a_backup_in_a_folder_is_its_owners_alone_and_restores_to_the_same_accou
     let from = filled(&old).await;
     fs::create_dir(old.join("keys")).unwrap();
     fs::write(old.join("keys/other.pem"), "kept").unwrap();
+    fs::write(old.join("keys/other.new"), "half").unwrap();
     let (file, counted) = backup(&from, folder.path(), NOW).unwrap();
     assert_eq!(file.file_name().unwrap(), "ringpost-20270115-080000.tar");
     assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
@@ -49,6 +50,7 @@ async fn a_backup_in_a_folder_is_its_owners_alone_and_restores_to_the_same_accou
     assert_eq!(restored, counted);
     assert!(report.is_sound() && report.accounts == 1, "{report:?}");
     assert_eq!(fs::read(new.join("keys/other.pem")).unwrap(), b"kept");
+    assert!(!new.join("keys/other.new").exists(), "it was not whole");
     let stores = Stores::open(data_folder::hold(&new).unwrap(), &to).await.unwrap();
     let login = stores.directory.login("alice@example.org", "secret words").await;
     assert!(login.unwrap().is_some());

@@ -7,11 +7,11 @@ mod unit;
 
 pub(crate) use carry::{Origin, export, import};
 pub(crate) use keep::{backup, restore};
-pub(crate) use people::{account, alias, check_store, device, domain, queue};
+pub(crate) use people::{account, alias, cert, check_store, device, domain, queue};
 pub(crate) use unit::{hidden, service_unit};
 
 use crate::config::{Config, REFERENCE, USUAL_FILE};
-use crate::serve::files;
+use crate::serve::{acme, files};
 use anyhow::Result;
 use std::io::{ErrorKind, Write};
 use std::path::Path;
@@ -24,6 +24,9 @@ pub(crate) fn config_check(file: Option<&Path>) -> Result<()> {
     files::greeting(&config)?;
     files::smart_host_credentials(&config)?;
     files::anchors(&config)?;
+    if acme::settings(&config)?.is_some() {
+        acme::authorities(&config)?;
+    }
     if file.is_none() && !Path::new(USUAL_FILE).exists() {
         return say(&format!("there is no {USUAL_FILE}: the defaults hold\n"));
     }

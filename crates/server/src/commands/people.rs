@@ -1,10 +1,13 @@
 //! Domains, accounts, devices and the queue: by whoever holds the data folder, a running server or this process.
 
 use crate::cli::{
-    AccountCommand, AliasCommand, DeviceCommand, DkimCommand, DomainCommand, HoldArgs, QueueCommand,
+    AccountCommand, AliasCommand, CertCommand, DeviceCommand, DkimCommand, DomainCommand, HoldArgs,
+    QueueCommand,
 };
 use anyhow::{Result, bail};
-use ringpost_admin::{Answer, Command, Control, DnsRecord, Forward, Hold, NewAccount, QueuedMail, Quota};
+use ringpost_admin::{
+    Answer, CertificateState, Command, Control, DnsRecord, Forward, Hold, NewAccount, QueuedMail, Quota,
+};
 use ringpost_base::UnixTime;
 use std::io::{BufRead, IsTerminal};
 
@@ -136,6 +139,15 @@ fn hold(arguments: HoldArgs) -> Option<Hold> {
         .or(all.then_some(Hold::All))
 }
 
+/// `cert …`.
+pub(crate) async fn cert(control: &dyn Control, command: CertCommand) -> Result<()> {
+    let command = match command {
+        CertCommand::Show => Command::CertShow,
+        CertCommand::Renew => Command::CertRenew,
+    };
+    show(control, command).await
+}
+
 /// `check-store`. Fails when something was found.
 pub(crate) async fn check_store(control: &dyn Control) -> Result<()> {
     show(control, Command::CheckStore).await
@@ -212,12 +224,36 @@ fn text(answer: &Answer) -> String {
                 Hold::All => "all".into(),
             })
             .collect(),
+        Answer::Certificate(certificate) => shown(certificate),
         Answer::Findings(findings) if findings.is_empty() => vec!["the store is good".into()],
         Answer::Findings(findings) => findings.clone(),
         // Questions that `import` and `export` ask, and show nobody.
         Answer::Mailboxes(_) | Answer::Messages(_) | Answer::Piece(_) => Vec::new(),
     };
     lines.into_iter().map(|line| line + "\n").collect()
+}
+
+/// A certificate, and what there is to say of the next one.
+fn shown(certificate: &CertificateState) -> Vec<String> {
+    let issuer = match certificate.issuer.as_str() {
+        "" => "-",
+        issuer => issuer,
+    };
+    let mut lines = vec![
+        format!("certificate\t{}", certificate.source),
+        format!("names\t{}", certificate.names.join(",")),
+        format!("issuer\t{issuer}"),
+        format!("serial\t{}", certificate.serial),
+        format!("from\t{}", time(certificate.not_before_s)),
+        format!("until\t{}", time(certificate.not_after_s)),
+    ];
+    lines.extend(certificate.renewal_s.map(|at| format!("renewal\t{}", time(at))));
+    if !certificate.lacking.is_empty() {
+        lines.push(format!("lacking\t{}", certificate.lacking.join(",")));
+    }
+    lines.extend(certificate.failure.iter().map(|why| format!("failure\t{why}")));
+    lines.extend(certificate.retry_s.map(|at| format!("retry\t{}", time(at))));
+    lines
 }
 
 /// Where an account's mail goes, in a line.

@@ -1,3 +1,4 @@
+use super::Config;
 use serde::de::{Error, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
@@ -33,11 +34,13 @@ pub(crate) enum Service {
     Imaps,
     Pop3,
     Pop3s,
+    /// Challenges of who gives certificates; it is set in its own section.
+    Acme,
     Metrics,
 }
 
 impl Service {
-    pub(crate) const ALL: [Service; 11] = [
+    pub(crate) const ALL: [Service; 12] = [
         Service::SipUdp,
         Service::SipTcp,
         Service::SipTls,
@@ -48,10 +51,11 @@ impl Service {
         Service::Imaps,
         Service::Pop3,
         Service::Pop3s,
+        Service::Acme,
         Service::Metrics,
     ];
 
-    /// Its key in the section `[listen]`.
+    /// Its name in the log, and its key in the section `[listen]`, if it is set there.
     pub(crate) fn key(self) -> &'static str {
         match self {
             Service::SipUdp => "sip_udp",
@@ -64,7 +68,16 @@ impl Service {
             Service::Imaps => "imaps",
             Service::Pop3 => "pop3",
             Service::Pop3s => "pop3s",
+            Service::Acme => "acme",
             Service::Metrics => "metrics",
+        }
+    }
+
+    /// The key that it is set with, in full.
+    pub(crate) fn setting(self) -> String {
+        match self {
+            Service::Acme => "acme.listen".into(),
+            service => format!("listen.{}", service.key()),
         }
     }
 
@@ -80,6 +93,8 @@ impl Service {
             Service::Imaps => (993, 9930),
             Service::Pop3 => (110, 1100),
             Service::Pop3s => (995, 9950),
+            // An authority asks at no other.
+            Service::Acme => (80, 80),
             Service::Metrics => (9464, 9464),
         }
     }
@@ -87,20 +102,17 @@ impl Service {
     /// Where it listens when nothing is set: on every address, and the metrics on loopback.
     pub(crate) fn default_listener(self) -> Listener {
         let port = self.ports().0;
-        Listener(match self {
-            Service::Metrics => vec![SocketAddr::from((Ipv4Addr::LOCALHOST, port))],
-            _ => vec![
-                SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)),
-                SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)),
-            ],
-        })
+        match self {
+            Service::Metrics => Listener(vec![SocketAddr::from((Ipv4Addr::LOCALHOST, port))]),
+            _ => Listener::everywhere(port),
+        }
     }
 }
 
 impl Listen {
-    /// What is set for a service.
-    pub(crate) fn of(&self, service: Service) -> &Listener {
-        match service {
+    /// What is set for a service; `None` where that has its own section.
+    fn of(&self, service: Service) -> Option<&Listener> {
+        Some(match service {
             Service::SipUdp => &self.sip_udp,
             Service::SipTcp => &self.sip_tcp,
             Service::SipTls => &self.sip_tls,
@@ -111,13 +123,27 @@ impl Listen {
             Service::Imaps => &self.imaps,
             Service::Pop3 => &self.pop3,
             Service::Pop3s => &self.pop3s,
+            Service::Acme => return None,
             Service::Metrics => &self.metrics,
-        }
+        })
+    }
+}
+
+impl Config {
+    /// Where a service listens.
+    pub(crate) fn listener(&self, service: Service) -> Listener {
+        self.listen
+            .of(service)
+            .cloned()
+            .unwrap_or_else(|| self.acme.listener())
     }
 
     /// No address is given to two services (UDP and TCP are two worlds).
-    pub(super) fn check(&self) -> Result<(), (String, String)> {
-        let taken = |service: Service| self.of(service).0.iter().map(move |address| (service, *address));
+    pub(super) fn check_addresses(&self) -> Result<(), (String, String)> {
+        let taken = |service: Service| {
+            let addresses = self.listener(service).0.into_iter();
+            addresses.map(move |address| (service, address))
+        };
         let mut seen: Vec<(Service, SocketAddr)> = Vec::new();
         for (service, address) in Service::ALL.into_iter().flat_map(taken) {
             let udp = |service| service == Service::SipUdp;
@@ -126,10 +152,10 @@ impl Listen {
             };
             if let Some((other, _)) = seen.iter().find(clash) {
                 let wrong = format!(
-                    "{address} is listen.{}'s already; give one of them another port",
-                    other.key()
+                    "{address} is {}'s already; give one of them another port",
+                    other.setting()
                 );
-                return Err((format!("listen.{}", service.key()), wrong));
+                return Err((service.setting(), wrong));
             }
             seen.push((service, address));
         }
@@ -163,6 +189,14 @@ impl Listener {
     /// On these addresses; on none it is off.
     pub(crate) fn at(addresses: impl IntoIterator<Item = SocketAddr>) -> Self {
         Listener(addresses.into_iter().collect())
+    }
+
+    /// On every address of the machine.
+    pub(crate) fn everywhere(port: u16) -> Self {
+        Listener(vec![
+            SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)),
+            SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)),
+        ])
     }
 
     /// The addresses; none when it is off.

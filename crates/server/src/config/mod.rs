@@ -1,9 +1,11 @@
 //! `ringpost.toml`: what can be set, what it is when it is not, and one line for what is wrong with it.
 
+mod acme;
 mod error;
 mod listen;
 mod network;
 
+pub(crate) use acme::{Acme, Challenge};
 pub(crate) use error::ConfigError;
 pub(crate) use listen::{Listen, Listener, Service};
 pub(crate) use network::{Network, PortRange};
@@ -32,6 +34,7 @@ pub(crate) struct Config {
     pub(crate) plain_login_networks: Vec<Network>,
     pub(crate) listen: Listen,
     pub(crate) tls: Tls,
+    pub(crate) acme: Acme,
     pub(crate) sip: Sip,
     pub(crate) dns: Dns,
     pub(crate) media: Media,
@@ -350,6 +353,7 @@ impl Config {
             );
         }
         self.outbound.check()?;
+        self.acme.check()?;
         match (&self.tls.certificate, &self.tls.key) {
             (Some(_), None) => {
                 return wrong(
@@ -361,6 +365,12 @@ impl Config {
                 return wrong(
                     "tls.certificate",
                     "is missing; tls.key is of no use without it".into(),
+                );
+            }
+            (Some(_), Some(_)) if self.acme.enabled => {
+                return wrong(
+                    "tls.certificate",
+                    "is set, and so is acme.enabled; leave one of them out".into(),
                 );
             }
             _ => {}
@@ -428,7 +438,7 @@ impl Config {
                 );
             }
         }
-        self.listen.check()
+        self.check_addresses()
     }
 
     /// The networks whose addresses the limits of an address do not hold for, by the bits that count.

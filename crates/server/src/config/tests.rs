@@ -142,12 +142,62 @@ fn what_is_wrong_is_told_in_one_line_with_its_key() {
             "[listen]\nimap = \"127.0.0.1:9\"\nsmtp = \"127.0.0.1:9\"",
             "ringpost.toml: listen.imap: 127.0.0.1:9 is listen.smtp's already",
         ),
+        (
+            "[acme]\nenabled = true",
+            "ringpost.toml: acme.agree_to_terms: is false; read the terms of the authority at https://acme-v02.",
+        ),
+        (
+            "[acme]\ndirectory = \"http://ca.test\"",
+            "ringpost.toml: acme.directory: \"http://ca.test\" is no address of a directory; write it like",
+        ),
+        (
+            "[acme]\ncontact = [\"admin\"]",
+            "ringpost.toml: acme.contact: \"admin\" is no address of mail; write it like",
+        ),
+        (
+            "[acme]\nnames = [\"*.example.org\"]",
+            "ringpost.toml: acme.names: \"*.example.org\" is not a domain's name in full; write it like",
+        ),
+        (
+            "[acme]\nchallenge = \"dns-01\"",
+            "ringpost.toml:2: acme.challenge: unknown variant `dns-01`, expected",
+        ),
+        (
+            "[acme]\nenabled = true\nagree_to_terms = true\nlisten = \"off\"",
+            "ringpost.toml: acme.listen: is \"off\", and the authority must be answered; set an address that port 80",
+        ),
+        (
+            "[acme]\nexternal_account_key_id = \"x\"",
+            "ringpost.toml: acme.external_account_key_file: is missing",
+        ),
+        (
+            "[acme]\nenabled = true\nagree_to_terms = true\n[tls]\ncertificate = \"a\"\nkey = \"b\"",
+            "ringpost.toml: tls.certificate: is set, and so is acme.enabled; leave one of them out",
+        ),
+        (
+            "[acme]\nenabled = true\nagree_to_terms = true\n[listen]\nimap = \"0.0.0.0:80\"",
+            "ringpost.toml: acme.listen: 0.0.0.0:80 is listen.imap's already; give one of them another port",
+        ),
         ("this is not toml", "ringpost.toml:1: "),
     ] {
         let error = parse(text).expect_err(text);
         assert!(error.starts_with(told), "{error}");
         assert!(!error.contains('\n'), "{error}");
     }
+}
+
+#[test]
+fn challenges_are_answered_at_the_port_of_their_kind_and_only_when_they_are_wanted() {
+    let listener = |text: &str| parse(text).expect("all good").listener(Service::Acme);
+    assert!(listener("").addresses().is_empty());
+    let on = "[acme]\nenabled = true\nagree_to_terms = true\n";
+    assert_eq!(listener(on), Listener::everywhere(80));
+    let tls = format!("{on}challenge = \"tls-alpn-01\"\n");
+    assert_eq!(listener(&tls), Listener::everywhere(443));
+    assert!(Service::Acme.is_default(&listener(&tls)) && Service::Acme.is_default(&listener(on)));
+    let set = listener(&format!("{on}listen = \"127.0.0.1:8080\"\n"));
+    assert_eq!(set.addresses(), ["127.0.0.1:8080".parse().unwrap()]);
+    assert!(!Service::Acme.is_default(&set));
 }
 
 #[test]

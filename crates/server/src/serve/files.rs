@@ -5,6 +5,9 @@
 use crate::config::Config;
 use crate::privileges::current_user;
 use anyhow::{Context, Result, bail};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ringpost_acme::ExternalAccount;
 use ringpost_codec::Wav;
 use ringpost_net::dns::Anchors;
 use ringpost_net::tls::{Tls, TlsError};
@@ -85,6 +88,36 @@ pub(crate) fn smart_host_credentials(config: &Config) -> Result<Option<Credentia
     }
 }
 
+/// The account at who gives certificates that ours there is bound to, if it is.
+pub(crate) fn external_account(config: &Config) -> Result<Option<ExternalAccount>> {
+    let acme = &config.acme;
+    let (Some(id), Some(path)) = (&acme.external_account_key_id, &acme.external_account_key_file) else {
+        return Ok(None);
+    };
+    const KEY: &str = "acme.external_account_key_file";
+    let mut text = String::new();
+    readable(KEY, path)?
+        .take(PASSWORD_BYTES)
+        .read_to_string(&mut text)
+        .with_context(|| format!("{KEY}: {}", path.display()))?;
+    // Authorities give it in the alphabet for URLs; with padding or without, nobody minds.
+    let text = text
+        .trim()
+        .trim_end_matches('=')
+        .replace('+', "-")
+        .replace('/', "_");
+    match URL_SAFE_NO_PAD.decode(&text) {
+        Ok(key) if !key.is_empty() => Ok(Some(ExternalAccount {
+            key_id: id.clone(),
+            key,
+        })),
+        _ => bail!(
+            "{KEY}: {} holds no base64; write the key there as the authority gave it",
+            path.display()
+        ),
+    }
+}
+
 /// The keys that DNSSEC's proofs begin with, where mail is held to them.
 pub(crate) fn anchors(config: &Config) -> Result<Option<Anchors>> {
     if !config.outbound.dane {
@@ -106,7 +139,9 @@ pub(crate) fn unreadable_from_now_on(config: &Config) -> Vec<String> {
     let key = certificate_paths(config).map(|(_, path)| ("tls.key", path));
     let greeting = config.voicemail.greeting.as_deref();
     let greeting = greeting.map(|path| ("voicemail.greeting", path));
-    [certificate, key, greeting]
+    let external = config.acme.external_account_key_file.as_deref();
+    let external = external.map(|path| ("acme.external_account_key_file", path));
+    [certificate, key, greeting, external]
         .into_iter()
         .flatten()
         .filter_map(|(name, path)| readable(name, path).err())
@@ -207,6 +242,29 @@ mod tests {
         std::fs::write(&path, "a secret \r\nmore").unwrap();
         let read = smart_host_credentials(&config).unwrap().unwrap();
         assert_eq!((read.user.as_str(), read.password.as_str()), ("us", "a secret "));
+    }
+
+    #[test]
+    fn a_key_of_an_account_elsewhere_is_read_in_either_alphabet_of_base64() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        let config = config(&format!(
+            "[acme]\nexternal_account_key_id = \"kid-1\"\nexternal_account_key_file = {path:?}\n"
+        ));
+        let told = |config: &Config| crate::one_line(&external_account(config).unwrap_err());
+        assert!(told(&config).starts_with("acme.external_account_key_file: there is no file"));
+        for text in ["-_8A", "+/8A\n", " -_8A== \n"] {
+            std::fs::write(&path, text).unwrap();
+            let read = external_account(&config).unwrap().unwrap();
+            assert_eq!(
+                (read.key_id.as_str(), read.key.as_slice()),
+                ("kid-1", &[0xfb, 0xff, 0][..])
+            );
+        }
+        for bad in ["", "no base64!"] {
+            std::fs::write(&path, bad).unwrap();
+            assert!(told(&config).contains("holds no base64; write the key"));
+        }
     }
 
     #[test]

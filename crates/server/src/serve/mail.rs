@@ -156,7 +156,7 @@ impl MailListeners<'_> {
                 Service::Imaps => self.serve_imap(listener, true),
                 Service::Pop3 => self.serve_pop3(listener, false),
                 Service::Pop3s => self.serve_pop3(listener, true),
-                Service::SipUdp | Service::SipTcp | Service::SipTls | Service::Metrics => {}
+                Service::SipUdp | Service::SipTcp | Service::SipTls | Service::Acme | Service::Metrics => {}
             }
         }
         tokio::spawn(deliver_due(

@@ -1,5 +1,6 @@
 //! A running server: the node joined to real sockets, the real clock and the embedded store.
 
+pub(crate) mod acme;
 pub(crate) mod files;
 mod mail;
 mod outbound;
@@ -15,6 +16,7 @@ use crate::signals::{Asked, Signals};
 use crate::stores::Stores;
 use crate::world::{RealWorld, random};
 use crate::{data_folder, privileges};
+use acme::{Asked as AskedForCertificates, Asking};
 use anyhow::{Context, Result};
 use mail::{MailLimits, MailListeners};
 use outbound::{Carried, Carrier};
@@ -24,7 +26,7 @@ use ringpost_directory::Directory;
 use ringpost_net::dns::Resolver;
 use ringpost_net::media::MediaThread;
 use ringpost_net::stream::{ConnectionLimits, Places};
-use ringpost_net::tls::{Authorities, Tls, self_signed};
+use ringpost_net::tls::{Authorities, Tls};
 use ringpost_node::peers::Peers;
 use ringpost_node::phone::PhoneControl;
 use ringpost_node::pop3::Pop3Counters;
@@ -70,6 +72,8 @@ pub(crate) struct Server {
     stores: Stores,
     pop3_counters: Arc<Pop3Counters>,
     carried: Carried,
+    /// Who has certificates by ACME, if it was started so.
+    asked: Option<AskedForCertificates>,
     /// Tells every session and task that the server stops.
     stopper: Stopper,
     stopped: Stop,
@@ -96,6 +100,10 @@ impl Server {
         let (configured, greeting) = (files::certificate(&config)?, files::greeting(&config)?);
         let credentials = files::smart_host_credentials(&config)?;
         let anchors = files::anchors(&config)?;
+        let authority = match acme::settings(&config)? {
+            Some(settings) => Some((settings, acme::authorities(&config)?)),
+            None => None,
+        };
         if let Some(user) = privileges::chosen_user(config.user.as_deref(), folder.path())? {
             privileges::become_user(&user, folder.path())?;
             info!(user = %user.name, "rights dropped");
@@ -106,10 +114,7 @@ impl Server {
         notices.extend(sockets::too_few_files(config.limits.connections, files));
         let tls = match configured {
             Some(tls) => tls,
-            None => {
-                let (certificate, key) = self_signed(folder.path(), &config.first_domains())?;
-                Tls::load(&certificate, &key)?
-            }
+            None => Tls::new(acme::pair(&config, folder.path())?),
         };
         let authorities = Authorities::load(config.tls.authorities.as_deref()).context("tls.authorities")?;
         let resolver = Resolver::new(config.dns.servers.clone(), anchors);
@@ -127,11 +132,13 @@ impl Server {
 
         let mut sip_tcp = Vec::new();
         let mut sip_tls = Vec::new();
+        let mut challenged = Vec::new();
         let mut mail_listeners = Vec::new();
         for (service, listener) in sockets.streams {
             match service {
                 Service::SipTcp => sip_tcp.push(listener),
                 Service::SipTls => sip_tls.push(listener),
+                Service::Acme => challenged.push(listener),
                 _ => mail_listeners.push((service, listener)),
             }
         }
@@ -187,9 +194,30 @@ impl Server {
             media: media.handle().clone(),
             media_events,
         })?;
-        let control = Arc::new(stores.control(mail));
+        let asked = match authority {
+            Some((settings, authorities)) => {
+                let asking = Asking {
+                    config: &stores.config,
+                    settings,
+                    authorities,
+                    listeners: challenged,
+                    data: stores.path(),
+                    tls: tls.clone(),
+                    places: places.clone(),
+                    resolver: resolver.clone(),
+                    directory: directory.clone(),
+                    stop: stopped.clone(),
+                };
+                Some(asking.start()?)
+            }
+            None => None,
+        };
+        let mut control = stores.control(mail);
+        let keeper = asked.as_ref().map(|asked| asked.keeper.clone());
+        control.certificate.serve(tls.clone(), keeper);
+        let control = Arc::new(control);
         let server = Server {
-            config: Arc::new(Mutex::new(config.clone())),
+            config: stores.config.clone(),
             started: config,
             addresses,
             tls,
@@ -209,6 +237,7 @@ impl Server {
             stores,
             pop3_counters,
             carried,
+            asked,
         };
         server.serve_operator(sockets.metrics)?;
         server.sign();
@@ -260,6 +289,19 @@ impl Server {
         });
         self.carried.watch(&metrics);
         self.watch_limits(&metrics);
+        let tls = self.tls.clone();
+        let ends = move || {
+            tls.certificate()
+                .map_or(0.0, |shown| shown.not_after.as_secs() as f64)
+        };
+        metrics.watch_gauge(
+            "certificate_expires_seconds",
+            "When the certificate that is shown ends, in seconds since 1970",
+            ends,
+        );
+        if let Some(asked) = &self.asked {
+            asked.watch(&metrics);
+        }
         self.watch_phone(&metrics);
         for listener in listeners {
             let listener = tokio::net::TcpListener::from_std(listener)?;
@@ -354,14 +396,18 @@ impl Server {
         });
     }
 
-    /// A domain that is added while the server runs is served by the phone service too.
+    /// A domain that is added while the server runs is served by the phone service too, and named by the certificate.
     fn follow_domains(&self) {
+        let keeper = self.asked.as_ref().map(|asked| asked.keeper.clone());
         let (config, directory) = (self.config.clone(), self.directory.clone());
         let (addresses, control) = (self.addresses.clone(), self.signalling.control.clone());
         let changed = self.control.domains_changed.clone();
         tokio::spawn(async move {
             loop {
                 changed.notified().await;
+                if let Some(keeper) = &keeper {
+                    keeper.look_again();
+                }
                 let config = config.lock().unwrap_or_else(PoisonError::into_inner).clone();
                 let phone = phone_config(&config, &directory, &addresses);
                 if control

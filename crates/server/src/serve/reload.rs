@@ -3,10 +3,9 @@
 //! A configuration that cannot be read changes nothing. A file that it names and that cannot be read, the certificate or
 //! the greeting, leaves its old self in use. What only a start can change is named.
 
-use super::{Server, connection_limits, files, phone_config};
+use super::{Server, acme, connection_limits, files, phone_config};
 use crate::config::{Config, Service};
 use anyhow::{Context, Result};
-use ringpost_net::tls::self_signed;
 use ringpost_node::phone::PhoneControl;
 use std::path::Path;
 use std::sync::PoisonError;
@@ -48,8 +47,10 @@ impl Server {
         self.sign();
         let phone = phone_config(&config, &self.directory, &self.addresses);
         let level = config.log.level.clone();
+        let authority = acme::settings(&config);
         *self.config.lock().unwrap_or_else(PoisonError::into_inner) = config;
         let configure = PhoneControl::Configure(Box::new(phone));
+        self.reload_authority(authority);
         // It has ended if nobody takes it.
         let _ = self.signalling.control.send(configure).await;
         info!("configuration read again");
@@ -58,10 +59,18 @@ impl Server {
         }
     }
 
+    /// Who gives certificates is asked by the new configuration, which is taken over already.
+    fn reload_authority(&self, settings: Result<Option<ringpost_acme::Settings>>) {
+        let Some(asked) = &self.asked else { return };
+        let reloaded = settings.and_then(|settings| asked.set(&self.config, settings));
+        if let Err(error) = reloaded {
+            warn!(error = %crate::one_line(&error), "certificates are asked for as before");
+        }
+    }
+
     fn reload_certificate(&self, config: &Config) -> Result<()> {
         if !files::reload_certificate(config, &self.tls)? {
-            let (certificate, key) = self_signed(self.stores.path(), &config.first_domains())?;
-            self.tls.reload(&certificate, &key)?;
+            self.tls.show(acme::pair(config, self.stores.path())?);
         }
         Ok(())
     }
@@ -90,12 +99,18 @@ fn at_the_next_start(started: &Config, config: &Config) -> Vec<String> {
     if started.first_domains()[0] != config.first_domains()[0] {
         keys.push("domains (the first one)".into());
     }
+    if started.acme.enabled != config.acme.enabled {
+        keys.push("acme.enabled".into());
+    }
+    if started.acme.challenge != config.acme.challenge {
+        keys.push("acme.challenge".into());
+    }
     if started.outbound != config.outbound {
         keys.push("outbound".into());
     }
     for service in Service::ALL {
-        if started.listen.of(service) != config.listen.of(service) {
-            keys.push(format!("listen.{}", service.key()));
+        if started.listener(service) != config.listener(service) {
+            keys.push(service.setting());
         }
     }
     keys
@@ -117,7 +132,7 @@ mod tests {
         let changed = config(
             "data = \"/elsewhere\"\nuser = \"x\"\ndomains = [\"two.test\", \"one.test\"]\n\
              [listen]\nimap = \"off\"\nmetrics = \"127.0.0.1:1\"\n[limits]\ncalls = 1\n\
-             [outbound]\nmax_age_h = 1\n",
+             [outbound]\nmax_age_h = 1\n[acme]\nenabled = true\nagree_to_terms = true\nchallenge = \"tls-alpn-01\"\n",
         );
         assert_eq!(
             at_the_next_start(&started, &changed),
@@ -125,8 +140,11 @@ mod tests {
                 "data",
                 "user",
                 "domains (the first one)",
+                "acme.enabled",
+                "acme.challenge",
                 "outbound",
                 "listen.imap",
+                "acme.listen",
                 "listen.metrics"
             ]
         );
@@ -149,6 +167,18 @@ mod tests {
                 None => comment.clear(),
             }
         }
-        assert_eq!(marked, ["data", "user", "domains", "listen", "outbound"]);
+        assert_eq!(
+            marked,
+            [
+                "data",
+                "user",
+                "domains",
+                "listen",
+                "enabled",
+                "challenge",
+                "listen",
+                "outbound"
+            ]
+        );
     }
 }

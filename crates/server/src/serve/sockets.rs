@@ -61,7 +61,7 @@ pub(crate) struct Sockets {
 impl Sockets {
     /// Opens what the configuration names.
     pub(crate) fn open(config: &Config) -> Result<Sockets> {
-        let udp = ports::open(Service::SipUdp, config.listen.of(Service::SipUdp), open_udp)?;
+        let udp = ports::open(Service::SipUdp, &config.listener(Service::SipUdp), open_udp)?;
         let mut sockets = Sockets {
             sip_udp: udp.sockets,
             streams: Vec::new(),
@@ -72,7 +72,7 @@ impl Sockets {
             if service == Service::SipUdp {
                 continue;
             }
-            let opened = ports::open(service, config.listen.of(service), open_tcp)?;
+            let opened = ports::open(service, &config.listener(service), open_tcp)?;
             sockets.notices.extend(opened.notice);
             let opened = opened.sockets.into_iter();
             match service {
