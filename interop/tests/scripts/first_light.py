@@ -56,7 +56,9 @@ def fill():
         ("INBOX", "()", '" 3-Feb-2001 10:00:00 +0000"', b"Subject: bare too\n\nline\nends\n"),
         ("gone", "()", '" 3-Feb-2001 10:00:00 +0000"', b"Subject: gone\r\n\r\n"),
     ]:
-        do(imap.append(name, flags, date, text))
+        # As it is: imaplib's own append ends all lines with CRLF.
+        imap.literal = text
+        do(imap._simple_command("APPEND", name, flags, date))
     do(imap.select("INBOX"))
     subjects = imap.uid("SEARCH", None, 'SUBJECT "n"')[1][0].split()
     do(imap.uid("STORE", subjects[0], "+FLAGS", "(\\Seen \\Answered $Forwarded)"))
