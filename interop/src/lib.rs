@@ -38,6 +38,7 @@ pub use pebble::{Pebble, PebbleOptions};
 pub use server::{Account, DOMAIN, Device, Options, Server, own_address};
 pub use sip::{SipCall, SipSocket, sip_request};
 pub use sipp::{Sipp, scenario};
+pub use talk::ImapSocket;
 pub use talk::{ImapClient, ImapReply, SmtpClient};
 pub use typed::TypedTls;
 pub use wav::{Wav, tone_wav};

@@ -16,36 +16,40 @@ const LIMIT: Duration = Duration::from_secs(60);
 trait Stream: Read + Write + Send {}
 impl<T: Read + Write + Send> Stream for T {}
 
+fn connect(server: &Server, port: u16) -> Result<TcpStream> {
+    let stream = TcpStream::connect(SocketAddr::from((server.address(), port)))?;
+    stream.set_read_timeout(Some(LIMIT))?;
+    stream.set_write_timeout(Some(LIMIT))?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+fn tls_over(server: &Server, stream: TcpStream) -> Result<StreamOwned<ClientConnection, TcpStream>> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .map_err(Error::other)?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
+        .with_no_client_auth();
+    let name = ServerName::from(std::net::IpAddr::V4(server.address()));
+    let connection = ClientConnection::new(Arc::new(config), name).map_err(Error::other)?;
+    Ok(StreamOwned::new(connection, stream))
+}
+
 /// A connection on which lines come and go.
 struct Talk(BufReader<Box<dyn Stream>>);
 
 impl Talk {
     fn plain(server: &Server, port: u16) -> Result<Talk> {
-        let stream = TcpStream::connect(SocketAddr::from((server.address(), port)))?;
-        stream.set_read_timeout(Some(LIMIT))?;
-        stream.set_write_timeout(Some(LIMIT))?;
-        stream.set_nodelay(true)?;
+        let stream = connect(server, port)?;
         Ok(Talk(BufReader::new(Box::new(stream))))
     }
 
     /// Under TLS from the start. The certificate is the test's server's own, and is not looked at.
     fn tls(server: &Server, port: u16) -> Result<Talk> {
-        let stream = TcpStream::connect(SocketAddr::from((server.address(), port)))?;
-        stream.set_read_timeout(Some(LIMIT))?;
-        stream.set_write_timeout(Some(LIMIT))?;
-        stream.set_nodelay(true)?;
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = ClientConfig::builder_with_provider(provider.clone())
-            .with_safe_default_protocol_versions()
-            .map_err(Error::other)?
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
-            .with_no_client_auth();
-        let name = ServerName::from(std::net::IpAddr::V4(server.address()));
-        let connection = ClientConnection::new(Arc::new(config), name).map_err(Error::other)?;
-        Ok(Talk(BufReader::new(Box::new(StreamOwned::new(
-            connection, stream,
-        )))))
+        let stream = tls_over(server, connect(server, port)?)?;
+        Ok(Talk(BufReader::new(Box::new(stream))))
     }
 
     fn send(&mut self, bytes: &[u8]) -> Result<()> {
@@ -152,6 +156,68 @@ impl SmtpClient {
         }
         self.say(&format!("{message}.\r\n"))
     }
+}
+
+/// A connection to the server's IMAP of which the bytes are somebody else's matter.
+pub struct ImapSocket {
+    stream: StreamOwned<ClientConnection, TcpStream>,
+    /// What came before TLS was on: the greeting.
+    greeting: Vec<u8>,
+}
+
+impl ImapSocket {
+    /// Connects under TLS from the start, or asks for it.
+    pub fn open(server: &Server, starttls: bool) -> Result<ImapSocket> {
+        let mut greeting = Vec::new();
+        let mut stream = connect(server, if starttls { 1430 } else { 9930 })?;
+        if starttls {
+            greeting = line_of(&mut stream)?;
+            stream.write_all(b"s STARTTLS\r\n")?;
+            let answer = line_of(&mut stream)?;
+            if !answer.starts_with(b"s OK") {
+                return Err(Error::other(String::from_utf8_lossy(&answer)));
+            }
+        }
+        let stream = tls_over(server, stream)?;
+        Ok(ImapSocket { stream, greeting })
+    }
+
+    /// Sends all of it.
+    pub fn send(&mut self, bytes: &[u8]) -> Result<()> {
+        self.stream.write_all(bytes)?;
+        self.stream.flush()
+    }
+
+    /// What has come; nothing when nothing comes within `wait`, and an error when the server has closed.
+    pub fn receive(&mut self, wait: Duration) -> Result<Vec<u8>> {
+        if !self.greeting.is_empty() {
+            return Ok(std::mem::take(&mut self.greeting));
+        }
+        self.stream.sock.set_read_timeout(Some(wait))?;
+        let mut bytes = vec![0; 16 * 1024];
+        match self.stream.read(&mut bytes) {
+            Ok(0) => Err(ErrorKind::UnexpectedEof.into()),
+            Ok(length) => {
+                bytes.truncate(length);
+                Ok(bytes)
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                Ok(Vec::new())
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// A line with its end, and not a byte that comes behind it.
+fn line_of(stream: &mut TcpStream) -> Result<Vec<u8>> {
+    let mut line = Vec::new();
+    while !line.ends_with(b"\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte)?;
+        line.push(byte[0]);
+    }
+    Ok(line)
 }
 
 /// An IMAP client that has logged in.

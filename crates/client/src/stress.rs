@@ -35,14 +35,35 @@ pub struct Truth(Arc<Mutex<Seen>>);
 struct Seen {
     /// The flags of a message at a MODSEQ.
     flags: BTreeMap<(u32, u64), String>,
-    /// Messages of which some program was told that they are gone.
-    gone: BTreeSet<u32>,
+    /// Messages of which some program was told that they are gone, each with how many were known to be before.
+    gone: BTreeMap<u32, usize>,
     /// Commands that may remove messages, of all programs, and how many of them are under way.
     removals: u64,
     removing: u64,
 }
 
 impl Seen {
+    /// A program is told the flags of a message; gives those that were told at the same MODSEQ before, or these.
+    fn told(&mut self, uid: u32, modseq: u64, flags: &str) -> &str {
+        if self.flags.len() > FLAGS_KEPT {
+            self.flags.pop_first();
+        }
+        self.flags
+            .entry((uid, modseq))
+            .or_insert_with(|| flags.to_owned())
+    }
+
+    /// A program is told that a message is gone.
+    fn is_gone(&mut self, uid: u32) {
+        let before = self.gone.len();
+        self.gone.entry(uid).or_insert(before);
+    }
+
+    /// Whether a message was among the first so many that were gone.
+    fn was_gone(&self, uid: u32, first: usize) -> bool {
+        self.gone.get(&uid).is_some_and(|before| *before < first)
+    }
+
     /// How many removals there were before now; `None` while one is under way, which may take what comes now.
     fn before(&self) -> Option<u64> {
         (self.removing == 0).then_some(self.removals)
@@ -105,6 +126,8 @@ pub struct Stress {
 const FLAGS: [&str; 5] = ["\\Seen", "\\Flagged", "\\Deleted", "$Work", "later"];
 /// Lines that are kept for a report.
 const LOG: usize = 80;
+/// Of so many changes it is known what they made of the flags; those of the oldest messages are forgotten first.
+const FLAGS_KEPT: usize = 200_000;
 /// Above so many messages they are removed rather than added.
 const MANY: usize = 40;
 
@@ -263,7 +286,7 @@ impl Stress {
                 return Ok(());
             }
             Doing::Setup(_) => return Err(Contradiction::new("it is not let in")),
-            Doing::Select if ok => self.copy.opened()?,
+            Doing::Select if ok => self.copy.opened(&self.truth.seen())?,
             Doing::Select => return Err(Contradiction::new("INBOX cannot be opened")),
             // What it was not told of has become as it wanted.
             Doing::Store(Some((change, silent))) if ok => {

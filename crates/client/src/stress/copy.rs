@@ -39,8 +39,8 @@ pub(super) struct Copy {
     heard: u64,
     told: Option<u64>,
     opening: Option<Opening>,
-    /// Messages that others knew to be gone when it opened the mailbox.
-    gone_before: BTreeSet<u32>,
+    /// How many messages others knew to be gone when it opened the mailbox.
+    gone_before: usize,
 }
 
 /// SELECT under way.
@@ -62,7 +62,7 @@ impl Copy {
             heard: 0,
             told: None,
             opening: None,
-            gone_before: BTreeSet::new(),
+            gone_before: 0,
         }
     }
 
@@ -121,7 +121,7 @@ impl Copy {
         }
         // Behind one that it knows nothing of, it cannot tell what comes where.
         known.truncate(known.iter().take_while(|m| m.uid.is_some()).count());
-        self.gone_before.clone_from(&seen.gone);
+        self.gone_before = seen.gone.len();
         self.opening = Some(Opening {
             known,
             ..Opening::default()
@@ -152,14 +152,14 @@ impl Copy {
     }
 
     /// SELECT is done.
-    pub(super) fn opened(&mut self) -> Result<(), Contradiction> {
+    pub(super) fn opened(&mut self, seen: &Seen) -> Result<(), Contradiction> {
         self.place()?;
         self.opening = None;
         let back = self
             .messages
             .iter()
             .filter_map(|m| m.uid)
-            .find(|uid| self.gone_before.contains(uid));
+            .find(|uid| seen.was_gone(*uid, self.gone_before));
         match back {
             Some(uid) => wrong(format!("message {uid} was gone before, and is not told to be")),
             None => Ok(()),
@@ -249,7 +249,9 @@ impl Copy {
         if number == 0 || number > self.messages.len() {
             return wrong(format!("there are {} messages", self.messages.len()));
         }
-        seen.gone.extend(self.messages.remove(number - 1).uid);
+        if let Some(uid) = self.messages.remove(number - 1).uid {
+            seen.is_gone(uid);
+        }
         Ok(())
     }
 
@@ -267,7 +269,7 @@ impl Copy {
                 return wrong(format!("message {uid} was not there"));
             };
             self.messages.remove(i);
-            seen.gone.insert(uid);
+            seen.is_gone(uid);
         }
         Ok(())
     }
@@ -304,7 +306,7 @@ impl Copy {
             None if before.is_some_and(|before| before >= uid) => {
                 return wrong(format!("UID {uid} came after {}", before.unwrap_or_default()));
             }
-            None if self.gone_before.contains(&uid) => {
+            None if seen.was_gone(uid, self.gone_before) => {
                 return wrong(format!("message {uid} was gone before the mailbox was opened"));
             }
             _ => message.uid = Some(uid),
@@ -341,7 +343,7 @@ impl Copy {
         message.modseq = Some(modseq);
         self.heard = self.heard.max(modseq);
         if let Some(flags) = &message.flags {
-            let known = seen.flags.entry((uid, modseq)).or_insert_with(|| flags.clone());
+            let known = seen.told(uid, modseq, flags);
             if known != flags {
                 return wrong(format!(
                     "message {uid} had flags ({known}) at {modseq} for another"
