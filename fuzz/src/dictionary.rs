@@ -235,6 +235,8 @@ pub(crate) const IMAP: &[&[u8]] = &[
     b"a SELECT x\r\n",
     b"a SELECT x (QRESYNC (1 20 1:300 (1,5 2,11)))\r\n",
     b"a ENABLE QRESYNC CONDSTORE\r\n",
+    b"a ENABLE IMAP4rev2\r\n",
+    b"a RENAME \"u\xcc\x88\" \"\xc3\xbc\"\r\n",
     b" (CHANGEDSINCE 20 VANISHED)\r\n",
     b"(UNCHANGEDSINCE 30) ",
     b"MODSEQ ",

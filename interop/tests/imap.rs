@@ -1,6 +1,6 @@
-//! Python's imaplib, curl and mutt read, flag and delete.
+//! Python's imaplib, curl and mutt read, flag and delete; mbsync, gsasl and scramp prove a password by SCRAM.
 
-use ringpost_interop::{Account, Server, client, run};
+use ringpost_interop::{Account, Server, client, python_package, run};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -160,4 +160,117 @@ fn mutt_reads_flags_and_deletes() {
         return;
     };
     assert_eq!(flags, "keep: \\Seen\nflag: \\Flagged\n", "{}", finished.output);
+}
+
+#[test]
+fn imaplib_finds_what_imap4rev2_changes() {
+    let server = Server::start();
+    let bob = server.account("bob");
+    let address = server.address().to_string();
+    python(
+        &server,
+        "imap_rev2.py",
+        &[&address, "9930", &bob.address, &bob.password],
+    );
+    server.check_store();
+}
+
+#[test]
+fn scramp_proves_the_password_bound_to_tls_by_imap_and_pop3_and_is_refused_otherwise() {
+    let Some(packages) = python_package("scramp") else {
+        return;
+    };
+    let server = Server::start();
+    let bob = server.account("bob");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scripts/scram_bound.py");
+    let mut command = Command::new(client("python3").expect("it brought the package"));
+    command
+        .arg(script)
+        .args([
+            &server.address().to_string(),
+            "1430",
+            "9930",
+            "1100",
+            "9950",
+            &bob.address,
+            &bob.password,
+        ])
+        .env("PYTHONPATH", packages);
+    let finished = run(server.folder(), "scramp", &mut command, LIMIT);
+    assert!(finished.succeeded(), "{}", finished.output);
+}
+
+#[test]
+fn gsasl_binds_scram_to_tls_after_starttls() {
+    let Some(gsasl) = client("gsasl") else { return };
+    let server = Server::start();
+    let bob = server.account("bob");
+    let log_in = |mechanism: &str, password: &str| {
+        let mut command = Command::new(&gsasl);
+        command
+            .args(["--imap", "--verbose", "--connect"])
+            .arg(format!("{}:1430", server.address()))
+            .args(["--mechanism", mechanism])
+            .args(["--authentication-id", &bob.address, "--password", password])
+            // The certificate is the test's server's own.
+            .arg("--x509-ca-file=");
+        if !mechanism.ends_with("-PLUS") {
+            // With something to bind to it would not do without.
+            command.arg("--no-cb");
+        }
+        run(
+            server.folder(),
+            &format!("gsasl-{mechanism}"),
+            &mut command,
+            LIMIT,
+        )
+    };
+    for mechanism in ["SCRAM-SHA-256", "SCRAM-SHA-256-PLUS"] {
+        let finished = log_in(mechanism, &bob.password);
+        let trusts = finished.output.contains("server trusted");
+        assert!(finished.succeeded() && trusts, "{mechanism}: {}", finished.output);
+        let refused = log_in(mechanism, "wrong");
+        let told = refused.output.contains("NO [AUTHENTICATIONFAILED]");
+        assert!(told, "{mechanism}: {}", refused.output);
+    }
+}
+
+#[test]
+fn mbsync_proves_its_password_by_scram_over_starttls_and_tls() {
+    let Some(mbsync) = client("mbsync") else { return };
+    let server = Server::start();
+    let bob = server.account("bob");
+    let Some(()) = deliver(&server, &bob, &["one", "two"]) else {
+        return;
+    };
+    let account = |name: &str, port: u16, kind: &str| {
+        let folder = server.folder().join(name);
+        std::fs::create_dir_all(&folder).expect("the test's folder can be written");
+        format!(
+            "IMAPAccount {name}\nHost {}\nPort {port}\nUser {}\nPass {}\nSSLType {kind}\nCertificateFile {}\n\
+             AuthMechs SCRAM-SHA-256\n\nIMAPStore {name}-far\nAccount {name}\n\nMaildirStore {name}-near\n\
+             Inbox {}/INBOX\n\nChannel {name}\nFar :{name}-far:\nNear :{name}-near:\nPatterns INBOX\nCreate Near\nSyncState *\n\n",
+            server.address(),
+            bob.address,
+            bob.password,
+            server.data().join("self-signed.crt").display(),
+            folder.display(),
+        )
+    };
+    let settings = account("clear", 1430, "STARTTLS") + &account("secure", 9930, "IMAPS");
+    let rc = server.folder().join("mbsyncrc");
+    std::fs::write(&rc, settings).expect("the test's folder can be written");
+    for name in ["clear", "secure"] {
+        let mut command = Command::new(&mbsync);
+        command.arg("-V").arg("-c").arg(&rc).arg(name);
+        let finished = run(server.folder(), &format!("mbsync-{name}"), &mut command, LIMIT);
+        let by_scram = finished.output.contains("SASL mechanism SCRAM-SHA-256");
+        assert!(finished.succeeded() && by_scram, "{name}: {}", finished.output);
+        let inbox = server.folder().join(name).join("INBOX");
+        let count: usize = ["cur", "new"]
+            .iter()
+            .map(|place| std::fs::read_dir(inbox.join(place)).map_or(0, Iterator::count))
+            .sum();
+        assert_eq!(count, 2, "{}", finished.output);
+    }
 }

@@ -90,6 +90,19 @@ pub(crate) const CLIENTS: &[Tool] = &[
         package: "mutt",
     },
     Tool {
+        program: "mbsync",
+        package: "isync",
+    },
+    // mbsync's SCRAM.
+    Tool {
+        program: "/usr/share/doc/libsasl2-modules/copyright",
+        package: "libsasl2-modules",
+    },
+    Tool {
+        program: "gsasl",
+        package: "gsasl",
+    },
+    Tool {
         program: "offlineimap",
         package: "offlineimap3",
     },

@@ -116,20 +116,20 @@ impl Driver<'_> {
             Proof::Password(password) => self.door().check_password(user, password.reveal()).await,
             // It has proven to have the keys of whoever this is.
             Proof::Scram => self.door().proven(user).await,
+            Proof::Failed => Ok(None),
         };
         let found = found.map_err(|e| self.no_login(&e))?;
-        let account = match (found, authzid) {
-            (Some(account), None) => Some(account),
-            (Some(account), Some(other)) => {
-                let other = directory
-                    .account_by_login(other)
-                    .await
-                    .map_err(|e| self.unavailable(&e))?;
-                Some(account).filter(|account| other.is_some_and(|other| other.id == account.id))
+        if let (Some(account), Some(other)) = (&found, authzid) {
+            let other = directory.account_by_login(other).await;
+            let other = other.map_err(|e| self.unavailable(&e))?;
+            //= https://www.rfc-editor.org/rfc/rfc4422#section-3.4.1
+            // Everybody acts as himself alone, and whether there is another is told to nobody.
+            if other.is_none_or(|other| other.id != account.id) {
+                self.slow_down(user).await;
+                return Err(Refusal::NotAllowed);
             }
-            (None, _) => None,
-        };
-        match account {
+        }
+        match found {
             Some(account) => {
                 tracing::info!(session = %self.id, account = %account.address, "imap login");
                 let without = account.imap_without.clone();
@@ -175,7 +175,7 @@ impl Driver<'_> {
 
     /// What the operator must know of is logged: nobody else can mend it.
     fn refused(&self, error: MailError) -> Refusal {
-        if let MailError::Full | MailError::Busy | MailError::Store(_) = error {
+        if let MailError::Full | MailError::Busy | MailError::Store(_) | MailError::Damaged(_) = error {
             tracing::warn!(session = %self.id, %error, "the mail service could not answer");
         }
         error.into()

@@ -57,7 +57,8 @@ impl Imap {
         let mut rng = self.world.rng();
         let id = rng.token(8);
         tracing::info!(session = %id, remote = %endpoints.remote, tls = endpoints.tls, "imap session begins");
-        let session = Session::new(self.world.now(), self.config.clone(), tls, rng);
+        let bindings = connection.bindings();
+        let session = Session::bound(self.world.now(), self.config.clone(), tls, bindings, rng);
         let mut driver = Driver {
             imap: self,
             id,
@@ -248,7 +249,8 @@ impl Driver<'_> {
             Event::StartTls => {
                 self.flush().await?;
                 self.connection.start_tls().await?;
-                self.session.handle_tls_started(self.imap.world.now());
+                let bindings = self.connection.bindings();
+                self.session.handle_tls_started(self.imap.world.now(), bindings);
             }
             Event::Compress => {
                 //= https://www.rfc-editor.org/rfc/rfc4978#section-3

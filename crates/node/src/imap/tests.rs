@@ -470,6 +470,14 @@ fn nobody_acts_for_somebody_else() {
     let password = house.password.clone();
     house.lab.say(&client, plain("bob@example.org", &password));
     house.lab.pass(Duration::from_secs(1));
+    assert!(house.lab.hear(&client).starts_with("a NO [AUTHORIZATIONFAILED]"));
+    // Nor is it told whether there is such another.
+    house.lab.say(&client, plain("nobody@example.org", &password));
+    house.lab.pass(Duration::from_secs(2));
+    assert!(house.lab.hear(&client).starts_with("a NO [AUTHORIZATIONFAILED]"));
+    // Who has not proven who he is learns nothing of it.
+    house.lab.say(&client, plain("bob@example.org", "wrong"));
+    house.lab.pass(Duration::from_secs(3));
     assert!(house.lab.hear(&client).starts_with("a NO [AUTHENTICATIONFAILED]"));
     assert!(
         house
@@ -477,6 +485,39 @@ fn nobody_acts_for_somebody_else() {
             .say(&client, plain("alice@example.org", &password))
             .starts_with("a OK")
     );
+}
+
+#[test]
+fn a_scram_login_that_fails_is_answered_as_late_whoever_it_was_for() {
+    // Guards pitfall SMTP 5, which IMAP shares: an unknown user takes as long as a wrong password.
+    let mut house = House::with(
+        Config {
+            scram_decoy: Some(ringpost_auth::sasl::DecoyKey::new([3; 32], 4096)),
+            ..Config::default()
+        },
+        None,
+    );
+    for user in ["alice", "nobody"] {
+        let client = house.connect();
+        let first = ringpost_auth::base64::encode(format!("n,,n={user},r=abc").as_bytes());
+        let challenge = house
+            .lab
+            .say(&client, format!("a AUTHENTICATE SCRAM-SHA-256 {first}\r\n"));
+        let challenge = challenge.strip_prefix("+ ").expect("a challenge").trim_end();
+        let challenge = ringpost_auth::base64::decode(challenge.as_bytes(), 1000).unwrap();
+        let challenge = String::from_utf8(challenge).unwrap();
+        let proof = ringpost_auth::base64::encode(&[0; 32]);
+        let last = format!("c=biws,{},p={proof}", challenge.split(',').next().unwrap());
+        let last = ringpost_auth::base64::encode(last.as_bytes());
+        assert_eq!(house.lab.say(&client, format!("{last}\r\n")), "", "{user}");
+        house.lab.pass(Duration::from_millis(499));
+        assert_eq!(house.lab.hear(&client), "", "{user}");
+        house.lab.pass(Duration::from_millis(1));
+        assert!(
+            house.lab.hear(&client).starts_with("a NO [AUTHENTICATIONFAILED]"),
+            "{user}"
+        );
+    }
 }
 
 #[test]

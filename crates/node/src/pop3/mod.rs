@@ -73,7 +73,13 @@ impl Pop3 {
         let mut rng = self.world.rng();
         let id = rng.token(8);
         tracing::info!(session = %id, remote = %endpoints.remote, tls = endpoints.tls, "pop3 session begins");
-        let session = Session::new(self.world.now(), self.config.clone(), tls, rng);
+        let session = Session::bound(
+            self.world.now(),
+            self.config.clone(),
+            tls,
+            connection.bindings(),
+            rng,
+        );
         let mut driver = Driver {
             pop3: self,
             id,
@@ -191,7 +197,8 @@ impl Driver<'_> {
                 Output::Event(Event::StartTls) => {
                     self.flush().await?;
                     self.connection.start_tls().await?;
-                    self.session.handle_tls_started(self.pop3.world.now());
+                    let bindings = self.connection.bindings();
+                    self.session.handle_tls_started(self.pop3.world.now(), bindings);
                 }
                 Output::Event(Event::Closed) => {}
                 Output::Timeout(deadline) => {

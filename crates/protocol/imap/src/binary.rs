@@ -107,8 +107,8 @@ impl Decoder {
         let wanted = match self.partial {
             None => bytes,
             Some(partial) => {
-                let from = u64::from(partial.offset);
-                let until = from + u64::from(partial.length);
+                let from = partial.offset;
+                let until = from.saturating_add(partial.length);
                 let clamp = |at: u64| at.saturating_sub(start).min(bytes.len() as u64) as usize;
                 &bytes[clamp(from)..clamp(until)]
             }

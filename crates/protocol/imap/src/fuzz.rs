@@ -1,13 +1,14 @@
 //! Targets for the fuzzer: plain functions over bytes that panic when an invariant breaks.
 
 use crate::question::{
-    Answer, Ask, Candidate, Changes, ListedMailbox, MailboxId, Message, MessageState, Refusal, Snapshot,
-    Status,
+    Answer, Ask, Candidate, Changes, ListedMailbox, MailboxId, Message, MessageState, Proof, Refusal,
+    Snapshot, Status,
 };
 use crate::search::{Facts, MessageText, Needle};
 use crate::section::FieldFilter;
 use crate::sequence::{NumberSet, SequenceSet, Uid};
 use crate::structure::{Address, Content, Disposition, Envelope, Part};
+use crate::token::Dialect;
 use crate::{
     Config, Event, Flag, Flags, Keyword, MailboxName, ObjectId, Output, Pattern, Session, SpecialUse,
     SystemFlag, Tls, utf7,
@@ -20,9 +21,13 @@ use std::time::Duration;
 /// The parsers of commands and of what they are made of: what is read is bounded, and what is printed reads back equal.
 pub fn commands(data: &[u8]) {
     for line in data.split(|b| *b == b'\n') {
-        let _ = crate::command::read(line.trim_ascii_end(), data.len().is_multiple_of(2));
+        let dialect = Dialect {
+            utf8: data.len().is_multiple_of(2),
+            no_charset: data.len().is_multiple_of(3),
+        };
+        let _ = crate::command::read(line.trim_ascii_end(), dialect);
     }
-    let _ = crate::command::read(data, false);
+    let _ = crate::command::read(data, Dialect::default());
     if let Some(set) = SequenceSet::parse(data) {
         assert_eq!(
             SequenceSet::parse(set.to_string().as_bytes()).as_ref(),
@@ -211,7 +216,7 @@ impl World {
             }
             Event::StartTls => {
                 self.session.handle_input(self.now, b"x NOOP\r\n");
-                self.session.handle_tls_started(self.now);
+                self.session.handle_tls_started(self.now, Default::default());
             }
             Event::Compress | Event::Deselected => {}
             Event::Closed => self.closed = true,
@@ -233,6 +238,9 @@ impl World {
             _ => {}
         }
         match ask {
+            Ask::Authenticate {
+                proof: Proof::Failed, ..
+            } => Answer::Refused(Refusal::BadCredentials),
             Ask::Authenticate { .. }
             | Ask::Compress
             | Ask::Delete(_)

@@ -1,4 +1,4 @@
-//! IMAP4rev1 (RFC 3501), the server's side, as a machine: bytes and time in, bytes and questions out.
+//! IMAP4rev1 (RFC 3501) and IMAP4rev2 (RFC 9051), the server's side, as a machine: bytes and time in, bytes and questions out.
 //!
 //! A [`Session`] reads a client's commands, asks what it needs to know of mailboxes with an [`Ask`], and goes on when the
 //! [`Answer`] comes. It keeps what the client has been told of the selected mailbox, so that every sequence number means

@@ -1,13 +1,16 @@
 //! Names of mailboxes, and patterns that match them.
 
 use crate::utf7;
+use std::borrow::Cow;
 use std::fmt;
+use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 
 /// What separates the levels of a mailbox name.
 pub const SEPARATOR: char = '/';
 
 /// The name of a mailbox in UTF-8, levels separated by [`SEPARATOR`], in its one right spelling: `INBOX` in capitals as
-/// the first level (RFC 3501 §5.1), no empty level, nothing that cannot be shown.
+/// the first level (RFC 3501 §5.1), no empty level, nothing that cannot be shown, and letters composed with their marks where
+/// Unicode can (its form NFC; RFC 5198 §2), so that two programs that show the same name have the same mailbox.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MailboxName(Box<str>);
 
@@ -35,7 +38,9 @@ impl MailboxName {
     pub const MAX_LEVELS: usize = 16;
 
     /// From UTF-8.
+    //= https://www.rfc-editor.org/rfc/rfc9051#section-5.1
     pub fn new(text: &str) -> Result<Self, NameError> {
+        let text = &*composed(text);
         if text.len() > Self::MAX_BYTES || text.split(SEPARATOR).count() > Self::MAX_LEVELS {
             return Err(NameError::TooLong);
         }
@@ -101,6 +106,24 @@ impl MailboxName {
     }
 }
 
+/// Whether text is in Unicode's form NFC already.
+pub(crate) fn is_composed(text: &str) -> bool {
+    // The quick look leaves some open, of which the answer is found by composing them.
+    match is_nfc_quick(text.chars()) {
+        IsNormalized::Yes => true,
+        IsNormalized::No => false,
+        IsNormalized::Maybe => text.nfc().eq(text.chars()),
+    }
+}
+
+/// Text in Unicode's form NFC. What is longer than any name is left as it is.
+pub(crate) fn composed(text: &str) -> Cow<'_, str> {
+    match text.is_ascii() || text.len() > MailboxName::MAX_BYTES || is_composed(text) {
+        true => Cow::Borrowed(text),
+        false => Cow::Owned(text.nfc().collect()),
+    }
+}
+
 impl fmt::Display for MailboxName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -116,6 +139,7 @@ impl Pattern {
     pub fn new(text: &str) -> Self {
         //= https://www.rfc-editor.org/rfc/rfc3501#section-6.3.8
         // A first level that can only be INBOX is INBOX in any case.
+        let text = &*composed(text);
         let first = text.split(SEPARATOR).next().unwrap_or_default();
         if first.eq_ignore_ascii_case("INBOX") {
             return Pattern(format!("INBOX{}", &text[first.len()..]).into());

@@ -59,7 +59,7 @@ impl fmt::Display for ObjectId {
 /// An answer to a change promises it: it comes when the change is durable.
 #[derive(Clone, Debug)]
 pub enum Ask {
-    /// May this user in? → [`Answer::Done`], or [`Refusal::BadCredentials`]. The account stays the session's from then on.
+    /// May this user in? → [`Answer::Done`], or [`Refusal::BadCredentials`], or [`Refusal::NotAllowed`]. The account stays the session's from then on.
     Authenticate {
         /// Who it is: an address, or what stands before its `@`, as the client wrote it.
         user: String,
@@ -224,6 +224,9 @@ pub enum Proof {
     Password(Password),
     /// By SCRAM: it has been proven with the keys that [`Ask::ScramKeys`] fetched.
     Scram,
+    /// Not at all: SCRAM has shown that the password is another, or that there is no such user, or that somebody is in the
+    /// middle. The answer is [`Refusal::BadCredentials`], at the time that the driver gives such answers.
+    Failed,
 }
 
 /// The answer to an [`Ask`].
@@ -292,12 +295,16 @@ pub enum Answer {
 pub enum Refusal {
     /// The user or the password is wrong; which of them is not told.
     BadCredentials,
+    /// The user is who it says, and may not act as whom it wants to (RFC 5530 §3).
+    NotAllowed,
     /// There is no such mailbox.
     NoSuchMailbox,
     /// There is one of that name already.
     AlreadyExists,
     /// This cannot be done to this mailbox: INBOX deleted, one renamed into itself.
     Cannot(&'static str),
+    /// There are mailboxes below it, and it is nothing but the level above them.
+    HasChildren,
     /// A mailbox cannot be for this (RFC 6154 §3).
     SpecialUse(&'static str),
     /// The account would hold more than it may (RFC 9208 §4.3).
@@ -310,6 +317,8 @@ pub enum Refusal {
     Limit(&'static str),
     /// The store's medium is full: nobody can store anything, whatever their quota.
     NoRoom,
+    /// What is stored is damaged.
+    Damaged,
     /// The store cannot be reached; it may be tried again.
     Unavailable,
 }

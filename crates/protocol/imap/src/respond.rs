@@ -14,8 +14,10 @@ use std::fmt::{self, Write};
 #[derive(Debug, Default)]
 pub(crate) struct Wire {
     pub(crate) bytes: BytesMut,
-    /// Whether the client takes UTF-8 in quoted strings (RFC 6855 §3).
+    /// Whether the client takes UTF-8 in quoted strings (RFC 6855 §3, RFC 9051 Appendix A).
     pub(crate) utf8: bool,
+    /// Whether the client has enabled IMAP4rev2.
+    pub(crate) rev2: bool,
 }
 
 impl Write for Wire {
@@ -26,6 +28,14 @@ impl Write for Wire {
 }
 
 impl Wire {
+    /// An empty one to the same client.
+    pub(crate) fn like(&self) -> Wire {
+        Wire {
+            bytes: BytesMut::new(),
+            ..*self
+        }
+    }
+
     /// Writes what `format_args!` gives; memory takes all of it.
     pub(crate) fn put(&mut self, args: fmt::Arguments<'_>) {
         let _infallible = self.write_fmt(args);

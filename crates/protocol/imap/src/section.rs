@@ -40,16 +40,16 @@ pub struct FieldFilter {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Partial {
     /// The first byte wanted.
-    pub offset: u32,
+    pub offset: u64,
     /// How many at most; not zero.
-    pub length: u32,
+    pub length: u64,
 }
 
 impl Partial {
     /// What is wanted of `range`: empty when it begins past the end.
     pub fn of(self, range: Range<u64>) -> Range<u64> {
-        let start = range.start.saturating_add(u64::from(self.offset)).min(range.end);
-        start..start.saturating_add(u64::from(self.length)).min(range.end)
+        let start = range.start.saturating_add(self.offset).min(range.end);
+        start..start.saturating_add(self.length).min(range.end)
     }
 }
 

@@ -65,8 +65,27 @@ pub(crate) struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
     depth: usize,
-    /// Whether mailbox names come in UTF-8 (RFC 6855 §3) and not in modified UTF-7.
-    utf8: bool,
+    dialect: Dialect,
+    /// Names that were not written as they are kept, each with how it was written.
+    respelt: Vec<Respelt>,
+}
+
+/// What a client has enabled that changes how its commands are read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Dialect {
+    /// Whether mailbox names come in UTF-8 (RFC 6855 §3, RFC 9051 §5.1) and not in modified UTF-7.
+    pub(crate) utf8: bool,
+    /// Whether SEARCH may name no charset any more (RFC 6855 §3).
+    pub(crate) no_charset: bool,
+}
+
+/// A mailbox name that the client has written in another form of Unicode than the one that names are kept in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Respelt {
+    pub(crate) name: MailboxName,
+    pub(crate) written: String,
+    /// Whether the mailbox is one that the command removes.
+    pub(crate) gone: bool,
 }
 
 pub(crate) type Read<T> = Result<T, ReadError>;
@@ -77,18 +96,24 @@ impl<'a> Reader<'a> {
             bytes,
             at: 0,
             depth: 0,
-            utf8: false,
+            dialect: Dialect::default(),
+            respelt: Vec::new(),
         }
     }
 
-    /// The same for a client that has enabled UTF-8, or not.
-    pub(crate) fn with_utf8(mut self, utf8: bool) -> Self {
-        self.utf8 = utf8;
+    /// The same for a client that has enabled something.
+    pub(crate) fn with_dialect(mut self, dialect: Dialect) -> Self {
+        self.dialect = dialect;
         self
     }
 
-    pub(crate) fn is_utf8(&self) -> bool {
-        self.utf8
+    pub(crate) fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
+    /// The names so far that were not written as they are kept.
+    pub(crate) fn take_respelt(&mut self) -> Vec<Respelt> {
+        std::mem::take(&mut self.respelt)
     }
 
     pub(crate) fn position(&self) -> usize {
@@ -187,6 +212,18 @@ impl<'a> Reader<'a> {
             expected: "a number of 32 bits",
             at: start,
         }))
+    }
+
+    /// A `number64`: 63 bits (RFC 9051 §9).
+    pub(crate) fn number64(&mut self) -> Read<u64> {
+        let start = self.at;
+        let number: Option<u64> = self.digits()?.parse().ok();
+        number
+            .filter(|n| i64::try_from(*n).is_ok())
+            .ok_or(ReadError::Syntax {
+                expected: "a number of 63 bits",
+                at: start,
+            })
     }
 
     pub(crate) fn nz_number(&mut self) -> Read<u32> {
@@ -357,11 +394,20 @@ impl<'a> Reader<'a> {
     }
 
     /// What a text names, in the client's spelling.
-    pub(crate) fn mailbox_name(&self, text: &str) -> Read<MailboxName> {
-        match self.utf8 {
-            true => Ok(MailboxName::new(text)?),
-            false => Ok(MailboxName::from_utf7(text)?),
+    pub(crate) fn mailbox_name(&mut self, text: &str) -> Read<MailboxName> {
+        if !self.dialect.utf8 {
+            return Ok(MailboxName::from_utf7(text)?);
         }
+        let name = MailboxName::new(text)?;
+        //= https://www.rfc-editor.org/rfc/rfc9051#section-6.3.9.7
+        if !crate::name::is_composed(text) {
+            self.respelt.push(Respelt {
+                name: name.clone(),
+                written: text.into(),
+                gone: false,
+            });
+        }
+        Ok(name)
     }
 
     /// An `objectid` (RFC 8474 §7).

@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn the_rfcs_own_examples_decode() {
-        // RFC 2047 §8.
+        // RFC 2047 §8. Guards pitfall IMAP 8: encoded words.
         for (encoded, decoded) in [
             ("=?ISO-8859-1?Q?a?=", "a"),
             ("=?ISO-8859-1?Q?a?= b", "a b"),

@@ -115,7 +115,7 @@ impl Owner {
                 let answer = self.answer(question.ask);
                 self.session.handle_answer(self.now, question.id, answer);
             }
-            Event::StartTls => self.session.handle_tls_started(self.now),
+            Event::StartTls => self.session.handle_tls_started(self.now, Default::default()),
             Event::Closed => self.closed = true,
         }
     }

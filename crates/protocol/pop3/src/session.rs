@@ -12,7 +12,7 @@ use crate::transform::Transform;
 use bytes::{Bytes, BytesMut};
 use login::SaslTask;
 use maildrop::{Listing, Opened};
-use ringpost_auth::sasl::DecoyKey;
+use ringpost_auth::sasl::{ChannelBindings, DecoyKey};
 use ringpost_base::{Instant, Rng, limits};
 use std::collections::VecDeque;
 use std::fmt;
@@ -105,6 +105,8 @@ const WRITE_BYTES: usize = 16 * 1024;
 pub struct Session {
     config: Arc<Config>,
     tls: Tls,
+    /// What SCRAM can be bound to.
+    bindings: ChannelBindings,
     rng: Rng,
     state: State,
     task: Task,
@@ -158,10 +160,16 @@ impl Session {
     /// A session on a connection that has just been accepted; it greets.
     //= https://www.rfc-editor.org/rfc/rfc1939#section-4
     pub fn new(now: Instant, config: Arc<Config>, tls: Tls, rng: Rng) -> Self {
+        Session::bound(now, config, tls, ChannelBindings::default(), rng)
+    }
+
+    /// The same on a connection whose TLS has these to bind to, so that SCRAM-SHA-256-PLUS is offered.
+    pub fn bound(now: Instant, config: Arc<Config>, tls: Tls, bindings: ChannelBindings, rng: Rng) -> Self {
         let mut session = Session {
             deadline: Some(now + config.login_timeout),
             config,
             tls,
+            bindings,
             rng,
             state: State::Authorization { user: None },
             task: Task::Ready,
@@ -211,11 +219,12 @@ impl Session {
         self.put_off_autologout();
     }
 
-    /// TLS is on, after [`Event::StartTls`].
-    pub fn handle_tls_started(&mut self, now: Instant) {
+    /// TLS is on, after [`Event::StartTls`], with what it has to bind to.
+    pub fn handle_tls_started(&mut self, now: Instant, bindings: ChannelBindings) {
         self.now = now;
         if matches!(self.task, Task::StartTls) {
             self.tls = Tls::Active;
+            self.bindings = bindings;
             self.task = Task::Ready;
         }
     }
@@ -350,6 +359,8 @@ impl Session {
         if self.takes_passwords() {
             lines.push("USER");
             lines.push(match self.config.scram_decoy {
+                //= https://www.rfc-editor.org/rfc/rfc5802#section-6
+                Some(_) if !self.bindings.is_empty() => "SASL PLAIN SCRAM-SHA-256 SCRAM-SHA-256-PLUS",
                 Some(_) => "SASL PLAIN SCRAM-SHA-256",
                 None => "SASL PLAIN",
             });

@@ -258,14 +258,14 @@ fn failed(error: MailError) -> Refusal {
         MailError::NoSuchAccount | MailError::NoSuchMailbox | MailError::NoSuchMessage => {
             RefusalKind::NotFound
         }
-        MailError::AlreadyExists => RefusalKind::Conflict,
+        MailError::AlreadyExists | MailError::HasChildren => RefusalKind::Conflict,
         MailError::Cannot(_)
         | MailError::SpecialUse(_)
         | MailError::UnknownEncoding
         | MailError::TooBig
         | MailError::Limit(_) => RefusalKind::Invalid,
         MailError::Busy | MailError::InUse | MailError::Full => RefusalKind::Unavailable,
-        MailError::Store(_) => RefusalKind::Failed,
+        MailError::Store(_) | MailError::Damaged(_) => RefusalKind::Failed,
     };
     Refusal::new(kind, error.to_string())
 }

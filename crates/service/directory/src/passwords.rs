@@ -1,9 +1,10 @@
+use crate::aliases::NOBODY;
 use crate::kdf::{self, Busy, Kdf, Salts};
 use crate::{AccountInfo, Address, Directory, DirectoryError, Turn};
 use ringpost_auth::sasl::{DecoyKey, ScramKeys};
 use ringpost_base::{Rng, UnixTime};
 use ringpost_store::records::Password;
-use ringpost_store::{Batch, Partition, Record, keys};
+use ringpost_store::{AccountId, Batch, Partition, Record, keys};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -21,7 +22,7 @@ impl Directory {
         }
         let generation = self.0.logins.generation();
         let stored = match &account {
-            Some(account) => self.password(account).await?,
+            Some(account) => self.password(account.id).await?,
             None => None,
         };
         let known = stored.is_some();
@@ -56,10 +57,10 @@ impl Directory {
         &self,
         user: &str,
     ) -> Result<Option<(Arc<AccountInfo>, ScramKeys)>, DirectoryError> {
-        let Some(account) = self.account_by_login(user).await? else {
-            return Ok(None);
-        };
-        let Some(stored) = self.password(&account).await? else {
+        let account = self.account_by_login(user).await?;
+        // Read for who does not exist too, so that both take as long.
+        let id = account.as_ref().map_or(NOBODY, |account| account.id);
+        let (Some(stored), Some(account)) = (self.password(id).await?, account) else {
             return Ok(None);
         };
         let (Ok(stored_key), Ok(server_key)) = (
@@ -116,10 +117,10 @@ impl Directory {
         derive(&*self.0.kdf, password, &mut rng, now).await
     }
 
-    async fn password(&self, account: &AccountInfo) -> Result<Option<Password>, DirectoryError> {
+    async fn password(&self, account: AccountId) -> Result<Option<Password>, DirectoryError> {
         let read = self
             .store()
-            .record(&Partition::Account(account.id), keys::password())
+            .record(&Partition::Account(account), keys::password())
             .await?;
         Ok(read.map(|stored| stored.record))
     }

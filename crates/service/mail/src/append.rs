@@ -107,7 +107,7 @@ impl Mail {
             return Ok(letter);
         }
         let structure = codec::decode_part(&letter.message.structure);
-        let structure = structure.ok_or_else(|| MailError::Store("a structure is damaged".into()))?;
+        let structure = structure.ok_or_else(|| MailError::Damaged("a structure".into()))?;
         self.encoded(&letter, &structure).await
     }
 

@@ -21,6 +21,9 @@ pub enum MailError {
     /// It makes no sense for this mailbox.
     #[error("{0}")]
     Cannot(&'static str),
+    /// It is nothing but the level above other mailboxes.
+    #[error("there are mailboxes below it")]
+    HasChildren,
     /// A mailbox cannot be for what it shall be for.
     #[error("{0}")]
     SpecialUse(&'static str),
@@ -45,6 +48,9 @@ pub enum MailError {
     /// There is no room on the medium.
     #[error("the store's medium is full")]
     Full,
+    /// What is stored is not what was written; names it.
+    #[error("the store is damaged: {0}")]
+    Damaged(String),
     /// The store failed.
     #[error("the store failed: {0}")]
     Store(String),
@@ -73,6 +79,7 @@ impl From<StoreError> for MailError {
     fn from(e: StoreError) -> Self {
         match e {
             StoreError::Full => MailError::Full,
+            StoreError::Damaged(what) => MailError::Damaged(what),
             other => MailError::Store(other.to_string()),
         }
     }
@@ -85,6 +92,8 @@ impl From<MailError> for Refusal {
             MailError::NoSuchMailbox => Refusal::NoSuchMailbox,
             MailError::AlreadyExists => Refusal::AlreadyExists,
             MailError::Cannot(why) => Refusal::Cannot(why),
+            MailError::HasChildren => Refusal::HasChildren,
+            MailError::Damaged(_) => Refusal::Damaged,
             MailError::SpecialUse(why) => Refusal::SpecialUse(why),
             MailError::OverQuota => Refusal::OverQuota,
             MailError::UnknownEncoding => Refusal::UnknownEncoding,
@@ -107,7 +116,10 @@ impl From<MailError> for Pop3Refusal {
             MailError::InUse => Pop3Refusal::InUse,
             MailError::NoSuchMessage => Pop3Refusal::Gone,
             // What is damaged does not mend itself.
-            MailError::Store(_) | MailError::NoSuchAccount | MailError::NoSuchMailbox => Pop3Refusal::Broken,
+            MailError::Damaged(_)
+            | MailError::Store(_)
+            | MailError::NoSuchAccount
+            | MailError::NoSuchMailbox => Pop3Refusal::Broken,
             _ => Pop3Refusal::Unavailable,
         }
     }

@@ -184,6 +184,19 @@ impl Mail {
             .ok_or(MailError::NoSuchMailbox)
     }
 
+    /// The mailbox of this name that is stored in another form of Unicode, as names were once.
+    async fn find_composed(
+        &self,
+        account: AccountId,
+        name: &MailboxName,
+    ) -> Result<Option<Stored<Mailbox>>, MailError> {
+        if name.as_str().is_ascii() {
+            return Ok(None);
+        }
+        let same = |m: &Stored<Mailbox>| MailboxName::new(&m.record.name).as_ref() == Ok(name);
+        Ok(self.all_mailboxes(account).await?.into_iter().find(same))
+    }
+
     async fn find_mailbox(
         &self,
         account: AccountId,
@@ -198,7 +211,7 @@ impl Mail {
                 .record::<ringpost_store::records::MailboxName>(&home, key)
                 .await?
             else {
-                return Ok(None);
+                return self.find_composed(account, name).await;
             };
             let mailbox = self
                 .store

@@ -232,8 +232,7 @@ impl Mail {
                 return Err(MailError::SpecialUse("Another mailbox is for that already"));
             }
             let mut batch = Batch::new(Partition::Account(account));
-            let names: BTreeSet<&str> = all.iter().map(|m| m.record.name.as_str()).collect();
-            let id = create_in(&mut batch, &names, name, special_use, now)?;
+            let id = create_in(&mut batch, &names_of(&all)?, name, special_use, now)?;
             match self.commit_names(account, batch).await? {
                 Some(minted) => return Ok(MailboxId(id.of(&minted).unwrap_or_default())),
                 None => continue,
@@ -254,7 +253,7 @@ impl Mail {
                 let below = self.store.scan(&Partition::Account(account), below).await?;
                 return Err(match below.is_empty() {
                     true => MailError::NoSuchMailbox,
-                    false => MailError::Cannot("there are mailboxes below it"),
+                    false => MailError::HasChildren,
                 });
             };
             let mut batch = Batch::new(Partition::Account(account));
@@ -310,14 +309,11 @@ impl Mail {
                 return Err(MailError::NoSuchMailbox);
             }
             let mut batch = Batch::new(Partition::Account(account));
-            let staying: BTreeSet<&str> = all.iter().map(|m| m.record.name.as_str()).collect();
-            if moving
-                .iter()
-                .any(|(_, renamed)| staying.contains(renamed.as_str()))
-            {
+            let staying = names_of(&all)?;
+            if moving.iter().any(|(_, renamed)| staying.contains(renamed)) {
                 return Err(MailError::AlreadyExists);
             }
-            if let Some(parent) = to.parent().filter(|parent| !staying.contains(parent.as_str())) {
+            if let Some(parent) = to.parent().filter(|parent| !staying.contains(parent)) {
                 create_in(&mut batch, &staying, &parent, None, now)?;
             }
             for (mailbox, renamed) in moving {
@@ -380,17 +376,17 @@ impl Mail {
 /// Makes a mailbox and those above it that are missing among `names`; gives its number.
 fn create_in(
     batch: &mut Batch,
-    names: &BTreeSet<&str>,
+    names: &BTreeSet<MailboxName>,
     name: &MailboxName,
     special_use: Option<records::SpecialUse>,
     now: UnixTime,
 ) -> Result<Minted, MailError> {
-    if names.contains(name.as_str()) {
+    if names.contains(name) {
         return Err(MailError::AlreadyExists);
     }
     let mut missing = vec![(name.clone(), special_use)];
     let mut above = name.parent();
-    while let Some(parent) = above.filter(|parent| !names.contains(parent.as_str())) {
+    while let Some(parent) = above.filter(|parent| !names.contains(parent)) {
         above = parent.parent();
         missing.push((parent, None));
     }
@@ -406,6 +402,10 @@ fn create_in(
     ))
 }
 
+fn names_of(all: &[Stored<Mailbox>]) -> Result<BTreeSet<MailboxName>, MailError> {
+    all.iter().map(|m| spoken(&m.record.name)).collect()
+}
+
 fn new_mailbox(name: &str, special_use: Option<records::SpecialUse>, now: UnixTime) -> Mailbox {
     Mailbox {
         name: name.to_owned(),
@@ -417,7 +417,7 @@ fn new_mailbox(name: &str, special_use: Option<records::SpecialUse>, now: UnixTi
 
 /// A stored name, which was right when it was stored.
 fn spoken(name: &str) -> Result<MailboxName, MailError> {
-    MailboxName::new(name).map_err(|e| MailError::Store(format!("the mailbox name {name:?} is damaged: {e}")))
+    MailboxName::new(name).map_err(|e| MailError::Damaged(format!("the mailbox name {name:?}: {e}")))
 }
 
 fn to_stored_use(special_use: SpecialUse) -> Result<records::SpecialUse, MailError> {

@@ -109,7 +109,7 @@ impl Mail {
             Some(structure) => preview(&self.bodies, selected, message, structure).await,
             None => {
                 let structure = codec::decode_part(&message.structure);
-                let structure = structure.ok_or_else(|| MailError::Store("a structure is damaged".into()))?;
+                let structure = structure.ok_or_else(|| MailError::Damaged("a structure".into()))?;
                 preview(&self.bodies, selected, message, &structure).await
             }
         }
@@ -522,7 +522,7 @@ impl Mail {
 }
 
 pub(crate) fn fetched(uid: u32, message: &Message, wants: Wants) -> Result<FetchedMessage, MailError> {
-    let damaged = || MailError::Store(format!("what is stored of message {uid} is damaged"));
+    let damaged = || MailError::Damaged(format!("what is stored of message {uid}"));
     let envelope = match wants.envelope {
         true => Some(Arc::new(
             codec::decode_envelope(&message.envelope).ok_or_else(damaged)?,

@@ -317,7 +317,10 @@ fn number(key: &ringpost_store::Key, found: Option<Found>) -> Result<u64, MailEr
 fn states(entries: Vec<Entry>) -> Result<Vec<MessageState>, MailError> {
     let state = |entry: Entry| {
         let Some(uid) = keys::uid_of(&entry.key) else {
-            return Err(MailError::Store(format!("{:?} is no message's state", entry.key)));
+            return Err(MailError::Damaged(format!(
+                "{:?} is no message's state",
+                entry.key
+            )));
         };
         let state = records::MessageState::from_bytes(&entry.key, entry.value)?;
         let modseq = modseq::spoken(state.modseq);

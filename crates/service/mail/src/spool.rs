@@ -284,7 +284,7 @@ impl Mail {
     }
 
     async fn deliver_entry(&self, home: &Partition, entry: Entry, now: UnixTime) -> Result<(), MailError> {
-        let damaged = || MailError::Store(format!("{:?} is no spool record", entry.key));
+        let damaged = || MailError::Damaged(format!("{:?} is no spool record", entry.key));
         let (due, _) = keys::due_of(&entry.key).ok_or_else(damaged)?;
         let record = Spool::from_bytes(&entry.key, entry.value)?;
         let letter = self.letter_of(home, &record).await?;
@@ -294,7 +294,7 @@ impl Mail {
     /// Reads a spooled message again, as it was read when it came.
     async fn letter_of(&self, home: &Partition, record: &Spool) -> Result<Letter, MailError> {
         let mut incoming = Incoming::new(&self.bodies);
-        let missing = || MailError::Store(format!("the body of spooled message {} is missing", record.id));
+        let missing = || MailError::Damaged(format!("the body of spooled message {} is missing", record.id));
         let mut reader = self
             .bodies
             .get(home, record.blob, 0..u64::MAX)

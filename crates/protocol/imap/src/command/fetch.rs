@@ -1,5 +1,5 @@
 use crate::section::{FieldFilter, Partial, Section, SectionText};
-use crate::token::{Read, Reader, at_most};
+use crate::token::{Read, ReadError, Reader, at_most};
 use ringpost_base::limits;
 
 /// A data item of FETCH (RFC 3501 §6.4.5).
@@ -164,9 +164,17 @@ fn read_partial(r: &mut Reader<'_>) -> Read<Option<Partial>> {
     if !r.take(b'<') {
         return Ok(None);
     }
-    let offset = r.number()?;
+    //= https://www.rfc-editor.org/rfc/rfc9051#section-9
+    let offset = r.number64()?;
     r.byte(b'.', "a . in the partial")?;
-    let length = r.nz_number()?;
+    let start = r.position();
+    let length = r.number64()?;
+    if length == 0 {
+        return Err(ReadError::Syntax {
+            expected: "a number that is not zero",
+            at: start,
+        });
+    }
     r.byte(b'>', "the > of the partial")?;
     Ok(Some(Partial { offset, length }))
 }

@@ -1,4 +1,4 @@
-use crate::name::Pattern;
+use crate::name::{MailboxName, Pattern};
 use crate::token::{Read, ReadError, Reader, at_most};
 use crate::utf7;
 use ringpost_base::limits;
@@ -15,6 +15,13 @@ pub(crate) struct ListCommand {
     pub(crate) patterns: Vec<Pattern>,
     pub(crate) select: ListSelect,
     pub(crate) returns: ListReturn,
+}
+
+impl ListCommand {
+    /// Whether a name matches one of the patterns.
+    pub(crate) fn shows(&self, name: &MailboxName) -> bool {
+        self.patterns.iter().any(|p| p.matches(name.as_str()))
+    }
 }
 
 /// What narrows a LIST.
@@ -125,7 +132,7 @@ pub(super) fn read_list(r: &mut Reader<'_>) -> Read<ListCommand> {
     if extended {
         r.list(true, |r| read_select_option(r, &mut select))?;
         // RECURSIVEMATCH alone selects nothing (RFC 5258 §3).
-        if select.recursive_match && !select.subscribed {
+        if select.recursive_match && !select.subscribed && !select.special_use {
             return r.fail("an option beside RECURSIVEMATCH");
         }
         r.space()?;
@@ -212,6 +219,10 @@ fn pattern_after(r: &Reader<'_>, reference: &str, pattern: &str) -> Option<Patte
         return Some(Pattern::new(""));
     }
     let whole = format!("{reference}{pattern}");
-    let whole = if r.is_utf8() { whole } else { utf7::decode(&whole)? };
+    let whole = if r.dialect().utf8 {
+        whole
+    } else {
+        utf7::decode(&whole)?
+    };
     (whole.len() <= crate::MailboxName::MAX_BYTES).then(|| Pattern::new(&whole))
 }

@@ -9,7 +9,7 @@ mod sync;
 mod tests;
 
 pub(crate) use fetch::{BinaryItem, BodyItem, FetchItem};
-pub(crate) use list::{ListCommand, ListSelect, StatusItem};
+pub(crate) use list::{ListCommand, ListReturn, ListSelect, StatusItem};
 pub(crate) use search::{CHARSETS, SearchReturn, saves};
 pub(crate) use sync::{ChangedSince, Resync, SelectParams};
 
@@ -19,7 +19,7 @@ use crate::search::SearchKey;
 use crate::sequence::SequenceSet;
 use crate::sort::SortKey;
 use crate::thread::ThreadBy;
-use crate::token::{Announced, Read, ReadError, Reader};
+use crate::token::{Announced, Dialect, Read, ReadError, Reader, Respelt};
 use ringpost_base::UnixTime;
 
 /// A command with its arguments.
@@ -153,13 +153,21 @@ pub(crate) struct AppendMessage {
     pub(crate) utf8: bool,
 }
 
-/// Reads the tag and the command. The tag is there also when the command could not be read. `utf8` says whether the client
-/// has enabled UTF-8.
-pub(crate) fn read(bytes: &[u8], utf8: bool) -> (Option<&str>, Read<Command>) {
-    let mut reader = Reader::new(bytes).with_utf8(utf8);
+/// Reads the tag and the command. The tag is there also when the command could not be read.
+pub(crate) fn read(bytes: &[u8], dialect: Dialect) -> (Option<&str>, Read<Command>) {
+    let (tag, command, _) = read_respelt(bytes, dialect);
+    (tag, command)
+}
+
+/// The same, with the names in it that were not written as they are kept.
+pub(crate) fn read_respelt(bytes: &[u8], dialect: Dialect) -> (Option<&str>, Read<Command>, Vec<Respelt>) {
+    let mut reader = Reader::new(bytes).with_dialect(dialect);
     match reader.tag() {
-        Ok(tag) => (Some(tag), reader.space().and_then(|()| read_command(&mut reader))),
-        Err(error) => (None, Err(error)),
+        Ok(tag) => {
+            let command = reader.space().and_then(|()| read_command(&mut reader));
+            (Some(tag), command, reader.take_respelt())
+        }
+        Err(error) => (None, Err(error), Vec::new()),
     }
 }
 

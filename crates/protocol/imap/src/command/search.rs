@@ -90,7 +90,8 @@ pub(super) fn read_search(r: &mut Reader<'_>) -> Read<SearchKey> {
         .is_ok_and(|w| w.eq_ignore_ascii_case("CHARSET"))
     {
         //= https://www.rfc-editor.org/rfc/rfc6855#section-3
-        if r.is_utf8() {
+        // IMAP4rev2 takes them (RFC 9051 §6.4.4).
+        if r.dialect().no_charset {
             return r.fail("no charset, since all is UTF-8 now");
         }
         ahead.space()?;
@@ -204,8 +205,9 @@ fn read_key_with_argument(
         //= https://www.rfc-editor.org/rfc/rfc8474#section-6
         "EMAILID" => argument(r, Reader::object_id).map(SearchKey::EmailId),
         "THREADID" => argument(r, Reader::object_id).map(SearchKey::ThreadId),
-        "LARGER" => argument(r, Reader::number).map(|n| SearchKey::Larger(n.into())),
-        "SMALLER" => argument(r, Reader::number).map(|n| SearchKey::Smaller(n.into())),
+        //= https://www.rfc-editor.org/rfc/rfc9051#section-9
+        "LARGER" => argument(r, Reader::number64).map(SearchKey::Larger),
+        "SMALLER" => argument(r, Reader::number64).map(SearchKey::Smaller),
         "UID" => argument(r, Reader::sequence_set).map(SearchKey::Uids),
         "MODSEQ" => super::sync::read_modseq_key(r),
         "KEYWORD" => keyword(r).map(SearchKey::Has),

@@ -1,7 +1,7 @@
 use super::*;
 
 fn read(bytes: &[u8]) -> (Option<&str>, Read<Command>) {
-    super::read(bytes, false)
+    super::read(bytes, Dialect::default())
 }
 use crate::section::SectionText;
 use crate::token::Announced;
@@ -70,4 +70,30 @@ fn an_error_says_where_and_what_was_expected() {
     assert_eq!(error.unwrap_err().to_string(), "expected a space at byte 16");
     let (_, error) = read(b"a FROB");
     assert_eq!(error.unwrap_err().to_string(), "expected a command at byte 2");
+}
+
+#[test]
+fn parentheses_nest_to_a_bound_and_no_further() {
+    // Guards pitfall IMAP 6: nesting of parentheses, be they written or meant.
+    let search = |open: &str, close: &str, depth: usize| {
+        let text = format!("a SEARCH {}ALL{}", open.repeat(depth), close.repeat(depth));
+        read(text.as_bytes()).1
+    };
+    let bound = ringpost_base::limits::IMAP_NESTING;
+    for (open, close) in [("(", ")"), ("NOT ", ""), ("OR ", " ALL")] {
+        assert!(search(open, close, bound).is_ok(), "{open}");
+        for depth in [bound + 1, 1_000] {
+            let refused = search(open, close, depth);
+            assert!(
+                matches!(refused, Err(ReadError::TooMany { .. })),
+                "{open}: {refused:?}"
+            );
+        }
+    }
+    assert!(
+        read(format!("a FETCH 1 {}", "(".repeat(1_000)).as_bytes())
+            .1
+            .is_err()
+    );
+    assert!(read(format!("a ID {}", "(".repeat(1_000)).as_bytes()).1.is_err());
 }

@@ -15,6 +15,8 @@ use std::fmt::Write;
 pub(super) struct SaslTask {
     tag: Tag,
     server: Server,
+    /// Whose keys were fetched.
+    user: String,
 }
 
 impl Session {
@@ -31,11 +33,13 @@ impl Session {
         let family = capability.split('=').next().unwrap_or_default();
         self.without
             .iter()
-            .any(|name| name == capability || name == family)
+            .any(|name| name.eq_ignore_ascii_case(capability) || name == family)
     }
 
     fn offered(&self) -> String {
-        let mut out = String::from("IMAP4rev1 ");
+        //= https://www.rfc-editor.org/rfc/rfc9051#appendix-A
+        // Both are here: who wants the second says so with ENABLE.
+        let mut out = String::from("IMAP4rev1 IMAP4rev2 ");
         out.push_str(if self.config.literal_plus {
             "LITERAL+"
         } else {
@@ -66,6 +70,10 @@ impl Session {
         out.push_str(" SASL-IR AUTH=PLAIN AUTH=LOGIN");
         if self.config.scram_decoy.is_some() {
             out.push_str(" AUTH=SCRAM-SHA-256");
+            //= https://www.rfc-editor.org/rfc/rfc5802#section-6
+            if !self.bindings.is_empty() {
+                out.push_str(" AUTH=SCRAM-SHA-256-PLUS");
+            }
         }
         out
     }
@@ -117,7 +125,7 @@ impl Session {
         let offered = |m: &Mechanism| match m {
             Mechanism::Plain | Mechanism::Login => true,
             Mechanism::ScramSha256 => decoy.is_some(),
-            Mechanism::ScramSha256Plus => false,
+            Mechanism::ScramSha256Plus => decoy.is_some() && !self.bindings.is_empty(),
         };
         let Some(mechanism) = Mechanism::from_name(mechanism).filter(offered) else {
             return self.finish(tag, "NO [CANNOT] The mechanism is not offered");
@@ -126,7 +134,8 @@ impl Session {
         let decoy = decoy.unwrap_or_else(|| DecoyKey::new([0; 32], DEFAULT_ITERATIONS));
         let mut task = Box::new(SaslTask {
             tag,
-            server: Server::new(mechanism, &mut self.rng, &decoy),
+            server: Server::bound(mechanism, &mut self.rng, &decoy, &self.bindings),
+            user: String::new(),
         });
         let initial = match initial {
             None => None,
@@ -142,7 +151,7 @@ impl Session {
         self.sasl_goes_on(task, step);
     }
 
-    fn sasl_goes_on(&mut self, task: Box<SaslTask>, step: Result<Step, SaslError>) {
+    fn sasl_goes_on(&mut self, mut task: Box<SaslTask>, step: Result<Step, SaslError>) {
         match step {
             Ok(Step::Challenge(challenge)) => {
                 self.out.put(format_args!("+ {}\r\n", base64::encode(&challenge)));
@@ -158,6 +167,7 @@ impl Session {
                 self.ask_then(task.tag, Asked::Login, ask);
             }
             Ok(Step::FetchKeys { user }) => {
+                task.user.clone_from(&user);
                 self.task = Task::Sasl(task);
                 self.ask(Ask::ScramKeys { user });
             }
@@ -169,8 +179,14 @@ impl Session {
                 };
                 self.ask_then(task.tag, Asked::Login, ask);
             }
-            Err(SaslError::Refused) => {
-                self.login_answered(task.tag, Answer::Refused(crate::Refusal::BadCredentials));
+            // Asked for all the same, so that it is answered as late as a wrong password is.
+            Err(SaslError::Refused | SaslError::ChannelBinding) => {
+                let ask = Ask::Authenticate {
+                    user: task.user,
+                    authzid: None,
+                    proof: Proof::Failed,
+                };
+                self.ask_then(task.tag, Asked::Login, ask);
             }
             Err(error) => self.finish(task.tag, format!("BAD {error}")),
         }

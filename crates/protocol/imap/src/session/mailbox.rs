@@ -1,9 +1,10 @@
 //! Mailboxes by name: LIST, LSUB, STATUS, and what SELECT shows (RFC 3501 §6.3).
 
+use super::enable::Opening;
 use super::output::{MISMATCH, refusal};
-use super::tell::write_keywords;
+use super::tell::{tell_exists, write_keywords};
 use super::{Session, State, Tag, Task};
-use crate::command::{ListCommand, ListSelect, Resync, StatusItem};
+use crate::command::{ListCommand, ListReturn, ListSelect, StatusItem};
 use crate::name::{MailboxName, SEPARATOR};
 use crate::question::{Answer, Ask, ListedMailbox, Snapshot, Status};
 use crate::respond::Wire;
@@ -35,8 +36,9 @@ struct Node {
     has_children: bool,
     /// Whether a name below it is subscribed to.
     subscribed_below: bool,
-    /// Whether a name below it is what the options of LIST select.
+    /// Whether a name below it is what the options of LIST select, and one of these matches no pattern.
     selected_below: bool,
+    unshown_below: bool,
 }
 
 impl Session {
@@ -76,16 +78,13 @@ impl Session {
         }
         let mut lines = VecDeque::new();
         let with_status = !command.returns.status.is_empty();
-        for (name, node) in tree(mailboxes, command.select) {
-            if command.patterns.iter().any(|p| p.matches(name.as_str())) {
-                let mut line = Wire {
-                    utf8: self.out.utf8,
-                    ..Wire::default()
-                };
+        for (name, node) in tree(mailboxes, command) {
+            if command.shows(&name) {
+                let mut line = self.out.like();
                 let out = if with_status { &mut line } else { &mut self.out };
                 match command.lsub {
                     true => write_lsub(out, command, &name, &node),
-                    false => write_list(out, command, &name, &node),
+                    false => write_list(out, command, &name, &node, None),
                 }
                 if !line.bytes.is_empty() {
                     let selectable = node.mailbox.is_some_and(|m| m.exists && m.selectable);
@@ -142,18 +141,17 @@ impl Session {
     }
 
     //= https://www.rfc-editor.org/rfc/rfc3501#section-6.3.1
-    pub(super) fn open_mailbox(&mut self, tag: Tag, snapshot: Snapshot, resync: Option<Box<Resync>>) {
+    pub(super) fn open_mailbox(&mut self, tag: Tag, snapshot: Snapshot, opening: Opening) {
         let (uid_validity, uid_next) = (snapshot.uid_validity, snapshot.uid_next);
         let mut view = View::new(snapshot);
         view.condstore = self.condstore;
         let out = &mut self.out;
         write_keywords(out, &view);
-        out.put(format_args!(
-            "* {} EXISTS\r\n* {} RECENT\r\n",
-            view.last().0,
-            view.recent()
-        ));
-        if let Some(number) = view.first_unseen() {
+        tell_exists(out, &view);
+        out.bytes.extend_from_slice(&opening.line);
+        //= https://www.rfc-editor.org/rfc/rfc9051#appendix-E
+        // Item 11.
+        if let Some(number) = view.first_unseen().filter(|_| !out.rev2) {
             out.put(format_args!(
                 "* OK [UNSEEN {number}] The first that is unread\r\n"
             ));
@@ -174,7 +172,7 @@ impl Session {
         let text = format!("OK [{access}] Done");
         //= https://www.rfc-editor.org/rfc/rfc7162#section-3.2.5
         // What the client knows of another mailbox of that name is worth nothing.
-        match resync.filter(|r| r.uid_validity == uid_validity) {
+        match opening.resync.filter(|r| r.uid_validity == uid_validity) {
             Some(resync) => self.start_resync(tag, text, &resync, uid_next),
             None => self.finish(tag, text),
         }
@@ -231,10 +229,11 @@ fn is_selected(select: ListSelect, mailbox: &ListedMailbox) -> bool {
 }
 
 /// All names in order, with those that are only levels above others.
-fn tree(mailboxes: Vec<ListedMailbox>, select: ListSelect) -> BTreeMap<MailboxName, Node> {
+fn tree(mailboxes: Vec<ListedMailbox>, command: &ListCommand) -> BTreeMap<MailboxName, Node> {
     let mut nodes: BTreeMap<MailboxName, Node> = BTreeMap::new();
     for mailbox in mailboxes {
-        let selected = is_selected(select, &mailbox);
+        let selected = is_selected(command.select, &mailbox);
+        let shown = selected && command.shows(&mailbox.name);
         let mut above = mailbox.name.parent();
         while let Some(name) = above {
             above = name.parent();
@@ -242,6 +241,7 @@ fn tree(mailboxes: Vec<ListedMailbox>, select: ListSelect) -> BTreeMap<MailboxNa
             node.has_children |= mailbox.exists;
             node.subscribed_below |= mailbox.subscribed;
             node.selected_below |= selected;
+            node.unshown_below |= selected && !shown;
         }
         let name = mailbox.name.clone();
         nodes.entry(name).or_default().mailbox = Some(mailbox);
@@ -250,7 +250,13 @@ fn tree(mailboxes: Vec<ListedMailbox>, select: ListSelect) -> BTreeMap<MailboxNa
 }
 
 /// LIST's line for a name, if it is selected (RFC 5258 §3).
-fn write_list(out: &mut Wire, command: &ListCommand, name: &MailboxName, node: &Node) {
+fn write_list(
+    out: &mut Wire,
+    command: &ListCommand,
+    name: &MailboxName,
+    node: &Node,
+    old_name: Option<&str>,
+) {
     let mailbox = node.mailbox.as_ref();
     let exists = mailbox.is_some_and(|m| m.exists);
     let subscribed = mailbox.is_some_and(|m| m.subscribed);
@@ -260,7 +266,10 @@ fn write_list(out: &mut Wire, command: &ListCommand, name: &MailboxName, node: &
     let for_child = select.recursive_match && node.selected_below;
     let plain = !select.subscribed && !select.special_use;
     let selected = mailbox.is_some_and(|m| is_selected(select, m)) || plain && node.has_children;
-    if !selected && !for_child {
+    //= https://www.rfc-editor.org/rfc/rfc9051#section-6.3.9.6
+    // A name that only stands for others is told where one of these is not told itself.
+    let stands_for_others = for_child && node.unshown_below;
+    if !selected && !stands_for_others {
         return;
     }
     let mut attributes: Vec<&str> = Vec::new();
@@ -284,15 +293,61 @@ fn write_list(out: &mut Wire, command: &ListCommand, name: &MailboxName, node: &
     }
     attributes.extend(special_use.map(|u| u.attribute()));
     write_name(out, "LIST", &attributes, name);
+    let mut extended = Vec::new();
     if for_child {
         let options = [
             (select.subscribed, "\"SUBSCRIBED\""),
             (select.special_use, "\"SPECIAL-USE\""),
         ];
         let options: Vec<&str> = options.iter().filter(|o| o.0).map(|o| o.1).collect();
-        out.put(format_args!(" (\"CHILDINFO\" ({}))", options.join(" ")));
+        extended.push(format!("\"CHILDINFO\" ({})", options.join(" ")));
+    }
+    if let Some(old_name) = old_name {
+        extended.push(old_name_item(out, old_name));
+    }
+    if !extended.is_empty() {
+        out.put(format_args!(" ({})", extended.join(" ")));
     }
     out.text("\r\n");
+}
+
+/// LIST's line for a name that SELECT opens, with everything that is known of it; empty when there is no such mailbox.
+//= https://www.rfc-editor.org/rfc/rfc9051#section-6.3.2
+pub(super) fn selected_line(
+    out: &Wire,
+    mailboxes: Vec<ListedMailbox>,
+    name: &MailboxName,
+    old_name: Option<&str>,
+) -> Bytes {
+    let command = ListCommand {
+        lsub: false,
+        extended: true,
+        patterns: Vec::new(),
+        select: ListSelect::default(),
+        returns: ListReturn {
+            subscribed: true,
+            status: Vec::new(),
+        },
+    };
+    let mut line = out.like();
+    if let Some(node) = tree(mailboxes, &command).get(name) {
+        write_list(&mut line, &command, name, node, old_name);
+    }
+    line.bytes.freeze()
+}
+
+/// LIST's line for a name that a command has used in another spelling.
+pub(super) fn write_respelt(out: &mut Wire, attribute: &str, name: &MailboxName, old_name: &str) {
+    write_name(out, "LIST", &[attribute], name);
+    let item = old_name_item(out, old_name);
+    out.put(format_args!(" ({item})\r\n"));
+}
+
+//= https://www.rfc-editor.org/rfc/rfc9051#section-6.3.9.7
+fn old_name_item(out: &Wire, old_name: &str) -> String {
+    let mut name = out.like();
+    name.astring(old_name);
+    format!("\"OLDNAME\" ({})", String::from_utf8_lossy(&name.bytes))
 }
 
 /// LSUB's line for a name, if it is subscribed to, or a name below it that no other pattern shows.

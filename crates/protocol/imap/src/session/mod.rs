@@ -2,6 +2,7 @@
 
 mod append;
 mod compress;
+mod enable;
 mod fetch;
 mod input;
 mod login;
@@ -19,19 +20,21 @@ mod tests;
 
 pub use output::{Event, Output};
 
-use crate::command::{Command, Resync};
+use crate::command::Command;
 use crate::name::MailboxName;
 use crate::question::{Answer, Ask, Changes, MailboxId, Question, QuestionId};
 use crate::respond::Wire;
 use crate::sequence::NumberSet;
+use crate::token::Respelt;
 use crate::view::View;
 use append::AppendTask;
+use enable::Opening;
 use fetch::FetchTask;
 use input::Input;
 use login::SaslTask;
 use mailbox::{ListTask, StatusTask};
 use messages::StoreTask;
-use ringpost_auth::sasl::DecoyKey;
+use ringpost_auth::sasl::{ChannelBindings, DecoyKey};
 use ringpost_base::{Instant, Rng, TimerKind, TimerTable, limits};
 use search::SearchTask;
 use sort::SortTask;
@@ -95,6 +98,8 @@ pub enum Tls {
 pub struct Session {
     config: Arc<Config>,
     tls: Tls,
+    /// What SCRAM can be bound to.
+    bindings: ChannelBindings,
     rng: Rng,
     state: State,
     task: Task,
@@ -115,6 +120,10 @@ pub struct Session {
     /// Whether the client wants to know of every MODSEQ, and of messages that are gone by VANISHED (RFC 7162).
     condstore: bool,
     qresync: bool,
+    /// Whether the client has enabled UTF8=ACCEPT. IMAP4rev2 is `out`'s matter.
+    utf8_accept: bool,
+    /// Names in the command at hand that were not written as they are kept, and how they are to be told.
+    respelt: Vec<Respelt>,
     /// Capabilities that the client is not told of.
     without: Vec<String>,
     /// The UIDs that a search has saved in the selected mailbox (RFC 5182); of those that are gone since, nobody asks.
@@ -183,8 +192,9 @@ enum Asked {
     /// Whatever is said with OK.
     Change(&'static str),
     Create,
-    /// SELECT, with what the client knows of the mailbox.
-    Select(Option<Box<Resync>>),
+    /// SELECT, of which the name is to be told first, and SELECT.
+    Name(Box<Opening>),
+    Select(Box<Opening>),
     /// NOOP and CHECK.
     Refresh,
     /// IDLE begins with what is new.
@@ -203,10 +213,16 @@ type Tag = Box<str>;
 impl Session {
     /// A session on a connection that has just been accepted; it greets.
     pub fn new(now: Instant, config: Arc<Config>, tls: Tls, rng: Rng) -> Self {
+        Session::bound(now, config, tls, ChannelBindings::default(), rng)
+    }
+
+    /// The same on a connection whose TLS has these to bind to, so that SCRAM-SHA-256-PLUS is offered with the greeting.
+    pub fn bound(now: Instant, config: Arc<Config>, tls: Tls, bindings: ChannelBindings, rng: Rng) -> Self {
         let mut session = Session {
             timers: TimerTable::new(),
             config,
             tls,
+            bindings,
             rng,
             state: State::NotAuthenticated,
             task: Task::Ready,
@@ -222,6 +238,8 @@ impl Session {
             compressed: false,
             condstore: false,
             qresync: false,
+            utf8_accept: false,
+            respelt: Vec::new(),
             without: Vec::new(),
             saved: NumberSet::default(),
             bye: None,
@@ -281,11 +299,12 @@ impl Session {
         self.put_off_autologout();
     }
 
-    /// TLS is on, after [`Event::StartTls`].
-    pub fn handle_tls_started(&mut self, now: Instant) {
+    /// TLS is on, after [`Event::StartTls`], with what it has to bind to.
+    pub fn handle_tls_started(&mut self, now: Instant, bindings: ChannelBindings) {
         self.now = now;
         if matches!(self.task, Task::StartTls) {
             self.tls = Tls::Active;
+            self.bindings = bindings;
             self.task = Task::Ready;
         }
     }
@@ -407,6 +426,7 @@ impl Session {
         } = std::mem::replace(&mut self.task, Task::Ready)
         {
             let text = self.with_modseq(text, removed);
+            self.tell_respelt(&text);
             self.out.put(format_args!("{tag} {text}\r\n"));
             self.put_off_autologout();
         }
@@ -602,7 +622,12 @@ impl Session {
     fn answered(&mut self, tag: Tag, asked: Asked, answer: Answer) {
         match (asked, answer) {
             (Asked::Login, answer) => self.login_answered(tag, answer),
-            (Asked::Select(resync), Answer::Selected(snapshot)) => self.open_mailbox(tag, snapshot, resync),
+            (Asked::Name(opening), Answer::Mailboxes(mailboxes)) => {
+                self.name_listed(tag, opening, mailboxes);
+            }
+            (Asked::Select(opening), Answer::Selected(snapshot)) => {
+                self.open_mailbox(tag, snapshot, *opening);
+            }
             (Asked::Quota(name), answer) => self.quota_answered(tag, name, answer),
             //= https://www.rfc-editor.org/rfc/rfc3501#section-6.4.2
             // CLOSE leaves the mailbox whatever became of its messages.

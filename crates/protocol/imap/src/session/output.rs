@@ -53,6 +53,10 @@ pub(super) const MISMATCH: &str = "NO [SERVERBUG] The server has made a mistake"
 pub(super) fn refusal(refusal: &Refusal, target: bool) -> String {
     match refusal {
         Refusal::BadCredentials => "NO [AUTHENTICATIONFAILED] The user or the password is wrong".into(),
+        //= https://www.rfc-editor.org/rfc/rfc9051#section-7.1
+        Refusal::NotAllowed => "NO [AUTHORIZATIONFAILED] You may not act as that user".into(),
+        Refusal::HasChildren => "NO [HASCHILDREN] There are mailboxes below it".into(),
+        Refusal::Damaged => "NO [CORRUPTION] What is stored of it is damaged".into(),
         Refusal::NoSuchMailbox if target => "NO [TRYCREATE] There is no such mailbox".into(),
         Refusal::NoSuchMailbox => "NO [NONEXISTENT] There is no such mailbox".into(),
         Refusal::AlreadyExists => "NO [ALREADYEXISTS] There is one of that name already".into(),

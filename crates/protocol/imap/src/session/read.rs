@@ -22,7 +22,7 @@ impl Session {
             }
             Next::BareLine(end) => {
                 let line = self.input.take(end);
-                let (tag, _) = command::read(line.trim_ascii(), self.out.utf8);
+                let (tag, _) = command::read(line.trim_ascii(), self.dialect());
                 self.unreadable(tag, "A line ends with CR LF");
                 return true;
             }
@@ -33,9 +33,11 @@ impl Session {
             return true;
         }
         let line = self.input.take(end);
-        match command::read(&line[..line.len() - 2], self.out.utf8) {
+        let (tag, command, respelt) = command::read_respelt(&line[..line.len() - 2], self.dialect());
+        match (tag, command) {
             (Some(tag), Ok(command)) => {
                 self.unread = 0;
+                self.note_respelt(&command, respelt);
                 self.start(tag.into(), command);
             }
             (tag, Err(error)) => {
@@ -54,11 +56,12 @@ impl Session {
     /// The command goes on with a literal, if it makes sense so far.
     fn read_to_literal(&mut self, end: usize) {
         let bytes = self.input.command(end);
-        let (tag, command) = command::read(bytes, self.out.utf8);
+        let (tag, command, respelt) = command::read_respelt(bytes, self.dialect());
         let tag: Option<Tag> = tag.map(Tag::from);
         match (tag, command) {
             (Some(tag), Ok(Command::Append(append))) => {
                 self.input.take(end);
+                self.respelt = respelt;
                 self.unread = 0;
                 self.start_append(tag, append);
             }

@@ -63,6 +63,12 @@ impl Session {
         key: SearchKey,
         returns: Option<SearchReturn>,
     ) {
+        //= https://www.rfc-editor.org/rfc/rfc9051#section-6.4.4
+        // Who has enabled IMAP4rev2 is answered with ESEARCH, whatever it asks for.
+        let returns = returns.or(self.out.rev2.then_some(SearchReturn {
+            all: true,
+            ..SearchReturn::default()
+        }));
         if returns.is_none() {
             self.out.text("* SEARCH");
         }

@@ -1,8 +1,9 @@
 //! CONDSTORE and QRESYNC (RFC 7162): what a client that kept a copy of the mailbox is told to bring it up to date.
 
+use super::enable::Opening;
 use super::output::{MISMATCH, refusal};
 use super::tell::{LINES, write_change};
-use super::{Asked, Session, State, Tag, Task};
+use super::{Session, State, Tag, Task};
 use crate::command::{Command, FetchItem, Resync, SelectParams, StatusItem};
 use crate::name::MailboxName;
 use crate::question::{Answer, Ask};
@@ -10,6 +11,7 @@ use crate::respond::Wire;
 use crate::search::SearchKey;
 use crate::sequence::{NumberSet, SequenceSet, Uid};
 use crate::view::{Untold, View};
+use bytes::Bytes;
 
 /// SELECT with QRESYNC under way: the mailbox is open, and what has changed is being told.
 pub(super) struct ResyncTask {
@@ -55,29 +57,6 @@ pub(super) fn enables(command: &Command) -> bool {
 }
 
 impl Session {
-    //= https://www.rfc-editor.org/rfc/rfc5161#section-3.1
-    /// What is unknown is ignored.
-    pub(super) fn enable(&mut self, tag: Tag, names: &[String]) {
-        let named = |name: &str| names.iter().any(|n| n.eq_ignore_ascii_case(name));
-        let off = ["CONDSTORE", "QRESYNC", "UTF8=ACCEPT"].map(|name| (name, self.is_without(name)));
-        let wants = |name: &str| named(name) && !off.contains(&(name, true));
-        let mut enabled = String::new();
-        //= https://www.rfc-editor.org/rfc/rfc6855#section-3
-        if wants("UTF8=ACCEPT") && !std::mem::replace(&mut self.out.utf8, true) {
-            enabled.push_str(" UTF8=ACCEPT");
-        }
-        if wants("CONDSTORE") || wants("QRESYNC") {
-            self.enable_condstore();
-            enabled.push_str(" CONDSTORE");
-        }
-        if wants("QRESYNC") {
-            self.qresync = true;
-            enabled.push_str(" QRESYNC");
-        }
-        self.out.put(format_args!("* ENABLED{enabled}\r\n"));
-        self.finish(tag, "OK Done");
-    }
-
     /// From now on the client is told every MODSEQ.
     pub(super) fn enable_condstore(&mut self) {
         if std::mem::replace(&mut self.condstore, true) {
@@ -114,8 +93,15 @@ impl Session {
             self.enable_condstore();
         }
         self.selected_name = Some(name.clone());
-        let asked = Asked::Select(params.resync.map(Box::new));
-        self.ask_then(tag, asked, Ask::Select { name, read_only });
+        self.open(
+            tag,
+            Opening {
+                name,
+                read_only,
+                resync: params.resync,
+                line: Bytes::new(),
+            },
+        );
     }
 
     /// The mailbox is open; what has changed since the client saw it is to be told before `text`.

@@ -6,6 +6,9 @@ use crate::flag::SystemFlag;
 use crate::respond::Wire;
 use crate::view::{Entry, Untold, View};
 
+/// Keywords of which IMAP4rev2 knows what they mean, so that they are told where none has them yet.
+const KEYWORDS: [&str; 5] = ["$Forwarded", "$MDNSent", "$Junk", "$NotJunk", "$Phishing"];
+
 /// Lines of one kind told in one step, so that a big change leaves in pieces.
 pub(super) const LINES: usize = 500;
 
@@ -31,17 +34,22 @@ impl Session {
             }
         }
         if view.take_arrived() {
-            self.out.put(format_args!(
-                "* {} EXISTS\r\n* {} RECENT\r\n",
-                view.last().0,
-                view.recent()
-            ));
+            tell_exists(&mut self.out, view);
         }
         tell_keywords(&mut self.out, view);
         for (i, what) in view.take_flags(LINES) {
             write_change(&mut self.out, view, i, what);
         }
         true
+    }
+}
+
+pub(super) fn tell_exists(out: &mut Wire, view: &View) {
+    out.put(format_args!("* {} EXISTS\r\n", view.last().0));
+    //= https://www.rfc-editor.org/rfc/rfc9051#appendix-E
+    // Item 12: nothing is recent any more.
+    if !out.rev2 {
+        out.put(format_args!("* {} RECENT\r\n", view.recent()));
     }
 }
 
@@ -79,6 +87,12 @@ pub(super) fn write_keywords(out: &mut Wire, view: &View) {
         all.push_str(keyword.as_str());
         all.push(' ');
     }
+    //= https://www.rfc-editor.org/rfc/rfc9051#section-2.3.2
+    let known = |name: &&str| view.keywords().any(|k| k.as_str().eq_ignore_ascii_case(name));
+    for name in KEYWORDS.iter().filter(|name| out.rev2 && !known(name)) {
+        all.push_str(name);
+        all.push(' ');
+    }
     out.put(format_args!("* FLAGS ({})\r\n", all.trim_end()));
     if view.read_only {
         out.text("* OK [PERMANENTFLAGS ()] Nothing can be changed\r\n");
@@ -92,7 +106,7 @@ pub(super) fn write_keywords(out: &mut Wire, view: &View) {
 /// A message's flags as the session sees them.
 pub(super) fn write_flags(out: &mut Wire, entry: &Entry) {
     out.put(format_args!("{}", entry.flags));
-    if entry.recent {
+    if entry.recent && !out.rev2 {
         out.text(if entry.flags.is_empty() {
             "\\Recent"
         } else {

@@ -101,7 +101,8 @@ impl Session {
         let offered = |m: &Mechanism| match m {
             Mechanism::Plain => true,
             Mechanism::ScramSha256 => decoy.is_some(),
-            Mechanism::Login | Mechanism::ScramSha256Plus => false,
+            Mechanism::ScramSha256Plus => decoy.is_some() && !self.bindings.is_empty(),
+            Mechanism::Login => false,
         };
         let Some(mechanism) = Mechanism::from_name(mechanism).filter(offered) else {
             return self.say(format_args!("-ERR The mechanism is not offered"));
@@ -109,7 +110,7 @@ impl Session {
         // Only SCRAM looks at the decoy.
         let decoy = decoy.unwrap_or_else(|| DecoyKey::new([0; 32], DEFAULT_ITERATIONS));
         let mut task = Box::new(SaslTask {
-            server: Server::new(mechanism, &mut self.rng, &decoy),
+            server: Server::bound(mechanism, &mut self.rng, &decoy, &self.bindings),
             user: String::new(),
         });
         let initial = match initial {
@@ -139,7 +140,9 @@ impl Session {
                 self.ask(Task::Sasl(task), Ask::ScramKeys { user });
             }
             Ok(Step::Authenticated { authzid, user }) => self.log_in(user, authzid, Proof::Scram),
-            Err(SaslError::Refused) => self.log_in(task.user, None, Proof::Failed),
+            Err(SaslError::Refused | SaslError::ChannelBinding) => {
+                self.log_in(task.user, None, Proof::Failed)
+            }
             // What is said outside of UTF-8 mode is ASCII.
             Err(error) => self.say(format_args!(
                 "-ERR {}",

@@ -88,7 +88,7 @@ impl Talk {
                     heard.push_str("<TLS>");
                     // It came before, in the clear.
                     self.session.handle_input(self.now, b"USER injected\r\n");
-                    self.session.handle_tls_started(self.now);
+                    self.session.handle_tls_started(self.now, Default::default());
                 }
                 Output::Event(Event::Closed) => self.closed = true,
                 Output::Timeout(_) => return heard,
@@ -341,6 +341,74 @@ fn scram_tells_a_stranger_as_late_as_a_wrong_password() {
         // The driver hears of it, so that guessing takes time.
         assert_eq!(talk.proofs.pop(), Some(Proof::Failed));
     }
+}
+
+#[test]
+fn scram_is_offered_bound_where_tls_can_be_bound_to() {
+    let config = Config {
+        scram_decoy: Some(DecoyKey::new([9; 32], MIN_ITERATIONS)),
+        ..Config::default()
+    };
+    let bindings = ChannelBindings {
+        exporter: None,
+        server_end_point: Some(vec![2; 32]),
+    };
+    let mut talk = Talk::with(config.clone(), Tls::Offered);
+    talk.hear();
+    assert!(!talk.say("CAPA\r\n").contains("SASL"));
+    talk.say("STLS\r\n");
+    talk.session = Session::bound(
+        Instant::ZERO,
+        Arc::new(config.clone()),
+        Tls::Active,
+        bindings,
+        Rng::from_number(1),
+    );
+    talk.hear();
+    let capabilities = talk.say("CAPA\r\n");
+    assert!(
+        capabilities.contains("SASL PLAIN SCRAM-SHA-256 SCRAM-SHA-256-PLUS\r\n"),
+        "{capabilities}"
+    );
+    // A right binding is asked for its proof, which is wrong; the others are refused as a wrong password is.
+    for (mechanism, first, binding) in [
+        (
+            "SCRAM-SHA-256-PLUS",
+            "p=tls-server-end-point,,n=fred,r=abc",
+            &[2; 32][..],
+        ),
+        (
+            "SCRAM-SHA-256-PLUS",
+            "p=tls-server-end-point,,n=fred,r=abc",
+            &[3; 32],
+        ),
+        ("SCRAM-SHA-256-PLUS", "p=tls-exporter,,n=fred,r=abc", &[2; 32]),
+        ("SCRAM-SHA-256-PLUS", "n,,n=fred,r=abc", &[]),
+        ("SCRAM-SHA-256", "y,,n=fred,r=abc", &[]),
+    ] {
+        let mut heard = talk.say(&format!(
+            "AUTH {mechanism} {}\r\n",
+            base64::encode(first.as_bytes())
+        ));
+        if let Some(challenge) = heard.strip_prefix("+ ") {
+            let challenge = base64::decode(challenge.trim_end().as_bytes(), 1000).unwrap();
+            let challenge = String::from_utf8(challenge).unwrap();
+            let nonce = challenge.split(',').next().unwrap();
+            let header = first.split("n=fred").next().unwrap();
+            let bound = base64::encode(&[header.as_bytes(), binding].concat());
+            let last = format!("c={bound},{nonce},p={}", base64::encode(&[0; 32]));
+            heard = talk.say(&format!("{}\r\n", base64::encode(last.as_bytes())));
+        }
+        assert_eq!(
+            heard, "-ERR [AUTH] The user or the password is wrong\r\n",
+            "{first}"
+        );
+        assert_eq!(talk.proofs.pop(), Some(Proof::Failed), "{first}");
+    }
+    let mut talk = Talk::with(config, Tls::Active);
+    talk.hear();
+    let heard = talk.say("AUTH SCRAM-SHA-256-PLUS\r\n");
+    assert_eq!(heard, "-ERR The mechanism is not offered\r\n");
 }
 
 #[test]

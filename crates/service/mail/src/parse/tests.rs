@@ -184,6 +184,7 @@ fn a_digest_holds_messages_unless_it_says_otherwise() {
     assert_eq!(kind(&parts(&structure)[0]), "MESSAGE/RFC822");
 }
 
+// Guards pitfall IMAP 6: nesting of MIME parts.
 #[test]
 fn nesting_and_number_of_parts_are_bounded() {
     let mut deep = String::new();

@@ -383,7 +383,7 @@ impl Mail {
         } = message.record;
         let home = Partition::queue_of(id);
         let reader = self.bodies.get(&home, blob, skip_bytes..u64::MAX).await?;
-        let missing = || MailError::Store(format!("the body of queued message {id} is missing"));
+        let missing = || MailError::Damaged(format!("the body of queued message {id} is missing"));
         let head = [message.record.prefix.as_bytes(), &message.record.head[..]].concat();
         Ok(Box::new(Headed {
             head: Some(head.into()),

@@ -4,6 +4,8 @@ use super::world::{ALICE, NOW, World, name, now, refused};
 use crate::MailError;
 use ringpost_imap::SpecialUse;
 use ringpost_imap::question::ListedMailbox;
+use ringpost_store::records::Mailbox;
+use ringpost_store::{Batch, Partition, Store, mailbox};
 use std::time::Duration;
 
 impl World {
@@ -127,7 +129,7 @@ fn a_deleted_parent_stays_as_a_name_above_its_children() {
     assert!(a.exists && !a.selectable);
     assert!(matches!(
         refused(now(world.mail.delete(ALICE, &name("a")))),
-        MailError::Cannot(_)
+        MailError::HasChildren
     ));
     assert!(matches!(
         refused(now(world.mail.delete(ALICE, &name("inbox")))),
@@ -252,4 +254,31 @@ fn status_tells_the_counters() {
         refused(now(world.mail.status(ALICE, &name("Nowhere")))),
         MailError::NoSuchMailbox
     );
+}
+
+// Guards pitfall IMAP 10: what two programs show as one name is one mailbox, also where it was stored otherwise.
+#[test]
+fn a_name_that_was_stored_uncomposed_is_found_listed_renamed_and_not_made_twice() {
+    const STORED: &str = "Entwu\u{308}rfe";
+    let world = World::new();
+    let mut batch = Batch::new(Partition::Account(ALICE));
+    let old = Mailbox {
+        name: STORED.into(),
+        created: NOW,
+        ..Mailbox::default()
+    };
+    mailbox::create(&mut batch, &old);
+    now(world.store.commit(batch)).unwrap();
+    assert!(world.names().contains(&"Entw\u{fc}rfe".to_owned()));
+    assert_eq!(world.create("Entw\u{fc}rfe"), Err(MailError::AlreadyExists));
+    assert_eq!(world.create(STORED), Err(MailError::AlreadyExists));
+    world.deliver("Entw\u{fc}rfe", "x");
+    assert_eq!(world.subjects(STORED), ["x"]);
+    world.rename("Entw\u{fc}rfe", "plain").unwrap();
+    assert_eq!(world.subjects("plain"), ["x"]);
+    world.rename("plain", STORED).unwrap();
+    assert_eq!(world.subjects("Entw\u{fc}rfe"), ["x"]);
+    now(world.mail.delete(ALICE, &name(STORED))).unwrap();
+    assert_eq!(world.names().len(), 6);
+    world.check();
 }

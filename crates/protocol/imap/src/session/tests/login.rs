@@ -5,7 +5,10 @@ use ringpost_auth::base64;
 fn a_plain_port_offers_starttls_and_no_login() {
     let mut talk = Talk::with(Config::default(), Tls::Offered);
     let greeting = talk.hear();
-    assert!(greeting.starts_with("* OK [CAPABILITY IMAP4rev1 LITERAL- ID ENABLE STARTTLS LOGINDISABLED]"));
+    assert!(
+        greeting
+            .starts_with("* OK [CAPABILITY IMAP4rev1 IMAP4rev2 LITERAL- ID ENABLE STARTTLS LOGINDISABLED]")
+    );
     assert!(
         talk.say("a LOGIN fred secret\r\n")
             .starts_with("a NO [PRIVACYREQUIRED]")
@@ -26,7 +29,7 @@ fn what_was_sent_behind_starttls_is_thrown_away_and_the_session_begins_anew() {
     assert_eq!(heard, "a OK Go over to TLS\r\n");
     assert!(talk.tls_wanted && !talk.session.wants_input());
     assert_eq!(talk.say("IN fred secret\r\nd NOOP\r\n"), "");
-    talk.session.handle_tls_started(talk.now);
+    talk.session.handle_tls_started(talk.now, Default::default());
     assert_eq!(talk.hear(), "");
     let capabilities = talk.say("e CAPABILITY\r\n");
     assert!(!capabilities.contains("STARTTLS") && capabilities.contains("AUTH=PLAIN"));
@@ -144,6 +147,122 @@ fn scram_is_offered_with_a_decoy_and_refuses_strangers() {
             .say("a AUTHENTICATE SCRAM-SHA-256\r\n")
             .starts_with("a NO")
     );
+}
+
+/// What of a SCRAM exchange decides whether it is let in: the client's first message, and the binding behind its header.
+fn scram(talk: &mut Talk, mechanism: &str, first: &str, binding: &[u8]) -> String {
+    let heard = talk.say(&format!(
+        "a AUTHENTICATE {mechanism} {}\r\n",
+        base64::encode(first.as_bytes())
+    ));
+    let Some(challenge) = heard.strip_prefix("+ ") else {
+        return heard;
+    };
+    let challenge = base64::decode(challenge.trim_end().as_bytes(), 1000).unwrap();
+    let challenge = String::from_utf8(challenge).unwrap();
+    let header = &first[..first.find("n=").unwrap()];
+    let bound = base64::encode(&[header.as_bytes(), binding].concat());
+    let nonce = challenge.split(',').next().unwrap();
+    let last = format!("c={bound},{nonce},p={}", base64::encode(&[0; 32]));
+    talk.say(&format!("{}\r\n", base64::encode(last.as_bytes())))
+}
+
+#[test]
+fn scram_is_offered_bound_where_tls_can_be_bound_to() {
+    // Guards pitfall SMTP 5, which IMAP shares: who does not exist is asked for as much as who does.
+    let config = Config {
+        scram_decoy: Some(DecoyKey::new([3; 32], 4096)),
+        ..Config::default()
+    };
+    let bindings = ChannelBindings {
+        exporter: Some(vec![1; 32]),
+        server_end_point: None,
+    };
+    let mut talk = Talk::with(config.clone(), Tls::Active);
+    talk.session = Session::bound(
+        Instant::ZERO,
+        Arc::new(config.clone()),
+        Tls::Active,
+        bindings.clone(),
+        Rng::from_number(1),
+    );
+    let greeting = talk.hear();
+    assert!(
+        greeting.contains("AUTH=SCRAM-SHA-256 AUTH=SCRAM-SHA-256-PLUS"),
+        "{greeting}"
+    );
+    const REFUSED: &str = "a NO [AUTHENTICATIONFAILED] The user or the password is wrong\r\n";
+    for user in ["fred", "nobody"] {
+        talk.mail.asked.clear();
+        let first = format!("p=tls-exporter,,n={user},r=abcdefgh");
+        assert_eq!(scram(&mut talk, "SCRAM-SHA-256-PLUS", &first, &[1; 32]), REFUSED);
+        assert_eq!(talk.mail.asked, ["ScramKeys", "Authenticate"], "{user}");
+    }
+    // A binding to another connection; one that is not there; none where it was promised; an offer that somebody took away.
+    for (mechanism, first, binding) in [
+        ("SCRAM-SHA-256-PLUS", "p=tls-exporter,,n=fred,r=abc", &[2; 32][..]),
+        (
+            "SCRAM-SHA-256-PLUS",
+            "p=tls-server-end-point,,n=fred,r=abc",
+            &[1; 32],
+        ),
+        ("SCRAM-SHA-256-PLUS", "n,,n=fred,r=abc", &[]),
+        ("SCRAM-SHA-256", "y,,n=fred,r=abc", &[]),
+    ] {
+        let mut talk = Talk::with(config.clone(), Tls::Active);
+        talk.session = Session::bound(
+            Instant::ZERO,
+            Arc::new(config.clone()),
+            Tls::Active,
+            bindings.clone(),
+            Rng::from_number(1),
+        );
+        talk.hear();
+        assert_eq!(scram(&mut talk, mechanism, first, binding), REFUSED, "{first}");
+    }
+    // After STARTTLS as well, and not without anything to bind to.
+    let mut talk = Talk::with(config.clone(), Tls::Offered);
+    assert!(!talk.hear().contains("SCRAM"));
+    talk.say("a STARTTLS\r\n");
+    talk.session.handle_tls_started(talk.now, bindings);
+    assert!(talk.say("c CAPABILITY\r\n").contains("AUTH=SCRAM-SHA-256-PLUS"));
+    let mut talk = Talk::with(config, Tls::Active);
+    assert!(!talk.hear().contains("PLUS"));
+    let heard = talk.say("a AUTHENTICATE SCRAM-SHA-256-PLUS\r\n");
+    assert!(heard.starts_with("a NO [CANNOT]"), "{heard}");
+}
+
+#[test]
+fn a_scram_exchange_that_goes_wrong_ends_and_the_next_may_begin() {
+    let config = Config {
+        scram_decoy: Some(DecoyKey::new([3; 32], 4096)),
+        ..Config::default()
+    };
+    let mut talk = Talk::with(config, Tls::Active);
+    talk.hear();
+    // Without an initial response the client is asked for its first message (RFC 4959 §3).
+    assert_eq!(talk.say("a AUTHENTICATE SCRAM-SHA-256\r\n"), "+ \r\n");
+    assert_eq!(talk.say("*\r\n"), "a BAD Cancelled\r\n");
+    for first in [
+        "",
+        "n,,n=,r=x",
+        "n,,m=x,n=fred,r=x",
+        "n,,n=fr=ed,r=x",
+        "n,,n=fred,r=\u{fc}",
+        "x,,n=fred,r=x",
+    ] {
+        let line = format!(
+            "a AUTHENTICATE SCRAM-SHA-256 {}\r\n",
+            base64::encode(first.as_bytes())
+        );
+        let heard = talk.say(&line.replace(" \r\n", " =\r\n"));
+        assert!(heard.starts_with("a BAD expected"), "{first}: {heard}");
+    }
+    assert!(
+        talk.say("a AUTHENTICATE SCRAM-SHA-256 x!\r\n")
+            .starts_with("a BAD")
+    );
+    assert!(talk.say("a LOGIN fred secret\r\n").contains("a OK"));
 }
 
 #[test]

@@ -61,7 +61,7 @@ fn list_selects_and_returns_as_its_extensions_say() {
     let heard = talk.say("a LIST (SUBSCRIBED RECURSIVEMATCH) \"\" %\r\n");
     assert!(heard.contains("\"/\" Work (\"CHILDINFO\" (\"SUBSCRIBED\"))"));
     // What is above is shown for what all options together select.
-    let both = "a LIST (SPECIAL-USE SUBSCRIBED RECURSIVEMATCH) \"\" *\r\n";
+    let both = "a LIST (SPECIAL-USE SUBSCRIBED RECURSIVEMATCH) \"\" %\r\n";
     assert_eq!(names(&talk.say(both)), [""; 0]);
     talk.mail.special.insert("Work/2024".into(), SpecialUse::Archive);
     let heard = talk.say(both);

@@ -4,6 +4,7 @@ mod flow;
 mod login;
 mod mailboxes;
 mod messages;
+mod rev2;
 mod search;
 mod sort;
 mod sync;
@@ -199,6 +200,9 @@ impl Mail {
                 },
                 false => Answer::Refused(Refusal::BadCredentials),
             },
+            Ask::Authenticate {
+                proof: Proof::Failed, ..
+            } => Answer::Refused(Refusal::BadCredentials),
             Ask::Authenticate { .. } => Answer::Done,
             Ask::ScramKeys { user } => Answer::ScramKeys(
                 (user == "fred")

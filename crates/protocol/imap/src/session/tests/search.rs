@@ -307,3 +307,35 @@ fn of_several_messages_all_are_kept_or_none() {
     ));
     assert_eq!(heard, "a OK [APPENDUID 7 1:100] Done\r\n");
 }
+
+#[test]
+fn strings_match_anywhere_in_any_case_and_keywords_only_whole() {
+    // Guards pitfall IMAP 9: substrings as RFC 3501 §6.4.4 and RFC 9051 §6.4.4 want them.
+    let mut talk = Talk::with_messages(&[
+        (
+            "",
+            "From: smith@example.org\nSubject: Hello World\nX-Kind: a\n\nThe body text\n",
+        ),
+        ("$work", "Subject: other\n\nnothing\n"),
+    ]);
+    for (keys, found) in [
+        ("SUBJECT \"LLO wo\"", " 1"),
+        ("SUBJECT \"hello  world\"", ""),
+        ("SUBJECT \"\"", " 1 2"),
+        ("HEADER X-Kind \"\"", " 1"),
+        ("HEADER x-kind b", ""),
+        ("HEADER Subject THE", " 2"),
+        ("FROM MIT", " 1"),
+        ("BODY ODY", " 1"),
+        ("BODY Subject", ""),
+        ("TEXT X-KIND", " 1"),
+        ("KEYWORD $WORK", " 2"),
+        ("KEYWORD $wor", ""),
+        ("NOT SUBJECT hello", " 2"),
+        ("SUBJECT hello SUBJECT other", ""),
+        ("OR SUBJECT hello SUBJECT other", " 1 2"),
+    ] {
+        let heard = talk.say(&format!("a SEARCH {keys}\r\n"));
+        assert_eq!(heard, format!("* SEARCH{found}\r\na OK Done\r\n"), "{keys}");
+    }
+}
