@@ -58,7 +58,7 @@ fn play(seed: u64) -> Result<Vec<(u32, String)>, String> {
     let (mut rng, truth) = (Rng::from_number(seed), Truth::default());
     let mut programs: Vec<Program> = (0..8)
         .map(|n| {
-            let kind = [Kind::Resync, Kind::Plain, Kind::Condstore, Kind::Resync][n % 4];
+            let kind = [Kind::Resync, Kind::Plain, Kind::Condstore, Kind::Second][n % 4];
             Program {
                 stress: Stress::new(kind, &user, &password, truth.clone(), rng.fork()),
                 wire: house.open_wire(),

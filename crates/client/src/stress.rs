@@ -25,6 +25,15 @@ pub enum Kind {
     Condstore,
     /// MODSEQs and VANISHED; it comes back to what it knew.
     Resync,
+    /// The same by IMAP4rev2 (RFC 9051), where nothing is recent and every search is answered with ESEARCH.
+    Second,
+}
+
+impl Kind {
+    /// Whether it is told of messages that are gone by VANISHED.
+    fn resyncs(self) -> bool {
+        matches!(self, Kind::Resync | Kind::Second)
+    }
 }
 
 /// What all programs of a mailbox have seen.
@@ -260,6 +269,9 @@ impl Stress {
             Doing::Store(Some((change, _))) => Some(change.clone()),
             _ => None,
         };
+        if let (Kind::Second, Some(what)) = (self.kind, line::first_revision(line)) {
+            return Err(Contradiction::new(&format!("{what} is of the first revision")));
+        }
         let is_gone = line.contains("EXPUNGE") || line.starts_with("VANISHED") && !line.contains("(EARLIER)");
         if is_gone && self.quiet {
             return Err(Contradiction::new("messages may not be told to be gone now"));
@@ -328,6 +340,7 @@ impl Stress {
             Kind::Plain => "NOOP",
             Kind::Condstore => "ENABLE CONDSTORE",
             Kind::Resync => "ENABLE QRESYNC",
+            Kind::Second => "ENABLE QRESYNC IMAP4rev2",
         };
         match step {
             0 => self.send(&format!("LOGIN {user} {password}")),
@@ -338,7 +351,7 @@ impl Stress {
     }
 
     fn select(&mut self) {
-        let known = self.copy.resync_parameter().filter(|_| self.kind == Kind::Resync);
+        let known = self.copy.resync_parameter().filter(|_| self.kind.resyncs());
         self.copy.opening(&self.truth.seen());
         self.doing = Doing::Select;
         self.send(&match known {

@@ -116,7 +116,7 @@ impl Copy {
     /// SELECT is about to be sent.
     pub(super) fn opening(&mut self, seen: &Seen) {
         let mut known = std::mem::take(&mut self.messages);
-        if self.kind != Kind::Resync || self.highest == 0 {
+        if !self.kind.resyncs() || self.highest == 0 {
             known.clear();
         }
         // Behind one that it knows nothing of, it cannot tell what comes where.
@@ -126,7 +126,7 @@ impl Copy {
             known,
             ..Opening::default()
         });
-        if self.kind != Kind::Resync {
+        if !self.kind.resyncs() {
             self.highest = 0;
         }
     }
@@ -212,6 +212,7 @@ impl Copy {
             return Ok(None);
         }
         if let Some(set) = line.strip_prefix("VANISHED ") {
+            self.place()?;
             return self.vanished(set, seen).map(|()| None);
         }
         let mut words = line.splitn(3, ' ');
@@ -221,7 +222,10 @@ impl Copy {
         };
         match (word, rest) {
             (Some("EXISTS"), None) => self.exists(number).map(|()| None),
-            (Some("EXPUNGE"), None) => self.expunged(number, seen).map(|()| None),
+            (Some("EXPUNGE"), None) => {
+                self.place()?;
+                self.expunged(number, seen).map(|()| None)
+            }
             (Some("FETCH"), Some(items)) => {
                 self.place()?;
                 self.fetched(number, items, seen, apply).map(Some)
@@ -231,7 +235,8 @@ impl Copy {
     }
 
     fn exists(&mut self, number: usize) -> Result<(), Contradiction> {
-        if let Some(opening) = &mut self.opening {
+        // What comes while the mailbox is being opened may be told before it is.
+        if let Some(opening) = self.opening.as_mut().filter(|o| !o.is_placed) {
             opening.exists = Some(number);
             return Ok(());
         }
@@ -243,7 +248,7 @@ impl Copy {
     }
 
     fn expunged(&mut self, number: usize, seen: &mut Seen) -> Result<(), Contradiction> {
-        if self.kind == Kind::Resync {
+        if self.kind.resyncs() {
             return wrong("EXPUNGE in place of VANISHED".into());
         }
         if number == 0 || number > self.messages.len() {
@@ -256,7 +261,7 @@ impl Copy {
     }
 
     fn vanished(&mut self, set: &str, seen: &mut Seen) -> Result<(), Contradiction> {
-        if self.kind != Kind::Resync {
+        if !self.kind.resyncs() {
             return wrong("VANISHED was not enabled".into());
         }
         for uid in numbers(set).unwrap_or_default() {

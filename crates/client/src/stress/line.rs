@@ -37,6 +37,13 @@ pub(super) fn code<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     inner.strip_prefix(name)
 }
 
+/// What a line says that IMAP4rev2 does not know.
+pub(super) fn first_revision(line: &str) -> Option<&'static str> {
+    let words = ["SEARCH", "RECENT", "\\Recent", "[UNSEEN"];
+    let is_it = |word: &&str| line.split([' ', '(', ')']).any(|w| w == *word);
+    words.into_iter().find(|word| is_it(word))
+}
+
 /// The numbers of a set.
 pub(super) fn numbers(set: &str) -> Option<Vec<u32>> {
     let mut out = Vec::new();
