@@ -18,7 +18,7 @@ use ringpost_directory::{AccountInfo, Directory};
 use ringpost_imap::binary::{Decoder, Encoding};
 use ringpost_imap::question::Changes;
 use ringpost_imap::section::{DecodedSize, Partial, Transform};
-use ringpost_imap::{Config, Event, Output, Question, Session, Tls, Uid};
+use ringpost_imap::{Ask, Config, Event, Output, Question, Session, Tls, Uid};
 use ringpost_mail::{Append, Mail, MailError, Selected};
 use ringpost_store::{BlobReader, Bus, Heard, Interest, StoreError, Subscription, Topic};
 use std::ops::Range;
@@ -151,7 +151,7 @@ impl Driver<'_> {
             match happened {
                 Happened::Received(Received::Data(bytes)) => {
                     // Who says something now has heard of nothing later.
-                    self.tell_news().await;
+                    self.tell_news(false).await;
                     self.receive(bytes);
                 }
                 Happened::Received(Received::Closed) => return Ok(()),
@@ -265,13 +265,17 @@ impl Driver<'_> {
     }
 
     async fn handle_question(&mut self, question: Question) -> Result<(), Broken> {
+        //= https://www.rfc-editor.org/rfc/rfc7162#section-6
+        // STORE tells the MODSEQ of messages that others have changed first, perhaps with more: what they did is told with it,
+        // although nothing was heard of it yet.
+        let shows_others = matches!(question.ask, Ask::Store { .. });
         // Boxed, so that a session that only waits does not carry the room for every answer.
         let answer = Box::pin(self.answer(question.ask)).await;
         self.session
             .handle_answer(self.imap.world.now(), question.id, answer);
         // What the command itself has changed is told with its end; after the answer, so that the session knows its own
         // changes from those of others.
-        self.tell_news().await;
+        self.tell_news(shows_others).await;
         // A command of many questions ends with its connection.
         if self.session.wants_input() && !self.has_compressed_input() {
             match self.connection.recv().now_or_never() {
@@ -327,9 +331,9 @@ impl Driver<'_> {
         }
     }
 
-    /// Looks at the mailbox again if anything was heard of it.
-    async fn tell_news(&mut self) {
-        let mut any = false;
+    /// Looks at the mailbox again if anything was heard of it, or nevertheless.
+    async fn tell_news(&mut self, nevertheless: bool) {
+        let mut any = nevertheless;
         while let Some(heard) = self.news.as_ref().and_then(Subscription::try_next) {
             any |= self.is_news(heard);
         }

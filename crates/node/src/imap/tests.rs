@@ -671,3 +671,22 @@ fn a_client_that_was_away_hears_what_others_did_meanwhile() {
         "{heard}"
     );
 }
+
+#[test]
+fn a_store_that_finds_the_work_of_others_done_tells_all_that_they_did() {
+    // Guards pitfall IMAP 5: a MODSEQ that is told says that everything up to it is known.
+    let mut house = House::new();
+    (0..3).for_each(|_| house.deliver(HELLO));
+    let other = house.select();
+    // This one hears of nothing by itself.
+    house.imap.bus = Arc::new(LocalBus::new());
+    let deaf = house.select();
+    house.lab.say(&deaf, "a ENABLE CONDSTORE\r\n");
+    house.lab.say(&other, "a STORE 1:2 +FLAGS.SILENT ($Work)\r\n");
+    assert_eq!(
+        house.lab.say(&deaf, "b STORE 1 +FLAGS.SILENT ($Work)\r\n"),
+        "* FLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft $Work)\r\n\
+         * OK [PERMANENTFLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft $Work \\*)] These are kept\r\n\
+         * 1 FETCH (UID 1 MODSEQ (5))\r\n* 2 FETCH (UID 2 FLAGS ($Work) MODSEQ (5))\r\nb OK Done\r\n"
+    );
+}
