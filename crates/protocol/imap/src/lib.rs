@@ -43,6 +43,8 @@ mod flag;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod name;
+#[doc(hidden)]
+pub mod outline;
 pub mod question;
 mod respond;
 pub mod search;
