@@ -44,7 +44,7 @@ refused("", session.stat)
 session.stls(context)
 capabilities = session.capa()
 assert "USER" in capabilities and "STLS" not in capabilities, capabilities
-assert capabilities["SASL"] == ["PLAIN", "SCRAM-SHA-256"], capabilities
+assert capabilities["SASL"] == ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS"], capabilities
 assert capabilities["EXPIRE"] == ["NEVER"] and "LOGIN-DELAY" not in capabilities, capabilities
 session.user(user)
 refused("[AUTH]", session.pass_, "wrong")
