@@ -131,6 +131,23 @@ pub const TARGETS: &[Target] = &[
         ],
     },
     Target {
+        name: "smtp-submission",
+        run: ringpost_smtp::fuzz::submission,
+        dictionary: &[
+            b"Bcc: ",
+            b"From: ",
+            b"Date: ",
+            b"Sender:",
+            b"Message-ID: ",
+            b"Return-Path: <",
+            b"\r\n ",
+            b"\r\n\r\n",
+            b"\n",
+            b"\r",
+            b" :",
+        ],
+    },
+    Target {
         name: "smtp-sts",
         run: ringpost_smtp::fuzz::sts,
         dictionary: &[
@@ -250,6 +267,16 @@ pub const TARGETS: &[Target] = &[
             b"(c)",
             b"g:;",
         ],
+    },
+    Target {
+        name: "mail-text",
+        run: ringpost_mail::fuzz::text,
+        dictionary: dictionary::MIME,
+    },
+    Target {
+        name: "directory-names",
+        run: ringpost_directory::fuzz::names,
+        dictionary: &[b"SRS0=", b"=", b"@", b".", b"+", b"-", b"xn--", b"a.test", b"\xc3\xbc"],
     },
     Target {
         name: "mail-forged-results",

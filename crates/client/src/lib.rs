@@ -26,6 +26,9 @@
 //! assert_eq!((tag, outcome), (login, Outcome::Ok));
 //! # Ok::<(), ringpost_client::imap::Error>(())
 //! ```
+//!
+//! It opens no connection and shows nothing to anybody; it is no mail program and no softphone for daily use: what a
+//! server may do that the demo, the simulator and the tests do not need, it does not take.
 
 #[doc(hidden)]
 pub mod fuzz;

@@ -1,5 +1,6 @@
 //! Started as root for its ports, the server goes on as somebody else.
 
+use crate::config::Config;
 use crate::data_folder;
 use std::ffi::{CStr, CString};
 use std::io;
@@ -54,6 +55,17 @@ pub(crate) fn chosen_user(configured: Option<&str>, folder: &Path) -> Result<Opt
         }));
     }
     Ok(user_named("ringpost").or_else(|| user_named("nobody")))
+}
+
+/// Whether the configured user, if there is one, exists.
+pub(crate) fn check_user(config: &Config) -> Result<(), PrivilegeError> {
+    match &config.user {
+        Some(name) if user_named(name).is_none() => Err(PrivilegeError::NoSuchUser {
+            name: name.clone(),
+            data: config.data_folder().display().to_string(),
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// Gives the data folder to `user` and becomes it, for good: all groups, and no way back.

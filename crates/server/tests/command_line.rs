@@ -120,6 +120,26 @@ fn what_cannot_be_done_is_told_in_one_line_with_the_mend() {
     }
 }
 
+#[test]
+fn a_check_of_the_configuration_looks_for_the_user_and_the_files_that_it_names() {
+    let installation = Installation::new();
+    for (text, told) in [
+        ("user = \"nobody-by-this-name\"\n", "user: there is no user"),
+        (
+            "[tls]\nauthorities = \"/nowhere.pem\"\n",
+            "tls.authorities: there is no file /nowhere.pem; make it",
+        ),
+        (
+            "[voicemail]\ngreeting = \"/nowhere.wav\"\n",
+            "voicemail.greeting: there is no file /nowhere.wav; make it",
+        ),
+    ] {
+        installation.configure(text);
+        let said = installation.bad(&["config", "check"]);
+        assert!(said.contains(told), "{said}");
+    }
+}
+
 /// A server that listens nowhere but for the command line.
 struct Serving(std::process::Child);
 

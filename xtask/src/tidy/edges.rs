@@ -131,6 +131,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "media",
             "phone",
             "mail",
+            "directory",
             "client",
             "sender-auth",
         ],

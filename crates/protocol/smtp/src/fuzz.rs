@@ -1,9 +1,9 @@
 //! Random bytes against the session, and against the client.
 
 use crate::client::{self, Client, StartTls};
-use crate::{Answer, Config, Event, Output, Question, Refusal, Role, Session};
+use crate::{Answer, Config, Event, HeaderEditor, Missing, Output, Question, Refusal, Role, Session};
 use bytes::Bytes;
-use ringpost_base::{Instant, Rng, limits};
+use ringpost_base::{Instant, Rng, UnixTime, limits};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,6 +38,35 @@ pub fn convert(data: &[u8]) {
     assert_eq!(whole, sent(&[&data[..at], &data[at..]]));
     if let Some(whole) = whole {
         assert!(whole.is_ascii() && !whole.contains(&0));
+    }
+}
+
+/// Puts the header of a submitted message right, whole and in pieces, and panics when the pieces matter, when something
+/// stays that must not leave, or when what came out is changed once more.
+pub fn submission(data: &[u8]) {
+    let missing = Missing {
+        date: UnixTime::from_secs(1_700_000_000),
+        message_id: "1@mx.test".into(),
+        from: "a@mx.test".into(),
+    };
+    let edited = |pieces: &mut dyn Iterator<Item = &[u8]>| {
+        let mut editor = HeaderEditor::new(missing.clone());
+        let mut out = Vec::new();
+        pieces.for_each(|piece| out.extend_from_slice(&editor.push(Bytes::copy_from_slice(piece))));
+        out.extend_from_slice(&editor.finish());
+        (out, editor.fault(), editor.saw_eight_bit())
+    };
+    let whole = edited(&mut std::iter::once(data));
+    assert_eq!(whole, edited(&mut data.chunks(3)));
+    let (out, fault, _) = &whole;
+    let (again, fault_again, _) = edited(&mut std::iter::once(&out[..]));
+    assert_eq!((&again, &fault_again), (out, fault));
+    let header = out
+        .split(|b| *b == b'\n')
+        .take_while(|line| !line.trim_ascii().is_empty());
+    for line in header {
+        let name = line.split(|b| *b == b':').next().unwrap_or_default();
+        assert!(!name.trim_ascii_end().eq_ignore_ascii_case(b"bcc"));
     }
 }
 

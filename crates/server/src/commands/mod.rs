@@ -11,6 +11,7 @@ pub(crate) use people::{account, alias, cert, check_store, device, domain, queue
 pub(crate) use unit::{hidden, service_unit};
 
 use crate::config::{Config, REFERENCE, USUAL_FILE};
+use crate::privileges;
 use crate::serve::{acme, files};
 use anyhow::Result;
 use std::io::{ErrorKind, Write};
@@ -27,6 +28,8 @@ pub(crate) fn config_check(file: Option<&Path>) -> Result<()> {
     if acme::settings(&config)?.is_some() {
         acme::authorities(&config)?;
     }
+    files::authorities(&config)?;
+    privileges::check_user(&config)?;
     if file.is_none() && !Path::new(USUAL_FILE).exists() {
         return say(&format!("there is no {USUAL_FILE}: the defaults hold\n"));
     }

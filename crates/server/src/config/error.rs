@@ -43,7 +43,8 @@ impl ConfigError {
             line
         };
         let mut wrong = error.message().lines().collect::<Vec<_>>().join("; ");
-        if wrong.starts_with("invalid type") {
+        // What others' readers of values say, which does not tell how they are written.
+        if wrong.starts_with("invalid ") {
             wrong += "; `ringpost config default` shows how it is written";
         }
         // An unknown key is named by the message itself.

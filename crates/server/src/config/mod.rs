@@ -346,6 +346,16 @@ impl Config {
     /// What no single value shows: a key, and what is wrong with it and the mend.
     fn check(&self) -> Result<(), (String, String)> {
         let wrong = |key: &str, wrong: String| Err((key.to_string(), wrong));
+        if self
+            .data
+            .as_ref()
+            .is_some_and(|folder| folder.as_os_str().is_empty())
+        {
+            return wrong(
+                "data",
+                "is empty; name a folder, or leave the key out for the usual one".into(),
+            );
+        }
         if let Some(domain) = self.domains.iter().find(|domain| !is_domain(domain)) {
             return wrong(
                 "domains",

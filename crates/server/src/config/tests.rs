@@ -107,7 +107,7 @@ fn what_is_wrong_is_told_in_one_line_with_its_key() {
         ),
         (
             "public_address = \"x\"",
-            "ringpost.toml:1: public_address: invalid IP address",
+            "ringpost.toml:1: public_address: invalid IP address syntax; `ringpost config default` shows",
         ),
         ("[tls]\nkey = \"a\"", "ringpost.toml: tls.certificate: is missing"),
         (
@@ -128,7 +128,7 @@ fn what_is_wrong_is_told_in_one_line_with_its_key() {
         ),
         (
             "[dns]\nservers = [\"192.0.2.53\"]",
-            "ringpost.toml:2: dns.servers: invalid socket address",
+            "ringpost.toml:2: dns.servers: invalid socket address syntax; `ringpost config default` shows",
         ),
         (
             "[sip]\ndigest = [\"SHA-1\"]",
@@ -178,6 +178,10 @@ fn what_is_wrong_is_told_in_one_line_with_its_key() {
             "[acme]\nenabled = true\nagree_to_terms = true\n[listen]\nimap = \"0.0.0.0:80\"",
             "ringpost.toml: acme.listen: 0.0.0.0:80 is listen.imap's already; give one of them another port",
         ),
+            "[voicemail]\nno_answer_s = -3",
+            "ringpost.toml:2: voicemail.no_answer_s: invalid value: integer `-3`, expected u32; `ringpost config default`",
+        ),
+        ("data = \"\"", "ringpost.toml: data: is empty; name a folder"),
         ("this is not toml", "ringpost.toml:1: "),
     ] {
         let error = parse(text).expect_err(text);

@@ -10,7 +10,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ringpost_acme::ExternalAccount;
 use ringpost_codec::Wav;
 use ringpost_net::dns::Anchors;
-use ringpost_net::tls::{Tls, TlsError};
+use ringpost_net::tls::{Authorities, Tls, TlsError};
 use ringpost_smtp::client::Credentials;
 use std::fs::File;
 use std::io::{ErrorKind, Read};
@@ -130,6 +130,22 @@ pub(crate) fn anchors(config: &Config) -> Result<Option<Anchors>> {
     Anchors::load(file).context("dns.trust_anchors").map(Some)
 }
 
+/// Whose certificates of other servers are believed.
+pub(crate) fn authorities(config: &Config) -> Result<Authorities> {
+    let file = config.tls.authorities.as_deref();
+    if let Some(path) = file {
+        readable("tls.authorities", path)?;
+    }
+    Authorities::load(file).map_err(wrong_authorities)
+}
+
+/// What is wrong with them, and the mend.
+pub(crate) fn wrong_authorities(error: TlsError) -> anyhow::Error {
+    anyhow::anyhow!(
+        "tls.authorities: {error}; name a PEM file with certificates, or leave the key out for those of the system"
+    )
+}
+
 /// What is read of a file with a password.
 const PASSWORD_BYTES: u64 = 4_096;
 
@@ -217,6 +233,15 @@ mod tests {
             let line = crate::one_line(&error);
             assert!(line.starts_with(told) && line.contains("; "), "{line}");
             assert!(!line.contains('\n'), "{line}");
+        }
+        let believed = |path: &Path| config(&format!("[tls]\nauthorities = {path:?}\n"));
+        assert!(authorities(&believed(&good)).is_ok());
+        for path in [&missing, &junk] {
+            let line = crate::one_line(&authorities(&believed(path)).err().unwrap());
+            assert!(
+                line.starts_with("tls.authorities: ") && line.contains("; "),
+                "{line}"
+            );
         }
         let voicemail = |path: &Path| config(&format!("[voicemail]\ngreeting = {path:?}\n"));
         for path in [&missing, &junk] {

@@ -104,6 +104,7 @@ impl Server {
             Some(settings) => Some((settings, acme::authorities(&config)?)),
             None => None,
         };
+        let authorities = files::authorities(&config)?;
         if let Some(user) = privileges::chosen_user(config.user.as_deref(), folder.path())? {
             privileges::become_user(&user, folder.path())?;
             info!(user = %user.name, "rights dropped");
@@ -116,7 +117,6 @@ impl Server {
             Some(tls) => tls,
             None => Tls::new(acme::pair(&config, folder.path())?),
         };
-        let authorities = Authorities::load(config.tls.authorities.as_deref()).context("tls.authorities")?;
         let resolver = Resolver::new(config.dns.servers.clone(), anchors);
         let world = Arc::new(RealWorld::new());
 

@@ -5,7 +5,7 @@
 
 use super::{Server, acme, connection_limits, files, phone_config};
 use crate::config::{Config, Service};
-use anyhow::{Context, Result};
+use anyhow::Result;
 use ringpost_node::phone::PhoneControl;
 use std::path::Path;
 use std::sync::PoisonError;
@@ -26,7 +26,7 @@ impl Server {
             warn!(error = %crate::one_line(&error), "the old certificate stays in use");
         }
         let authorities = self.authorities.reload(config.tls.authorities.as_deref());
-        if let Err(error) = authorities.context("tls.authorities") {
+        if let Err(error) = authorities.map_err(files::wrong_authorities) {
             warn!(error = %crate::one_line(&error), "the old authorities stay in use");
         }
         match files::anchors(&config) {

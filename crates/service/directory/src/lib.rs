@@ -45,6 +45,8 @@ mod aliases;
 mod cache;
 mod devices;
 mod error;
+#[doc(hidden)]
+pub mod fuzz;
 mod kdf;
 mod logins;
 mod lookup;

@@ -131,3 +131,13 @@ fn with_base64(header: &[u8]) -> Bytes {
     out.extend_from_slice(b"Content-Transfer-Encoding: base64\r\n\r\n");
     out.into()
 }
+
+/// A header that was put right says base64, once, and is the same when it is put right again.
+pub(crate) fn fuzz(data: &[u8]) {
+    let header = with_base64(data);
+    let encodings = fields(&header).filter(|field| field.is("Content-Transfer-Encoding"));
+    let encodings: Vec<String> = encodings.map(|field| field.value()).collect();
+    assert_eq!(encodings, ["base64"]);
+    assert_eq!(with_base64(&header), header);
+    assert!(lines(data).split(|b| *b == b'\n').all(|line| line.len() <= 77));
+}

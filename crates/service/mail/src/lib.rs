@@ -87,6 +87,12 @@ pub mod fuzz {
         crate::parse::fuzz(data);
     }
 
+    /// Feeds bytes to what reads a message's text for searches and previews, and what puts a part into base64.
+    pub fn text(data: &[u8]) {
+        crate::search::fuzz(data);
+        crate::binary::fuzz(data);
+    }
+
     /// Feeds bytes to what takes forged results out of a header: how they are cut must not matter.
     pub fn forged_results(data: &[u8]) {
         crate::inspect::fuzz(data);

@@ -82,6 +82,12 @@ fn beginning(text: &str) -> String {
     out
 }
 
+pub(crate) fn fuzz(text: &str) {
+    for shown in [beginning(text), beginning(&html_to_text(text))] {
+        assert!(shown.chars().count() <= CHARS && !shown.chars().any(char::is_control));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -203,6 +203,17 @@ pub(crate) fn part_text(bytes: &[u8]) -> String {
     }
 }
 
+/// A part with its header: no text is longer than the charset of its bytes allows, and a preview is short.
+pub(crate) fn fuzz(data: &[u8]) {
+    let (header, text) = (header_text(data), part_text(data));
+    // A byte is three of UTF-8 at the most, and an entity or an encoded word is longer than what it stands for.
+    for decoded in [&header, &text] {
+        assert!(decoded.len() <= 16 * data.len() + 16);
+    }
+    crate::preview::fuzz(&text);
+    decode_words(&String::from_utf8_lossy(data));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,6 +6,24 @@
 //! [`mailbox::MailBatch`] is how messages come, change and go: it keeps every count in the same commit. [`check_store`]
 //! holds the whole store against itself, [`Sweeper`] removes what nothing names any more.
 //!
+//! ```
+//! use futures_util::FutureExt;
+//! use ringpost_store::{AccountId, Batch, CommitError, Key, MemoryStore, Partition, Store, Template, Width};
+//!
+//! # async {
+//! let (store, home) = (MemoryStore::new(), Partition::Account(AccountId(1)));
+//! let mut batch = Batch::new(home.clone());
+//! let uid = batch.mint(Key(b"last".to_vec()));
+//! batch.put(Template::from(b"message ".to_vec()).number(uid, Width::U64), b"hello".to_vec());
+//! let applied = store.commit(batch).await?;
+//! assert_eq!(applied.minted, [1]);
+//!
+//! let mut batch = Batch::new(home);
+//! batch.exists(Key(b"nothing".to_vec()));
+//! assert!(matches!(store.commit(batch).await, Err(CommitError::Conflict(_))));
+//! # Ok::<(), CommitError>(()) }.now_or_never().unwrap().unwrap();
+//! ```
+//!
 //! It opens no file and no socket; the engines that do live under `io/`.
 
 mod batch;

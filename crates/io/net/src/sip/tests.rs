@@ -202,6 +202,49 @@ async fn a_stream_that_waits_between_messages_stays() {
 }
 
 #[tokio::test]
+async fn a_keep_alive_is_answered_and_the_connection_is_the_way_back() {
+    // Guards pitfall SIP 5: CRLF keep-alives are answered, and requests to a peer reuse its connection.
+    let house = House::new().await;
+    let (mut peer, flow) = house.peer().await;
+    peer.write_all(b"\r\n\r\n").await.unwrap();
+    let mut heard = [0; 7];
+    let pong = tokio::time::timeout(SOON, peer.read_exact(&mut heard[..2])).await;
+    pong.unwrap().unwrap();
+    assert_eq!(&heard[..2], b"\r\n");
+    // Who knows the peer's address alone reaches it over the same connection; nobody listens there.
+    let by_address = Flow {
+        connection: None,
+        ..flow
+    };
+    house.net.send(by_address, Bytes::from_static(b"request"));
+    let request = tokio::time::timeout(SOON, peer.read_exact(&mut heard)).await;
+    request.unwrap().unwrap();
+    assert_eq!(&heard, b"request");
+    assert_eq!(house.net.places.taken(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handshake_that_is_not_finished_ends_in_time_and_nobody_waits_for_it() {
+    // Guards pitfall SIP 5: handshakes time out.
+    let house = House::new().await;
+    let folder = tempfile::tempdir().unwrap();
+    let (certificate, key) = crate::tls::self_signed(folder.path(), &["sip.test".to_owned()]).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let tls = Tls::load(&certificate, &key).unwrap();
+    house.net.serve_streams(listener, Some(tls));
+    let mut silent = TcpStream::connect(address).await.unwrap();
+    let begun = Instant::now();
+    silent.write_all(&[0x16, 3, 1]).await.unwrap();
+    let (_peer, _) = house.peer().await;
+    let mut heard = Vec::new();
+    // It is reset or closed, and told nothing.
+    let _reset = silent.read_to_end(&mut heard).await;
+    assert!(heard.is_empty());
+    assert!(begun.elapsed() <= HANDSHAKE_TIMEOUT + Duration::from_secs(1));
+}
+
+#[tokio::test]
 async fn what_came_before_the_framing_was_lost_is_answered_on_the_same_connection() {
     // Guards pitfall SIP 5: a bad Content-Length closes the connection, not the mouth of who was asked before.
     let house = House::new().await;

@@ -145,6 +145,7 @@ impl fmt::Display for HeaderName {
 mod tests {
     use super::*;
 
+    // Guards pitfall SIP 9: compact names everywhere.
     #[test]
     fn every_name_is_found_in_any_case_and_in_its_compact_form() {
         for &(header, name, lower, compact) in ALL {

@@ -356,6 +356,30 @@ fn a_message_that_runs_in_circles_runs_out_of_hops() {
     w.assert_over();
 }
 
+// Guards pitfall SIP 4: a Route that leads through us ends here, and none is carried over to the other leg.
+#[test]
+fn a_route_to_us_is_consumed_and_no_leg_sees_anothers() {
+    for route in [
+        "<sip:192.0.2.1;lr>",
+        "<sip:192.0.2.1;lr>, <sip:198.51.100.66;lr>",
+        "<sip:198.51.100.66;lr>",
+    ] {
+        let mut w = World::new();
+        let offer = w.peers[ALICE].describe(b"");
+        let mut request = w.peers[ALICE].request(Method::Invite, "bob");
+        request.content = Content::sdp(offer).with("Route", route);
+        let now = w.now;
+        let alice = w.peers[ALICE].ua.invite(now, request).unwrap();
+        w.run_ms(300);
+        assert_eq!(w.count_to(BOB, "INVITE"), 1, "{route}");
+        assert!(!w.last_to(BOB, "INVITE").has(HeaderName::Route), "{route}");
+        let elsewhere = w.sent.iter().any(|sent| sent.to.is_none());
+        assert!(!elsewhere, "nobody leads us to a third party's door");
+        w.peers[ALICE].hang_up(now, alice);
+        w.assert_over();
+    }
+}
+
 // Guards pitfall SIP 3: the same request by two ways is answered once.
 #[test]
 fn a_request_that_comes_by_two_ways_is_merged() {

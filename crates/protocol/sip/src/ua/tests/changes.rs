@@ -292,6 +292,57 @@ fn a_change_moves_the_target() {
     assert_eq!(ack.1.request_uri().unwrap().as_str(), "sip:bob2@192.0.2.2");
 }
 
+// Guards pitfall SIP 4: the route set also rules re-INVITE and UPDATE, and what else a dialog asks for.
+#[test]
+fn every_request_of_a_dialog_follows_its_route_set() {
+    let mut w = World::new(1);
+    w.drop_if = Box::new(|_, _| true);
+    let mut request = w.new_request(ALICE, Method::Invite);
+    request.content = Content::sdp("offer");
+    let session = w.peers[ALICE].invite(w.now, request).unwrap();
+    let invite = w.sent.pop().unwrap().1;
+    let mut ok = ok_from_afar(&invite);
+    for route in ["<sip:p2.example;lr>", "<sip:p1.example;lr>"] {
+        ok.header(HeaderName::RecordRoute, route);
+    }
+    w.inject(ALICE, ok.finish());
+    w.take(ALICE);
+    w.peers[ALICE]
+        .reinvite(w.now, session, Content::sdp("hold"))
+        .unwrap();
+    let content = Content::none().with_body("text/plain", "x");
+    w.peers[ALICE]
+        .request_within(w.now, session, Method::Info, content)
+        .unwrap();
+    w.run_ms(10);
+    w.peers[ALICE].hang_up(w.now, session, None).unwrap();
+    w.run_ms(10);
+    let mut seen = Vec::new();
+    for (_, message) in &w.sent {
+        let of_dialog = message.is_request() && message.to_tag() == Some("b");
+        if !of_dialog || seen.contains(&message.method().as_str().to_owned()) {
+            continue;
+        }
+        let routes: Vec<_> = message.lines(HeaderName::Route).collect();
+        assert_eq!(routes, ["<sip:p1.example;lr>", "<sip:p2.example;lr>"]);
+        assert_eq!(
+            message.request_uri().map(|uri| uri.as_str()),
+            Some("sip:b@198.51.100.1:5066")
+        );
+        seen.push(message.method().as_str().to_owned());
+    }
+    seen.sort();
+    assert_eq!(seen, ["ACK", "BYE", "INFO", "INVITE"]);
+}
+
+fn ok_from_afar(invite: &Message) -> Builder {
+    let mut builder = Builder::response(invite, Status::OK, "b");
+    builder
+        .header(HeaderName::Contact, "<sip:b@198.51.100.1:5066>")
+        .header(HeaderName::Allow, "INVITE, ACK, BYE, INFO, UPDATE");
+    builder
+}
+
 #[test]
 fn an_update_with_an_offer_is_a_change_without_an_ack() {
     let mut w = World::new(1);

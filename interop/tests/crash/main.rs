@@ -1,8 +1,11 @@
-//! Killed at any moment while mail comes in by SMTP and APPEND and flags are set: what was answered OK is there.
+//! Killed at any moment while mail comes in by SMTP and APPEND, flags are set, and messages are copied, moved and expunged:
+//! what was answered OK is there, and what was removed is not.
 //!
 //! `RINGPOST_SOAK=1` makes it fifty rounds.
 
 #![allow(clippy::unwrap_used)] // A test says what it missed by panicking.
+
+mod moves;
 
 use ringpost_interop::{Account, ImapClient, Server, SmtpClient, wait_for};
 use std::collections::{BTreeMap, BTreeSet};
@@ -165,15 +168,20 @@ fn flag(server: &Server, account: &Account, parity: u32) -> Told {
 struct Seen {
     subject: String,
     flags: BTreeSet<String>,
+    size_bytes: u64,
 }
 
 /// An INBOX: its UIDVALIDITY, and what each UID names.
 fn look(server: &Server, account: &Account) -> (u32, BTreeMap<u32, Seen>) {
-    let mut imap = ImapClient::login(server, account).unwrap();
-    let examined = imap.command("EXAMINE INBOX").unwrap().text();
+    look_into(&mut ImapClient::login(server, account).unwrap(), "INBOX")
+}
+
+/// The same of any mailbox.
+fn look_into(imap: &mut ImapClient, mailbox: &str) -> (u32, BTreeMap<u32, Seen>) {
+    let examined = imap.command(&format!("EXAMINE {mailbox}")).unwrap().text();
     let validity = number_behind(&examined, "[UIDVALIDITY ").unwrap();
     let reply = imap
-        .command("UID FETCH 1:* (UID FLAGS BODY.PEEK[HEADER.FIELDS (SUBJECT)])")
+        .command("UID FETCH 1:* (UID FLAGS RFC822.SIZE BODY.PEEK[HEADER.FIELDS (SUBJECT)])")
         .unwrap();
     assert!(reply.is_ok(), "{}", reply.tagged);
     let mut seen = BTreeMap::new();
@@ -188,7 +196,13 @@ fn look(server: &Server, account: &Account) -> (u32, BTreeMap<u32, Seen>) {
             .filter(|flag| *flag != "\\Recent")
             .map(str::to_string)
             .collect();
-        let earlier = seen.insert(uid, Seen { subject, flags });
+        let size_bytes = number_behind(&text, "RFC822.SIZE ").unwrap().into();
+        let told = Seen {
+            subject,
+            flags,
+            size_bytes,
+        };
+        let earlier = seen.insert(uid, told);
         assert!(earlier.is_none(), "UID {uid} is told twice");
     }
     (validity, seen)
