@@ -112,7 +112,7 @@ impl Server {
         // Told once it runs: a start that fails says why, and nothing else.
         let mut notices = sockets.notices.clone();
         notices.extend(files::unreadable_from_now_on(&config));
-        notices.extend(sockets::too_few_files(config.limits.connections, files));
+        notices.extend(sockets::too_few_files(&config.limits, files));
         let tls = match configured {
             Some(tls) => tls,
             None => Tls::new(acme::pair(&config, folder.path())?),
@@ -467,7 +467,7 @@ impl Server {
 
 fn connection_limits(config: &Config, files: usize) -> ConnectionLimits {
     ConnectionLimits {
-        total: sockets::connections(config.limits.connections, files),
+        total: sockets::connections(&config.limits, files),
         per_address: config.limits.connections_per_address,
         exempt: config.exempt_networks(),
     }

@@ -1,6 +1,6 @@
 //! Everything that is listened on, opened before rights are dropped.
 
-use crate::config::{Config, Service};
+use crate::config::{Config, Limits, Service};
 use crate::ports;
 use anyhow::Result;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -32,15 +32,21 @@ pub(crate) fn allow_many() -> io::Result<usize> {
     Ok(usize::try_from(files.rlim_cur).unwrap_or(usize::MAX))
 }
 
-/// How many connections are kept at a time where so many are configured and so many files may be open: half of these are
-/// left to calls, which take four each, and to the store.
-pub(crate) fn connections(configured: usize, files: usize) -> usize {
-    configured.min(files / 2)
+/// What calls take, which have four sockets each.
+const FILES_PER_CALL: usize = 4;
+/// What the store, bodies that are read, and connections to other servers take.
+const OTHER_FILES: usize = 1_024;
+
+/// How many connections are kept at a time where so many are configured and so many files may be open: what the calls may
+/// need is left to them, but no more than half.
+pub(crate) fn connections(limits: &Limits, files: usize) -> usize {
+    let others = limits.calls.saturating_mul(FILES_PER_CALL) + OTHER_FILES;
+    limits.connections.min(files - others.min(files / 2))
 }
 
 /// A line for who is allowed fewer connections than configured.
-pub(crate) fn too_few_files(configured: usize, files: usize) -> Option<String> {
-    let kept = connections(configured, files);
+pub(crate) fn too_few_files(limits: &Limits, files: usize) -> Option<String> {
+    let (configured, kept) = (limits.connections, connections(limits, files));
     (kept < configured).then(|| {
         format!(
             "limits.connections: {configured} are too many for the {files} files that this process may open: {kept} are \
@@ -134,11 +140,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn connections_leave_half_of_the_files_to_calls_and_the_store() {
-        assert_eq!(connections(20_000, 65_536), 20_000);
-        assert_eq!(connections(20_000, 1_024), 512);
-        assert_eq!(too_few_files(20_000, 65_536), None);
-        let line = too_few_files(20_000, 1_024).expect("a line");
+    fn connections_leave_to_calls_what_they_need_and_half_of_the_files_at_most() {
+        let limits = Limits {
+            connections: 20_000,
+            calls: 5_000,
+            ..Limits::default()
+        };
+        assert_eq!(connections(&limits, 65_536), 20_000);
+        assert_eq!(connections(&limits, 20_000), 10_000);
+        assert_eq!(connections(&limits, 1_024), 512);
+        let few_calls = Limits { calls: 500, ..limits };
+        assert_eq!(connections(&few_calls, 20_000), 20_000 - 4 * 500 - OTHER_FILES);
+        let limits = Limits {
+            calls: 5_000,
+            ..few_calls
+        };
+        assert_eq!(too_few_files(&limits, 65_536), None);
+        let line = too_few_files(&limits, 1_024).expect("a line");
         assert!(
             line.starts_with("limits.connections: 20000") && line.contains("512 are kept"),
             "{line}"
