@@ -195,6 +195,22 @@ impl SipCall {
         }
     }
 
+    /// Waits until the other side hangs up, and agrees.
+    ///
+    /// # Panics
+    /// When it does not in time.
+    pub fn wait_for_end(self) {
+        loop {
+            let text = self.signals.next();
+            if !text.starts_with("SIP/2.0 ") {
+                self.signals.answer(&text);
+            }
+            if text.starts_with("BYE ") {
+                return;
+            }
+        }
+    }
+
     /// Hangs up.
     pub fn hang_up(mut self) {
         let cseq = self.cseq;
