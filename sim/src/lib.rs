@@ -8,7 +8,8 @@
 //!   in bad weather failed by the RFC and succeeds when the weather has cleared.
 //! - [`tally`] plays many seeds and counts.
 //!
-//! Beside the scenarios, eight mail programs work on one mailbox at once and are never contradicted (`tests/mailbox.rs`).
+//! Beside the scenarios, eight mail programs work on one mailbox at once and are never contradicted (`tests/mailbox.rs`), and
+//! mail is delivered, moved, expunged, spooled and queued on a disk that loses power (`tests/power.rs`).
 //!
 //! ```
 //! use ringpost_sim::network::Weather;
@@ -23,8 +24,8 @@
 //! `cargo test -p ringpost-sim` plays a few seeds of each, with `RINGPOST_SOAK=1` a thousand. `RINGPOST_SEED=17` plays one,
 //! `RINGPOST_SEED=0..300` so many, and `RINGPOST_TRACE=1` prints each SIP message and what the phones tell.
 //!
-//! There are no streams below SIP here and no TLS: those are tested on real sockets. The disk that loses power is tested in
-//! `ringpost-store-sqlite`.
+//! There are no streams below SIP here and no TLS: those are tested on real sockets. The disk that loses power is
+//! `ringpost-store-sqlite`'s, where the store alone is tested on it.
 
 #![warn(missing_docs)]
 
