@@ -455,7 +455,8 @@ impl Program {
         let added = own.iter().filter(|(at, _)| !kept.contains_key(at));
         let mut added: Vec<(usize, Held)> = added.map(|((m, _), held)| (*m, held.clone())).collect();
         let mut expected = under_way.added.clone();
-        (added.sort(), expected.sort());
+        added.sort();
+        expected.sort();
         expect(all_kept && added == expected, contradiction)
     }
 }

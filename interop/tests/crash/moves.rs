@@ -243,7 +243,8 @@ impl Mover {
         let added = own.iter().filter(|(at, _)| !kept.contains_key(*at));
         let mut added: Vec<(String, Held)> = added.map(|((m, _), held)| (m.clone(), held.clone())).collect();
         let mut expected = under_way.added.clone();
-        (added.sort(), expected.sort());
+        added.sort();
+        expected.sort();
         assert!(all_kept && added == expected, "{}", contradiction());
     }
 }
