@@ -300,6 +300,7 @@ fn every_request_of_a_dialog_follows_its_route_set() {
     let mut request = w.new_request(ALICE, Method::Invite);
     request.content = Content::sdp("offer");
     let session = w.peers[ALICE].invite(w.now, request).unwrap();
+    w.take(ALICE);
     let invite = w.sent.pop().unwrap().1;
     let mut ok = ok_from_afar(&invite);
     for route in ["<sip:p2.example;lr>", "<sip:p1.example;lr>"] {
