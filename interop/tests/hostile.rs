@@ -12,6 +12,14 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+/// A server to which this machine's addresses are strangers'; `limits` are further lines of that section.
+fn server(limits: &str) -> Server {
+    Server::start_with(&Options {
+        limits: format!("exempt_networks = []\n{limits}"),
+        ..Options::default()
+    })
+}
+
 /// Open files of the server.
 fn files(server: &Server) -> usize {
     std::fs::read_dir(format!("/proc/{}/fd", server.pid()))
@@ -134,12 +142,9 @@ fn half_open_connections_by_the_thousand_cost_little_and_leave_room_for_others()
         Some(_) => (SOAK_HALF_OPEN, SOAK_HALF_OPEN_MIB),
         None => (HALF_OPEN, HALF_OPEN_MIB),
     };
-    let mut server = Server::prepared(&Options::default());
-    // What few calls do not need is left to connections.
-    let text = std::fs::read_to_string(server.config()).unwrap();
-    std::fs::write(server.config(), format!("{text}[limits]\ncalls = 500\n")).unwrap();
     let count = wanted.min(allow_files(65_536) / 2);
-    server.run();
+    // What few calls do not need is left to connections.
+    let server = server("calls = 500\n");
     let alice = server.account("alice");
     assert_others_are_served(&server, &alice, "at first");
     let before = files(&server);
@@ -179,7 +184,7 @@ fn half_open_connections_by_the_thousand_cost_little_and_leave_room_for_others()
 // Guards pitfalls SIP 5 and SMTP 8: who drips costs a place and nothing else.
 #[test]
 fn others_are_served_beside_slow_loris() {
-    let server = Server::start();
+    let server = server("");
     let alice = server.account("alice");
     assert_others_are_served(&server, &alice, "at first");
     let (before, memory) = (files(&server), resident_mib(&server));
@@ -224,7 +229,7 @@ const PER_ADDRESS: usize = 200;
 // Guards pitfalls SIP 5, SMTP 8 and IMAP 6: as many as one address may have, each with more than anybody may say.
 #[test]
 fn two_hundred_that_say_too_much_at_once_cost_little() {
-    let server = Server::start();
+    let server = server("");
     let alice = server.account("alice");
     assert_others_are_served(&server, &alice, "at first");
     let before = files(&server);
@@ -274,11 +279,7 @@ fn two_hundred_that_say_too_much_at_once_cost_little() {
 // Guards pitfalls SIP 5, SIP 13, SMTP 8 and IMAP 6.
 #[test]
 fn others_are_served_beside_hostile_clients_and_nothing_is_left_of_those() {
-    // Loopback is held to the limits too: that is where these clients come from.
-    let server = Server::start_with(&Options {
-        limits: "exempt_networks = []\n".into(),
-        ..Options::default()
-    });
+    let server = server("");
     let (alice, bob) = (server.account("alice"), server.account("bob"));
     let (before, memory) = (files(&server), resident_mib(&server));
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scripts/hostile.py");

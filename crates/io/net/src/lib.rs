@@ -4,7 +4,7 @@
 //! `server` implements with it. Limits on connections, handshakes and writes are enforced here, so that no session has to.
 //!
 //! ```
-//! use ringpost_net::stream::{ConnectionLimits, Places, Stream, serve};
+//! use ringpost_net::stream::{ConnectionLimits, Places, Service, Stream, serve};
 //! use ringpost_net::tls::{Tls, self_signed};
 //! use tokio::io::AsyncReadExt;
 //! use tokio::net::{TcpListener, TcpStream};
@@ -16,7 +16,8 @@
 //! let listener = TcpListener::bind("127.0.0.1:0").await?;
 //! let address = listener.local_addr()?;
 //! let places = Places::new(ConnectionLimits::default());
-//! tokio::spawn(serve(listener, places, tls, false, |mut stream: Stream| async move {
+//! let service = Service { listener, places, tls, implicit: false, full: "421 Too many\r\n" };
+//! tokio::spawn(serve(service, |mut stream: Stream| async move {
 //!     let _gone = stream.send(b"220 mx.example.org\r\n").await;
 //!     stream.close().await;
 //! }));
