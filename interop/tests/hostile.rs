@@ -154,7 +154,7 @@ fn half_open_connections_by_the_thousand_cost_little_and_leave_room_for_others()
         let (port, beginning) = BEGINNINGS[n % BEGINNINGS.len()];
         let mut stream = connect_from(source, &server, port).unwrap();
         // Every other one says nothing at all.
-        if n / BEGINNINGS.len() % 2 == 0 {
+        if (n / BEGINNINGS.len()).is_multiple_of(2) {
             stream.write_all(beginning).unwrap();
         }
         crowd.push(stream);
