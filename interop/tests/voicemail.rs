@@ -2,11 +2,8 @@
 
 #![allow(clippy::unwrap_used)] // A test says what it missed by panicking.
 
-use ringpost_interop::{
-    Account, Baresip, Behaviour, DOMAIN, ImapClient, Options, Server, SipCall, SipSocket, sip_request,
-    wait_for,
-};
-use std::time::{Duration, Instant};
+use ringpost_interop::{Account, ImapClient, Options, Server, SipCall, wait_for};
+use std::time::Duration;
 
 /// The longest message in these tests, in seconds: longer than what is said with the silence that ends it.
 const LONGEST_S: u64 = 13;
