@@ -51,6 +51,8 @@ pub struct Options {
     pub limits: String,
     /// Lines of the section `acme`.
     pub acme: String,
+    /// More lines of the section `listen`.
+    pub listen: String,
 }
 
 impl Default for Options {
@@ -71,6 +73,7 @@ impl Default for Options {
             incoming: String::new(),
             limits: String::new(),
             acme: String::new(),
+            listen: String::new(),
         }
     }
 }
@@ -176,6 +179,7 @@ impl Server {
             domains,
             ipv6,
             smtp_port,
+            listen,
             ..
         } = options;
         let mut sections = String::from("[sip]\n");
@@ -243,7 +247,7 @@ impl Server {
              [listen]\nsip_udp = \"{address}:5060\"\nsip_tcp = \"{address}:5060\"\nsip_tls = \"{address}:5061\"\n\
              smtp = \"{address}:{smtp_port}\"\nsubmission = \"{address}:5870\"\nsubmissions = \"{address}:4650\"\n\
              imap = \"{address}:1430\"\nimaps = \"{address}:9930\"\n\
-             pop3 = \"{address}:1100\"\npop3s = \"{address}:9950\"\nmetrics = \"{address}:9464\"\n\
+             pop3 = \"{address}:1100\"\npop3s = \"{address}:9950\"\nmetrics = \"{address}:9464\"\n{listen}\
              [voicemail]\nno_answer_s = {no_answer_s}\n[log]\nlevel = \"info,ringpost=debug\"\n"
         )
     }

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // A test says what it missed by panicking.
 
-use ringpost_interop::{Account, ImapClient, Options, Server, SmtpClient, client, run};
+use ringpost_interop::{Account, ImapClient, Options, Server, SmtpClient, client, run, wait_for};
 use std::io::Read;
 use std::net::TcpStream;
 use std::process::Command;
@@ -197,6 +197,64 @@ fn an_account_reaches_so_many_elsewhere_and_its_neighbours_always() {
             .contains("too many recipients elsewhere within an hour"),
         "{}",
         server.log()
+    );
+    server.check_store();
+}
+
+/// The files that a process may open, set; those that were before.
+fn may_open(pid: i32, files: u64) -> u64 {
+    let wanted = |cur| libc::rlimit {
+        rlim_cur: cur,
+        rlim_max: 0,
+    };
+    let mut before = wanted(0);
+    // SAFETY: both are whole structures that outlive the calls.
+    unsafe {
+        let got = libc::prlimit(pid, libc::RLIMIT_NOFILE, std::ptr::null(), &mut before);
+        assert_eq!(got, 0);
+        let now = libc::rlimit {
+            rlim_cur: files,
+            ..before
+        };
+        assert_eq!(
+            libc::prlimit(pid, libc::RLIMIT_NOFILE, &now, std::ptr::null_mut()),
+            0
+        );
+    }
+    before.rlim_cur
+}
+
+/// Hundredths of a second that a process has spent on a processor.
+fn spent(pid: i32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
+    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+}
+
+// Guards pitfall SMTP 8: without files left nothing spins, and once there are some it goes on.
+#[test]
+fn a_server_that_may_open_no_file_waits_for_one() {
+    let server = Server::start();
+    let alice = server.account("alice");
+    let files = may_open(server.pid(), 3);
+    let mut waiting = TcpStream::connect((server.address(), 2525)).unwrap();
+    let told = "cannot accept connections; waiting";
+    assert!(wait_for(LIMIT, || server.log().contains(told)));
+    let before = spent(server.pid());
+    std::thread::sleep(Duration::from_secs(3));
+    let spent = spent(server.pid()) - before;
+    assert!(spent < 60, "{spent} hundredths of a second in three seconds");
+    assert_eq!(server.log().matches(told).count(), 1, "once is enough");
+    may_open(server.pid(), files);
+    waiting.set_read_timeout(Some(LIMIT)).unwrap();
+    let mut greeting = [0; 4];
+    waiting.read_exact(&mut greeting).unwrap();
+    assert_eq!(&greeting, b"220 ");
+    let mut smtp = SmtpClient::open(&server).unwrap();
+    assert!(
+        smtp.deliver(&[&alice], "Subject: x\r\n\r\n")
+            .unwrap()
+            .starts_with("250 ")
     );
     server.check_store();
 }

@@ -1,4 +1,5 @@
-//! What every other crate stands on: time as a value, timers as data, seeded randomness, limits, and a byte cursor.
+//! What every other crate stands on: time as a value, timers as data, seeded randomness, limits, names in one spelling,
+//! and a byte cursor.
 //!
 //! There is no I/O in here and nothing asynchronous. A protocol machine is given an [`Instant`] with everything that
 //! happens to it, keeps its deadlines in a [`TimerTable`] or a [`Deadlines`] queue, and draws its tags, ports and
@@ -21,6 +22,7 @@
 //! It does not know any protocol, and it does not read the machine's clock.
 
 mod cursor;
+mod idn;
 pub mod limits;
 mod peer;
 mod rng;
@@ -28,6 +30,7 @@ mod time;
 mod timer;
 
 pub use cursor::{Cursor, CursorError};
+pub use idn::{ascii_domain, folded, is_letter_beyond_ascii};
 pub use peer::{in_network, is_public_address, one_peer};
 pub use rng::Rng;
 pub use time::{Instant, UnixTime};

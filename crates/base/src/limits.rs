@@ -179,6 +179,8 @@ pub const ACME_ANSWER_BYTES: usize = 256 * 1024;
 pub const ACME_NAMES: usize = 100;
 /// The head of a request to where a challenge is answered; a longer one gets 431.
 pub const ACME_REQUEST_BYTES: usize = 16 * 1024;
+/// What greylisting remembers, networks and who wrote to whom from there; while it has so many, strangers pass at once.
+pub const GREYLISTED: usize = 100_000;
 /// Destinations, and accounts, whose outgoing mail an administrator holds back; one more is refused.
 pub const QUEUE_HOLDS: usize = 1_000;
 /// What a notice shows of the header of the message that it is about; the rest is cut.

@@ -7,12 +7,12 @@ use ringpost_base::{in_network, limits, one_peer};
 use rustls::pki_types::ServerName;
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio_rustls::{TlsConnector, TlsStream};
 use tracing::{debug, warn};
 
@@ -128,6 +128,9 @@ impl Drop for Place {
     }
 }
 
+/// How long a listener waits where nothing can be accepted.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
 /// How long after a line about refused connections comes the next.
 const TOLD_AGAIN: Duration = Duration::from_secs(10);
 
@@ -151,7 +154,7 @@ pub(crate) async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
                 if !std::mem::replace(&mut told, true) {
                     warn!(%error, "cannot accept connections; waiting");
                 }
-                tokio::time::sleep(Duration::from_millis(200)).await;
+                tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
     }
@@ -249,8 +252,43 @@ async fn admit(
     }
 }
 
+/// Accepts connections on a Unix socket and gives each to `handle` in a task of its own. Both ends are told as `127.0.0.1`:
+/// whoever may open the socket is of this machine.
+pub async fn serve_local<F, Fut>(listener: UnixListener, places: Arc<Places>, tls: Tls, handle: F)
+where
+    F: Fn(Stream) -> Fut + Clone + Send + 'static,
+    Fut: Future<Output = ()> + Send + 'static,
+{
+    let here = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    loop {
+        let socket = match listener.accept().await {
+            Ok((socket, _)) => socket,
+            Err(error) => {
+                debug!(%error, "cannot accept on a local socket; waiting");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let Some(place) = places.take(here.ip()) else {
+            continue;
+        };
+        let stream = Stream {
+            io: Io::Local(socket),
+            buffer: BytesMut::new(),
+            side: Side::Server(tls.clone()),
+            write_timeout: WRITE_TIMEOUT,
+            end_point: None,
+            local: here,
+            remote: here,
+            _place: Some(place),
+        };
+        tokio::spawn(handle(stream));
+    }
+}
+
 enum Io {
     Plain(TcpStream),
+    Local(UnixStream),
     Tls(Box<TlsStream<TcpStream>>),
     Gone,
 }
@@ -360,6 +398,7 @@ impl Stream {
         self.buffer.reserve(limits::CHUNK_BYTES / 4);
         let read = match &mut self.io {
             Io::Plain(io) => io.read_buf(&mut self.buffer).await,
+            Io::Local(io) => io.read_buf(&mut self.buffer).await,
             Io::Tls(io) => io.read_buf(&mut self.buffer).await,
             Io::Gone => return None,
         };
@@ -378,6 +417,7 @@ impl Stream {
         let write = async {
             match &mut self.io {
                 Io::Plain(io) => io.write_all(bytes).await,
+                Io::Local(io) => io.write_all(bytes).await,
                 Io::Tls(io) => {
                     io.write_all(bytes).await?;
                     io.flush().await
@@ -431,6 +471,7 @@ impl Stream {
         let goodbye = async {
             match &mut self.io {
                 Io::Plain(io) => io.shutdown().await,
+                Io::Local(io) => io.shutdown().await,
                 Io::Tls(io) => io.shutdown().await,
                 Io::Gone => Ok(()),
             }

@@ -1,5 +1,8 @@
 //! The fields of a message's header, as their bytes are.
 
+use ringpost_base::ascii_domain;
+use std::borrow::Cow;
+
 /// One field: its name, and all of its bytes with the CRLF at their end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Field<'a> {
@@ -61,14 +64,16 @@ fn field_end(bytes: &[u8]) -> usize {
     bytes.len()
 }
 
-/// The addresses' domains in a From field, in lower case: what stands behind the last `@` of each address. `None` when an
+/// The addresses' domains in a From field, in lower case and as A-labels: what stands behind the last `@` of each address. `None` when an
 /// address has none, or there is none.
 //= https://www.rfc-editor.org/rfc/rfc7489#section-3.1
 pub(crate) fn author_domains(value: &str) -> Option<Vec<String>> {
     let mut domains: Vec<String> = Vec::new();
     for address in addresses(value) {
         let (_, domain) = address.rsplit_once('@')?;
-        let domain = domain.trim_matches(['.', ' ']).to_lowercase();
+        let domain = domain.trim_matches(['.', ' ']);
+        //= https://www.rfc-editor.org/rfc/rfc8616#section-6
+        let domain = ascii_domain(domain).map_or_else(|| domain.to_lowercase(), Cow::into_owned);
         if domain.is_empty() {
             return None;
         }

@@ -48,16 +48,21 @@
 //! # });
 //! ```
 //!
+//! Who is in a block list of the DNS (RFC 5782) is refused or scored, as the list's entry in [`Config`] says; all that is known
+//! of a message sums up to a score, told in fields X-Spam-Score and X-Spam-Status.
+//!
 //! [`DomainSigner`] signs what leaves for other servers, with the keys that the directory keeps.
 //!
 //! It does not send reports, knows no ARC, and takes no list of public suffixes: see the decisions in ARCHITECTURE.md.
 
+mod block_list;
 mod dkim;
 mod dmarc;
 pub mod fuzz;
 mod head;
 mod names;
 mod results;
+mod score;
 mod signer;
 mod spf;
 mod tags;
@@ -65,6 +70,7 @@ mod tags;
 mod testing;
 mod verifier;
 
+pub use block_list::{BlockList, Listed};
 pub use dkim::verify::{Checked, DkimResult};
 pub use dmarc::{Alignment, DmarcResult, Policy};
 pub use names::{Answer, Names};

@@ -1,10 +1,12 @@
 //! What the mail service asks about a message.
 
+use crate::block_list::{self, BlockList, Health, Listed};
 use crate::dkim::verify::{Checked, Signatures};
 use crate::dmarc::{self, Alignment, DmarcResult, Policy};
 use crate::head::{self, author_domains, fields};
-use crate::names::{Asker, Names};
+use crate::names::{Answer, Asker, Names};
 use crate::results::{self, Found};
+use crate::score::{self, Known, Points, Reverse, Score};
 use crate::spf::{self, SpfResult};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -19,6 +21,9 @@ use tokio::sync::Semaphore;
 /// How long the DNS may take over one message, in all.
 const BUDGET: Duration = Duration::from_secs(20);
 
+/// Names of one address that are asked whether they lead back.
+const NAMES_OF_AN_ADDRESS: usize = 5;
+
 /// What holds for every message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -28,6 +33,10 @@ pub struct Config {
     pub rejects: bool,
     /// Who is believed without a look: our own relays.
     pub trusted: Vec<Network>,
+    /// Lists of those who send what nobody wants.
+    pub block_lists: Vec<BlockList>,
+    /// The score, in tenths of a point, from which a message is delivered as junk.
+    pub junk_from: i32,
 }
 
 impl Config {
@@ -37,7 +46,13 @@ impl Config {
             server: server.into(),
             rejects: true,
             trusted: Vec::new(),
+            block_lists: Vec::new(),
+            junk_from: 50,
         }
+    }
+
+    fn trusts(&self, address: IpAddr) -> bool {
+        self.trusted.iter().any(|network| network.contains(address))
     }
 }
 
@@ -74,6 +89,7 @@ pub struct Verifier {
     names: Arc<dyn Names>,
     config: RwLock<Arc<Config>>,
     places: Arc<Semaphore>,
+    health: Arc<Health>,
 }
 
 impl Verifier {
@@ -83,6 +99,7 @@ impl Verifier {
             names,
             config: RwLock::new(Arc::new(config)),
             places: Arc::new(Semaphore::new(limits::SENDER_CHECKS)),
+            health: Arc::default(),
         }
     }
 
@@ -105,26 +122,60 @@ impl fmt::Debug for Verifier {
 impl SenderAuth for Verifier {
     fn begin(&self, peer: Peer) -> Option<Box<dyn Inspection>> {
         let config = self.config();
-        if config
-            .trusted
-            .iter()
-            .any(|network| network.contains(peer.address))
-        {
+        if config.trusts(peer.address) {
             return None;
         }
         Some(Box::new(Looking {
-            asker: Asker::new(self.names.clone()),
+            names: self.names.clone(),
             config,
             places: self.places.clone(),
+            health: self.health.clone(),
             peer,
             state: State::Header(Vec::new()),
         }))
+    }
+
+    fn refusing_list(&self, address: IpAddr) -> BoxFuture<'static, Option<String>> {
+        let (names, config) = (self.names.clone(), self.config());
+        let (places, health) = (self.places.clone(), self.health.clone());
+        async move {
+            let refuses = |list: &&BlockList| list.listed == Listed::Refuse;
+            let lists: Vec<BlockList> = config.block_lists.iter().filter(refuses).cloned().collect();
+            if lists.is_empty() || config.trusts(address) {
+                return None;
+            }
+            let asking = async {
+                let _place = places.acquire().await;
+                block_list::listing(&names, &health, &lists, address).await
+            };
+            let listed = tokio::time::timeout(BUDGET, asking).await.unwrap_or_default();
+            listed.into_iter().next().map(|list| list.zone)
+        }
+        .boxed()
+    }
+
+    fn is_proven(&self, peer: Peer) -> BoxFuture<'static, bool> {
+        let (names, places, config) = (self.names.clone(), self.places.clone(), self.config());
+        async move {
+            if config.trusts(peer.address) {
+                return true;
+            }
+            let sender = peer.sender.as_ref().map(|(local, domain)| (&**local, &**domain));
+            let query = spf::Query::new(peer.address, &peer.helo, sender);
+            let asking = async {
+                let _place = places.acquire().await;
+                spf::check(&Asker::new(names), &query).await
+            };
+            tokio::time::timeout(BUDGET, asking).await == Ok(SpfResult::Pass)
+        }
+        .boxed()
     }
 }
 
 /// A message that comes in.
 struct Looking {
-    asker: Asker,
+    names: Arc<dyn Names>,
+    health: Arc<Health>,
     config: Arc<Config>,
     places: Arc<Semaphore>,
     peer: Peer,
@@ -172,24 +223,30 @@ struct Outcome {
     dkim: Vec<Checked>,
     dmarc: Alignment,
     authors: Option<Vec<String>>,
+    score: Score,
 }
 
 impl Looking {
     async fn look(self) -> Findings {
         let Looking {
-            asker,
+            names,
+            health,
             config,
             places,
             peer,
             state,
         } = self;
+        let asker = Asker::new(names.clone());
         let signatures = match state {
             State::Body(signatures) => Some(signatures),
             // All of it was header.
             State::Header(header) => Some(Signatures::new(header)),
             State::TooLong => None,
         };
-        let header = signatures.as_ref().map_or(&[][..], Signatures::header);
+        let header = signatures
+            .as_ref()
+            .map_or_else(Vec::new, |signatures| signatures.header().to_vec());
+        let header = &header[..];
         let authors = authors_of(header);
         let sampled = sample(header);
         let looking = async {
@@ -202,19 +259,35 @@ impl Looking {
                     None => Vec::new(),
                 }
             };
-            let (spf, dkim) = futures_util::future::join(spf::check(&asker, &query), dkim).await;
+            let listed = block_list::listing(&names, &health, &config.block_lists, peer.address);
+            let (spf, dkim, listed, reverse) = futures_util::join!(
+                spf::check(&asker, &query),
+                dkim,
+                listed,
+                reverse(&*names, peer.address)
+            );
             let dmarc = dmarc::check(&asker, authors.as_deref(), (spf, &query.domain), &dkim, sampled).await;
-            (spf, dkim, dmarc)
+            let known = Known {
+                address: peer.address,
+                helo: &peer.helo,
+                server: &config.server,
+                reverse,
+                listed: &listed,
+            };
+            let score = score::score(&known, spf, &dkim, &dmarc, header);
+            (spf, dkim, dmarc, score)
         };
         let outcome = match tokio::time::timeout(BUDGET, looking).await {
-            Ok((spf, dkim, dmarc)) => Outcome {
+            Ok((spf, dkim, dmarc, score)) => Outcome {
                 spf,
                 dkim,
                 dmarc,
                 authors,
+                score,
             },
             // Nobody is refused for a slow DNS.
             Err(_) => Outcome {
+                score: Score::default(),
                 spf: SpfResult::TempError,
                 dkim: Vec::new(),
                 dmarc: Alignment {
@@ -246,6 +319,7 @@ fn findings(config: &Config, peer: &Peer, outcome: &Outcome) -> Findings {
     let action = match (outcome.dmarc.result, outcome.dmarc.policy) {
         (DmarcResult::Fail, Policy::Reject) if config.rejects => Action::Refuse,
         (DmarcResult::Fail, Policy::Reject | Policy::Quarantine) => Action::Junk,
+        _ if outcome.score.tenths >= config.junk_from => Action::Junk,
         _ => Action::Deliver,
     };
     let signed: Vec<String> = outcome
@@ -254,19 +328,39 @@ fn findings(config: &Config, peer: &Peer, outcome: &Outcome) -> Findings {
         .map(|one| format!("{}:{}", one.domain, one.result))
         .collect();
     Findings {
-        fields: results::field(&config.server, &found),
+        fields: outcome.score.fields(config.junk_from) + &results::field(&config.server, &found),
         action,
         summary: format!(
-            "spf={} dkim={} dmarc={}",
+            "spf={} dkim={} dmarc={} score={}",
             outcome.spf,
             if signed.is_empty() {
                 "none".to_owned()
             } else {
                 signed.join(",")
             },
-            outcome.dmarc.result
+            outcome.dmarc.result,
+            Points(outcome.score.tenths)
         ),
     }
+}
+
+/// What the DNS says of an address's name, and whether that leads back.
+async fn reverse(names: &dyn Names, address: IpAddr) -> Reverse {
+    let address = address.to_canonical();
+    let found = match names.pointers(address).await {
+        Answer::Found(found) => found,
+        Answer::Nothing => return Reverse::Missing,
+        Answer::Failed => return Reverse::Unknown,
+    };
+    let mut result = Reverse::Unconfirmed;
+    for name in found.iter().take(NAMES_OF_AN_ADDRESS) {
+        match names.addresses(name, address.is_ipv6()).await {
+            Answer::Found(back) if back.contains(&address) => return Reverse::Confirmed,
+            Answer::Failed => result = Reverse::Unknown,
+            _ => {}
+        }
+    }
+    result
 }
 
 /// The domains of the one From field.

@@ -100,7 +100,9 @@ fn envelope(message: &QueuedMessage) -> Option<client::Message> {
         .map(|recipient| Mailbox::parse(&recipient.address).map(ForwardPath::Mailbox))
         .collect::<Result<Vec<_>, _>>()
         .ok()?;
-    let is_utf8 = !record.sender.is_ascii() || message.waiting().any(|r| !r.address.is_ascii());
+    let is_utf8 = !record.sender.is_ascii()
+        || !record.prefix.is_ascii()
+        || message.waiting().any(|r| !r.address.is_ascii());
     Some(client::Message {
         from,
         recipients,

@@ -664,26 +664,35 @@ fn a_smart_host_gets_everything_under_tls_with_a_password() {
 // Guards pitfall SMTP 7: what the other server cannot take at all comes back.
 #[test]
 fn a_message_that_the_other_server_cannot_take_comes_back() {
-    for (n, (message, parameters, offers, status)) in [
+    for (n, (to, message, parameters, offers, status)) in [
         (
+            "x@there.test",
             "Subject: \u{fc}\r\n\r\nx",
             " BODY=8BITMIME",
             "250 there\r\n",
             "5.6.3",
         ),
         (
+            "j\u{f6}rg@there.test",
             "Subject: x\r\n\r\nx",
             " SMTPUTF8",
             "250-there\r\n250 8BITMIME\r\n",
             "5.6.7",
         ),
         (
+            "x@there.test",
             "Subject: \u{fc}\r\n\r\nx",
             " BODY=8BITMIME SMTPUTF8",
             "250 there\r\n",
             "5.6.7",
         ),
-        ("Subject: x\r\n\r\nx", "", "250-there\r\n250 SIZE 20\r\n", "5.3.4"),
+        (
+            "x@there.test",
+            "Subject: x\r\n\r\nx",
+            "",
+            "250-there\r\n250 SIZE 20\r\n",
+            "5.3.4",
+        ),
     ]
     .into_iter()
     .enumerate()
@@ -691,7 +700,7 @@ fn a_message_that_the_other_server_cannot_take_comes_back() {
         let mut house = House::new();
         house.domain("there.test", "mx.there.test", "203.0.113.1");
         house.listen(ONE);
-        house.submit_message(ALICE, &["x@there.test"], parameters, message);
+        house.submit_message(ALICE, &[to], parameters, message);
         let server = house.accept(ONE);
         house.lab.say(&server, "220 there\r\n");
         assert_eq!(house.lab.say(&server, offers), "QUIT\r\n", "{n}");
@@ -703,6 +712,44 @@ fn a_message_that_the_other_server_cannot_take_comes_back() {
         );
         house.check();
     }
+}
+
+// RFC 6531 §3.2, RFC 5891 §4: a domain alone is written in ASCII for a server that knows nothing else.
+#[test]
+fn a_domain_beyond_ascii_goes_to_any_server_as_a_labels() {
+    for (to, parameters) in [("x@B\u{dc}CHER.test", " SMTPUTF8"), ("x@xn--bcher-kva.test", "")] {
+        let mut house = House::new();
+        house.domain("xn--bcher-kva.test", "mx.there.test", "203.0.113.1");
+        house.listen(ONE);
+        house.submit(ALICE, &[to], parameters);
+        let server = house.accept(ONE);
+        house.lab.say(&server, "220 there\r\n");
+        let envelope = house.lab.say(&server, "250-there\r\n250 PIPELINING\r\n");
+        assert!(
+            envelope.contains("RCPT TO:<x@xn--bcher-kva.test>\r\n"),
+            "{envelope}"
+        );
+        assert!(!envelope.contains("SMTPUTF8"), "{envelope}");
+        house.take(&server, "250 ok\r\n250 ok\r\n354 go\r\n", "250 queued\r\n");
+        assert_eq!(house.counters.sent(), 1);
+        house.check();
+    }
+}
+
+// Guards pitfall SMTP 7: SMTPUTF8.
+#[test]
+fn an_address_beyond_ascii_goes_to_a_server_that_takes_it() {
+    let mut house = House::new();
+    house.domain("there.test", "mx.there.test", "203.0.113.1");
+    house.listen(ONE);
+    house.submit(ALICE, &["J\u{d6}rg@there.test"], " SMTPUTF8");
+    let server = house.accept(ONE);
+    let envelope = house.greet(&server);
+    assert!(envelope.contains(" SMTPUTF8"), "{envelope}");
+    assert!(
+        envelope.contains("RCPT TO:<J\u{d6}rg@there.test>\r\n"),
+        "as it came: {envelope}"
+    );
 }
 
 // Guards pitfall SMTP 7: 8-bit downgrades, and lines over 998 octets.

@@ -6,7 +6,7 @@ use crate::logins::{Door, LoginError};
 use ringpost_directory::{AccountInfo, DirectoryError};
 use ringpost_mail::{Delivery, Envelope, Letter, MailError, Outgoing};
 use ringpost_smtp::{
-    Answer, Body, HeaderEditor, Missing, Question, Received, Refusal, ReturnPath, ReversePath,
+    Answer, Body, HeaderEditor, Missing, Question, Received, Refusal, ReturnPath, ReversePath, Role,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,12 +41,23 @@ impl Driver<'_> {
                 }
                 self.recipients.clear();
                 self.elsewhere.clear();
+                self.parts.clear();
+                self.is_proven = None;
                 match self.may_send_as(&from).await {
                     Answer::Yes => self.find_sender(&from).await,
                     refused => refused,
                 }
             }
-            Question::Recipient(path, dsn) => self.recipient(path, dsn).await,
+            Question::Recipient(path, dsn) => {
+                if let Some(refusal) = self.refuses_stranger(&path).await {
+                    return Answer::Refuse(refusal);
+                }
+                let answer = self.recipient(path, dsn).await;
+                if let Answer::Yes = answer {
+                    self.end_part();
+                }
+                answer
+            }
             Question::Begin => self.begin().await,
             Question::Finish { .. } => self.finish().await,
         }
@@ -81,7 +92,8 @@ impl Driver<'_> {
     /// Whether one more message may come from there. Who has signed in is bounded by what the account may send.
     fn may_bring(&self) -> bool {
         let (from, now) = (self.connection.endpoints(), self.smtp.world.now());
-        let may = self.account.is_some() || self.smtp.peers.take_message(from, now);
+        let is_stranger = self.account.is_none() && self.smtp.config.role != Role::Lmtp;
+        let may = !is_stranger || self.smtp.peers.take_message(from, now);
         if !may {
             let remote = from.remote;
             tracing::warn!(session = %self.id, %remote, "too many messages from there within an hour");
@@ -183,7 +195,7 @@ impl Driver<'_> {
             return_path: ReturnPath(&transaction.from).to_string(),
             received: received.to_string(),
         };
-        let inspection = self.inspection(&transaction.from);
+        let inspection = self.inspection();
         let (mail, hostname) = (&self.smtp.mail, &self.smtp.config.hostname);
         let editor = self.account.as_ref().map(|account| self.editor(account, &id));
         self.taking = Some(Taking::begin(mail, hostname, id, trace, inspection, editor).await);
@@ -201,6 +213,10 @@ impl Driver<'_> {
         let stored = match taking.finish(&self.smtp.mail, &self.id).await {
             Ok(Taken::Unproven) => return Answer::Refuse(Refusal::Unproven),
             Ok(Taken::Whole { letter, .. }) if letter.is_looping() => return Answer::Refuse(Refusal::Loop),
+            Ok(Taken::Whole { letter, .. }) if self.smtp.config.role == Role::Lmtp => {
+                self.log_taken(&id, letter.size_bytes());
+                return self.store_for_each(id, &letter).await;
+            }
             Ok(Taken::Whole { letter, .. }) if !self.leave_circles(&letter) => {
                 return Answer::Refuse(Refusal::Loop);
             }
@@ -213,19 +229,20 @@ impl Driver<'_> {
         };
         match stored {
             Ok(size_bytes) => {
-                let from = self
-                    .session
-                    .transaction()
-                    .map(|t| t.from.to_string())
-                    .unwrap_or_default();
-                let here = self.recipients.iter().map(|r| r.address.as_str());
-                let elsewhere = self.elsewhere.iter().map(|away| away.to.address.as_str());
-                let to: Vec<&str> = here.chain(elsewhere).collect();
-                tracing::info!(session = %self.id, %id, from, to = to.join(","), size_bytes, "message taken");
+                self.log_taken(&id, size_bytes);
                 Answer::Stored { id }
             }
             Err(e) => self.refused(&e),
         }
+    }
+
+    fn log_taken(&self, id: &str, size_bytes: u64) {
+        let transaction = self.session.transaction();
+        let from = transaction.map(|t| t.from.to_string()).unwrap_or_default();
+        let here = self.recipients.iter().map(|r| r.address.as_str());
+        let elsewhere = self.elsewhere.iter().map(|away| away.to.address.as_str());
+        let to: Vec<&str> = here.chain(elsewhere).collect();
+        tracing::info!(session = %self.id, %id, from, to = to.join(","), size_bytes, "message taken");
     }
 
     /// What puts the header of a message right that this account submits.
@@ -266,7 +283,7 @@ impl Driver<'_> {
     }
 
     /// Keeps a message for all its recipients. When this is done it is on stable storage, and that is what 250 means.
-    async fn store(&mut self, letter: Letter, junk: bool) -> Result<u64, MailError> {
+    pub(super) async fn store(&mut self, letter: Letter, junk: bool) -> Result<u64, MailError> {
         let (world, mail) = (&self.smtp.world, &self.smtp.mail);
         let (now, size_bytes) = (world.unix_now(), letter.size_bytes());
         let transaction = self.session.transaction().ok_or(MailError::NoSuchAccount)?;
@@ -319,13 +336,17 @@ impl Driver<'_> {
     }
 
     pub(super) fn refused(&self, error: &MailError) -> Answer {
+        Answer::Refuse(self.refusal(error))
+    }
+
+    pub(super) fn refusal(&self, error: &MailError) -> Refusal {
         tracing::warn!(session = %self.id, %error, "a message could not be taken");
-        Answer::Refuse(match error {
+        match error {
             MailError::OverQuota => Refusal::MailboxFull,
             MailError::Full => Refusal::SystemFull,
             MailError::TooBig => Refusal::TooLarge,
             MailError::NoSuchAccount => Refusal::NoSuchMailbox,
             _ => Refusal::Temporary,
-        })
+        }
     }
 }

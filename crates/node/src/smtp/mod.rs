@@ -1,7 +1,9 @@
 //! An SMTP session joined with the directory and the mail service, on a connection.
 
 mod answers;
+mod local;
 mod recipients;
+mod strangers;
 mod taking;
 #[cfg(test)]
 mod tests;
@@ -11,6 +13,7 @@ use crate::peers::Peers;
 use crate::stop::Stop;
 use crate::world::{Connection, ConnectionClosed, Received, WorldRef};
 use futures_util::{FutureExt, future, select_biased};
+use local::Part;
 use recipients::Away;
 use ringpost_base::{Instant, UnixTime};
 use ringpost_directory::{AccountInfo, Directory};
@@ -48,6 +51,8 @@ pub struct Smtp {
 pub struct Policy {
     /// Mail for `alice+lists` goes to alice's mailbox `lists`, if she has one.
     pub detail_folders: bool,
+    /// Who comes for the first time is to come again so much later; `None` where nobody is asked to.
+    pub greylist: Option<Duration>,
 }
 
 impl Smtp {
@@ -71,9 +76,12 @@ impl Smtp {
             account: None,
             recipients: Vec::new(),
             elsewhere: Vec::new(),
+            parts: Vec::new(),
             sender_account: None,
             sender_is_told: false,
             taking: None,
+            refusing_list: None,
+            is_proven: None,
             failed_logins: 0,
             stopping: false,
         };
@@ -104,6 +112,24 @@ pub async fn deliver_due(world: WorldRef, mail: Arc<Mail>, stop: Stop) {
     }
 }
 
+/// Forgets every hour whom greylisting need not remember, until the server stops.
+pub async fn forget_greylisted(world: WorldRef, mail: Arc<Mail>, stop: Stop) {
+    loop {
+        if let Err(error) = mail.forget_greylisted(world.unix_now()).await {
+            tracing::warn!(%error, "what greylisting remembers cannot be read");
+        }
+        let mut next = world.sleep_until(world.now() + GREYLIST_PERIOD).fuse();
+        let mut stopped = std::pin::pin!(stop.wait().fuse());
+        select_biased! {
+            () = stopped => return,
+            () = next => {}
+        }
+    }
+}
+
+/// How often greylisting forgets.
+const GREYLIST_PERIOD: Duration = Duration::from_secs(3_600);
+
 /// How far ahead the spool is due at the start: far above the minute that a session has to deliver what it spooled.
 const AT_START: Duration = Duration::from_secs(3600);
 /// How often the spool is looked through.
@@ -122,11 +148,17 @@ struct Driver<'a> {
     recipients: Vec<Recipient>,
     /// Those of them who are on other servers.
     elsewhere: Vec<Away>,
+    /// Which of them each RCPT named; for LMTP alone.
+    parts: Vec<Part>,
     /// The account of the transaction's sender, if it is here.
     sender_account: Option<ringpost_store::AccountId>,
     /// Whether there is a way to tell the sender anything.
     sender_is_told: bool,
     taking: Option<Taking>,
+    /// The block list that refuses the client, once that was asked.
+    refusing_list: Option<Option<String>>,
+    /// Whether the transaction's sender is proven, once that was asked.
+    is_proven: Option<bool>,
     failed_logins: u32,
     stopping: bool,
 }

@@ -2,10 +2,8 @@
 
 use super::Driver;
 use bytes::Bytes;
-use ringpost_mail::{
-    Action, Aside, Findings, ForgedResults, Incoming, Inspection, Letter, Mail, MailError, Peer,
-};
-use ringpost_smtp::{HeaderEditor, HeaderFault, ReversePath, Role};
+use ringpost_mail::{Action, Aside, Findings, ForgedResults, Incoming, Inspection, Letter, Mail, MailError};
+use ringpost_smtp::{HeaderEditor, HeaderFault, Role};
 
 /// What we write before a message, each with its CRLF.
 pub(super) struct Trace {
@@ -58,6 +56,10 @@ impl Taking {
         inspection: Option<Box<dyn Inspection>>,
         editor: Option<HeaderEditor>,
     ) -> Taking {
+        let forged = match inspection {
+            Some(_) => ForgedResults::of_stranger(server),
+            None => ForgedResults::new(server),
+        };
         let begun = match inspection {
             Some(inspection) => Ok(Begun::Looked(Box::new(Looked {
                 aside: mail.set_aside(),
@@ -72,7 +74,7 @@ impl Taking {
         };
         Taking {
             id,
-            forged: ForgedResults::new(server),
+            forged,
             editor,
             begun,
         }
@@ -171,18 +173,11 @@ impl Trace {
 
 impl Driver<'_> {
     /// Who looks at a message: nobody, where its sender has signed in, or may not come without.
-    pub(super) fn inspection(&self, from: &ReversePath) -> Option<Box<dyn Inspection>> {
+    pub(super) fn inspection(&self) -> Option<Box<dyn Inspection>> {
         let sender_auth = self.smtp.sender_auth.as_ref()?;
         if self.account.is_some() || self.smtp.config.role != Role::Mx {
             return None;
         }
-        sender_auth.begin(Peer {
-            address: self.connection.endpoints().remote.ip(),
-            helo: self.session.client_name().unwrap_or_default().to_owned(),
-            sender: from
-                .mailbox()
-                .map(|mailbox| (mailbox.local.clone(), mailbox.domain.to_string())),
-            now: self.smtp.world.unix_now(),
-        })
+        sender_auth.begin(self.peer()?)
     }
 }

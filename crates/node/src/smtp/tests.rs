@@ -13,6 +13,7 @@ use ringpost_mail::{Action, Findings, Inspection, Peer};
 use ringpost_smtp::Role;
 use ringpost_store::{AccountId, Bodies, LocalBus, MemoryBlobs, MemoryStore, check_store};
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Mutex;
 
 /// A server for example.org with alice and bob.
@@ -89,7 +90,9 @@ impl House {
             stop: self.stop.clone(),
         };
         self.lab.spawn(async move { smtp.serve(connection).await });
-        assert_eq!(self.lab.hear(&client), "220 mx.example.org ESMTP Ringpost\r\n");
+        let protocol = if role == Role::Lmtp { "LMTP" } else { "ESMTP" };
+        let greeting = format!("220 mx.example.org {protocol} Ringpost\r\n");
+        assert_eq!(self.lab.hear(&client), greeting);
         client
     }
 
@@ -253,6 +256,7 @@ fn what_the_spool_holds_at_the_start_is_delivered() {
 /// Says the same of every message, and repeats what it was shown.
 struct Looks {
     action: Action,
+    is_listed: bool,
     seen: Arc<Mutex<Vec<u8>>>,
 }
 
@@ -263,8 +267,19 @@ impl SenderAuth for Looks {
         self.seen.lock().unwrap().clear();
         Some(Box::new(Looks {
             action: self.action,
+            is_listed: false,
             seen: self.seen.clone(),
         }))
+    }
+
+    fn refusing_list(&self, _address: IpAddr) -> BoxFuture<'static, Option<String>> {
+        let list = self.is_listed.then(|| "list.test".to_owned());
+        Box::pin(async move { list })
+    }
+
+    fn is_proven(&self, peer: Peer) -> BoxFuture<'static, bool> {
+        let is_proven = peer.sender.is_some_and(|(local, _)| local == "proven");
+        Box::pin(async move { is_proven })
     }
 }
 
@@ -291,6 +306,7 @@ fn what_is_found_out_about_a_sender_stands_above_all_that_came() {
     let seen = Arc::<Mutex<Vec<u8>>>::default();
     house.sender_auth = Some(Arc::new(Looks {
         action: Action::Deliver,
+        is_listed: false,
         seen: seen.clone(),
     }));
     let client = house.connect(Role::Mx);
@@ -319,6 +335,7 @@ fn what_a_domain_wants_refused_is_refused_and_what_it_suspects_is_junk() {
     let mut house = House::new();
     for (action, code) in [(Action::Refuse, 550), (Action::Junk, 250)] {
         house.sender_auth = Some(Arc::new(Looks {
+            is_listed: false,
             action,
             seen: Arc::default(),
         }));
@@ -351,6 +368,7 @@ fn who_has_signed_in_is_not_looked_at_but_forges_nothing_either() {
     let mut house = House::new();
     house.sender_auth = Some(Arc::new(Looks {
         action: Action::Refuse,
+        is_listed: false,
         seen: Arc::default(),
     }));
     let client = house.submit();
@@ -764,4 +782,94 @@ fn who_guesses_passwords_is_heard_no_more_but_a_password_that_was_right_before_i
         tries(&mut house, "bob", None).starts_with("235 "),
         "and so is her house"
     );
+}
+
+// RFC 2033 §4.2: who is full, or gone, is told alone.
+#[test]
+fn lmtp_delivers_to_each_recipient_by_itself() {
+    let mut house = House::with_quota(Some(2_000));
+    let both = ["alice@example.org".to_owned(), "bob@example.org".to_owned()];
+    at_once(house.directory.add_alias("team@example.org", &both, BEGIN)).unwrap();
+    let client = house.connect(Role::Lmtp);
+    assert_eq!(house.codes(&client, "LHLO mx.example.net\r\n"), [250]);
+    let envelope = "MAIL FROM:<c@d>\r\nRCPT TO:<alice@example.org>\r\nRCPT TO:<bob@example.org>\r\n\
+        RCPT TO:<nobody@example.org>\r\nRCPT TO:<bob@example.org>\r\nRCPT TO:<x@else.test>\r\nDATA\r\n";
+    let answers = [250, 250, 250, 550, 250, 550, 354];
+    assert_eq!(house.codes(&client, envelope), answers);
+    assert_eq!(house.codes(&client, HELLO), [250, 250, 250]);
+    let large = format!(
+        "Subject: large\r\n\r\n{}.\r\n",
+        "x".repeat(70) + &"\r\nyyyyyyyy".repeat(250) + "\r\n"
+    );
+    assert_eq!(house.codes(&client, envelope), answers);
+    assert_eq!(
+        house
+            .say(&client, &large)
+            .matches("452 4.2.2 Mailbox full")
+            .count(),
+        1
+    );
+    assert_eq!(
+        (house.inbox("alice").len(), house.inbox("bob").len()),
+        (1, 2),
+        "bob has each once"
+    );
+    assert!(
+        house.inbox("bob")[0].contains("by mx.example.org with LMTP id "),
+        "{:?}",
+        house.inbox("bob")
+    );
+    // A list is promised as a whole, and delivered behind the promise.
+    let envelope = "MAIL FROM:<c@d>\r\nRCPT TO:<team@example.org>\r\nRCPT TO:<bob@example.org>\r\nDATA\r\n";
+    assert_eq!(house.codes(&client, envelope), [250, 250, 250, 354]);
+    assert_eq!(house.codes(&client, HELLO), [250, 250]);
+    house.lab.settle();
+    assert_eq!((house.inbox("alice").len(), house.inbox("bob").len()), (2, 4));
+    house.check();
+}
+
+fn strangers(house: &mut House, is_listed: bool) {
+    house.sender_auth = Some(Arc::new(Looks {
+        action: Action::Deliver,
+        is_listed,
+        seen: Arc::default(),
+    }));
+}
+
+#[test]
+fn who_is_in_a_block_list_writes_to_postmaster_alone() {
+    let mut house = House::new();
+    strangers(&mut house, true);
+    let client = house.connect(Role::Mx);
+    let refused =
+        "550 5.7.1 Your address is in a DNS block list; write to postmaster if it should not be\r\n";
+    house.codes(&client, "EHLO c\r\nMAIL FROM:<c@d>\r\n");
+    assert_eq!(house.say(&client, "RCPT TO:<alice@example.org>\r\n"), refused);
+    let both = "RCPT TO:<Postmaster@example.org>\r\nRCPT TO:<abuse@example.org>\r\n";
+    assert_eq!(house.codes(&client, both), [250, 250]);
+    let own = house.submit();
+    assert_eq!(
+        house.codes(&own, "MAIL FROM:<>\r\nRCPT TO:<bob@example.org>\r\n"),
+        [250, 250]
+    );
+}
+
+#[test]
+fn who_comes_for_the_first_time_is_asked_to_come_again_unless_its_domain_vouches_for_it() {
+    let mut house = House::new();
+    strangers(&mut house, false);
+    house.policy.greylist = Some(Duration::from_secs(300));
+    let tries = |house: &mut House, sender: &str, to: &str| {
+        let client = house.connect(Role::Mx);
+        house.codes(&client, &format!("EHLO c\r\nMAIL FROM:<{sender}>\r\n"));
+        house.codes(&client, &format!("RCPT TO:<{to}@example.org>\r\n"))[0]
+    };
+    assert_eq!(tries(&mut house, "new@other.test", "alice"), 451);
+    assert_eq!(tries(&mut house, "new@other.test", "ALICE"), 451);
+    assert_eq!(tries(&mut house, "proven@other.test", "alice"), 250);
+    assert_eq!(tries(&mut house, "new@other.test", "postmaster"), 250);
+    house.lab.pass(Duration::from_secs(300));
+    assert_eq!(tries(&mut house, "new@other.test", "Alice"), 250);
+    assert_eq!(tries(&mut house, "new@other.test", "bob"), 451, "he is another");
+    house.check();
 }

@@ -10,6 +10,7 @@ use ringpost_auth::sasl::Mechanism;
 pub(crate) enum Command<'a> {
     Helo(&'a str),
     Ehlo(&'a str),
+    Lhlo(&'a str),
     Mail {
         from: ReversePath,
         params: MailParams,
@@ -27,6 +28,7 @@ pub(crate) enum Command<'a> {
     Noop,
     Quit,
     Vrfy,
+    Expn,
     Help,
     StartTls,
     Auth {
@@ -85,6 +87,8 @@ impl<'a> Command<'a> {
         };
         if known("EHLO") {
             client_name(argument).map(Command::Ehlo)
+        } else if known("LHLO") {
+            client_name(argument).map(Command::Lhlo)
         } else if known("HELO") {
             client_name(argument).map(Command::Helo)
         } else if known("MAIL") {
@@ -110,7 +114,9 @@ impl<'a> Command<'a> {
             none(Command::StartTls)
         } else if known("AUTH") {
             auth(argument.unwrap_or_default())
-        } else if ["EXPN", "TURN", "ETRN", "ATRN", "SEND", "SOML", "SAML"]
+        } else if known("EXPN") {
+            argument.map(|_| Command::Expn).ok_or(Malformed::Argument)
+        } else if ["TURN", "ETRN", "ATRN", "SEND", "SOML", "SAML"]
             .into_iter()
             .any(known)
         {
@@ -138,9 +144,11 @@ fn mail<'a>(argument: &str, extensions: Extensions) -> Result<Command<'a>, Malfo
     }
     // Scanners and printers put a space here, and nothing else can be meant by it.
     tokens.eat(' ');
+    let path = tokens.rest();
     let from = tokens.reverse_path().map_err(Malformed::Sender)?;
+    let is_ascii = path[..path.len() - tokens.rest().len()].is_ascii();
     let params = mail_params(tokens, extensions)?;
-    if from.mailbox().is_some_and(|m| !m.is_ascii()) && !params.utf8 {
+    if !is_ascii && !params.utf8 {
         return Err(Malformed::Sender(PathError::NeedsUtf8));
     }
     Ok(Command::Mail { from, params })
@@ -200,9 +208,11 @@ fn rcpt<'a>(argument: &str, extensions: Extensions) -> Result<Command<'a>, Malfo
         return Err(Malformed::Argument);
     }
     tokens.eat(' ');
+    let path = tokens.rest();
     let to = tokens.forward_path().map_err(Malformed::Recipient)?;
+    let is_ascii = path[..path.len() - tokens.rest().len()].is_ascii();
     let dsn = rcpt_params(tokens, extensions)?;
-    if to.mailbox().is_some_and(|m| !m.is_ascii()) && !extensions.utf8 {
+    if !is_ascii && !extensions.utf8 {
         return Err(Malformed::Recipient(PathError::NeedsUtf8));
     }
     Ok(Command::Rcpt { to, dsn })
@@ -313,7 +323,11 @@ mod tests {
         assert_eq!(parse("RSET now"), Err(Malformed::Argument));
         assert_eq!(parse("XYZZY"), Err(Malformed::Verb));
         assert_eq!(parse(""), Err(Malformed::Verb));
-        assert_eq!(parse("EXPN list"), Ok(Command::NotImplemented));
+        assert_eq!(parse("EXPN list"), Ok(Command::Expn));
+        assert_eq!(parse("TURN"), Ok(Command::NotImplemented));
+        for needed in ["EXPN", "VRFY"] {
+            assert_eq!(parse(needed), Err(Malformed::Argument));
+        }
         assert_eq!(parse("NOOP\u{0}"), Err(Malformed::Argument));
         assert_eq!(Command::parse(b"NOOP \xff", ALL), Err(Malformed::Argument));
     }
@@ -395,6 +409,21 @@ mod tests {
             Err(Malformed::Recipient(PathError::NeedsUtf8))
         );
         assert!(parse(line).is_ok());
+        // A domain alone needs it too, on the wire; what it means is ASCII.
+        let line = "RCPT TO:<joerg@BÜCHER.example>";
+        assert_eq!(
+            Command::parse(line.as_bytes(), without),
+            Err(Malformed::Recipient(PathError::NeedsUtf8))
+        );
+        let Ok(Command::Rcpt { to, .. }) = parse(line) else {
+            panic!("{line}")
+        };
+        assert_eq!(to.to_string(), "<joerg@xn--bcher-kva.example>");
+        assert!(to.mailbox().is_some_and(crate::Mailbox::is_ascii));
+        assert!(matches!(
+            parse("RCPT TO:<joerg@-ü.example>"),
+            Err(Malformed::Recipient(PathError::Syntax { .. }))
+        ));
     }
 
     #[test]

@@ -28,7 +28,7 @@
 //! assert!(sent.ends_with(b"250 2.1.0 Sender ok\r\n"));
 //! ```
 //!
-//! [`client`] is the other side, [`sts`] what a domain says of its servers. Not here: BINARYMIME and LMTP; neither is announced.
+//! [`client`] is the other side, [`sts`] what a domain says of its servers. Not here: BINARYMIME, which is not announced.
 
 mod body;
 pub mod client;

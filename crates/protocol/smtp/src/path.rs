@@ -1,6 +1,6 @@
 //! Paths and mailboxes of the envelope (RFC 5321 §4.1.2, §4.1.3), with RFC 6531's internationalized forms.
 
-use ringpost_base::limits;
+use ringpost_base::{ascii_domain, is_letter_beyond_ascii, limits};
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use thiserror::Error;
@@ -17,7 +17,8 @@ pub struct Mailbox {
 /// The part of a mailbox behind the `@`, or what a client calls itself.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Domain {
-    /// A name in lower case, as U-labels where it came so.
+    /// A name in lower case, as A-labels whatever it came as (RFC 5890 §2.3.2.1): one domain has one spelling, and every
+    /// server takes it.
     Name(String),
     /// `[192.0.2.1]`
     V4(Ipv4Addr),
@@ -221,23 +222,28 @@ impl<'a> Tokens<'a> {
     fn domain_name(&mut self) -> Result<String, PathError> {
         let start = self.at;
         loop {
-            let label = self.take_while(|c| c.is_ascii_alphanumeric() || c == '-' || is_u_label_char(c));
+            let label = self.take_while(|c| {
+                c.is_ascii_alphanumeric() || c == '-' || is_letter_beyond_ascii(c) || is_joiner(c)
+            });
             if label.is_empty() || label.starts_with('-') || label.ends_with('-') {
                 self.at -= label.len();
                 return self.fail("a domain");
             }
-            if label.len() > 63 {
+            if label.is_ascii() && label.len() > 63 {
                 return Err(PathError::TooLong);
             }
             if !self.eat('.') {
                 break;
             }
         }
-        let name = &self.text[start..self.at];
+        let Some(name) = ascii_domain(&self.text[start..self.at]) else {
+            self.at = start;
+            return self.fail("a domain of valid U-labels");
+        };
         if name.len() > 255 {
             return Err(PathError::TooLong);
         }
-        Ok(name.to_lowercase())
+        Ok(name.into_owned())
     }
 
     //= https://www.rfc-editor.org/rfc/rfc5321#section-4.1.3
@@ -269,10 +275,9 @@ pub(crate) fn is_atext(c: char) -> bool {
     c.is_ascii_alphanumeric() || "!#$%&'*+-/=?^_`{|}~".contains(c) || !c.is_ascii() && !c.is_control()
 }
 
-/// A letter beyond ASCII. Which code points make a valid U-label is the domain's registrar's matter: a name that is not
-/// one of ours byte for byte finds no recipient.
-fn is_u_label_char(c: char) -> bool {
-    !c.is_ascii() && (c.is_alphanumeric() || matches!(c, '\u{300}'..='\u{36f}' | '\u{200c}' | '\u{200d}'))
+/// The two that join letters or keep them apart, which some scripts cannot do without (RFC 5892 §A.1).
+fn is_joiner(c: char) -> bool {
+    matches!(c, '\u{200c}' | '\u{200d}')
 }
 
 impl Mailbox {
@@ -289,7 +294,7 @@ impl Mailbox {
 
     /// Whether it can be written in ASCII alone.
     pub fn is_ascii(&self) -> bool {
-        self.local.is_ascii() && self.domain.is_ascii()
+        self.local.is_ascii()
     }
 
     /// Whether the local part carries another address or route inside it (`user%other`, `other!user`, `"user@other"`),
@@ -317,10 +322,6 @@ impl Domain {
             Domain::Name(name) => Some(name),
             _ => None,
         }
-    }
-
-    fn is_ascii(&self) -> bool {
-        self.name().is_none_or(str::is_ascii)
     }
 }
 

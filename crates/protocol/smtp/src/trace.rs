@@ -29,6 +29,8 @@ pub struct Received<'a> {
 pub struct Protocol {
     /// EHLO rather than HELO.
     pub extended: bool,
+    /// LMTP.
+    pub local: bool,
     /// Under TLS.
     pub tls: bool,
     /// Authenticated.
@@ -42,6 +44,8 @@ pub struct Protocol {
 impl fmt::Display for Protocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.utf8, self.extended) {
+            (true, _) if self.local => f.write_str("UTF8LMTP")?,
+            (false, _) if self.local => f.write_str("LMTP")?,
             (true, _) => f.write_str("UTF8SMTP")?,
             (false, true) => f.write_str("ESMTP")?,
             (false, false) => return f.write_str("SMTP"),
@@ -155,12 +159,21 @@ mod tests {
         let p = |extended, tls, authenticated, utf8| {
             Protocol {
                 extended,
+                local: false,
                 tls,
                 authenticated,
                 utf8,
             }
             .to_string()
         };
+        let lmtp = |utf8| Protocol {
+            extended: true,
+            local: true,
+            utf8,
+            ..Protocol::default()
+        };
+        assert_eq!(lmtp(false).to_string(), "LMTP");
+        assert_eq!(lmtp(true).to_string(), "UTF8LMTP");
         assert_eq!(p(false, false, false, false), "SMTP");
         assert_eq!(p(true, false, false, false), "ESMTP");
         assert_eq!(p(true, true, true, false), "ESMTPSA");

@@ -3,6 +3,7 @@ use serde::de::{Error, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 
 /// What the server listens for, each on its own addresses or not at all.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +19,8 @@ pub(crate) struct Listen {
     pub(crate) imaps: Listener,
     pub(crate) pop3: Listener,
     pub(crate) pop3s: Listener,
+    pub(crate) lmtp: Listener,
+    pub(crate) lmtp_socket: Option<PathBuf>,
     pub(crate) metrics: Listener,
 }
 
@@ -36,6 +39,7 @@ pub(crate) enum Service {
     Pop3s,
     /// Challenges of who gives certificates; it is set in its own section.
     Acme,
+    Lmtp,
     Metrics,
 }
 
@@ -52,6 +56,7 @@ impl Service {
         Service::Pop3,
         Service::Pop3s,
         Service::Acme,
+        Service::Lmtp,
         Service::Metrics,
     ];
 
@@ -69,6 +74,7 @@ impl Service {
             Service::Pop3 => "pop3",
             Service::Pop3s => "pop3s",
             Service::Acme => "acme",
+            Service::Lmtp => "lmtp",
             Service::Metrics => "metrics",
         }
     }
@@ -95,14 +101,16 @@ impl Service {
             Service::Pop3s => (995, 9950),
             // An authority asks at no other.
             Service::Acme => (80, 80),
+            Service::Lmtp => (24, 2400),
             Service::Metrics => (9464, 9464),
         }
     }
 
-    /// Where it listens when nothing is set: on every address, and the metrics on loopback.
+    /// Where it listens when nothing is set: on every address, the metrics on loopback, and LMTP nowhere.
     pub(crate) fn default_listener(self) -> Listener {
         let port = self.ports().0;
         match self {
+            Service::Lmtp => Listener(Vec::new()),
             Service::Metrics => Listener(vec![SocketAddr::from((Ipv4Addr::LOCALHOST, port))]),
             _ => Listener::everywhere(port),
         }
@@ -124,6 +132,7 @@ impl Listen {
             Service::Pop3 => &self.pop3,
             Service::Pop3s => &self.pop3s,
             Service::Acme => return None,
+            Service::Lmtp => &self.lmtp,
             Service::Metrics => &self.metrics,
         })
     }
@@ -176,6 +185,8 @@ impl Default for Listen {
             imaps: Service::Imaps.default_listener(),
             pop3: Service::Pop3.default_listener(),
             pop3s: Service::Pop3s.default_listener(),
+            lmtp: Service::Lmtp.default_listener(),
+            lmtp_socket: None,
             metrics: Service::Metrics.default_listener(),
         }
     }

@@ -2,14 +2,17 @@
 
 mod acme;
 mod error;
+mod incoming;
 mod listen;
 mod network;
 
 pub(crate) use acme::{Acme, Challenge};
 pub(crate) use error::ConfigError;
+pub(crate) use incoming::{BlockList, Incoming, ListAction};
 pub(crate) use listen::{Listen, Listener, Service};
 pub(crate) use network::{Network, PortRange};
 
+use ringpost_base::ascii_domain;
 use ringpost_directory::is_domain;
 use ringpost_mail::Quota;
 use serde::{Deserialize, Serialize};
@@ -23,7 +26,7 @@ pub(crate) const REFERENCE: &str = include_str!("reference.toml");
 pub(crate) const USUAL_FILE: &str = "/etc/ringpost/ringpost.toml";
 
 /// Everything that can be set. A key's meaning is told in [`REFERENCE`].
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Config {
     pub(crate) data: Option<PathBuf>,
@@ -111,14 +114,6 @@ pub(crate) struct MailSettings {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(crate) struct Incoming {
-    pub(crate) verify: bool,
-    pub(crate) reject: bool,
-    pub(crate) relays: Vec<Network>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
 pub(crate) struct Outbound {
     pub(crate) enabled: bool,
     pub(crate) networks: Vec<Network>,
@@ -189,7 +184,7 @@ impl Default for Limits {
             calls: 5_000,
             connections: 20_000,
             connections_per_address: 200,
-            exempt_networks: loopback(),
+            exempt_networks: incoming::loopback(),
             messages_per_hour: 3_000,
             failed_logins_per_hour: 60,
             connection_messages: ringpost_base::limits::SMTP_MESSAGES,
@@ -201,29 +196,12 @@ impl Default for Limits {
     }
 }
 
-/// This machine.
-fn loopback() -> Vec<Network> {
-    let networks = ["127.0.0.0/8", "::1/128"].into_iter();
-    networks.filter_map(|network| network.parse().ok()).collect()
-}
-
 impl MailSettings {
     /// What accounts may hold that have no quota of their own.
     pub(crate) fn quota(&self) -> Quota {
         Quota {
             bytes: self.quota_bytes,
             messages: self.quota_messages,
-        }
-    }
-}
-
-impl Default for Incoming {
-    fn default() -> Self {
-        // Programs of the same machine prove nothing, and are asked for nothing.
-        Incoming {
-            verify: true,
-            reject: true,
-            relays: loopback(),
         }
     }
 }
@@ -334,12 +312,16 @@ impl Config {
 
     /// Reads a configuration's text; `path` is for the errors.
     pub(crate) fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
-        let config: Config = toml::from_str(text).map_err(|error| ConfigError::syntax(path, text, &error))?;
+        let mut config: Config =
+            toml::from_str(text).map_err(|error| ConfigError::syntax(path, text, &error))?;
         config.check().map_err(|(key, wrong)| ConfigError::Value {
             path: path.to_path_buf(),
             key,
             wrong,
         })?;
+        for domain in &mut config.domains {
+            *domain = ascii_domain(domain).unwrap_or_default().into_owned();
+        }
         Ok(config)
     }
 
@@ -364,6 +346,7 @@ impl Config {
         }
         self.outbound.check()?;
         self.acme.check()?;
+        self.incoming.check()?;
         match (&self.tls.certificate, &self.tls.key) {
             (Some(_), None) => {
                 return wrong(

@@ -2,6 +2,7 @@
 
 use super::LocalControl;
 use ringpost_admin::{Alias, Answer, Command, DomainSettings, Forward};
+use ringpost_base::ascii_domain;
 use ringpost_directory::DirectoryError;
 
 impl LocalControl {
@@ -15,7 +16,7 @@ impl LocalControl {
                 }
                 Ok(Answer::Domain(DomainSettings {
                     catch_all: directory.catch_all(&name).await?,
-                    name: name.to_ascii_lowercase(),
+                    name: ascii_domain(&name).unwrap_or_default().into_owned(),
                 }))
             }
             Command::AliasAdd { alias, targets } => {

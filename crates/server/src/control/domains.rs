@@ -2,6 +2,7 @@
 
 use super::{LocalControl, refusal};
 use ringpost_admin::{Answer, Command, DnsRecord, Refusal, RefusalKind};
+use ringpost_base::ascii_domain;
 use ringpost_directory::{Directory, DirectoryError, KeyState, SigningKey};
 use ringpost_sender_auth::generate_keys;
 
@@ -63,7 +64,7 @@ impl LocalControl {
 
     async fn records(&self, name: &str) -> Result<Answer, DirectoryError> {
         let keys = self.directory.signing_keys(name).await?;
-        let domain = name.to_ascii_lowercase();
+        let domain = ascii_domain(name).unwrap_or_default().into_owned();
         Ok(Answer::Records(records(
             &domain,
             self.directory.default_domain(),

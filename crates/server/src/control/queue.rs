@@ -4,7 +4,7 @@ use super::LocalControl;
 use ringpost_admin::{
     Answer, Command, Hold as AdminHold, QueuedMail, Refusal, RefusalKind, WaitingRecipient,
 };
-use ringpost_base::UnixTime;
+use ringpost_base::{UnixTime, ascii_domain};
 use ringpost_directory::is_domain;
 use ringpost_mail::{Held, Hold, MailError, QueueEntry};
 use ringpost_store::AccountId;
@@ -60,7 +60,7 @@ impl LocalControl {
         Ok(match what {
             AdminHold::Message(id) => Hold::Message(number(id)?),
             AdminHold::Destination(name) => {
-                let name = name.to_ascii_lowercase();
+                let name = ascii_domain(name).unwrap_or_default().into_owned();
                 let is_literal = name.starts_with('[') && name.ends_with(']');
                 if !is_literal && !is_domain(&name) {
                     return Err(Refusal::invalid(format!(

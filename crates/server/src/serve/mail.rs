@@ -5,6 +5,7 @@ use crate::config::{Config, Network, Service};
 use crate::stores::Stores;
 use crate::world::{NetConnection, RealWorld};
 use anyhow::Result;
+use futures_util::future::BoxFuture;
 use ringpost_auth::sasl::DecoyKey;
 use ringpost_base::in_network;
 use ringpost_mail::{Mail, SenderAuth};
@@ -15,12 +16,12 @@ use ringpost_node::imap::{Compressing, Imap};
 use ringpost_node::outbound::Sending;
 use ringpost_node::peers::{PeerLimits, Peers};
 use ringpost_node::pop3::{Pop3, Pop3Counters};
-use ringpost_node::smtp::{Policy, Smtp, deliver_due};
+use ringpost_node::smtp::{Policy, Smtp, deliver_due, forget_greylisted};
 use ringpost_node::world::{Connection, World};
 use ringpost_smtp::{Bounds, Role};
 use ringpost_store::Sweeper;
 use std::net::TcpListener;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -66,6 +67,8 @@ pub(crate) struct MailLimits {
     /// Whose quotas these are.
     mail: Arc<Mail>,
     detail_folders: AtomicBool,
+    /// Seconds; 0 when nobody is greylisted.
+    greylist_s: AtomicU32,
 }
 
 impl MailLimits {
@@ -79,6 +82,7 @@ impl MailLimits {
             plain_logins: RwLock::default(),
             literal_plus: AtomicBool::new(config.mail.imap_literal_plus),
             detail_folders: AtomicBool::default(),
+            greylist_s: AtomicU32::default(),
             mail,
         };
         limits.set(config);
@@ -107,6 +111,11 @@ impl MailLimits {
             config.plain_login_networks.clone();
         self.detail_folders
             .store(config.mail.detail_folders, Ordering::Relaxed);
+        let greylist_s = match config.incoming.greylist {
+            true => config.incoming.greylist_delay_s.max(1),
+            false => 0,
+        };
+        self.greylist_s.store(greylist_s, Ordering::Relaxed);
     }
 
     /// What peers have done of late.
@@ -125,6 +134,10 @@ impl MailLimits {
     fn policy(&self) -> Policy {
         Policy {
             detail_folders: self.detail_folders.load(Ordering::Relaxed),
+            greylist: match self.greylist_s.load(Ordering::Relaxed) {
+                0 => None,
+                delay_s => Some(Duration::from_secs(delay_s.into())),
+            },
         }
     }
 
@@ -152,6 +165,7 @@ impl MailListeners<'_> {
                 Service::Smtp => self.serve_smtp(listener, Role::Mx),
                 Service::Submission => self.serve_smtp(listener, Role::Submission),
                 Service::Submissions => self.serve_smtp(listener, Role::Submissions),
+                Service::Lmtp => self.serve_smtp(listener, Role::Lmtp),
                 Service::Imap => self.serve_imap(listener, false),
                 Service::Imaps => self.serve_imap(listener, true),
                 Service::Pop3 => self.serve_pop3(listener, false),
@@ -164,11 +178,39 @@ impl MailListeners<'_> {
             self.mail.clone(),
             self.stop.clone(),
         ));
+        tokio::spawn(forget_greylisted(
+            self.world.clone(),
+            self.mail.clone(),
+            self.stop.clone(),
+        ));
         self.sweep();
         Ok(())
     }
 
     fn serve_smtp(&self, listener: tokio::net::TcpListener, role: Role) {
+        let sessions = self.smtp_sessions(role);
+        self.serve_streams(listener, role == Role::Submissions, SMTP_FULL, sessions);
+    }
+
+    /// Serves LMTP on a socket of this machine.
+    pub(crate) fn serve_local(&self, listener: tokio::net::UnixListener) {
+        let sessions = self.smtp_sessions(Role::Lmtp);
+        let handle = move |stream| sessions(NetConnection::new(stream));
+        let serving = stream::serve_local(listener, self.places.clone(), self.tls.clone(), handle);
+        let stop = self.stop.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                () = serving => {}
+                () = stop.wait() => {}
+            }
+        });
+    }
+
+    /// What a connection of a role is served by.
+    fn smtp_sessions(
+        &self,
+        role: Role,
+    ) -> impl Fn(NetConnection) -> BoxFuture<'static, ()> + Clone + Send + 'static {
         let config = ringpost_smtp::Config {
             decoy: self.decoy.clone(),
             ..ringpost_smtp::Config::new(self.stores.directory.default_domain(), role)
@@ -185,21 +227,18 @@ impl MailListeners<'_> {
             policy: Policy::default(),
             stop: self.stop.clone(),
         };
-        self.serve_streams(
-            listener,
-            role == Role::Submissions,
-            SMTP_FULL,
-            move |connection| {
-                let mut smtp = smtp.clone();
-                let config = Arc::make_mut(&mut smtp.config);
-                config.max_message_bytes = limits.message_bytes();
-                config.max_recipients = limits.recipients();
+        move |connection| {
+            let mut smtp = smtp.clone();
+            let config = Arc::make_mut(&mut smtp.config);
+            config.max_message_bytes = limits.message_bytes();
+            config.max_recipients = limits.recipients();
+            if role != Role::Lmtp {
                 config.bounds = limits.bounds();
-                config.plaintext_auth = limits.plain_login(&connection);
-                smtp.policy = limits.policy();
-                async move { smtp.serve(Box::new(connection)).await }
-            },
-        );
+            }
+            config.plaintext_auth = limits.plain_login(&connection);
+            smtp.policy = limits.policy();
+            Box::pin(async move { smtp.serve(Box::new(connection)).await })
+        }
     }
 
     fn serve_imap(&self, listener: tokio::net::TcpListener, implicit: bool) {

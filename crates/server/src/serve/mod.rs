@@ -176,6 +176,9 @@ impl Server {
             pop3_counters: pop3_counters.clone(),
         };
         listeners.serve(mail_listeners)?;
+        if let Some(listener) = sockets.lmtp {
+            listeners.serve_local(tokio::net::UnixListener::from_std(listener)?);
+        }
         let voicemail = MailVoicemail::new(mail.clone(), directory.clone(), world.clone(), greeting);
         let signalling = SignallingThread::start(Signalling {
             udp: sockets.sip_udp,
@@ -247,6 +250,9 @@ impl Server {
         }
         for (service, address) in &server.addresses {
             info!(service = service.key(), %address, "listening");
+        }
+        if let Some(path) = &server.started.listen.lmtp_socket {
+            info!(service = "lmtp", path = %path.display(), "listening");
         }
         Ok(server)
     }

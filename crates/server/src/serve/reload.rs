@@ -108,6 +108,9 @@ fn at_the_next_start(started: &Config, config: &Config) -> Vec<String> {
     if started.outbound != config.outbound {
         keys.push("outbound".into());
     }
+    if started.listen.lmtp_socket != config.listen.lmtp_socket {
+        keys.push("listen.lmtp_socket".into());
+    }
     for service in Service::ALL {
         if started.listener(service) != config.listener(service) {
             keys.push(service.setting());

@@ -1,10 +1,10 @@
 //! Who strangers' mail is from: the verifier over the real DNS.
 
-use crate::config::Config;
+use crate::config::{BlockList, Config, ListAction};
 use futures_util::future::BoxFuture;
 use ringpost_mail::{Inspection, Peer, SenderAuth};
 use ringpost_net::dns::{Records, Resolver};
-use ringpost_sender_auth::{self as sender_auth, Answer, Names, Network, Verifier};
+use ringpost_sender_auth::{self as sender_auth, Answer, Listed, Names, Network, Verifier};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -40,8 +40,25 @@ fn of(server: &str, config: &Config) -> sender_auth::Config {
         trusted: relays
             .map(|(address, prefix_bits)| Network { address, prefix_bits })
             .collect(),
+        block_lists: config.incoming.block_lists.iter().map(block_list).collect(),
+        junk_from: tenths(config.incoming.junk_score),
         ..sender_auth::Config::new(server)
     }
+}
+
+fn block_list(list: &BlockList) -> sender_auth::BlockList {
+    sender_auth::BlockList {
+        zone: list.zone.trim_end_matches('.').to_ascii_lowercase(),
+        listed: match list.action {
+            ListAction::Refuse => Listed::Refuse,
+            ListAction::Score => Listed::Score(tenths(list.score)),
+        },
+    }
+}
+
+/// Points in tenths; the configuration bounds them.
+fn tenths(points: f64) -> i32 {
+    (points * 10.0).round() as i32
 }
 
 impl SenderAuth for Senders {
@@ -50,6 +67,14 @@ impl SenderAuth for Senders {
             true => self.verifier.begin(peer),
             false => None,
         }
+    }
+
+    fn refusing_list(&self, address: IpAddr) -> BoxFuture<'static, Option<String>> {
+        self.verifier.refusing_list(address)
+    }
+
+    fn is_proven(&self, peer: Peer) -> BoxFuture<'static, bool> {
+        self.verifier.is_proven(peer)
     }
 }
 

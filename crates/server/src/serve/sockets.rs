@@ -4,8 +4,12 @@ use crate::config::{Config, Limits, Service};
 use crate::ports;
 use anyhow::Result;
 use socket2::{Domain, Protocol, Socket, Type};
+use std::fs::{Metadata, Permissions};
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
 
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 1_024;
@@ -60,6 +64,8 @@ pub(crate) struct Sockets {
     pub(crate) sip_udp: Vec<UdpSocket>,
     pub(crate) streams: Vec<(Service, TcpListener)>,
     pub(crate) metrics: Vec<TcpListener>,
+    /// LMTP of this machine.
+    pub(crate) lmtp: Option<UnixListener>,
     /// What there is to say about the ports: which are taken in place of denied ones.
     pub(crate) notices: Vec<String>,
 }
@@ -72,6 +78,7 @@ impl Sockets {
             sip_udp: udp.sockets,
             streams: Vec::new(),
             metrics: Vec::new(),
+            lmtp: config.listen.lmtp_socket.as_deref().map(open_local).transpose()?,
             notices: udp.notice.into_iter().collect(),
         };
         for service in Service::ALL {
@@ -107,6 +114,30 @@ impl Sockets {
     }
 }
 
+/// A socket that every user of this machine may open who may look into its folder. One that a server left behind is taken
+/// away; one that answers is another's.
+fn open_local(path: &Path) -> Result<UnixListener> {
+    let open = || {
+        let is_socket = |metadata: Metadata| metadata.file_type().is_socket();
+        if std::fs::symlink_metadata(path).is_ok_and(is_socket) {
+            if UnixStream::connect(path).is_ok() {
+                return Err(io::ErrorKind::AddrInUse.into());
+            }
+            std::fs::remove_file(path)?;
+        }
+        let listener = UnixListener::bind(path)?;
+        std::fs::set_permissions(path, Permissions::from_mode(0o666))?;
+        listener.set_nonblocking(true)?;
+        Ok(listener)
+    };
+    open().map_err(|error: io::Error| {
+        anyhow::anyhow!(
+            "listen.lmtp_socket: {}: {error}; set a path in a folder that exists, and that no other program uses",
+            path.display()
+        )
+    })
+}
+
 fn open_udp(address: SocketAddr) -> io::Result<UdpSocket> {
     let socket = new(address, Type::DGRAM, Protocol::UDP)?;
     // The kernel may grant less (net.core.rmem_max), which costs retransmissions under load and nothing else.
@@ -138,6 +169,20 @@ fn new(address: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_socket_that_a_server_left_behind_is_taken_and_one_that_answers_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lmtp.sock");
+        drop(open_local(&path).unwrap());
+        let _served = open_local(&path).expect("the old one answers nobody");
+        let error = open_local(&path).unwrap_err().to_string();
+        assert!(error.starts_with("listen.lmtp_socket: "), "{error}");
+        let file = folder.path().join("file");
+        std::fs::write(&file, "x").unwrap();
+        assert!(open_local(&file).is_err(), "a file is nobody's socket");
+        assert_eq!(std::fs::read(&file).unwrap(), b"x");
+    }
 
     #[test]
     fn connections_leave_to_calls_what_they_need_and_half_of_the_files_at_most() {

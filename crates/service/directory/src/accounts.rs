@@ -137,10 +137,7 @@ impl Directory {
     /// The accounts of a domain, in the order of their addresses.
     pub async fn accounts(&self, domain: &str) -> Result<Vec<AccountInfo>, DirectoryError> {
         let mut accounts = Vec::new();
-        for entry in self
-            .all(&self.home_of(&domain.to_ascii_lowercase())?, keys::addresses())
-            .await?
-        {
+        for entry in self.all(&self.home_of(domain)?, keys::addresses()).await? {
             let address = records::Address::from_bytes(&entry.key, entry.value)?;
             if !address.alias {
                 accounts.extend(self.account_by_id(address.account).await?);

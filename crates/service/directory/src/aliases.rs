@@ -2,7 +2,7 @@
 
 use crate::lookup::info;
 use crate::{AccountInfo, Address, Directory, DirectoryError, names};
-use ringpost_base::{UnixTime, limits};
+use ringpost_base::{UnixTime, folded, limits};
 use ringpost_store::records::{self, Account, Alias, DomainMail};
 use ringpost_store::{
     AccountId, Batch, CommitError, Partition, Record, StoreError, Version, Versioned, keys,
@@ -107,10 +107,10 @@ impl Directory {
 
     /// The aliases of a domain, in their order of spelling.
     pub async fn aliases(&self, domain: &str) -> Result<Vec<AliasInfo>, DirectoryError> {
-        let home = self.home_of(&domain.to_ascii_lowercase())?;
+        let home = self.home_of(domain)?;
         let mut aliases = Vec::new();
         let named = |key: &ringpost_store::Key| match keys::local_part_of(key) {
-            Some(local) => format!("{local}@{}", domain.to_ascii_lowercase()),
+            Some(local) => format!("{local}@{}", crate::domain_key(domain)),
             None => String::new(),
         };
         for entry in self.all(&home, keys::addresses()).await? {
@@ -191,7 +191,7 @@ impl Directory {
 
     /// Sends what is for nobody of a domain somewhere, or refuses it again.
     pub async fn set_catch_all(&self, domain: &str, to: Option<&str>) -> Result<(), DirectoryError> {
-        let home = self.home_of(&domain.to_ascii_lowercase())?;
+        let home = self.home_of(domain)?;
         let catch_all = match to {
             Some(to) => Some(self.target(to).await?),
             None => None,
@@ -202,7 +202,7 @@ impl Directory {
 
     /// Where mail goes that is for nobody of a domain.
     pub async fn catch_all(&self, domain: &str) -> Result<Option<String>, DirectoryError> {
-        let home = self.home_of(&domain.to_ascii_lowercase())?;
+        let home = self.home_of(domain)?;
         let stored = self
             .store()
             .record::<DomainMail>(&home, keys::domain_mail())
@@ -285,7 +285,7 @@ impl Directory {
     fn spelled(&self, text: &str) -> String {
         let normal = names::normal(text);
         match normal.rsplit_once('@') {
-            Some((local, domain)) if self.is_local(domain) => format!("{}@{domain}", local.to_lowercase()),
+            Some((local, domain)) if self.is_local(domain) => format!("{}@{domain}", folded(local)),
             _ => normal,
         }
     }

@@ -14,7 +14,7 @@
 //!
 //! ```
 //! use futures_util::FutureExt;
-//! use ringpost_base::{Rng, UnixTime};
+//! use ringpost_base::{Rng, UnixTime, ascii_domain, folded};
 //! use ringpost_directory::{Cost, Directory, InlineKdf, NewAccount, Parts};
 //! use ringpost_store::{LocalBus, MemoryStore};
 //! use std::sync::Arc;
@@ -77,12 +77,13 @@ pub use turns::Turn;
 use cache::Cache;
 use logins::Logins;
 use return_path::ReturnPaths;
-use ringpost_base::{Rng, UnixTime};
+use ringpost_base::{Rng, UnixTime, ascii_domain, folded};
 use ringpost_store::records::Domain;
 use ringpost_store::{
     AccountId, Batch, BindingsJournal, Bus, Heard, Hint, Partition, Record, Store, Topic, keys,
 };
 use seal::Sealer;
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -173,7 +174,7 @@ impl Directory {
     /// Whether this server serves the domain, given in any case. Asks nobody.
     pub fn is_local(&self, domain: &str) -> bool {
         let domains = self.0.domains.read().unwrap_or_else(PoisonError::into_inner);
-        domains.contains(&*lower(domain))
+        domains.contains(&*domain_key(domain))
     }
 
     /// The domains served here, in their order of spelling. Asks nobody.
@@ -278,7 +279,7 @@ impl Directory {
     /// The domain's partition, if the domain is served here.
     fn home_of(&self, domain: &str) -> Result<Partition, DirectoryError> {
         match self.is_local(domain) {
-            true => Ok(Partition::Domain(domain.into())),
+            true => Ok(Partition::Domain((*domain_key(domain)).into())),
             false => Err(DirectoryError::NoSuchDomain(domain.into())),
         }
     }
@@ -298,10 +299,15 @@ fn taken(e: ringpost_store::CommitError, name: &str) -> DirectoryError {
     }
 }
 
-/// In lower case, without an allocation where it is already.
-fn lower(text: &str) -> std::borrow::Cow<'_, str> {
-    match text.bytes().any(|b| b.is_ascii_uppercase()) {
-        true => text.to_ascii_lowercase().into(),
-        false => text.into(),
+/// A domain in its one spelling; one that cannot be a domain as it is, which finds nothing.
+fn domain_key(name: &str) -> Cow<'_, str> {
+    ascii_domain(name).unwrap_or(Cow::Borrowed(name))
+}
+
+/// An address in the spelling in which it is compared.
+fn address_key(address: &str) -> String {
+    match address.rsplit_once('@') {
+        Some((local, domain)) => format!("{}@{}", folded(local), domain_key(domain)),
+        None => folded(address).into_owned(),
     }
 }

@@ -1,7 +1,7 @@
 use crate::cache::Stamped;
-use crate::{Address, Cached, DeviceInfo, Directory, DirectoryError, Forward, lower};
+use crate::{Address, Cached, DeviceInfo, Directory, DirectoryError, Forward, domain_key};
 use ringpost_auth::digest::DigestKeys;
-use ringpost_base::UnixTime;
+use ringpost_base::{UnixTime, folded};
 use ringpost_store::records::{self, Account, Device, DeviceUser, Extension};
 use ringpost_store::{
     AccountId, Found, Key, Partition, Query, Record, StoreError, Versioned, counter_value, keys,
@@ -57,7 +57,7 @@ impl Directory {
         domain: &str,
         name: &str,
     ) -> Result<Option<Arc<AccountInfo>>, DirectoryError> {
-        let (domain, name) = (lower(domain), lower(name));
+        let (domain, name) = (domain_key(domain), folded(name));
         match self.0.accounts.find(&domain, &name) {
             Cached::Present(found) => return Ok(Some(found)),
             Cached::Absent => return Ok(None),
@@ -70,7 +70,7 @@ impl Directory {
 
     /// The same without asking the store.
     pub fn account_cached(&self, domain: &str, name: &str) -> Cached<AccountInfo> {
-        self.0.accounts.find(&lower(domain), &lower(name))
+        self.0.accounts.find(&domain_key(domain), &folded(name))
     }
 
     /// The account with this address or alias. `None` too for what cannot be an address.
@@ -123,12 +123,12 @@ impl Directory {
     /// What to check a digest of realm `domain` with that names `user`: the cached answer, for the hot path. `Unknown` means
     /// that [`device`](Directory::device) is to be asked.
     pub fn device_cached(&self, domain: &str, user: &str) -> Cached<DeviceKeys> {
-        self.0.devices.find(&lower(domain), user)
+        self.0.devices.find(&domain_key(domain), user)
     }
 
     /// The same; asks the store where the cache does not know, and keeps the answer.
     pub async fn device(&self, domain: &str, user: &str) -> Result<Option<Arc<DeviceKeys>>, DirectoryError> {
-        let domain = lower(domain);
+        let domain = domain_key(domain);
         match self.0.devices.find(&domain, user) {
             Cached::Present(found) => return Ok(Some(found)),
             Cached::Absent => return Ok(None),

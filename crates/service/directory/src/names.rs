@@ -1,3 +1,4 @@
+use ringpost_base::{folded, is_letter_beyond_ascii};
 use std::fmt;
 
 /// Why a name was refused.
@@ -22,9 +23,9 @@ fn shown(name: &str) -> String {
     }
 }
 
-/// An account's address: a local part and a domain, both in lower case.
+/// An account's address: a local part and a domain, both in lower case, the one composed (NFC), the other as A-labels.
 ///
-/// The local part keeps to letters, digits, `.`, `_` and `-`, so that it is the same thing in a SIP URI, a mail address, a
+/// The local part keeps to letters of any script, digits, `.`, `_` and `-`, so that it is the same thing in a SIP URI, a mail address, a
 /// mount's name and a log; `+` is left to plus-addressing.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Address {
@@ -66,7 +67,7 @@ impl fmt::Display for Address {
 }
 
 const LOCAL_PART: &str =
-    "1 to 64 letters, digits, '.', '_' or '-' before the '@', with no '.' at an end or doubled";
+    "1 to 64 bytes of letters, digits, '.', '_' or '-' before the '@', with no '.' at an end or doubled";
 const ADDRESS_DOMAIN: &str = "a domain behind the '@', like example.org";
 
 /// An address that an alias may lead to, in one spelling: [`normal`], and such as mail can be sent to.
@@ -92,26 +93,33 @@ pub(crate) fn target(text: &str) -> Result<String, NameError> {
     }
 }
 
-/// An address in one spelling: the domain in lower case.
+/// An address in one spelling, as far as the domain goes.
 pub(crate) fn normal(text: &str) -> String {
     match text.rsplit_once('@') {
-        Some((local, domain)) => format!("{local}@{}", domain.to_ascii_lowercase()),
+        Some((local, domain)) => format!("{local}@{}", crate::domain_key(domain)),
         None => text.to_owned(),
     }
 }
 
-/// A local part in lower case.
+/// A local part, composed and in lower case.
 fn local_part(name: &str) -> Result<String, NameError> {
-    plain(name, 64, "local part", LOCAL_PART)
+    plain(
+        folded(name).into_owned(),
+        64,
+        "local part",
+        LOCAL_PART,
+        is_letter_beyond_ascii,
+    )
 }
 
 /// A device's name in lower case.
 pub(crate) fn device(name: &str) -> Result<String, NameError> {
     plain(
-        name,
+        name.to_ascii_lowercase(),
         32,
         "device name",
         "1 to 32 letters, digits, '.', '_' or '-', with no '.' at an end or doubled",
+        |_| false,
     )
 }
 
@@ -128,15 +136,15 @@ pub(crate) fn extension(digits: &str) -> Result<String, NameError> {
     }
 }
 
-/// Whether a domain can have this name, in any case: letters, digits and hyphens in labels of at most 63 (RFC 1123 §2.1), 253
+/// Whether a domain can have this name, in any case, as A-labels or U-labels: letters, digits and hyphens in labels of at most 63 (RFC 1123 §2.1), 253
 /// in all, and no number at the end, which would be an address.
 pub fn is_domain(name: &str) -> bool {
     domain(name).is_ok()
 }
 
-/// A domain in lower case.
+/// A domain in lower case, as A-labels.
 pub(crate) fn domain(name: &str) -> Result<String, NameError> {
-    let name = name.to_ascii_lowercase();
+    let name = crate::domain_key(name).into_owned();
     let label = |l: &str| {
         (1..=63).contains(&l.len())
             && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
@@ -155,12 +163,18 @@ pub(crate) fn domain(name: &str) -> Result<String, NameError> {
     }
 }
 
-fn plain(name: &str, max: usize, kind: &'static str, expected: &'static str) -> Result<String, NameError> {
-    let name = name.to_ascii_lowercase();
+fn plain(
+    name: String,
+    max: usize,
+    kind: &'static str,
+    expected: &'static str,
+    other: fn(char) -> bool,
+) -> Result<String, NameError> {
     let good = (1..=max).contains(&name.len())
         && name
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-') || other(c))
+        && name.starts_with(|c: char| c.is_alphanumeric() || c.is_ascii())
         && !name.starts_with('.')
         && !name.ends_with('.')
         && !name.contains("..");
@@ -181,6 +195,10 @@ mod tests {
             "alice.b@example.org"
         );
         assert!(Address::parse("alice@localhost").is_ok());
+        for spelling in ["JO\u{308}RG@Bücher.example", "jörg@xn--bcher-kva.EXAMPLE"] {
+            let address = Address::parse(spelling).unwrap();
+            assert_eq!(address.to_string(), "jörg@xn--bcher-kva.example");
+        }
         for bad in [
             "alice",
             "@x.org",
@@ -190,7 +208,9 @@ mod tests {
             ".a@x.org",
             "a..b@x.org",
             "a+b@x.org",
-            "ä@x.org",
+            "\u{308}a@x.org",
+            "a☃@x.org",
+            "a@☃\u{fffd}.org",
             "a@-x.org",
             "a@x_y.org",
             "a@192.0.2.1",

@@ -1,8 +1,8 @@
 //! Whom a recipient means: accounts here and people elsewhere, by way of aliases and forwards.
 
 use crate::cache::Stamped;
-use crate::{AccountInfo, Cached, Directory, DirectoryError, aliases::NOBODY, lower};
-use ringpost_base::limits;
+use crate::{AccountInfo, Cached, Directory, DirectoryError, address_key, aliases::NOBODY, domain_key};
+use ringpost_base::{folded, limits};
 use ringpost_store::records::{Alias, DomainMail};
 use ringpost_store::{AccountId, Partition, Record, keys};
 use std::collections::{HashSet, VecDeque};
@@ -71,14 +71,14 @@ impl Directory {
     pub async fn reach(&self, domain: &str, local: &str) -> Result<Option<Reach>, DirectoryError> {
         let mut reach = Reach::default();
         let mut waiting = VecDeque::from([Waiting {
-            address: format!("{local}@{}", lower(domain)),
+            address: format!("{local}@{}", domain_key(domain)),
             depth: 0,
             via: String::new(),
             account: None,
         }]);
         let (mut seen, mut forwarding) = (HashSet::new(), Vec::new());
         while let Some(next) = waiting.pop_front() {
-            if seen.len() >= limits::ALIAS_LOOKUPS || !seen.insert(lower(&next.address).into_owned()) {
+            if seen.len() >= limits::ALIAS_LOOKUPS || !seen.insert(address_key(&next.address)) {
                 continue;
             }
             let Some((local, domain)) = next.address.rsplit_once('@') else {
@@ -115,7 +115,7 @@ impl Directory {
                     waiting.extend(targets.iter().map(|address| Waiting {
                         address: address.clone(),
                         depth: next.depth + 1,
-                        via: lower(&next.address).into_owned(),
+                        via: address_key(&next.address),
                         // Who forwards to an alias answers for where that leads.
                         account: next.account.clone(),
                     }));
@@ -132,10 +132,10 @@ impl Directory {
     /// Whether `local` of a domain is an address of the account: its own, one of its other names, an alias that leads to it,
     /// or one of these with a detail. What it gets by a forward or a catch-all is not.
     pub async fn owns(&self, id: AccountId, domain: &str, local: &str) -> Result<bool, DirectoryError> {
-        let mut waiting = VecDeque::from([(format!("{local}@{}", lower(domain)), 0)]);
+        let mut waiting = VecDeque::from([(format!("{local}@{}", domain_key(domain)), 0)]);
         let mut seen = HashSet::new();
         while let Some((address, depth)) = waiting.pop_front() {
-            if seen.len() >= limits::ALIAS_LOOKUPS || !seen.insert(lower(&address).into_owned()) {
+            if seen.len() >= limits::ALIAS_LOOKUPS || !seen.insert(address_key(&address)) {
                 continue;
             }
             let Some((local, domain)) = address.rsplit_once('@').filter(|(_, d)| self.is_local(d)) else {
@@ -193,7 +193,7 @@ impl Directory {
 
     /// What an alias leads to, from the cache where it can.
     async fn list(&self, domain: &str, name: &str) -> Result<Option<Arc<Vec<String>>>, DirectoryError> {
-        let (domain, name) = (lower(domain), lower(name));
+        let (domain, name) = (domain_key(domain), folded(name));
         match self.0.lists.find(&domain, &name) {
             Cached::Present(found) => return Ok(Some(found)),
             Cached::Absent => return Ok(None),

@@ -3,7 +3,7 @@
 //! What they are is the world's to know: here a private key is bytes that are sealed with the data folder's key, and a
 //! public one is text for the DNS.
 
-use crate::{Directory, DirectoryError};
+use crate::{Directory, DirectoryError, domain_key};
 use ringpost_base::UnixTime;
 use ringpost_store::records::SigningKey as Record;
 use ringpost_store::{Batch, Partition, Record as _, keys};
@@ -90,7 +90,7 @@ const RETIRED_FOR: Duration = Duration::from_secs(30 * 86_400);
 impl Directory {
     /// A domain's keys, those that sign first.
     pub async fn signing_keys(&self, domain: &str) -> Result<Vec<SigningKey>, DirectoryError> {
-        let domain = domain.to_ascii_lowercase();
+        let domain = domain_key(domain).into_owned();
         let home = self.home_of(&domain)?;
         let mut found = Vec::new();
         for entry in self.store().scan(&home, keys::signing_keys()).await? {
@@ -128,7 +128,7 @@ impl Directory {
         new: Vec<NewKey>,
         now: UnixTime,
     ) -> Result<(), DirectoryError> {
-        let domain = domain.to_ascii_lowercase();
+        let domain = domain_key(domain).into_owned();
         let home = self.home_of(&domain)?;
         let mut batch = Batch::new(home.clone());
         let mut has_current = false;
@@ -171,7 +171,7 @@ impl Directory {
 
     /// Signs with the next keys from now on; the former ones retire. False when there are no next ones.
     pub async fn use_next_keys(&self, domain: &str, now: UnixTime) -> Result<bool, DirectoryError> {
-        let home = self.home_of(&domain.to_ascii_lowercase())?;
+        let home = self.home_of(&domain_key(domain).into_owned())?;
         let all = self.key_records(&home).await?;
         if !all.iter().any(|(_, record, _)| record.state == 1) {
             return Ok(false);

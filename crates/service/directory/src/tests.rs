@@ -750,3 +750,51 @@ fn a_bus_that_lost_hints_empties_the_caches() {
     assert!(now(other.login("alice", &alice.password)).unwrap().is_none());
     assert!(other.is_local("example.net"));
 }
+
+// RFC 6530 §10.1, RFC 5890 §2.3.2.1.
+#[test]
+fn names_beyond_ascii_are_one_name_in_every_spelling() {
+    let world = World::new();
+    let directory = &world.directory;
+    now(directory.add_domain("Bücher.example", NOW)).unwrap();
+    assert_eq!(directory.domains(), ["example.org", "xn--bcher-kva.example"]);
+    assert!(
+        now(directory.add_domain("xn--bcher-kva.example", NOW)).is_err(),
+        "it is there"
+    );
+    let jörg = world.add("Jörg@bücher.example");
+    assert_eq!(jörg.account.address.to_string(), "jörg@xn--bcher-kva.example");
+    let target = ["JÖRG@Bücher.example".to_owned()];
+    now(directory.add_alias("alles@xn--bcher-kva.example", &target, NOW)).unwrap();
+    for spelling in [
+        "jörg@bücher.example",
+        "JO\u{308}RG@BU\u{308}CHER.example",
+        "jörg@XN--BCHER-KVA.example",
+        "Alles@bücher.example",
+    ] {
+        let found = now(directory.account_by_login(spelling)).unwrap();
+        assert_eq!(found.map(|a| a.id), Some(jörg.account.id), "{spelling}");
+        assert_eq!(
+            world.login(spelling, &jörg.password),
+            Some(jörg.account.id),
+            "{spelling}"
+        );
+        let (local, domain) = spelling.split_once('@').unwrap();
+        assert!(directory.is_local(domain));
+        let reach = now(directory.reach(domain, local)).unwrap().unwrap();
+        assert_eq!(reach.here.len(), 1, "{spelling}");
+        assert!(
+            now(directory.owns(jörg.account.id, domain, local)).unwrap(),
+            "{spelling}"
+        );
+    }
+    assert!(
+        now(directory.account_by_login("jorg@bücher.example"))
+            .unwrap()
+            .is_none()
+    );
+    let taken = now(directory.add_account(NewAccount::new("JO\u{308}RG@bücher.example"), NOW));
+    assert!(taken.is_err(), "it is the same name");
+    assert_eq!(now(directory.aliases("BÜCHER.example")).unwrap().len(), 1);
+    world.assert_sound();
+}

@@ -27,6 +27,12 @@ pub struct Peer {
 pub trait SenderAuth: Send + Sync + 'static {
     /// Begins to look at a message. `None` where its bringer is trusted without.
     fn begin(&self, peer: Peer) -> Option<Box<dyn Inspection>>;
+    /// The block list for whose sake nothing is taken from an address, if there is one. The answer takes some seconds at
+    /// most, and what cannot be told lists nobody.
+    fn refusing_list(&self, address: IpAddr) -> BoxFuture<'static, Option<String>>;
+    /// Whether the sender's domain says that it sends from the peer's address, or the peer is trusted. It takes some seconds
+    /// at most.
+    fn is_proven(&self, peer: Peer) -> BoxFuture<'static, bool>;
 }
 
 /// A message that is looked at while it comes in.
@@ -110,12 +116,13 @@ impl Mail {
 /// The longest field that is read before it is decided on: one of results that is longer is none of ours.
 const FIELD_BYTES: usize = 64 * 1024;
 
-/// Takes out of a message what others wrote in our name: fields of Authentication-Results under our server's name. It is
-/// given the message in chunks, and looks no further than its header.
+/// Takes out of a message what others wrote in our name: fields of Authentication-Results under our server's name, and of
+/// strangers' mail the fields that tell a score. It is given the message in chunks, and looks no further than its header.
 //= https://www.rfc-editor.org/rfc/rfc8601#section-5
 #[derive(Debug)]
 pub struct ForgedResults {
     server: String,
+    is_strangers: bool,
     /// The field that is being read.
     field: Vec<u8>,
     state: Reading,
@@ -137,9 +144,18 @@ impl ForgedResults {
     /// Under this server's name.
     pub fn new(server: &str) -> Self {
         ForgedResults {
+            is_strangers: false,
             server: server.to_owned(),
             field: Vec::new(),
             state: Reading::Line,
+        }
+    }
+
+    /// The same for a stranger's message, whose score nobody but us tells.
+    pub fn of_stranger(server: &str) -> Self {
+        ForgedResults {
+            is_strangers: true,
+            ..ForgedResults::new(server)
         }
     }
 
@@ -199,7 +215,7 @@ impl ForgedResults {
             out.append(&mut self.field);
             self.state = Reading::Body;
         } else if self.field.len() > FIELD_BYTES {
-            let left_out = self.is_results();
+            let left_out = self.is_results() || self.is_score();
             if !left_out {
                 out.append(&mut self.field);
             }
@@ -213,7 +229,7 @@ impl ForgedResults {
 
     /// A field is over.
     fn decide(&mut self, out: &mut Vec<u8>) {
-        if self.is_results() && self.is_ours() {
+        if self.is_score() || self.is_results() && self.is_ours() {
             self.field.clear();
         }
         out.append(&mut self.field);
@@ -223,11 +239,19 @@ impl ForgedResults {
     }
 
     fn is_results(&self) -> bool {
+        self.is_named("Authentication-Results")
+    }
+
+    fn is_score(&self) -> bool {
+        let names = ["X-Spam-Score", "X-Spam-Status", "X-Spam-Flag", "X-Spam-Level"];
+        self.is_strangers && names.into_iter().any(|name| self.is_named(name))
+    }
+
+    fn is_named(&self, name: &str) -> bool {
         let colon = self.field.iter().position(|b| *b == b':');
         colon.is_some_and(|at| {
-            self.field[..at]
-                .trim_ascii_end()
-                .eq_ignore_ascii_case(b"Authentication-Results")
+            let field = self.field[..at].trim_ascii_end();
+            field.eq_ignore_ascii_case(name.as_bytes())
         })
     }
 
@@ -323,6 +347,22 @@ mod tests {
             );
             assert_eq!(filtered(&format!("{kept}{forged}")), kept, "{forged}");
         }
+    }
+
+    #[test]
+    fn a_stranger_tells_no_score() {
+        let message =
+            "X-Spam-Flag: NO\r\nx-spam-status : No,\r\n\tscore=-9\r\nSubject: y\r\n\r\nX-Spam-Score: 1\r\n";
+        let through = |mut filter: ForgedResults| {
+            let mut out = filter.filter(Bytes::from_static(message.as_bytes())).to_vec();
+            out.extend_from_slice(&filter.finish());
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(
+            through(ForgedResults::of_stranger("mx.test")),
+            "Subject: y\r\n\r\nX-Spam-Score: 1\r\n"
+        );
+        assert_eq!(through(ForgedResults::new("mx.test")), message);
     }
 
     #[test]

@@ -41,6 +41,7 @@ mod deliver;
 mod error;
 mod flags;
 mod flight;
+mod greylist;
 mod incoming;
 mod inspect;
 mod mailboxes;
@@ -111,6 +112,7 @@ use ringpost_store::{
     AccountId, Batch, Bodies, Bus, CommitError, Hint, Minted, Partition, Scan, Store, Stored, Topic, keys,
 };
 use std::fmt;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 /// The mail of every account.
@@ -129,6 +131,8 @@ pub struct Mail {
     default_quota: RwLock<Quota>,
     signer: OnceLock<Arc<dyn Signer>>,
     hostname: OnceLock<String>,
+    /// How much greylisting remembers, about.
+    greylisted: AtomicUsize,
 }
 
 /// How often a change is begun anew because somebody else changed the same records first.
@@ -150,6 +154,7 @@ impl Mail {
             default_quota: RwLock::default(),
             signer: OnceLock::new(),
             hostname: OnceLock::new(),
+            greylisted: AtomicUsize::new(0),
         }
     }
 

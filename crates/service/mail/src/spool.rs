@@ -136,7 +136,13 @@ impl Mail {
             head,
             ..Queued::default()
         };
-        let queued = queue::records_of(&envelope.outgoing, &base, || self.draw(|rng| rng.u64()));
+        let outgoing = Outgoing {
+            // Whoever says SMTPUTF8 may send ASCII all the same, which every server takes.
+            //= https://www.rfc-editor.org/rfc/rfc6531#section-3.2
+            utf8: envelope.outgoing.utf8 && letter.eight_bit,
+            ..envelope.outgoing
+        };
+        let queued = queue::records_of(&outgoing, &base, || self.draw(|rng| rng.u64()));
         let due = now + GRACE;
         let mut batch = Batch::new(Partition::queue_of(id));
         let mut names = queued.len();

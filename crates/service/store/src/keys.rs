@@ -79,6 +79,10 @@ mod kind {
     /// [domain]
     pub(super) const STS_POLICY: u8 = b'S';
     pub(super) const CONTENTS: u8 = b'F';
+    /// [network, sender, 0, recipient]
+    pub(super) const GREYLISTED: u8 = b'Y';
+    /// [network]
+    pub(super) const GREYLIST_NETWORK: u8 = b'y';
 
     // In a queue.
     /// [due, id]
@@ -550,6 +554,25 @@ pub fn all_queued() -> Scan {
 /// [`StsPolicy`](crate::records::StsPolicy), in [`Partition::directory_of`] its domain.
 pub fn sts_policy(domain: &str) -> Key {
     key(kind::STS_POLICY, &[domain.as_bytes()])
+}
+
+/// [`Greylisted`](crate::records::Greylisted), in [`Partition::directory_of`] its network.
+pub fn greylisted(network: &[u8], sender: &str, recipient: &str) -> Key {
+    let parts = [network, sender.as_bytes(), &[0], recipient.as_bytes()];
+    key(kind::GREYLISTED, &parts)
+}
+
+/// [`Greylisted`](crate::records::Greylisted) for all that comes from a network, in [`Partition::directory_of`] it.
+pub fn greylist_network(network: &[u8]) -> Key {
+    key(kind::GREYLIST_NETWORK, &[network])
+}
+
+/// Everything greylisted on a shelf of the directory.
+pub fn all_greylisted() -> [Scan; 2] {
+    [
+        Scan::prefix(key(kind::GREYLISTED, &[])),
+        Scan::prefix(key(kind::GREYLIST_NETWORK, &[])),
+    ]
 }
 
 /// Every policy on a shelf of the directory.

@@ -662,6 +662,19 @@ record! {
 }
 
 record! {
+    /// That a network has tried to bring mail from a sender to a recipient; or, of a network as a whole, how often that went
+    /// well.
+    Greylisted {
+        /// When it came first.
+        1 first: UnixTime,
+        /// How often it came again as servers do.
+        2 passed: u32,
+        /// Until when it is remembered.
+        3 expires: UnixTime,
+    }
+}
+
+record! {
     /// That a spooled message has reached a recipient's mailbox.
     Delivered {
         /// When.
@@ -718,6 +731,7 @@ pub fn fuzz(data: &[u8]) {
     one::<Queued>(data);
     one::<QueueHolds>(data);
     one::<StsPolicy>(data);
+    one::<Greylisted>(data);
     one::<MaildropLease>(data);
 }
 

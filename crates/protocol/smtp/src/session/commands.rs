@@ -60,7 +60,20 @@ impl Session {
                 return self.close_with(Reply::new(421, "4.7.0", "Too many commands without a message"));
             }
         }
+        //= https://www.rfc-editor.org/rfc/rfc3207#section-4
+        let tells = matches!(command, Command::Vrfy | Command::Expn | Command::Help);
+        if tells && self.must_start_tls() {
+            return self.refuse(TLS_FIRST);
+        }
         match command {
+            //= https://www.rfc-editor.org/rfc/rfc2033#section-4.1
+            Command::Helo(_) | Command::Ehlo(_) if self.config.role == Role::Lmtp => {
+                self.refuse(Reply::new(500, "5.5.1", "LHLO is the greeting here"));
+            }
+            Command::Lhlo(_) if self.config.role != Role::Lmtp => {
+                self.refuse(Reply::new(500, "5.5.1", "Command not recognized"));
+            }
+            Command::Lhlo(name) => self.helo(name, true),
             Command::Helo(name) => self.helo(name, false),
             Command::Ehlo(name) => self.helo(name, true),
             Command::Mail { from, params } => self.mail(from, params),
@@ -73,13 +86,42 @@ impl Session {
             }
             Command::Noop => self.reply(Reply::new(250, "2.0.0", "Ok")),
             Command::Quit => self.close_with(Reply::new(221, "2.0.0", "Bye")),
-            Command::Help => self.reply(Reply::new(214, "2.0.0", "See RFC 5321")),
+            //= https://www.rfc-editor.org/rfc/rfc5321#section-4.1.1.8
+            Command::Help => self.help(),
+            // Who is here is told to those who have a message for them.
             //= https://www.rfc-editor.org/rfc/rfc5321#section-3.5.3
-            Command::Vrfy => self.reply(Reply::new(252, "2.5.2", "Send some mail and see")),
+            Command::Vrfy => self.reply(Reply::new(252, "2.0.0", "Send some mail and see")),
+            //= https://www.rfc-editor.org/rfc/rfc5321#section-4.2.4
+            Command::Expn => self.refuse(Reply::new(502, "5.5.1", "Lists are not shown")),
             Command::StartTls => self.start_tls(),
             Command::Auth { mechanism, initial } => self.auth(mechanism, initial),
             Command::NotImplemented => self.refuse(Reply::new(502, "5.5.1", "Command not implemented")),
         }
+    }
+
+    fn help(&mut self) {
+        let greeting = match self.config.role {
+            Role::Lmtp => "LHLO",
+            _ => "EHLO HELO",
+        };
+        let mut commands = format!("{greeting} MAIL RCPT DATA BDAT RSET NOOP QUIT VRFY HELP");
+        if self.can_start_tls() {
+            commands += " STARTTLS";
+        }
+        if self.mechanisms().next().is_some() {
+            commands += " AUTH";
+        }
+        write_line(
+            &mut self.out,
+            214,
+            false,
+            format_args!("2.0.0 Commands: {commands}"),
+        );
+        let standard = match self.config.role {
+            Role::Lmtp => "RFC 2033",
+            _ => "RFC 5321",
+        };
+        write_line(&mut self.out, 214, true, format_args!("2.0.0 See {standard}"));
     }
 
     fn helo(&mut self, name: &str, extended: bool) {
@@ -147,9 +189,12 @@ impl Session {
             return self.refuse(TLS_FIRST);
         }
         if self.hello.is_none() {
-            return self.refuse(Reply::new(503, "5.5.1", "EHLO first"));
+            return self.refuse(match self.config.role {
+                Role::Lmtp => Reply::new(503, "5.5.1", "LHLO first"),
+                _ => Reply::new(503, "5.5.1", "EHLO first"),
+            });
         }
-        if self.config.role != Role::Mx && !self.signed_in {
+        if matches!(self.config.role, Role::Submission | Role::Submissions) && !self.signed_in {
             //= https://www.rfc-editor.org/rfc/rfc6409#section-4.3
             return self.refuse(Reply::new(530, "5.7.0", "Authentication required"));
         }

@@ -1,6 +1,6 @@
 //! The message itself, behind DATA or BDAT.
 
-use super::{Answer, Event, Phase as SessionPhase, Question, Session, Waiting};
+use super::{Answer, Event, Phase as SessionPhase, Question, Role, Session, Waiting};
 use crate::body::{DataReader, LineEnds, Read};
 use crate::reply::{Refusal, Reply};
 use bytes::Bytes;
@@ -143,6 +143,8 @@ impl Session {
         match &self.transaction {
             _ if self.must_start_tls() => Err(super::commands::TLS_FIRST),
             None => Err(OUT_OF_ORDER),
+            //= https://www.rfc-editor.org/rfc/rfc2033#section-4.2
+            Some(t) if t.recipients.is_empty() && self.config.role == Role::Lmtp => Err(OUT_OF_ORDER),
             Some(t) if t.recipients.is_empty() => Err(Reply::new(554, "5.5.1", "No valid recipients")),
             Some(_) => Ok(()),
         }
@@ -235,10 +237,10 @@ impl Session {
         match fate {
             Fate::Refused { reply, .. } => {
                 // After the last chunk nothing of this transaction can follow.
-                if last {
-                    self.end_transaction();
+                match last {
+                    true => self.refuse_message(reply),
+                    false => self.refuse(reply),
                 }
-                self.refuse(reply);
             }
             Fate::Taken { .. } if !last => self.reply(Reply::new(250, "2.0.0", "Chunk taken")),
             Fate::Taken { size_bytes } => {
@@ -247,8 +249,7 @@ impl Session {
                     _ => false,
                 };
                 if bare {
-                    self.end_transaction();
-                    self.refuse(BARE_LINE_END);
+                    self.refuse_message(BARE_LINE_END);
                 } else {
                     self.ask(Question::Finish { size_bytes }, Waiting::Finish);
                 }
@@ -256,18 +257,44 @@ impl Session {
         }
     }
 
+    /// The message is refused for everybody.
+    fn refuse_message(&mut self, reply: Reply) {
+        if self.config.role == Role::Lmtp {
+            //= https://www.rfc-editor.org/rfc/rfc2033#section-4.2
+            let others = self.recipients_of_transaction().saturating_sub(1);
+            (0..others).for_each(|_| self.reply(reply));
+        }
+        self.end_transaction();
+        self.refuse(reply);
+    }
+
+    fn recipients_of_transaction(&self) -> usize {
+        self.transaction.as_ref().map_or(0, |t| t.recipients.len())
+    }
+
     pub(super) fn finish(&mut self, answer: Answer) {
         // The owner has seen the end: there is nothing left to abort.
         self.chunks = Chunks::None;
-        self.end_transaction();
         self.idle_commands = 0;
-        match answer {
-            Answer::Stored { id } => {
-                self.errors = 0;
-                self.messages += 1;
-                crate::reply::write_line(&mut self.out, 250, true, format_args!("2.0.0 Ok: {id}"));
+        let recipients = self.recipients_of_transaction();
+        let (id, verdicts) = match answer {
+            Answer::Stored { id } => (id, vec![Ok(()); recipients]),
+            Answer::StoredFor { id, verdicts } => (id, verdicts),
+            answer => return self.refuse_message(refusal(answer).reply()),
+        };
+        self.end_transaction();
+        self.errors = 0;
+        self.messages += 1;
+        //= https://www.rfc-editor.org/rfc/rfc2033#section-4.2
+        let replies = match self.config.role {
+            Role::Lmtp => recipients,
+            _ => 1,
+        };
+        for n in 0..replies {
+            match verdicts.get(n).copied().unwrap_or(Err(Refusal::Temporary)) {
+                Ok(()) => crate::reply::write_line(&mut self.out, 250, true, format_args!("2.0.0 Ok: {id}")),
+                Err(refusal) => self.reply(refusal.reply()),
             }
-            answer => self.refuse(refusal(answer).reply()),
         }
     }
 }

@@ -27,6 +27,18 @@ pub enum Role {
     Submission,
     /// Port 465: the same under TLS from the first byte (RFC 8314 §3.3).
     Submissions,
+    /// LMTP (RFC 2033), for a mail server of the same house that has looked at what it brings: each recipient has its own
+    /// answer to the message.
+    Lmtp,
+}
+
+impl Role {
+    fn greeting(self) -> &'static str {
+        match self {
+            Role::Mx | Role::Submission | Role::Submissions => "ESMTP",
+            Role::Lmtp => "LMTP",
+        }
+    }
 }
 
 /// How long the peer may take (RFC 5321 §4.5.3.2).
@@ -70,6 +82,15 @@ impl Default for Bounds {
     }
 }
 
+impl Bounds {
+    /// For a peer that is of the house.
+    pub const NONE: Bounds = Bounds {
+        messages: u32::MAX,
+        recipients: u32::MAX,
+        errors: u32::MAX,
+    };
+}
+
 /// How long the answer to an error of a client that makes many is held back.
 pub const TARPIT: Duration = Duration::from_secs(1);
 
@@ -102,7 +123,7 @@ impl Config {
     /// The usual settings of a role: with STARTTLS, and AUTH by SCRAM-SHA-256 (with binding, where TLS allows it), PLAIN and LOGIN.
     pub fn new(hostname: &str, role: Role) -> Self {
         let mechanisms = match role {
-            Role::Mx => Vec::new(),
+            Role::Mx | Role::Lmtp => Vec::new(),
             Role::Submission | Role::Submissions => vec![
                 sasl::Mechanism::ScramSha256Plus,
                 sasl::Mechanism::ScramSha256,
@@ -115,8 +136,11 @@ impl Config {
             role,
             max_message_bytes: limits::MESSAGE_BYTES,
             max_recipients: limits::SMTP_RECIPIENTS,
-            bounds: Bounds::default(),
-            starttls: true,
+            bounds: match role {
+                Role::Lmtp => Bounds::NONE,
+                _ => Bounds::default(),
+            },
+            starttls: role != Role::Lmtp,
             mechanisms,
             plaintext_auth: false,
             decoy: sasl::DecoyKey::new([0; 32], sasl::DEFAULT_ITERATIONS),
@@ -211,7 +235,7 @@ pub enum Question {
     /// [`Event::Body`] and then either [`Question::Finish`] or [`Event::Abort`].
     Begin,
     /// The message is whole. [`Answer::Stored`] when it is on stable storage for every recipient (RFC 5321 §6.1), or
-    /// [`Answer::Refuse`] and nobody has it.
+    /// [`Answer::Refuse`] and nobody has it; with [`Role::Lmtp`] [`Answer::StoredFor`].
     Finish {
         /// How many bytes [`Event::Body`] brought.
         size_bytes: u64,
@@ -235,6 +259,14 @@ pub enum Answer {
     Stored {
         /// The name.
         id: String,
+    },
+    /// The message is what this says for each recipient of [`Session::transaction`], in order: theirs under `id`, or refused.
+    /// With [`Role::Lmtp`] alone.
+    StoredFor {
+        /// The name.
+        id: String,
+        /// A verdict for each.
+        verdicts: Vec<Result<(), Refusal>>,
     },
 }
 
@@ -361,7 +393,7 @@ impl Session {
             &mut out,
             220,
             true,
-            format_args!("{} ESMTP Ringpost", config.hostname),
+            format_args!("{} {} Ringpost", config.hostname, config.role.greeting()),
         );
         Session {
             config,
@@ -413,6 +445,7 @@ impl Session {
     pub fn protocol(&self) -> Protocol {
         Protocol {
             extended: self.hello.as_ref().is_some_and(|hello| hello.extended),
+            local: self.config.role == Role::Lmtp,
             tls: self.tls,
             authenticated: self.signed_in,
             utf8: self.transaction.as_ref().is_some_and(|t| t.utf8),

@@ -16,6 +16,8 @@ struct Site {
     body: Vec<u8>,
     /// What the next message meets at its end.
     finish: Option<Refusal>,
+    /// Or what it meets for each recipient.
+    verdicts: Vec<Result<(), Refusal>>,
 }
 
 impl Site {
@@ -32,9 +34,11 @@ impl Site {
             stored: Vec::new(),
             body: Vec::new(),
             finish: None,
+            verdicts: Vec::new(),
         };
+        let protocol = site.session.config.role.greeting();
         site.drain();
-        assert_eq!(site.take(), "220 mx.example.com ESMTP Ringpost\r\n");
+        assert_eq!(site.take(), format!("220 mx.example.com {protocol} Ringpost\r\n"));
         site
     }
 
@@ -114,8 +118,10 @@ impl Site {
                     Some(refusal) => Answer::Refuse(refusal),
                     None => {
                         self.stored.push(body);
-                        Answer::Stored {
-                            id: format!("m{}", self.stored.len()),
+                        let id = format!("m{}", self.stored.len());
+                        match std::mem::take(&mut self.verdicts) {
+                            none if none.is_empty() => Answer::Stored { id },
+                            verdicts => Answer::StoredFor { id, verdicts },
                         }
                     }
                 }
@@ -494,6 +500,7 @@ fn passwords_cannot_be_guessed_for_ever() {
     );
 }
 
+// Guards pitfall SMTP 7: SIZE.
 #[test]
 fn size_is_checked_at_mail_and_while_the_message_comes() {
     let mut config = Config::new("mx.example.com", Role::Mx);
@@ -793,4 +800,125 @@ fn a_connection_carries_so_many_messages_and_recipients() {
     assert_eq!(site.codes(&rcpt), [250, 250]);
     assert_eq!(site.codes(b"RSET\r\nMAIL FROM:<>\r\n"), [250, 250]);
     assert_eq!(site.codes(&rcpt), [250, 421]);
+}
+
+// RFC 5321 §4.1.1, §4.1.4 and §4.3.2.
+#[test]
+fn each_command_has_its_place_and_its_replies() {
+    const EHLO: &str = "EHLO c\r\n";
+    const MAIL: &str = "MAIL FROM:<a@b>\r\n";
+    const RCPT: &str = "RCPT TO:<bob@example.com>\r\n";
+    let anywhere = "NOOP\r\nNOOP never mind\r\nHELP\r\nHELP MAIL\r\nVRFY bob\r\nEXPN list\r\n";
+    let tells = [250, 250, 214, 214, 252, 502];
+    for (said, codes) in [
+        (anywhere.to_owned(), tells.to_vec()),
+        (
+            format!("RSET\r\n{MAIL}{RCPT}DATA\r\nBDAT 0 LAST\r\n"),
+            vec![250, 503, 503, 503, 503],
+        ),
+        // Wherever they stand, they change nothing.
+        (
+            format!("{EHLO}{MAIL}{anywhere}{RCPT}{anywhere}DATA\r\n"),
+            [&[250, 250], &tells[..], &[250], &tells, &[354]].concat(),
+        ),
+        // A second greeting begins anew; one that is none leaves all as it is.
+        (format!("{EHLO}{MAIL}EHLO d\r\n{RCPT}"), vec![250, 250, 250, 503]),
+        (format!("{EHLO}{MAIL}HELO d\r\n{RCPT}"), vec![250, 250, 250, 503]),
+        (
+            format!("{EHLO}{MAIL}EHLO\r\nHELO a b\r\n{RCPT}"),
+            vec![250, 250, 501, 501, 250],
+        ),
+        (
+            format!("HELO c\r\nMAIL FROM:<a@b> SIZE=1\r\n{MAIL}"),
+            vec![250, 555, 250],
+        ),
+        // One transaction at a time, and the first stands.
+        (format!("{EHLO}{MAIL}{MAIL}{RCPT}"), vec![250, 250, 503, 250]),
+        (
+            format!("{EHLO}{RCPT}{MAIL}DATA\r\n{RCPT}RSET\r\nDATA\r\n"),
+            vec![250, 503, 250, 554, 250, 250, 503],
+        ),
+        (
+            format!("{EHLO}{MAIL}BDAT 2 LAST\r\nxx{RCPT}"),
+            vec![250, 250, 554, 503],
+        ),
+        // Who may have no argument, and who must.
+        (
+            "RSET x\r\nDATA x\r\nQUIT x\r\nVRFY\r\nEXPN\r\nMAIL\r\nRCPT\r\nMAIL TO:<a@b>\r\n".to_owned(),
+            vec![501; 8],
+        ),
+        (
+            "XYZZY\r\nTURN\r\nLHLO c\r\nSTARTTLS now\r\nAUTH PLAIN\r\n".to_owned(),
+            vec![500, 502, 500, 501, 502],
+        ),
+        (format!("{EHLO}{MAIL}QUIT\r\nNOOP\r\n"), vec![250, 250, 221]),
+    ] {
+        let mut site = Site::new(Role::Mx);
+        let heard = site.codes(said.as_bytes());
+        // BDAT's octets come whatever is thought of it, and a transaction that has failed is over.
+        assert_eq!(heard, codes, "{said}");
+    }
+    // RFC 3207 §4: where TLS comes first, nothing is told before.
+    let mut site = Site::new(Role::Submission);
+    assert_eq!(
+        site.codes(format!("{EHLO}VRFY bob\r\nEXPN list\r\nHELP\r\nNOOP\r\n").as_bytes()),
+        [250, 530, 530, 530, 250]
+    );
+    let mut site = Site::new(Role::Mx);
+    assert_eq!(
+        site.says(b"HELP\r\nVRFY bob\r\n"),
+        "214-2.0.0 Commands: EHLO HELO MAIL RCPT DATA BDAT RSET NOOP QUIT VRFY HELP STARTTLS\r\n214 2.0.0 See RFC 5321\r\n\
+         252 2.0.0 Send some mail and see\r\n"
+    );
+}
+
+// RFC 2033 §4.2. Guards pitfall SMTP 1: BDAT's octets are counted, and a bare line feed among them is refused.
+#[test]
+fn lmtp_answers_a_message_for_each_recipient() {
+    let mut site = Site::new(Role::Lmtp);
+    assert_eq!(
+        site.codes(b"EHLO c\r\nHELO c\r\nMAIL FROM:<>\r\n"),
+        [500, 500, 503]
+    );
+    let offers = site.says(b"LHLO c\r\n");
+    assert!(
+        offers.starts_with("250-mx.example.com\r\n250-PIPELINING\r\n250-SIZE "),
+        "{offers}"
+    );
+    assert!(
+        !offers.contains("STARTTLS") && !offers.contains("AUTH"),
+        "{offers}"
+    );
+    assert_eq!(site.codes(b"MAIL FROM:<a@b>\r\nDATA\r\n"), [250, 503]);
+    let rcpt = b"RCPT TO:<bob@example.com>\r\nRCPT TO:<nobody@example.com>\r\nRCPT TO:<alice@example.com>\r\nDATA\r\n";
+    assert_eq!(site.codes(rcpt), [250, 550, 250, 354]);
+    site.verdicts = vec![Err(Refusal::MailboxFull), Ok(())];
+    assert_eq!(
+        site.says(b"x\r\n.\r\n"),
+        "452 4.2.2 Mailbox full\r\n250 2.0.0 Ok: m1\r\n"
+    );
+    // The same by BDAT, whose pieces before the last have one answer each; and whatever refuses the message, refuses it for
+    // each.
+    let two = "MAIL FROM:<a@b>\r\nRCPT TO:<bob@example.com>\r\nRCPT TO:<bob@example.com>\r\n";
+    site.verdicts = vec![Ok(()); 2];
+    let said = site.codes(format!("{two}BDAT 2\r\nx\nBDAT 0 LAST\r\n").as_bytes());
+    assert_eq!(said, [250, 250, 250, 250, 550, 550], "a bare line feed");
+    let said = site.codes(format!("{two}BDAT 3\r\nx\r\nBDAT 0 LAST\r\n").as_bytes());
+    assert_eq!(said, [250, 250, 250, 250, 250, 250]);
+    assert_eq!(
+        site.codes(format!("{two}DATA\r\n").as_bytes()),
+        [250, 250, 250, 354]
+    );
+    site.finish = Some(Refusal::SystemFull);
+    assert_eq!(site.codes(b"x\r\n.\r\nQUIT\r\n"), [452, 452, 221]);
+}
+
+#[test]
+fn a_mail_server_of_the_house_may_name_as_many_strangers_as_it_wants() {
+    let mut site = Site::new(Role::Lmtp);
+    site.codes(b"LHLO c\r\nMAIL FROM:<>\r\n");
+    for _ in 0..limits::SMTP_ERRORS * 3 {
+        assert_eq!(site.codes(b"RCPT TO:<nobody@example.com>\r\n"), [550]);
+    }
+    assert_eq!(site.now, Instant::ZERO);
 }

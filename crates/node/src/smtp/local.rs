@@ -1,0 +1,72 @@
+//! LMTP: each recipient is delivered to by itself, and has its own answer.
+
+use super::{Away, Driver};
+use ringpost_mail::{Letter, Recipient};
+use ringpost_smtp::{Answer, Refusal};
+use ringpost_store::AccountId;
+use std::collections::HashMap;
+
+/// Whom one RCPT means.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Part {
+    /// Where its recipients here end, and those elsewhere.
+    here: usize,
+    away: usize,
+}
+
+impl Driver<'_> {
+    /// A RCPT was accepted: what it added is its own.
+    pub(super) fn end_part(&mut self) {
+        self.parts.push(Part {
+            here: self.recipients.len(),
+            away: self.elsewhere.len(),
+        });
+    }
+
+    /// Delivers to each recipient; the answers are in their order. What leads elsewhere, or to several people, is spooled.
+    //= https://www.rfc-editor.org/rfc/rfc2033#section-4.2
+    pub(super) async fn store_for_each(&mut self, id: String, letter: &Letter) -> Answer {
+        let (all_here, all_away) = (
+            std::mem::take(&mut self.recipients),
+            std::mem::take(&mut self.elsewhere),
+        );
+        let (mut here, mut away) = (all_here.into_iter(), all_away.into_iter());
+        let mut done: HashMap<(AccountId, Option<String>), Result<(), Refusal>> = HashMap::new();
+        let mut verdicts = Vec::new();
+        let mut before = Part { here: 0, away: 0 };
+        for part in std::mem::take(&mut self.parts) {
+            let here: Vec<Recipient> = here.by_ref().take(part.here - before.here).collect();
+            let away: Vec<Away> = away.by_ref().take(part.away - before.away).collect();
+            before = part;
+            let only = match (&here[..], &away[..]) {
+                ([only], []) => Some((only.account, only.folder.clone())),
+                _ => None,
+            };
+            // Who is named twice has it once.
+            let known = only.as_ref().and_then(|only| done.get(only).copied());
+            let verdict = match known {
+                Some(verdict) => verdict,
+                None => self.store_part(letter, here, away).await,
+            };
+            done.extend(only.map(|only| (only, verdict)));
+            verdicts.push(verdict);
+        }
+        Answer::StoredFor { id, verdicts }
+    }
+
+    async fn store_part(
+        &mut self,
+        letter: &Letter,
+        here: Vec<Recipient>,
+        away: Vec<Away>,
+    ) -> Result<(), Refusal> {
+        (self.recipients, self.elsewhere) = (here, away);
+        if !self.leave_circles(letter) {
+            return Err(Refusal::Loop);
+        }
+        match self.store(letter.clone(), false).await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(self.refusal(&error)),
+        }
+    }
+}
