@@ -1,7 +1,10 @@
 //! Random bytes against the session, and against the client.
 
 use crate::client::{self, Client, StartTls};
-use crate::{Answer, Config, Event, HeaderEditor, Missing, Output, Question, Refusal, Role, Session};
+use crate::command::Command;
+use crate::{
+    Answer, Body, Config, Event, Extensions, HeaderEditor, Mailbox, Missing, Output, Question, Refusal, Role, Session,
+};
 use bytes::Bytes;
 use ringpost_base::{Instant, Rng, UnixTime, limits};
 use std::sync::Arc;
@@ -68,6 +71,59 @@ pub fn submission(data: &[u8]) {
         let name = line.split(|b| *b == b':').next().unwrap_or_default();
         assert!(!name.trim_ascii_end().eq_ignore_ascii_case(b"bcc"));
     }
+}
+
+/// What a command line without its CRLF is taken for, in words that what another parser makes of it can be held against;
+/// `None` for one that is refused. All extensions are on.
+pub fn understood(line: &str) -> Option<String> {
+    let extensions = Extensions {
+        extended: true,
+        auth: true,
+        utf8: true,
+    };
+    let path = |mailbox: Option<&Mailbox>| match mailbox {
+        Some(mailbox) => format!("{}@{}", mailbox.local, mailbox.domain),
+        None => String::new(),
+    };
+    Some(match Command::parse(line.as_bytes(), extensions).ok()? {
+        Command::Helo(name) => format!("HELO {name}"),
+        Command::Ehlo(name) => format!("EHLO {name}"),
+        Command::Lhlo(name) => format!("LHLO {name}"),
+        Command::Mail { from, params } => {
+            let body = match params.body {
+                Some(Body::EightBit) => "8BITMIME",
+                Some(Body::SevenBit) | None => "7BIT",
+            };
+            let ret = match params.dsn.ret {
+                Some(crate::Return::Full) => "FULL",
+                Some(crate::Return::Headers) => "HDRS",
+                None => "",
+            };
+            format!(
+                "MAIL {} {} {body} {} {ret} {}",
+                path(from.mailbox()),
+                params.size_bytes.unwrap_or_default(),
+                params.utf8,
+                crate::xtext(&params.dsn.envelope_id).unwrap_or_default()
+            )
+        }
+        Command::Rcpt { to, dsn } => {
+            let original = dsn.original.split_once(';').map_or("", |(_, address)| address);
+            let original = crate::xtext(original).unwrap_or_default();
+            format!("RCPT {} {} {original}", path(to.mailbox()), dsn.notify.bits())
+        }
+        Command::Bdat { size_bytes, last } => format!("BDAT {size_bytes} {last}"),
+        Command::Data => "DATA".to_owned(),
+        Command::Rset => "RSET".to_owned(),
+        Command::Noop => "NOOP".to_owned(),
+        Command::Quit => "QUIT".to_owned(),
+        Command::Vrfy => "VRFY".to_owned(),
+        Command::Expn => "EXPN".to_owned(),
+        Command::Help => "HELP".to_owned(),
+        Command::StartTls => "STARTTLS".to_owned(),
+        Command::Auth { initial, .. } => format!("AUTH {}", initial.unwrap_or_default()),
+        Command::NotImplemented => return None,
+    })
 }
 
 /// Feeds `data` to a session, the first byte choosing its role and how the rest is cut, and panics when an invariant breaks:
