@@ -29,6 +29,7 @@ impl Driver<'_> {
         match ask {
             Ask::Authenticate { user, authzid, proof } => self.log_in(&user, authzid.as_deref(), proof).await,
             Ask::ScramKeys { user } => {
+                self.login_mark = self.imap.directory.login_mark();
                 let keys = self.door().scram_keys(&user).await;
                 Ok(Answer::ScramKeys(keys.map_err(|e| self.no_login(&e))?))
             }
@@ -113,7 +114,10 @@ impl Driver<'_> {
     async fn log_in(&mut self, user: &str, authzid: Option<&str>, proof: Proof) -> Result<Answer, Refusal> {
         let directory = &self.imap.directory;
         let found = match proof {
-            Proof::Password(password) => self.door().check_password(user, password.reveal()).await,
+            Proof::Password(password) => {
+                self.login_mark = directory.login_mark();
+                self.door().check_password(user, password.reveal()).await
+            }
             // It has proven to have the keys of whoever this is.
             Proof::Scram => self.door().proven(user).await,
             Proof::Failed => Ok(None),

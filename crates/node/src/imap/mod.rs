@@ -66,6 +66,7 @@ impl Imap {
             session,
             outgoing: BytesMut::new(),
             account: None,
+            login_mark: 0,
             selected: None,
             news: None,
             appending: None,
@@ -97,6 +98,8 @@ struct Driver<'a> {
     /// Small pieces that leave together, so that a list of a thousand subjects is not three thousand packets.
     outgoing: BytesMut,
     account: Option<Arc<AccountInfo>>,
+    /// From before the proof of that.
+    login_mark: u64,
     selected: Option<Selected>,
     /// What is heard of the account's mail, from before a mailbox is selected until it is left.
     news: Option<Subscription>,
@@ -152,15 +155,20 @@ impl Driver<'_> {
                 Happened::Received(Received::Data(bytes)) => {
                     // Who says something now has heard of nothing later.
                     self.tell_news(false).await;
+                    self.check_login();
                     self.receive(bytes);
                 }
                 Happened::Received(Received::Closed) => return Ok(()),
                 Happened::News(heard) => {
+                    self.check_login();
                     if self.is_news(heard) {
                         self.refresh().await;
                     }
                 }
-                Happened::Timeout => self.session.handle_timeout(now),
+                Happened::Timeout => {
+                    self.check_login();
+                    self.session.handle_timeout(now);
+                }
                 Happened::Stop => self.session.shut_down(now, "BYE The server stops"),
             }
         }
@@ -316,6 +324,18 @@ impl Driver<'_> {
             () = timeout => Happened::Timeout,
             bytes = received => Happened::Received(bytes),
             heard = news => Happened::News(heard),
+        }
+    }
+
+    /// Ends the session of an account that is gone, or has another password than it was begun with.
+    fn check_login(&mut self) {
+        if let Some(account) = &self.account
+            && !self.imap.directory.login_stands(account.id, self.login_mark)
+        {
+            self.session.shut_down(
+                self.imap.world.now(),
+                "BYE The login is no longer valid, log in again",
+            );
         }
     }
 

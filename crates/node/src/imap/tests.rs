@@ -553,6 +553,29 @@ fn an_idling_client_is_kept_alive_and_a_silent_one_let_go() {
 }
 
 #[test]
+fn another_password_ends_the_sessions_that_the_old_one_began() {
+    let mut house = House::new();
+    let (idler, silent) = (house.select(), house.log_in());
+    house.lab.say(&idler, "i IDLE\r\n");
+    let directory = house.imap.directory.clone();
+    at_once(directory.set_password("bob@example.org", "bobs new", BEGIN)).unwrap();
+    assert_eq!(
+        house.lab.say(&silent, "a NOOP\r\n"),
+        "a OK Done\r\n",
+        "bob is another"
+    );
+    at_once(directory.set_password("alice@example.org", "new", BEGIN)).unwrap();
+    let bye = "* BYE The login is no longer valid, log in again\r\n";
+    assert_eq!(house.lab.hear(&idler), bye);
+    assert_eq!(house.lab.say(&silent, "b SELECT INBOX\r\n"), bye);
+    house.password = "new".into();
+    let client = house.log_in();
+    at_once(directory.remove_account("alice@example.org")).unwrap();
+    assert_eq!(house.lab.say(&client, "b SELECT INBOX\r\n"), bye);
+    assert_eq!(house.lab.running(), 0);
+}
+
+#[test]
 fn a_stopping_server_takes_leave() {
     let mut house = House::new();
     let (idler, silent) = (house.select(), house.log_in());

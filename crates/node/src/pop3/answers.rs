@@ -32,6 +32,7 @@ impl Driver<'_> {
     }
 
     async fn scram_keys(&mut self, user: &str) -> Result<Answer, Refusal> {
+        self.login_mark = self.pop3.directory.login_mark();
         let keys = self.door().scram_keys(user).await;
         Ok(Answer::ScramKeys(keys.map_err(|e| self.no_login(&e))?))
     }
@@ -39,7 +40,10 @@ impl Driver<'_> {
     async fn log_in(&mut self, user: &str, authzid: Option<&str>, proof: Proof) -> Result<Answer, Refusal> {
         let directory = &self.pop3.directory;
         let found = match proof {
-            Proof::Password(password) => self.door().check_password(user, password.reveal()).await,
+            Proof::Password(password) => {
+                self.login_mark = directory.login_mark();
+                self.door().check_password(user, password.reveal()).await
+            }
             // It has proven to have the keys of whoever this is.
             Proof::Scram => self.door().proven(user).await,
             Proof::Failed => Ok(None),

@@ -87,6 +87,7 @@ impl Pop3 {
             session,
             outgoing: BytesMut::new(),
             open: None,
+            login_mark: 0,
             failed_logins: 0,
             retrieved: 0,
             removed: 0,
@@ -127,6 +128,8 @@ struct Driver<'a> {
     outgoing: BytesMut,
     /// From the login to QUIT.
     open: Option<Box<Open>>,
+    /// From before the proof of that login.
+    login_mark: u64,
     failed_logins: u32,
     retrieved: u64,
     removed: usize,
@@ -174,7 +177,15 @@ impl Driver<'_> {
             let happened = self.wait(deadline).await;
             let now = self.pop3.world.now();
             match happened {
-                Happened::Received(Received::Data(bytes)) => self.session.handle_input(now, &bytes),
+                Happened::Received(Received::Data(bytes)) => {
+                    if let Some(open) = &self.open
+                        && !self.pop3.directory.login_stands(open.account.id, self.login_mark)
+                    {
+                        let line = "-ERR [AUTH] The login is no longer valid, log in again";
+                        self.session.shut_down(now, line);
+                    }
+                    self.session.handle_input(now, &bytes);
+                }
                 //= https://www.rfc-editor.org/rfc/rfc1939#section-6
                 // Without QUIT nothing is removed.
                 Happened::Received(Received::Closed) => return Ok(()),

@@ -361,3 +361,19 @@ fn a_session_that_waits_is_small() {
     let size = size_of_val(&house.pop3.serve(connection, true));
     assert!(size <= 4096, "{size}");
 }
+
+#[test]
+fn another_password_ends_the_sessions_that_the_old_one_began_and_what_they_deleted_stays() {
+    let mut house = House::new();
+    house.deliver(ONE);
+    let client = house.log_in();
+    house.lab.say(&client, "DELE 1\r\n");
+    let directory = house.pop3.directory.clone();
+    at_once(directory.set_password("alice@example.org", "new", BEGIN)).unwrap();
+    assert_eq!(
+        house.lab.say(&client, "QUIT\r\n"),
+        "-ERR [AUTH] The login is no longer valid, log in again\r\n"
+    );
+    house.password = "new".into();
+    assert!(house.stat().starts_with("+OK 1 "), "nothing was removed");
+}

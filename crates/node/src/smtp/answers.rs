@@ -19,6 +19,7 @@ impl Driver<'_> {
     pub(super) async fn answer(&mut self, question: Question) -> Answer {
         match question {
             Question::CheckPassword(password) => {
+                self.login_mark = self.smtp.directory.login_mark();
                 let login = self
                     .door()
                     .check_password(&password.user, &password.password)
@@ -26,10 +27,13 @@ impl Driver<'_> {
                 self.sign_in(&password.user, password.authzid.as_deref(), login)
                     .await
             }
-            Question::FetchKeys { user } => match self.door().scram_keys(&user).await {
-                Ok(keys) => Answer::Keys(keys),
-                Err(e) => self.no_login(&e),
-            },
+            Question::FetchKeys { user } => {
+                self.login_mark = self.smtp.directory.login_mark();
+                match self.door().scram_keys(&user).await {
+                    Ok(keys) => Answer::Keys(keys),
+                    Err(e) => self.no_login(&e),
+                }
+            }
             Question::Authorize { authzid, user } => {
                 let account = self.door().proven(&user).await;
                 self.sign_in(&user, authzid.as_deref(), account).await

@@ -18,7 +18,7 @@ use recipients::Away;
 use ringpost_base::{Instant, UnixTime};
 use ringpost_directory::{AccountInfo, Directory};
 use ringpost_mail::{Mail, Recipient, SenderAuth};
-use ringpost_smtp::{Config, Event, Output, Session};
+use ringpost_smtp::{Config, Ending, Event, Output, Session};
 use std::sync::Arc;
 use std::time::Duration;
 use taking::Taking;
@@ -74,6 +74,7 @@ impl Smtp {
             session,
             rng,
             account: None,
+            login_mark: 0,
             recipients: Vec::new(),
             elsewhere: Vec::new(),
             parts: Vec::new(),
@@ -144,6 +145,8 @@ struct Driver<'a> {
     rng: ringpost_base::Rng,
     /// Who signed in.
     account: Option<Arc<AccountInfo>>,
+    /// From before the proof of that.
+    login_mark: u64,
     /// Whose the transaction's recipients are, as far as they are here.
     recipients: Vec<Recipient>,
     /// Those of them who are on other servers.
@@ -176,13 +179,20 @@ impl Driver<'_> {
             let happened = self.wait(deadline).await;
             let now = self.smtp.world.now();
             match happened {
-                Happened::Received(Received::Data(bytes)) => self.session.handle_input(now, bytes),
+                Happened::Received(Received::Data(bytes)) => {
+                    if let Some(account) = &self.account
+                        && !self.smtp.directory.login_stands(account.id, self.login_mark)
+                    {
+                        self.session.shut_down(now, Ending::LoggedOut);
+                    }
+                    self.session.handle_input(now, bytes);
+                }
                 // What was under way was never promised: it is dropped with the driver.
                 Happened::Received(Received::Closed) => return Ok(()),
                 Happened::Timeout => self.session.handle_timeout(now),
                 Happened::Stop => {
                     self.stopping = true;
-                    self.session.shut_down(now);
+                    self.session.shut_down(now, Ending::Stop);
                 }
             }
         }

@@ -873,3 +873,13 @@ fn who_comes_for_the_first_time_is_asked_to_come_again_unless_its_domain_vouches
     assert_eq!(tries(&mut house, "new@other.test", "bob"), 451, "he is another");
     house.check();
 }
+
+#[test]
+fn another_password_ends_what_was_signed_in_with_the_old_one() {
+    let mut house = House::new();
+    let client = house.submit();
+    at_once(house.directory.set_password("alice@example.org", "new", BEGIN)).unwrap();
+    let heard = house.say(&client, "MAIL FROM:<alice@example.org>\r\n");
+    assert_eq!(heard, "421 4.7.0 The login is no longer valid, log in again\r\n");
+    assert_eq!(house.lab.running(), 0);
+}

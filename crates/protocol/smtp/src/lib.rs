@@ -47,7 +47,7 @@ pub use dsn::{MailDsn, Notify, RcptDsn, Return, xtext};
 pub use path::{Domain, ForwardPath, Mailbox, PathError, ReversePath};
 pub use reply::Refusal;
 pub use session::{
-    Answer, Body, Bounds, Config, Event, Output, Question, QuestionId, Role, Session, TARPIT, Timeouts,
+    Answer, Body, Bounds, Config, Ending, Event, Output, Question, QuestionId, Role, Session, TARPIT, Timeouts,
     Transaction,
 };
 pub use submission::{HeaderEditor, HeaderFault, Missing};

@@ -163,6 +163,7 @@ impl Directory {
         }
         // Whoever asks from here on finds nobody.
         self.announce(account.id, u64::MAX);
+        self.end_sessions(account.id, u64::MAX);
         clear_partition(self.store(), &Partition::Account(account.id)).await?;
         self.0.journal.forget(account.id).await?;
         self.announce(account.id, u64::MAX);

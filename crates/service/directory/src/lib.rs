@@ -217,6 +217,11 @@ impl Directory {
                 topic: Topic::Directory,
                 change,
             }) => self.forget(account, change),
+            Heard::Hint(Hint {
+                account,
+                topic: Topic::Logins,
+                ..
+            }) => self.0.logins.end_sessions(account),
             Heard::Lagged => {
                 self.0.accounts.forget_all();
                 self.0.devices.forget_all();
@@ -256,6 +261,16 @@ impl Directory {
         self.0.bus.publish(Hint {
             account,
             topic: Topic::Directory,
+            change,
+        });
+    }
+
+    /// After a password's change is durable, or an account is gone: who is logged in to it is so no longer.
+    fn end_sessions(&self, account: AccountId, change: u64) {
+        self.0.logins.end_sessions(account);
+        self.0.bus.publish(Hint {
+            account,
+            topic: Topic::Logins,
             change,
         });
     }

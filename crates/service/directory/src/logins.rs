@@ -2,6 +2,7 @@ use ringpost_base::limits;
 use ringpost_store::AccountId;
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use subtle::ConstantTimeEq;
 
@@ -12,6 +13,7 @@ type Tag = [u8; 32];
 pub(crate) struct Logins {
     key: [u8; 32],
     remembered: Mutex<Remembered>,
+    sessions: Sessions,
 }
 
 #[derive(Default)]
@@ -20,11 +22,26 @@ struct Remembered {
     tags: HashMap<AccountId, Tag>,
 }
 
+/// Whose sessions ended when, counted in such ends.
+#[derive(Default)]
+struct Sessions {
+    count: AtomicU64,
+    ends: Mutex<Ends>,
+}
+
+#[derive(Default)]
+struct Ends {
+    of: HashMap<AccountId, u64>,
+    /// Up to here it is not known any more whose they were.
+    of_all: u64,
+}
+
 impl Logins {
     pub(crate) fn new(key: [u8; 32]) -> Self {
         Logins {
             key,
             remembered: Mutex::default(),
+            sessions: Sessions::default(),
         }
     }
 
@@ -62,6 +79,32 @@ impl Logins {
         remembered.tags.remove(&account);
     }
 
+    /// Where the ends of sessions stand.
+    pub(crate) fn mark(&self) -> u64 {
+        self.sessions.count.load(Ordering::Acquire)
+    }
+
+    /// Whether a session that an account has begun at this mark may go on.
+    pub(crate) fn stands(&self, account: AccountId, mark: u64) -> bool {
+        if self.mark() == mark {
+            return true;
+        }
+        let ends = self.ends();
+        ends.of_all <= mark && ends.of.get(&account).is_none_or(|end| *end <= mark)
+    }
+
+    /// Ends the sessions that an account has begun so far.
+    pub(crate) fn end_sessions(&self, account: AccountId) {
+        let mut ends = self.ends();
+        let end = self.mark() + 1;
+        if ends.of.len() >= limits::REMEMBERED_LOGINS {
+            ends.of.clear();
+            ends.of_all = end;
+        }
+        ends.of.insert(account, end);
+        self.sessions.count.store(end, Ordering::Release);
+    }
+
     /// Some password may have changed.
     pub(crate) fn end_all(&self) {
         let mut remembered = self.remembered();
@@ -81,6 +124,10 @@ impl Logins {
             .chain_update(inner)
             .finalize()
             .into()
+    }
+
+    fn ends(&self) -> MutexGuard<'_, Ends> {
+        self.sessions.ends.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn remembered(&self) -> MutexGuard<'_, Remembered> {
@@ -111,5 +158,27 @@ mod tests {
         logins.end(AccountId(1));
         logins.remember(before, AccountId(1), "old");
         assert!(!logins.knows(AccountId(1), "old"));
+    }
+
+    #[test]
+    fn a_session_ends_with_the_password_that_it_began_with() {
+        let logins = Logins::new([1; 32]);
+        let (alice, bob) = (AccountId(1), AccountId(2));
+        let mark = logins.mark();
+        assert!(logins.stands(alice, mark));
+        logins.end_sessions(alice);
+        assert!(!logins.stands(alice, mark) && logins.stands(bob, mark));
+        assert!(logins.stands(alice, logins.mark()));
+    }
+
+    #[test]
+    fn where_it_is_forgotten_whose_password_changed_everybody_logs_in_again() {
+        let logins = Logins::new([1; 32]);
+        let mark = logins.mark();
+        for account in 1..=limits::REMEMBERED_LOGINS as u64 + 1 {
+            logins.end_sessions(AccountId(account));
+        }
+        assert!(!logins.stands(AccountId(u64::MAX), mark));
+        assert!(logins.stands(AccountId(1), logins.mark()));
     }
 }

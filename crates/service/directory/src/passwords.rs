@@ -78,6 +78,18 @@ impl Directory {
         Ok(Some((account, keys)))
     }
 
+    /// Where the ends of sessions stand: to be taken before a password or a proof of one is checked, and kept with the session
+    /// for [`login_stands`](Self::login_stands).
+    pub fn login_mark(&self) -> u64 {
+        self.0.logins.mark()
+    }
+
+    /// Whether a session that logged in to an account, after this mark was taken, may go on: the account is still there and
+    /// has the same password. Asks nobody.
+    pub fn login_stands(&self, account: AccountId, mark: u64) -> bool {
+        self.0.logins.stands(account, mark)
+    }
+
     /// What SASL sessions make up for users that do not exist, with the iterations that existing ones have. One for the life
     /// of the process.
     pub fn scram_decoy(&self) -> DecoyKey {
@@ -101,7 +113,9 @@ impl Directory {
             .exists(keys::account())
             .put(keys::password(), record.to_bytes());
         let minted = self.store().commit_durable(batch).await?;
-        self.announce(account.id, change.of(&minted).unwrap_or(u64::MAX));
+        let change = change.of(&minted).unwrap_or(u64::MAX);
+        self.announce(account.id, change);
+        self.end_sessions(account.id, change);
         Ok(())
     }
 

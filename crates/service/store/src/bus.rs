@@ -11,6 +11,8 @@ pub enum Topic {
     Mail,
     /// The account itself, its devices or passwords.
     Directory,
+    /// The account's password has changed, or the account is gone: whoever is logged in to it is so no longer.
+    Logins,
 }
 
 /// "Look again": something of an account has changed durably. The truth is in the store.

@@ -290,6 +290,15 @@ pub enum Event {
     Close,
 }
 
+/// Why the server ends a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// It stops.
+    Stop,
+    /// The account that signed in is gone, or has another password.
+    LoggedOut,
+}
+
 /// See [`Session::poll_output`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
@@ -344,7 +353,7 @@ pub struct Session {
     recipients: u32,
     auth_failures: u32,
     idle_commands: u32,
-    shutting_down: bool,
+    ending: Option<Ending>,
 }
 
 /// How the client presented itself.
@@ -418,7 +427,7 @@ impl Session {
             recipients: 0,
             auth_failures: 0,
             idle_commands: 0,
-            shutting_down: false,
+            ending: None,
         }
     }
 
@@ -515,9 +524,9 @@ impl Session {
     }
 
     /// Ends the session politely: at once when a command is awaited, otherwise when what is under way has been answered.
-    pub fn shut_down(&mut self, now: Instant) {
+    pub fn shut_down(&mut self, now: Instant, why: Ending) {
         self.now = now;
-        self.shutting_down = true;
+        self.ending = self.ending.or(Some(why));
         self.held_until = None;
     }
 
@@ -563,11 +572,16 @@ impl Session {
 
     /// Does one thing with what has come; false when there is nothing to do.
     fn step(&mut self) -> bool {
+        if let (Phase::Command | Phase::SkipLine { .. } | Phase::Auth(_), Some(why)) =
+            (&self.phase, self.ending)
+        {
+            self.close_with(match why {
+                Ending::Stop => Reply::new(421, "4.3.2", "Shutting down"),
+                Ending::LoggedOut => Reply::new(421, "4.7.0", "The login is no longer valid, log in again"),
+            });
+            return true;
+        }
         match &self.phase {
-            Phase::Command | Phase::SkipLine { .. } | Phase::Auth(_) if self.shutting_down => {
-                self.close_with(Reply::new(421, "4.3.2", "Shutting down"));
-                true
-            }
             Phase::Command | Phase::Auth(_) => match self.next_line() {
                 Some(line) => {
                     self.deadline = self.now + self.config.timeouts.command;

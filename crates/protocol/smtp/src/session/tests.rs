@@ -711,7 +711,7 @@ fn a_message_that_stops_coming_is_aborted() {
 fn a_shutdown_waits_for_the_message_under_way() {
     let mut site = Site::new(Role::Mx);
     site.says(ENVELOPE);
-    site.session.shut_down(site.now);
+    site.session.shut_down(site.now, Ending::Stop);
     site.drain();
     assert_eq!(site.take(), "");
     assert_eq!(
@@ -719,7 +719,7 @@ fn a_shutdown_waits_for_the_message_under_way() {
         "250 2.0.0 Ok: m1\r\n421 4.3.2 Shutting down\r\n(close)\r\n"
     );
     let mut site = Site::signed_in();
-    site.session.shut_down(site.now);
+    site.session.shut_down(site.now, Ending::Stop);
     site.drain();
     assert_eq!(site.take(), "421 4.3.2 Shutting down\r\n(close)\r\n");
 }
