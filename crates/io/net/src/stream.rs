@@ -2,16 +2,19 @@
 //! in place.
 
 use crate::tls::{Authorities, HANDSHAKE_TIMEOUT, Proof, Tls};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use ringpost_base::{in_network, limits, one_peer};
 use rustls::pki_types::ServerName;
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio_rustls::{TlsConnector, TlsStream};
 use tracing::{debug, warn};
@@ -196,7 +199,6 @@ where
             let Ok(local) = socket.local_addr() else { return };
             let mut stream = Stream {
                 io: Io::Plain(socket),
-                buffer: BytesMut::new(),
                 side: Side::Server(tls),
                 write_timeout: WRITE_TIMEOUT,
                 end_point: None,
@@ -274,7 +276,6 @@ where
         };
         let stream = Stream {
             io: Io::Local(socket),
-            buffer: BytesMut::new(),
             side: Side::Server(tls.clone()),
             write_timeout: WRITE_TIMEOUT,
             end_point: None,
@@ -293,6 +294,28 @@ enum Io {
     Gone,
 }
 
+/// What is read at once at the most.
+const READ_BYTES: usize = limits::CHUNK_BYTES / 4;
+
+thread_local! {
+    /// Where bytes are read to before it is known how many there are: a thousand connections that wait share it.
+    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into());
+}
+
+impl Io {
+    /// Reads what there is; no bytes at the end.
+    fn poll_read(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Poll<io::Result<Bytes>> {
+        let mut buffer = ReadBuf::new(scratch);
+        let read = match self {
+            Io::Plain(io) => Pin::new(io).poll_read(cx, &mut buffer),
+            Io::Local(io) => Pin::new(io).poll_read(cx, &mut buffer),
+            Io::Tls(io) => Pin::new(&mut **io).poll_read(cx, &mut buffer),
+            Io::Gone => Poll::Ready(Ok(())),
+        };
+        read.map_ok(|()| Bytes::copy_from_slice(buffer.filled()))
+    }
+}
+
 /// What TLS is started as.
 enum Side {
     Server(Tls),
@@ -302,7 +325,6 @@ enum Side {
 /// One connection.
 pub struct Stream {
     io: Io,
-    buffer: BytesMut,
     side: Side,
     write_timeout: Duration,
     /// The hash of the certificate that TLS was begun with.
@@ -345,7 +367,6 @@ impl Stream {
             local: socket.local_addr()?,
             remote: to.address,
             io: Io::Plain(socket),
-            buffer: BytesMut::new(),
             side: Side::Client(authorities.mail_connector(to.proof), name),
             write_timeout: DATA_BLOCK_TIMEOUT,
             end_point: None,
@@ -393,18 +414,13 @@ impl Stream {
         (exported.flatten(), self.end_point.clone())
     }
 
-    /// The next bytes; `None` when the peer has closed or the connection broke. Cancel-safe.
+    /// The next bytes, at most [`READ_BYTES`]; `None` when the peer has closed or the connection broke. Cancel-safe. A
+    /// connection that waits holds no buffer.
     pub async fn recv(&mut self) -> Option<Bytes> {
-        self.buffer.reserve(limits::CHUNK_BYTES / 4);
-        let read = match &mut self.io {
-            Io::Plain(io) => io.read_buf(&mut self.buffer).await,
-            Io::Local(io) => io.read_buf(&mut self.buffer).await,
-            Io::Tls(io) => io.read_buf(&mut self.buffer).await,
-            Io::Gone => return None,
-        };
-        match read {
-            Ok(0) => None,
-            Ok(_) => Some(self.buffer.split().freeze()),
+        let read =
+            std::future::poll_fn(|cx| SCRATCH.with_borrow_mut(|scratch| self.io.poll_read(cx, scratch)));
+        match read.await {
+            Ok(bytes) => Some(bytes).filter(|bytes| !bytes.is_empty()),
             Err(error) => {
                 debug!(remote = %self.remote, %error, "read failed");
                 None
@@ -434,9 +450,8 @@ impl Stream {
         result
     }
 
-    /// Starts TLS, as the server or as the client; unread plain bytes are thrown away.
+    /// Starts TLS, as the server or as the client. No plain bytes are held that could be taken for what came under it.
     pub async fn start_tls(&mut self) -> io::Result<()> {
-        self.buffer.clear();
         let Io::Plain(socket) = std::mem::replace(&mut self.io, Io::Gone) else {
             return Err(io::ErrorKind::InvalidInput.into());
         };
