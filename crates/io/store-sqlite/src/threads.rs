@@ -5,6 +5,7 @@ use async_channel::{Receiver, Sender};
 use ringpost_base::limits;
 use ringpost_store::{Batch, CommitError, StoreError};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 /// The writer's thread and the readers', and the bounded queues before them.
 pub(crate) struct Threads {
@@ -93,22 +94,96 @@ impl Drop for Threads {
     }
 }
 
+/// How long the writer holds a transaction open for more batches. Whoever was answered comes again a moment later: the first
+/// of them would have a sync for itself, and all others would wait for that one. Who writes alone waits for nobody.
+#[derive(Clone, Copy, Default, Debug)]
+struct Gathering {
+    /// As many as have come together last: nobody else is expected.
+    expected: usize,
+    /// How long the last commit took.
+    commit: Duration,
+}
+
+/// The longest time that a batch is held back for others, however slow the disk is.
+const GATHERING_LIMIT: Duration = Duration::from_millis(10);
+/// How often the queue is looked at meanwhile.
+const GATHERING_STEP: Duration = Duration::from_micros(200);
+
+impl Gathering {
+    /// Whether a transaction of so many batches waits for another, open for so long, and without a new one for so long: as
+    /// long as a sync takes, if they keep coming, since that is what is saved.
+    fn goes_on(&self, batches: usize, open: Duration, idle: Duration) -> bool {
+        let limit = self.commit.min(GATHERING_LIMIT);
+        batches < self.expected && open < limit && idle < limit / 4
+    }
+}
+
 /// The writer: everything that waits goes into one transaction, and is answered when that is durable.
 fn write(mut engine: Engine, waiting: &Receiver<Work>) {
+    let mut gathering = Gathering::default();
     while let Ok(first) = waiting.recv_blocking() {
         let (mut group, mut answers) = (Vec::new(), Vec::new());
         let mut operations = 0;
+        let opened = Instant::now();
+        let mut last_came = opened;
         let mut next = Some(first);
         while let Some(Work { batch, answer }) = next {
             operations += batch.operations();
             group.push(batch);
             answers.push(answer);
-            let full = group.len() >= GROUP_BATCHES || operations >= GROUP_OPERATIONS;
-            next = if full { None } else { waiting.try_recv().ok() };
+            if group.len() >= GROUP_BATCHES || operations >= GROUP_OPERATIONS {
+                break;
+            }
+            next = waiting.try_recv().ok();
+            while next.is_none() && gathering.goes_on(group.len(), opened.elapsed(), last_came.elapsed()) {
+                thread::sleep(GATHERING_STEP);
+                next = waiting.try_recv().ok();
+            }
+            last_came = Instant::now();
         }
-        for (answer, outcome) in answers.into_iter().zip(engine.run(&group)) {
+        let began = Instant::now();
+        let outcomes = engine.run(&group);
+        gathering = Gathering {
+            expected: group.len() + waiting.len(),
+            commit: began.elapsed(),
+        };
+        for (answer, outcome) in answers.into_iter().zip(outcomes) {
             // Whoever asked may be gone.
             let _ = answer.try_send(outcome);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn who_writes_alone_waits_for_nobody() {
+        assert!(!Gathering::default().goes_on(1, Duration::ZERO, Duration::ZERO));
+        let alone = Gathering {
+            expected: 1,
+            commit: 8 * MS,
+        };
+        assert!(!alone.goes_on(1, Duration::ZERO, Duration::ZERO));
+    }
+
+    #[test]
+    fn others_are_waited_for_while_they_keep_coming_and_no_longer_than_a_sync_takes() {
+        let eight = Gathering {
+            expected: 8,
+            commit: 8 * MS,
+        };
+        assert!(eight.goes_on(1, MS, MS));
+        assert!(!eight.goes_on(8, MS, MS), "all are here");
+        assert!(!eight.goes_on(4, 8 * MS, MS), "a sync would be done by now");
+        assert!(!eight.goes_on(4, 3 * MS, 2 * MS), "nobody comes any more");
+        let slow = Gathering {
+            expected: 8,
+            commit: 1_000 * MS,
+        };
+        assert!(!slow.goes_on(2, 10 * MS, MS));
     }
 }
