@@ -3,7 +3,8 @@
 use crate::client::{self, Client, StartTls};
 use crate::command::Command;
 use crate::{
-    Answer, Body, Config, Event, Extensions, HeaderEditor, Mailbox, Missing, Output, Question, Refusal, Role, Session,
+    Answer, Body, Config, Event, Extensions, HeaderEditor, Mailbox, Missing, Output, Question, Refusal, Role,
+    Session,
 };
 use bytes::Bytes;
 use ringpost_base::{Instant, Rng, UnixTime, limits};

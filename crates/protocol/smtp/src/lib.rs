@@ -47,8 +47,8 @@ pub use dsn::{MailDsn, Notify, RcptDsn, Return, xtext};
 pub use path::{Domain, ForwardPath, Mailbox, PathError, ReversePath};
 pub use reply::Refusal;
 pub use session::{
-    Answer, Body, Bounds, Config, Ending, Event, Output, Question, QuestionId, Role, Session, TARPIT, Timeouts,
-    Transaction,
+    Answer, Body, Bounds, Config, Ending, Event, Output, Question, QuestionId, Role, Session, TARPIT,
+    Timeouts, Transaction,
 };
 pub use submission::{HeaderEditor, HeaderFault, Missing};
 pub use trace::{Protocol, Received, ReturnPath, Rfc5322Date};

@@ -44,7 +44,7 @@ pub(crate) enum Service {
 }
 
 impl Service {
-    pub(crate) const ALL: [Service; 12] = [
+    pub(crate) const ALL: [Service; 13] = [
         Service::SipUdp,
         Service::SipTcp,
         Service::SipTls,

@@ -178,6 +178,7 @@ fn what_is_wrong_is_told_in_one_line_with_its_key() {
             "[acme]\nenabled = true\nagree_to_terms = true\n[listen]\nimap = \"0.0.0.0:80\"",
             "ringpost.toml: acme.listen: 0.0.0.0:80 is listen.imap's already; give one of them another port",
         ),
+        (
             "[voicemail]\nno_answer_s = -3",
             "ringpost.toml:2: voicemail.no_answer_s: invalid value: integer `-3`, expected u32; `ringpost config default`",
         ),

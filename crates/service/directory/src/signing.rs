@@ -171,7 +171,7 @@ impl Directory {
 
     /// Signs with the next keys from now on; the former ones retire. False when there are no next ones.
     pub async fn use_next_keys(&self, domain: &str, now: UnixTime) -> Result<bool, DirectoryError> {
-        let home = self.home_of(&domain_key(domain).into_owned())?;
+        let home = self.home_of(&domain_key(domain))?;
         let all = self.key_records(&home).await?;
         if !all.iter().any(|(_, record, _)| record.state == 1) {
             return Ok(false);
