@@ -543,7 +543,7 @@ pub(crate) mod tests {
             ),
             (
                 add("b b@example.org", None),
-                "\"b b@example.org\" is no address: expected 1 to 64 letters, digits, '.', '_' or '-' before the '@', with \
+                "\"b b@example.org\" is no address: expected 1 to 64 bytes of letters, digits, '.', '_' or '-' before the '@', with \
                  no '.' at an end or doubled",
             ),
             (
