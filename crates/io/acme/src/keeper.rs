@@ -179,14 +179,11 @@ struct Task {
 
 impl Task {
     async fn run(mut self, mut asked: mpsc::Receiver<Reply>) {
-        self.held = match self.client.folder.load() {
-            Ok(pair) => pair.and_then(|pair| pair.certificate().map(Held::from)),
-            Err(error) => {
-                warn!(%error, "the certificate that was kept is of no use; asking for another");
-                None
-            }
-        };
+        let mut changed = true;
         loop {
+            if std::mem::take(&mut changed) {
+                self.hold();
+            }
             let settings = lock(&self.shared.settings).clone();
             let (is_due, pause) = self.next(settings.as_ref());
             let shared = self.shared.clone();
@@ -210,8 +207,25 @@ impl Task {
                 }
                 () = shared.changed.notified() => {
                     (self.failures, self.retry) = (0, None);
+                    changed = true;
                 }
             }
+        }
+    }
+
+    /// Takes over what is kept, and shows it if another one is shown. Only this task does, so that none is shown that it has
+    /// replaced.
+    fn hold(&mut self) {
+        let kept = self.client.folder.load().unwrap_or_else(|error| {
+            warn!(%error, "the certificate that was kept is of no use; asking for another");
+            None
+        });
+        self.held = kept.as_ref().and_then(Pair::certificate).map(Held::from);
+        if let Some(pair) = kept
+            && lock(&self.shared.settings).is_some()
+            && self.tls.certificate().as_deref() != pair.certificate()
+        {
+            self.tls.show(pair);
         }
     }
 
@@ -423,13 +437,27 @@ mod tests {
         let data = tempfile::tempdir().unwrap();
         let made = rcgen::generate_simple_self_signed(["one.test".to_owned()]).unwrap();
         let (chain, key) = (made.cert.pem(), made.signing_key.serialize_pem());
-        Folder::of(data.path()).keep(DIRECTORY, &chain, &key).unwrap();
-        let (keeper, task) = Keeper::new(parts(data.path()));
+        let kept = Folder::of(data.path()).keep(DIRECTORY, &chain, &key).unwrap();
+        let parts = parts(data.path());
+        let tls = parts.tls.clone();
+        let (keeper, task) = Keeper::new(parts);
         let task = tokio::spawn(task);
         while keeper.status().renewal.is_none() {
             tokio::task::yield_now().await;
         }
         assert_eq!((keeper.failed(), keeper.status().failure), (0, None));
+        assert_eq!(tls.certificate().as_deref(), kept.certificate());
+        // While it rests, others may show theirs; then it shows its own again.
+        keeper.set(None);
+        while keeper.status() != Status::default() {
+            tokio::task::yield_now().await;
+        }
+        let files = ["self-signed.crt", "self-signed.key"].map(|name| data.path().join(name));
+        tls.reload(&files[0], &files[1]).unwrap();
+        keeper.set(Some(settings()));
+        while tls.certificate().as_deref() != kept.certificate() {
+            tokio::task::yield_now().await;
+        }
         // Another authority's is asked for anew.
         keeper.set(Some(Settings {
             directory: "https://127.0.0.1:2/dir".into(),

@@ -6,6 +6,7 @@
 use super::{Server, acme, connection_limits, files, phone_config};
 use crate::config::{Config, Service};
 use anyhow::Result;
+use ringpost_acme::Folder;
 use ringpost_node::phone::PhoneControl;
 use std::path::Path;
 use std::sync::PoisonError;
@@ -69,6 +70,11 @@ impl Server {
     }
 
     fn reload_certificate(&self, config: &Config) -> Result<()> {
+        let is_kept = config.acme.enabled && Folder::of(self.stores.path()).certificate().exists();
+        if self.asked.is_some() && is_kept {
+            // Its task shows it: here it might be one that has been renewed meanwhile.
+            return Ok(());
+        }
         if !files::reload_certificate(config, &self.tls)? {
             self.tls.show(acme::pair(config, self.stores.path())?);
         }
