@@ -1,15 +1,18 @@
-//! Voicemail over the telephone: every way in which a recording ends.
+//! Voicemail over the telephone: every way in which a recording ends, the lamp on all phones and over a restart, and the menu.
 
 #![allow(clippy::unwrap_used)] // A test says what it missed by panicking.
 
-use ringpost_interop::{Account, ImapClient, Options, Server, SipCall, wait_for};
-use std::time::Duration;
+use ringpost_interop::{
+    Account, Baresip, Behaviour, DOMAIN, ImapClient, Options, Server, SipCall, SipSocket, sip_request,
+    wait_for,
+};
+use std::time::{Duration, Instant};
 
 /// The longest message in these tests, in seconds: longer than what is said with the silence that ends it.
 const LONGEST_S: u64 = 13;
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// A server whose phones need no credentials, and that takes short messages.
+/// A server whose phones need no credentials but for the menu, and that takes short messages.
 fn server() -> Server {
     let mut server = Server::prepared(&Options {
         trusted_network: Some("127.0.0.0/8".into()),
@@ -99,5 +102,150 @@ fn a_recording_ends_with_the_hash_a_hang_up_silence_or_its_longest() {
         };
         assert!(expected.contains(seconds), "{found:?}");
     }
+    server.check_store();
+}
+
+/// A phone of bob's that has registered, and perhaps subscribed to its lamp.
+struct Phone {
+    socket: SipSocket,
+    name: &'static str,
+    requests: u32,
+}
+
+impl Phone {
+    fn new(server: &Server, name: &'static str) -> Phone {
+        let mut phone = Phone {
+            socket: SipSocket::open(server),
+            name,
+            requests: 0,
+        };
+        phone.ask("REGISTER", &format!("sip:{DOMAIN}"), "Expires: 600\r\n");
+        phone
+    }
+
+    fn ask(&mut self, method: &str, uri: &str, lines: &str) {
+        self.requests += 1;
+        let (name, port) = (self.name, self.socket.port());
+        let contact = format!("Contact: <sip:{name}@127.0.0.1:{port}>\r\n{lines}");
+        let call = format!("{name}-{}", self.requests);
+        let request = sip_request(method, uri, &format!("sip:bob@{DOMAIN}"), &call, &contact);
+        let answer = self.socket.ask(&request);
+        assert!(answer.starts_with("SIP/2.0 200 "), "{answer}");
+    }
+
+    /// Waits for a NOTIFY that says so, and how many new and old messages there are.
+    fn wait_for(&self, waiting: &str, counts: &str) {
+        loop {
+            let text = self.socket.next();
+            if text.starts_with("SIP/2.0 ") {
+                continue;
+            }
+            self.socket.answer(&text);
+            let says = |what: &str| text.to_ascii_lowercase().contains(&what.to_ascii_lowercase());
+            if says(&format!("Messages-Waiting: {waiting}")) && says(&format!("Voice-Message: {counts}")) {
+                return;
+            }
+        }
+    }
+}
+
+#[test]
+fn the_lamp_follows_on_all_phones_and_is_told_after_a_restart() {
+    let mut server = server();
+    let (_, bob) = (server.account("alice"), server.account("bob"));
+    let mut phones = ["desk", "hall", "kitchen"].map(|name| Phone::new(&server, name));
+    let address = format!("sip:bob@{DOMAIN}");
+    phones[2].ask(
+        "SUBSCRIBE",
+        &address,
+        "Event: message-summary\r\nExpires: 600\r\n",
+    );
+    let mut call = reach(&server, "alice", "bob");
+    call.speak(Duration::from_secs(3));
+    call.press('#');
+    call.wait_for_end();
+    phones.iter().for_each(|phone| phone.wait_for("yes", "1/0"));
+    let mut imap = ImapClient::login(&server, &bob).unwrap();
+    assert!(imap.command("SELECT INBOX").unwrap().is_ok());
+    assert!(imap.command("STORE 1 +FLAGS (\\Seen)").unwrap().is_ok());
+    let told = Instant::now();
+    phones.iter().for_each(|phone| phone.wait_for("no", "0/1"));
+    println!("the lamp is out on three phones after {:?}", told.elapsed());
+    assert!(imap.command("STORE 1 -FLAGS (\\Seen)").unwrap().is_ok());
+    phones.iter().for_each(|phone| phone.wait_for("yes", "1/0"));
+    server.kill();
+    server.run();
+    // With the first refresh of one of them all hear how things stand.
+    phones[0].ask("REGISTER", &format!("sip:{DOMAIN}"), "Expires: 600\r\n");
+    phones.iter().for_each(|phone| phone.wait_for("yes", "1/0"));
+}
+
+#[test]
+fn the_menu_plays_repeats_deletes_and_finds_old_messages() {
+    let mut server = server();
+    for name in ["first", "second"] {
+        server.account(name);
+    }
+    let (bob, device) = server.person("bob");
+    std::thread::scope(|scope| {
+        for name in ["first", "second"] {
+            let server = &server;
+            scope.spawn(move || {
+                let mut call = reach(server, name, "bob");
+                call.speak(Duration::from_secs(3));
+                call.hang_up();
+            });
+        }
+    });
+    assert!(wait_for(LIMIT, || voicemails(&server, &bob, "INBOX").len() == 2));
+    // The menu is for who has proven to be bob, and a phone proves nothing unless it is asked.
+    server.stop();
+    let text = std::fs::read_to_string(server.config()).unwrap();
+    let asking = text.lines().filter(|line| !line.starts_with("trusted_networks"));
+    std::fs::write(server.config(), asking.collect::<Vec<_>>().join("\n")).unwrap();
+    server.run();
+    let Some(mut phone) = Baresip::start(&server, &device, 6200, Behaviour::default()) else {
+        return;
+    };
+    let seen = |server: &Server| {
+        let mut imap = ImapClient::login(server, &bob).unwrap();
+        assert!(imap.command("EXAMINE INBOX").unwrap().is_ok());
+        let found = imap.command("SEARCH SEEN").unwrap().text();
+        found
+            .split("* SEARCH")
+            .nth(1)
+            .unwrap_or_default()
+            .split_whitespace()
+            .count()
+    };
+    phone.dial("*97");
+    phone.wait_for("Call established");
+    // The first new one: heard, then once more, then the next, which is deleted.
+    phone.press('1');
+    assert!(wait_for(LIMIT, || seen(&server) == 1), "{}", server.log());
+    phone.press('2');
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(seen(&server), 1, "the same again");
+    phone.press('1');
+    assert!(wait_for(LIMIT, || seen(&server) == 2), "{}", server.log());
+    phone.press('3');
+    assert!(wait_for(LIMIT, || voicemails(&server, &bob, "INBOX").len() == 1));
+    assert_eq!(voicemails(&server, &bob, "Trash").len(), 1);
+    phone.press('#');
+    phone.wait_for("session closed");
+    // The one that was heard is an old one now, and is found and deleted too.
+    phone.dial("*97");
+    phone.wait_for("Call established");
+    phone.press('4');
+    std::thread::sleep(Duration::from_secs(3));
+    phone.press('3');
+    assert!(
+        wait_for(LIMIT, || voicemails(&server, &bob, "INBOX").is_empty()),
+        "{}",
+        server.log()
+    );
+    assert_eq!(voicemails(&server, &bob, "Trash").len(), 2);
+    phone.press('#');
+    phone.wait_for("session closed");
     server.check_store();
 }
