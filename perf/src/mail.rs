@@ -321,7 +321,8 @@ impl Ringpost {
             None => Child::start(binary()?, arguments)?,
             Some(syncs) => {
                 let mut command = strace(syncs);
-                Child::spawn(command.arg(binary()?).args(arguments))?
+                // As a grandchild, so that the child that is ended is the server.
+                Child::spawn(command.arg("-D").arg(binary()?).args(arguments))?
             }
         };
         self.child = Some(child);

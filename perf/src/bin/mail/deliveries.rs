@@ -60,11 +60,8 @@ pub(crate) fn compare(rounds: usize) -> Result<String> {
                     (&ours as &dyn Server, &mut rate.ours, &mut cpu.ours),
                     (&peer, &mut rate.peers, &mut cpu.peers),
                 ] {
-                    let (cpu_before, own_before, began) = (side.cpu_s()?, own_cpu_s()?, Instant::now());
-                    deliver(side, load, MESSAGES)?;
-                    let took_s = began.elapsed().as_secs_f64();
-                    let cpu_s = side.cpu_s()? - cpu_before;
-                    own.push(own_cpu_s()? - own_before);
+                    let Spent { took_s, cpu_s, own_s } = deliver(side, load, MESSAGES)?;
+                    own.push(own_s);
                     println!(
                         "{} round {round}: {:.0}/s, {cpu_s:.2} s of CPU",
                         side.name(),
@@ -103,10 +100,18 @@ pub(crate) fn compare(rounds: usize) -> Result<String> {
     Ok(report)
 }
 
-/// Delivers so many messages, and sees that every one has come.
-fn deliver(side: &dyn Server, load: Load, messages: usize) -> Result<()> {
+/// What deliveries took: time, the server's CPU time and the load generator's.
+struct Spent {
+    took_s: f64,
+    cpu_s: f64,
+    own_s: f64,
+}
+
+/// Delivers so many messages, and sees that every one has come. To look costs logins, which are not counted.
+fn deliver(side: &dyn Server, load: Load, messages: usize) -> Result<Spent> {
     let recipients = if load.one_recipient { 1 } else { load.sessions };
     let before = count(side, recipients)?;
+    let (cpu_before, own_before, began) = (side.cpu_s()?, own_cpu_s()?, Instant::now());
     let sessions = load.sessions / recipients;
     in_parallel(recipients, |n| {
         let status = Command::new("smtp-source")
@@ -122,9 +127,14 @@ fn deliver(side: &dyn Server, load: Load, messages: usize) -> Result<()> {
         }
     })?;
     side.settle()?;
+    let spent = Spent {
+        took_s: began.elapsed().as_secs_f64(),
+        cpu_s: side.cpu_s()? - cpu_before,
+        own_s: own_cpu_s()? - own_before,
+    };
     let came = count(side, recipients)? - before;
     match came == messages {
-        true => Ok(()),
+        true => Ok(spent),
         false => Err(format!("{}: {came} of {messages} have come", side.name()).into()),
     }
 }
