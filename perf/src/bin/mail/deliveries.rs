@@ -2,7 +2,7 @@
 
 use crate::{Line, MESSAGE_BYTES, USERS, both};
 use ringpost_perf::mail::{Peer, Ringpost, Server, Setup};
-use ringpost_perf::{Result, imap, in_parallel, own_cpu_s};
+use ringpost_perf::{Result, imap, in_parallel};
 use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
@@ -54,14 +54,12 @@ pub(crate) fn compare(rounds: usize) -> Result<String> {
                 2,
                 "at most 0.25 times",
             );
-            let mut own = Vec::new();
             for round in 1..=rounds {
                 for (side, rates, cpus) in [
                     (&ours as &dyn Server, &mut rate.ours, &mut cpu.ours),
                     (&peer, &mut rate.peers, &mut cpu.peers),
                 ] {
-                    let Spent { took_s, cpu_s, own_s } = deliver(side, load, MESSAGES)?;
-                    own.push(own_s);
+                    let Spent { took_s, cpu_s } = deliver(side, load, MESSAGES)?;
                     println!(
                         "{} round {round}: {:.0}/s, {cpu_s:.2} s of CPU",
                         side.name(),
@@ -100,18 +98,17 @@ pub(crate) fn compare(rounds: usize) -> Result<String> {
     Ok(report)
 }
 
-/// What deliveries took: time, the server's CPU time and the load generator's.
+/// What deliveries took: time, and the server's CPU time.
 struct Spent {
     took_s: f64,
     cpu_s: f64,
-    own_s: f64,
 }
 
 /// Delivers so many messages, and sees that every one has come. To look costs logins, which are not counted.
 fn deliver(side: &dyn Server, load: Load, messages: usize) -> Result<Spent> {
     let recipients = if load.one_recipient { 1 } else { load.sessions };
     let before = count(side, recipients)?;
-    let (cpu_before, own_before, began) = (side.cpu_s()?, own_cpu_s()?, Instant::now());
+    let (cpu_before, began) = (side.cpu_s()?, Instant::now());
     let sessions = load.sessions / recipients;
     in_parallel(recipients, |n| {
         let status = Command::new("smtp-source")
@@ -130,7 +127,6 @@ fn deliver(side: &dyn Server, load: Load, messages: usize) -> Result<Spent> {
     let spent = Spent {
         took_s: began.elapsed().as_secs_f64(),
         cpu_s: side.cpu_s()? - cpu_before,
-        own_s: own_cpu_s()? - own_before,
     };
     let came = count(side, recipients)? - before;
     match came == messages {
