@@ -182,6 +182,16 @@ pub const TARGETS: &[Target] = &[
         dictionary: &[b"\r\n.\r\n", b"\n.", b"\r\n\r\n", b"\r", b"\n", b".", b"\xc3\xbc"],
     },
     Target {
+        name: "rtsp-reader",
+        run: ringpost_rtsp::fuzz::reader,
+        dictionary: dictionary::RTSP,
+    },
+    Target {
+        name: "rtsp-values",
+        run: ringpost_rtsp::fuzz::values,
+        dictionary: dictionary::RTSP,
+    },
+    Target {
         name: "mail-mime",
         run: ringpost_mail::fuzz::mime,
         dictionary: dictionary::MIME,

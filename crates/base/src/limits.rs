@@ -110,6 +110,40 @@ pub const POP3_LEASES: usize = 100_000;
 pub const POP3_LISTED: usize = 1_000_000;
 /// Messages of one maildrop of POP3, the oldest first; further ones are seen when those before them are gone.
 pub const POP3_MESSAGES: usize = 200_000;
+/// The header of an RTSP message, start line and all; more gets 400 and the connection closes, or the connection to a server is
+/// given up.
+pub const RTSP_HEADER_BYTES: usize = 32 * 1024;
+/// One line of it; a longer request line gets 414, another 400, and the connection closes.
+pub const RTSP_LINE_BYTES: usize = 8 * 1024;
+/// Header fields of one RTSP message; more get 400 and the connection closes.
+pub const RTSP_HEADERS: usize = 128;
+/// The body of an RTSP message; more gets 413 and the connection closes.
+pub const RTSP_BODY_BYTES: usize = 64 * 1024;
+/// Pipelined RTSP requests that wait while one is carried out, and our own that wait for their response; a connection with
+/// more stops reading, and further ones of ours are refused.
+pub const RTSP_PIPELINE: usize = 32;
+/// Sessions of one RTSP connection; SETUP of one more gets 453.
+pub const RTSP_SESSIONS: usize = 16;
+/// Streams of one RTSP session, and of one description; SETUP of one more gets 453, further ones of a description are not read.
+pub const RTSP_TRACKS: usize = 32;
+/// PLAY requests that wait in one session for those before them; one more gets 503.
+pub const RTSP_QUEUED_PLAYS: usize = 16;
+/// Alternatives of one Transport header field; further ones are not tried.
+pub const RTSP_TRANSPORTS: usize = 16;
+/// A mount's path, decoded; a longer one is none.
+pub const RTSP_PATH_BYTES: usize = 512;
+/// Requests in a row that could not be read, and credentials that were wrong; at either the connection closes.
+pub const RTSP_FAILURES: u32 = 10;
+/// Redirections that a client follows from one URL; with more the request has failed.
+pub const RTSP_REDIRECTS: u32 = 5;
+/// Halves of HTTP tunnels that wait for their other; one more is refused with 503.
+pub const RTSP_TUNNELS: usize = 1_024;
+/// The head of an HTTP request that opens a tunnel; a longer one is refused with 400.
+pub const RTSP_TUNNEL_HEAD_BYTES: usize = 8 * 1024;
+/// An access unit that is put together from RTP packets; a longer one is dropped and counts as lost.
+pub const ACCESS_UNIT_BYTES: usize = 8 * 1024 * 1024;
+/// Pieces (NAL units, frames) of one access unit; one with more is dropped and counts as lost.
+pub const ACCESS_UNIT_PIECES: usize = 4_096;
 /// Data items of one FETCH; more get BAD.
 pub const IMAP_FETCH_ITEMS: usize = 64;
 /// Field names of one HEADER.FIELDS; more get BAD.

@@ -14,6 +14,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("ringpost-smtp", &["base", "auth"]),
     ("ringpost-imap", &["base", "auth"]),
     ("ringpost-pop3", &["base", "auth"]),
+    ("ringpost-rtsp", &["base", "auth", "rtp"]),
     // Services know protocols, store and directory, and no other service; phone also media.
     ("ringpost-store", &["base"]),
     ("ringpost-directory", &["base", "auth", "store"]),
@@ -128,6 +129,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "smtp",
             "imap",
             "pop3",
+            "rtsp",
             "media",
             "phone",
             "mail",
