@@ -187,6 +187,30 @@ pub const TARGETS: &[Target] = &[
         dictionary: dictionary::RTSP,
     },
     Target {
+        name: "rtsp-server",
+        run: ringpost_rtsp::fuzz::server,
+        dictionary: dictionary::RTSP,
+    },
+    Target {
+        name: "rtsp-client",
+        run: ringpost_rtsp::fuzz::client,
+        dictionary: dictionary::RTSP,
+    },
+    Target {
+        name: "rtsp-tunnel",
+        run: ringpost_rtsp::fuzz::tunnel,
+        dictionary: &[
+            b"GET / HTTP/1.0\r\n",
+            b"POST / HTTP/1.0\r\n",
+            b"x-sessioncookie: a\r\n",
+            b"\r\n\r\n",
+            b"T1BU",
+            b"Tw==",
+            b"T1A=",
+            b"=",
+        ],
+    },
+    Target {
         name: "rtsp-values",
         run: ringpost_rtsp::fuzz::values,
         dictionary: dictionary::RTSP,

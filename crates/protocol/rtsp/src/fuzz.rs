@@ -112,3 +112,50 @@ pub fn values(data: &[u8]) {
         }
     }
 }
+
+/// A server's connection, with an owner that answers as the bytes say: every drain ends, each request that is framed has one
+/// response, nothing is said behind the close, and in the end no session is left.
+pub fn server(data: &[u8]) {
+    crate::fuzz_machines::server(data);
+}
+
+/// A client, with a server that says what the bytes say: every command is done once, and nothing behind the close.
+pub fn client(data: &[u8]) {
+    crate::fuzz_machines::client(data);
+}
+
+/// The beginning of a connection and the body of a tunnel's POST: the same comes out in pieces as whole, within the bounds.
+pub fn tunnel(data: &[u8]) {
+    use crate::tunnel::{Base64Stream, Opened, Opening, encode};
+    let Some((&size, data)) = data.split_first() else {
+        return;
+    };
+    let size = usize::from(size) + 1;
+    let mut opening = Opening::new();
+    for piece in data.chunks(size) {
+        match opening.handle_input(piece) {
+            None => {}
+            Some(Opened::Get { cookie } | Opened::Post { cookie, .. }) => {
+                assert!(!cookie.is_empty() && cookie.bytes().all(|b| b.is_ascii_graphic()));
+                break;
+            }
+            Some(Opened::Rtsp(_)) => break,
+            Some(Opened::Refused(bytes)) => {
+                assert!(bytes.starts_with(b"HTTP/1.0 ") && bytes.ends_with(b"\r\n\r\n"));
+                break;
+            }
+        }
+    }
+    let decode = |size: usize, text: &[u8]| {
+        let (mut stream, mut out) = (Base64Stream::new(), Vec::new());
+        let result = text
+            .chunks(size)
+            .try_for_each(|piece| stream.push(piece, &mut out));
+        (result, out)
+    };
+    let (whole, pieces) = (decode(usize::MAX, data), decode(size, data));
+    assert_eq!(whole, pieces);
+    assert!(whole.1.len() <= data.len() * 3 / 4 + 3);
+    let messages: String = data.chunks(size).map(encode).collect();
+    assert_eq!(decode(size, messages.as_bytes()), (Ok(()), data.to_vec()));
+}

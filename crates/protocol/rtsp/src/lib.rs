@@ -2,6 +2,8 @@
 //!
 //! - [`Reader`] takes a stream apart into [`Request`]s, [`Response`]s and interleaved packets (§10.12);
 //! - [`header`] holds typed views of Transport, Range, Session, RTP-Info and others;
+//! - [`server::Server`] is the server's side of a connection, with its sessions; [`client::Client`] the other side;
+//! - [`tunnel`] makes one stream of the two of RTSP within HTTP;
 //! - [`Url`] and [`MountPath`] say what a request is about, [`control`] which URL a description's streams have;
 //! - [`Status`] has every status of §7.1.1.
 //!
@@ -20,15 +22,19 @@
 //!
 //! It does not read session descriptions but for their control attributes, opens no sockets and reads no clock.
 
+pub mod client;
 pub mod control;
 #[doc(hidden)]
 pub mod fuzz;
+mod fuzz_machines;
 pub mod header;
 mod message;
 mod method;
 mod reader;
+pub mod server;
 mod status;
 mod syntax;
+pub mod tunnel;
 mod url;
 
 pub use message::{Headers, Request, Response, interleaved_head};

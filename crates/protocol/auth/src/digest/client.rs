@@ -8,7 +8,7 @@ pub enum ChallengeError {
     /// No challenge is for the realm that this password belongs to.
     #[error("no challenge for the realm of the credentials")]
     OtherRealm,
-    /// The realm is right, but no challenge has a known algorithm and `qop=auth`.
+    /// The realm is right, but no challenge has a known algorithm and, where it is required, `qop=auth`.
     #[error("no challenge with a known algorithm and qop=auth")]
     Unanswerable,
 }
@@ -33,6 +33,7 @@ pub struct DigestClient {
     keys: DigestKeys,
     rng: Rng,
     session: Option<Session>,
+    without_qop: bool,
 }
 
 #[derive(Debug)]
@@ -41,6 +42,7 @@ struct Session {
     opaque: Option<String>,
     algorithm: Algorithm,
     userhash: bool,
+    qop_auth: bool,
     cnonce: String,
     nc: u32,
 }
@@ -54,7 +56,14 @@ impl DigestClient {
             keys: DigestKeys::derive(user, realm, password),
             rng,
             session: None,
+            without_qop: false,
         }
+    }
+
+    /// The same, which also answers challenges that offer no qop (RFC 2069).
+    pub fn allow_without_qop(mut self) -> Self {
+        self.without_qop = true;
+        self
     }
 
     /// Takes the values of all WWW-Authenticate (or Proxy-Authenticate) fields of one response, and picks the strongest
@@ -70,7 +79,10 @@ impl DigestClient {
         let mut error = ChallengeError::OtherRealm;
         for challenge in ours.filter(|challenge| challenge.realm == self.realm) {
             error = ChallengeError::Unanswerable;
-            let Some(algorithm) = challenge.algorithm.filter(|_| challenge.qop_auth) else {
+            let Some(algorithm) = challenge
+                .algorithm
+                .filter(|_| challenge.qop_auth || self.without_qop)
+            else {
                 continue;
             };
             if best.as_ref().is_none_or(|(known, _)| algorithm > *known) {
@@ -88,6 +100,7 @@ impl DigestClient {
             opaque: challenge.opaque.map(Cow::into_owned),
             algorithm,
             userhash: challenge.userhash,
+            qop_auth: challenge.qop_auth,
             cnonce: self.rng.token(16),
             nc: 0,
         });
@@ -104,8 +117,7 @@ impl DigestClient {
             method,
             uri,
             nonce: &session.nonce,
-            nc: &nc,
-            cnonce: &session.cnonce,
+            auth: session.qop_auth.then_some((&session.cnonce[..], &nc[..])),
         };
         let response = self.keys.response(&request).hex();
         let username = match session.userhash {
@@ -121,7 +133,9 @@ impl DigestClient {
             response: Cow::Borrowed(response.as_str()),
             algorithm: Some(session.algorithm),
             opaque: session.opaque.as_deref().map(Cow::Borrowed),
-            auth: Some((Cow::Borrowed(&session.cnonce), Cow::Borrowed(&nc))),
+            auth: session
+                .qop_auth
+                .then_some((Cow::Borrowed(&session.cnonce), Cow::Borrowed(&nc))),
         };
         Some(credentials.to_string())
     }

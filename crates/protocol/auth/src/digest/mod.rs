@@ -1,7 +1,8 @@
 //! Digest access authentication: RFC 7616, with the algorithms of RFC 8760 for SIP and the rules of RFC 3261 §22.
 //!
 //! A server gives out one [`Challenge`] for each algorithm and takes back [`Credentials`]; `qop=auth` is required, so that
-//! every response is bound to a client nonce and a count. The form without qop (RFC 2069) is refused on both sides.
+//! every response is bound to a client nonce and a count. The form without qop (RFC 2069) is refused on both sides, unless
+//! it is allowed for RTSP, whose cameras and players know no other.
 
 mod client;
 mod server;
@@ -182,16 +183,23 @@ impl DigestKeys {
         }
     }
 
-    /// The `response` of RFC 7616 §3.4.1 with `qop=auth`.
+    /// The `response` of RFC 7616 §3.4.1 with `qop=auth`, or of RFC 2069 §2.1.2 without.
     fn response(&self, request: &Request<'_>) -> Hash {
         let algorithm = request.algorithm;
         //= https://www.rfc-editor.org/rfc/rfc7616#section-3.4.3
         let a2 = algorithm.hash(&[request.method.as_bytes(), request.uri.as_bytes()]);
+        let Some((cnonce, nc)) = request.auth else {
+            return algorithm.hash(&[
+                self.key(algorithm).hex().bytes(),
+                request.nonce.as_bytes(),
+                a2.hex().bytes(),
+            ]);
+        };
         algorithm.hash(&[
             self.key(algorithm).hex().bytes(),
             request.nonce.as_bytes(),
-            request.nc.as_bytes(),
-            request.cnonce.as_bytes(),
+            nc.as_bytes(),
+            cnonce.as_bytes(),
             b"auth",
             a2.hex().bytes(),
         ])
@@ -210,8 +218,8 @@ struct Request<'a> {
     method: &'a str,
     uri: &'a str,
     nonce: &'a str,
-    nc: &'a str,
-    cnonce: &'a str,
+    /// The client's nonce and the count; `None` without qop.
+    auth: Option<(&'a str, &'a str)>,
 }
 
 /// The `username` that a client sends in place of `user` when it was told `userhash=true` (RFC 7616 §3.4.4).
@@ -359,8 +367,7 @@ impl<'a> Credentials<'a> {
 
     /// Whether `keys` give this response for a request of `method`; says nothing about the nonce.
     fn proves(&self, method: &str, algorithm: Algorithm, keys: &DigestKeys) -> bool {
-        let (Some((cnonce, nc)), Some(given)) = (&self.auth, Hash::from_hex(&self.response, algorithm))
-        else {
+        let Some(given) = Hash::from_hex(&self.response, algorithm) else {
             return false;
         };
         let request = Request {
@@ -368,8 +375,7 @@ impl<'a> Credentials<'a> {
             method,
             uri: &self.uri,
             nonce: &self.nonce,
-            nc,
-            cnonce,
+            auth: self.auth.as_ref().map(|(cnonce, nc)| (&**cnonce, &**nc)),
         };
         keys.response(&request).same_as(&given)
     }

@@ -18,15 +18,19 @@ pub struct Policy {
     pub algorithms: Vec<Algorithm>,
     /// Tell clients that they may hide the user's name (the caller must then find users by hash).
     pub userhash: bool,
+    /// Take credentials without qop (RFC 2069) too. Nothing counts them: who hears them can repeat them for the same method
+    /// and URI while the nonce lives.
+    pub without_qop: bool,
 }
 
 impl Default for Policy {
-    /// Five minutes; SHA-256, then MD5; user names in the clear.
+    /// Five minutes; SHA-256, then MD5; user names in the clear; with qop alone.
     fn default() -> Self {
         Policy {
             nonce_lifetime: Duration::from_secs(300),
             algorithms: vec![Algorithm::Sha256, Algorithm::Md5],
             userhash: false,
+            without_qop: false,
         }
     }
 }
@@ -58,7 +62,7 @@ pub enum Refusal {
     /// For another realm.
     #[error("the credentials are for another realm")]
     Realm,
-    /// With an algorithm that was not offered, or without `qop=auth`.
+    /// With an algorithm that was not offered, or without `qop=auth` where it is required.
     #[error("the credentials use what was not offered")]
     Scheme,
     /// No such user, or a wrong password.
@@ -169,6 +173,7 @@ impl Authenticator {
         let nc = credentials.auth.as_ref().and_then(|(_, nc)| count(nc));
         match (nonce, nc) {
             (Some(id), Some(nc)) if self.count(now, id, nc) => Verdict::Granted,
+            (Some(_), None) => Verdict::Granted,
             _ => Verdict::Stale,
         }
     }
@@ -183,7 +188,8 @@ impl Authenticator {
         if credentials.realm != self.realm {
             return Err(Refusal::Realm);
         }
-        if credentials.auth.is_none() || (credentials.userhash && !self.policy.userhash) {
+        let lacks_qop = credentials.auth.is_none() && !self.policy.without_qop;
+        if lacks_qop || (credentials.userhash && !self.policy.userhash) {
             return Err(Refusal::Scheme);
         }
         let offered = |algorithm: &Algorithm| self.policy.algorithms.contains(algorithm);

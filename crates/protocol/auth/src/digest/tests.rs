@@ -326,3 +326,54 @@ fn judge_with(server: &mut Authenticator, header: &str) -> Verdict {
     static KEYS: std::sync::LazyLock<DigestKeys> = std::sync::LazyLock::new(keys);
     server.verify(NOW, &Credentials::parse(header).unwrap(), "REGISTER", Some(&KEYS))
 }
+
+// Guards pitfall RTSP 4: GStreamer and most cameras know digest without qop alone.
+#[test]
+fn the_form_without_qop_is_taken_and_answered_only_where_it_is_allowed() {
+    let policy = Policy {
+        without_qop: true,
+        ..Policy::default()
+    };
+    let mut lenient = Authenticator::new("example.com", Rng::from_number(7), policy);
+    let challenge = lenient.challenge(NOW, Offer::All, false).last().unwrap();
+    let bare = challenge.to_string().replace(", qop=\"auth\"", "");
+    assert_eq!(
+        client().handle_challenges([&bare[..]]),
+        Err(ChallengeError::Unanswerable)
+    );
+    let mut client = client().allow_without_qop();
+    client.handle_challenges([&bare[..]]).unwrap();
+    let header = client.authorize("REGISTER", "sip:example.com").unwrap();
+    assert!(!header.contains("qop") && !header.contains("nc=") && !header.contains("cnonce"));
+    assert_eq!(judge(&mut lenient, NOW, &header), Verdict::Granted);
+    assert_eq!(
+        judge(&mut lenient, NOW, &header),
+        Verdict::Granted,
+        "nothing is counted"
+    );
+    let late = NOW + Duration::from_secs(301);
+    assert_eq!(judge(&mut lenient, late, &header), Verdict::Stale);
+    let wrong = header.replace("username=\"alice\"", "username=\"bob\"");
+    assert_ne!(wrong, header);
+    let other = header.replace("sip:example.com", "sip:example.org");
+    assert_eq!(
+        judge(&mut lenient, NOW, &other),
+        Verdict::Refused(Refusal::Response)
+    );
+    assert_eq!(
+        judge(&mut server(), NOW, &header),
+        Verdict::Refused(Refusal::Scheme)
+    );
+}
+
+// The example of RFC 2069 §2.4, with the response that its errata give.
+#[test]
+fn the_example_of_rfc_2069() {
+    let text = "Digest username=\"Mufasa\", realm=\"testrealm@host.com\", \
+        nonce=\"dcd98b7102dd2f0e8b11d0f600bfb0c093\", uri=\"/dir/index.html\", \
+        response=\"1949323746fe6a43ef61f9606e7febea\", opaque=\"5ccc069c403ebaf9f0171e9517f40e41\"";
+    let credentials = Credentials::parse(text).unwrap();
+    let keys = DigestKeys::derive("Mufasa", "testrealm@host.com", "CircleOfLife");
+    assert!(credentials.proves("GET", Algorithm::Md5, &keys));
+    assert!(!credentials.proves("POST", Algorithm::Md5, &keys));
+}

@@ -1,0 +1,327 @@
+//! Who asks, and whether it may be.
+
+use super::question::{Access, Answer, Ask, Password, Place};
+use super::{Current, Server, Status, Waiting};
+use crate::message::Response;
+use crate::method::Method;
+use crate::url::Url;
+use ringpost_auth::base64;
+use ringpost_auth::digest::{Authenticator, Credentials, Offer, Policy, Verdict};
+use ringpost_base::{Rng, limits};
+
+/// The longest pair of name and password that Basic may bring.
+const BASIC_BYTES: usize = 1024;
+
+/// What a connection challenges with. Its nonces are the connection's own, so that nobody can repeat elsewhere what was
+/// heard here; a client that brings one of another connection is told that it is stale.
+pub(super) struct Gate {
+    digest: Authenticator,
+    is_secure: bool,
+}
+
+impl Gate {
+    pub(super) fn new(realm: &str, is_secure: bool, rng: Rng) -> Self {
+        let policy = Policy {
+            // GStreamer and most cameras know nothing else.
+            without_qop: true,
+            ..Policy::default()
+        };
+        Gate {
+            digest: Authenticator::new(realm, rng, policy),
+            is_secure,
+        }
+    }
+}
+
+/// What an Authorization field brings.
+enum Brought<'a> {
+    Nothing,
+    Digest(Credentials<'a>),
+    Basic { user: String, password: String },
+    Unreadable,
+}
+
+fn brought(value: Option<&str>, is_secure: bool) -> Brought<'_> {
+    let Some(value) = value else {
+        return Brought::Nothing;
+    };
+    let scheme = value.split(' ').next().unwrap_or_default();
+    if scheme.eq_ignore_ascii_case("Digest") {
+        return Credentials::parse(value).map_or(Brought::Unreadable, Brought::Digest);
+    }
+    // Guards pitfall RTSP 4: a password in the clear is not even looked at.
+    if !scheme.eq_ignore_ascii_case("Basic") || !is_secure {
+        return Brought::Nothing;
+    }
+    let decoded = base64::decode(value[scheme.len()..].trim().as_bytes(), BASIC_BYTES);
+    let text = decoded.ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    match text.as_deref().and_then(|text| text.split_once(':')) {
+        Some((user, password)) => Brought::Basic {
+            user: user.into(),
+            password: password.into(),
+        },
+        None => Brought::Unreadable,
+    }
+}
+
+/// Whether the `uri` of credentials means the request's: as it stands, as a URL or as a path, or a URL above it, since some
+/// clients name the presentation in all requests about its streams.
+// Guards pitfall RTSP 4.
+fn is_about(uri: &str, request_uri: &str) -> bool {
+    let path = |text: &str| match Url::parse(text) {
+        Ok(url) => Some(url.path_and_query().to_owned()),
+        Err(_) if text.starts_with('/') => Some(text.to_owned()),
+        Err(_) => None,
+    };
+    if uri == request_uri {
+        return true;
+    }
+    let (Some(uri), Some(request)) = (path(uri), path(request_uri)) else {
+        return false;
+    };
+    let uri = uri.trim_end_matches('/');
+    request
+        .strip_prefix(uri)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+impl Server {
+    /// Finds out who asks, if the request says so.
+    pub(super) fn identify(&mut self, current: Box<Current>) {
+        let header = current.request.headers.field("Authorization").map(str::to_owned);
+        match brought(header.as_deref(), self.gate.is_secure) {
+            Brought::Nothing => self.find_session(current),
+            Brought::Digest(credentials) if is_about(&credentials.uri, &current.request.uri) => {
+                let user = credentials.username.into_owned();
+                let ask = Ask::Keys { user: user.clone() };
+                self.ask(current, Waiting::Keys { user }, ask);
+            }
+            Brought::Basic { user, password } => {
+                let password = Password(password);
+                let ask = Ask::Password {
+                    user: user.clone(),
+                    password,
+                };
+                self.ask(current, Waiting::Password { user }, ask);
+            }
+            Brought::Digest(_) | Brought::Unreadable => {
+                self.login_failures += 1;
+                self.answer_status(&current, Status::BAD_REQUEST);
+            }
+        }
+    }
+
+    pub(super) fn keys_answered(&mut self, current: Box<Current>, user: String, answer: Answer) {
+        let keys = match answer {
+            Answer::Keys(keys) => keys,
+            Answer::Refused(refusal) => return self.refuse(&current, &refusal),
+            _ => return self.mismatch(&current),
+        };
+        let wallclock = self.wallclock();
+        let header = current.request.headers.field("Authorization").unwrap_or_default();
+        let verdict = match Credentials::parse(header) {
+            Ok(credentials) => {
+                let method = current.request.method.name();
+                self.gate
+                    .digest
+                    .verify(wallclock, &credentials, method, keys.as_ref())
+            }
+            Err(_) => return self.mismatch(&current),
+        };
+        match verdict {
+            Verdict::Granted => {
+                self.user = Some(user);
+                self.login_failures = 0;
+                self.find_session(current);
+            }
+            Verdict::Stale => self.challenge(&current, true),
+            Verdict::Refused(_) => {
+                self.login_failures += 1;
+                self.challenge(&current, false);
+            }
+        }
+    }
+
+    pub(super) fn password_answered(&mut self, current: Box<Current>, user: String, answer: Answer) {
+        match answer {
+            Answer::Granted => {
+                self.user = Some(user);
+                self.login_failures = 0;
+                self.find_session(current);
+            }
+            Answer::Refused(_) => {
+                self.login_failures += 1;
+                self.challenge(&current, false);
+            }
+            _ => self.mismatch(&current),
+        }
+    }
+
+    /// Asks the client who it is.
+    pub(super) fn challenge(&mut self, current: &Current, is_stale: bool) {
+        let wallclock = self.wallclock();
+        let mut response = self.response(current, Status::UNAUTHORIZED);
+        for challenge in self.gate.digest.challenge(wallclock, Offer::All, is_stale) {
+            response.headers.push("WWW-Authenticate", challenge.to_string());
+        }
+        if self.gate.is_secure {
+            let realm = self.config.realm.replace(['"', '\\'], "");
+            response
+                .headers
+                .push("WWW-Authenticate", format!("Basic realm=\"{realm}\""));
+        }
+        self.answer(current, response);
+    }
+
+    /// Finds the session that the request names.
+    fn find_session(&mut self, mut current: Box<Current>) {
+        if let Some(place) = &mut current.place {
+            place.user = self.user.clone();
+        }
+        let Some(id) = current.session.clone() else {
+            return self.authorize(current);
+        };
+        if !self.sessions.contains_key(&id) {
+            if self.sessions.len() >= limits::RTSP_SESSIONS {
+                return self.answer_status(&current, Status::SESSION_NOT_FOUND);
+            }
+            return self.ask(current, Waiting::Session, Ask::Session(id));
+        }
+        self.authorize(current);
+    }
+
+    pub(super) fn session_answered(&mut self, mut current: Box<Current>, answer: Answer) {
+        match answer {
+            Answer::Session(session) if current.session.as_ref() == Some(&session.id) => {
+                if !session.belongs_to(self.user.as_deref(), self.peer.address) {
+                    self.outputs
+                        .push_back(super::Output::Event(super::Event::Detached(session)));
+                    return self.answer_status(&current, Status::SESSION_NOT_FOUND);
+                }
+                self.sessions.insert(session.id.clone(), *session);
+                self.authorize(current);
+            }
+            // What changes nothing of a session needs none: clients ask OPTIONS to keep alive what is gone.
+            Answer::Refused(_) if current.request.method == Method::Options => {
+                current.session = None;
+                self.authorize(current);
+            }
+            Answer::Refused(_) => self.answer_status(&current, Status::SESSION_NOT_FOUND),
+            _ => self.mismatch(&current),
+        }
+    }
+
+    /// Whether it may be: asked for what is not within a session.
+    fn authorize(&mut self, mut current: Box<Current>) {
+        if let Some(id) = &current.session
+            && let Some(session) = self.sessions.get_mut(id)
+        {
+            // Guards pitfall RTSP 2.
+            if !session.belongs_to(self.user.as_deref(), self.peer.address) {
+                return self.answer_status(&current, Status::SESSION_NOT_FOUND);
+            }
+            session.expires = self.now + self.config.session_timeout;
+            if current.place.is_none() {
+                current.place = Some(Place {
+                    mount: session.mount.clone(),
+                    query: session.query.clone(),
+                    user: self.user.clone(),
+                });
+            }
+            if current.request.method != Method::Announce {
+                return self.act(current);
+            }
+        }
+        let access = match current.request.method {
+            Method::Options => return self.act(current),
+            Method::Announce => Access::Publish,
+            Method::Setup => match self.setup_mode(&current) {
+                Ok(mode) => mode,
+                Err(status) => return self.answer_status(&current, status),
+            },
+            Method::Describe | Method::GetParameter | Method::SetParameter => Access::Read,
+            _ => return self.answer_status(&current, Status::SESSION_NOT_FOUND),
+        };
+        let Some(place) = current.place.clone() else {
+            return self.answer_status(&current, Status::NOT_FOUND);
+        };
+        self.ask(current, Waiting::Authorize, Ask::Authorize { place, access });
+    }
+
+    pub(super) fn authorize_answered(&mut self, current: Box<Current>, answer: Answer) {
+        match answer {
+            Answer::Granted => self.act(current),
+            Answer::Refused(refusal) if refusal.status == Status::UNAUTHORIZED => {
+                self.challenge(&current, false);
+            }
+            Answer::Refused(refusal) => self.refuse(&current, &refusal),
+            _ => self.mismatch(&current),
+        }
+    }
+
+    /// An answer does not fit its question, which is a mistake of the server.
+    pub(super) fn mismatch(&mut self, current: &Current) {
+        self.answer_status(current, Status::INTERNAL_SERVER_ERROR);
+    }
+
+    pub(super) fn refuse(&mut self, current: &Current, refusal: &super::Refusal) {
+        let status = match refusal.status {
+            status if status.code() < 300 => Status::INTERNAL_SERVER_ERROR,
+            status => status,
+        };
+        let mut response: Response = self.response(current, status);
+        for (name, value) in refusal.headers.iter() {
+            response.headers.push(name, value);
+        }
+        if status == Status::METHOD_NOT_ALLOWED {
+            response.headers.push("Allow", super::names(&refusal.allow));
+        }
+        if !refusal.body.is_empty() {
+            let kind = match status {
+                Status::PARAMETER_NOT_UNDERSTOOD | Status::PARAMETER_IS_READ_ONLY => "text/parameters",
+                _ => "text/plain",
+            };
+            response = response.with_body(kind, refusal.body.clone());
+        }
+        self.answer(current, response);
+        //= https://www.rfc-editor.org/rfc/rfc2326#appendix-A.2
+        if status.is_redirection()
+            && let Some(session) = &current.session
+        {
+            self.end_session(&session.clone(), super::End::Redirected);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Guards pitfall RTSP 4.
+    #[test]
+    fn credentials_name_the_request_by_url_path_or_presentation() {
+        let request = "rtsp://h:8554/cam?x=1/trackID=0";
+        for uri in [
+            request,
+            "/cam?x=1/trackID=0",
+            "rtsp://other/cam?x=1/trackID=0/",
+            "rtsp://h/cam?x=1",
+            "/cam?x=1/",
+            "rtsp://h",
+        ] {
+            assert!(is_about(uri, request), "{uri}");
+        }
+        for uri in [
+            "",
+            "cam",
+            "/ca",
+            "rtsp://h/cam2",
+            "/cam?x=1/trackID=01",
+            "*",
+            "http://h/cam",
+        ] {
+            assert!(!is_about(uri, request), "{uri}");
+        }
+        assert!(is_about("*", "*"));
+    }
+}

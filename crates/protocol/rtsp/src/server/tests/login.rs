@@ -1,0 +1,141 @@
+use super::*;
+
+fn challenges(response: &Response) -> Vec<&str> {
+    response.headers.all("WWW-Authenticate").collect()
+}
+
+fn client() -> DigestClient {
+    DigestClient::new("example.com", "alice", "secret", Rng::from_number(3))
+}
+
+fn authorized(client: &mut DigestClient, method: &str, uri: &str) -> String {
+    format!("Authorization: {}\r\n", client.authorize(method, uri).unwrap())
+}
+
+// Guards pitfall RTSP 4.
+#[test]
+fn digest_is_proven_with_the_url_or_the_path() {
+    for uri in ["rtsp://h/a", "/a", "rtsp://h:554/a/"] {
+        let mut world = World::new();
+        world.needs_user = true;
+        let challenged = world.request("DESCRIBE rtsp://h/a", "");
+        assert_eq!(challenged.status, Status::UNAUTHORIZED);
+        let values = challenges(&challenged);
+        assert_eq!(
+            values.len(),
+            2,
+            "SHA-256 and MD5; Basic is not for where others listen"
+        );
+        assert!(values.iter().all(|value| value.starts_with("Digest ")));
+        let mut client = client();
+        client.handle_challenges(values.iter().copied()).unwrap();
+        let fields = authorized(&mut client, "DESCRIBE", uri);
+        assert_eq!(world.status("DESCRIBE rtsp://h/a", &fields), 200, "{uri}");
+        assert_eq!(world.server.user(), Some("alice"));
+        assert_eq!(
+            world.status("DESCRIBE rtsp://h/a", ""),
+            200,
+            "the connection is proven"
+        );
+        let replayed = world.request("DESCRIBE rtsp://h/a", &fields);
+        assert_eq!(replayed.status, Status::UNAUTHORIZED);
+        assert!(
+            challenges(&replayed)
+                .iter()
+                .all(|value| value.contains("stale=true"))
+        );
+    }
+}
+
+#[test]
+fn digest_without_qop_and_with_md5_is_taken() {
+    let mut world = World::new();
+    world.needs_user = true;
+    let challenged = world.request("DESCRIBE rtsp://h/a", "");
+    let md5 = challenges(&challenged)[1].replace(", qop=\"auth\"", "");
+    assert!(md5.contains("MD5"));
+    let mut client = client().allow_without_qop();
+    client.handle_challenges([&md5[..]]).unwrap();
+    let fields = authorized(&mut client, "DESCRIBE", "rtsp://h/a");
+    assert_eq!(world.status("DESCRIBE rtsp://h/a", &fields), 200);
+}
+
+#[test]
+fn another_connections_nonce_is_stale_and_another_uri_is_wrong() {
+    let mut first = World::from(false, "192.0.2.2");
+    first.needs_user = true;
+    let challenged = first.request("DESCRIBE rtsp://h/a", "");
+    let mut client = client();
+    client.handle_challenges(challenges(&challenged)).unwrap();
+    let mut world = World::new();
+    world.needs_user = true;
+    let stale = world.request(
+        "DESCRIBE rtsp://h/a",
+        &authorized(&mut client, "DESCRIBE", "rtsp://h/a"),
+    );
+    assert_eq!(stale.status, Status::UNAUTHORIZED);
+    client.handle_challenges(challenges(&stale)).unwrap();
+    let elsewhere = authorized(&mut client, "DESCRIBE", "rtsp://h/b");
+    assert_eq!(world.status("DESCRIBE rtsp://h/a", &elsewhere), 400);
+    assert_eq!(
+        world.status("DESCRIBE rtsp://h/a", "Authorization: Digest x\r\n"),
+        400
+    );
+    assert_eq!(
+        world.status(
+            "DESCRIBE rtsp://h/a",
+            &authorized(&mut client, "DESCRIBE", "rtsp://h/a")
+        ),
+        200
+    );
+}
+
+#[test]
+fn wrong_credentials_close_the_connection_in_the_end() {
+    let mut world = World::new();
+    world.needs_user = true;
+    let challenged = world.request("DESCRIBE rtsp://h/a", "");
+    let mut client = DigestClient::new("example.com", "alice", "guess", Rng::from_number(3));
+    client.handle_challenges(challenges(&challenged)).unwrap();
+    for n in 1..=limits::RTSP_FAILURES {
+        let fields = authorized(&mut client, "DESCRIBE", "rtsp://h/a");
+        let response = world.request("DESCRIBE rtsp://h/a", &fields);
+        assert_eq!(response.status, Status::UNAUTHORIZED);
+        assert!(!challenges(&response)[0].contains("stale"));
+        assert_eq!(world.is_closed(), n == limits::RTSP_FAILURES, "{n}");
+    }
+}
+
+// Guards pitfall RTSP 4: Basic only over TLS.
+#[test]
+fn basic_is_offered_and_looked_at_under_tls_alone() {
+    let basic = "Authorization: Basic YWxpY2U6c2U6Y3JldA==\r\n";
+    let mut clear = World::new();
+    clear.needs_user = true;
+    assert_eq!(clear.status("DESCRIBE rtsp://h/a", basic), 401);
+    assert!(!clear.asked.iter().any(|ask| matches!(ask, Ask::Password { .. })));
+    let mut tls = World::with(true);
+    tls.needs_user = true;
+    let challenged = tls.request("DESCRIBE rtsps://h/a", "");
+    assert_eq!(challenges(&challenged)[2], "Basic realm=\"example.com\"");
+    assert_eq!(
+        tls.status("DESCRIBE rtsps://h/a", "Authorization: Basic YWxpY2U6eA==\r\n"),
+        401
+    );
+    assert_eq!(
+        tls.status("DESCRIBE rtsps://h/a", "Authorization: Basic ????\r\n"),
+        400
+    );
+    assert_eq!(tls.status("DESCRIBE rtsps://h/a", basic), 200);
+    assert_eq!(tls.server.user(), Some("alice"));
+}
+
+#[test]
+fn a_password_is_never_shown() {
+    let ask = Ask::Password {
+        user: "alice".into(),
+        password: Password("se:cret".into()),
+    };
+    assert!(!format!("{ask:?}").contains("cret"));
+    assert!(!format!("{:?}", SessionId("abcdefghijkl".into())).contains("efgh"));
+}

@@ -1,0 +1,429 @@
+//! RTSP within HTTP, as QuickTime made it and players speak it: the server's bytes come as the endless body of a GET, the
+//! client's go in base64 as the body of a POST on another connection, and both name themselves by an `x-sessioncookie`.
+//!
+//! On the server's side each new connection begins with an [`Opening`], which tells RTSP from the halves of a tunnel.
+//! [`Tunnels`] brings the halves together; what a POST brings goes through a [`Base64Stream`] into the machine of the GET's
+//! connection, whose bytes leave as they are. On the client's side [`get`] and [`post`] open the halves and [`encode`] makes
+//! of each message what the POST carries.
+
+use crate::syntax::trim;
+use bytes::Bytes;
+use ringpost_base::{Instant, limits};
+use std::collections::BTreeMap;
+use std::hash::Hash;
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// The media type of both halves.
+const MEDIA_TYPE: &str = "application/x-rtsp-tunnelled";
+/// How long a half waits for its other.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// A cookie is opaque; longer ones are refused.
+const COOKIE_BYTES: usize = 128;
+
+/// What a connection turns out to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Opened {
+    /// RTSP itself: these are its first bytes.
+    Rtsp(Bytes),
+    /// The half that the server's bytes go to, once [`accepted`] is sent.
+    Get {
+        /// What the other half will name.
+        cookie: String,
+    },
+    /// The half that the client's bytes come from. Nothing is sent on it.
+    Post {
+        /// What the other half has named.
+        cookie: String,
+        /// The first bytes of the body.
+        body: Bytes,
+    },
+    /// HTTP for something else: send these bytes and close.
+    Refused(Bytes),
+}
+
+/// The first bytes of a connection, until it is known what it is. At most [`limits::RTSP_TUNNEL_HEAD_BYTES`] are held.
+#[derive(Debug, Default)]
+pub struct Opening {
+    held: Vec<u8>,
+}
+
+impl Opening {
+    /// Nothing came yet.
+    pub fn new() -> Self {
+        Opening::default()
+    }
+
+    /// Bytes came; `Some` as soon as it is known what it is. It must not be fed after that.
+    pub fn handle_input(&mut self, bytes: &[u8]) -> Option<Opened> {
+        self.held.extend_from_slice(bytes);
+        let is_like = |method: &[u8]| {
+            let common = self.held.len().min(method.len());
+            self.held[..common] == method[..common]
+        };
+        // No method of RTSP begins like these, GET_PARAMETER but for its fourth letter.
+        if !is_like(b"GET ") && !is_like(b"POST ") {
+            return Some(Opened::Rtsp(std::mem::take(&mut self.held).into()));
+        }
+        let end = self.held.windows(4).position(|window| window == b"\r\n\r\n");
+        match end {
+            Some(at) if at <= limits::RTSP_TUNNEL_HEAD_BYTES => {
+                let body = Bytes::copy_from_slice(&self.held[at + 4..]);
+                let opened = read_head(&self.held[..at], body);
+                self.held = Vec::new();
+                Some(opened)
+            }
+            None if self.held.len() <= limits::RTSP_TUNNEL_HEAD_BYTES => None,
+            _ => {
+                self.held = Vec::new();
+                Some(refused("400 Bad Request"))
+            }
+        }
+    }
+}
+
+fn refused(status: &str) -> Opened {
+    Opened::Refused(refusal(status))
+}
+
+/// The answer to HTTP that opens no tunnel, with a status like `503 Service Unavailable`; the connection is closed behind it.
+pub fn refusal(status: &str) -> Bytes {
+    format!("HTTP/1.0 {status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n").into()
+}
+
+fn read_head(head: &[u8], body: Bytes) -> Opened {
+    let Ok(text) = std::str::from_utf8(head) else {
+        return refused("400 Bad Request");
+    };
+    let mut lines = text.split("\r\n");
+    let mut start = lines.next().unwrap_or_default().split(' ');
+    let (method, _, version) = (start.next(), start.next(), start.next().unwrap_or_default());
+    if !version.starts_with("HTTP/1.") {
+        return refused("400 Bad Request");
+    }
+    let mut cookie = None;
+    for line in lines {
+        let (name, value) = line.split_once(':').unwrap_or((line, ""));
+        if name.eq_ignore_ascii_case("x-sessioncookie") {
+            cookie = Some(trim(value));
+        }
+    }
+    let is_cookie =
+        |text: &&str| (1..=COOKIE_BYTES).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
+    match (method, cookie.filter(is_cookie)) {
+        (_, None) => refused("404 Not Found"),
+        (Some("GET"), Some(cookie)) => Opened::Get {
+            cookie: cookie.to_owned(),
+        },
+        (_, Some(cookie)) => Opened::Post {
+            cookie: cookie.to_owned(),
+            body,
+        },
+    }
+}
+
+/// What a GET that begins a tunnel is answered with; what follows it are the server's bytes.
+pub fn accepted(software: &str) -> Bytes {
+    let software = software.replace(['\r', '\n'], " ");
+    format!(
+        "HTTP/1.0 200 OK\r\nServer: {software}\r\nConnection: close\r\nCache-Control: no-store\r\n\
+         Pragma: no-cache\r\nContent-Type: {MEDIA_TYPE}\r\n\r\n"
+    )
+    .into()
+}
+
+/// The head of the GET that a client opens a tunnel to `path` of `host` with.
+pub fn get(host: &str, path: &str, cookie: &str) -> Bytes {
+    format!(
+        "GET {path} HTTP/1.0\r\nHost: {host}\r\nx-sessioncookie: {cookie}\r\nAccept: {MEDIA_TYPE}\r\n\
+         Pragma: no-cache\r\nCache-Control: no-cache\r\n\r\n"
+    )
+    .into()
+}
+
+/// The head of the POST that belongs to it, with the length that is custom and that nobody keeps to.
+pub fn post(host: &str, path: &str, cookie: &str) -> Bytes {
+    format!(
+        "POST {path} HTTP/1.0\r\nHost: {host}\r\nx-sessioncookie: {cookie}\r\nContent-Type: {MEDIA_TYPE}\r\n\
+         Pragma: no-cache\r\nCache-Control: no-cache\r\nContent-Length: 32767\r\n\
+         Expires: Sun, 9 Jan 1972 00:00:00 GMT\r\n\r\n"
+    )
+    .into()
+}
+
+/// What a POST carries of these bytes.
+pub fn encode(bytes: &[u8]) -> String {
+    ringpost_auth::base64::encode(bytes)
+}
+
+/// The body of a POST holds something that is not base64.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected base64 in the body of the tunnel's POST")]
+pub struct NotBase64;
+
+/// Decodes the body of a POST as it comes: base64 in pieces of any length, each of which may end with padding, since every
+/// message is encoded by itself; line ends between are passed over.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Base64Stream {
+    bits: u32,
+    digits: u8,
+    padding: u8,
+}
+
+impl Base64Stream {
+    /// Nothing came yet.
+    pub fn new() -> Self {
+        Base64Stream::default()
+    }
+
+    /// Appends to `out` what `text` stands for. After an error nothing that follows means anything.
+    pub fn push(&mut self, text: &[u8], out: &mut Vec<u8>) -> Result<(), NotBase64> {
+        for byte in text {
+            let digit = match byte {
+                b'A'..=b'Z' => byte - b'A',
+                b'a'..=b'z' => byte - b'a' + 26,
+                b'0'..=b'9' => byte - b'0' + 52,
+                b'+' => 62,
+                b'/' => 63,
+                b'\r' | b'\n' | b' ' | b'\t' => continue,
+                b'=' if self.digits + self.padding >= 2 => {
+                    self.padding += 1;
+                    if self.digits + self.padding == 4 {
+                        self.flush(out);
+                    }
+                    continue;
+                }
+                _ => return Err(NotBase64),
+            };
+            if self.padding > 0 {
+                return Err(NotBase64);
+            }
+            self.bits = self.bits << 6 | u32::from(digit);
+            self.digits += 1;
+            if self.digits == 4 {
+                self.flush(out);
+            }
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self, out: &mut Vec<u8>) {
+        let bits = self.bits << (6 * u32::from(self.padding));
+        let [_, bytes @ ..] = bits.to_be_bytes();
+        out.extend_from_slice(&bytes[..3 - usize::from(self.padding)]);
+        *self = Base64Stream::default();
+    }
+}
+
+/// The tunnels' GET halves by their cookies: those that wait for a POST, and those that have one. A POST is taken from the
+/// address of its GET alone. A client may close its POST and open another.
+#[derive(Debug)]
+pub struct Tunnels<C> {
+    waiting: BTreeMap<String, Half<C>>,
+}
+
+#[derive(Debug)]
+struct Half<C> {
+    connection: C,
+    peer: IpAddr,
+    /// `None` once a POST has come.
+    until: Option<Instant>,
+}
+
+/// A half that is not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TunnelError {
+    /// There are [`limits::RTSP_TUNNELS`]; answer with 503.
+    #[error("expected fewer than {} tunnels", limits::RTSP_TUNNELS)]
+    TooMany,
+    /// Another connection has this cookie; answer with 400.
+    #[error("expected a cookie that no other tunnel has")]
+    Taken,
+    /// No GET with this cookie came from this address; answer with 404.
+    #[error("expected the cookie of a GET from this address")]
+    Unknown,
+}
+
+impl<C: Clone + Eq + Hash> Tunnels<C> {
+    /// None yet.
+    pub fn new() -> Self {
+        Tunnels {
+            waiting: BTreeMap::new(),
+        }
+    }
+
+    /// How many tunnels there are, halves that wait among them.
+    pub fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// A GET came on this connection.
+    pub fn handle_get(
+        &mut self,
+        now: Instant,
+        cookie: &str,
+        peer: IpAddr,
+        connection: C,
+    ) -> Result<(), TunnelError> {
+        if self.waiting.contains_key(cookie) {
+            return Err(TunnelError::Taken);
+        }
+        if self.waiting.len() >= limits::RTSP_TUNNELS {
+            return Err(TunnelError::TooMany);
+        }
+        let until = Some(now + PATIENCE);
+        self.waiting.insert(
+            cookie.to_owned(),
+            Half {
+                connection,
+                peer,
+                until,
+            },
+        );
+        Ok(())
+    }
+
+    /// A POST came: the connection of its GET, to whose machine what it brings belongs.
+    pub fn handle_post(&mut self, cookie: &str, peer: IpAddr) -> Result<C, TunnelError> {
+        match self.waiting.get_mut(cookie) {
+            Some(half) if half.peer == peer => {
+                half.until = None;
+                Ok(half.connection.clone())
+            }
+            _ => Err(TunnelError::Unknown),
+        }
+    }
+
+    /// The connection of a GET is over.
+    pub fn handle_closed(&mut self, connection: &C) {
+        self.waiting.retain(|_, half| half.connection != *connection);
+    }
+
+    /// The GET halves that have waited too long for a POST, which are forgotten: close them.
+    pub fn handle_timeout(&mut self, now: Instant) -> Vec<C> {
+        let is_over = |half: &Half<C>| half.until.is_some_and(|until| until <= now);
+        let over = self.waiting.values().filter(|half| is_over(half));
+        let over = over.map(|half| half.connection.clone()).collect();
+        self.waiting.retain(|_, half| !is_over(half));
+        over
+    }
+
+    /// When the next half has waited too long.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        self.waiting.values().filter_map(|half| half.until).min()
+    }
+}
+
+impl<C: Clone + Eq + Hash> Default for Tunnels<C> {
+    fn default() -> Self {
+        Tunnels::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open(bytes: &[u8], size: usize) -> Option<Opened> {
+        let mut opening = Opening::new();
+        bytes.chunks(size).find_map(|piece| opening.handle_input(piece))
+    }
+
+    #[test]
+    fn rtsp_is_told_from_the_halves_of_a_tunnel() {
+        for size in [1, 3, 1000] {
+            let get = open(&get("h", "/cam", "abc"), size);
+            assert_eq!(get, Some(Opened::Get { cookie: "abc".into() }));
+            let Some(Opened::Post { cookie, .. }) = open(&post("h", "/cam", "abc"), size) else {
+                panic!("a POST")
+            };
+            assert_eq!(cookie, "abc");
+            for rtsp in [
+                "OPTIONS * RTSP/1.0\r\n",
+                "GET_PARAMETER * RTSP/1.0\r\n",
+                "PLAY x",
+                "$\0\0\0",
+                "G",
+            ] {
+                match open(rtsp.as_bytes(), size) {
+                    Some(Opened::Rtsp(first)) => assert!(rtsp.as_bytes().starts_with(&first)),
+                    None => assert_eq!(rtsp, "G"),
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+        let with_body = [&post("h", "/", "c")[..], b"T1BU"].concat();
+        let body = Bytes::from_static(b"T1BU");
+        assert_eq!(
+            open(&with_body, 10_000),
+            Some(Opened::Post {
+                cookie: "c".into(),
+                body
+            })
+        );
+        for (bad, status) in [
+            ("GET / HTTP/1.1\r\nHost: h\r\n\r\n", "HTTP/1.0 404"),
+            ("GET / HTTP/1.1\r\nx-sessioncookie:\r\n\r\n", "HTTP/1.0 404"),
+            ("GET / RTSP/1.0\r\nx-sessioncookie: a\r\n\r\n", "HTTP/1.0 400"),
+        ] {
+            let Some(Opened::Refused(bytes)) = open(bad.as_bytes(), 9) else {
+                panic!("{bad}")
+            };
+            assert!(bytes.starts_with(status.as_bytes()), "{bad}");
+        }
+        let mut endless = Opening::new();
+        let opened = (0..10_000).find_map(|_| endless.handle_input(b"GET / HTTP/1.0\r\n"));
+        assert!(matches!(opened, Some(Opened::Refused(_))));
+    }
+
+    #[test]
+    fn every_message_is_base64_by_itself_however_it_is_cut() {
+        let messages: [&[u8]; 5] = [b"O", b"PT", b"ION", b"S * RTSP/1.0\r\n\r\n", b"$\0\0\x02\xff\xfe"];
+        let text: String = messages.iter().map(|message| encode(message) + "\r\n").collect();
+        for size in 1..20 {
+            let (mut stream, mut out) = (Base64Stream::new(), Vec::new());
+            for piece in text.as_bytes().chunks(size) {
+                stream.push(piece, &mut out).unwrap();
+            }
+            assert_eq!(out, messages.concat(), "{size}");
+        }
+        for bad in ["=", "A=", "AA=A", "AAA==", "T1B-", "A\0AA"] {
+            let mut stream = Base64Stream::new();
+            let result = stream.push(bad.as_bytes(), &mut Vec::new());
+            assert_eq!(result, Err(NotBase64), "{bad}");
+        }
+    }
+
+    #[test]
+    fn halves_find_each_other_by_cookie_and_address() {
+        let here: IpAddr = "192.0.2.1".parse().unwrap();
+        let there: IpAddr = "192.0.2.2".parse().unwrap();
+        let now = Instant::ZERO;
+        let mut tunnels = Tunnels::new();
+        assert_eq!(tunnels.handle_get(now, "a", here, 1), Ok(()));
+        assert_eq!(tunnels.handle_get(now, "a", there, 2), Err(TunnelError::Taken));
+        assert_eq!(tunnels.handle_post("a", there), Err(TunnelError::Unknown));
+        assert_eq!(tunnels.handle_post("b", here), Err(TunnelError::Unknown));
+        assert_eq!(tunnels.next_timeout(), Some(now + PATIENCE));
+        assert_eq!(tunnels.handle_post("a", here), Ok(1));
+        assert_eq!(
+            tunnels.handle_post("a", here),
+            Ok(1),
+            "a client may open another POST"
+        );
+        assert_eq!(tunnels.next_timeout(), None);
+        assert_eq!(tunnels.handle_get(now, "c", here, 3), Ok(()));
+        assert_eq!(tunnels.handle_timeout(now + PATIENCE), [3]);
+        tunnels.handle_closed(&1);
+        assert!(tunnels.is_empty());
+        for n in 0..limits::RTSP_TUNNELS {
+            assert_eq!(tunnels.handle_get(now, &n.to_string(), here, n), Ok(()));
+        }
+        assert_eq!(tunnels.handle_get(now, "x", here, 0), Err(TunnelError::TooMany));
+    }
+}
