@@ -35,13 +35,16 @@ impl Two {
     /// bob's scenario beside alice's; both must end well.
     fn act(&self, bob: &str, alice: &str, more: &[&str]) {
         let called = self.bob.start(bob, more);
-        self.alice.expect(alice, &[&["-s", "bob"], more].concat());
+        let caller = self.alice.run(alice, &[&["-s", "bob"], more].concat());
         let called = called.finish(std::time::Duration::from_secs(30));
         assert!(
-            called.succeeded(),
-            "{bob}: {:?}\n{}",
+            caller.succeeded() && called.succeeded(),
+            "{alice}: {:?}\n{}\n{bob}: {:?}\n{}\n{}",
+            caller.status,
+            caller.output,
             called.status,
-            called.output
+            called.output,
+            self.bob.messages(bob)
         );
         self.server.check_store();
     }
@@ -127,6 +130,64 @@ fn a_call_survives_the_loss_of_packets() {
 fn what_the_rfc_refuses_is_refused_with_its_status() {
     let Some(two) = two_phones(&[]) else { return };
     two.alice.expect("uac_refusals", &["-s", "alice"]);
+}
+
+/// The same for phones that need no credentials, so that each request of a scenario is its first.
+fn two_trusted_phones(more: &[&str]) -> Option<Two> {
+    let server = Server::start_with(&Options {
+        no_answer_s: 30,
+        trusted_network: Some("127.0.0.0/8".into()),
+        ..Options::default()
+    });
+    let ((_, alice), (_, bob)) = (server.person("alice"), server.person("bob"));
+    let alice = Sipp::phone(&server, &alice, ALICE_PORT)?;
+    let bob = Sipp::phone(&server, &bob, BOB_PORT)?;
+    bob.expect("register_trusted", more);
+    Some(Two { server, alice, bob })
+}
+
+const TRANSPORTS: [&[&str]; 2] = [&["-t", "u1"], &["-t", "t1"]];
+
+#[test]
+fn a_call_without_hops_or_sound_or_description_is_refused_with_its_status() {
+    for over in TRANSPORTS {
+        let Some(two) = two_trusted_phones(over) else {
+            return;
+        };
+        // alice has no phone that could answer for us.
+        two.alice
+            .expect("uac_refused_calls", &[&["-s", "alice"], over].concat());
+    }
+}
+
+#[test]
+fn a_call_that_comes_by_two_ways_rings_once() {
+    for over in TRANSPORTS {
+        let Some(two) = two_trusted_phones(over) else {
+            return;
+        };
+        two.act("uas_ring_until_cancelled", "uac_merged", over);
+    }
+}
+
+#[test]
+fn a_call_that_comes_back_is_a_loop_and_voicemail_takes_it() {
+    for over in TRANSPORTS {
+        let Some(two) = two_trusted_phones(over) else {
+            return;
+        };
+        two.act("uas_loops", "uac_call_trusted", over);
+    }
+}
+
+#[test]
+fn a_change_during_a_change_waits_whoever_asks() {
+    for over in TRANSPORTS {
+        let Some(two) = two_trusted_phones(over) else {
+            return;
+        };
+        two.act("uas_glare", "uac_glare", over);
+    }
 }
 
 #[test]

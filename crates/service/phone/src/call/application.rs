@@ -32,17 +32,18 @@ enum Program {
 
 impl Phone {
     /// The callee does not come to the phone: the caller may leave a message. A caller whom we cannot hear is refused with
-    /// what the phones said.
-    pub(crate) fn divert_to_voicemail(&mut self, now: Instant, id: CallId, why: Status) {
+    /// what the phones said, or, when none has said anything, for what keeps us from hearing them.
+    pub(crate) fn divert_to_voicemail(&mut self, now: Instant, id: CallId, said: Option<Status>) {
         let Some(call) = self.calls.get_mut(&id) else {
             return;
         };
         let Some(account) = call.callee.as_ref().map(|callee| callee.account) else {
-            return self.refuse_call(now, id, why.into());
+            let status = said.unwrap_or(Status::TEMPORARILY_UNAVAILABLE);
+            return self.refuse_call(now, id, status.into());
         };
         call.stage = Stage::Asking;
-        if self.answer_alone(id).is_err() {
-            return self.refuse_call(now, id, why.into());
+        if let Err(status) = self.answer_alone(id) {
+            return self.refuse_call(now, id, said.unwrap_or(status).into());
         }
         let longest = self.config.voicemail_max;
         self.ask(Question::Greeting { account, longest }, Pending::Greeting(id));

@@ -11,7 +11,7 @@ use ringpost_base::{Instant, UnixTime, limits};
 use ringpost_media::{Command, LegMedia};
 use ringpost_sdp::{Codec, Direction, SessionDescription};
 use ringpost_sip::ua::SessionId;
-use ringpost_sip::{Flow, Message, Status};
+use ringpost_sip::{Flow, HeaderName, Message, Status};
 use ringpost_store::AccountId;
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ impl Phone {
     ) {
         let offer = match offer_of(&invite) {
             Ok(offer) => offer,
-            Err(status) => return self.reject(now, session, status.into()),
+            Err(reply) => return self.reject(now, session, reply),
         };
         if self.calls.len() >= self.config.calls {
             return self.reject(now, session, Status::SERVICE_UNAVAILABLE.into());
@@ -175,7 +175,7 @@ impl Phone {
             return self.open_menu(now, id);
         }
         match destinations.is_empty() {
-            true => self.divert_to_voicemail(now, id, Status::TEMPORARILY_UNAVAILABLE),
+            true => self.divert_to_voicemail(now, id, None),
             false => self.ring(now, id, destinations.into_iter().zip(sockets).collect()),
         }
     }
@@ -244,9 +244,9 @@ impl Phone {
     }
 }
 
-/// The offer in a request: none without a body. A description that cannot be read, or that holds no audio that we could
-/// handle, is a 488 (RFC 3261 §13.3.1.3).
-pub(crate) fn offer_of(request: &Message) -> Result<Option<SessionDescription>, Status> {
+/// The offer in a request: none without a body, or with one that need not be understood. A description that cannot be read, or
+/// that holds no audio that we could handle, is a 488 (RFC 3261 §13.3.1.3).
+pub(crate) fn offer_of(request: &Message) -> Result<Option<SessionDescription>, Reply> {
     if request.body().is_empty() {
         return Ok(None);
     }
@@ -254,11 +254,19 @@ pub(crate) fn offer_of(request: &Message) -> Result<Option<SessionDescription>, 
         .content_type()
         .is_some_and(|t| t.is_ok_and(|t| t.is("application", "sdp")));
     if !is_sdp {
-        return Err(Status::UNSUPPORTED_MEDIA_TYPE);
+        let disposition = request.token_params(HeaderName::ContentDisposition);
+        let handling = disposition.and_then(|d| d.ok()?.params.value("handling"));
+        if handling.is_some_and(|handling| handling.eq_ignore_ascii_case("optional")) {
+            return Ok(None);
+        }
+        //= https://www.rfc-editor.org/rfc/rfc3261#section-8.2.3
+        // The user agent takes texts too, but not here.
+        let refusal = Reply::new(Status::UNSUPPORTED_MEDIA_TYPE);
+        return Err(refusal.with(HeaderName::Accept, "application/sdp"));
     }
     let description = SessionDescription::parse(request.body()).map_err(|_| Status::NOT_ACCEPTABLE_HERE)?;
     if codecs::of_audio(&description).is_empty() {
-        return Err(Status::NOT_ACCEPTABLE_HERE);
+        return Err(Status::NOT_ACCEPTABLE_HERE.into());
     }
     Ok(Some(description))
 }

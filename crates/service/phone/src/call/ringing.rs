@@ -291,7 +291,7 @@ impl Phone {
         }
         if self.ringing(id).is_some() {
             self.stop_ringing(now, id, None);
-            self.divert_to_voicemail(now, id, Status::TEMPORARILY_UNAVAILABLE);
+            self.divert_to_voicemail(now, id, None);
         }
     }
 
@@ -305,7 +305,7 @@ impl Phone {
         }
         self.timers.remove(&id);
         match means_unavailable(best) {
-            true => self.divert_to_voicemail(now, id, passed_back(best)),
+            true => self.divert_to_voicemail(now, id, Some(passed_back(best))),
             false => self.refuse_call(now, id, best.into()),
         }
     }

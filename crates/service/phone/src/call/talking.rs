@@ -139,7 +139,7 @@ impl Phone {
     pub(crate) fn reinvited(&mut self, now: Instant, id: CallId, session: SessionId, request: &Message) {
         let side = self.calls.get(&id).and_then(|call| call.side(session));
         match (side, offer_of(request)) {
-            (_, Err(status)) => self.refuse_reinvite(now, session, status),
+            (_, Err(reply)) => self.reject(now, session, reply),
             (None, Ok(offer)) => self.reinvited_alone(now, id, session, offer),
             (Some(side), Ok(None)) => self.offer_again(now, id, side),
             (Some(side), Ok(Some(offer))) => self.change(now, id, side, offer),

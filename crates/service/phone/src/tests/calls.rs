@@ -242,8 +242,26 @@ fn an_offer_that_cannot_be_taken_is_refused_before_anybody_rings() {
         w.run_ms(300);
         assert_eq!(w.refusal(ALICE).code(), status);
         assert_eq!(w.count_to(BOB, "INVITE"), 0);
+        if status == 415 {
+            let refusal = w.last_to(ALICE, "415 INVITE");
+            assert_eq!(refusal.header(HeaderName::Accept), Some("application/sdp"));
+        }
         w.assert_over();
     }
+}
+
+// RFC 3261 §8.2.3: what need not be understood is no obstacle, and no offer.
+#[test]
+fn a_body_that_is_optional_is_passed_over() {
+    let mut w = World::new();
+    let mut request = w.peers[ALICE].request(Method::Invite, "bob");
+    request.content = Content::none()
+        .with("Content-Disposition", "session; handling=optional")
+        .with_body("text/plain", "hello".to_owned());
+    let now = w.now;
+    w.peers[ALICE].ua.invite(now, request).unwrap();
+    w.run_ms(300);
+    assert_eq!(w.count_to(BOB, "INVITE"), 1);
 }
 
 #[test]

@@ -292,6 +292,24 @@ fn a_phone_is_not_offered_what_its_caller_could_not_be_made_to_hear() {
     w.assert_over();
 }
 
+// RFC 3261 §21.4.26: where no phone has said anything, it is the offer that is told of.
+#[test]
+fn a_caller_whom_neither_a_phone_nor_the_voicemail_hears_is_told_that_it_is_the_offer() {
+    for (phones, wait_s) in [(0, 1), (1, 60)] {
+        let mut w = World::of(&["alice", "bob"][..]);
+        w.peers[0].formats = "9";
+        if phones == 0 {
+            let now = w.now;
+            w.peers[1].register(now, 0);
+            w.run_ms(200);
+        }
+        let now = w.now;
+        w.peers[0].call(now, "bob");
+        w.run_s(wait_s);
+        assert_eq!(w.refusal(0), Status::NOT_ACCEPTABLE_HERE, "{phones}");
+    }
+}
+
 /// A phone plays something before it answers.
 fn plays(w: &mut World, who: usize, session: SessionId, formats: &str) {
     let now = w.now;
