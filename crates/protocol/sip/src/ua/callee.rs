@@ -247,7 +247,7 @@ impl Ua {
         {
             return;
         }
-        session.follow(flow);
+        session.flow = flow;
         let incoming = session.incoming.take();
         session.state = State::Established;
         let is_bye_wanted = session.is_bye_wanted;

@@ -386,7 +386,7 @@ impl Ua {
             return;
         };
         if !self.was_cancelled(purpose)
-            && let Some((id, sent)) = self.answer_challenge(now, &mut pending, &response)
+            && let Some((id, sent)) = self.try_again(now, &mut pending, &response)
         {
             self.sent_again(purpose, id, sent);
             return self.release(purpose);

@@ -39,7 +39,9 @@ pub(super) struct Pending {
 #[derive(Debug)]
 struct Again {
     content: Content,
-    login: LoginId,
+    login: Option<LoginId>,
+    /// How often the session interval that it asks for was made longer.
+    lengthened: u8,
     /// For a request outside of any dialog.
     head: Option<Head>,
 }
@@ -182,13 +184,7 @@ impl Ua {
         let bytes = self.finish(head.builder(), &head.method, &content, authorization);
         let (flow, cseq, method) = (head.flow, head.cseq, head.method.clone());
         let (id, sent) = self.endpoint.request_message(now, flow, bytes)?;
-        let again = login.map(|login| {
-            Box::new(Again {
-                content,
-                login,
-                head: Some(head),
-            })
-        });
+        let again = self.again(content, login, Some(head));
         self.note(
             id,
             Pending {
@@ -247,13 +243,7 @@ impl Ua {
         let cseq = dialog.local_cseq();
         let bytes = self.finish(builder, &method, &content, authorization);
         let (id, sent) = self.endpoint.request_message(now, flow, bytes)?;
-        let again = login.map(|login| {
-            Box::new(Again {
-                content,
-                login,
-                head: None,
-            })
-        });
+        let again = self.again(content, login, None);
         self.note(
             id,
             Pending {
@@ -302,40 +292,90 @@ impl Ua {
         finish(&mut builder, content)
     }
 
-    /// Answers a challenge by sending the request again, once, and once more if only the nonce was at fault. Returns
-    /// what was sent; `None` leaves the response to whoever waits for it.
-    //= https://www.rfc-editor.org/rfc/rfc3261#section-22.2
-    pub(super) fn answer_challenge(
+    /// What is kept of a request that may have to be sent once more: with credentials, or with a longer session interval.
+    fn again(&self, content: Content, login: Option<LoginId>, head: Option<Head>) -> Option<Box<Again>> {
+        let asks = content.headers.iter().any(|(name, _)| name == SESSION_EXPIRES);
+        (login.is_some() || asks).then(|| {
+            Box::new(Again {
+                content,
+                login,
+                lengthened: 0,
+                head,
+            })
+        })
+    }
+
+    /// Sends a request again that was refused for something that can be mended. Returns what was sent; `None` leaves the
+    /// response to whoever waits for it.
+    pub(super) fn try_again(
         &mut self,
         now: Instant,
         pending: &mut Pending,
         response: &Message,
     ) -> Option<(TransactionId, Message)> {
+        let attempts = match response.status()? {
+            Status::SESSION_INTERVAL_TOO_SMALL => {
+                pending.again.as_mut()?.lengthen(response)?;
+                pending.attempts
+            }
+            _ => self.answer_challenge(pending, response)?,
+        };
+        let again = *pending.again.take()?;
+        let (purpose, method) = (pending.purpose, pending.method.clone());
+        let sent = match again.head {
+            Some(mut head) => {
+                head.cseq = head.cseq.wrapping_add(1);
+                self.send_free(now, purpose, head, again.content, again.login, attempts)
+            }
+            None => self.send_within(now, purpose, method, again.content, attempts),
+        };
+        let sent = sent.ok()?;
+        let next = self.pending.get_mut(&sent.0).and_then(|next| next.again.as_mut());
+        if let Some(next) = next {
+            next.lengthened = again.lengthened;
+        }
+        Some(sent)
+    }
+
+    /// Takes a challenge that is worth an answer: the first, and further ones if only the nonce was at fault. Gives how many
+    /// there have been.
+    //= https://www.rfc-editor.org/rfc/rfc3261#section-22.2
+    fn answer_challenge(&mut self, pending: &Pending, response: &Message) -> Option<u8> {
         let header = match response.status()? {
             Status::UNAUTHORIZED => HeaderName::WwwAuthenticate,
             Status::PROXY_AUTHENTICATION_REQUIRED => HeaderName::ProxyAuthenticate,
             _ => return None,
         };
-        let login = self.logins.get_mut(pending.again.as_ref()?.login.0 as usize)?;
+        let login = pending.again.as_ref()?.login?;
+        let login = self.logins.get_mut(login.0 as usize)?;
         let challenged = login.client.handle_challenges(response.lines(header)).ok()?;
         let may_try = pending.attempts == 0 || (challenged == Challenged::Stale && pending.attempts < 3);
-        if !may_try {
+        login.is_proxy = header == HeaderName::ProxyAuthenticate;
+        may_try.then(|| pending.attempts + 1)
+    }
+}
+
+const SESSION_EXPIRES: &str = "Session-Expires";
+const MIN_SE: &str = "Min-SE";
+/// How often an interval is made longer: each server on the way may have its own least.
+const LENGTHENED: u8 = 3;
+
+impl Again {
+    /// Asks for as long a session interval as the peer wants at least; `None` when it wants no longer one.
+    //= https://www.rfc-editor.org/rfc/rfc4028#section-7.3
+    fn lengthen(&mut self, response: &Message) -> Option<()> {
+        let least_s = response.delta(HeaderName::MinSe)?.ok()?.seconds;
+        let headers = &mut self.content.headers;
+        let (_, asked) = headers.iter_mut().find(|(name, _)| name == SESSION_EXPIRES)?;
+        let seconds = asked.split(';').next()?.trim();
+        if self.lengthened >= LENGTHENED || least_s <= seconds.parse().ok()? {
             return None;
         }
-        login.is_proxy = header == HeaderName::ProxyAuthenticate;
-        let again = *pending.again.take()?;
-        let (purpose, method, attempts) = (pending.purpose, pending.method.clone(), pending.attempts + 1);
-        match again.head {
-            Some(mut head) => {
-                head.cseq = head.cseq.wrapping_add(1);
-                let login = Some(again.login);
-                self.send_free(now, purpose, head, again.content, login, attempts)
-                    .ok()
-            }
-            None => self
-                .send_within(now, purpose, method, again.content, attempts)
-                .ok(),
-        }
+        *asked = format!("{least_s}{}", &asked[seconds.len()..]);
+        headers.retain(|(name, _)| name != MIN_SE);
+        headers.push((MIN_SE.into(), least_s.to_string()));
+        self.lengthened += 1;
+        Some(())
     }
 }
 

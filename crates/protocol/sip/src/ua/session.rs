@@ -183,7 +183,7 @@ impl Session {
             .find(|dialog| dialog.is_of(message))
     }
 
-    /// Later messages go the way that this one came, over its connection.
+    /// Later messages go the way that this response came, over its connection; by UDP it came to where its request was sent from.
     pub(super) fn follow(&mut self, flow: Flow) {
         if flow.transport.is_reliable() || self.flow.transport.is_reliable() {
             self.flow = flow;

@@ -51,7 +51,8 @@ impl Ua {
         if in_order.is_err() {
             return self.refuse(now, id, &request, (Status::SERVER_INTERNAL_ERROR, None));
         }
-        state.follow(flow);
+        // Its NAT may have given the peer another port since.
+        state.flow = flow;
         match method {
             Method::Bye => self.handle_bye(now, session, id, request),
             Method::Invite => self.handle_reinvite(now, session, id, request),

@@ -416,6 +416,94 @@ fn a_session_with_an_interval_is_refreshed_while_both_are_there() {
     }
 }
 
+// RFC 4028 §7.3: a phone that wants longer intervals is not one that does not want the call.
+#[test]
+fn an_interval_that_is_too_short_for_the_peer_is_made_longer() {
+    let mut w = World::with(1, Transport::Udp, timed(Some(100)));
+    let (alice, mut bob) = w.call();
+    for (least, asked) in [("1800", "1800"), ("3600", "3600")] {
+        let refusal = Content::none().with("Min-SE", least);
+        w.peers[BOB]
+            .reject(w.now, bob, Status::SESSION_INTERVAL_TOO_SMALL, refusal)
+            .unwrap();
+        w.run_ms(50);
+        assert!(w.take(ALICE).is_empty(), "nobody hears of it");
+        let mut again = w.take(BOB);
+        let Some(Event::Invite { session, request, .. }) = again.pop() else {
+            panic!("it is called again")
+        };
+        assert_eq!(request.header(HeaderName::SessionExpires), Some(asked));
+        assert_eq!(request.header(HeaderName::MinSe), Some(least));
+        assert_eq!(request.body(), "offer");
+        bob = session;
+    }
+    w.peers[BOB].answer(w.now, bob, Content::sdp("answer")).unwrap();
+    w.run_ms(50);
+    assert!(matches!(w.take(ALICE)[..], [Event::Answered { .. }]));
+    w.take(BOB);
+    // So with a change of the session that stands.
+    w.peers[ALICE]
+        .reinvite(w.now, alice, Content::sdp("hold"))
+        .unwrap();
+    w.run_ms(50);
+    w.take(BOB);
+    let refusal = Content::none().with("Min-SE", "7200");
+    w.peers[BOB]
+        .reject(w.now, bob, Status::SESSION_INTERVAL_TOO_SMALL, refusal)
+        .unwrap();
+    w.run_ms(50);
+    assert!(w.take(ALICE).is_empty());
+    let Event::Reinvite { request, .. } = w.only(BOB) else {
+        panic!("it is asked again")
+    };
+    let asked = request.header(HeaderName::SessionExpires).unwrap();
+    assert!(asked.starts_with("7200;refresher="), "{asked}");
+    assert_eq!(request.body(), "hold");
+    w.peers[BOB].answer(w.now, bob, Content::sdp("held")).unwrap();
+    w.run_ms(50);
+    w.peers[ALICE].hang_up(w.now, alice, None).unwrap();
+    w.assert_empty();
+}
+
+#[test]
+fn a_peer_that_refuses_any_interval_is_believed() {
+    let mut w = World::with(1, Transport::Udp, timed(Some(3600)));
+    let (_, bob) = w.call();
+    // It says nothing new.
+    let refusal = Content::none().with("Min-SE", "90");
+    w.peers[BOB]
+        .reject(w.now, bob, Status::SESSION_INTERVAL_TOO_SMALL, refusal)
+        .unwrap();
+    w.run_ms(50);
+    let Event::Terminated {
+        reason: Reason::Refused(response),
+        ..
+    } = w.only(ALICE)
+    else {
+        panic!("it is refused")
+    };
+    assert_eq!(response.status(), Some(Status::SESSION_INTERVAL_TOO_SMALL));
+    w.assert_empty();
+}
+
+// Guards pitfall SIP 9: behind a NAT that has forgotten the peer, what it sends next shows where it is reached.
+#[test]
+fn requests_go_where_the_peers_last_request_came_from() {
+    let mut w = World::new(1);
+    let (alice, bob) = w.talk();
+    w.seen_at[BOB] = 40_000;
+    w.peers[BOB].reinvite(w.now, bob, Content::sdp("here")).unwrap();
+    w.run_ms(50);
+    w.peers[ALICE]
+        .answer(w.now, alice, Content::sdp("answer"))
+        .unwrap();
+    w.run_ms(50);
+    w.peers[ALICE].hang_up(w.now, alice, None).unwrap();
+    w.flush();
+    assert_eq!(w.last_way[ALICE].map(|way| way.remote.port()), Some(40_000));
+    w.assert_empty();
+}
+
 #[test]
 fn a_session_whose_peer_is_gone_ends_by_its_interval() {
     let (mut w, ..) = timed_call(Some(100), Some(100));

@@ -17,6 +17,8 @@ pub(super) struct World {
     pub(super) sent: Vec<(usize, Message)>,
     /// The way that each sent its last message.
     pub(super) last_way: [Option<Flow>; 2],
+    /// The port that the other one sees each at: behind a NAT it may change.
+    pub(super) seen_at: [u16; 2],
     transport: Transport,
     wire: Vec<Packet>,
     rng: Rng,
@@ -66,6 +68,7 @@ impl World {
             events: [Vec::new(), Vec::new()],
             sent: Vec::new(),
             last_way: [None; 2],
+            seen_at: [5060; 2],
             transport,
             wire: Vec::new(),
             rng,
@@ -77,11 +80,11 @@ impl World {
     }
 
     pub(super) fn flow(&self, from: usize) -> Flow {
-        let address = |who: usize| SocketAddr::from(([192, 0, 2, who as u8 + 1], 5060));
+        let address = |who: usize, port: u16| SocketAddr::from(([192, 0, 2, who as u8 + 1], port));
         Flow {
             transport: self.transport,
-            local: address(from),
-            remote: address(1 - from),
+            local: address(from, 5060),
+            remote: address(1 - from, self.seen_at[1 - from]),
             connection: self.transport.is_reliable().then_some(1),
         }
     }
@@ -138,7 +141,7 @@ impl World {
     }
 
     /// Takes everybody's outputs; returns when the next thing happens.
-    fn flush(&mut self) -> Option<Instant> {
+    pub(super) fn flush(&mut self) -> Option<Instant> {
         let mut next = None;
         for who in [ALICE, BOB] {
             loop {
