@@ -480,8 +480,22 @@ async fn say_ping(other: &Other, authorities: Authorities, domain: &str) -> Arri
 //= type=test
 #[tokio::test]
 async fn a_server_of_another_domain_must_prove_to_be_that_domain() {
-    let other = Other::new(&["other.test", "*.wild.test", "xn--bcher-kva.test"]).await;
-    for good in ["other.test", "OTHER.test", "xn--bcher-kva.test"] {
+    let names = [
+        "other.test",
+        "*.wild.test",
+        "xn--bcher-kva.test",
+        "192.0.2.7",
+        "2001:db8::7",
+    ];
+    let other = Other::new(&names).await;
+    // Who is dialled by an address proves that, by an iPAddress.
+    for good in [
+        "other.test",
+        "OTHER.test",
+        "xn--bcher-kva.test",
+        "192.0.2.7",
+        "2001:db8::7",
+    ] {
         let heard = say_ping(&other, other.authorities(), good).await;
         assert!(matches!(heard, Arrival::Message { .. }), "{good}");
     }
@@ -490,6 +504,7 @@ async fn a_server_of_another_domain_must_prove_to_be_that_domain() {
         "sub.other.test",
         "a.wild.test",
         "127.0.0.1",
+        "2001:db8::8",
         "no name",
     ] {
         let heard = say_ping(&other, other.authorities(), bad).await;
