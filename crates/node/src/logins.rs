@@ -13,6 +13,9 @@ const WRONG: Duration = Duration::from_millis(200);
 const BUSY_LIMIT: Duration = Duration::from_secs(5);
 const BUSY_PAUSE: Duration = Duration::from_millis(100);
 
+/// The longest that the answer to a login that failed is held back.
+const MAX_GUESS_DELAY: Duration = Duration::from_secs(5);
+
 /// Why a login was not looked at.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LoginError {
@@ -24,6 +27,14 @@ pub(crate) enum LoginError {
     TooManyFailures,
 }
 
+/// What a session says to who cannot log in, in the words of its protocol.
+pub(crate) trait LoginRefusal {
+    /// The directory could not answer: it may be tried again.
+    fn unavailable() -> Self;
+    /// Too many passwords from there were wrong.
+    fn too_many_failures() -> Self;
+}
+
 /// Where somebody logs in.
 pub(crate) struct Door<'a> {
     pub(crate) world: &'a WorldRef,
@@ -31,6 +42,12 @@ pub(crate) struct Door<'a> {
     pub(crate) peers: &'a Peers,
     /// Who comes, and where.
     pub(crate) from: Endpoints,
+    /// To which service, and in which session, as the log has it.
+    pub(crate) service: &'static str,
+    pub(crate) session: &'a str,
+    /// How long the answer to a login that failed is held back, times the logins of the session that have failed, so that
+    /// guessing takes time.
+    pub(crate) guess_delay: Duration,
 }
 
 impl Door<'_> {
@@ -89,6 +106,33 @@ impl Door<'_> {
     pub(crate) async fn proven(&self, user: &str) -> Result<Option<Arc<AccountInfo>>, LoginError> {
         self.peers.proven(self.from, self.world.now());
         Ok(self.directory.account_by_login(user).await?)
+    }
+
+    /// Why a login was not looked at; what the operator must know of is logged.
+    pub(crate) fn no_login<R: LoginRefusal>(&self, error: &LoginError) -> R {
+        let (session, service, remote) = (self.session, self.service, self.from.remote);
+        match error {
+            LoginError::Directory(error) => self.unavailable(error),
+            LoginError::TooManyFailures => {
+                tracing::warn!(%session, %remote, "{service} login not looked at: {error}");
+                R::too_many_failures()
+            }
+        }
+    }
+
+    /// The directory could not answer, which nobody else can mend.
+    pub(crate) fn unavailable<R: LoginRefusal>(&self, error: &DirectoryError) -> R {
+        tracing::warn!(session = self.session, %error, "the directory could not answer");
+        R::unavailable()
+    }
+
+    /// Holds the answer to a login that failed back; it is the session's `count`th.
+    pub(crate) async fn slow_down(&self, user: &str, count: u32) {
+        let (session, service, remote) = (self.session, self.service, self.from.remote);
+        tracing::warn!(%session, %remote, user, "{service} login failed");
+        self.peers.login_failed();
+        let delay = MAX_GUESS_DELAY.min(self.guess_delay * count);
+        self.world.sleep_until(self.world.now() + delay).await;
     }
 
     fn may_log_in(&self) -> Result<(), LoginError> {

@@ -1,21 +1,28 @@
 //! The session's questions, put to the services.
 
 use super::{Appending, Driver};
-use crate::logins::{Door, LoginError};
+use crate::logins::{Door, LoginRefusal};
 use ringpost_base::UnixTime;
-use ringpost_directory::{AccountInfo, DirectoryError};
+use ringpost_directory::AccountInfo;
 use ringpost_imap::question::Proof;
 use ringpost_imap::{Answer, Ask, Refusal};
 use ringpost_mail::{Copied, Mail, MailError, Selected};
 use std::time::Duration;
 
-/// How long the answer to a login that failed is held back, times the logins that have failed, so that guessing takes
-/// time.
-const GUESS_DELAY: Duration = Duration::from_millis(500);
-/// The longest that it is held back.
-const MAX_GUESS_DELAY: Duration = Duration::from_secs(5);
-
 const TOO_MANY_COMPRESS: MailError = MailError::Limit("Too many sessions compress already");
+
+/// What a failed login adds to the time that the next one takes.
+const GUESS_DELAY: Duration = Duration::from_millis(500);
+
+impl LoginRefusal for Refusal {
+    fn unavailable() -> Self {
+        Refusal::Unavailable
+    }
+
+    fn too_many_failures() -> Self {
+        Refusal::TooManyFailures
+    }
+}
 
 impl Driver<'_> {
     pub(super) async fn answer(&mut self, ask: Ask) -> Answer {
@@ -31,7 +38,9 @@ impl Driver<'_> {
             Ask::ScramKeys { user } => {
                 self.login_mark = self.imap.directory.login_mark();
                 let keys = self.door().scram_keys(&user).await;
-                Ok(Answer::ScramKeys(keys.map_err(|e| self.no_login(&e))?))
+                Ok(Answer::ScramKeys(
+                    keys.map_err(|e| self.door().no_login::<Refusal>(&e))?,
+                ))
             }
             ask => {
                 let account = self.account.clone().ok_or(Refusal::Unavailable)?;
@@ -122,10 +131,10 @@ impl Driver<'_> {
             Proof::Scram => self.door().proven(user).await,
             Proof::Failed => Ok(None),
         };
-        let found = found.map_err(|e| self.no_login(&e))?;
+        let found = found.map_err(|e| self.door().no_login::<Refusal>(&e))?;
         if let (Some(account), Some(other)) = (&found, authzid) {
             let other = directory.account_by_login(other).await;
-            let other = other.map_err(|e| self.unavailable(&e))?;
+            let other = other.map_err(|e| self.door().unavailable::<Refusal>(&e))?;
             //= https://www.rfc-editor.org/rfc/rfc4422#section-3.4.1
             // Everybody acts as himself alone, and whether there is another is told to nobody.
             if other.is_none_or(|other| other.id != account.id) {
@@ -153,28 +162,16 @@ impl Driver<'_> {
             directory: &self.imap.directory,
             peers: &self.imap.peers,
             from: self.connection.endpoints(),
-        }
-    }
-
-    fn no_login(&self, error: &LoginError) -> Refusal {
-        match error {
-            LoginError::Directory(error) => self.unavailable(error),
-            LoginError::TooManyFailures => {
-                let remote = self.connection.endpoints().remote;
-                tracing::warn!(session = %self.id, %remote, "imap login not looked at: {error}");
-                Refusal::Unavailable
-            }
+            service: "imap",
+            session: &self.id,
+            guess_delay: GUESS_DELAY,
         }
     }
 
     /// Holds the answer to a failed login back.
     async fn slow_down(&mut self, user: &str) {
-        let remote = self.connection.endpoints().remote;
-        tracing::warn!(session = %self.id, %remote, user, "imap login failed");
-        self.imap.peers.login_failed();
         self.failed_logins += 1;
-        let delay = MAX_GUESS_DELAY.min(GUESS_DELAY * self.failed_logins);
-        self.imap.world.sleep_until(self.imap.world.now() + delay).await;
+        self.door().slow_down(user, self.failed_logins).await;
     }
 
     /// What the operator must know of is logged: nobody else can mend it.
@@ -183,11 +180,6 @@ impl Driver<'_> {
             tracing::warn!(session = %self.id, %error, "the mail service could not answer");
         }
         error.into()
-    }
-
-    fn unavailable(&self, error: &DirectoryError) -> Refusal {
-        tracing::warn!(session = %self.id, error = %error, "the directory could not answer");
-        Refusal::Unavailable
     }
 }
 

@@ -1,4 +1,5 @@
 use super::*;
+use crate::peers::PeerLimits;
 use crate::stop::Stopper;
 use crate::testing::{BEGIN, Client, Lab, at_once};
 use ringpost_base::{Rng, limits};
@@ -433,6 +434,27 @@ fn failed_logins_are_answered_later_and_later() {
     assert!(house.lab.hear(&client).starts_with("a NO [AUTHENTICATIONFAILED]"));
     let login = format!("a LOGIN alice {}\r\n", house.password);
     assert!(house.lab.say(&client, login).starts_with("a OK"));
+}
+
+// RFC 5530 §3: it is no wrong password, and the client need not ask its user for another.
+#[test]
+fn who_has_been_wrong_too_often_is_told_so() {
+    let mut house = House::new();
+    house.imap.peers.set_limits(PeerLimits {
+        failed_logins_per_hour: 2,
+        ..PeerLimits::default()
+    });
+    let tries = |house: &mut House, password: &str| {
+        let client = house.connect();
+        let heard = house.lab.say(&client, format!("a LOGIN bob {password}\r\n"));
+        house.lab.pass(Duration::from_secs(6));
+        heard + &house.lab.hear(&client)
+    };
+    for password in ["one", "other"] {
+        assert!(tries(&mut house, password).starts_with("a NO [AUTHENTICATIONFAILED] "));
+    }
+    let told = "a NO [UNAVAILABLE] Too many failed passwords from your address, wait a while\r\n";
+    assert_eq!(tries(&mut house, "third"), told);
 }
 
 #[test]

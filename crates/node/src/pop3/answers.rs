@@ -1,8 +1,8 @@
 //! The session's questions, put to the services.
 
 use super::{Driver, Open, renew_at};
-use crate::logins::{Door, LoginError};
-use ringpost_directory::{AccountInfo, DirectoryError};
+use crate::logins::{Door, LoginRefusal};
+use ringpost_directory::AccountInfo;
 use ringpost_mail::MailError;
 use ringpost_pop3::{Answer, Ask, Proof, Refusal, Uid};
 use std::collections::HashSet;
@@ -10,15 +10,23 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-/// How long the answer to a login that failed is held back, times the logins that have failed, so that guessing takes
-/// time.
-const GUESS_DELAY: Duration = Duration::from_millis(500);
-/// The longest that it is held back.
-const MAX_GUESS_DELAY: Duration = Duration::from_secs(5);
 /// A client whose connection broke comes again before we have heard of it: a maildrop that is in use is asked for so often
 /// again, so long after another.
 const IN_USE_TRIES: usize = 4;
 const IN_USE_DELAY: Duration = Duration::from_millis(250);
+
+/// What a failed login adds to the time that the next one takes.
+const GUESS_DELAY: Duration = Duration::from_millis(500);
+
+impl LoginRefusal for Refusal {
+    fn unavailable() -> Self {
+        Refusal::Unavailable
+    }
+
+    fn too_many_failures() -> Self {
+        Refusal::TooManyFailures
+    }
+}
 
 impl Driver<'_> {
     pub(super) async fn answer(&mut self, ask: Ask) -> Answer {
@@ -34,7 +42,9 @@ impl Driver<'_> {
     async fn scram_keys(&mut self, user: &str) -> Result<Answer, Refusal> {
         self.login_mark = self.pop3.directory.login_mark();
         let keys = self.door().scram_keys(user).await;
-        Ok(Answer::ScramKeys(keys.map_err(|e| self.no_login(&e))?))
+        Ok(Answer::ScramKeys(
+            keys.map_err(|e| self.door().no_login::<Refusal>(&e))?,
+        ))
     }
 
     async fn log_in(&mut self, user: &str, authzid: Option<&str>, proof: Proof) -> Result<Answer, Refusal> {
@@ -48,13 +58,13 @@ impl Driver<'_> {
             Proof::Scram => self.door().proven(user).await,
             Proof::Failed => Ok(None),
         };
-        let found = found.map_err(|e| self.no_login(&e))?;
+        let found = found.map_err(|e| self.door().no_login::<Refusal>(&e))?;
         let account = match (found, authzid) {
             (Some(account), Some(other)) => {
                 let other = directory
                     .account_by_login(other)
                     .await
-                    .map_err(|e| self.unavailable(&e))?;
+                    .map_err(|e| self.door().unavailable::<Refusal>(&e))?;
                 Some(account).filter(|account| other.is_some_and(|other| other.id == account.id))
             }
             (account, _) => account,
@@ -134,28 +144,16 @@ impl Driver<'_> {
             directory: &self.pop3.directory,
             peers: &self.pop3.peers,
             from: self.connection.endpoints(),
-        }
-    }
-
-    fn no_login(&self, error: &LoginError) -> Refusal {
-        match error {
-            LoginError::Directory(error) => self.unavailable(error),
-            LoginError::TooManyFailures => {
-                let remote = self.connection.endpoints().remote;
-                tracing::warn!(session = %self.id, %remote, "pop3 login not looked at: {error}");
-                Refusal::Unavailable
-            }
+            service: "pop3",
+            session: &self.id,
+            guess_delay: GUESS_DELAY,
         }
     }
 
     /// Holds the answer to a failed login back.
     async fn slow_down(&mut self, user: &str) {
-        let remote = self.connection.endpoints().remote;
-        tracing::warn!(session = %self.id, %remote, user, "pop3 login failed");
-        self.pop3.peers.login_failed();
         self.failed_logins += 1;
-        let delay = MAX_GUESS_DELAY.min(GUESS_DELAY * self.failed_logins);
-        self.pop3.world.sleep_until(self.pop3.world.now() + delay).await;
+        self.door().slow_down(user, self.failed_logins).await;
     }
 
     fn refused(&self, account: &AccountInfo, error: MailError) -> Refusal {
@@ -168,10 +166,5 @@ impl Driver<'_> {
             }
         }
         error.into()
-    }
-
-    fn unavailable(&self, error: &DirectoryError) -> Refusal {
-        tracing::warn!(session = %self.id, error = %error, "the directory could not answer");
-        Refusal::Unavailable
     }
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::peers::PeerLimits;
 use crate::stop::Stopper;
 use crate::testing::{BEGIN, Client, Lab, at_once};
 use ringpost_base::Rng;
@@ -303,6 +304,28 @@ fn failed_logins_are_answered_later_and_later() {
     assert!(house.lab.hear(&client).starts_with("-ERR [AUTH]"));
     let login = house.login();
     assert!(house.lab.say(&client, login).contains("+OK 0 messages"));
+}
+
+// RFC 3206 §4: it is no wrong password, and the client need not ask its user for another.
+#[test]
+fn who_has_been_wrong_too_often_is_told_so() {
+    let mut house = House::new();
+    house.pop3.peers.set_limits(PeerLimits {
+        failed_logins_per_hour: 2,
+        ..PeerLimits::default()
+    });
+    let tries = |house: &mut House, password: &str| {
+        let client = house.connect();
+        house.lab.say(&client, "USER bob\r\n");
+        let heard = house.lab.say(&client, format!("PASS {password}\r\n"));
+        house.lab.pass(Duration::from_secs(6));
+        heard + &house.lab.hear(&client)
+    };
+    for password in ["one", "other"] {
+        assert!(tries(&mut house, password).starts_with("-ERR [AUTH] "));
+    }
+    let told = "-ERR [SYS/TEMP] Too many failed passwords from your address, wait a while\r\n";
+    assert_eq!(tries(&mut house, "third"), told);
 }
 
 #[test]

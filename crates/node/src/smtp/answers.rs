@@ -2,7 +2,7 @@
 
 use super::taking::{Taken, Taking, Trace};
 use super::{Driver, Smtp};
-use crate::logins::{Door, LoginError};
+use crate::logins::{Door, LoginError, LoginRefusal};
 use ringpost_directory::{AccountInfo, DirectoryError};
 use ringpost_mail::{Delivery, Envelope, Letter, MailError, Outgoing};
 use ringpost_smtp::{
@@ -11,9 +11,18 @@ use ringpost_smtp::{
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What a failed password adds to the time that the next one takes, and the most that it comes to.
+/// What a failed login adds to the time that the next one takes.
 const GUESS_DELAY: Duration = Duration::from_secs(1);
-const MAX_GUESS_DELAY: Duration = Duration::from_secs(5);
+
+impl LoginRefusal for Answer {
+    fn unavailable() -> Self {
+        Answer::Refuse(Refusal::Temporary)
+    }
+
+    fn too_many_failures() -> Self {
+        Answer::Refuse(Refusal::TooManyFailures)
+    }
+}
 
 impl Driver<'_> {
     pub(super) async fn answer(&mut self, question: Question) -> Answer {
@@ -31,7 +40,7 @@ impl Driver<'_> {
                 self.login_mark = self.smtp.directory.login_mark();
                 match self.door().scram_keys(&user).await {
                     Ok(keys) => Answer::Keys(keys),
-                    Err(e) => self.no_login(&e),
+                    Err(e) => self.door().no_login(&e),
                 }
             }
             Question::Authorize { authzid, user } => {
@@ -54,7 +63,7 @@ impl Driver<'_> {
             }
             Question::Recipient(path, dsn) => {
                 if let Some(refusal) = self.refuses_stranger(&path).await {
-                    return Answer::Refuse(refusal);
+                    return refusal;
                 }
                 let answer = self.recipient(path, dsn).await;
                 if let Answer::Yes = answer {
@@ -67,7 +76,7 @@ impl Driver<'_> {
         }
     }
 
-    fn door(&self) -> Door<'_> {
+    pub(super) fn door(&self) -> Door<'_> {
         let Smtp {
             world,
             directory,
@@ -79,17 +88,9 @@ impl Driver<'_> {
             directory,
             peers,
             from: self.connection.endpoints(),
-        }
-    }
-
-    fn no_login(&self, error: &LoginError) -> Answer {
-        match error {
-            LoginError::Directory(error) => self.unavailable(error),
-            LoginError::TooManyFailures => {
-                let remote = self.connection.endpoints().remote;
-                tracing::warn!(session = %self.id, %remote, "smtp login not looked at: {error}");
-                Answer::Refuse(Refusal::TooManyFailures)
-            }
+            service: "smtp",
+            session: &self.id,
+            guess_delay: GUESS_DELAY,
         }
     }
 
@@ -113,23 +114,19 @@ impl Driver<'_> {
     ) -> Answer {
         let account = match login {
             Ok(account) => account,
-            Err(e) => return self.no_login(&e),
+            Err(e) => return self.door().no_login(&e),
         };
         // Nobody acts as somebody else here, but an account may be called by any of its names.
         let acts_as = match (account, authzid) {
             (Some(account), Some(authzid)) => match self.smtp.directory.account_by_login(authzid).await {
                 Ok(wanted) => wanted.filter(|wanted| wanted.id == account.id),
-                Err(e) => return self.unavailable(&e),
+                Err(e) => return self.door().unavailable(&e),
             },
             (account, _) => account,
         };
         let Some(account) = acts_as else {
-            let remote = self.connection.endpoints().remote;
-            tracing::warn!(session = %self.id, %remote, user, "smtp login failed");
-            self.smtp.peers.login_failed();
             self.failed_logins += 1;
-            let delay = MAX_GUESS_DELAY.min(GUESS_DELAY * self.failed_logins);
-            self.smtp.world.sleep_until(self.smtp.world.now() + delay).await;
+            self.door().slow_down(user, self.failed_logins).await;
             return Answer::Denied;
         };
         tracing::info!(session = %self.id, account = %account.address, "smtp login");
@@ -148,7 +145,7 @@ impl Driver<'_> {
         match self.smtp.directory.owns(account.id, domain, &mailbox.local).await {
             Ok(true) => Answer::Yes,
             Ok(false) => Answer::Refuse(Refusal::SenderNotOwned),
-            Err(e) => self.unavailable(&e),
+            Err(e) => self.door().unavailable(&e),
         }
     }
 
@@ -173,7 +170,7 @@ impl Driver<'_> {
                 self.sender_is_told = self.sender_account.is_some();
                 Answer::Yes
             }
-            Err(e) => self.unavailable(&e),
+            Err(e) => self.door().unavailable(&e),
         }
     }
 
@@ -227,7 +224,7 @@ impl Driver<'_> {
             Ok(Taken::Whole { letter, junk }) => match self.is_by_its_author(&letter).await {
                 Ok(true) => self.store(*letter, junk).await,
                 Ok(false) => return Answer::Refuse(Refusal::FromNotOwned),
-                Err(e) => return self.unavailable(&e),
+                Err(e) => return self.door().unavailable(&e),
             },
             Err(e) => Err(e),
         };
@@ -332,11 +329,6 @@ impl Driver<'_> {
             }
         }));
         Ok(size_bytes)
-    }
-
-    pub(super) fn unavailable(&self, error: &DirectoryError) -> Answer {
-        tracing::warn!(session = %self.id, %error, "the directory could not answer");
-        Answer::Refuse(Refusal::Temporary)
     }
 
     pub(super) fn refused(&self, error: &MailError) -> Answer {

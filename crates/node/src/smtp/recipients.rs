@@ -39,7 +39,7 @@ impl Driver<'_> {
         let reach = match directory.reach(domain, local).await {
             Ok(Some(reach)) => reach,
             Ok(None) => return Answer::Refuse(Refusal::NoSuchMailbox),
-            Err(e) => return self.unavailable(&e),
+            Err(e) => return self.door().unavailable(&e),
         };
         let address = match &path {
             ForwardPath::Postmaster => format!("{POSTMASTER}@{domain}"),

@@ -2,7 +2,7 @@
 
 use super::Driver;
 use ringpost_mail::Peer;
-use ringpost_smtp::{ForwardPath, Refusal, Role};
+use ringpost_smtp::{Answer, ForwardPath, Refusal, Role};
 
 /// The local parts that everybody may write to: who is refused must be able to say so.
 //= https://www.rfc-editor.org/rfc/rfc5321#section-4.5.1
@@ -10,7 +10,7 @@ const ALWAYS: [&str; 2] = ["postmaster", "abuse"];
 
 impl Driver<'_> {
     /// Why a recipient is not taken from whoever this is, if there is a reason.
-    pub(super) async fn refuses_stranger(&mut self, path: &ForwardPath) -> Option<Refusal> {
+    pub(super) async fn refuses_stranger(&mut self, path: &ForwardPath) -> Option<Answer> {
         if self.account.is_some() || self.smtp.config.role != Role::Mx {
             return None;
         }
@@ -30,7 +30,7 @@ impl Driver<'_> {
         self.refusing_list = Some(list.clone());
         if let Some(zone) = list {
             tracing::info!(session = %self.id, %remote, zone, "refused: in a block list");
-            return Some(Refusal::Blocked);
+            return Some(Answer::Listed { zone });
         }
         let delay = self.smtp.policy.greylist?;
         let peer = self.peer()?;
@@ -56,7 +56,7 @@ impl Driver<'_> {
             Ok(true) => None,
             Ok(false) => {
                 tracing::info!(session = %self.id, %remote, sender, recipient, "greylisted");
-                Some(Refusal::Greylisted)
+                Some(Answer::Refuse(Refusal::Greylisted))
             }
             Err(error) => {
                 tracing::warn!(session = %self.id, %error, "greylisting is left out");

@@ -841,8 +841,7 @@ fn who_is_in_a_block_list_writes_to_postmaster_alone() {
     let mut house = House::new();
     strangers(&mut house, true);
     let client = house.connect(Role::Mx);
-    let refused =
-        "550 5.7.1 Your address is in a DNS block list; write to postmaster if it should not be\r\n";
+    let refused = "550 5.7.1 Your address is in the DNS block list list.test; write to postmaster if it should not be\r\n";
     house.codes(&client, "EHLO c\r\nMAIL FROM:<c@d>\r\n");
     assert_eq!(house.say(&client, "RCPT TO:<alice@example.org>\r\n"), refused);
     let both = "RCPT TO:<Postmaster@example.org>\r\nRCPT TO:<abuse@example.org>\r\n";

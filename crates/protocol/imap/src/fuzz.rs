@@ -367,6 +367,7 @@ impl World {
             Refusal::Limit("No more"),
             Refusal::NoRoom,
             Refusal::Unavailable,
+            Refusal::TooManyFailures,
         ];
         all[self.rng.below(all.len() as u64) as usize].clone()
     }

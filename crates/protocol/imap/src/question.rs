@@ -321,6 +321,8 @@ pub enum Refusal {
     Damaged,
     /// The store cannot be reached; it may be tried again.
     Unavailable,
+    /// Too many passwords from the client's address were wrong: this one was not looked at.
+    TooManyFailures,
 }
 
 /// A mailbox as [`Ask::List`] wants it.

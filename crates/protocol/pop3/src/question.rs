@@ -129,4 +129,6 @@ pub enum Refusal {
     Unavailable,
     /// It will not work until somebody has mended something.
     Broken,
+    /// Too many passwords from the client's address were wrong: this one was not looked at.
+    TooManyFailures,
 }

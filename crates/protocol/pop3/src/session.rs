@@ -423,6 +423,9 @@ impl Session {
                 Refusal::Gone => "-ERR The message is gone",
                 Refusal::Unavailable => "-ERR [SYS/TEMP] Not now; try again later",
                 Refusal::Broken => "-ERR [SYS/PERM] This must be mended first",
+                Refusal::TooManyFailures => {
+                    "-ERR [SYS/TEMP] Too many failed passwords from your address, wait a while"
+                }
             }
         ));
     }

@@ -50,8 +50,6 @@ pub enum Refusal {
     TooManyMessages,
     /// So many passwords from the client's address were wrong that it must wait: 454 4.7.0.
     TooManyFailures,
-    /// The client's address is in a block list that is gone by: 550 5.7.1.
-    Blocked,
     /// Nobody has come from there with this sender before, and is to come again: 451 4.7.1.
     Greylisted,
     /// The recipient leads to more people than one message may reach: 452 4.5.3.
@@ -97,11 +95,6 @@ impl Refusal {
                 454,
                 "4.7.0",
                 "Too many failed passwords from your address, wait a while",
-            ),
-            Refusal::Blocked => Reply::new(
-                550,
-                "5.7.1",
-                "Your address is in a DNS block list; write to postmaster if it should not be",
             ),
             Refusal::Greylisted => Reply::new(451, "4.7.1", "Greylisted, try again in some minutes"),
             Refusal::TooManyRecipients => Reply::new(452, "4.5.3", "Too many recipients"),

@@ -71,5 +71,9 @@ pub(super) fn refusal(refusal: &Refusal, target: bool) -> String {
         //= https://www.rfc-editor.org/rfc/rfc5530#section-3
         Refusal::NoRoom => "NO [UNAVAILABLE] The server's disk is full; try again later".into(),
         Refusal::Unavailable => "NO [UNAVAILABLE] Not now; try again later".into(),
+        // No client takes that for a wrong password and asks its user for another.
+        Refusal::TooManyFailures => {
+            "NO [UNAVAILABLE] Too many failed passwords from your address, wait a while".into()
+        }
     }
 }

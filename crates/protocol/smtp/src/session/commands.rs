@@ -263,6 +263,13 @@ impl Session {
                 }
                 self.reply(Reply::new(250, "2.1.5", "Recipient ok"));
             }
+            (Waiting::Recipient(_), Answer::Listed { zone }) => {
+                let text = format_args!(
+                    "5.7.1 Your address is in the DNS block list {zone}; write to postmaster if it should not be"
+                );
+                write_line(&mut self.out, 550, true, text);
+                self.count_refusal(550);
+            }
             (Waiting::Sender(_) | Waiting::Recipient(_), answer) => self.refuse(refusal(answer).reply()),
             (Waiting::BeginData, answer) => self.begin_data(answer),
             (Waiting::BeginBdat { size_bytes, last }, answer) => self.begin_bdat(size_bytes, last, answer),

@@ -249,6 +249,11 @@ pub enum Answer {
     Yes,
     /// It may not, and why.
     Refuse(Refusal),
+    /// It may not, since the client's address is in a block list of the DNS that is gone by: 550 5.7.1. To a recipient alone.
+    Listed {
+        /// The list, where whoever is in it by mistake can have that mended.
+        zone: String,
+    },
     /// The password is right.
     SignedIn,
     /// There is no such user, or the password is another.
@@ -672,7 +677,11 @@ impl Session {
     /// A reply that counts against the client when it says that the client is wrong.
     fn refuse(&mut self, reply: Reply) {
         self.reply(reply);
-        if reply.code >= 500 {
+        self.count_refusal(reply.code);
+    }
+
+    fn count_refusal(&mut self, code: u16) {
+        if code >= 500 {
             let most = self.config.bounds.errors;
             self.errors += 1;
             if self.errors >= most {
