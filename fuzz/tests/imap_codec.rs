@@ -63,6 +63,8 @@ fn numbers(set: &SequenceSet) -> Vec<u32> {
 fn flags(kind: StoreType, response: StoreResponse, flags: &[Flag<'_>]) -> Vec<String> {
     let mut all: Vec<String> = flags
         .iter()
+        // Those that nobody has defined are passed over (RFC 3501 §7.1).
+        .filter(|flag| !matches!(flag, Flag::Extension(_)))
         .map(|flag| flag.to_string().to_ascii_uppercase())
         .collect();
     all.sort();
@@ -200,17 +202,14 @@ fn explained(bytes: &[u8], ours: &Reading, theirs: &Theirs) -> Option<&'static s
 /// What only they take.
 fn stricter(line: &str) -> Option<&'static str> {
     let words = || line.split([' ', '(', ')', ',', ':', '<', '.', '[', ']', '\r']);
-    let system = |word: &str| {
-        let known = ["\\Seen", "\\Answered", "\\Flagged", "\\Deleted", "\\Draft"];
-        word.starts_with('\\') && !known.iter().any(|name| name.eq_ignore_ascii_case(word))
-    };
+    let recent = |word: &str| word.eq_ignore_ascii_case("\\Recent");
     let flags = line.split([' ', '(', ')', '\r']);
     let fields = line.to_ascii_uppercase();
     let fields = fields
         .split("HEADER.FIELDS")
         .skip(1)
         .filter_map(|rest| rest.split(')').next());
-    let is_odd = |b: u8| !matches!(b, b'!'..=b'~' | b' ') || matches!(b, b':' | b'"' | b'{');
+    let is_odd = |b: u8| !matches!(b, b'!'..=b'~' | b' ') || matches!(b, b'"' | b'{');
     if words().any(|word| word.len() > 1 && word.starts_with('0') && word.bytes().all(|b| b.is_ascii_digit()))
     {
         return Some("a number that is not zero begins with no zero (RFC 3501 §9)");
@@ -232,8 +231,8 @@ fn stricter(line: &str) -> Option<&'static str> {
     if has("APPEND") && has("\" ") {
         return Some("a date that is none");
     }
-    if flags.clone().any(system) {
-        return Some("system flags that nobody has defined cannot be set");
+    if flags.clone().any(recent) {
+        return Some("\\Recent is nobody's to set (RFC 3501 §9)");
     }
     if flags.clone().any(|word| word.len() > 64) {
         return Some("our bound on keywords");

@@ -439,23 +439,31 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn flag(&mut self) -> Read<Flag> {
+    /// A flag; none for a system flag that nobody has defined yet, which is a flag by the grammar and none that is kept.
+    //= https://www.rfc-editor.org/rfc/rfc3501#section-7.1
+    // What is not among PERMANENTFLAGS is passed over. The grammar has no \Recent here.
+    fn flag(&mut self) -> Read<Option<Flag>> {
         let start = self.at;
-        self.take(b'\\');
+        let is_system = self.take(b'\\');
         self.atom("a flag")?;
         // What is read is ASCII.
         let text = std::str::from_utf8(&self.bytes[start..self.at]).unwrap_or_default();
-        Flag::parse(text).ok_or(ReadError::Syntax {
-            expected: "a flag that can be set",
-            at: start,
-        })
+        match Flag::parse(text) {
+            None if !is_system || text.eq_ignore_ascii_case("\\Recent") => Err(ReadError::Syntax {
+                expected: "a flag that can be set",
+                at: start,
+            }),
+            flag => Ok(flag),
+        }
     }
 
     /// Flags in parentheses.
     pub(crate) fn flag_list(&mut self) -> Read<Flags> {
         let mut flags = Flags::new();
         self.list(true, |r| {
-            flags.insert(r.flag()?);
+            if let Some(flag) = r.flag()? {
+                flags.insert(flag);
+            }
             at_most(flags.keywords().len(), limits::IMAP_KEYWORDS, "keywords")
         })?;
         Ok(flags)
@@ -466,9 +474,11 @@ impl<'a> Reader<'a> {
         if self.peek() == Some(b'(') {
             return self.flag_list();
         }
-        let mut flags: Flags = [self.flag()?].into_iter().collect();
+        let mut flags: Flags = self.flag()?.into_iter().collect();
         while self.take(b' ') {
-            flags.insert(self.flag()?);
+            if let Some(flag) = self.flag()? {
+                flags.insert(flag);
+            }
             at_most(flags.keywords().len(), limits::IMAP_KEYWORDS, "keywords")?;
         }
         Ok(flags)

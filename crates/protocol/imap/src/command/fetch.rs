@@ -212,8 +212,10 @@ fn read_fields(r: &mut Reader<'_>, not: bool) -> Read<FieldFilter> {
     let mut names = Vec::new();
     r.list(false, |r| {
         let name = r.text()?;
-        // What could not be a field's name (RFC 5322 §3.6.8) could not be repeated in the answer either.
-        if name.is_empty() || !name.bytes().all(|b| matches!(b, b'!'..=b'~') && b != b':') {
+        //= https://www.rfc-editor.org/rfc/rfc3501#section-9
+        // Any astring is a name, and one with a colon that of no field. What no header could hold (RFC 5322 §3.6.8) could not
+        // be repeated in the answer either.
+        if name.is_empty() || !name.bytes().all(|b| matches!(b, b'!'..=b'~')) {
             return r.fail("the name of a header field");
         }
         names.push(name.into_boxed_str());

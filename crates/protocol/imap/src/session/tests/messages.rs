@@ -140,6 +140,11 @@ fn partials_past_the_end_are_empty_and_missing_parts_are_nil() {
         talk.say("a FETCH 1 BODY.PEEK[1]\r\n")
             .contains("(BODY[1] {14}\r\nHow are you?\r\n)")
     );
+    // RFC 3501 §9: a name is any astring, and no field is called that.
+    assert!(
+        talk.say("a FETCH 1 BODY.PEEK[HEADER.FIELDS (Subject:)]\r\n")
+            .contains("(BODY[HEADER.FIELDS (Subject:)] {2}\r\n\r\n)\r\na OK")
+    );
     for bad in [
         "[0]",
         "[MIME]",
@@ -149,7 +154,7 @@ fn partials_past_the_end_are_empty_and_missing_parts_are_nil() {
         "[HEADER.FIELDS ()]",
         "[X]",
         "[1",
-        "[HEADER.FIELDS (a:b)]",
+        "[HEADER.FIELDS (\"a b\")]",
     ] {
         assert!(
             talk.say(&format!("b FETCH 1 BODY.PEEK{bad}\r\n"))
@@ -262,6 +267,25 @@ fn store_tells_the_flags_unless_asked_to_be_silent() {
         assert!(
             talk.say(&format!("b STORE 1 {bad}\r\n")).starts_with("b BAD"),
             "{bad}"
+        );
+    }
+}
+
+// RFC 3501 §7.1 and §9: the grammar has system flags of later standards, and what cannot be kept is passed over; the response
+// says what is there.
+#[test]
+fn a_system_flag_that_nobody_has_defined_is_not_kept_and_no_error() {
+    let mut talk = hello();
+    for (change, flags) in [
+        ("+FLAGS (\\Foo)", "\\Recent"),
+        ("+FLAGS \\Foo \\Flagged", "\\Flagged \\Recent"),
+        ("-FLAGS (\\Foo)", "\\Flagged \\Recent"),
+        ("FLAGS (\\Foo \\Seen)", "\\Seen \\Recent"),
+    ] {
+        assert_eq!(
+            talk.say(&format!("a STORE 1 {change}\r\n")),
+            format!("* 1 FETCH (UID 1 FLAGS ({flags}))\r\na OK Done\r\n"),
+            "{change}"
         );
     }
 }
