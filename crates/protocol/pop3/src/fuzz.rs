@@ -1,5 +1,6 @@
 //! Random bytes against the session.
 
+use crate::command::{self, Command};
 use crate::{
     Answer, Ask, Config, Event, Listed, Maildrop, Output, Proof, Refusal, Session, Tls, Transform, Uid,
 };
@@ -77,6 +78,38 @@ pub fn transform(data: &[u8]) {
     }
     assert_eq!(text.len() as u64, size_bytes + dots);
     assert!(size_bytes <= 2 * data.len() as u64 + 2);
+}
+
+/// What a command line without its CRLF is taken for, in words that another reading of it can be held against: the keyword in
+/// capitals, and the arguments behind one space each; a number that is too large is the largest. `None` for a line that is
+/// refused.
+pub fn understood(line: &str) -> Option<String> {
+    let one = |keyword: &str, number: Option<u32>| match number {
+        Some(number) => format!("{keyword} {number}"),
+        None => keyword.to_owned(),
+    };
+    Some(match command::read(line.as_bytes()).ok()? {
+        Command::Capa => "CAPA".to_owned(),
+        Command::Stls => "STLS".to_owned(),
+        Command::User(user) => format!("USER {user}"),
+        Command::Pass(password) => format!("PASS {password}"),
+        Command::Auth { mechanism, initial } => match initial {
+            Some(initial) => format!("AUTH {mechanism} {initial}"),
+            None => format!("AUTH {mechanism}"),
+        },
+        Command::Utf8 => "UTF8".to_owned(),
+        Command::Lang(Some(range)) => format!("LANG {range}"),
+        Command::Lang(None) => "LANG".to_owned(),
+        Command::Stat => "STAT".to_owned(),
+        Command::List(number) => one("LIST", number),
+        Command::Uidl(number) => one("UIDL", number),
+        Command::Retr(number) => one("RETR", Some(number)),
+        Command::Dele(number) => one("DELE", Some(number)),
+        Command::Top(number, lines) => format!("TOP {number} {lines}"),
+        Command::Noop => "NOOP".to_owned(),
+        Command::Rset => "RSET".to_owned(),
+        Command::Quit => "QUIT".to_owned(),
+    })
 }
 
 struct Owner {
