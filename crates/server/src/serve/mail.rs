@@ -27,6 +27,18 @@ use std::time::Duration;
 
 /// How often bodies that no message names any more are looked for.
 const SWEEP_PERIOD: Duration = Duration::from_secs(3_600);
+/// How soon it is swept again when it could not be: where the disk is full, sweeping may be what makes room.
+const SWEEP_AGAIN: Duration = Duration::from_secs(60);
+
+/// How long the next sweep waits: an hour, and after one that failed a minute, two, four and so on.
+fn pause_behind(is_swept: bool, last: Duration) -> Duration {
+    match is_swept {
+        true => SWEEP_PERIOD,
+        false if last >= SWEEP_PERIOD => SWEEP_AGAIN,
+        // An hour is a pause behind one that succeeded.
+        false => (last * 2).min(SWEEP_PERIOD / 2),
+    }
+}
 
 /// What a connection is told that finds no place.
 //= https://www.rfc-editor.org/rfc/rfc5321#section-3.1
@@ -332,16 +344,39 @@ impl MailListeners<'_> {
         let sweeper = Sweeper::new(store, blobs, Sweeper::GRACE);
         let (world, stop) = (self.world.clone(), self.stop.clone());
         tokio::spawn(async move {
+            let mut pause = SWEEP_PERIOD;
             loop {
-                match sweeper.sweep(world.unix_now()).await {
-                    Ok(swept) => tracing::info!(?swept, "store swept"),
-                    Err(error) => tracing::warn!(%error, "the store cannot be swept"),
+                let swept = sweeper.sweep(world.unix_now()).await;
+                pause = pause_behind(swept.is_ok(), pause);
+                match swept {
+                    Ok(swept) => {
+                        for trouble in &swept.told {
+                            tracing::warn!(trouble, "the store is damaged there, and not swept");
+                        }
+                        tracing::info!(?swept, "store swept");
+                    }
+                    Err(error) => tracing::warn!(%error, ?pause, "the store cannot be swept"),
                 }
                 tokio::select! {
-                    () = tokio::time::sleep(SWEEP_PERIOD) => {}
+                    () = tokio::time::sleep(pause) => {}
                     () = stop.wait() => return,
                 }
             }
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sweep_that_failed_comes_again_soon_and_then_less_often() {
+        let mut pause = SWEEP_PERIOD;
+        let minutes = [false, false, false, false, false, false, false, true, false].map(|is_swept| {
+            pause = pause_behind(is_swept, pause);
+            pause.as_secs() / 60
+        });
+        assert_eq!(minutes, [1, 2, 4, 8, 16, 30, 30, 60, 1]);
     }
 }

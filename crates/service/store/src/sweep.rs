@@ -23,8 +23,8 @@ pub struct Sweeper {
     grace: Duration,
 }
 
-/// What one sweep removed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+/// What one sweep removed, and what it could not read.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Swept {
     /// Bodies that lay with their batches.
     pub inline: u64,
@@ -36,6 +36,27 @@ pub struct Swept {
     pub changes: u64,
     /// Records of deliveries whose spooled message is long gone.
     pub deliveries: u64,
+    /// What was passed over since it could not be read: nobody but `check-store` and the operator can mend it.
+    pub troubles: u64,
+    /// What the first of these were.
+    pub told: Vec<String>,
+}
+
+/// Troubles that are told one by one.
+const TOLD: usize = 20;
+
+impl Swept {
+    /// Notes a trouble with one account or record, for whose sake all others need not wait; any other error ends the pass.
+    fn pass_over(&mut self, what: impl fmt::Display, error: CommitError) -> Result<(), CommitError> {
+        let CommitError::Io(why) = error else {
+            return Err(error);
+        };
+        self.troubles += 1;
+        if self.told.len() < TOLD {
+            self.told.push(format!("{what}: {why}"));
+        }
+        Ok(())
+    }
 }
 
 /// Far above the days for which a spooled message is tried.
@@ -53,29 +74,34 @@ impl Sweeper {
         Sweeper { store, blobs, grace }
     }
 
-    /// One pass over everything.
+    /// One pass over everything. What cannot be read is passed over and told of; large bodies that it may name stay.
+    ///
+    /// # Errors
+    /// When the store takes nothing, or there is no room for what a pass writes.
     pub async fn sweep(&self, now: UnixTime) -> Result<Swept, CommitError> {
         let mut swept = Swept::default();
         // The list comes first: a body written during the pass is not on it.
         let written = self.separate_before(now - self.grace).await?;
-        let mut named = HashSet::new();
+        let (mut named, mut all_named) = (HashSet::new(), true);
         for n in 0..Partition::QUEUES {
-            swept.inline += self
-                .sweep_partition(&Partition::Queue(n), now, &mut named)
-                .await?;
+            let queue = Partition::Queue(n);
+            match self.sweep_partition(&queue, now, &mut named).await {
+                Ok(inline) => swept.inline += inline,
+                Err(error) => {
+                    all_named = false;
+                    swept.pass_over(format_args!("{queue:?}"), error)?;
+                }
+            }
         }
         let mut after = None;
         loop {
             let page = self.store.partitions(after, PAGE).await?;
             let Some(last) = page.last().cloned() else { break };
             for partition in page.iter().filter(|p| matches!(p, Partition::Account(_))) {
-                if self.is_abandoned(partition, now).await? {
-                    clear_partition(&*self.store, partition).await?;
-                    swept.accounts += 1;
-                    continue;
+                if let Err(error) = self.sweep_home(partition, now, &mut named, &mut swept).await {
+                    all_named = false;
+                    swept.pass_over(format_args!("{partition:?}"), error)?;
                 }
-                swept.inline += self.sweep_partition(partition, now, &mut named).await?;
-                self.sweep_account(partition, now, &mut swept).await?;
             }
             after = Some(last);
         }
@@ -84,11 +110,29 @@ impl Sweeper {
         let mut mark = Batch::new(keys::SWEPT_HOME);
         mark.put(keys::swept(), Vec::new());
         self.store.commit_durable(mark).await?;
-        for id in written.into_iter().filter(|id| !named.contains(id)) {
+        let nameless = written.into_iter().filter(|id| all_named && !named.contains(id));
+        for id in nameless {
             self.blobs.delete(id).await?;
             swept.separate += 1;
         }
         Ok(swept)
+    }
+
+    /// One account: all of it goes if nothing leads to it.
+    async fn sweep_home(
+        &self,
+        home: &Partition,
+        now: UnixTime,
+        named: &mut HashSet<BlobId>,
+        swept: &mut Swept,
+    ) -> Result<(), CommitError> {
+        if self.is_abandoned(home, now).await? {
+            clear_partition(&*self.store, home).await?;
+            swept.accounts += 1;
+            return Ok(());
+        }
+        swept.inline += self.sweep_partition(home, now, named).await?;
+        self.sweep_account(home, now, swept).await
     }
 
     async fn separate_before(&self, limit: UnixTime) -> Result<Vec<BlobId>, StoreError> {
@@ -116,7 +160,13 @@ impl Sweeper {
             return Ok(());
         };
         for entry in self.store.scan(home, keys::mailboxes()).await? {
-            let id = Mailbox::from_bytes(&entry.key, entry.value)?.id;
+            let id = match Mailbox::from_bytes(&entry.key, entry.value) {
+                Ok(mailbox) => mailbox.id,
+                Err(error) => {
+                    swept.pass_over(format_args!("{home:?}"), error.into())?;
+                    continue;
+                }
+            };
             match mailbox::trim_log(&*self.store, *account, id, limits::MAILBOX_CHANGES).await {
                 Ok(trimmed) => swept.changes += trimmed,
                 // It was deleted meanwhile.
@@ -132,8 +182,12 @@ impl Sweeper {
             };
             let mut batch = Batch::new(home.clone());
             for entry in page {
-                if Delivered::from_bytes(&entry.key, entry.value)?.at + DELIVERED_KEPT < now {
-                    batch.delete(entry.key);
+                match Delivered::from_bytes(&entry.key, entry.value) {
+                    Ok(delivered) if delivered.at + DELIVERED_KEPT < now => {
+                        batch.delete(entry.key);
+                    }
+                    Ok(_) => {}
+                    Err(error) => swept.pass_over(format_args!("{home:?}"), error.into())?,
                 }
             }
             if !batch.is_empty() {

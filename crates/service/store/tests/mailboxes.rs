@@ -433,6 +433,52 @@ fn a_deleted_mailbox_is_cleared_away_with_its_counts() {
 }
 
 #[test]
+fn the_sweeper_goes_on_past_what_is_damaged_and_tells_of_it() {
+    let world = World::new();
+    let large = limits::INLINE_BLOB_BYTES + 1;
+    let small = world.deliver("INBOX", MessageKind::Mail, 10);
+    let never_named = world.body(large);
+    let (message, state) = world.message("INBOX", small);
+    let mut batch = MailBatch::new(ALICE, Quota::default());
+    batch.remove(&world.mailbox("INBOX").record, small, &message, &state);
+    world.commit(batch.finish());
+    // A mailbox and the note of a delivery that are not as they were written.
+    let mut damage = Batch::new(home());
+    let other = keys::mailbox(ringpost_store::MailboxId(900));
+    damage.put(other.clone(), b"?".to_vec());
+    let delivered = keys::delivered(7, "bob");
+    damage.put(delivered.clone(), b"?".to_vec());
+    world.commit(damage);
+    world.pass(3600);
+    world.sweep();
+    world.pass(3600);
+    let swept = world.sweep();
+    assert_eq!((swept.inline, swept.troubles), (1, 2), "{swept:?}");
+    // Each by its account and its key.
+    assert!(
+        swept.told[1].starts_with("Account(") && swept.told[1].ends_with("bob"),
+        "{swept:?}"
+    );
+    assert!(
+        now(world.blobs.get(never_named.id, 0..1)).unwrap().is_none(),
+        "what bodies are named is known all the same"
+    );
+    // Where that is not known, no large body goes.
+    let kept = world.body(large);
+    let mut damage = Batch::new(home());
+    damage.delete(other).delete(delivered);
+    damage.put(
+        keys::leaving_mailbox(ringpost_store::MailboxId(901)),
+        b"?".to_vec(),
+    );
+    world.commit(damage);
+    world.pass(7200);
+    let swept = world.sweep();
+    assert_eq!((swept.separate, swept.troubles), (0, 1), "{swept:?}");
+    assert!(now(world.blobs.get(kept.id, 0..1)).unwrap().is_some());
+}
+
+#[test]
 fn the_sweeper_removes_what_nothing_names_after_the_grace() {
     let world = World::new();
     let large = limits::INLINE_BLOB_BYTES + 1;
