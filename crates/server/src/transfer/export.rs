@@ -2,9 +2,9 @@
 //!
 //! A file's name tells which message it holds, so that a second run writes what is new and what has other flags.
 
-use super::Report;
 use super::maildir::{FLAGS, KEYWORDS, SUBSCRIPTIONS, SUBSCRIPTIONS_HEAD, keywords};
 use super::message::Fingerprint;
+use super::{Pages, Report};
 use anyhow::{Context, Result, bail};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -173,19 +173,8 @@ impl Export<'_> {
             changed: false,
         };
         let there = files(folder).with_context(named)?;
-        let mut after_uid = 0;
-        loop {
-            let list = Command::MessageList {
-                address: self.address.to_owned(),
-                mailbox: name.to_owned(),
-                after_uid,
-            };
-            let messages = match self.control.handle(list).await? {
-                Answer::Messages(messages) => messages,
-                other => bail!("expected messages, found {other:?}"),
-            };
-            let Some(last) = messages.last() else { break };
-            after_uid = last.uid;
+        let mut pages = Pages::of(self.control, self.address, name);
+        while let Some(messages) = pages.next().await? {
             for message in &messages {
                 let info = self.info(message, &mut letters, name);
                 if std::mem::take(&mut letters.changed) {

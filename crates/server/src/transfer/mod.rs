@@ -23,6 +23,7 @@ use bytes::Bytes;
 use message::Fingerprint;
 use ringpost_admin::{
     Answer, BroughtMessage, Command, Control, Mailbox, PARCEL_MESSAGES, Parcel, Pieces, Refusal, RefusalKind,
+    StoredMessage,
 };
 use ringpost_base::limits;
 use std::collections::HashMap;
@@ -59,6 +60,41 @@ struct Open {
     there: HashMap<Fingerprint, u32>,
     waiting: Vec<Message>,
     waiting_bytes: usize,
+}
+
+/// The messages of a mailbox, as many at once as an answer holds.
+struct Pages<'a> {
+    control: &'a dyn Control,
+    address: &'a str,
+    mailbox: &'a str,
+    after_uid: u32,
+}
+
+impl<'a> Pages<'a> {
+    fn of(control: &'a dyn Control, address: &'a str, mailbox: &'a str) -> Self {
+        Pages {
+            control,
+            address,
+            mailbox,
+            after_uid: 0,
+        }
+    }
+
+    /// The next ones, at least one; `None` behind the last.
+    async fn next(&mut self) -> Result<Option<Vec<StoredMessage>>> {
+        let list = Command::MessageList {
+            address: self.address.to_owned(),
+            mailbox: self.mailbox.to_owned(),
+            after_uid: self.after_uid,
+        };
+        let messages = match self.control.handle(list).await? {
+            Answer::Messages(messages) => messages,
+            other => bail!("expected messages, found {other:?}"),
+        };
+        let last = messages.last().map(|last| last.uid);
+        self.after_uid = last.unwrap_or(self.after_uid);
+        Ok(last.map(|_| messages))
+    }
 }
 
 impl<'a> Import<'a> {
@@ -103,27 +139,13 @@ impl<'a> Import<'a> {
     /// What is in a mailbox, by what its messages say of themselves.
     async fn list(&self, mailbox: &str) -> Result<HashMap<Fingerprint, u32>> {
         let mut there = HashMap::new();
-        let mut after_uid = 0;
-        loop {
-            let list = Command::MessageList {
-                address: self.address.to_owned(),
-                mailbox: mailbox.to_owned(),
-                after_uid,
-            };
-            let messages = match self.control.handle(list).await? {
-                Answer::Messages(messages) => messages,
-                other => bail!("expected messages, found {other:?}"),
-            };
-            let Some(last) = messages.last() else {
-                return Ok(there);
-            };
-            after_uid = last.uid;
-            for message in &messages {
-                for fingerprint in Fingerprint::of_stored(message) {
-                    *there.entry(fingerprint).or_default() += 1;
-                }
+        let mut pages = Pages::of(self.control, self.address, mailbox);
+        while let Some(messages) = pages.next().await? {
+            for fingerprint in messages.iter().flat_map(Fingerprint::of_stored) {
+                *there.entry(fingerprint).or_default() += 1;
             }
         }
+        Ok(there)
     }
 
     /// Whether a message is there already. Each that is there answers for one.
