@@ -1,26 +1,11 @@
 //! Python's imaplib, curl and mutt read, flag and delete; mbsync, gsasl and scramp prove a password by SCRAM.
 
-use ringpost_interop::{Account, Server, client, python_package, run};
+use ringpost_interop::{Account, Server, client, python, python_package, python_with, run};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 const LIMIT: Duration = Duration::from_secs(60);
-
-fn python(server: &Server, script: &str, arguments: &[&str]) -> Option<String> {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/scripts")
-        .join(script);
-    let mut command = Command::new(client("python3")?);
-    let finished = run(
-        server.folder(),
-        "python",
-        command.arg(script).args(arguments),
-        LIMIT,
-    );
-    assert!(finished.succeeded(), "{}", finished.output);
-    Some(finished.output)
-}
 
 #[test]
 fn imaplib_finds_every_command_of_the_core_at_work() {
@@ -182,22 +167,17 @@ fn scramp_proves_the_password_bound_to_tls_by_imap_and_pop3_and_is_refused_other
     };
     let server = Server::start();
     let bob = server.account("bob");
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scripts/scram_bound.py");
-    let mut command = Command::new(client("python3").expect("it brought the package"));
-    command
-        .arg(script)
-        .args([
-            &server.address().to_string(),
-            "1430",
-            "9930",
-            "1100",
-            "9950",
-            &bob.address,
-            &bob.password,
-        ])
-        .env("PYTHONPATH", packages);
-    let finished = run(server.folder(), "scramp", &mut command, LIMIT);
-    assert!(finished.succeeded(), "{}", finished.output);
+    let address = server.address().to_string();
+    let arguments = [
+        &address,
+        "1430",
+        "9930",
+        "1100",
+        "9950",
+        &bob.address,
+        &bob.password,
+    ];
+    python_with(&server, Some(&packages), "scram_bound.py", &arguments).expect("it brought the package");
 }
 
 #[test]

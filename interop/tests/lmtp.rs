@@ -2,10 +2,12 @@
 
 #![allow(clippy::unwrap_used)] // A test says what it missed by panicking.
 
-use ringpost_interop::{Account, ImapClient, Options, Server, client, own_address, run, wait_for};
-use std::net::{Ipv4Addr, TcpStream};
+use ringpost_interop::{
+    Account, Options, Postfix, Server, client, mails, own_address, python, run, wait_for,
+};
+use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
@@ -49,18 +51,6 @@ impl House {
             .command(&["account", "set", &full.address, "--quota", "1000"]);
         full
     }
-
-    fn inbox(&self, account: &Account) -> Vec<String> {
-        let mut imap = ImapClient::login(&self.server, account).unwrap();
-        let text = imap.command("EXAMINE INBOX").unwrap().text();
-        let exists = text
-            .lines()
-            .find_map(|line| line.strip_prefix("* ")?.strip_suffix(" EXISTS"));
-        let exists: u32 = exists.unwrap().parse().unwrap();
-        (1..=exists)
-            .map(|n| imap.command(&format!("FETCH {n} BODY.PEEK[]")).unwrap().text())
-            .collect()
-    }
 }
 
 #[test]
@@ -96,11 +86,11 @@ fn swaks_hears_of_each_recipient_by_itself_over_tcp_and_a_socket() {
         assert_eq!(said.matches("550 5.7.1 ").count(), 1, "{said}");
         assert_eq!(said.matches("250 2.0.0 Ok: ").count(), 1, "{said}");
         assert_eq!(said.matches("452 4.2.2 Mailbox full").count(), 1, "{said}");
-        let inbox = house.inbox(&alice);
+        let inbox = mails(&house.server, &alice, "INBOX");
         assert_eq!(inbox.len(), n + 1);
         assert!(inbox[n].contains("by interop.test with LMTP id "), "{}", inbox[n]);
     }
-    assert!(house.inbox(&full).is_empty());
+    assert!(mails(&house.server, &full, "INBOX").is_empty());
     house.server.check_store();
 }
 
@@ -108,18 +98,15 @@ fn swaks_hears_of_each_recipient_by_itself_over_tcp_and_a_socket() {
 fn smtplib_delivers_by_lmtp() {
     let house = House::start();
     let alice = house.server.account("alice");
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scripts/lmtp_send.py");
     let socket = house.socket().display().to_string();
     for place in [
         [house.address.to_string(), "2400".to_owned()],
         [socket, "0".to_owned()],
     ] {
-        let mut command = Command::new(client("python3").expect("Python comes with every Debian"));
-        command.arg(&script).args(place).arg(&alice.address);
-        let finished = run(house.server.folder(), "smtplib", &mut command, LIMIT);
-        assert!(finished.succeeded(), "{}", finished.output);
+        let arguments = [&place[0], &place[1], &alice.address].map(String::as_str);
+        python(&house.server, "lmtp_send.py", &arguments).expect("Python comes with every Debian");
     }
-    let inbox = house.inbox(&alice);
+    let inbox = mails(&house.server, &alice, "INBOX");
     assert!(
         inbox.len() == 2 && inbox[1].contains("Subject: by smtplib"),
         "{inbox:?}"
@@ -127,82 +114,16 @@ fn smtplib_delivers_by_lmtp() {
     house.server.check_store();
 }
 
-const SERVICES: &str = "\
-postlog unix-dgram n - n - 1 postlogd
-cleanup unix n - n - 0 cleanup
-qmgr unix n - n 300 1 qmgr
-rewrite unix - - n - - trivial-rewrite
-bounce unix - - n - 0 bounce
-defer unix - - n - 0 bounce
-trace unix - - n - 0 bounce
-verify unix - - n - 1 verify
-flush unix n - n 1000? 0 flush
-proxymap unix - - n - - proxymap
-lmtp unix - - n - - lmtp
-showq unix n - n - - showq
-error unix - - n - - error
-retry unix - - n - - error
-anvil unix - - n - 1 anvil
-scache unix - - n - 1 scache
-";
-
 /// Postfix at port 25 of an address, whose mailboxes are ours.
-struct Postfix {
-    folder: tempfile::TempDir,
-    address: Ipv4Addr,
-}
-
-impl Postfix {
-    fn start(house: &House) -> Option<Postfix> {
-        client("postfix")?;
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
-        for name in ["etc", "queue", "data"] {
-            std::fs::create_dir(folder.path().join(name)).unwrap();
-        }
-        let owned = Command::new("chown")
-            .arg("postfix")
-            .arg(folder.path().join("data"))
-            .status();
-        assert!(owned.unwrap().success());
-        let (path, address) = (folder.path().display(), own_address());
-        let main = format!(
-            "compatibility_level = 3.6\nqueue_directory = {path}/queue\ndata_directory = {path}/data\n\
-             command_directory = /usr/sbin\ndaemon_directory = /usr/lib/postfix/sbin\nmail_owner = postfix\n\
-             setgid_group = postdrop\nmyhostname = front.test\nmydestination =\nmynetworks = 192.0.2.1/32\n\
-             inet_protocols = ipv4\nalias_maps =\nalias_database =\nvirtual_mailbox_domains = interop.test\n\
-             virtual_mailbox_maps = static:all\nvirtual_transport = lmtp:unix:{}\nnotify_classes =\n\
-             maillog_file = {path}/postfix.log\nmaillog_file_prefixes = {path}\nsmtputf8_enable = yes\n",
-            house.socket().display()
-        );
-        std::fs::write(folder.path().join("etc/main.cf"), main).unwrap();
-        let master = format!("{address}:25 inet n - n - - smtpd\n{SERVICES}");
-        std::fs::write(folder.path().join("etc/master.cf"), master).unwrap();
-        let postfix = Postfix { folder, address };
-        let said = postfix.command("start");
-        let up = wait_for(LIMIT, || TcpStream::connect((address, 25)).is_ok());
-        assert!(up, "Postfix does not come up:\n{said}\n{}", postfix.log());
-        Some(postfix)
-    }
-
-    fn command(&self, command: &str) -> String {
-        let mut postfix = Command::new("postfix");
-        postfix.arg("-c").arg(self.folder.path().join("etc")).arg(command);
-        run(self.folder.path(), command, &mut postfix, LIMIT).output
-    }
-
-    fn log(&self) -> String {
-        std::fs::read_to_string(self.folder.path().join("postfix.log")).unwrap_or_default()
-    }
-}
-
-impl Drop for Postfix {
-    fn drop(&mut self) {
-        self.command("stop");
-        if std::thread::panicking() {
-            println!("--- Postfix's log:\n{}", self.log());
-        }
-    }
+fn front(house: &House) -> Option<(Postfix, Ipv4Addr)> {
+    let (mut postfix, address) = (Postfix::prepared()?, own_address());
+    let main = format!(
+        "myhostname = front.test\nvirtual_mailbox_domains = interop.test\nvirtual_mailbox_maps = static:all\n\
+         virtual_transport = lmtp:unix:{}\n",
+        house.socket().display()
+    );
+    postfix.start(&main, &[(address, "")]);
+    Some((postfix, address))
 }
 
 #[test]
@@ -213,7 +134,7 @@ fn postfix_delivers_by_its_lmtp_client_and_keeps_what_one_mailbox_does_not_take(
         house.server.account("bob"),
         house.full(),
     );
-    let Some(postfix) = Postfix::start(&house) else {
+    let Some((postfix, address)) = front(&house) else {
         return;
     };
     let Some(swaks) = client("swaks") else { return };
@@ -221,7 +142,7 @@ fn postfix_delivers_by_its_lmtp_client_and_keeps_what_one_mailbox_does_not_take(
     let mut command = Command::new(swaks);
     command.args([
         "--server",
-        &postfix.address.to_string(),
+        &address.to_string(),
         "--port",
         "25",
         "--timeout",
@@ -243,12 +164,7 @@ fn postfix_delivers_by_its_lmtp_client_and_keeps_what_one_mailbox_does_not_take(
         (&full.address, "status=deferred (host "),
         ("nobody@interop.test", "status=bounced (host "),
     ] {
-        let told = || {
-            let log = postfix.log();
-            log.lines()
-                .any(|line| line.contains(&format!("to=<{to}>")) && line.contains(status))
-        };
-        assert!(wait_for(LIMIT, told), "{to} is not {status}");
+        postfix.expect_log(&[&format!("to=<{to}>"), status]);
     }
     let log = postfix.log();
     assert!(
@@ -256,20 +172,18 @@ fn postfix_delivers_by_its_lmtp_client_and_keeps_what_one_mailbox_does_not_take(
         "{log}"
     );
     for account in [&alice, &bob] {
-        let inbox = house.inbox(account);
+        let inbox = mails(&house.server, account, "INBOX");
         assert!(
             inbox.len() == 1 && inbox[0].contains("from front.test"),
             "{inbox:?}"
         );
     }
-    assert!(house.inbox(&full).is_empty());
+    assert!(mails(&house.server, &full, "INBOX").is_empty());
     // Once there is room, the next try brings it.
     house
         .server
         .command(&["account", "set", &full.address, "--quota", "none"]);
-    let mut flush = Command::new("postqueue");
-    flush.arg("-c").arg(postfix.folder.path().join("etc")).arg("-f");
-    run(postfix.folder.path(), "postqueue", &mut flush, LIMIT);
-    assert!(wait_for(LIMIT, || house.inbox(&full).len() == 1));
+    postfix.flush();
+    assert!(wait_for(LIMIT, || mails(&house.server, &full, "INBOX").len() == 1));
     house.server.check_store();
 }

@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used)] // A test says what it missed by panicking.
 
 use ringpost_interop::{
-    Account, Child, Dns, ImapClient, Options, Record, Server, certificates, client, own_address, run, spawn,
-    wait_for,
+    Account, Child, Dns, Options, Record, Server, certificates, client, mails, own_address, run, spawn,
+    submit, wait_for,
 };
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
@@ -100,46 +100,11 @@ fn server(zone: Vec<Record>, outbound: &str) -> (Server, Account, Dns) {
     (server, alice, dns)
 }
 
-/// alice sends a mail by port 587, with TLS and her password.
-fn submit(server: &Server, alice: &Account, to: &str, subject: &str) -> Option<()> {
-    let mut command = Command::new(client("swaks")?);
-    command.args([
-        "--server",
-        &server.address().to_string(),
-        "--port",
-        "5870",
-        "--tls",
-    ]);
-    command.args([
-        "--auth",
-        "PLAIN",
-        "--auth-user",
-        &alice.address,
-        "--auth-password",
-        &alice.password,
-    ]);
-    command.args(["--from", &alice.address, "--to", to, "--timeout", "10"]);
-    command.args([
-        "--header",
-        &format!("Subject: {subject}"),
-        "--body",
-        ".dots\n..and more",
-    ]);
-    let finished = run(server.folder(), "swaks", &mut command, LIMIT);
-    assert!(finished.succeeded(), "{}", finished.output);
-    Some(())
-}
-
-fn inbox(server: &Server, account: &Account) -> Vec<String> {
-    let mut imap = ImapClient::login(server, account).unwrap();
-    let selected = imap.command("EXAMINE INBOX").unwrap();
-    let exists = selected.text().lines().find_map(|line| {
-        let (number, _) = line.strip_prefix("* ")?.split_once(" EXISTS")?;
-        number.parse::<u32>().ok()
-    });
-    (1..=exists.unwrap())
-        .map(|n| imap.command(&format!("FETCH {n} BODY.PEEK[]")).unwrap().text())
-        .collect()
+/// alice sends a mail by port 587.
+fn send(server: &Server, alice: &Account, to: &str, subject: &str) -> Option<()> {
+    let subject = format!("Subject: {subject}");
+    let more = ["--header", &subject, "--body", ".dots\n..and more"];
+    submit(server, alice, &[to], &more)
 }
 
 fn queue(server: &Server) -> String {
@@ -156,7 +121,7 @@ fn a_mail_to_another_domain_arrives_there_once() {
     let (mut server, alice, _dns) = server(mx("good.test", "mx.good.test", sink.address).into(), "");
     let bob = server.account("bob");
     let to = format!("carol@good.test,{},dave@good.test", bob.address);
-    let Some(()) = submit(&server, &alice, &to, "hello there") else {
+    let Some(()) = send(&server, &alice, &to, "hello there") else {
         return;
     };
     server.expect_metric("mail_sent_total", 2.0);
@@ -173,7 +138,13 @@ fn a_mail_to_another_domain_arrives_there_once() {
         assert!(mail.contains(part), "{part:?} in {mail}");
     }
     assert!(!mail.contains("Return-Path"), "{mail}");
-    assert_eq!((inbox(&server, &bob).len(), inbox(&server, &alice).len()), (1, 0));
+    assert_eq!(
+        (
+            mails(&server, &bob, "INBOX").len(),
+            mails(&server, &alice, "INBOX").len()
+        ),
+        (1, 0)
+    );
     assert_eq!(queue(&server), "");
     server.check_store();
     server.stop();
@@ -186,12 +157,12 @@ fn a_refused_mail_comes_back_as_a_report() {
         return;
     };
     let (server, alice, _dns) = server(mx("bad.test", "mx.bad.test", sink.address).into(), "");
-    let Some(()) = submit(&server, &alice, "nobody@bad.test", "to nobody") else {
+    let Some(()) = send(&server, &alice, "nobody@bad.test", "to nobody") else {
         return;
     };
     server.expect_metric("mail_bounced_total", 1.0);
-    assert!(wait_for(LIMIT, || inbox(&server, &alice).len() == 1));
-    let report = &inbox(&server, &alice)[0];
+    assert!(wait_for(LIMIT, || mails(&server, &alice, "INBOX").len() == 1));
+    let report = &mails(&server, &alice, "INBOX")[0];
     for part in [
         "Content-Type: multipart/report; report-type=delivery-status;",
         "Auto-Submitted: auto-replied",
@@ -216,7 +187,7 @@ fn a_deferred_mail_is_tried_again_and_delivered() {
         return;
     };
     let (server, alice, _dns) = server(mx("later.test", "mx.later.test", sink.address).into(), "");
-    let Some(()) = submit(&server, &alice, "carol@later.test", "in time") else {
+    let Some(()) = send(&server, &alice, "carol@later.test", "in time") else {
         return;
     };
     server.expect_metric("mail_deferred_total", 1.0);
@@ -245,7 +216,7 @@ fn a_deferred_mail_is_tried_again_and_delivered() {
         "account\talice@interop.test\n"
     );
     assert_eq!(server.command(&["queue", "retry", id]), "done\n");
-    submit(&server, &alice, "carol@later.test", "later").unwrap();
+    send(&server, &alice, "carol@later.test", "later").unwrap();
     assert_eq!(queue(&server).matches("\theld (account)\n").count(), 2);
     server.command(&[
         "queue",
@@ -259,7 +230,10 @@ fn a_deferred_mail_is_tried_again_and_delivered() {
     );
     server.expect_metric("mail_sent_total", 1.0);
     assert_eq!(sink.subjects(), ["in time"]);
-    assert_eq!((queue(&server).as_str(), inbox(&server, &alice).len()), ("", 0));
+    assert_eq!(
+        (queue(&server).as_str(), mails(&server, &alice, "INBOX").len()),
+        ("", 0)
+    );
     server.check_store();
 }
 
@@ -275,10 +249,10 @@ fn a_silent_destination_holds_up_no_other_and_its_mail_can_be_removed() {
     zone.extend(mx("dead.test", "mx.dead.test", own_address()));
     let (server, alice, _dns) = server(zone, "connections = 2\n");
     for n in 0..3 {
-        let Some(()) = submit(&server, &alice, "x@hole.test", &format!("lost {n}")) else {
+        let Some(()) = send(&server, &alice, "x@hole.test", &format!("lost {n}")) else {
             return;
         };
-        submit(&server, &alice, "x@dead.test", "dead").unwrap();
+        send(&server, &alice, "x@dead.test", "dead").unwrap();
     }
     server.command(&["queue", "retry"]);
     assert!(queue(&server).lines().count() == 6, "{}", queue(&server));
@@ -310,7 +284,7 @@ fn a_killed_server_loses_nothing_and_sends_nothing_twice() {
     for round in 0..3 {
         for n in 0..3 {
             let subject = format!("round {round} mail {n}");
-            let Some(()) = submit(&server, &alice, &to, &subject) else {
+            let Some(()) = send(&server, &alice, &to, &subject) else {
                 return;
             };
             expected.push(subject);
@@ -326,7 +300,7 @@ fn a_killed_server_loses_nothing_and_sends_nothing_twice() {
         queue(&server)
     );
     assert_eq!(sink.subjects(), expected);
-    assert!(wait_for(LIMIT, || inbox(&server, &bob).len() == expected.len()));
+    assert!(wait_for(LIMIT, || mails(&server, &bob, "INBOX").len() == expected.len()));
     server.check_store();
 }
 
@@ -352,15 +326,15 @@ fn a_server_that_offers_tls_is_spoken_to_under_it_whatever_its_certificate() {
         Record::A("mx.second.test", other.address()),
     ];
     let (server, alice, _dns) = server(zone, "");
-    let Some(()) = submit(&server, &alice, "carol@second.test", "under TLS") else {
+    let Some(()) = send(&server, &alice, "carol@second.test", "under TLS") else {
         return;
     };
     assert!(
-        wait_for(LIMIT, || inbox(&other, &carol).len() == 1),
+        wait_for(LIMIT, || mails(&other, &carol, "INBOX").len() == 1),
         "{}",
         queue(&server)
     );
-    let mail = &inbox(&other, &carol)[0];
+    let mail = &mails(&other, &carol, "INBOX")[0];
     assert!(mail.contains("with ESMTPS id"), "{mail}");
     assert!(mail.contains("Return-Path: <alice@interop.test>"), "{mail}");
     assert_eq!(mail.matches("Return-Path").count(), 1, "{mail}");
@@ -420,13 +394,13 @@ fn a_smart_host_takes_everything_under_tls_with_a_password() {
     let Some(relay) = Relay::new() else { return };
     for (n, (port, tls)) in [(5870, "starttls"), (4650, "implicit")].into_iter().enumerate() {
         let (server, alice) = relay.user("relay.second.test", port, tls);
-        let Some(()) = submit(&server, &alice, "carol@second.test", "relayed") else {
+        let Some(()) = send(&server, &alice, "carol@second.test", "relayed") else {
             return;
         };
         server.expect_metric("mail_sent_total", 1.0);
-        let mails = inbox(&relay.server, &relay.carol);
-        assert_eq!(mails.len(), n + 1);
-        assert!(mails[n].contains("with ESMTPSA id"), "{}", mails[n]);
+        let arrived = mails(&relay.server, &relay.carol, "INBOX");
+        assert_eq!(arrived.len(), n + 1);
+        assert!(arrived[n].contains("with ESMTPSA id"), "{}", arrived[n]);
     }
 }
 
@@ -434,14 +408,14 @@ fn a_smart_host_takes_everything_under_tls_with_a_password() {
 fn a_smart_host_that_does_not_prove_its_name_is_told_nothing() {
     let Some(relay) = Relay::new() else { return };
     let (server, alice) = relay.user("other.second.test", 5870, "starttls");
-    let Some(()) = submit(&server, &alice, "carol@second.test", "unproven") else {
+    let Some(()) = send(&server, &alice, "carol@second.test", "unproven") else {
         return;
     };
     server.expect_metric("mail_deferred_total", 1.0);
     let list = queue(&server);
     let shown = server.command(&["queue", "show", list.split('\t').next().unwrap()]);
     assert!(shown.contains("\t4.7.5 other.second.test at "), "{shown}");
-    assert!(inbox(&relay.server, &relay.carol).is_empty());
+    assert!(mails(&relay.server, &relay.carol, "INBOX").is_empty());
 }
 
 #[test]

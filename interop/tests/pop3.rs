@@ -1,7 +1,7 @@
 //! Python's poplib, curl, fetchmail, getmail and mpop fetch and delete; what they got, and what is left, is looked at from
 //! outside: by its bytes, and over IMAP.
 
-use ringpost_interop::{Account, Server, client, run, spawn};
+use ringpost_interop::{Account, Server, client, python, run, script, spawn};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,21 +10,6 @@ use std::time::Duration;
 const LIMIT: Duration = Duration::from_secs(60);
 /// What `pop3_fill.py` puts into INBOX.
 const SUBJECTS: [&str; 6] = ["dots", "bare", "unfinished", "empty", "eight", "long"];
-
-fn python(server: &Server, script: &str, arguments: &[&str]) -> Option<String> {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/scripts")
-        .join(script);
-    let mut command = Command::new(client("python3")?);
-    let finished = run(
-        server.folder(),
-        "python",
-        command.arg(script).args(arguments),
-        LIMIT,
-    );
-    assert!(finished.succeeded(), "{}", finished.output);
-    Some(finished.output)
-}
 
 /// A server on which bob has messages, and the folder with their bytes as POP3 must bring them.
 struct Filled {
@@ -134,10 +119,9 @@ fn a_server_that_is_killed_keeps_no_maildrop_locked_and_removes_nothing() {
     // Guards pitfall POP3 1: no lock survives a kill.
     let Some(mut filled) = Filled::new() else { return };
     let (address, bob) = (filled.server.address().to_string(), filled.bob.clone());
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scripts/pop3_hold.py");
     let mut command = Command::new(client("python3").expect("it filled the mailbox"));
     command
-        .arg(script)
+        .arg(script("pop3_hold.py"))
         .args([&address, "9950", &bob.address, &bob.password]);
     let mut holds = spawn(filled.server.folder(), "holds", &mut command);
     holds.wait_for_output("held", LIMIT);

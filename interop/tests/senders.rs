@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)] // A test says what it missed by panicking.
 
 use ringpost_interop::{
-    Account, Child, Dns, ImapClient, Options, Record, Server, client, own_address, run, spawn, wait_for,
+    Account, Child, Dns, Options, Record, Server, client, mails, own_address, run, spawn, wait_for,
 };
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -39,18 +39,6 @@ fn bring(server: &Server, to: &Account, sender: &str, from: &str, subject: &str)
     ]);
     command.args(["--add-header", "Authentication-Results: interop.test; dmarc=pass"]);
     Some(run(server.folder(), "swaks", &mut command, LIMIT).output)
-}
-
-fn mails(server: &Server, account: &Account, mailbox: &str) -> Vec<String> {
-    let mut imap = ImapClient::login(server, account).unwrap();
-    let selected = imap.command(&format!("EXAMINE {mailbox}")).unwrap();
-    let exists = selected.text().lines().find_map(|line| {
-        let (number, _) = line.strip_prefix("* ")?.split_once(" EXISTS")?;
-        number.parse::<u32>().ok()
-    });
-    (1..=exists.unwrap())
-        .map(|n| imap.command(&format!("FETCH {n} BODY.PEEK[]")).unwrap().text())
-        .collect()
 }
 
 fn txt(name: &str, text: &str) -> Record {

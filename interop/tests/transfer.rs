@@ -3,27 +3,11 @@
 
 #![allow(clippy::unwrap_used)] // A test says what it missed by panicking.
 
-use ringpost_interop::{Account, Dovecot, ImapClient, Server, client, run, spawn, wait_for};
-use std::path::{Path, PathBuf};
+use ringpost_interop::{Account, Dovecot, ImapClient, Server, python, run, spawn, wait_for};
 use std::process::Command;
 use std::time::Duration;
 
 const LIMIT: Duration = Duration::from_secs(120);
-
-fn script(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/scripts")
-        .join(name)
-}
-
-/// Runs a script, and gives what it says.
-fn python(server: &Server, name: &str, arguments: &[&str]) -> String {
-    let mut command = Command::new(client("python3").expect("Python comes with every Debian"));
-    command.arg(script(name)).args(arguments);
-    let finished = run(server.folder(), name, &mut command, LIMIT);
-    assert!(finished.succeeded(), "{arguments:?}: {}", finished.output);
-    finished.output
-}
 
 /// Runs the command line to its end; gives whether it succeeded, and what it said.
 fn ringpost(server: &Server, arguments: &[&str]) -> (bool, String) {
@@ -38,7 +22,7 @@ fn ringpost(server: &Server, arguments: &[&str]) -> (bool, String) {
 fn shown(server: &Server, account: &Account) -> String {
     let address = server.address().to_string();
     let arguments = [&address, "1430", &account.address, &account.password, "/", ""];
-    sorted(&python(server, "imap_tree.py", &arguments))
+    sorted(&python(server, "imap_tree.py", &arguments).unwrap())
 }
 
 fn sorted(shown: &str) -> String {
@@ -63,7 +47,7 @@ fn shown_by_dovecot(server: &Server, dovecot: &Dovecot, separator: &str, prefix:
         separator,
         prefix,
     ];
-    sorted(&python(server, "imap_tree.py", &arguments))
+    sorted(&python(server, "imap_tree.py", &arguments).unwrap())
 }
 
 /// What Dovecot has: a nested tree, odd names, flags, keywords, old dates, large messages, 8 bits and NUL.
@@ -77,7 +61,7 @@ fn fill_dovecot(server: &Server, dovecot: &Dovecot, separator: &str, prefix: &st
         separator,
         prefix,
     ];
-    python(server, "imap_fill.py", &arguments);
+    python(server, "imap_fill.py", &arguments).unwrap();
 }
 
 fn import_of<'a>(account: &'a Account, place: &'a str, password: &'a str, more: &[&'a str]) -> Vec<&'a str> {
@@ -193,9 +177,9 @@ fn a_maildir_of_pythons_moves_in_and_what_is_exported_is_read_by_python_and_dove
     let (bob, carol) = (server.account("bob"), server.account("carol"));
     let theirs = server.folder().join("theirs");
     let theirs = theirs.to_str().unwrap();
-    python(&server, "maildir.py", &["make", theirs]);
+    python(&server, "maildir.py", &["make", theirs]).unwrap();
     server.command(&["import", &bob.address, "--maildir", theirs]);
-    let expected = sorted(&python(&server, "maildir.py", &["show", theirs]));
+    let expected = sorted(&python(&server, "maildir.py", &["show", theirs]).unwrap());
     assert_eq!(without_uses(&shown(&server, &bob)), expected);
 
     // Keywords and a dot in a name, of which Python's module knows nothing.
@@ -214,7 +198,7 @@ fn a_maildir_of_pythons_moves_in_and_what_is_exported_is_read_by_python_and_dove
     let ours = ours.to_str().unwrap();
     let said = server.command(&["export", &bob.address, ours]);
     assert!(said.starts_with("exported\t22 messages"), "{said}");
-    let read = python(&server, "maildir.py", &["show", ours]);
+    let read = python(&server, "maildir.py", &["show", ours]).unwrap();
     let read = sorted(&read.replace("v1\\2e0", "v1.0"));
     assert_eq!(read, without_uses(&shown(&server, &bob)));
     server.command(&["import", &carol.address, "--maildir", ours]);
@@ -248,7 +232,7 @@ fn an_mbox_of_pythons_moves_in_beside_the_server_or_without_it() {
     let (bob, carol) = (server.account("bob"), server.account("carol"));
     let file = server.folder().join("mbox");
     let file = file.to_str().unwrap();
-    let expected = python(&server, "mbox_make.py", &[file]);
+    let expected = python(&server, "mbox_make.py", &[file]).unwrap();
     let said = server.command(&["import", &bob.address, "--mbox", file, "--into", "Old/Box"]);
     assert_eq!(
         said,
