@@ -37,13 +37,18 @@ for command in commands.split("|"):
         imap.create(mailbox)
         text = f"From: x@elsewhere.test\r\nSubject: {subject}\r\nMessage-ID: <{subject}@y>\r\n\r\ntext\r\n"
         ok(imap.append(mailbox, None, None, text.encode()))
-    elif verb == "flag":
+    elif verb in ("flag", "unflag"):
         mailbox, subject, flag = arguments
-        ok(imap.uid("STORE", find(mailbox, subject), "+FLAGS", f"({flag})"))
+        ok(imap.uid("STORE", find(mailbox, subject), "+FLAGS" if verb == "flag" else "-FLAGS", f"({flag})"))
+    elif verb == "remove":
+        ok(imap.delete(arguments[0]))
     elif verb == "delete":
         mailbox, subject = arguments
         ok(imap.uid("STORE", find(mailbox, subject), "+FLAGS", "(\\Deleted)"))
         ok(imap.expunge())
+    elif verb == "names":
+        for line in ok(imap.list()):
+            print(line.decode().split(' "/" ')[1].strip('"'))
     elif verb == "show":
         for line in ok(imap.list()):
             name = line.decode().split(' "/" ')[1].strip('"')
