@@ -444,7 +444,7 @@ fn the_sweeper_goes_on_past_what_is_damaged_and_tells_of_it() {
     world.commit(batch.finish());
     // A mailbox and the note of a delivery that are not as they were written.
     let mut damage = Batch::new(home());
-    let other = keys::mailbox(ringpost_store::MailboxId(900));
+    let other = keys::mailbox(ringpost_store::records::MailboxId(900));
     damage.put(other.clone(), b"?".to_vec());
     let delivered = keys::delivered(7, "bob");
     damage.put(delivered.clone(), b"?".to_vec());
@@ -468,7 +468,7 @@ fn the_sweeper_goes_on_past_what_is_damaged_and_tells_of_it() {
     let mut damage = Batch::new(home());
     damage.delete(other).delete(delivered);
     damage.put(
-        keys::leaving_mailbox(ringpost_store::MailboxId(901)),
+        keys::leaving_mailbox(ringpost_store::records::MailboxId(901)),
         b"?".to_vec(),
     );
     world.commit(damage);

@@ -1,0 +1,133 @@
+//! Messages that go on to where their recipient wants them.
+
+use super::*;
+
+impl House {
+    /// A message from elsewhere; gives the answers to its envelope and to its end.
+    fn stranger_sends(&mut self, from: &str, to: &str, message: &str) -> (String, String) {
+        let client = self.connect(Role::Mx);
+        self.say(&client, "EHLO else.test\r\n");
+        self.say(&client, &format!("MAIL FROM:<{from}>\r\n"));
+        let rcpt = self.say(&client, &format!("RCPT TO:<{to}>\r\n"));
+        if !rcpt.starts_with("250 ") {
+            return (rcpt, String::new());
+        }
+        self.say(&client, "DATA\r\n");
+        let end = self.say(&client, &format!("{message}\r\n.\r\n"));
+        (rcpt, end)
+    }
+
+    fn forward(&self, to: &str, keeps_copy: bool) {
+        at_once(self.directory.set_forward(ALICE, &[to.to_owned()], keeps_copy)).unwrap();
+    }
+}
+
+// A forwarded message passes the next server's SPF check, and its bounce comes to who sent it.
+#[test]
+fn a_forwarded_message_goes_on_under_a_sender_that_leads_back() {
+    let mut house = House::new();
+    house.domain("there.test", "mx.there.test", "203.0.113.1");
+    house.domain("else.test", "mx.else.test", "203.0.113.2");
+    house.listen(ONE);
+    house.listen(TWO);
+    house.forward("x@there.test", true);
+    let (_, end) = house.stranger_sends("Carol@else.test", ALICE, "Subject: on\r\n\r\nhi");
+    assert!(end.starts_with("250 "), "{end}");
+    assert_eq!(house.inbox().len(), 1, "the copy");
+    let server = house.accept(ONE);
+    let envelope = house.greet(&server);
+    let sender = envelope.split(['<', '>']).nth(1).unwrap().to_owned();
+    assert!(
+        sender.starts_with("SRS0=") && sender.ends_with("=else.test=Carol@example.org"),
+        "{sender}"
+    );
+    let body = house.lab.say(&server, "250 ok\r\n250 ok\r\n354 go\r\n");
+    assert!(
+        body.starts_with("Delivered-To: alice@example.org\r\nReceived: "),
+        "{body}"
+    );
+    // It is refused: carol hears of it, once, from us.
+    house.lab.say(&server, "550 5.7.1 no\r\n");
+    house.lab.say(&server, "221 bye\r\n");
+    assert_eq!(house.inbox().len(), 1, "alice has not sent it");
+    let server = house.accept(TWO);
+    let envelope = house.greet(&server);
+    assert!(
+        envelope.starts_with("MAIL FROM:<> ") && envelope.contains("RCPT TO:<Carol@else.test>"),
+        "{envelope}"
+    );
+    let body = house.lab.say(&server, "250 ok\r\n250 ok\r\n354 go\r\n");
+    assert!(
+        body.starts_with("From: Mail delivery") && body.contains("\r\nTo: <Carol@else.test>\r\n"),
+        "{body}"
+    );
+    house.lab.say(&server, "250 queued\r\n");
+    house.lab.pass(Duration::from_secs(86_400));
+    assert_eq!(
+        (house.came_to(ONE), house.came_to(TWO), house.mail.queue_len()),
+        (0, 0, 0)
+    );
+
+    // A bounce of the next server's own takes the same way, and nothing else does.
+    let (said, _) = house.stranger_sends("y@there.test", &sender, "");
+    assert_eq!(said, "550 5.1.1 No such mailbox here");
+    let (said, _) = house.stranger_sends("", &sender.replace("Carol", "dave"), "");
+    assert_eq!(said, "550 5.1.1 No such mailbox here");
+    let (_, end) = house.stranger_sends("", &sender, "Subject: returned\r\n");
+    assert!(end.starts_with("250 "), "{end}");
+    let server = house.accept(TWO);
+    assert!(house.greet(&server).contains("RCPT TO:<Carol@else.test>"));
+    house.check();
+}
+
+// Guards pitfall SMTP 6: a mail loop ends, and who forwards loses nothing by it.
+#[test]
+fn a_message_that_was_forwarded_before_is_kept_and_goes_round_no_more() {
+    let mut house = House::new();
+    house.domain("there.test", "mx.there.test", "203.0.113.1");
+    house.forward("x@there.test", false);
+    let (_, end) = house.stranger_sends("c@else.test", ALICE, "Subject: first\r\n");
+    assert!(end.starts_with("250 "), "{end}");
+    assert_eq!((house.inbox().len(), house.mail.queue_len()), (0, 1));
+    let again = "Delivered-To: Alice@Example.org\r\nSubject: again\r\n";
+    let (_, end) = house.stranger_sends("c@else.test", ALICE, again);
+    assert!(end.starts_with("250 "), "{end}");
+    assert_eq!((house.inbox().len(), house.mail.queue_len()), (1, 1));
+    let alias = "list@example.org";
+    at_once(
+        house
+            .directory
+            .add_alias(alias, &["y@there.test".to_owned()], BEGIN),
+    )
+    .unwrap();
+    let (_, end) = house.stranger_sends("c@else.test", alias, "Delivered-To: list@example.org\r\n");
+    assert!(end.starts_with("554 5.4.6 "), "{end}");
+    house.check();
+}
+
+#[test]
+fn mail_of_ours_is_forwarded_under_its_own_sender_and_what_fails_comes_back() {
+    let mut house = House::new();
+    house.domain("there.test", "mx.there.test", "203.0.113.1");
+    house.listen(ONE);
+    let list = "list@example.org";
+    let targets = ["x@there.test".to_owned(), "bob@example.org".to_owned()];
+    at_once(house.directory.add_alias(list, &targets, BEGIN)).unwrap();
+    house.submit(ALICE, &[list], "");
+    let server = house.accept(ONE);
+    assert!(house.greet(&server).starts_with("MAIL FROM:<alice@example.org> "));
+    house.lab.say(&server, "250 ok\r\n550 5.1.1 who\r\n503 no\r\n");
+    assert!(house.inbox()[0].contains("Final-Recipient: rfc822; x@there.test\r\n"));
+    house.check();
+}
+
+#[test]
+fn an_account_forwards_so_much_an_hour() {
+    let mut house = House::new();
+    house.forward("x@there.test", true);
+    let sent = |house: &mut House| house.stranger_sends("c@else.test", ALICE, "Subject: x\r\n").0;
+    for _ in 0..20 {
+        assert!(sent(&mut house).starts_with("250 "));
+    }
+    assert!(sent(&mut house).starts_with("450 4.7.1 "));
+}
