@@ -2,10 +2,9 @@
 
 #![allow(clippy::unwrap_used)] // A test says what it missed by panicking.
 
-use ringpost_interop::{Account, ImapClient, Options, Server, SmtpClient, client, run, wait_for};
+use ringpost_interop::{Account, ImapClient, Options, Server, SmtpClient, swaks, wait_for};
 use std::io::Read;
 use std::net::TcpStream;
-use std::process::Command;
 use std::time::Duration;
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -20,19 +19,9 @@ fn limited(limits: &str) -> (Server, Account) {
 }
 
 /// What swaks says of a message that it brings from one of this machine's addresses.
-fn swaks(server: &Server, from: &str, port: &str, more: &[&str]) -> Option<String> {
-    let mut command = Command::new(client("swaks")?);
-    command.args(["--server", &server.address().to_string(), "--port", port]);
-    command.args([
-        "--local-interface",
-        from,
-        "--timeout",
-        "30",
-        "--helo",
-        "client.test",
-    ]);
-    command.args(more);
-    Some(run(server.folder(), "swaks", &mut command, LIMIT).output)
+fn bring(server: &Server, from: &str, port: u16, more: &[&str]) -> Option<String> {
+    let more = [&["--local-interface", from][..], more].concat();
+    Some(swaks(server, port, &more)?.output)
 }
 
 /// A connection that has its place.
@@ -67,11 +56,11 @@ fn an_address_has_so_many_connections_of_all_services_and_others_are_served() {
         "{}",
         server.log()
     );
-    let Some(said) = swaks(&server, "127.0.0.1", "2525", &from_stranger) else {
+    let Some(said) = bring(&server, "127.0.0.1", 2525, &from_stranger) else {
         return;
     };
     assert!(said.contains("421 4.7.0 Too many connections"), "{said}");
-    let said = swaks(&server, "127.0.0.9", "2525", &from_stranger).unwrap();
+    let said = bring(&server, "127.0.0.9", 2525, &from_stranger).unwrap();
     assert!(said.contains("250 2.0.0 Ok"), "{said}");
     server.check_store();
 }
@@ -81,12 +70,12 @@ fn an_address_brings_so_many_messages_and_another_its_own() {
     let (server, alice) = limited("messages_per_hour = 2\n");
     let more = ["--from", "x@elsewhere.test", "--to", &alice.address];
     for said in ["250 2.0.0 Ok", "250 2.0.0 Ok", "450 4.7.1 Too many messages"] {
-        let Some(swaks) = swaks(&server, "127.0.0.1", "2525", &more) else {
+        let Some(heard) = bring(&server, "127.0.0.1", 2525, &more) else {
             return;
         };
-        assert!(swaks.contains(said), "{swaks}");
+        assert!(heard.contains(said), "{heard}");
     }
-    let said = swaks(&server, "127.0.0.9", "2525", &more).unwrap();
+    let said = bring(&server, "127.0.0.9", 2525, &more).unwrap();
     assert!(said.contains("250 2.0.0 Ok"), "{said}");
     server.expect_metric("mail_limited_total", 1.0);
     assert!(
@@ -103,7 +92,7 @@ fn an_address_that_guesses_passwords_is_heard_no_more_and_another_is() {
     let sign_in = |from: &str, password: &str| {
         let more = ["--tls", "--auth", "PLAIN", "--quit-after", "AUTH"];
         let user = ["--auth-user", &alice.address, "--auth-password", password];
-        swaks(&server, from, "5870", &[&more[..], &user].concat())
+        bring(&server, from, 5870, &[&more[..], &user].concat())
     };
     for guess in ["one", "two", "three"] {
         let Some(said) = sign_in("127.0.0.1", guess) else {
@@ -139,13 +128,13 @@ fn errors_messages_and_recipients_of_a_connection_are_counted() {
     };
     let strangers = to(&["a", "b", "c", "d", "e"]);
     let from = ["--from", "x@elsewhere.test", "--to"];
-    let Some(said) = swaks(&server, "127.0.0.1", "2525", &[&from[..], &[&strangers]].concat()) else {
+    let Some(said) = bring(&server, "127.0.0.1", 2525, &[&from[..], &[&strangers]].concat()) else {
         return;
     };
     assert_eq!(said.matches("550 5.1.1").count(), 4, "{said}");
     assert!(said.contains("421 4.7.0 Too many errors, closing"), "{said}");
     let often = to(&["alice"; 7]);
-    let said = swaks(&server, "127.0.0.1", "2525", &[&from[..], &[&often]].concat()).unwrap();
+    let said = bring(&server, "127.0.0.1", 2525, &[&from[..], &[&often]].concat()).unwrap();
     assert!(
         said.contains("421 4.7.0 Too many recipients on one connection"),
         "{said}"
@@ -177,7 +166,7 @@ fn an_account_reaches_so_many_elsewhere_and_its_neighbours_always() {
     ];
     let send = |to: &str| {
         let more = ["--from", &alice.address, "--to", to];
-        swaks(&server, "127.0.0.1", "5870", &[&credentials[..], &more].concat())
+        bring(&server, "127.0.0.1", 5870, &[&credentials[..], &more].concat())
     };
     let Some(said) = send("a@out.test,b@out.test,c@out.test") else {
         return;
