@@ -1,6 +1,6 @@
 use crate::engine::{Engine, Outcome};
 use crate::reader::Reader;
-use crate::threads::Work;
+use async_channel::Sender;
 use ringpost_store::{Batch, CommitError, StoreError};
 use std::sync::{Mutex, PoisonError};
 use std::task::Poll;
@@ -13,8 +13,10 @@ pub(crate) struct Inline {
 
 struct Writer {
     engine: Engine,
-    waiting: Vec<Work>,
+    waiting: Vec<(Batch, Answer)>,
 }
+
+type Answer = Sender<Result<Outcome, CommitError>>;
 
 impl Inline {
     pub(crate) fn new(engine: Engine, reader: Reader) -> Self {
@@ -30,7 +32,7 @@ impl Inline {
     /// Steps aside once after queueing, so that others who are ready join the group; whoever comes back first runs it.
     pub(crate) async fn commit(&self, batch: Batch) -> Result<Outcome, CommitError> {
         let (answer, outcome) = async_channel::bounded(1);
-        self.with_writer(|writer| writer.waiting.push(Work { batch, answer }));
+        self.with_writer(|writer| writer.waiting.push((batch, answer)));
         step_aside().await;
         self.with_writer(Writer::run);
         outcome.recv().await.unwrap_or(Err(CommitError::Closed))
@@ -53,11 +55,7 @@ impl Writer {
         if self.waiting.is_empty() {
             return;
         }
-        let (group, answers): (Vec<_>, Vec<_>) = self
-            .waiting
-            .drain(..)
-            .map(|work| (work.batch, work.answer))
-            .unzip();
+        let (group, answers): (Vec<_>, Vec<_>) = self.waiting.drain(..).unzip();
         for (answer, outcome) in answers.into_iter().zip(self.engine.run(&group)) {
             // Whoever asked may be gone.
             let _ = answer.try_send(outcome);

@@ -1,6 +1,7 @@
 //! The store on a single machine: SQLite, in the data folder, with one sync for every batch that waits.
 //!
-//! One thread writes. It takes every batch that has queued up while the last sync ran, puts them into one transaction, and
+//! One thread writes. It takes every batch that has queued up while the last sync ran, waits a few milliseconds for those
+//! who came together with others before (never for anybody where one writes alone), puts them into one transaction, and
 //! commits it with `synchronous=FULL`, so that its cost is one sync for all of them. A batch is resolved (see
 //! [`Batch::resolve`](ringpost_store::Batch::resolve)) against what the batches before it in the same transaction wrote,
 //! and before it writes anything; one that is refused leaves the others alone.
@@ -27,6 +28,7 @@ mod engine;
 mod error;
 pub mod faulty;
 mod folder;
+mod gathering;
 mod inline;
 mod reader;
 mod snapshot;

@@ -1,24 +1,29 @@
 use crate::engine::{Engine, Outcome};
+use crate::gathering::{Gathering, Wait};
 use crate::reader::Reader;
 use crate::{OpenError, Options};
 use async_channel::{Receiver, Sender};
-use ringpost_base::limits;
+use ringpost_base::{Instant, limits};
 use ringpost_store::{Batch, CommitError, StoreError};
-use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::{self, JoinHandle, Thread};
 
 /// The writer's thread and the readers', and the bounded queues before them.
 pub(crate) struct Threads {
-    work: Sender<Work>,
+    door: Door,
     questions: Sender<Question>,
     handles: Vec<JoinHandle<()>>,
 }
 
 /// A batch, and where its outcome goes.
-pub(crate) struct Work {
-    pub(crate) batch: Batch,
-    pub(crate) answer: Sender<Result<Outcome, CommitError>>,
+struct Work {
+    batch: Batch,
+    answer: Answer,
+    came: Instant,
 }
+
+type Answer = Sender<Result<Outcome, CommitError>>;
 
 type Question = Box<dyn FnOnce(&Reader) + Send>;
 
@@ -31,38 +36,40 @@ impl Threads {
     pub(crate) fn start(engine: Engine, options: &Options) -> Result<Self, OpenError> {
         let (work, waiting) = async_channel::bounded(limits::STORE_QUEUE);
         let (questions, asked) = async_channel::bounded::<Question>(limits::STORE_QUEUE);
-        let mut threads = Threads {
-            work,
-            questions,
-            handles: Vec::new(),
+        let (wanted, clock) = (
+            Arc::new(AtomicUsize::new(usize::MAX)),
+            Clock(std::time::Instant::now()),
+        );
+        let waiting = Waiting {
+            work: waiting,
+            wanted: wanted.clone(),
+            clock,
         };
-        threads.spawn("store-write", move || write(engine, &waiting))?;
+        let writer = spawn("store-write", move || write(engine, &waiting))?;
+        let mut threads = Threads {
+            door: Door {
+                work,
+                wanted,
+                writer: writer.thread().clone(),
+                clock,
+            },
+            questions,
+            handles: vec![writer],
+        };
         for _ in 0..options.readers.max(1) {
             let (reader, asked) = (Reader::open(options)?, asked.clone());
-            threads.spawn("store-read", move || {
+            threads.handles.push(spawn("store-read", move || {
                 while let Ok(question) = asked.recv_blocking() {
                     question(&reader);
                 }
-            })?;
+            })?);
         }
         Ok(threads)
     }
 
-    fn spawn(&mut self, name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), OpenError> {
-        let handle = thread::Builder::new()
-            .name(name.into())
-            .spawn(run)
-            .map_err(OpenError::Thread)?;
-        self.handles.push(handle);
-        Ok(())
-    }
-
     pub(crate) async fn commit(&self, batch: Batch) -> Result<Outcome, CommitError> {
         let (answer, outcome) = async_channel::bounded(1);
-        self.work
-            .send(Work { batch, answer })
-            .await
-            .map_err(|_| CommitError::Closed)?;
+        self.door.bring(batch, answer).await?;
         outcome.recv().await.unwrap_or(Err(CommitError::Closed))
     }
 
@@ -83,9 +90,15 @@ impl Threads {
     }
 }
 
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, OpenError> {
+    let thread = thread::Builder::new().name(name.into());
+    thread.spawn(run).map_err(OpenError::Thread)
+}
+
 impl Drop for Threads {
     fn drop(&mut self) {
-        self.work.close();
+        self.door.work.close();
+        self.door.writer.unpark();
         self.questions.close();
         for handle in self.handles.drain(..) {
             // A thread that panicked has dropped its queue, and everybody who waited was told.
@@ -94,96 +107,83 @@ impl Drop for Threads {
     }
 }
 
-/// How long the writer holds a transaction open for more batches. Whoever was answered comes again a moment later: the first
-/// of them would have a sync for itself, and all others would wait for that one. Who writes alone waits for nobody.
-#[derive(Clone, Copy, Default, Debug)]
-struct Gathering {
-    /// As many as have come together last: nobody else is expected.
-    expected: usize,
-    /// How long the last commit took.
-    commit: Duration,
+/// Where batches come in, and what wakes the writer that waits for more of them.
+struct Door {
+    work: Sender<Work>,
+    /// So many waiting batches wake it.
+    wanted: Arc<AtomicUsize>,
+    writer: Thread,
+    clock: Clock,
 }
 
-/// The longest time that a batch is held back for others, however slow the disk is.
-const GATHERING_LIMIT: Duration = Duration::from_millis(10);
-/// How often the queue is looked at meanwhile.
-const GATHERING_STEP: Duration = Duration::from_micros(200);
+impl Door {
+    async fn bring(&self, batch: Batch, answer: Answer) -> Result<(), CommitError> {
+        let came = self.clock.now();
+        let work = Work { batch, answer, came };
+        self.work.send(work).await.map_err(|_| CommitError::Closed)?;
+        if self.work.len() >= self.wanted.load(Ordering::SeqCst) {
+            self.writer.unpark();
+        }
+        Ok(())
+    }
+}
 
-impl Gathering {
-    /// Whether a transaction of so many batches waits for another, open for so long, and without a new one for so long: as
-    /// long as a sync takes, if they keep coming, since that is what is saved.
-    fn goes_on(&self, batches: usize, open: Duration, idle: Duration) -> bool {
-        let limit = self.commit.min(GATHERING_LIMIT);
-        batches < self.expected && open < limit && idle < limit / 4
+/// The writer's clock, which begins when its thread does.
+#[derive(Clone, Copy)]
+struct Clock(std::time::Instant);
+
+impl Clock {
+    fn now(self) -> Instant {
+        Instant::ZERO + self.0.elapsed()
+    }
+}
+
+/// Where the writer takes batches from.
+struct Waiting {
+    work: Receiver<Work>,
+    wanted: Arc<AtomicUsize>,
+    clock: Clock,
+}
+
+impl Waiting {
+    /// Waits until so many batches are there, or something else happens, or it is this time.
+    fn for_more(&self, wait: Wait) {
+        self.wanted.store(wait.more, Ordering::SeqCst);
+        // Whoever came before this was written is seen here, and whoever comes after it wakes us.
+        if self.work.len() < wait.more && !self.work.is_closed() {
+            thread::park_timeout(wait.until.since(self.clock.now()));
+        }
+        self.wanted.store(usize::MAX, Ordering::SeqCst);
     }
 }
 
 /// The writer: everything that waits goes into one transaction, and is answered when that is durable.
-fn write(mut engine: Engine, waiting: &Receiver<Work>) {
+fn write(mut engine: Engine, waiting: &Waiting) {
     let mut gathering = Gathering::default();
-    while let Ok(first) = waiting.recv_blocking() {
+    while let Ok(first) = waiting.work.recv_blocking() {
+        gathering.open(waiting.clock.now());
         let (mut group, mut answers) = (Vec::new(), Vec::new());
         let mut operations = 0;
-        let opened = Instant::now();
-        let mut last_came = opened;
         let mut next = Some(first);
-        while let Some(Work { batch, answer }) = next {
-            operations += batch.operations();
-            group.push(batch);
-            answers.push(answer);
-            if group.len() >= GROUP_BATCHES || operations >= GROUP_OPERATIONS {
-                break;
-            }
-            next = waiting.try_recv().ok();
-            while next.is_none() && gathering.goes_on(group.len(), opened.elapsed(), last_came.elapsed()) {
-                thread::sleep(GATHERING_STEP);
-                next = waiting.try_recv().ok();
-            }
-            last_came = Instant::now();
+        while group.len() < GROUP_BATCHES && operations < GROUP_OPERATIONS {
+            let Some(work) = next.take().or_else(|| waiting.work.try_recv().ok()) else {
+                match gathering.wait(group.len(), waiting.clock.now()) {
+                    Some(wait) if !waiting.work.is_closed() => waiting.for_more(wait),
+                    _ => break,
+                }
+                continue;
+            };
+            gathering.came(work.came);
+            operations += work.batch.operations();
+            group.push(work.batch);
+            answers.push(work.answer);
         }
-        let began = Instant::now();
+        let began = waiting.clock.now();
         let outcomes = engine.run(&group);
-        gathering = Gathering {
-            expected: group.len() + waiting.len(),
-            commit: began.elapsed(),
-        };
+        gathering.committed(group.len(), began, waiting.clock.now(), waiting.work.len());
         for (answer, outcome) in answers.into_iter().zip(outcomes) {
             // Whoever asked may be gone.
             let _ = answer.try_send(outcome);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const MS: Duration = Duration::from_millis(1);
-
-    #[test]
-    fn who_writes_alone_waits_for_nobody() {
-        assert!(!Gathering::default().goes_on(1, Duration::ZERO, Duration::ZERO));
-        let alone = Gathering {
-            expected: 1,
-            commit: 8 * MS,
-        };
-        assert!(!alone.goes_on(1, Duration::ZERO, Duration::ZERO));
-    }
-
-    #[test]
-    fn others_are_waited_for_while_they_keep_coming_and_no_longer_than_a_sync_takes() {
-        let eight = Gathering {
-            expected: 8,
-            commit: 8 * MS,
-        };
-        assert!(eight.goes_on(1, MS, MS));
-        assert!(!eight.goes_on(8, MS, MS), "all are here");
-        assert!(!eight.goes_on(4, 8 * MS, MS), "a sync would be done by now");
-        assert!(!eight.goes_on(4, 3 * MS, 2 * MS), "nobody comes any more");
-        let slow = Gathering {
-            expected: 8,
-            commit: 1_000 * MS,
-        };
-        assert!(!slow.goes_on(2, 10 * MS, MS));
     }
 }
