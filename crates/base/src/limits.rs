@@ -266,6 +266,8 @@ pub const KEY_BYTES: usize = 1024;
 pub const VALUE_BYTES: usize = 1024 * 1024;
 /// Batches that wait for the store's writer; whoever brings one more waits until there is room.
 pub const STORE_QUEUE: usize = 1024;
+/// What single records that were asked for of late take in memory; the oldest make room.
+pub const STORE_RECENT_BYTES: usize = 4 * 1024 * 1024;
 /// Sources that one RTP session keeps apart; packets of further ones are dropped and counted.
 pub const RTP_MEMBERS: usize = 1_024;
 /// Pairs of sockets of one media engine; a leg on a further one is not made.

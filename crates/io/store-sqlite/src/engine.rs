@@ -1,15 +1,21 @@
 use crate::error::{commit_error, is_failed_sync, store_error};
+use crate::pending::{Change, Pending};
+use crate::recent::Recent;
 use crate::{OpenError, Options};
-use bytes::Bytes;
 use ringpost_store::{Batch, CommitError, Key, StoreError, Version, Versioned};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+use std::mem;
 use std::path::Path;
+use std::sync::Arc;
 
 /// The writing side: puts groups of batches into transactions. Knows no threads.
 pub(crate) struct Engine {
     conn: Connection,
     /// The last version given out.
     version: u64,
+    /// What the open transaction will write.
+    pending: Pending,
+    recent: Arc<Recent>,
     /// Set when a sync has failed; from then on everything is refused.
     broken: Option<CommitError>,
 }
@@ -104,8 +110,15 @@ impl Engine {
         Ok(Engine {
             conn,
             version: version as u64,
+            pending: Pending::default(),
+            recent: Arc::default(),
             broken: None,
         })
+    }
+
+    /// What readers may take from it instead of asking the database.
+    pub(crate) fn recent(&self) -> Arc<Recent> {
+        self.recent.clone()
     }
 
     /// Applies the batches in one transaction, durably; each has its own outcome. If the medium fails, they are tried one by
@@ -143,7 +156,8 @@ impl Engine {
     }
 
     pub(crate) fn begin(&mut self) -> rusqlite::Result<()> {
-        self.conn.execute_batch("BEGIN IMMEDIATE")
+        self.pending = Pending::default();
+        self.conn.prepare_cached("BEGIN IMMEDIATE")?.execute([]).map(drop)
     }
 
     pub(crate) fn apply_all(
@@ -160,10 +174,15 @@ impl Engine {
 
     /// Makes the open transaction durable.
     pub(crate) fn commit(&mut self) -> rusqlite::Result<()> {
+        let pending = mem::take(&mut self.pending);
+        self.write(&pending)?;
         self.conn
             .prepare_cached("UPDATE last SET version = ?1")?
             .execute([self.version as i64])?;
-        self.conn.execute_batch("COMMIT")
+        let hidden = self.recent.hide(&pending);
+        let done = self.conn.prepare_cached("COMMIT")?.execute([]);
+        self.recent.show(done.is_ok().then_some(&pending), hidden);
+        done.map(drop)
     }
 
     fn take_back(&mut self, error: rusqlite::Error) -> CommitError {
@@ -185,7 +204,7 @@ impl Engine {
         let partition = batch.partition.to_bytes();
         let mut failed = None;
         let resolved = batch.resolve(|key| {
-            let found = get(&self.conn, &partition, key);
+            let found = self.look_up(&partition, key);
             found.map_err(|error| {
                 let told = StoreError::Io(error.to_string());
                 failed = Some(error);
@@ -197,8 +216,7 @@ impl Engine {
         }
         let resolved = resolved.map_err(Stopped::Refused)?;
         let version = self.version + 1;
-        self.write(batch, &partition, version, &resolved.writes)
-            .map_err(Stopped::Failed)?;
+        self.pending.add(&partition, version, resolved.writes, batch);
         self.version = version;
         Ok(Outcome {
             minted: resolved.minted,
@@ -206,13 +224,22 @@ impl Engine {
         })
     }
 
-    fn write<'a>(
-        &self,
-        batch: &Batch,
-        partition: &[u8],
-        version: u64,
-        writes: impl IntoIterator<Item = (&'a Key, &'a Option<Bytes>)>,
-    ) -> rusqlite::Result<()> {
+    /// One record as the batches before have left it.
+    fn look_up(&self, partition: &[u8], key: &Key) -> rusqlite::Result<Option<Versioned>> {
+        if let Some(changed) = self.pending.get(partition, key) {
+            return Ok(changed);
+        }
+        if let Some(known) = self.recent.get(partition, key) {
+            return Ok(known);
+        }
+        let found = get(&self.conn, partition, key)?;
+        if let Some(record) = &found {
+            self.recent.keep(partition, key, record);
+        }
+        Ok(found)
+    }
+
+    fn write(&self, pending: &Pending) -> rusqlite::Result<()> {
         let mut put = self.conn.prepare_cached(
             "INSERT INTO kv VALUES (?1, ?2, ?3, ?4)
              ON CONFLICT DO UPDATE SET version = excluded.version, value = excluded.value",
@@ -220,33 +247,33 @@ impl Engine {
         let mut delete = self
             .conn
             .prepare_cached("DELETE FROM kv WHERE partition = ?1 AND key = ?2")?;
-        for (key, value) in writes {
-            let (key, version) = (key.as_bytes(), version as i64);
-            match value {
-                Some(value) if value.len() > LARGE_BYTES => {
-                    self.conn
-                        .prepare_cached("INSERT INTO large (value) VALUES (?1)")?
-                        .execute([&value[..]])?;
-                    put.execute(params![partition, key, version, self.conn.last_insert_rowid()])?
-                }
-                Some(value) => put.execute(params![partition, key, version, &value[..]])?,
-                None => delete.execute(params![partition, key])?,
-            };
-        }
-        if !batch.blob_deletes.is_empty() {
-            let mut delete = self
-                .conn
-                .prepare_cached("DELETE FROM body WHERE partition = ?1 AND id = ?2")?;
-            for id in &batch.blob_deletes {
-                delete.execute(params![partition, id.0])?;
+        for (partition, changes) in &pending.records {
+            for (key, Change { version, value }) in changes {
+                let (key, version) = (key.as_bytes(), *version as i64);
+                match value {
+                    Some(value) if value.len() > LARGE_BYTES => {
+                        self.conn
+                            .prepare_cached("INSERT INTO large (value) VALUES (?1)")?
+                            .execute([&value[..]])?;
+                        put.execute(params![partition, key, version, self.conn.last_insert_rowid()])?
+                    }
+                    Some(value) => put.execute(params![partition, key, version, &value[..]])?,
+                    None => delete.execute(params![partition, key])?,
+                };
             }
         }
-        if !batch.blobs.is_empty() {
-            let mut put = self
-                .conn
-                .prepare_cached("INSERT OR REPLACE INTO body VALUES (?1, ?2, ?3)")?;
-            for (id, body) in &batch.blobs {
-                put.execute(params![partition, id.0, &body[..]])?;
+        let mut put = self
+            .conn
+            .prepare_cached("INSERT OR REPLACE INTO body VALUES (?1, ?2, ?3)")?;
+        let mut delete = self
+            .conn
+            .prepare_cached("DELETE FROM body WHERE partition = ?1 AND id = ?2")?;
+        for (partition, bodies) in &pending.bodies {
+            for (id, body) in bodies {
+                match body {
+                    Some(body) => put.execute(params![partition, id.0, &body[..]])?,
+                    None => delete.execute(params![partition, id.0])?,
+                };
             }
         }
         Ok(())

@@ -1,6 +1,6 @@
 //! The store on a single machine: SQLite, in the data folder, with one sync for every batch that waits.
 //!
-//! One thread writes. It takes every batch that has queued up while the last sync ran, waits a few milliseconds for those
+//! One thread writes. It takes every batch that has queued up while the last sync ran, waits some milliseconds for those
 //! who came together with others before (never for anybody where one writes alone), puts them into one transaction, and
 //! commits it with `synchronous=FULL`, so that its cost is one sync for all of them. A batch is resolved (see
 //! [`Batch::resolve`](ringpost_store::Batch::resolve)) against what the batches before it in the same transaction wrote,
@@ -12,7 +12,8 @@
 //!
 //! [`SqliteStore::open_inline`] is the same store without threads, for the simulator.
 //!
-//! Reads are answered by a few threads with connections of their own, each from a snapshot, and wait for no writer.
+//! Reads are answered by a few threads with connections of their own, each from a snapshot, and wait for no writer. Single
+//! records that were asked for of late are answered at once, from memory that the writer keeps true.
 //!
 //! ```no_run
 //! use ringpost_store_sqlite::{DataFolder, SqliteStore};
@@ -30,7 +31,9 @@ pub mod faulty;
 mod folder;
 mod gathering;
 mod inline;
+mod pending;
 mod reader;
+mod recent;
 mod snapshot;
 #[cfg(test)]
 mod tests;
@@ -44,12 +47,15 @@ use bytes::Bytes;
 use engine::Engine;
 use inline::Inline;
 use reader::Reader;
+use recent::Recent;
 use ringpost_store::{
     Applied, Batch, BlobId, BoxFuture, CommitError, Durable, Found, Partition, Query, Store, StoreError,
 };
 use std::fmt;
+use std::future;
 use std::ops::Range;
 use std::path::PathBuf;
+use std::sync::Arc;
 use threads::Threads;
 
 /// Where the database is, and how it is opened.
@@ -66,6 +72,7 @@ pub struct Options {
 /// The store. Dropped, it finishes what was handed to it and closes.
 pub struct SqliteStore {
     runs: Runs,
+    recent: Arc<Recent>,
     path: PathBuf,
 }
 
@@ -95,9 +102,10 @@ impl SqliteStore {
     /// Opens a store wherever it is. Nothing keeps another process from it: see [`DataFolder`].
     pub fn open_with(options: Options) -> Result<Self, OpenError> {
         let engine = Engine::open(&options)?;
-        let path = options.path.clone();
+        let (recent, path) = (engine.recent(), options.path.clone());
         Ok(SqliteStore {
             runs: Runs::OnThreads(Threads::start(engine, &options)?),
+            recent,
             path,
         })
     }
@@ -108,6 +116,7 @@ impl SqliteStore {
         let engine = Engine::open(&options)?;
         let reader = Reader::open(&options)?;
         Ok(SqliteStore {
+            recent: engine.recent(),
             runs: Runs::Inline(Box::new(Inline::new(engine, reader))),
             path: options.path,
         })
@@ -131,7 +140,16 @@ impl Store for SqliteStore {
         queries: Vec<Query>,
     ) -> BoxFuture<'a, Result<Vec<Found>, StoreError>> {
         let partition = partition.to_bytes();
-        Box::pin(self.ask(move |reader| reader.read(&partition, &queries)))
+        if let Some(known) = self.recent.answer(&partition, &queries) {
+            return Box::pin(future::ready(Ok(known)));
+        }
+        let recent = self.recent.clone();
+        Box::pin(self.ask(move |reader| {
+            let moment = recent.moment();
+            let found = reader.read(&partition, &queries)?;
+            recent.remember(moment, &partition, &queries, &found);
+            Ok(found)
+        }))
     }
 
     fn blob<'a>(

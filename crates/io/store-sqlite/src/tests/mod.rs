@@ -7,7 +7,8 @@ use bytes::Bytes;
 use ringpost_base::{Rng, limits};
 use ringpost_store::conformance::{self, block_on};
 use ringpost_store::{
-    AccountId, Batch, BlobId, CommitError, Key, Partition, Scan, Store, StoreError, Template, Width,
+    AccountId, Batch, BlobId, CommitError, Found, Key, Partition, Query, Scan, Store, StoreError, Template,
+    Width,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -240,6 +241,93 @@ fn a_batch_sees_what_the_group_wrote_before_it() {
     let outcomes = engine.run(&[first.clone(), second, third, first]);
     let ok: Vec<bool> = outcomes.iter().map(Result::is_ok).collect();
     assert_eq!(ok, [true, false, true, true]);
+}
+
+#[test]
+fn nobody_reads_what_is_older_than_what_he_has_read_and_what_is_read_together_is_of_one_moment() {
+    const COMMITS: i64 = 2_000;
+    let disk = Disk::new(3);
+    let store: Arc<dyn Store> = Arc::new(SqliteStore::open_with(on(&disk)).unwrap());
+    let count = |n| {
+        let mut batch = Batch::new(home());
+        batch
+            .add(key("a"), n)
+            .add(key("b"), n)
+            .put(key("c"), vec![n as u8]);
+        batch
+    };
+    block_on(store.commit(count(1))).unwrap();
+    let writer = {
+        let store = store.clone();
+        thread::spawn(move || {
+            (1..COMMITS).for_each(|_| drop(block_on(store.commit_durable(count(1))).unwrap()))
+        })
+    };
+    let readers: Vec<_> = (0..3)
+        .map(|n| {
+            let store = store.clone();
+            thread::spawn(move || {
+                let (mut last, mut asked) = (0, 0);
+                while last < COMMITS {
+                    let keys = vec![key("a"), key("b")];
+                    let now = match (n + asked) % 3 {
+                        0 => block_on(store.counter(&home(), key("a"))).unwrap(),
+                        1 => {
+                            let all = block_on(store.scan(&home(), Scan::prefix(key("a")))).unwrap();
+                            i64::from_be_bytes(all[0].value[..].try_into().unwrap())
+                        }
+                        _ => {
+                            let both = block_on(store.get_many(&home(), keys)).unwrap();
+                            assert_eq!(both[0], both[1], "version and value");
+                            i64::from_be_bytes(both[0].as_ref().unwrap().value[..].try_into().unwrap())
+                        }
+                    };
+                    assert!(now >= last, "{now} after {last}");
+                    (last, asked) = (now, asked + 1);
+                }
+            })
+        })
+        .collect();
+    writer.join().unwrap();
+    for reader in readers {
+        reader.join().unwrap();
+    }
+}
+
+#[test]
+fn what_several_of_a_group_change_is_written_once() {
+    let disk = Disk::new(1);
+    let mut engine = Engine::open(&on(&disk)).unwrap();
+    let rows = |engine: &Engine| {
+        let sql = "SELECT total_changes()";
+        engine
+            .connection()
+            .query_row(sql, [], |row| row.get::<_, i64>(0))
+            .unwrap()
+    };
+    let group: Vec<_> = (0..8)
+        .map(|n| {
+            let mut batch = put("slot", n);
+            batch.add(key("count"), 1);
+            batch
+        })
+        .collect();
+    let before = rows(&engine);
+    assert!(engine.run(&group).iter().all(Result::is_ok));
+    assert_eq!(rows(&engine) - before, 3, "the slot, the count, the version");
+    let mut last = put("slot", 1);
+    last.delete(key("count"));
+    assert!(engine.run(&[put("other", 1), last])[1].is_ok());
+    let reader = crate::reader::Reader::open(&on(&disk)).unwrap();
+    let all = reader
+        .read(&home().to_bytes(), &[Query::Scan(Scan::prefix(Key::default()))])
+        .unwrap();
+    let all: Vec<_> = all
+        .into_iter()
+        .flat_map(Found::entries)
+        .map(|e| (e.key, e.value.len(), e.version.0))
+        .collect();
+    assert_eq!(all, [(key("other"), 1, 9), (key("slot"), 1, 10)]);
 }
 
 #[test]
