@@ -43,8 +43,9 @@ const FORMAT: i64 = 2;
 const LARGE_BYTES: usize = 768;
 /// "Ring" in the database's header, so that `file` and people can tell what it is.
 const APPLICATION_ID: i32 = 0x5269_6e67;
-/// Pages of 4 KiB that the log may grow to before they are copied into the database.
-const CHECKPOINT_PAGES: i32 = 2000;
+/// Pages of 4 KiB that the log may grow to before they are copied into the database: 32 MiB. Counters and the beginnings of
+/// lists change with every message, and are copied once for all that the log holds.
+const CHECKPOINT_PAGES: i32 = 8000;
 /// The writer's page cache.
 const CACHE_KIB: i32 = 8 * 1024;
 

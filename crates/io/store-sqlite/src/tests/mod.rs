@@ -109,6 +109,20 @@ fn a_store_that_is_opened_again_is_the_same_and_repeats_no_version() {
 }
 
 #[test]
+fn sqlite_is_compiled_as_the_workspace_says() {
+    let disk = Disk::new(1);
+    let engine = Engine::open(&on(&disk)).unwrap();
+    let mut statement = engine.connection().prepare("PRAGMA compile_options").unwrap();
+    let options = statement.query_map([], |row| row.get(0)).unwrap();
+    let options: Vec<String> = options.map(Result::unwrap).collect();
+    assert!(
+        options.iter().any(|option| option == "DEFAULT_MEMSTATUS=0"),
+        "{options:?}"
+    );
+    assert!(!options.iter().any(|option| option == "ENABLE_MEMORY_MANAGEMENT"));
+}
+
+#[test]
 fn a_store_of_a_later_format_is_refused_by_name() {
     let disk = Disk::new(1);
     let engine = Engine::open(&on(&disk)).unwrap();
