@@ -197,7 +197,7 @@ impl Driver {
     }
 
     async fn serve(&mut self) {
-        let heard = self.parts.bus.subscribe(Interest::Everything);
+        let heard = self.parts.bus.subscribe(Interest::AllButMail);
         let arrivals = self.parts.arrivals.clone();
         let media_events = self.parts.media_events.clone();
         let control = self.parts.control.clone();
@@ -498,7 +498,7 @@ impl Driver {
     async fn hear(&mut self, heard: Heard) {
         logged(self.parts.directory.handle_heard(heard).await);
         let lamps = match heard {
-            Heard::Hint(hint) if hint.topic == Topic::Mail => vec![hint.account],
+            Heard::Hint(hint) if hint.topic == Topic::Lamp => vec![hint.account],
             Heard::Hint(hint) => {
                 self.changes += 1;
                 self.look_at(hint.account);

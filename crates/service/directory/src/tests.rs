@@ -96,7 +96,7 @@ impl World {
     }
 
     fn listen(&self) -> Subscription {
-        self.bus.subscribe(Interest::Everything)
+        self.bus.subscribe(Interest::AllButMail)
     }
 
     #[track_caller]

@@ -256,15 +256,21 @@ impl Mail {
         batch: Batch,
         change: Minted,
     ) -> Result<Vec<u64>, CommitError> {
+        let changes_lamp = batch.adds.iter().any(|add| keys::is_voicemail(&add.key));
         let flight = self.in_flight.begin(account);
         let minted = self.store.commit_durable(batch).await?;
         drop(flight);
         let change = change.of(&minted).unwrap_or_default();
-        self.bus.publish(Hint {
-            account,
-            topic: Topic::Mail,
-            change,
-        });
+        for topic in [Topic::Mail]
+            .into_iter()
+            .chain(changes_lamp.then_some(Topic::Lamp))
+        {
+            self.bus.publish(Hint {
+                account,
+                topic,
+                change,
+            });
+        }
         Ok(minted)
     }
 

@@ -7,8 +7,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// What a hint is about.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Topic {
-    /// Mailboxes, messages, flags, and with them the lamp's counts.
+    /// Mailboxes, messages, flags.
     Mail,
+    /// How many voicemails there are, new and old: the lamp's counts.
+    Lamp,
     /// The account itself, its devices or passwords.
     Directory,
     /// The account's password has changed, or the account is gone: whoever is logged in to it is so no longer.
@@ -31,8 +33,8 @@ pub struct Hint {
 pub enum Interest {
     /// One account's hints.
     Account(AccountId),
-    /// Every account's.
-    Everything,
+    /// Every account's, but for [`Topic::Mail`]: whoever looks after all accounts would be woken by each message.
+    AllButMail,
 }
 
 /// Carries hints between sessions, services, and later nodes. Lossy by contract: a listener that falls behind by more
@@ -134,7 +136,8 @@ impl LocalBus {
 impl Bus for LocalBus {
     fn publish(&self, hint: Hint) {
         let mut feeds = self.feeds.lock().unwrap_or_else(PoisonError::into_inner);
-        for interest in [Interest::Account(hint.account), Interest::Everything] {
+        let all = (hint.topic != Topic::Mail).then_some(Interest::AllButMail);
+        for interest in [Interest::Account(hint.account)].into_iter().chain(all) {
             if let Some(listeners) = feeds.get_mut(&interest) {
                 listeners.retain(|feed| feed.tell(hint));
                 if listeners.is_empty() {
@@ -168,12 +171,22 @@ mod tests {
     fn a_listener_hears_its_account_and_no_other() {
         let bus = LocalBus::new();
         let one = bus.subscribe(Interest::Account(AccountId(1)));
-        let all = bus.subscribe(Interest::Everything);
+        let all = bus.subscribe(Interest::AllButMail);
+        let lamp = Hint {
+            topic: Topic::Lamp,
+            ..hint(2, 1)
+        };
         bus.publish(hint(2, 1));
+        bus.publish(lamp);
         bus.publish(hint(1, 5));
         assert_eq!(one.try_next(), Some(Heard::Hint(hint(1, 5))));
         assert_eq!(one.try_next(), None);
-        assert_eq!(all.try_next(), Some(Heard::Hint(hint(2, 1))));
+        assert_eq!(all.try_next(), Some(Heard::Hint(lamp)));
+        assert_eq!(
+            all.try_next(),
+            None,
+            "messages wake nobody who has not asked for them"
+        );
     }
 
     #[test]
@@ -190,7 +203,7 @@ mod tests {
     #[test]
     fn a_listener_that_left_is_forgotten() {
         let bus = LocalBus::new();
-        drop(bus.subscribe(Interest::Everything));
+        drop(bus.subscribe(Interest::Account(AccountId(1))));
         bus.publish(hint(1, 1));
         assert!(bus.feeds.lock().unwrap().is_empty());
     }

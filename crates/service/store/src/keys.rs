@@ -513,6 +513,13 @@ pub fn voicemail(what: Voicemail) -> Key {
     key(kind::VOICEMAIL, &[&[what as u8]])
 }
 
+/// Whether a key is one of these.
+pub fn is_voicemail(key: &Key) -> bool {
+    [Voicemail::New, Voicemail::Old]
+        .iter()
+        .any(|what| *key == voicemail(*what))
+}
+
 /// [`Delivered`](crate::records::Delivered), in the recipient's account.
 pub fn delivered(spool: u64, recipient: &str) -> Key {
     key(kind::DELIVERED, &[&spool.to_be_bytes(), recipient.as_bytes()])

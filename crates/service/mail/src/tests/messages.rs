@@ -8,7 +8,7 @@ use ringpost_imap::question::Wants;
 use ringpost_imap::search::{Needle, SearchKey};
 use ringpost_imap::{Flag, FlagChange};
 use ringpost_store::mailbox::trim_log;
-use ringpost_store::{AccountId, Bus, Heard, Interest, Partition, keys};
+use ringpost_store::{AccountId, Bus, Heard, Interest, Partition, Topic, keys};
 use std::time::Duration;
 
 #[test]
@@ -92,6 +92,32 @@ fn a_delivery_is_told_when_it_is_durable_and_not_before() {
     world.store.hold_syncs(false);
     assert_eq!(world.subjects("INBOX"), ["x"]);
     world.check();
+}
+
+#[test]
+fn whoever_shows_lamps_hears_of_voicemail_and_not_of_every_message() {
+    let world = World::new();
+    let lamps = world.bus.subscribe(Interest::AllButMail);
+    let letter = world.letter("Subject: x\r\n\r\n");
+    let delivered = world
+        .mail
+        .deliver(ALICE, &letter, Delivery::new(NOW))
+        .now_or_never();
+    assert!(matches!(delivered, Some(Ok(Some(_)))));
+    assert_eq!(lamps.try_next(), None);
+    let is_told = || matches!(lamps.try_next(), Some(Heard::Hint(hint)) if hint.topic == Topic::Lamp && hint.account == ALICE);
+    let uid = world.deliver_voice("INBOX", "new");
+    assert!(is_told());
+    let (selected, _) = world.select("INBOX");
+    for (flag, changes_lamp) in [("\\Flagged", false), ("\\Seen", true)] {
+        let change = FlagChange::Add(flags(flag));
+        let stored = world
+            .mail
+            .store_flags(&selected, &[uid], &change, None)
+            .now_or_never();
+        assert!(matches!(stored, Some(Ok(_))));
+        assert_eq!(is_told(), changes_lamp, "{flag}");
+    }
 }
 
 // Guards pitfall SMTP 3: what another session, or the lamp, shows of a change is durable.
