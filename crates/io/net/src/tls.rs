@@ -16,7 +16,8 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::pki_types::{ServerName, UnixTime};
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme,
+    CertificateError, CipherSuite, ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig,
+    SignatureScheme,
 };
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
@@ -171,10 +172,16 @@ impl Pair {
         let end_point = chain.first().and_then(|leaf| server_end_point(leaf));
         let certificate = chain.first().and_then(|leaf| Certificate::parse(leaf));
         // One provider for the whole process (DESIGN §8), named here so that no global default is needed.
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = ServerConfig::builder_with_provider(provider)
+        let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+        // What each client can (RFC 8446 §9.1), and what costs least: processors have instructions for SHA-256, few for
+        // SHA-384, and a handshake is mostly hashes.
+        provider
+            .cipher_suites
+            .sort_by_key(|suite| suite.suite() != CipherSuite::TLS13_AES_128_GCM_SHA256);
+        let mut config = ServerConfig::builder_with_provider(Arc::new(provider))
             .with_safe_default_protocol_versions()
             .and_then(|b| b.with_no_client_auth().with_single_cert(chain, private))?;
+        config.ignore_client_order = true;
         Ok(Pair(Shown {
             config: Arc::new(config),
             end_point,
@@ -512,5 +519,60 @@ mod tests {
         use std::os::unix::fs::MetadataExt;
         assert_eq!(std::fs::metadata(&key).unwrap().mode() & 0o777, 0o600);
         tls.reload(&cert, &key).unwrap();
+    }
+
+    /// The suite of a handshake with a client that would take any of these, the first of them most gladly.
+    fn negotiated(tls: &Tls, suites: &[CipherSuite]) -> CipherSuite {
+        let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+        let by_choice = |suite: &CipherSuite| provider.cipher_suites.iter().find(|s| s.suite() == *suite);
+        provider.cipher_suites = suites.iter().filter_map(by_choice).copied().collect();
+        let provider = Arc::new(provider);
+        let config = ClientConfig::builder_with_provider(provider.clone())
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(AnyServer(provider)))
+            .with_no_client_auth();
+        let name = ServerName::try_from("localhost").unwrap();
+        let mut client = rustls::ClientConnection::new(Arc::new(config), name).unwrap();
+        let mut server = rustls::ServerConnection::new(tls.acceptor().config().clone()).unwrap();
+        while client.is_handshaking() || server.is_handshaking() {
+            let mut bytes = Vec::new();
+            while client.wants_write() {
+                client.write_tls(&mut bytes).unwrap();
+            }
+            let mut rest = &bytes[..];
+            while !rest.is_empty() {
+                server.read_tls(&mut rest).unwrap();
+                server.process_new_packets().unwrap();
+            }
+            let mut bytes = Vec::new();
+            while server.wants_write() {
+                server.write_tls(&mut bytes).unwrap();
+            }
+            let mut rest = &bytes[..];
+            while !rest.is_empty() {
+                client.read_tls(&mut rest).unwrap();
+                client.process_new_packets().unwrap();
+            }
+        }
+        server.negotiated_cipher_suite().unwrap().suite()
+    }
+
+    #[test]
+    fn the_suite_that_costs_least_is_taken_and_any_other_where_a_client_has_not_that() {
+        let folder = tempfile::tempdir().unwrap();
+        let (cert, key) = self_signed(folder.path(), &["localhost".to_string()]).unwrap();
+        let tls = Tls::load(&cert, &key).unwrap();
+        let [cheap, long, soft] = [
+            CipherSuite::TLS13_AES_128_GCM_SHA256,
+            CipherSuite::TLS13_AES_256_GCM_SHA384,
+            CipherSuite::TLS13_CHACHA20_POLY1305_SHA256,
+        ];
+        let old = CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256;
+        assert_eq!(negotiated(&tls, &[long, soft, cheap]), cheap);
+        for only in [long, soft, old] {
+            assert_eq!(negotiated(&tls, &[only]), only);
+        }
     }
 }
