@@ -9,9 +9,14 @@ use ringpost_base::{Instant, Rng};
 use ringpost_client::imap;
 use ringpost_client::phone::{self, Event, Output, Phone, Socket};
 use ringpost_directory::{NewAccount, NewDevice};
+use ringpost_imap::MailboxName;
+use ringpost_mail::MailError;
 use ringpost_node::phone::PhoneStatus;
 use ringpost_node::world::World;
-use ringpost_store::{AccountId, MemoryBlobs, MemoryStore, check_store};
+use ringpost_store::records::Mailbox;
+use ringpost_store::{
+    AccountId, Batch, MemoryBlobs, MemoryStore, Partition, Record as _, Store, check_store, keys,
+};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -298,6 +303,23 @@ impl House {
     /// Lets the node do all that it can without time passing.
     pub fn run_ready(&mut self) {
         self.world.run_ready();
+    }
+
+    /// Bob's mailboxes have given UIDs up to this one, to messages that are gone.
+    pub fn give_uids(&mut self, last: u64) {
+        let (mail, bob, disk) = (self.node().mail.clone(), self.bob, self.disk.clone());
+        let given = self.finish(async move {
+            mail.status(bob, &MailboxName::inbox()).await?;
+            let home = Partition::Account(bob);
+            let store: &dyn Store = &*disk.store;
+            let mut batch = Batch::new(home.clone());
+            for entry in store.scan(&home, keys::mailboxes()).await? {
+                let id = Mailbox::from_bytes(&entry.key, entry.value)?.id;
+                batch.put(keys::last_uid(id), last.to_be_bytes().to_vec());
+            }
+            Ok::<_, MailError>(store.commit_durable(batch).await?)
+        });
+        given.expect("the store in memory takes it");
     }
 
     /// Bob's address and the password of his mail.

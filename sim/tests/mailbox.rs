@@ -54,6 +54,8 @@ impl Program {
 /// Plays one seed, and gives what was seen at the end.
 fn play(seed: u64) -> Result<Vec<(u32, String)>, String> {
     let mut house = House::new(seed);
+    // With most seeds the states of messages come to be packed.
+    house.give_uids([0, 100, 120][seed as usize % 3]);
     let (user, password) = house.bobs_login();
     let (mut rng, truth) = (Rng::from_number(seed), Truth::default());
     let mut programs: Vec<Program> = (0..8)

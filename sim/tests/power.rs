@@ -14,7 +14,7 @@ use ringpost_mail::{
 };
 use ringpost_sim::tally;
 use ringpost_smtp::client::{Fate, Verdict};
-use ringpost_store::records::{Account, Address, Domain};
+use ringpost_store::records::{Account, Address, Domain, Mailbox};
 use ringpost_store::{
     AccountId, Batch, Bodies, BoxFuture, Key, LocalBus, MemoryBlobs, Partition, Record, Store, Sweeper,
     check_store, keys,
@@ -127,8 +127,8 @@ impl Node {
         alone(self.store.commit(batch)).unwrap();
     }
 
-    /// The people, with their mailboxes.
-    fn settle_in(&self) {
+    /// The people, with their mailboxes, of which Alice's have given UIDs up to this one.
+    fn settle_in(&self, last_uid: u64) {
         let domain = Domain {
             name: "example.org".into(),
             created: NOW,
@@ -150,6 +150,13 @@ impl Node {
             self.put(Partition::Account(account), keys::account(), &record);
             alone(self.mail.create_defaults(account, NOW)).unwrap();
         }
+        let (home, store) = (Partition::Account(ALICE), &*self.store as &dyn Store);
+        let mut given = Batch::new(home.clone());
+        for entry in alone(store.scan(&home, keys::mailboxes())).unwrap() {
+            let id = Mailbox::from_bytes(&entry.key, entry.value).unwrap().id;
+            given.put(keys::last_uid(id), last_uid.to_be_bytes().to_vec());
+        }
+        alone(self.store.commit(given)).unwrap();
     }
 
     /// What is in a mailbox: each UID with the message's subject, whose text is whole, and its flags.
@@ -354,9 +361,9 @@ impl Program {
             flagged: uids.iter().map(|uid| ((mailbox, *uid), to)).collect(),
             ..UnderWay::default()
         });
-        let (selected, _) = mail.select(ALICE, &name(mailbox), false).await?;
+        let (mut selected, _) = mail.select(ALICE, &name(mailbox), false).await?;
         let change = FlagChange::Replace(flags(to));
-        let changed = mail.store_flags(&selected, uids, &change, None).await?;
+        let changed = mail.store_flags(&mut selected, uids, &change, None).await?;
         assert_eq!(
             changed.states.len(),
             uids.len(),
@@ -846,7 +853,8 @@ fn play(seed: u64, honesty: Honesty) -> Result<u64, Broken> {
     let blobs = Arc::new(MemoryBlobs::new(|| NOW));
     let mut promised = Promised::new();
     let open = |seed| Node::open(&disk, &blobs, seed).ok_or_else(|| "it does not open".to_owned());
-    open(seed)?.settle_in();
+    // With most seeds the states of messages come to be packed.
+    open(seed)?.settle_in([0, 115, 125][seed as usize % 3]);
     let mut cut_off = 0;
     for round in 0..ROUNDS {
         let at = NOW + HOUR * 3 * round as u32;

@@ -116,7 +116,7 @@ fn deliver(store: Arc<dyn Store>, account: AccountId, inbox: Mailbox, n: u64) ->
                 ..Message::default()
             };
             let mut batch = MailBatch::new(account, Default::default());
-            batch.add(&inbox, &message, Flags::NONE, Vec::new(), &body);
+            batch.add(&inbox, &message, Flags::NONE, Default::default(), &body);
             store
                 .commit_durable(batch.finish())
                 .await

@@ -13,7 +13,7 @@ use crate::stop::Stop;
 use crate::world::{Connection, ConnectionClosed, Received, WorldRef};
 use bytes::{Bytes, BytesMut};
 use futures_util::{FutureExt, future, select_biased};
-use ringpost_base::{Instant, limits};
+use ringpost_base::Instant;
 use ringpost_directory::{AccountInfo, Directory};
 use ringpost_mail::{Mail, MailError, Maildrop};
 use ringpost_pop3::{Config, Event, Output, Question, Session, Tls, Transform, Uid};
@@ -116,7 +116,7 @@ const GATHERED_BYTES: usize = 16 * 1024;
 /// How long a client may pause before what it has read is marked.
 const PAUSE: Duration = Duration::from_secs(2);
 /// Messages that wait to be marked; with one more they are.
-const MARKS: usize = limits::IMAP_STORE_PORTION;
+const MARKS: usize = 1_000;
 
 /// One session with all that belongs to it.
 struct Driver<'a> {

@@ -2,7 +2,7 @@ use super::*;
 use crate::peers::PeerLimits;
 use crate::stop::Stopper;
 use crate::testing::{BEGIN, Client, Lab, at_once};
-use ringpost_base::Rng;
+use ringpost_base::{Rng, limits};
 use ringpost_directory::{Cost, InlineKdf, NewAccount, Parts};
 use ringpost_mail::Delivery;
 use ringpost_store::{AccountId, Bodies, LocalBus, MemoryBlobs, MemoryStore, Store, check_store};

@@ -156,6 +156,22 @@ impl Flags {
         self.system
     }
 
+    /// These keywords with the system flags of these bits.
+    pub fn with_system_bits(&self, system_bits: u8) -> Self {
+        Flags {
+            system: system_bits & 31,
+            keywords: self.keywords.clone(),
+        }
+    }
+
+    /// Whether the keywords of both are the same piece of memory, or there are none.
+    pub fn shares_keywords(&self, other: &Flags) -> bool {
+        match (&self.keywords, &other.keywords) {
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            (one, other) => one.is_none() && other.is_none(),
+        }
+    }
+
     /// The keywords, sorted.
     pub fn keywords(&self) -> &[Keyword] {
         self.keywords.as_deref().map_or(&[], Vec::as_slice)

@@ -48,6 +48,8 @@ pub(crate) struct View {
     /// How many of `messages` are marked as expunged, and as having flags to tell.
     expunged: usize,
     flags_untold: usize,
+    /// Before this position nothing of a message is to be told.
+    untold_from: usize,
     /// Whether the client wants to know of every MODSEQ (RFC 7162 §3.1).
     pub(crate) condstore: bool,
     /// The MODSEQ up to which the view is whole, and the one up to which the client has been told everything.
@@ -87,6 +89,7 @@ impl View {
             keywords_untold: false,
             expunged: 0,
             flags_untold: 0,
+            untold_from: 0,
             condstore: false,
             uids_given: snapshot.uid_next.saturating_sub(1),
             known_modseq: snapshot.highest_modseq,
@@ -185,26 +188,31 @@ impl View {
     /// Takes the new flags of a message, unless newer ones are known. `untold` says whether the session is to be told.
     pub(crate) fn set_flags(&mut self, state: MessageState, untold: bool) {
         if let Some(i) = self.position(state.uid) {
-            let entry = &mut self.messages[i];
-            if state.modseq < entry.modseq {
-                return;
-            }
-            let newer = entry.modseq != state.modseq;
-            entry.modseq = state.modseq;
-            let differs = entry.flags != state.flags;
-            if differs {
-                self.keywords_untold |= learn(&mut self.keywords, &state.flags);
-                entry.flags = state.flags;
-            }
-            if untold && (differs || newer && self.condstore) {
-                self.tell(i, Untold::Flags);
-            }
+            self.set_flags_at(i, state, untold);
         } else if let Ok(i) = self.arrived.binary_search_by_key(&state.uid, |m| m.uid) {
             let entry = &mut self.arrived[i];
             if state.modseq >= entry.modseq {
                 self.keywords_untold |= learn(&mut self.keywords, &state.flags);
                 (entry.flags, entry.modseq) = (state.flags, state.modseq);
             }
+        }
+    }
+
+    /// The same of the message at `i`, which it is.
+    pub(crate) fn set_flags_at(&mut self, i: usize, state: MessageState, untold: bool) {
+        let entry = &mut self.messages[i];
+        if state.modseq < entry.modseq {
+            return;
+        }
+        let newer = entry.modseq != state.modseq;
+        entry.modseq = state.modseq;
+        let differs = entry.flags != state.flags;
+        if differs {
+            self.keywords_untold |= learn(&mut self.keywords, &state.flags);
+            entry.flags = state.flags;
+        }
+        if untold && (differs || newer && self.condstore) {
+            self.tell(i, Untold::Flags);
         }
     }
 
@@ -220,6 +228,7 @@ impl View {
         let entry = &mut self.messages[i];
         self.flags_untold += usize::from(entry.untold == Untold::Nothing && what != Untold::Nothing);
         entry.untold = entry.untold.max(what);
+        self.untold_from = self.untold_from.min(i);
     }
 
     pub(crate) fn expunge(&mut self, uids: &[Uid]) {
@@ -258,6 +267,7 @@ impl View {
             .count();
         self.flags_untold -= untold;
         self.expunged -= gone.len();
+        self.untold_from = self.untold_from.min(from);
         let tail = self.messages.split_off(from);
         self.messages.extend(tail.into_iter().filter(|m| !m.expunged));
         gone
@@ -281,9 +291,10 @@ impl View {
         if self.flags_untold == 0 {
             return Vec::new();
         }
-        let all = self.messages.iter().enumerate();
+        let all = self.messages.iter().enumerate().skip(self.untold_from);
         let untold = all.filter(|(_, m)| m.untold != Untold::Nothing);
         let told: Vec<_> = untold.map(|(i, m)| (i, m.untold)).take(limit).collect();
+        self.untold_from = told.last().map_or(self.messages.len(), |(i, _)| i + 1);
         told.iter().for_each(|(i, _)| self.flags_told(*i));
         told
     }
@@ -391,6 +402,32 @@ mod tests {
         v.apply(expunged(&[2]));
         assert!(v.take_arrived());
         assert_eq!(v.last(), (2, 3));
+        assert!(!v.has_news(true));
+    }
+
+    #[test]
+    fn what_is_told_in_pieces_misses_nothing_when_more_comes_between() {
+        let mut v = view(&[1, 2, 3, 4, 5, 6]);
+        let change = |uids: &[Uid], modseq| Changes {
+            flags: uids.iter().map(|uid| state(*uid, "a", modseq)).collect(),
+            ..Changes::default()
+        };
+        v.apply(change(&[2, 3, 5], 5));
+        assert_eq!(v.take_flags(2), [(1, Untold::Flags), (2, Untold::Flags)]);
+        v.apply(change(&[1], 6));
+        assert_eq!(v.take_flags(1), [(0, Untold::Flags)]);
+        v.apply(change(&[6], 7));
+        v.apply(expunged(&[1, 4]));
+        assert_eq!(v.take_expunged(10), [(4, 4), (1, 1)]);
+        assert_eq!(v.take_flags(1), [(2, Untold::Flags)]);
+        v.apply(Changes {
+            arrived: vec![state(9, "", 8)],
+            ..Changes::default()
+        });
+        assert!(v.take_arrived());
+        v.apply(change(&[9], 9));
+        assert_eq!(v.take_flags(9), [(3, Untold::Flags), (4, Untold::Flags)]);
+        assert!(v.take_keywords());
         assert!(!v.has_news(true));
     }
 

@@ -711,7 +711,13 @@ fn deliver(world: &World, id: AccountId) {
         ..Message::default()
     };
     let mut batch = MailBatch::new(id, Default::default());
-    batch.add(&inbox.unwrap().record, &message, Flags::NONE, Vec::new(), &body);
+    batch.add(
+        &inbox.unwrap().record,
+        &message,
+        Flags::NONE,
+        Default::default(),
+        &body,
+    );
     now(store.commit_durable(batch.finish())).unwrap();
 }
 

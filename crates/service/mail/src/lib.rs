@@ -108,6 +108,7 @@ use ringpost_base::Rng;
 use ringpost_imap::MailboxName;
 use ringpost_store::mailbox::MailBatch;
 use ringpost_store::records::{Account, Mailbox, MailboxId};
+use ringpost_store::states::{BLOCK_UIDS, fold};
 use ringpost_store::{
     AccountId, Batch, Bodies, Bus, CommitError, Hint, Minted, Partition, Scan, Store, Stored, Topic, keys,
 };
@@ -243,10 +244,24 @@ impl Mail {
         found.map(|m| m.record).ok_or(MailError::NoSuchMailbox)
     }
 
-    /// Commits a change of messages, waits until it is durable, and tells the bus.
+    /// Commits a change of messages, waits until it is durable, and tells the bus. Whoever brings the last UID of a block
+    /// packs the block's states.
     async fn commit(&self, account: AccountId, batch: MailBatch) -> Result<Vec<u64>, CommitError> {
-        let change = batch.change();
-        self.commit_batch(account, batch.finish(), change).await
+        let (change, arrivals) = (batch.change(), batch.arrivals());
+        let minted = self.commit_batch(account, batch.finish(), change).await?;
+        for (mailbox, uids) in arrivals {
+            let uids = uids
+                .iter()
+                .filter_map(|uid| u32::try_from(uid.of(&minted)? + 1).ok());
+            if let Some(below) = uids.filter(|next| next % BLOCK_UIDS == 0).max() {
+                // The messages are there in any case, and are packed with those that come next.
+                let folded = Box::pin(fold(&*self.store, account, mailbox, below)).await;
+                if let Err(error) = folded {
+                    tracing::warn!(%account, %mailbox, %error, "states of messages cannot be packed");
+                }
+            }
+        }
+        Ok(minted)
     }
 
     /// The same for any batch of the account that mints its change number.

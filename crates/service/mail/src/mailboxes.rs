@@ -9,7 +9,8 @@ use ringpost_store::keys::MailboxCount;
 use ringpost_store::mailbox;
 use ringpost_store::records::{self, Mailbox, Subscription};
 use ringpost_store::{
-    AccountId, Batch, CommitError, Found, Minted, Partition, Query, Record, Stored, counter_value, keys,
+    AccountId, Batch, CommitError, Found, Minted, Partition, Query, Record, StatesOf, Stored, counter_value,
+    keys,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -159,11 +160,10 @@ impl Mail {
         let [messages, unseen, last_uid, .., deleted] = values.map(|n| u32::try_from(n).unwrap_or(u32::MAX));
         let claimed = self.claimed(account, id).await?;
         let recent = match claimed < last_uid {
-            true => self
-                .store
-                .scan(&home, keys::message_states(id, claimed + 1..=u32::MAX))
-                .await?
-                .len(),
+            true => {
+                let unclaimed = StatesOf::range(id, claimed + 1..=u32::MAX);
+                unclaimed.read(&*self.store, account).await?.iter().count()
+            }
             false => 0,
         };
         let deleted_bytes = match deleted {
@@ -187,15 +187,11 @@ impl Mail {
 
     /// The sizes of messages with `\Deleted` together.
     async fn deleted_bytes(&self, account: AccountId, id: records::MailboxId) -> Result<u64, MailError> {
-        let states = keys::message_states(id, 0..=u32::MAX);
-        let mut sum = 0;
-        for entry in self.store.scan(&Partition::Account(account), states).await? {
-            let state = records::MessageState::from_bytes(&entry.key, entry.value)?;
-            if state.flags.contains(records::Flags::DELETED) {
-                sum += state.size_bytes;
-            }
-        }
-        Ok(sum)
+        let states = StatesOf::all(id).read(&*self.store, account).await?;
+        let deleted = states
+            .iter()
+            .filter(|(_, state)| state.flags.contains(records::Flags::DELETED));
+        Ok(deleted.map(|(_, state)| state.size_bytes).sum())
     }
 
     /// Makes a mailbox for a client. One that does not say what it is for says it by the name that it always gives it, where

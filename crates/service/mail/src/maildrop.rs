@@ -15,8 +15,8 @@ use ringpost_imap::{Flag, FlagChange, MailboxName, SystemFlag};
 use ringpost_pop3::{Listed, Maildrop as Snapshot, Uid};
 use ringpost_store::records::{self, Mailbox, MailboxId, MaildropLease, Message};
 use ringpost_store::{
-    AccountId, Batch, BlobId, BlobReader, BytesReader, CommitError, Entry, Found, Partition, Query, Record,
-    Version, Versioned, counter_value, keys,
+    AccountId, Batch, BlobId, BlobReader, BytesReader, CommitError, Found, Partition, Query, Record, States,
+    StatesOf, Version, Versioned, counter_value, keys,
 };
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -231,11 +231,9 @@ impl Mail {
         for _ in 0..TRIES {
             let id = self.mailbox(account, &MailboxName::inbox()).await?.record.id;
             let seat = self.open.sit(account, id, 0);
-            let queries = vec![
-                Query::Get(keys::mailbox(id)),
-                Query::Get(keys::last_modseq(id)),
-                Query::Scan(keys::message_states(id, 0..=u32::MAX).limit(limits::POP3_MESSAGES)),
-            ];
+            let of = StatesOf::all(id).limit(limits::POP3_MESSAGES);
+            let mut queries = vec![Query::Get(keys::mailbox(id)), Query::Get(keys::last_modseq(id))];
+            queries.extend(of.queries());
             let mut found = self.store.read(&home, queries).await?.into_iter();
             let Some(mailbox) = found.next().and_then(Found::value) else {
                 continue;
@@ -243,7 +241,7 @@ impl Mail {
             let list = List {
                 mailbox: Mailbox::from_bytes(&keys::mailbox(id), mailbox.value)?,
                 modseq: number(id, found.next().and_then(Found::value))?,
-                messages: listed(found.next().map(Found::entries).unwrap_or_default())?,
+                messages: listed(&of.found(&mut found)?),
             };
             hold.remember_list(list.clone());
             return Ok((list, seat));
@@ -415,17 +413,12 @@ fn number(id: MailboxId, modseq: Option<Versioned>) -> Result<u64, MailError> {
     Ok(modseq.map_or(Ok(0), |found| counter_value(&key, &found.value))? as u64)
 }
 
-fn listed(states: Vec<Entry>) -> Result<Arc<[Listed]>, MailError> {
-    let mut messages = Vec::with_capacity(states.len());
-    for entry in states {
-        let state = records::MessageState::from_bytes(&entry.key, entry.value)?;
-        let listed = |uid| Listed {
-            uid,
-            size_bytes: state.size_bytes + state.line_end_bytes,
-        };
-        messages.extend(keys::uid_of(&entry.key).map(listed));
-    }
-    Ok(messages.into())
+fn listed(states: &States) -> Arc<[Listed]> {
+    let listed = |(uid, state): (u32, &records::MessageState)| Listed {
+        uid,
+        size_bytes: state.size_bytes + state.line_end_bytes,
+    };
+    states.iter().map(listed).collect()
 }
 
 /// Whether another node has a lease that has not run out. One that ends later than any that is taken now comes from a clock

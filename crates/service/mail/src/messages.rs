@@ -9,7 +9,7 @@ use ringpost_imap::{FlagChange, MailboxName};
 use ringpost_store::mailbox::MailBatch;
 use ringpost_store::records::{self, MailboxId, Message};
 use ringpost_store::{
-    AccountId, BlobReader, CommitError, Key, Minted, Partition, Record, Stored, Version, keys,
+    AccountId, BlobReader, CommitError, Key, Minted, Partition, Record, States, StatesOf, Version, keys,
 };
 use std::ops::Range;
 use std::sync::Arc;
@@ -39,11 +39,10 @@ const BYTES_AT_ONCE: usize = 4 * 1024 * 1024;
 /// Messages of which one read brings the records.
 pub(crate) const READ_AT_ONCE: usize = 32;
 
-/// A message with its state, as it is read before a change.
+/// A message as it is read before a change, beside its state.
 struct Whole {
     uid: u32,
     message: Message,
-    state: Stored<records::MessageState>,
 }
 
 impl Mail {
@@ -135,18 +134,21 @@ impl Mail {
     }
 
     /// Changes flags, and gives those that the messages have then. Each that changes gets a new MODSEQ, and the lamp's counts
-    /// change with it. Messages with a MODSEQ above `unchanged_since` are left as they are.
+    /// change with it. Messages with a MODSEQ above `unchanged_since` are left as they are. `uids` ascend.
     //= https://www.rfc-editor.org/rfc/rfc7162#section-3.1.3
     pub async fn store_flags(
         &self,
-        selected: &Selected,
+        selected: &mut Selected,
         uids: &[u32],
         change: &FlagChange,
         unchanged_since: Option<u64>,
     ) -> Result<Changed, MailError> {
         let (account, id) = (selected.account, selected.mailbox.id);
-        self.change_flags_unless(account, id, uids, change, unchanged_since)
-            .await
+        let (changed, modseq) = self
+            .change_flags_unless(account, id, uids, change, unchanged_since)
+            .await?;
+        modseq.into_iter().for_each(|modseq| selected.has_changed(modseq));
+        Ok(changed)
     }
 
     pub(crate) async fn change_flags(
@@ -156,10 +158,11 @@ impl Mail {
         uids: &[u32],
         change: &FlagChange,
     ) -> Result<Vec<MessageState>, MailError> {
-        let changed = self.change_flags_unless(account, id, uids, change, None).await?;
+        let (changed, _) = self.change_flags_unless(account, id, uids, change, None).await?;
         Ok(changed.states)
     }
 
+    /// The same of those that have not changed since; gives the MODSEQ as well, as it is stored, if any was changed.
     async fn change_flags_unless(
         &self,
         account: AccountId,
@@ -167,30 +170,35 @@ impl Mail {
         uids: &[u32],
         change: &FlagChange,
         unchanged_since: Option<u64>,
-    ) -> Result<Changed, MailError> {
+    ) -> Result<(Changed, Option<u64>), MailError> {
         for _ in 0..TRIES {
             let mailbox = self.mailbox_by_id(account, id).await?;
             let mut batch = MailBatch::new(account, Quota::default());
             batch.batch().exists(keys::mailbox(id));
             let mut minted_modseq = None;
             let (mut out, mut modified) = (Vec::with_capacity(uids.len()), Vec::new());
-            for (uid, state) in self.states(account, id, uids).await? {
-                let before = flags::from_stored(&state.record);
-                let was_modseq = modseq::spoken(state.record.modseq);
-                let mut after = change.apply(&before);
-                if unchanged_since.is_some_and(|since| was_modseq > since) {
+            let (mut speaker, mut writer) = (flags::Speaker::default(), flags::Writer::default());
+            let states = StatesOf::uids(id, uids).read(&*self.store, account).await?;
+            for (uid, state) in states.iter() {
+                let before = speaker.spoken(state);
+                let was_modseq = modseq::spoken(state.modseq);
+                let left = unchanged_since.is_some_and(|since| was_modseq > since);
+                let after = match left {
+                    true => before.clone(),
+                    false => change.apply(&before),
+                };
+                if left {
                     modified.push(uid);
-                    after = before.clone();
                 }
                 if after.keywords().len() > limits::IMAP_KEYWORDS {
                     return Err(MailError::Limit("too many keywords on a message"));
                 }
-                if after != before {
-                    let (system, keywords) = flags::to_stored(&after);
-                    batch.set_flags(&mailbox, uid, &state, system, keywords);
+                let changed = after != before;
+                if changed {
+                    let (system, keywords) = writer.stored(&after);
+                    batch.set_flags(&mailbox, &states, uid, system, keywords);
                     minted_modseq = Some(batch.modseq(id));
                 }
-                let changed = after != before;
                 out.push((
                     changed,
                     MessageState {
@@ -204,17 +212,18 @@ impl Mail {
             let Some(minted_modseq) = minted_modseq else {
                 self.settle(account).await;
                 let states = out.into_iter().map(|(_, state)| state).collect();
-                return Ok(Changed { states, modified });
+                return Ok((Changed { states, modified }, None));
             };
             match self.commit(account, batch).await {
                 Ok(minted) => {
-                    let modseq = modseq::spoken(minted_modseq.of(&minted).unwrap_or_default());
+                    let stored = minted_modseq.of(&minted);
+                    let modseq = modseq::spoken(stored.unwrap_or_default());
                     let told = |(changed, state)| match changed {
                         true => MessageState { modseq, ..state },
                         false => state,
                     };
                     let states = out.into_iter().map(told).collect();
-                    return Ok(Changed { states, modified });
+                    return Ok((Changed { states, modified }, stored));
                 }
                 Err(CommitError::Conflict(_)) => {}
                 Err(e) => return Err(e.into()),
@@ -229,16 +238,11 @@ impl Mail {
         let deleted: Vec<u32> = match uids {
             Some(uids) => uids.to_vec(),
             None => {
-                let states = keys::message_states(id, 0..=u32::MAX);
-                let states = self.store.scan(&selected.home(), states).await?;
-                let mut uids = Vec::new();
-                for entry in states {
-                    let state = records::MessageState::from_bytes(&entry.key, entry.value)?;
-                    if state.flags.contains(records::Flags::DELETED) {
-                        uids.extend(keys::uid_of(&entry.key));
-                    }
-                }
-                uids
+                let states = StatesOf::all(id).read(&*self.store, account).await?;
+                let deleted = states
+                    .iter()
+                    .filter(|(_, state)| state.flags.contains(records::Flags::DELETED));
+                deleted.map(|(uid, _)| uid).collect()
             }
         };
         let marked = |state: &records::MessageState| state.flags.contains(records::Flags::DELETED);
@@ -287,8 +291,8 @@ impl Mail {
     ) -> Result<(Vec<u32>, usize), MailError> {
         for _ in 0..TRIES {
             let mailbox = self.mailbox_by_id(account, id).await?;
-            let (mut whole, looked_at) = self.whole(account, id, uids).await?;
-            whole.retain(|w| wanted(&w.state.record));
+            let (states, mut whole, looked_at) = self.whole(account, id, uids).await?;
+            whole.retain(|w| states.get(w.uid).is_some_and(wanted));
             if whole.is_empty() {
                 return Ok((Vec::new(), looked_at));
             }
@@ -300,7 +304,7 @@ impl Mail {
                 batch.batch().unchanged(key.clone(), version);
             }
             for w in &whole {
-                batch.remove(&mailbox, w.uid, &w.message, &w.state);
+                batch.remove(&mailbox, &states, w.uid, &w.message);
             }
             match self.commit(account, batch).await {
                 Ok(_) => return Ok((whole.into_iter().map(|w| w.uid).collect(), looked_at)),
@@ -386,9 +390,8 @@ impl Mail {
             self.mailbox(account, from).await?.record,
             self.mailbox(account, to).await?.record,
         );
-        let states = keys::message_states(from.id, 0..=u32::MAX);
-        let states = self.store.scan(&Partition::Account(account), states).await?;
-        let uids: Vec<u32> = states.iter().filter_map(|e| keys::uid_of(&e.key)).collect();
+        let states = StatesOf::all(from.id).read(&*self.store, account).await?;
+        let uids: Vec<u32> = states.iter().map(|(uid, _)| uid).collect();
         let mut rest = &uids[..];
         while !rest.is_empty() {
             let (_, looked_at) = self.transfer(account, from.id, rest, to.id, true, now).await?;
@@ -415,7 +418,7 @@ impl Mail {
             let limits = if moves { Quota::default() } else { quota };
             let source = self.mailbox_by_id(account, from).await?;
             let target = self.mailbox_by_id(account, to).await?;
-            let (whole, looked_at) = self.whole(account, from, uids).await?;
+            let (states, whole, looked_at) = self.whole(account, from, uids).await?;
             if whole.is_empty() {
                 return Ok((Vec::new(), looked_at));
             }
@@ -430,9 +433,9 @@ impl Mail {
                     saved: now,
                     ..w.message.clone()
                 };
-                pairs.push((w.uid, batch.copy(from, w.uid, &copy, &w.state, &target)));
+                pairs.extend(batch.copy(&states, w.uid, &copy, &target).map(|new| (w.uid, new)));
                 if moves {
-                    batch.remove(&source, w.uid, &w.message, &w.state);
+                    batch.remove(&source, &states, w.uid, &w.message);
                 }
             }
             match self.commit(account, batch).await {
@@ -453,33 +456,6 @@ impl Mail {
         Err(MailError::Busy)
     }
 
-    async fn states(
-        &self,
-        account: AccountId,
-        id: MailboxId,
-        uids: &[u32],
-    ) -> Result<Vec<(u32, Stored<records::MessageState>)>, MailError> {
-        let keys: Vec<_> = uids.iter().map(|uid| keys::message_state(id, *uid)).collect();
-        let found = self
-            .store
-            .get_many(&Partition::Account(account), keys.clone())
-            .await?;
-        let mut out = Vec::with_capacity(uids.len());
-        for ((uid, key), found) in uids.iter().zip(keys).zip(found) {
-            if let Some(found) = found {
-                let record = records::MessageState::from_bytes(&key, found.value)?;
-                out.push((
-                    *uid,
-                    Stored {
-                        version: found.version,
-                        record,
-                    },
-                ));
-            }
-        }
-        Ok(out)
-    }
-
     /// The first of the messages with their states, as many as one commit takes; those that are gone are left out. Says how
     /// many of `uids` were looked at.
     async fn whole(
@@ -487,37 +463,28 @@ impl Mail {
         account: AccountId,
         id: MailboxId,
         uids: &[u32],
-    ) -> Result<(Vec<Whole>, usize), MailError> {
-        let both = |uid: &u32| [keys::message(id, *uid), keys::message_state(id, *uid)];
+    ) -> Result<(States, Vec<Whole>, usize), MailError> {
         let home = Partition::Account(account);
+        let uids = &uids[..uids.len().min(AT_ONCE)];
+        // The states come first: a message whose state is as it was when it was read is there, and never changes.
+        let states = StatesOf::uids(id, uids).read(&*self.store, account).await?;
         let (mut out, mut looked_at, mut size_bytes) = (Vec::new(), 0, 0);
-        for some in uids[..uids.len().min(AT_ONCE)].chunks(READ_AT_ONCE) {
-            let keys: Vec<_> = some.iter().flat_map(both).collect();
+        for some in uids.chunks(READ_AT_ONCE) {
+            let keys: Vec<_> = some.iter().map(|uid| keys::message(id, *uid)).collect();
             let found = self.store.get_many(&home, keys.clone()).await?;
-            let mut found = found.into_iter().zip(keys);
-            for uid in some {
-                if let (Some((Some(message), message_key)), Some((Some(state), state_key))) =
-                    (found.next(), found.next())
-                {
+            for ((uid, key), message) in some.iter().zip(keys).zip(found) {
+                if let (Some(message), Some(_)) = (message, states.get(*uid)) {
                     size_bytes += message.value.len();
                     if size_bytes > BYTES_AT_ONCE && !out.is_empty() {
-                        return Ok((out, looked_at));
+                        return Ok((states, out, looked_at));
                     }
-                    let message = Message::from_bytes(&message_key, message.value)?;
-                    let record = records::MessageState::from_bytes(&state_key, state.value)?;
-                    out.push(Whole {
-                        uid: *uid,
-                        message,
-                        state: Stored {
-                            version: state.version,
-                            record,
-                        },
-                    });
+                    let message = Message::from_bytes(&key, message.value)?;
+                    out.push(Whole { uid: *uid, message });
                 }
                 looked_at += 1;
             }
         }
-        Ok((out, looked_at))
+        Ok((states, out, looked_at))
     }
 }
 

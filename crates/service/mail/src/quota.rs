@@ -127,7 +127,7 @@ impl Mail {
         };
         let inbox = self.mailbox(account, &MailboxName::inbox()).await?.record;
         let mut batch = MailBatch::new(account, Quota::default());
-        batch.add(&inbox, &message, Flags::NONE, Vec::new(), &letter.body);
+        batch.add(&inbox, &message, Flags::NONE, Default::default(), &letter.body);
         let key = keys::quota_warning();
         match told {
             Some(told) => batch.batch().unchanged(key.clone(), told.version),

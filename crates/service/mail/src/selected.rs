@@ -7,7 +7,8 @@ use ringpost_imap::{MailboxName, NumberSet};
 use ringpost_store::mailbox::ranges;
 use ringpost_store::records::{self, Change, Mailbox, UidRange};
 use ringpost_store::{
-    AccountId, Batch, CommitError, Entry, Found, Partition, Query, Record, counter_value, keys,
+    AccountId, Batch, CommitError, Entry, Found, Partition, Query, Record, States, StatesOf, counter_value,
+    keys,
 };
 use std::collections::BTreeSet;
 
@@ -24,6 +25,8 @@ pub struct Selected {
     last_uid: u32,
     /// All UIDs that it has ever been told of.
     told: Vec<UidRange>,
+    /// MODSEQs of its own changes of flags above `seen_modseq`: it knows what became of them.
+    own: Vec<u64>,
     pub(crate) seat: Seat,
 }
 
@@ -40,6 +43,16 @@ impl Selected {
 
     pub(crate) fn home(&self) -> Partition {
         Partition::Account(self.account)
+    }
+
+    /// Its session has changed flags under this MODSEQ, and is answered what they are.
+    pub(crate) fn has_changed(&mut self, modseq: u64) {
+        self.own.push(modseq);
+    }
+
+    fn see(&mut self, modseq: u64) {
+        self.seen_modseq = modseq;
+        self.own.retain(|own| *own > modseq);
     }
 }
 
@@ -58,12 +71,12 @@ impl Mail {
             let id = self.mailbox(account, name).await?.record.id;
             // The seat comes first: whatever is expunged from now on is kept for this session.
             let seat = self.open.sit(account, id, self.stored_claim(account, id).await?);
-            let queries = vec![
+            let mut queries = vec![
                 Query::Get(keys::mailbox(id)),
                 Query::Get(keys::last_uid(id)),
                 Query::Get(keys::last_modseq(id)),
-                Query::Scan(keys::message_states(id, 0..=u32::MAX)),
             ];
+            queries.extend(StatesOf::all(id).queries());
             let mut found = self
                 .store
                 .read(&Partition::Account(account), queries)
@@ -75,12 +88,13 @@ impl Mail {
             let mailbox = Mailbox::from_bytes(&keys::mailbox(id), mailbox.value)?;
             let last_uid = number(&keys::last_uid(id), found.next())? as u32;
             let seen_modseq = number(&keys::last_modseq(id), found.next())?;
-            let mut messages = states(found.next().map(Found::entries).unwrap_or_default())?;
+            let states = StatesOf::all(id).found(&mut found)?;
             let claimed = if read_only {
                 seat.claimed()
             } else {
                 seat.claim(last_uid)
             };
+            let mut messages = spoken(&states);
             messages.iter_mut().for_each(|m| m.recent = m.uid > claimed);
             let snapshot = Snapshot {
                 mailbox: MailboxId(id.0.into()),
@@ -99,6 +113,7 @@ impl Mail {
                 seen_modseq,
                 last_uid,
                 told,
+                own: Vec::new(),
                 seat,
             };
             if !read_only && claimed < last_uid {
@@ -143,7 +158,7 @@ impl Mail {
             };
             let is_all = log.len() < CHANGES_AT_ONCE;
             let latest = self.follow(selected, log, &mut changes).await?;
-            selected.seen_modseq = last;
+            selected.see(last);
             // Who hears of a change must have heard of all before it, also of what was expunged.
             if is_all && latest <= last {
                 break;
@@ -161,34 +176,38 @@ impl Mail {
         log: Vec<Entry>,
         changes: &mut Changes,
     ) -> Result<u64, MailError> {
-        let (mut changed, mut vanished) = (BTreeSet::new(), BTreeSet::new());
+        let (mut changed, mut vanished) = (Vec::new(), Vec::new());
         for entry in log {
+            let own = keys::modseq_of(&entry.key).is_some_and(|modseq| selected.own.contains(&modseq));
             let change = Change::from_bytes(&entry.key, entry.value)?;
-            changed.extend(change.changed.iter().flat_map(|r| r.first..=r.last));
-            vanished.extend(change.vanished.iter().flat_map(|r| r.first..=r.last));
+            if !own {
+                changed.extend(change.changed.iter().map(|r| (r.first, r.last)));
+            }
+            vanished.extend(change.vanished.iter().map(|r| (r.first, r.last)));
         }
-        changed.retain(|uid| !vanished.contains(uid));
-        let changed = ranges(changed.into_iter().collect());
-        let scans = changed
-            .iter()
-            .map(|r| keys::message_states(selected.mailbox.id, r.first..=r.last));
-        // The states are read a moment later than the log, and may know more than it said: then they come again.
-        let found = self
-            .store
-            .read(&selected.home(), scans.map(Query::Scan).collect())
-            .await?;
+        let vanished = NumberSet::from_ranges(vanished);
+        let gone = || vanished.ranges().iter().flat_map(|(first, last)| *first..=*last);
+        let changed = NumberSet::from_ranges(changed).without(gone());
         let mut latest = 0;
-        for found in found {
-            let states = states(found.entries())?;
-            latest = states
+        if !changed.ranges().is_empty() {
+            let changed = changed
+                .ranges()
                 .iter()
-                .map(|s| modseq::stored(s.modseq))
-                .fold(latest, u64::max);
-            self.take_states(selected, states, changes);
+                .map(|(first, last)| UidRange {
+                    first: *first,
+                    last: *last,
+                })
+                .collect();
+            // The states are read a moment later than the log, and may know more than it said: then they come again.
+            let states = StatesOf::ranges(selected.mailbox.id, changed)
+                .read(&*self.store, selected.account)
+                .await?;
+            latest = states.iter().map(|(_, state)| state.modseq).fold(0, u64::max);
+            self.take_states(selected, spoken(&states), changes);
         }
         changes
             .expunged
-            .extend(vanished.into_iter().filter(|uid| contains(&selected.told, *uid)));
+            .extend(gone().filter(|uid| contains(&selected.told, *uid)));
         Ok(latest)
     }
 
@@ -227,13 +246,11 @@ impl Mail {
     /// The log does not reach back to what the session has seen: everything is compared.
     async fn compare_whole(&self, selected: &mut Selected, changes: &mut Changes) -> Result<(), MailError> {
         let id = selected.mailbox.id;
-        let queries = vec![
-            Query::Get(keys::last_modseq(id)),
-            Query::Scan(keys::message_states(id, 0..=u32::MAX)),
-        ];
+        let mut queries = vec![Query::Get(keys::last_modseq(id))];
+        queries.extend(StatesOf::all(id).queries());
         let mut found = self.store.read(&selected.home(), queries).await?.into_iter();
-        selected.seen_modseq = number(&keys::last_modseq(id), found.next())?;
-        let all = states(found.next().map(Found::entries).unwrap_or_default())?;
+        selected.see(number(&keys::last_modseq(id), found.next())?);
+        let all = spoken(&StatesOf::all(id).found(&mut found)?);
         let there: BTreeSet<u32> = all.iter().map(|m| m.uid).collect();
         let told = selected.told.iter().flat_map(|r| r.first..=r.last);
         changes.expunged.extend(told.filter(|uid| !there.contains(uid)));
@@ -314,24 +331,15 @@ fn number(key: &ringpost_store::Key, found: Option<Found>) -> Result<u64, MailEr
 }
 
 /// States as IMAP speaks of them; none of them recent.
-fn states(entries: Vec<Entry>) -> Result<Vec<MessageState>, MailError> {
-    let state = |entry: Entry| {
-        let Some(uid) = keys::uid_of(&entry.key) else {
-            return Err(MailError::Damaged(format!(
-                "{:?} is no message's state",
-                entry.key
-            )));
-        };
-        let state = records::MessageState::from_bytes(&entry.key, entry.value)?;
-        let modseq = modseq::spoken(state.modseq);
-        Ok(MessageState {
-            uid,
-            flags: flags::from_stored(&state),
-            modseq,
-            recent: false,
-        })
+fn spoken(states: &States) -> Vec<MessageState> {
+    let mut speaker = flags::Speaker::default();
+    let state = |(uid, state): (u32, &records::MessageState)| MessageState {
+        uid,
+        flags: speaker.spoken(state),
+        modseq: modseq::spoken(state.modseq),
+        recent: false,
     };
-    entries.into_iter().map(state).collect()
+    states.iter().map(state).collect()
 }
 
 fn contains(ranges: &[UidRange], uid: u32) -> bool {

@@ -5,9 +5,8 @@ use crate::{Mail, MailError, flags};
 use ringpost_base::UnixTime;
 use ringpost_imap::structure::Envelope;
 use ringpost_imap::{Flags, MailboxName};
-use ringpost_store::records::{Message, MessageState};
-use ringpost_store::{AccountId, BlobReader, Found, Partition, Query, Record, keys};
-use std::collections::BTreeMap;
+use ringpost_store::records::Message;
+use ringpost_store::{AccountId, BlobReader, Found, Partition, Query, Record, StatesOf, keys};
 use std::ops::Range;
 
 /// Messages of one look into a mailbox.
@@ -40,28 +39,24 @@ impl Mail {
             return Ok(Vec::new());
         };
         let id = self.mailbox(account, name).await?.record.id;
-        let queries = vec![
-            Query::Scan(keys::messages(id, first..=u32::MAX).limit(AT_ONCE)),
-            Query::Scan(keys::message_states(id, first..=u32::MAX).limit(AT_ONCE)),
-        ];
+        // Of the first so many messages the states are among the first so many.
+        let of = StatesOf::range(id, first..=u32::MAX).limit(AT_ONCE);
+        let mut queries = of.queries();
+        queries.push(Query::Scan(keys::messages(id, first..=u32::MAX).limit(AT_ONCE)));
         let found = self.store.read(&Partition::Account(account), queries).await?;
         self.settle(account).await;
-        let mut found = found.into_iter().map(Found::entries);
-        let (messages, states) = (found.next().unwrap_or_default(), found.next().unwrap_or_default());
-        let mut states: BTreeMap<u32, MessageState> = states
-            .into_iter()
-            .filter_map(|entry| Some((keys::uid_of(&entry.key)?, entry)))
-            .map(|(uid, entry)| Ok((uid, MessageState::from_bytes(&entry.key, entry.value)?)))
-            .collect::<Result<_, MailError>>()?;
+        let mut found = found.into_iter();
+        let states = of.found(&mut found)?;
+        let messages = found.next().map(Found::entries).unwrap_or_default();
         let mut listed = Vec::with_capacity(messages.len());
         for entry in messages {
             let damaged = || MailError::Store(format!("{:?} is damaged", entry.key));
             let uid = keys::uid_of(&entry.key).ok_or_else(damaged)?;
-            let state = states.remove(&uid).ok_or_else(damaged)?;
+            let state = states.get(uid).ok_or_else(damaged)?;
             let message = Message::from_bytes(&entry.key, entry.value.clone())?;
             listed.push(Listed {
                 uid,
-                flags: flags::from_stored(&state),
+                flags: flags::from_stored(state),
                 size_bytes: message.size_bytes,
                 received: message.received,
                 envelope: codec::decode_envelope(&message.envelope).ok_or_else(damaged)?,

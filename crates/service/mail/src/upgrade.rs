@@ -3,10 +3,14 @@
 use crate::parse::{Parsed, Scanner};
 use crate::{MailError, TRIES};
 use ringpost_store::records::{Contents, MailboxId, Message, MessageState};
+use ringpost_store::states::{BLOCK_UIDS, fold};
 use ringpost_store::{AccountId, Batch, Bodies, CommitError, Partition, Record, Store, keys};
 
-/// What records hold. Since 1, a message says what line ends would add to it.
-const VERSION: u32 = 1;
+/// What records hold. Since 1, a message says what line ends would add to it; since 2, the states of messages that have come long
+/// ago are packed into blocks.
+const VERSION: u32 = 2;
+/// The first version with sizes as POP3 tells them.
+const LINE_ENDS: u32 = 1;
 /// Partitions and messages that are read at once.
 const AT_ONCE: usize = 200;
 
@@ -17,7 +21,8 @@ const AT_ONCE: usize = 200;
 /// When the store fails, or was written by a later version of the server.
 pub async fn upgrade(store: &dyn Store, bodies: &Bodies) -> Result<u64, MailError> {
     let known = store.record::<Contents>(&keys::DOMAINS, keys::contents()).await?;
-    match known.map_or(0, |known| known.record.version) {
+    let version = known.map_or(0, |known| known.record.version);
+    match version {
         VERSION => return Ok(0),
         later if later > VERSION => {
             return Err(MailError::Store(format!(
@@ -33,7 +38,10 @@ pub async fn upgrade(store: &dyn Store, bodies: &Bodies) -> Result<u64, MailErro
         let Some(last) = page.last().cloned() else { break };
         for partition in page {
             if let Partition::Account(account) = partition {
-                changed += count_line_ends(store, bodies, account).await?;
+                if version < LINE_ENDS {
+                    changed += count_line_ends(store, bodies, account).await?;
+                }
+                changed += pack_states(store, account).await?;
             }
         }
         after = Some(last);
@@ -41,6 +49,19 @@ pub async fn upgrade(store: &dyn Store, bodies: &Bodies) -> Result<u64, MailErro
     let mut batch = Batch::new(keys::DOMAINS);
     batch.put(keys::contents(), Contents { version: VERSION }.to_bytes());
     store.commit_durable(batch).await?;
+    Ok(changed)
+}
+
+/// Packs the states of an account's messages, but for the last ones of each mailbox.
+async fn pack_states(store: &dyn Store, account: AccountId) -> Result<u64, MailError> {
+    let home = Partition::Account(account);
+    let mut changed = 0;
+    for entry in store.scan(&home, keys::mailboxes()).await? {
+        let mailbox = ringpost_store::records::Mailbox::from_bytes(&entry.key, entry.value)?.id;
+        let last = store.counter(&home, keys::last_uid(mailbox)).await?;
+        let next = u32::try_from(last + 1).unwrap_or(u32::MAX);
+        changed += fold(store, account, mailbox, next - next % BLOCK_UIDS).await?;
+    }
     Ok(changed)
 }
 
@@ -131,7 +152,7 @@ mod tests {
     use ringpost_base::{Rng, UnixTime};
     use ringpost_imap::MailboxName;
     use ringpost_store::records::Account;
-    use ringpost_store::{LocalBus, MemoryBlobs, MemoryStore};
+    use ringpost_store::{LocalBus, MemoryBlobs, MemoryStore, StatesOf};
     use std::sync::Arc;
 
     const ALICE: AccountId = AccountId(1);
@@ -189,6 +210,60 @@ mod tests {
             store.commit(later).await.unwrap();
             let refused = upgrade(&*store, &bodies).await.unwrap_err().to_string();
             assert!(refused.contains("version 9"), "{refused}");
+        };
+        run.now_or_never().expect("nothing waits");
+    }
+
+    #[test]
+    fn states_of_version_1_are_packed_once_and_say_what_they_said() {
+        let run = async {
+            let now = UnixTime::from_secs(1_700_000_000);
+            let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+            let blobs = Arc::new(MemoryBlobs::new(move || now));
+            let bodies = Bodies::new(store.clone(), blobs, Rng::from_number(1));
+            let bus = Arc::new(LocalBus::new());
+            let mail = Mail::new(store.clone(), bodies.clone(), bus, Rng::from_number(2));
+            as_it_was(&*store, &mail).await;
+            let letter = mail.letter("Subject: a\r\n\r\nb\r\n".into()).await.unwrap();
+            for _ in 0..300 {
+                mail.deliver(ALICE, &letter, Delivery::new(now)).await.unwrap();
+            }
+            let home = Partition::Account(ALICE);
+            let inbox = mail
+                .mailbox(ALICE, &MailboxName::inbox())
+                .await
+                .unwrap()
+                .record
+                .id;
+            let all = || async { StatesOf::all(inbox).read(&*store, ALICE).await.unwrap() };
+            // As version 1 has it: each state a record of its own.
+            let packed = all().await;
+            let mut batch = Batch::new(home.clone());
+            for (uid, state) in packed.iter() {
+                batch.put(keys::message_state(inbox, uid), state.to_bytes());
+            }
+            for entry in store
+                .scan(&home, keys::state_blocks(inbox, 0..=u32::MAX))
+                .await
+                .unwrap()
+            {
+                batch.delete(entry.key);
+            }
+            store.commit(batch).await.unwrap();
+            let mut first = Batch::new(keys::DOMAINS);
+            first.put(keys::contents(), Contents { version: 1 }.to_bytes());
+            store.commit(first).await.unwrap();
+            assert_eq!(upgrade(&*store, &bodies).await, Ok(255));
+            let single = store
+                .scan(&home, keys::message_states(inbox, 0..=u32::MAX))
+                .await
+                .unwrap();
+            assert_eq!(single.len(), 302 - 255);
+            let known = |states: &ringpost_store::States| -> Vec<_> {
+                states.iter().map(|(uid, state)| (uid, state.clone())).collect()
+            };
+            assert_eq!(known(&all().await), known(&packed));
+            assert_eq!(upgrade(&*store, &bodies).await, Ok(0));
         };
         run.now_or_never().expect("nothing waits");
     }

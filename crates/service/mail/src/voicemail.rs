@@ -12,8 +12,8 @@ use ringpost_auth::base64;
 use ringpost_base::{Rng, UnixTime};
 use ringpost_imap::structure::{Address, Content, Envelope, Part};
 use ringpost_imap::{Flag, FlagChange, SystemFlag};
-use ringpost_store::records::{Flags, Mailbox, MailboxId, Message, MessageKind, MessageState, SpecialUse};
-use ringpost_store::{AccountId, Partition, Record, counter_value, keys};
+use ringpost_store::records::{Flags, Mailbox, MailboxId, Message, MessageKind, SpecialUse};
+use ringpost_store::{AccountId, Partition, Record, StatesOf, counter_value, keys};
 use std::time::Duration;
 
 /// What the lamp shows (RFC 3842): voicemail in every mailbox but Trash, Junk and Archive.
@@ -164,17 +164,13 @@ impl Mail {
         let mut all = Vec::new();
         let mailboxes = self.all_mailboxes(account).await?.into_iter().map(|m| m.record);
         for mailbox in mailboxes.filter(Mailbox::counts_for_lamp) {
-            let states = self
-                .store
-                .scan(&home, keys::message_states(mailbox.id, 0..=u32::MAX))
-                .await?;
-            let mut voices = Vec::new();
-            for entry in states {
-                let state = MessageState::from_bytes(&entry.key, entry.value)?;
-                if let (MessageKind::Voice, Some(uid)) = (state.kind, keys::uid_of(&entry.key)) {
-                    voices.push((uid, !state.flags.contains(Flags::SEEN)));
-                }
-            }
+            let states = StatesOf::all(mailbox.id).read(&*self.store, account).await?;
+            let voices = states
+                .iter()
+                .filter(|(_, state)| state.kind == MessageKind::Voice);
+            let voices: Vec<_> = voices
+                .map(|(uid, state)| (uid, !state.flags.contains(Flags::SEEN)))
+                .collect();
             let keys: Vec<_> = voices
                 .iter()
                 .map(|(uid, _)| keys::message(mailbox.id, *uid))

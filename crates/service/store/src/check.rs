@@ -1,11 +1,11 @@
 use crate::keys::{self, MailboxCount, Usage, Voicemail};
-use crate::mailbox::counted;
+use crate::mailbox::Tally;
 use crate::records::{
     Account, Address, Alias, Device, DeviceUser, Extension, Mailbox, MailboxId, MailboxName, Message,
     MessageState, Queued, SigningKey, Spool,
 };
 use crate::{
-    AccountId, BlobId, Blobs, Entry, Found, Key, Partition, Query, Record, Scan, Store, StoreError,
+    AccountId, BlobId, Blobs, Entry, Found, Key, Partition, Query, Record, Scan, StatesOf, Store, StoreError,
     counter_value,
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -349,14 +349,19 @@ impl Check<'_> {
         for what in MailboxCount::ALL {
             expected.counters.insert(keys::mailbox_count(id, what), 0);
         }
-        let mut states = BTreeMap::new();
-        for entry in self.scan(home, keys::message_states(id, 0..=u32::MAX)).await? {
-            if let (Some(uid), Some(state)) = (
-                keys::uid_of(&entry.key),
-                self.decoded::<MessageState>(home, &entry),
-            ) {
-                states.insert(uid, state);
+        let Partition::Account(account) = home else {
+            return Ok(());
+        };
+        let (mut states, mut tally) = (BTreeMap::new(), Tally::new(mailbox));
+        match StatesOf::all(id).read(self.store, *account).await {
+            Ok(read) => {
+                for uid in read.doubled() {
+                    self.problem(home, format!("message {id}/{uid} has two states"));
+                }
+                states.extend(read.iter().map(|(uid, state)| (uid, state.clone())));
             }
+            Err(StoreError::Damaged(what)) => self.problem(home, format!("{what} is damaged")),
+            Err(error) => return Err(error),
         }
         for entry in self.scan(home, keys::messages(id, 0..=u32::MAX)).await? {
             let Some(uid) = keys::uid_of(&entry.key) else {
@@ -388,9 +393,10 @@ impl Check<'_> {
             if same(&state) != (message.size_bytes, message.line_end_bytes, message.kind) {
                 self.problem(home, format!("message {id}/{uid} and its state disagree"));
             }
-            counted(mailbox, &state, |key, n| {
-                *expected.counters.entry(key).or_default() += n
-            });
+            tally.count(&state, 1);
+        }
+        for (key, n) in tally.counters(id) {
+            *expected.counters.entry(key).or_default() += n;
         }
         for uid in states.into_keys() {
             self.problem(home, format!("state {id}/{uid} has no message"));

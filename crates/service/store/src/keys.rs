@@ -33,6 +33,8 @@ mod kind {
     pub(super) const MESSAGE: u8 = b'i';
     /// [mailbox, uid]
     pub(super) const STATE: u8 = b'f';
+    /// [mailbox, block]
+    pub(super) const STATE_BLOCK: u8 = b'p';
     /// [mailbox, modseq]
     pub(super) const CHANGE: u8 = b'l';
     /// [mailbox]
@@ -348,7 +350,7 @@ pub fn messages(mailbox: MailboxId, uids: RangeInclusive<u32>) -> Scan {
     in_mailbox(kind::MESSAGE, mailbox, uids)
 }
 
-/// [`MessageState`](crate::records::MessageState), in the account.
+/// [`MessageState`](crate::records::MessageState) that is a record of its own, in the account.
 pub fn message_state(mailbox: MailboxId, uid: u32) -> Key {
     key(kind::STATE, &[&mailbox.0.to_be_bytes(), &uid.to_be_bytes()])
 }
@@ -358,9 +360,31 @@ pub fn new_message_state(mailbox: MailboxId, uid: impl Into<Number>) -> Template
     Template::from(key(kind::STATE, &[&mailbox.0.to_be_bytes()])).number(uid, Width::U32)
 }
 
-/// The states of the messages of a mailbox with these UIDs, in their order.
+/// The states of messages of a mailbox with these UIDs that are records of their own, in their order. The others stand in
+/// [blocks](state_blocks): [`StatesOf`](crate::StatesOf) finds both.
 pub fn message_states(mailbox: MailboxId, uids: RangeInclusive<u32>) -> Scan {
     in_mailbox(kind::STATE, mailbox, uids)
+}
+
+/// [`StateBlock`](crate::records::StateBlock) `number` of a mailbox, in the account.
+pub fn state_block(mailbox: MailboxId, number: u32) -> Key {
+    key(
+        kind::STATE_BLOCK,
+        &[&mailbox.0.to_be_bytes(), &number.to_be_bytes()],
+    )
+}
+
+/// Blocks of states of a mailbox with these numbers, in their order.
+pub fn state_blocks(mailbox: MailboxId, numbers: RangeInclusive<u32>) -> Scan {
+    in_mailbox(kind::STATE_BLOCK, mailbox, numbers)
+}
+
+/// The number in the key of a block of states.
+pub fn state_block_of(key: &Key) -> Option<u32> {
+    match key.0[..] {
+        [kind::STATE_BLOCK, _, _, _, _, a, b, c, d] => Some(u32::from_be_bytes([a, b, c, d])),
+        _ => None,
+    }
 }
 
 fn in_mailbox(kind: u8, mailbox: MailboxId, uids: RangeInclusive<u32>) -> Scan {
@@ -417,6 +441,7 @@ pub fn of_mailbox(mailbox: MailboxId) -> Vec<Scan> {
         kind::MAILBOX_COUNT,
         kind::MESSAGE,
         kind::STATE,
+        kind::STATE_BLOCK,
         kind::CHANGE,
         kind::TRIMMED,
         kind::CLAIMED_UID,
@@ -615,6 +640,8 @@ mod tests {
         assert_eq!(uid_of(&message(mailbox, 70_000)), Some(70_000));
         assert_eq!(uid_of(&message_state(mailbox, 1)), Some(1));
         assert_eq!(uid_of(&account()), None);
+        assert_eq!(state_block_of(&state_block(mailbox, 70_000)), Some(70_000));
+        assert_eq!(uid_of(&state_block(mailbox, 1)), None);
         assert_eq!(subscription_name(&subscription("a/b")), Some("a/b"));
         assert_eq!(subscription_name(&mailbox_name("a/b")), None);
         assert_eq!(blob_of(&blob_count(BlobId([9; 16]))), Some(BlobId([9; 16])));

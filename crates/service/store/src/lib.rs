@@ -40,6 +40,7 @@ mod partition;
 mod record;
 pub mod records;
 mod resolve;
+pub mod states;
 mod store;
 mod sweep;
 
@@ -54,6 +55,7 @@ pub use memory::{MemoryBlobs, MemoryStore};
 pub use partition::{AccountId, Partition};
 pub use record::Record;
 pub use resolve::Resolved;
+pub use states::{States, StatesOf};
 pub use store::{
     Applied, CommitError, Durable, DurableKeeper, Entry, Found, Query, Scan, Store, StoreError, Stored,
     Versioned, counter_value,

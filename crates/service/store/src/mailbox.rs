@@ -2,27 +2,52 @@
 
 use crate::keys::{self, MailboxCount, Usage, Voicemail};
 use crate::records::{
-    Change, Flags, Mailbox, MailboxId, MailboxName, Message, MessageKind, MessageState, UidRange,
+    Change, Flags, Keywords, Mailbox, MailboxId, MailboxName, Message, MessageKind, MessageState, UidRange,
 };
+use crate::states::{Block, Place, Unpacked, bit, block_number, guard_block, pack, put_in};
 use crate::{
-    AccountId, Batch, Body, CommitError, Found, Key, Minted, Number, Partition, Query, Record, Store,
-    StoreError, Stored,
+    AccountId, Batch, Body, CommitError, Found, Key, Minted, Number, Partition, Query, Record, States,
+    StatesOf, Store, StoreError, Stored, Version,
 };
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// What one commit does to the messages of one account: UIDs, MODSEQs and the change log, the counts of mailboxes, bodies
 /// and quota, and the lamp's, all move together.
 ///
 /// Adding guards nothing but the mailbox's existence, so deliveries do not conflict with each other; whoever changes or
-/// removes a message guards the state that was read.
+/// removes a message guards the state that was read, or the block that it stands in.
 #[derive(Clone, Debug)]
 pub struct MailBatch {
     batch: Batch,
     change: Minted,
     quota: Quota,
     mailboxes: BTreeMap<MailboxId, Log>,
-    counts: BTreeMap<Key, i64>,
+    /// Versions that were read, of single states and blocks; `None` expects that there is none.
+    guards: BTreeMap<Key, Option<Version>>,
+    /// States of their own that become others.
+    singles: BTreeMap<(MailboxId, u32), Single>,
+    /// Blocks that become others.
+    blocks: BTreeMap<(MailboxId, u32), Edited>,
+    tallies: BTreeMap<MailboxId, Tally>,
 }
+
+#[derive(Clone, Debug)]
+struct Single {
+    after: MessageState,
+    /// The block that it might stand in, as it was read.
+    block: Option<Arc<Block>>,
+}
+
+#[derive(Clone, Debug)]
+struct Edited {
+    states: Unpacked,
+    /// The messages that this commit changes.
+    minted: u128,
+}
+
+/// So many single states of one block that one commit changes are packed into it.
+const FOLDED: usize = 8;
 
 /// What an account may hold; `None` is without a limit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -36,7 +61,7 @@ pub struct Quota {
 #[derive(Clone, Debug)]
 struct Log {
     modseq: Minted,
-    arrived: Vec<Number>,
+    arrived: Vec<Minted>,
     changed: Vec<u32>,
     vanished: Vec<u32>,
 }
@@ -52,7 +77,10 @@ impl MailBatch {
             change,
             quota,
             mailboxes: BTreeMap::new(),
-            counts: BTreeMap::new(),
+            guards: BTreeMap::new(),
+            singles: BTreeMap::new(),
+            blocks: BTreeMap::new(),
+            tallies: BTreeMap::new(),
         }
     }
 
@@ -71,75 +99,97 @@ impl MailBatch {
         self.log(mailbox).modseq
     }
 
+    /// The UIDs that this commit mints, by mailbox.
+    pub fn arrivals(&self) -> Vec<(MailboxId, Vec<Minted>)> {
+        let arrived = self.mailboxes.iter().filter(|(_, log)| !log.arrived.is_empty());
+        arrived.map(|(id, log)| (*id, log.arrived.clone())).collect()
+    }
+
     /// Adds a message whose body was written, and gives its UID.
     pub fn add(
         &mut self,
         mailbox: &Mailbox,
         message: &Message,
         flags: Flags,
-        keywords: Vec<String>,
+        keywords: Keywords,
         body: &Body,
     ) -> Minted {
         body.name_in(&mut self.batch);
         self.insert(mailbox, message, flags, keywords)
     }
 
-    /// Adds a copy of message `uid` of mailbox `from`, flags included, and gives the copy's UID.
-    pub fn copy(
-        &mut self,
-        from: MailboxId,
-        uid: u32,
-        message: &Message,
-        state: &Stored<MessageState>,
-        to: &Mailbox,
-    ) -> Minted {
-        self.batch
-            .unchanged(keys::message_state(from, uid), state.version);
+    /// Adds a copy of message `uid` of another mailbox, or of the same, flags included, and gives the copy's UID; `None` when
+    /// it is not among `states`.
+    pub fn copy(&mut self, states: &States, uid: u32, message: &Message, to: &Mailbox) -> Option<Minted> {
+        let state = self.guarded(states, uid)?.clone();
         self.batch.add(keys::blob_count(message.blob), 1);
-        self.insert(to, message, state.record.flags, state.record.keywords.clone())
+        Some(self.insert(to, message, state.flags, state.keywords))
     }
 
-    /// Gives a message other flags.
+    /// Gives a message that is among `states` other flags.
     pub fn set_flags(
         &mut self,
         mailbox: &Mailbox,
+        states: &States,
         uid: u32,
-        state: &Stored<MessageState>,
         flags: Flags,
-        keywords: Vec<String>,
+        keywords: Keywords,
     ) {
-        let key = keys::message_state(mailbox.id, uid);
+        let Some(place) = states.place(uid) else { return };
+        let before = place.state();
         let after = MessageState {
             flags,
             keywords,
-            ..state.record.clone()
+            ..before.clone()
         };
-        self.count(mailbox, &state.record, -1);
-        self.count(mailbox, &after, 1);
-        let log = self.log(mailbox.id);
-        log.changed.push(uid);
-        let value = after.template(log.modseq);
-        self.batch.unchanged(key.clone(), state.version).put(key, value);
+        let tally = self.tally(mailbox);
+        tally.count(before, -1);
+        tally.count(&after, 1);
+        self.log(mailbox.id).changed.push(uid);
+        match place {
+            Place::Single(stored) => {
+                let key = keys::message_state(mailbox.id, uid);
+                self.expect(key, Some(stored.version));
+                let block = states.block(block_number(uid)).cloned();
+                self.singles.insert((mailbox.id, uid), Single { after, block });
+            }
+            Place::Block(_) => {
+                let edited = self.edit(mailbox.id, uid, states.block(block_number(uid)));
+                put_in(&mut edited.states, uid, after);
+                edited.minted |= bit(uid);
+            }
+        }
     }
 
-    /// Expunges a message.
-    pub fn remove(&mut self, mailbox: &Mailbox, uid: u32, message: &Message, state: &Stored<MessageState>) {
-        self.log(mailbox.id).vanished.push(uid);
-        self.erase(mailbox, uid, message, state);
+    /// Expunges a message that is among `states`.
+    pub fn remove(&mut self, mailbox: &Mailbox, states: &States, uid: u32, message: &Message) {
+        if states.get(uid).is_some() {
+            self.log(mailbox.id).vanished.push(uid);
+            self.erase(mailbox, states, uid, message);
+        }
     }
 
     /// The batch, with the log and the counts written into it.
     pub fn finish(mut self) -> Batch {
-        for (mailbox, log) in self.mailboxes {
+        self.fold();
+        self.write_states();
+        for (mailbox, log) in std::mem::take(&mut self.mailboxes) {
             let change = Change {
                 changed: ranges(log.changed),
                 vanished: ranges(log.vanished),
             };
+            let arrived: Vec<Number> = log.arrived.into_iter().map(Number::Minted).collect();
             self.batch
-                .put(keys::change(mailbox, log.modseq), change.template(&log.arrived));
+                .put(keys::change(mailbox, log.modseq), change.template(&arrived));
+        }
+        let mut counts: BTreeMap<Key, i64> = BTreeMap::new();
+        for (mailbox, tally) in &self.tallies {
+            for (key, delta) in tally.counters(*mailbox) {
+                *counts.entry(key).or_default() += delta;
+            }
         }
         let (bytes, messages) = (keys::usage(Usage::Bytes), keys::usage(Usage::Messages));
-        for (key, delta) in self.counts.into_iter().filter(|(_, delta)| *delta != 0) {
+        for (key, delta) in counts.into_iter().filter(|(_, delta)| *delta != 0) {
             // What takes nothing away may end above the ceiling: it was lowered, or something was promised before.
             let limit = match &key {
                 _ if delta < 0 => None,
@@ -155,13 +205,49 @@ impl MailBatch {
         self.batch
     }
 
-    fn insert(
-        &mut self,
-        mailbox: &Mailbox,
-        message: &Message,
-        flags: Flags,
-        keywords: Vec<String>,
-    ) -> Minted {
+    /// Packs single states into their blocks where several of one change.
+    fn fold(&mut self) {
+        let mut of_block: BTreeMap<(MailboxId, u32), Vec<u32>> = BTreeMap::new();
+        for (mailbox, uid) in self.singles.keys() {
+            of_block
+                .entry((*mailbox, block_number(*uid)))
+                .or_default()
+                .push(*uid);
+        }
+        for ((mailbox, _), uids) in of_block.into_iter().filter(|(_, uids)| uids.len() >= FOLDED) {
+            for uid in uids {
+                if let Some(single) = self.singles.remove(&(mailbox, uid)) {
+                    self.batch.delete(keys::message_state(mailbox, uid));
+                    let edited = self.edit(mailbox, uid, single.block.as_ref());
+                    put_in(&mut edited.states, uid, single.after);
+                    edited.minted |= bit(uid);
+                }
+            }
+        }
+    }
+
+    fn write_states(&mut self) {
+        let modseq = |mailbox| self.mailboxes.get(&mailbox).map(|log| log.modseq.into());
+        for ((mailbox, number), edited) in std::mem::take(&mut self.blocks) {
+            let key = keys::state_block(mailbox, number);
+            match edited.states.is_empty() {
+                true => self.batch.delete(key),
+                false => {
+                    let block = pack(&edited.states, edited.minted, modseq(mailbox));
+                    self.batch.put(key, block)
+                }
+            };
+        }
+        for ((mailbox, uid), Single { after, .. }) in std::mem::take(&mut self.singles) {
+            let value = after.template(modseq(mailbox).unwrap_or(Number::Known(after.modseq)));
+            self.batch.put(keys::message_state(mailbox, uid), value);
+        }
+        for (key, version) in std::mem::take(&mut self.guards) {
+            guard_block(&mut self.batch, key, version);
+        }
+    }
+
+    fn insert(&mut self, mailbox: &Mailbox, message: &Message, flags: Flags, keywords: Keywords) -> Minted {
         let state = MessageState {
             flags,
             keywords,
@@ -170,10 +256,10 @@ impl MailBatch {
             size_bytes: message.size_bytes,
             line_end_bytes: message.line_end_bytes,
         };
-        self.count(mailbox, &state, 1);
+        self.tally(mailbox).count(&state, 1);
         let modseq = self.log(mailbox.id).modseq;
         let uid = self.batch.mint(keys::last_uid(mailbox.id));
-        self.log(mailbox.id).arrived.push(uid.into());
+        self.log(mailbox.id).arrived.push(uid);
         self.batch
             .exists(keys::mailbox(mailbox.id))
             .put(keys::new_message(mailbox.id, uid), message.to_bytes())
@@ -181,15 +267,61 @@ impl MailBatch {
         uid
     }
 
-    fn erase(&mut self, mailbox: &Mailbox, uid: u32, message: &Message, state: &Stored<MessageState>) {
-        self.count(mailbox, &state.record, -1);
-        let key = keys::message_state(mailbox.id, uid);
+    fn erase(&mut self, mailbox: &Mailbox, states: &States, uid: u32, message: &Message) {
+        let Some(state) = self.guarded(states, uid) else {
+            return;
+        };
+        self.tally(mailbox).count(state, -1);
+        match states.place(uid) {
+            Some(Place::Single(_)) => {
+                self.singles.remove(&(mailbox.id, uid));
+                self.batch.delete(keys::message_state(mailbox.id, uid));
+            }
+            _ => {
+                let edited = self.edit(mailbox.id, uid, states.block(block_number(uid)));
+                edited.states.retain(|(other, _)| *other != uid);
+                edited.minted &= !bit(uid);
+            }
+        }
         self.batch
-            .unchanged(key.clone(), state.version)
-            .delete(key)
             .delete(keys::message(mailbox.id, uid))
             .add(keys::blob_count(message.blob), -1)
             .put(keys::sweep(message.blob), Vec::new());
+    }
+
+    /// The state of a message, which the commit expects to be as it was read.
+    fn guarded<'a>(&mut self, states: &'a States, uid: u32) -> Option<&'a MessageState> {
+        let place = states.place(uid)?;
+        let (mailbox, number) = (states.mailbox(), block_number(uid));
+        match &place {
+            Place::Single(stored) => self.expect(keys::message_state(mailbox, uid), Some(stored.version)),
+            Place::Block(_) => {
+                let version = states.block(number).map(|block| block.version);
+                self.expect(keys::state_block(mailbox, number), version);
+            }
+        }
+        Some(place.state())
+    }
+
+    /// Guards what was read. What was read twice, and in between became another, holds no more, whatever the commit finds.
+    fn expect(&mut self, key: Key, version: Option<Version>) {
+        let before = *self.guards.entry(key.clone()).or_insert(version);
+        if before != version {
+            guard_block(&mut self.batch, key, version);
+        }
+    }
+
+    /// The block of a message, to be changed.
+    fn edit(&mut self, mailbox: MailboxId, uid: u32, read: Option<&Arc<Block>>) -> &mut Edited {
+        let number = block_number(uid);
+        self.expect(
+            keys::state_block(mailbox, number),
+            read.map(|block| block.version),
+        );
+        self.blocks.entry((mailbox, number)).or_insert_with(|| Edited {
+            states: read.map(|block| block.states.clone()).unwrap_or_default(),
+            minted: 0,
+        })
     }
 
     fn log(&mut self, mailbox: MailboxId) -> &mut Log {
@@ -202,32 +334,72 @@ impl MailBatch {
         })
     }
 
-    fn count(&mut self, mailbox: &Mailbox, state: &MessageState, sign: i64) {
-        counted(mailbox, state, |key, n| {
-            *self.counts.entry(key).or_default() += sign * n
-        });
+    fn tally(&mut self, mailbox: &Mailbox) -> &mut Tally {
+        self.tallies
+            .entry(mailbox.id)
+            .or_insert_with(|| Tally::new(mailbox))
     }
 }
 
-/// The counters that a message in a mailbox counts in, and by how much.
-pub(crate) fn counted(mailbox: &Mailbox, state: &MessageState, mut each: impl FnMut(Key, i64)) {
-    let size = i64::try_from(state.size_bytes).unwrap_or(i64::MAX);
-    each(keys::usage(Usage::Messages), 1);
-    each(keys::usage(Usage::Bytes), size);
-    each(keys::mailbox_count(mailbox.id, MailboxCount::Messages), 1);
-    each(keys::mailbox_count(mailbox.id, MailboxCount::Bytes), size);
-    let seen = state.flags.contains(Flags::SEEN);
-    if !seen {
-        each(keys::mailbox_count(mailbox.id, MailboxCount::Unseen), 1);
+/// What messages of a mailbox count for.
+#[derive(Clone, Debug)]
+pub(crate) struct Tally {
+    lights_lamp: bool,
+    messages: i64,
+    bytes: i64,
+    unseen: i64,
+    deleted: i64,
+    new_voicemail: i64,
+    old_voicemail: i64,
+}
+
+impl Tally {
+    pub(crate) fn new(mailbox: &Mailbox) -> Self {
+        Tally {
+            lights_lamp: mailbox.counts_for_lamp(),
+            messages: 0,
+            bytes: 0,
+            unseen: 0,
+            deleted: 0,
+            new_voicemail: 0,
+            old_voicemail: 0,
+        }
     }
-    if state.flags.contains(Flags::DELETED) {
-        each(keys::mailbox_count(mailbox.id, MailboxCount::Deleted), 1);
+
+    /// Counts a message in, or with -1 out.
+    pub(crate) fn count(&mut self, state: &MessageState, sign: i64) {
+        let size_bytes = i64::try_from(state.size_bytes).unwrap_or(i64::MAX);
+        let seen = state.flags.contains(Flags::SEEN);
+        self.messages += sign;
+        self.bytes = self.bytes.saturating_add(sign * size_bytes);
+        self.unseen += if seen { 0 } else { sign };
+        self.deleted += if state.flags.contains(Flags::DELETED) {
+            sign
+        } else {
+            0
+        };
+        if state.kind == MessageKind::Voice && self.lights_lamp {
+            *if seen {
+                &mut self.old_voicemail
+            } else {
+                &mut self.new_voicemail
+            } += sign;
+        }
     }
-    if state.kind == MessageKind::Voice && mailbox.counts_for_lamp() {
-        each(
-            keys::voicemail(if seen { Voicemail::Old } else { Voicemail::New }),
-            1,
-        );
+
+    /// The counters that they count in, and by how much.
+    pub(crate) fn counters(&self, mailbox: MailboxId) -> [(Key, i64); 8] {
+        let count = |what| keys::mailbox_count(mailbox, what);
+        [
+            (keys::usage(Usage::Messages), self.messages),
+            (keys::usage(Usage::Bytes), self.bytes),
+            (count(MailboxCount::Messages), self.messages),
+            (count(MailboxCount::Bytes), self.bytes),
+            (count(MailboxCount::Unseen), self.unseen),
+            (count(MailboxCount::Deleted), self.deleted),
+            (keys::voicemail(Voicemail::New), self.new_voicemail),
+            (keys::voicemail(Voicemail::Old), self.old_voicemail),
+        ]
     }
 }
 
@@ -355,30 +527,31 @@ pub async fn clear_leaving(store: &dyn Store, account: AccountId) -> Result<(), 
 async fn clear_some(store: &dyn Store, account: AccountId, mailbox: &Mailbox) -> Result<bool, CommitError> {
     let home = Partition::Account(account);
     // Both from one moment: somebody else may be clearing away the same.
-    let queries = vec![
-        Query::Scan(keys::message_states(mailbox.id, 0..=u32::MAX).limit(CLEARED_AT_ONCE)),
-        Query::Scan(keys::messages(mailbox.id, 0..=u32::MAX).limit(CLEARED_AT_ONCE)),
-    ];
-    let mut found = store.read(&home, queries).await?.into_iter().map(Found::entries);
-    let states = found.next().unwrap_or_default();
+    let of = StatesOf::all(mailbox.id).limit(CLEARED_AT_ONCE);
+    let mut queries = of.queries();
+    queries.push(Query::Scan(
+        keys::messages(mailbox.id, 0..=u32::MAX).limit(CLEARED_AT_ONCE),
+    ));
+    let mut found = store.read(&home, queries).await?.into_iter();
+    let states = of.found(&mut found)?;
     let mut messages: BTreeMap<_, _> = found
         .next()
+        .map(Found::entries)
         .unwrap_or_default()
         .into_iter()
         .filter_map(|entry| Some((keys::uid_of(&entry.key)?, entry)))
         .collect();
-    if states.is_empty() {
-        return Ok(false);
-    }
     let mut batch = MailBatch::new(account, Quota::default());
-    for state in states {
-        let missing = || StoreError::Damaged(format!("{:?} has no message", state.key));
-        let uid = keys::uid_of(&state.key).ok_or_else(missing)?;
+    let mut any = false;
+    for (uid, _) in states.iter() {
+        let missing = || StoreError::Damaged(format!("the state of {}/{uid} has no message", mailbox.id));
         let message = messages.remove(&uid).ok_or_else(missing)?;
         let message = Message::from_bytes(&message.key, message.value)?;
-        let record = MessageState::from_bytes(&state.key, state.value.clone())?;
-        let version = state.version;
-        batch.erase(mailbox, uid, &message, &Stored { version, record });
+        batch.erase(mailbox, &states, uid, &message);
+        any = true;
+    }
+    if !any {
+        return Ok(false);
     }
     match store.commit(batch.finish()).await {
         // What somebody else has cleared away meanwhile is gone at the next look.

@@ -1,6 +1,8 @@
 //! The typed records. A member's number is the tag that it is stored under: see [`Record`] for the
 //! encoding. A tag is never given a second meaning.
 
+pub use crate::states::{KeywordSet, Keywords, StateBlock};
+
 use crate::record::{Member, Scalar, field_head, plain_member, record, write_field};
 use crate::{AccountId, BlobId, Number, Record, Template, Width};
 use bytes::Bytes;
@@ -343,17 +345,23 @@ pub enum MessageKind {
     Text,
 }
 
-impl Scalar for MessageKind {
-    fn encode(&self) -> Vec<u8> {
-        vec![*self as u8]
-    }
-    fn decode(bytes: Bytes) -> Option<Self> {
-        match u8::decode(bytes)? {
+impl MessageKind {
+    pub(crate) fn of_number(number: u64) -> Option<Self> {
+        match number {
             0 => Some(MessageKind::Mail),
             1 => Some(MessageKind::Voice),
             2 => Some(MessageKind::Text),
             _ => None,
         }
+    }
+}
+
+impl Scalar for MessageKind {
+    fn encode(&self) -> Vec<u8> {
+        vec![*self as u8]
+    }
+    fn decode(bytes: Bytes) -> Option<Self> {
+        MessageKind::of_number(u8::decode(bytes)?.into())
     }
 }
 plain_member!(MessageKind);
@@ -446,8 +454,8 @@ record! {
     MessageState {
         /// The system flags.
         1 flags: Flags,
-        /// Its keywords, each once, in their order of spelling.
-        2 keywords: Vec<String>,
+        /// Its keywords.
+        2 keywords: Keywords,
         /// The MODSEQ of the last change (RFC 7162).
         3 modseq: u64,
         /// The message's own, so that counting reads one record.
@@ -698,7 +706,7 @@ record! {
 }
 
 /// Appends a number to a record's fields; it replaces the default that was left out.
-fn numbered(template: Template, tag: u8, number: Number, width: Width) -> Template {
+pub(crate) fn numbered(template: Template, tag: u8, number: Number, width: Width) -> Template {
     let len = match width {
         Width::U32 => 4,
         Width::U64 => 8,
@@ -726,6 +734,8 @@ pub fn fuzz(data: &[u8]) {
     one::<MailboxName>(data);
     one::<Message>(data);
     one::<MessageState>(data);
+    one::<StateBlock>(data);
+    crate::states::fuzz(data);
     one::<Change>(data);
     one::<Spool>(data);
     one::<Queued>(data);
@@ -787,7 +797,7 @@ mod tests {
         };
         assert_eq!(again(&spool), spool);
         let state = MessageState {
-            keywords: vec![String::new(), "$Junk".into()],
+            keywords: vec![String::new(), "$Junk".into()].into(),
             ..MessageState::default()
         };
         assert_eq!(again(&state), state);

@@ -7,13 +7,15 @@ use ringpost_base::{Rng, UnixTime, limits};
 use ringpost_store::keys::{self, MailboxCount, Usage, Voicemail};
 use ringpost_store::mailbox::{self, MailBatch, Quota};
 use ringpost_store::records::{
-    Account, Address, Change, Delivered, Domain, Flags, Mailbox, Message, MessageKind, MessageState, Queued,
-    QueuedRecipient, SpecialUse, Spool, UidRange,
+    Account, Address, Change, Delivered, Domain, Flags, Keywords, Mailbox, Message, MessageKind,
+    MessageState, Queued, QueuedRecipient, SpecialUse, Spool, UidRange,
 };
+use ringpost_store::states::{BLOCK_UIDS, fold};
 use ringpost_store::{
     AccountId, Batch, Blobs, Bodies, Body, CommitError, Key, MemoryBlobs, MemoryStore, Partition, Record,
-    Report, Scan, Store, Stored, Sweeper, Swept, check_store,
+    Report, Scan, States, StatesOf, Store, Stored, Sweeper, Swept, check_store,
 };
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -151,28 +153,73 @@ impl World {
             &self.mailbox(name).record,
             &message,
             Flags::NONE,
-            Vec::new(),
+            Keywords::default(),
             &body,
         );
         let minted = self.commit(batch.finish());
         uid.of(&minted).unwrap() as u32
     }
 
-    fn message(&self, name: &str, uid: u32) -> (Message, Stored<MessageState>) {
+    fn deliver_many(&self, count: usize) {
+        for _ in 0..count {
+            self.deliver("INBOX", MessageKind::Mail, 5);
+        }
+    }
+
+    fn message(&self, name: &str, uid: u32) -> (Message, States) {
         let id = self.mailbox(name).record.id;
         let message = now(self.dyn_store().record(&home(), keys::message(id, uid)))
             .unwrap()
             .unwrap();
-        let state = now(self.dyn_store().record(&home(), keys::message_state(id, uid)))
-            .unwrap()
-            .unwrap();
-        (message.record, state)
+        (message.record, self.states(name, &[uid]))
+    }
+
+    fn states(&self, name: &str, uids: &[u32]) -> States {
+        let of = StatesOf::uids(self.mailbox(name).record.id, uids);
+        now(of.read(&*self.store, ALICE)).unwrap()
+    }
+
+    /// Everything that is known of the messages of a mailbox.
+    fn all(&self, name: &str) -> BTreeMap<u32, MessageState> {
+        let of = StatesOf::all(self.mailbox(name).record.id);
+        let states = now(of.read(&*self.store, ALICE)).unwrap();
+        states.iter().map(|(uid, state)| (uid, state.clone())).collect()
+    }
+
+    /// How many states of a mailbox are records of their own, and how many blocks there are.
+    fn records(&self, name: &str) -> (usize, usize) {
+        let id = self.mailbox(name).record.id;
+        let count = |scan| now(self.dyn_store().scan(&home(), scan)).unwrap().len();
+        (
+            count(keys::message_states(id, 0..=u32::MAX)),
+            count(keys::state_blocks(id, 0..=u32::MAX)),
+        )
+    }
+
+    fn fold(&self, name: &str, below: u32) -> u64 {
+        now(fold(&*self.store, ALICE, self.mailbox(name).record.id, below)).unwrap()
     }
 
     fn flag(&self, name: &str, uid: u32, flags: Flags) {
-        let (_, state) = self.message(name, uid);
+        self.flag_all(name, &[uid], flags, &[]);
+    }
+
+    fn flag_all(&self, name: &str, uids: &[u32], flags: Flags, keywords: &[&str]) {
+        let (mailbox, states) = (self.mailbox(name).record, self.states(name, uids));
+        let keywords: Vec<String> = keywords.iter().map(|keyword| (*keyword).to_owned()).collect();
         let mut batch = MailBatch::new(ALICE, Quota::default());
-        batch.set_flags(&self.mailbox(name).record, uid, &state, flags, Vec::new());
+        for uid in uids {
+            batch.set_flags(&mailbox, &states, *uid, flags, keywords.clone().into());
+        }
+        self.commit(batch.finish());
+    }
+
+    fn remove(&self, name: &str, uids: &[u32]) {
+        let (mailbox, states) = (self.mailbox(name).record, self.states(name, uids));
+        let mut batch = MailBatch::new(ALICE, Quota::default());
+        for uid in uids {
+            batch.remove(&mailbox, &states, *uid, &self.message(name, *uid).0);
+        }
         self.commit(batch.finish());
     }
 
@@ -180,8 +227,8 @@ impl World {
         let (message, state) = self.message(from, uid);
         let (from, to) = (self.mailbox(from).record, self.mailbox(to).record);
         let mut batch = MailBatch::new(ALICE, Quota::default());
-        let new = batch.copy(from.id, uid, &message, &state, &to);
-        batch.remove(&from, uid, &message, &state);
+        let new = batch.copy(&state, uid, &message, &to).unwrap();
+        batch.remove(&from, &state, uid, &message);
         let minted = self.commit(batch.finish());
         new.of(&minted).unwrap() as u32
     }
@@ -245,7 +292,7 @@ fn every_count_of_a_mailbox_follows_its_messages() {
     assert_eq!(world.counter(keys::usage(Usage::Bytes)), 340);
     let (message, state) = world.message("INBOX", first);
     let mut batch = MailBatch::new(ALICE, Quota::default());
-    batch.remove(&world.mailbox("INBOX").record, first, &message, &state);
+    batch.remove(&world.mailbox("INBOX").record, &state, first, &message);
     world.commit(batch.finish());
     assert_eq!(MailboxCount::ALL.map(count), [1, 1, 0, 40]);
     assert_sound(&world.check());
@@ -273,7 +320,7 @@ fn a_message_over_quota_is_refused_and_what_was_there_stays() {
         &world.mailbox("INBOX").record,
         &message,
         Flags::NONE,
-        Vec::new(),
+        Keywords::default(),
         &body,
     );
     let refused = now(world.store.commit(batch.finish())).unwrap_err();
@@ -299,7 +346,7 @@ fn deliveries_do_not_conflict_and_a_failed_one_takes_no_uid() {
                 ..Message::default()
             };
             let mut batch = MailBatch::new(ALICE, Quota::default());
-            batch.add(&inbox, &message, Flags::NONE, Vec::new(), &body);
+            batch.add(&inbox, &message, Flags::NONE, Keywords::default(), &body);
             if n == 4 {
                 batch.batch().exists(keys::message(inbox.id, 999));
             }
@@ -397,6 +444,7 @@ fn a_deleted_mailbox_is_cleared_away_with_its_counts() {
     for _ in 0..1100 {
         world.deliver("Work", MessageKind::Voice, 10);
     }
+    world.fold("Work", 900);
     for n in 0..4000 {
         world.flag("Work", 1, if n % 2 == 0 { Flags::SEEN } else { Flags::NONE });
     }
@@ -413,7 +461,7 @@ fn a_deleted_mailbox_is_cleared_away_with_its_counts() {
             size_bytes: 1,
             ..Message::default()
         };
-        late.add(&work.record, &message, Flags::NONE, Vec::new(), &body);
+        late.add(&work.record, &message, Flags::NONE, Keywords::default(), &body);
         now(world.store.commit(late.finish()))
     };
     assert!(matches!(refused, Err(CommitError::Conflict(_))));
@@ -489,7 +537,7 @@ fn the_sweeper_removes_what_nothing_names_after_the_grace() {
     for uid in [gone, small] {
         let (message, state) = world.message("INBOX", uid);
         let mut batch = MailBatch::new(ALICE, Quota::default());
-        batch.remove(&world.mailbox("INBOX").record, uid, &message, &state);
+        batch.remove(&world.mailbox("INBOX").record, &state, uid, &message);
         world.commit(batch.finish());
     }
     world.pass(60);
@@ -534,15 +582,15 @@ fn the_grace_of_a_body_begins_when_its_last_name_is_gone() {
         let (message, state) = world.message("INBOX", one);
         let inbox = world.mailbox("INBOX").record;
         let mut batch = MailBatch::new(ALICE, Quota::default());
-        batch.copy(inbox.id, one, &message, &state, &inbox);
-        batch.remove(&inbox, one, &message, &state);
+        batch.copy(&state, one, &message, &inbox);
+        batch.remove(&inbox, &state, one, &message);
         world.commit(batch.finish());
         world.pass(100_000);
         world.sweep();
         world.pass(1800);
         let (copy, state) = world.message("INBOX", one + 1);
         let mut batch = MailBatch::new(ALICE, Quota::default());
-        batch.remove(&inbox, one + 1, &copy, &state);
+        batch.remove(&inbox, &state, one + 1, &copy);
         world.commit(batch.finish());
         // The note of the first removal is ripe in the second pass; that of the last one is not.
         for _ in 0..2 {
@@ -709,11 +757,11 @@ fn a_change_of_a_message_that_was_changed_meanwhile_is_a_conflict() {
     world.flag("INBOX", uid, Flags::SEEN);
     let inbox = world.mailbox("INBOX").record;
     let mut flags = MailBatch::new(ALICE, Quota::default());
-    flags.set_flags(&inbox, uid, &stale, Flags::DELETED, Vec::new());
+    flags.set_flags(&inbox, &stale, uid, Flags::DELETED, Keywords::default());
     let mut remove = MailBatch::new(ALICE, Quota::default());
-    remove.remove(&inbox, uid, &message, &stale);
+    remove.remove(&inbox, &stale, uid, &message);
     let mut copy = MailBatch::new(ALICE, Quota::default());
-    copy.copy(inbox.id, uid, &message, &stale, &world.mailbox("Trash").record);
+    copy.copy(&stale, uid, &message, &world.mailbox("Trash").record);
     for batch in [flags, remove, copy] {
         assert!(matches!(
             now(world.store.commit(batch.finish())),
@@ -756,4 +804,150 @@ fn a_delivery_is_remembered_for_as_long_as_it_may_be_repeated() {
     world.pass(11 * 86_400);
     assert_eq!(world.sweep().deliveries, 1);
     world.commit(batch);
+}
+
+#[test]
+fn states_that_are_packed_say_what_they_said_and_stand_in_one_place() {
+    let world = World::new();
+    for n in 0..300 {
+        let kind = match n % 7 {
+            0 => MessageKind::Voice,
+            _ => MessageKind::Mail,
+        };
+        world.deliver("INBOX", kind, 1 + n % 11);
+    }
+    world.flag("INBOX", 3, Flags::SEEN);
+    world.flag_all("INBOX", &[5, 130], Flags::DRAFT, &["$Forwarded", "x"]);
+    let before = world.all("INBOX");
+    assert_eq!(world.records("INBOX"), (300, 0));
+    assert_eq!(world.fold("INBOX", 2 * BLOCK_UIDS), 255);
+    assert_eq!(world.records("INBOX"), (45, 2));
+    assert_eq!(world.all("INBOX"), before);
+    assert_eq!(world.fold("INBOX", 2 * BLOCK_UIDS), 0);
+    assert_sound(&world.check());
+    // What stands on both sides is found together, and so is what is far apart.
+    for uids in [&[1, 255, 256, 300][..], &[127, 128], &[299], &[400], &[]] {
+        let found: Vec<u32> = world.states("INBOX", uids).iter().map(|(uid, _)| uid).collect();
+        let there: Vec<u32> = uids.iter().copied().filter(|uid| *uid <= 300).collect();
+        assert_eq!(found, there);
+    }
+    let first = StatesOf::range(world.mailbox("INBOX").record.id, 250..=u32::MAX).limit(10);
+    let first = now(first.read(&*world.store, ALICE)).unwrap();
+    assert_eq!(
+        first.iter().map(|(uid, _)| uid).collect::<Vec<_>>(),
+        (250..260).collect::<Vec<_>>()
+    );
+}
+
+#[test]
+fn who_changes_many_packs_them_and_who_changes_one_does_not() {
+    let world = World::new();
+    world.deliver_many(200);
+    world.flag_all("INBOX", &[7, 150, 151], Flags::SEEN, &[]);
+    assert_eq!(world.records("INBOX"), (200, 0));
+    let most: Vec<u32> = (1..=120).chain([150]).collect();
+    world.flag_all("INBOX", &most, Flags::FLAGGED, &[]);
+    assert_eq!(world.records("INBOX"), (80, 1));
+    let modseq = world.counter(keys::last_modseq(world.mailbox("INBOX").record.id)) as u64;
+    let all = world.all("INBOX");
+    for (uid, state) in &all {
+        assert_eq!(state.modseq == modseq, most.contains(uid), "{uid}");
+        assert_eq!(state.flags == Flags::FLAGGED, most.contains(uid), "{uid}");
+    }
+    assert_sound(&world.check());
+    world.flag("INBOX", 9, Flags::NONE);
+    let after = world.all("INBOX");
+    assert_eq!((after[&9].flags, after[&9].modseq), (Flags::NONE, modseq + 1));
+    assert_eq!((after[&10].flags, after[&10].modseq), (Flags::FLAGGED, modseq));
+    world.remove("INBOX", &[9, 199]);
+    assert_eq!(world.all("INBOX").len(), 198);
+    world.remove("INBOX", &(1..=120).filter(|uid| *uid != 9).collect::<Vec<_>>());
+    assert_eq!(world.records("INBOX"), (79, 0), "a block of nothing goes");
+    assert_sound(&world.check());
+}
+
+// Guards pitfall IMAP 5: what two change at once is neither lost nor told under one MODSEQ.
+#[test]
+fn changes_of_one_block_conflict_and_deliveries_do_not() {
+    let world = World::new();
+    world.deliver_many(130);
+    world.fold("INBOX", BLOCK_UIDS);
+    let inbox = world.mailbox("INBOX").record;
+    let change = |uid: u32| {
+        let mut batch = MailBatch::new(ALICE, Quota::default());
+        let flags = Flags::SEEN;
+        batch.set_flags(
+            &inbox,
+            &world.states("INBOX", &[uid]),
+            uid,
+            flags,
+            Keywords::default(),
+        );
+        batch.finish()
+    };
+    let copy = {
+        let (message, states) = world.message("INBOX", 3);
+        let mut batch = MailBatch::new(ALICE, Quota::default());
+        batch.copy(&states, 3, &message, &world.mailbox("Trash").record);
+        batch.finish()
+    };
+    let (one, other, elsewhere) = (change(1), change(2), change(129));
+    let held = world.states("INBOX", &[1]);
+    world.deliver("INBOX", MessageKind::Mail, 5);
+    world.commit(one);
+    world.deliver("INBOX", MessageKind::Mail, 5);
+    for stale in [other, copy] {
+        assert!(matches!(
+            now(world.store.commit(stale)),
+            Err(CommitError::Conflict(_))
+        ));
+    }
+    world.commit(elsewhere);
+    // What was read at two moments holds at neither.
+    let mut torn = MailBatch::new(ALICE, Quota::default());
+    torn.set_flags(
+        &inbox,
+        &world.states("INBOX", &[2]),
+        2,
+        Flags::SEEN,
+        Keywords::default(),
+    );
+    torn.set_flags(&inbox, &held, 1, Flags::NONE, Keywords::default());
+    assert!(matches!(
+        now(world.store.commit(torn.finish())),
+        Err(CommitError::Conflict(_))
+    ));
+    assert_sound(&world.check());
+}
+
+#[test]
+fn the_checker_sees_a_state_in_two_places_and_a_block_that_is_damaged() {
+    let damages: [(&str, Damage); 2] = [
+        (
+            "has two states",
+            Box::new(|batch, world| {
+                let inbox = world.mailbox("INBOX").record.id;
+                let state = world.all("INBOX")[&4].to_bytes();
+                batch.put(keys::message_state(inbox, 4), state);
+            }),
+        ),
+        (
+            "is damaged",
+            Box::new(|batch, world| {
+                let inbox = world.mailbox("INBOX").record.id;
+                batch.put(keys::state_block(inbox, 0), vec![1, 9, 9]);
+            }),
+        ),
+    ];
+    for (expected, damage) in damages {
+        let world = World::new();
+        world.deliver_many(10);
+        world.fold("INBOX", 9);
+        assert_sound(&world.check());
+        let mut batch = Batch::new(home());
+        damage(&mut batch, &world);
+        world.commit(batch);
+        let found = world.check().problems;
+        assert!(found.iter().any(|p| p.what.contains(expected)), "{found:#?}");
+    }
 }

@@ -3,7 +3,7 @@
 use super::messages::{Positions, done_of};
 use super::output::{MISMATCH, Output, refusal};
 use super::sync::write_earlier;
-use super::tell::{tell_keywords, write_flags};
+use super::tell::{tell_keywords, write_flags, write_number};
 use super::{Session, State, Tag, Task};
 use crate::binary::Encoding;
 use crate::command::{BinaryItem, BodyItem, FetchItem};
@@ -281,7 +281,9 @@ impl Session {
             task.unknown_encoding = true;
             return;
         }
-        self.out.put(format_args!("* {} FETCH (", i + 1));
+        self.out.text("* ");
+        write_number(&mut self.out, i as u64 + 1);
+        self.out.text(" FETCH (");
         let entry = &view.messages()[i];
         let mut flags_told = false;
         for (n, item) in task.items.iter().enumerate() {
@@ -289,7 +291,10 @@ impl Session {
                 self.out.text(" ");
             }
             match (item, message) {
-                (FetchItem::Uid, _) => self.out.put(format_args!("UID {}", entry.uid)),
+                (FetchItem::Uid, _) => {
+                    self.out.text("UID ");
+                    write_number(&mut self.out, entry.uid.into());
+                }
                 (FetchItem::ModSeq, _) => self.out.put(format_args!("MODSEQ ({})", entry.modseq)),
                 (FetchItem::Flags, _) => {
                     write_flags_item(&mut self.out, entry);

@@ -20,8 +20,8 @@ pub(super) struct StoreTask {
     change: FlagChange,
     unchanged_since: Option<u64>,
     positions: Positions,
-    /// Those in the open question, each with the flags that the client expects of it.
-    portion: Vec<(Uid, Flags)>,
+    /// Those in the open question, each with its position and the flags that the client expects of it.
+    portion: Vec<(usize, Uid, Flags)>,
     done: usize,
     gone: usize,
     /// Sequence numbers, or UIDs, of those that were left as they were.
@@ -184,11 +184,19 @@ impl Session {
     }
 
     pub(super) fn step_store(&mut self) -> bool {
+        // What is to be told so far leaves before the next portion is asked for.
+        let answered = matches!(&self.task, Task::Store(task) if !task.portion.is_empty());
+        if answered && self.tell_news(false) {
+            return true;
+        }
         let (State::Selected(view), Task::Store(task)) = (&self.state, &mut self.task) else {
             return false;
         };
-        let entries = task.positions.by_ref().filter_map(|i| view.messages().get(i));
-        let expected = entries.map(|m| (m.uid, task.change.apply(&m.flags)));
+        let entries = task.positions.by_ref();
+        let expected = entries.filter_map(|i| {
+            let entry = view.messages().get(i)?;
+            Some((i, entry.uid, task.change.apply(&entry.flags)))
+        });
         task.portion = expected.take(limits::IMAP_STORE_PORTION).collect();
         if task.portion.is_empty() {
             let Task::Store(task) = std::mem::replace(&mut self.task, Task::Ready) else {
@@ -203,7 +211,7 @@ impl Session {
         }
         let ask = Ask::Store {
             mailbox: view.mailbox,
-            uids: task.portion.iter().map(|(uid, _)| *uid).collect(),
+            uids: task.portion.iter().map(|(_, uid, _)| *uid).collect(),
             change: task.change.clone(),
             unchanged_since: task.unchanged_since,
         };
@@ -224,17 +232,23 @@ impl Session {
         };
         task.done += states.len();
         task.gone += task.portion.len().saturating_sub(states.len());
+        // Both are in the same order; what the answer leaves out is gone.
+        let mut portion = task.portion.iter();
         for state in states {
+            let Some((i, _, expected)) = portion.find(|(_, uid, _)| *uid == state.uid) else {
+                break;
+            };
             let modified = modified.binary_search(&state.uid).is_ok();
-            if modified && let Some(i) = view.position(state.uid) {
+            if modified {
                 task.modified
-                    .push(if task.uid { state.uid } else { i as u32 + 1 });
+                    .push(if task.uid { state.uid } else { *i as u32 + 1 });
             }
-            store_told(view, &task, state, modified);
+            //= https://www.rfc-editor.org/rfc/rfc3501#section-6.4.6
+            // What another session did at the same time is told also after .SILENT.
+            let flags_told = !task.silent || modified || *expected != state.flags;
+            store_told(view, *i, state, flags_told);
         }
         self.task = Task::Store(task);
-        // What is to be told so far leaves before the next portion is asked for.
-        while self.tell_news(false) {}
     }
 
     //= https://www.rfc-editor.org/rfc/rfc4315#section-3
@@ -271,16 +285,8 @@ fn view_positions(session: &Session, set: &SequenceSet) -> Positions {
 
 /// Takes a message's flags after STORE. They are told unless the client asked for silence and got what it expects.
 /// One that was left as it was is told in any case, so that the client need not ask.
-fn store_told(view: &mut View, task: &StoreTask, state: MessageState, modified: bool) {
-    let Some(i) = view.position(state.uid) else { return };
-    let expected = task
-        .portion
-        .binary_search_by_key(&state.uid, |(uid, _)| *uid)
-        .map(|at| &task.portion[at].1);
-    //= https://www.rfc-editor.org/rfc/rfc3501#section-6.4.6
-    // What another session did at the same time is told also after .SILENT.
-    let flags_told = !task.silent || modified || expected != Ok(&state.flags);
-    view.set_flags(state, false);
+fn store_told(view: &mut View, i: usize, state: MessageState, flags_told: bool) {
+    view.set_flags_at(i, state, false);
     //= https://www.rfc-editor.org/rfc/rfc7162#section-3.1.3
     // The MODSEQ is told also after .SILENT.
     match flags_told {

@@ -57,16 +57,34 @@ pub(super) fn tell_exists(out: &mut Wire, view: &View) {
 /// Tells what has changed of the message at `i`: its UID always, its MODSEQ to who wants to know of those.
 pub(super) fn write_change(out: &mut Wire, view: &View, i: usize, what: Untold) {
     let entry = &view.messages()[i];
-    out.put(format_args!("* {} FETCH (UID {}", i + 1, entry.uid));
+    out.text("* ");
+    write_number(out, i as u64 + 1);
+    out.text(" FETCH (UID ");
+    write_number(out, entry.uid.into());
     if what == Untold::Flags {
         out.text(" FLAGS (");
         write_flags(out, entry);
         out.text(")");
     }
     if view.condstore {
-        out.put(format_args!(" MODSEQ ({})", entry.modseq));
+        out.text(" MODSEQ (");
+        write_number(out, entry.modseq);
+        out.text(")");
     }
     out.text(")\r\n");
+}
+
+/// A number as IMAP writes it. Of these there are several for each message of a mailbox.
+pub(super) fn write_number(out: &mut Wire, mut n: u64) {
+    let (mut digits, mut at) = ([0; 20], 20);
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (n % 10) as u8;
+        n /= 10;
+        if n == 0 {
+            return out.bytes.extend_from_slice(&digits[at..]);
+        }
+    }
 }
 
 //= https://www.rfc-editor.org/rfc/rfc3501#section-7.2.6
@@ -105,12 +123,36 @@ pub(super) fn write_keywords(out: &mut Wire, view: &View) {
 
 /// A message's flags as the session sees them.
 pub(super) fn write_flags(out: &mut Wire, entry: &Entry) {
-    out.put(format_args!("{}", entry.flags));
+    let mut gap = "";
+    for flag in SystemFlag::ALL.into_iter().filter(|flag| entry.flags.is(*flag)) {
+        out.text(gap);
+        out.text(flag.name());
+        gap = " ";
+    }
+    for keyword in entry.flags.keywords() {
+        out.text(gap);
+        out.text(keyword.as_str());
+        gap = " ";
+    }
     if entry.recent && !out.rev2 {
         out.text(if entry.flags.is_empty() {
             "\\Recent"
         } else {
             " \\Recent"
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_written_as_anybody_writes_them() {
+        for n in [0, 1, 9, 10, 4_294_967_295, u64::MAX] {
+            let mut out = Wire::default();
+            write_number(&mut out, n);
+            assert_eq!(&out.bytes[..], n.to_string().as_bytes());
+        }
     }
 }

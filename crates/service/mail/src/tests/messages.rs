@@ -126,13 +126,13 @@ fn nobody_else_sees_a_change_before_it_is_durable() {
     let world = World::new();
     let uid = world.deliver_voice("INBOX", "old");
     let (mut watching, _) = world.select("INBOX");
-    let (acting, _) = world.select("INBOX");
+    let (mut acting, _) = world.select("INBOX");
     let letter = world.letter("Subject: new\r\n\r\n");
     world.store.hold_syncs(true);
     let seen = FlagChange::Add(flags("\\Seen"));
     let mut delivery = Box::pin(world.mail.deliver(ALICE, &letter, Delivery::new(NOW)));
     let uids = [uid];
-    let mut flagging = Box::pin(world.mail.store_flags(&acting, &uids, &seen, None));
+    let mut flagging = Box::pin(world.mail.store_flags(&mut acting, &uids, &seen, None));
     assert!(delivery.as_mut().now_or_never().is_none() && flagging.as_mut().now_or_never().is_none());
     let inbox = name("INBOX");
     let mut refresh = Box::pin(world.mail.refresh(&mut watching));
@@ -378,7 +378,7 @@ fn a_message_moved_away_and_back_arrives_under_a_new_uid() {
 fn an_expunged_message_stays_readable_for_whoever_has_the_mailbox_open() {
     let world = World::new();
     let uid = world.deliver("INBOX", "going");
-    let (slow, _) = world.select("INBOX");
+    let (mut slow, _) = world.select("INBOX");
     world.expunge("INBOX", &[uid]);
     assert_eq!(world.subject(&slow, uid).as_deref(), Some("going"));
     assert!(
@@ -390,7 +390,7 @@ fn an_expunged_message_stays_readable_for_whoever_has_the_mailbox_open() {
     assert!(
         now(world
             .mail
-            .store_flags(&slow, &[uid], &FlagChange::Add(flags("\\Seen")), None))
+            .store_flags(&mut slow, &[uid], &FlagChange::Add(flags("\\Seen")), None))
         .unwrap()
         .states
         .is_empty()
@@ -423,10 +423,10 @@ fn each_change_of_flags_raises_modseq() {
             "-" => FlagChange::Remove(set),
             _ => FlagChange::Replace(set),
         };
-        let (before, _) = world.select("INBOX");
+        let (mut before, _) = world.select("INBOX");
         let had = now(world
             .mail
-            .store_flags(&before, &[uid], &FlagChange::Add(flags("")), None))
+            .store_flags(&mut before, &[uid], &FlagChange::Add(flags("")), None))
         .unwrap()
         .states[0]
             .clone();
@@ -695,10 +695,10 @@ fn keywords_are_limited() {
     let many = (0..=limits::IMAP_KEYWORDS)
         .map(|n| Flag::parse(&format!("k{n}")).unwrap())
         .collect();
-    let (selected, _) = world.select("INBOX");
+    let (mut selected, _) = world.select("INBOX");
     let stored = now(world
         .mail
-        .store_flags(&selected, &[uid], &FlagChange::Add(many), None));
+        .store_flags(&mut selected, &[uid], &FlagChange::Add(many), None));
     assert!(matches!(refused(stored), MailError::Limit(_)));
 }
 
@@ -792,7 +792,7 @@ fn a_mailbox_that_is_deleted_under_a_session_is_told() {
     assert!(now(world.mail.refresh(&mut session)).unwrap().mailbox_gone);
     let stored = now(world
         .mail
-        .store_flags(&session, &[1], &FlagChange::Add(flags("\\Seen")), None));
+        .store_flags(&mut session, &[1], &FlagChange::Add(flags("\\Seen")), None));
     assert_eq!(refused(stored), MailError::NoSuchMailbox);
     world.check();
 }

@@ -78,11 +78,11 @@ fn a_log_of_many_changes_is_read_to_its_end() {
 fn a_conditional_store_changes_only_what_has_not_changed() {
     let world = World::new();
     let uids = [world.deliver("INBOX", "a"), world.deliver("INBOX", "b")];
-    let (selected, _) = world.select("INBOX");
+    let (mut selected, _) = world.select("INBOX");
     let since = highest(&world, "INBOX");
     world.flag("INBOX", &[uids[1]], FlagChange::Add(flags("\\Seen")));
     let change = FlagChange::Add(flags("\\Flagged"));
-    let done = now(world.mail.store_flags(&selected, &uids, &change, Some(since))).unwrap();
+    let done = now(world.mail.store_flags(&mut selected, &uids, &change, Some(since))).unwrap();
     assert_eq!(done.modified, [uids[1]]);
     let told: Vec<_> = done.states.iter().map(|s| s.flags.to_string()).collect();
     assert_eq!(told, ["\\Flagged", "\\Seen"]);
@@ -91,7 +91,7 @@ fn a_conditional_store_changes_only_what_has_not_changed() {
     assert_eq!(now_there[0].modseq, done.states[0].modseq);
     // With what it was told the client may try again.
     let since = Some(done.states[1].modseq);
-    let done = now(world.mail.store_flags(&selected, &uids[1..], &change, since)).unwrap();
+    let done = now(world.mail.store_flags(&mut selected, &uids[1..], &change, since)).unwrap();
     assert!(done.modified.is_empty());
     assert_eq!(done.states[0].flags, flags("\\Seen \\Flagged"));
 }

@@ -195,8 +195,8 @@ impl World {
     }
 
     pub(super) fn flag(&self, mailbox: &str, uids: &[u32], change: FlagChange) -> Vec<MessageState> {
-        let (selected, _) = self.select(mailbox);
-        now(self.mail.store_flags(&selected, uids, &change, None))
+        let (mut selected, _) = self.select(mailbox);
+        now(self.mail.store_flags(&mut selected, uids, &change, None))
             .unwrap()
             .states
     }
