@@ -1,6 +1,7 @@
 //! A data folder that the project's first usable version wrote, "first light", is served by today's: mail, flags, UIDs and
 //! log-ins are as they were left. `fixtures/first-light.tar.gz` holds the folder, who has what password, and what that version
 //! itself showed of it (`scripts/first_light.py`); its voicemail was left by a call, and the rest came by SMTP and IMAP.
+//! `fixtures/version-1.tar.gz` is the same of the last version whose messages had each a state of its own, with more of them.
 
 #![allow(clippy::unwrap_used)] // A test says what it missed by panicking.
 
@@ -16,8 +17,11 @@ fn folder() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// A server over what first light left, and the people in it.
-fn server() -> (Server, Vec<(Account, Device)>) {
+/// The versions that have left a data folder.
+const LEFT: [&str; 2] = ["first-light", "version-1"];
+
+/// A server over what a version left, and the people in it.
+fn server(left: &str) -> (Server, Vec<(Account, Device)>) {
     let mut server = Server::prepared(&Options {
         domains: vec![DOMAIN.into()],
         ..Options::default()
@@ -25,7 +29,7 @@ fn server() -> (Server, Vec<(Account, Device)>) {
     let mut unpack = Command::new("tar");
     unpack
         .arg("-xzf")
-        .arg(folder().join("tests/fixtures/first-light.tar.gz"))
+        .arg(folder().join(format!("tests/fixtures/{left}.tar.gz")))
         .arg("-C")
         .arg(server.folder());
     let unpacked = run(server.folder(), "tar", &mut unpack, LIMIT);
@@ -72,8 +76,12 @@ fn left(server: &Server, account: &Account) -> String {
 }
 
 #[test]
-fn what_first_light_has_left_is_there_as_it_was() {
-    let (mut server, people) = server();
+fn what_earlier_versions_have_left_is_there_as_it_was() {
+    LEFT.into_iter().for_each(is_there_as_it_was);
+}
+
+fn is_there_as_it_was(version: &str) {
+    let (mut server, people) = server(version);
     server.check_store();
     for (account, _) in &people {
         assert_eq!(
@@ -96,8 +104,12 @@ fn what_first_light_has_left_is_there_as_it_was() {
 }
 
 #[test]
-fn mail_for_who_was_there_at_first_light_goes_on_where_it_ended() {
-    let (server, people) = server();
+fn mail_for_who_was_there_goes_on_where_it_ended() {
+    LEFT.into_iter().for_each(goes_on_where_it_ended);
+}
+
+fn goes_on_where_it_ended(version: &str) {
+    let (server, people) = server(version);
     for (account, _) in &people {
         let mut imap = ImapClient::login(&server, account).unwrap();
         let next = |imap: &mut ImapClient| -> u32 {
@@ -138,7 +150,7 @@ fn mail_for_who_was_there_at_first_light_goes_on_where_it_ended() {
 
 #[test]
 fn phones_and_programs_log_in_with_what_first_light_gave_them() {
-    let (server, people) = server();
+    let (server, people) = server(LEFT[0]);
     let address = server.address().to_string();
     for (account, device) in &people {
         let Some(sipsak) = client("sipsak") else { return };

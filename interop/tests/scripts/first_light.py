@@ -1,6 +1,6 @@
-"""first_light.py fill|show HOST IMAP_PORT POP3_PORT SMTP_PORT USER PASSWORD
+"""first_light.py fill|many|show HOST IMAP_PORT POP3_PORT SMTP_PORT USER PASSWORD
 
-Fills an account as its owner and others do, or shows all of it that must stay as it is: UIDVALIDITY, UIDs, flags, dates, bytes,
+Fills an account as its owner and others do, or with many short messages, or shows all of it that must stay as it is: UIDVALIDITY, UIDs, flags, dates, bytes,
 envelopes, subscriptions. What POP3 tells is held against it."""
 
 import hashlib
@@ -71,6 +71,25 @@ def fill():
     imap.logout()
 
 
+def many():
+    imap = signed_in()
+    imap.create("Many")
+    for n in range(300):
+        text = f"Subject: {n}\r\n\r\n{'x' * (n % 13)}\r\n".encode()
+        assert imap.append("Many", "(\\Seen)" if n % 3 else "(todo)", '" 3-Feb-2001 10:00:00 +0000"', text)[0] == "OK"
+    imap.select("Many")
+    for which, change, flags in [
+        ("7:90", "+FLAGS", "(\\Flagged $Label1)"),
+        ("130", "FLAGS", "(\\Answered)"),
+        ("200:210", "-FLAGS", "(todo)"),
+        ("1,128,256,299", "+FLAGS", "(\\Deleted)"),
+    ]:
+        assert imap.store(which, change, flags)[0] == "OK"
+    imap.expunge()
+    assert imap.copy("100:200", "INBOX")[0] == "OK"
+    imap.logout()
+
+
 def show():
     imap = signed_in()
     subscribed = {line.split(b'"/" ')[1] for line in imap.lsub('""', "*")[1]}
@@ -115,4 +134,4 @@ def show():
     pop3.quit()
 
 
-{"fill": fill, "show": show}[what]()
+{"fill": fill, "many": many, "show": show}[what]()
