@@ -220,7 +220,7 @@ impl Mail {
         if let Some(list) = hold.list() {
             let id = list.mailbox.id;
             // The seat comes first: whatever is expunged from now on is kept for this session.
-            let seat = self.open.sit(account, id, 0);
+            let seat = self.open.sit(account, id);
             let keys = vec![keys::mailbox(id), keys::last_modseq(id)];
             let mut found = self.store.get_many(&home, keys).await?.into_iter();
             let (mailbox, modseq) = (found.next().flatten(), found.next().flatten());
@@ -230,7 +230,7 @@ impl Mail {
         }
         for _ in 0..TRIES {
             let id = self.mailbox(account, &MailboxName::inbox()).await?.record.id;
-            let seat = self.open.sit(account, id, 0);
+            let seat = self.open.sit(account, id);
             let of = StatesOf::all(id).limit(limits::POP3_MESSAGES);
             let mut queries = vec![Query::Get(keys::mailbox(id)), Query::Get(keys::last_modseq(id))];
             queries.extend(of.queries());

@@ -57,13 +57,12 @@ impl OpenMailboxes {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a seat. `claimed_uid` is what the store says; what other sessions have claimed since counts as well.
-    pub(crate) fn sit(self: &Arc<Self>, account: AccountId, mailbox: MailboxId, claimed_uid: u32) -> Seat {
+    /// Takes a seat. What the store says was claimed is claimed again by who wants to know of that.
+    pub(crate) fn sit(self: &Arc<Self>, account: AccountId, mailbox: MailboxId) -> Seat {
         let which = (account, mailbox);
         let mut all = self.lock();
         let open = all.entry(which).or_default();
         open.sessions += 1;
-        open.claimed_uid = open.claimed_uid.max(claimed_uid);
         Seat {
             open: self.clone(),
             which,

@@ -68,13 +68,23 @@ impl Mail {
         read_only: bool,
     ) -> Result<(Selected, Snapshot), MailError> {
         for _ in 0..TRIES {
-            let id = self.mailbox(account, name).await?.record.id;
+            // The name mostly leads there, and is looked at again below.
+            let named = keys::mailbox_name(name.as_str());
+            let named = self
+                .store
+                .record::<records::MailboxName>(&Partition::Account(account), named)
+                .await?;
+            let id = match named {
+                Some(named) => named.record.mailbox,
+                None => self.mailbox(account, name).await?.record.id,
+            };
             // The seat comes first: whatever is expunged from now on is kept for this session.
-            let seat = self.open.sit(account, id, self.stored_claim(account, id).await?);
+            let seat = self.open.sit(account, id);
             let mut queries = vec![
                 Query::Get(keys::mailbox(id)),
                 Query::Get(keys::last_uid(id)),
                 Query::Get(keys::last_modseq(id)),
+                Query::Get(keys::claimed_uid(id)),
             ];
             queries.extend(StatesOf::all(id).queries());
             let mut found = self
@@ -86,9 +96,15 @@ impl Mail {
                 continue;
             };
             let mailbox = Mailbox::from_bytes(&keys::mailbox(id), mailbox.value)?;
+            if MailboxName::new(&mailbox.name).as_ref() != Ok(name) {
+                // It was renamed in between.
+                continue;
+            }
             let last_uid = number(&keys::last_uid(id), found.next())? as u32;
             let seen_modseq = number(&keys::last_modseq(id), found.next())?;
+            let stored_claim = number(&keys::claimed_uid(id), found.next())? as u32;
             let states = StatesOf::all(id).found(&mut found)?;
+            seat.claim(stored_claim);
             let claimed = if read_only {
                 seat.claimed()
             } else {
@@ -339,7 +355,9 @@ fn spoken(states: &States) -> Vec<MessageState> {
         modseq: modseq::spoken(state.modseq),
         recent: false,
     };
-    states.iter().map(state).collect()
+    let mut all = Vec::with_capacity(states.most());
+    all.extend(states.iter().map(state));
+    all
 }
 
 fn contains(ranges: &[UidRange], uid: u32) -> bool {

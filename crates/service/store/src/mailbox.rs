@@ -41,6 +41,8 @@ struct Single {
 
 #[derive(Clone, Debug)]
 struct Edited {
+    /// As it was read.
+    read: Option<Arc<Block>>,
     states: Unpacked,
     /// The messages that this commit changes.
     minted: u128,
@@ -314,11 +316,19 @@ impl MailBatch {
     /// The block of a message, to be changed.
     fn edit(&mut self, mailbox: MailboxId, uid: u32, read: Option<&Arc<Block>>) -> &mut Edited {
         let number = block_number(uid);
-        self.expect(
-            keys::state_block(mailbox, number),
-            read.map(|block| block.version),
-        );
+        let same = |edited: &Edited| match (&edited.read, read) {
+            (Some(before), Some(now)) => Arc::ptr_eq(before, now),
+            (before, now) => before.is_none() && now.is_none(),
+        };
+        // Mostly it is the block of the message before.
+        if !self.blocks.get(&(mailbox, number)).is_some_and(same) {
+            self.expect(
+                keys::state_block(mailbox, number),
+                read.map(|block| block.version),
+            );
+        }
         self.blocks.entry((mailbox, number)).or_insert_with(|| Edited {
+            read: read.cloned(),
             states: read.map(|block| block.states.clone()).unwrap_or_default(),
             minted: 0,
         })

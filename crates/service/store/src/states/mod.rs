@@ -213,6 +213,12 @@ impl States {
         wanted.take(self.of.limit)
     }
 
+    /// So many there are at most.
+    pub fn most(&self) -> usize {
+        let in_blocks: usize = self.blocks.values().map(|block| block.states.len()).sum();
+        (in_blocks + self.singles.len()).min(self.of.limit)
+    }
+
     /// UIDs whose state stands in two places, which is damage.
     pub(crate) fn doubled(&self) -> impl Iterator<Item = u32> {
         let in_block = |uid: &u32| {
