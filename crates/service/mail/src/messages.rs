@@ -144,10 +144,12 @@ impl Mail {
         unchanged_since: Option<u64>,
     ) -> Result<Changed, MailError> {
         let (account, id) = (selected.account, selected.mailbox.id);
-        let (changed, modseq) = self
+        let (changed, modseqs) = self
             .change_flags_unless(account, id, uids, change, unchanged_since)
             .await?;
-        modseq.into_iter().for_each(|modseq| selected.has_changed(modseq));
+        modseqs
+            .into_iter()
+            .for_each(|modseq| selected.has_changed(modseq));
         Ok(changed)
     }
 
@@ -162,7 +164,8 @@ impl Mail {
         Ok(changed.states)
     }
 
-    /// The same of those that have not changed since; gives the MODSEQ as well, as it is stored, if any was changed.
+    /// The same of those that have not changed since; gives the MODSEQs as well, as they are stored. It is one commit, unless
+    /// keywords make it too large.
     async fn change_flags_unless(
         &self,
         account: AccountId,
@@ -170,7 +173,39 @@ impl Mail {
         uids: &[u32],
         change: &FlagChange,
         unchanged_since: Option<u64>,
-    ) -> Result<(Changed, Option<u64>), MailError> {
+    ) -> Result<(Changed, Vec<u64>), MailError> {
+        let (mut all, mut modseqs) = (Changed::default(), Vec::new());
+        let (mut rest, mut most) = (uids, uids.len());
+        loop {
+            let some = &rest[..rest.len().min(most)];
+            let done = self
+                .change_some(account, id, some, change, unchanged_since)
+                .await?;
+            match done {
+                Some((changed, modseq)) => {
+                    all.states.extend(changed.states);
+                    all.modified.extend(changed.modified);
+                    modseqs.extend(modseq);
+                    rest = &rest[some.len()..];
+                }
+                None if most > 1 => most = some.len() / 2,
+                None => return Err(CommitError::TooLarge.into()),
+            }
+            if rest.is_empty() {
+                return Ok((all, modseqs));
+            }
+        }
+    }
+
+    /// The same with one commit; `None` when they are too many for it.
+    async fn change_some(
+        &self,
+        account: AccountId,
+        id: MailboxId,
+        uids: &[u32],
+        change: &FlagChange,
+        unchanged_since: Option<u64>,
+    ) -> Result<Option<(Changed, Option<u64>)>, MailError> {
         for _ in 0..TRIES {
             let mailbox = self.mailbox_by_id(account, id).await?;
             let mut batch = MailBatch::new(account, Quota::default());
@@ -212,7 +247,7 @@ impl Mail {
             let Some(minted_modseq) = minted_modseq else {
                 self.settle(account).await;
                 let states = out.into_iter().map(|(_, state)| state).collect();
-                return Ok((Changed { states, modified }, None));
+                return Ok(Some((Changed { states, modified }, None)));
             };
             match self.commit(account, batch).await {
                 Ok(minted) => {
@@ -223,8 +258,9 @@ impl Mail {
                         false => state,
                     };
                     let states = out.into_iter().map(told).collect();
-                    return Ok((Changed { states, modified }, stored));
+                    return Ok(Some((Changed { states, modified }, stored)));
                 }
+                Err(CommitError::TooLarge) => return Ok(None),
                 Err(CommitError::Conflict(_)) => {}
                 Err(e) => return Err(e.into()),
             }
@@ -289,9 +325,10 @@ impl Mail {
         wanted: &impl Fn(&records::MessageState) -> bool,
         lease: Option<(&Key, Version)>,
     ) -> Result<(Vec<u32>, usize), MailError> {
+        let mut most = uids.len();
         for _ in 0..TRIES {
             let mailbox = self.mailbox_by_id(account, id).await?;
-            let (states, mut whole, looked_at) = self.whole(account, id, uids).await?;
+            let (states, mut whole, looked_at) = self.whole(account, id, &uids[..most]).await?;
             whole.retain(|w| states.get(w.uid).is_some_and(wanted));
             if whole.is_empty() {
                 return Ok((Vec::new(), looked_at));
@@ -311,6 +348,7 @@ impl Mail {
                 Err(CommitError::Conflict(key)) if lease.is_some_and(|(lease, _)| *lease == key) => {
                     return Err(MailError::InUse);
                 }
+                Err(CommitError::TooLarge) if whole.len() > 1 => most = looked_at / 2,
                 Err(CommitError::Conflict(_)) => {}
                 Err(e) => return Err(e.into()),
             }
@@ -411,6 +449,7 @@ impl Mail {
         moves: bool,
         now: UnixTime,
     ) -> Result<(Vec<(u32, u32)>, usize), MailError> {
+        let mut most = uids.len();
         for _ in 0..TRIES {
             let owner = self.account(account).await?;
             let quota = self.quota_of(&owner);
@@ -418,7 +457,7 @@ impl Mail {
             let limits = if moves { Quota::default() } else { quota };
             let source = self.mailbox_by_id(account, from).await?;
             let target = self.mailbox_by_id(account, to).await?;
-            let (states, whole, looked_at) = self.whole(account, from, uids).await?;
+            let (states, whole, looked_at) = self.whole(account, from, &uids[..most]).await?;
             if whole.is_empty() {
                 return Ok((Vec::new(), looked_at));
             }
@@ -449,6 +488,7 @@ impl Mail {
                         |(old, new): (u32, Minted)| Some((old, u32::try_from(new.of(&minted)?).ok()?));
                     return Ok((pairs.into_iter().filter_map(known).collect(), looked_at));
                 }
+                Err(CommitError::TooLarge) if whole.len() > 1 => most = looked_at / 2,
                 Err(CommitError::Conflict(_)) => {}
                 Err(e) => return Err(e.into()),
             }

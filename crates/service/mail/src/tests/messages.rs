@@ -703,6 +703,43 @@ fn keywords_are_limited() {
 }
 
 #[test]
+fn flags_of_more_messages_than_one_commit_takes_are_changed_with_several() {
+    let world = World::new();
+    // Each has other keywords, as long and as many as may be.
+    let keywords = |n: usize| {
+        let one = |k: usize| Flag::parse(&format!("{n:04}{}{k:02}", "k".repeat(58))).unwrap();
+        (0..limits::IMAP_KEYWORDS).map(one).collect()
+    };
+    let uids: Vec<u32> = (0..4_200)
+        .map(|n| {
+            let letter = world.letter("Subject: x\r\n\r\n");
+            let delivery = Delivery {
+                flags: keywords(n),
+                ..Delivery::new(NOW)
+            };
+            now(world.mail.deliver(ALICE, &letter, delivery))
+                .unwrap()
+                .unwrap()
+                .uid
+        })
+        .collect();
+    let states = world.flag("INBOX", &uids, FlagChange::Add(flags("\\Deleted")));
+    assert_eq!(states.len(), uids.len());
+    let (_, there) = world.select("INBOX");
+    for (n, message) in there.iter().enumerate() {
+        let mut expected: ringpost_imap::Flags = keywords(n);
+        expected.insert(Flag::parse("\\Deleted").unwrap());
+        assert_eq!(message.flags, expected);
+    }
+    assert!(states[0].modseq < states[4_199].modseq, "with several commits");
+    // One of each block: all the blocks are too large for one commit as well.
+    let some: Vec<u32> = uids.iter().copied().filter(|uid| uid % 128 == 1).collect();
+    let (selected, _) = world.select("INBOX");
+    assert_eq!(now(world.mail.expunge(&selected, Some(&some))).unwrap(), some);
+    world.check();
+}
+
+#[test]
 fn search_holds_a_bounded_piece_of_a_message_at_a_time() {
     use ringpost_imap::question::Candidate;
     let world = World::new();
