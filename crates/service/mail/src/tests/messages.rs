@@ -108,12 +108,12 @@ fn whoever_shows_lamps_hears_of_voicemail_and_not_of_every_message() {
     let is_told = || matches!(lamps.try_next(), Some(Heard::Hint(hint)) if hint.topic == Topic::Lamp && hint.account == ALICE);
     let uid = world.deliver_voice("INBOX", "new");
     assert!(is_told());
-    let (selected, _) = world.select("INBOX");
+    let (mut selected, _) = world.select("INBOX");
     for (flag, changes_lamp) in [("\\Flagged", false), ("\\Seen", true)] {
         let change = FlagChange::Add(flags(flag));
         let stored = world
             .mail
-            .store_flags(&selected, &[uid], &change, None)
+            .store_flags(&mut selected, &[uid], &change, None)
             .now_or_never();
         assert!(matches!(stored, Some(Ok(_))));
         assert_eq!(is_told(), changes_lamp, "{flag}");
