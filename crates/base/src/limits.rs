@@ -1,5 +1,7 @@
 //! The bounds of everything that grows with what a peer sends. Each says what happens when it is reached.
 
+use std::time::Duration;
+
 /// A SIP message on a stream, header and body together; more closes the connection (the header alone is bounded by
 /// [`SIP_HEADER_BYTES`]). On UDP the datagram is the limit.
 pub const SIP_MESSAGE_BYTES: usize = 256 * 1024;
@@ -283,3 +285,14 @@ pub const PLAYLIST_PIECES: usize = 256;
 pub const DIGITS_WAITING: usize = 64;
 /// Addresses that one RTP session remembers for having used its own SSRC; the oldest is forgotten.
 pub const RTP_CONFLICTS: usize = 8;
+/// Octets of a mount's name; a longer one is none.
+pub const MOUNT_NAME_BYTES: usize = 255;
+/// Names between slashes in a mount's name; a longer one is none.
+pub const MOUNT_NAME_PARTS: usize = 8;
+/// Packets of a mount that are kept for its readers; the oldest leaves.
+pub const MOUNT_RING_PACKETS: usize = 8_192;
+/// Octets of the packets of a mount that are kept for its readers; the oldest leave.
+pub const MOUNT_RING_BYTES: usize = 8 * 1024 * 1024;
+/// How much further behind a mount's newest packet a reader may fall than it was when it began; then it goes on with the
+/// newest key frame.
+pub const MOUNT_READER_LAG: Duration = Duration::from_secs(3);

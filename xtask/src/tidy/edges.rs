@@ -37,6 +37,7 @@ const EDGES: &[(&str, &[&str])] = &[
         "ringpost-mail",
         &["base", "auth", "smtp", "imap", "pop3", "store", "directory"],
     ),
+    ("ringpost-stream", &["base", "rtp", "sdp", "store", "directory", "media"]),
     (
         "ringpost-node",
         &[

@@ -1,0 +1,23 @@
+//! Streams: mounts under whose names somebody publishes and many read, as machines without sockets, files or a clock.
+//!
+//! - [`MountName`] and [`MountPattern`] say what a mount is called and which mounts a rule speaks of;
+//! - [`Ring`] holds what was published last, once for all readers; a reader that is too slow goes on with the next key frame.
+//!
+//! ```
+//! use bytes::Bytes;
+//! use ringpost_base::Instant;
+//! use ringpost_stream::{Packet, Ring};
+//!
+//! let mut ring = Ring::new();
+//! let bytes = Bytes::from_static(b"\x80\x60");
+//! ring.push(Packet { track: 0, is_entry: true, arrived: Instant::ZERO, bytes });
+//! let mut cursor = ring.join();
+//! assert!(ring.read(&mut cursor).is_some());
+//! assert!(ring.read(&mut cursor).is_none());
+//! ```
+
+mod mount;
+mod ring;
+
+pub use mount::{MountName, MountNameError, MountPattern, MountPatternError};
+pub use ring::{Cursor, Packet, Ring};
