@@ -296,3 +296,5 @@ pub const MOUNT_RING_BYTES: usize = 8 * 1024 * 1024;
 /// How much further behind a mount's newest packet a reader may fall than it was when it began; then it goes on with the
 /// newest key frame.
 pub const MOUNT_READER_LAG: Duration = Duration::from_secs(3);
+/// Tracks of a mount; a description with more is refused.
+pub const MOUNT_TRACKS: usize = 16;

@@ -1,6 +1,7 @@
 //! Streams: mounts under whose names somebody publishes and many read, as machines without sockets, files or a clock.
 //!
 //! - [`MountName`] and [`MountPattern`] say what a mount is called and which mounts a rule speaks of;
+//! - [`Description`] is what a publisher's session description says of its tracks, and what readers are told of them;
 //! - [`Ring`] holds what was published last, once for all readers; a reader that is too slow goes on with the next key frame.
 //!
 //! ```
@@ -16,8 +17,10 @@
 //! assert!(ring.read(&mut cursor).is_none());
 //! ```
 
+mod description;
 mod mount;
 mod ring;
 
+pub use description::{Description, DescriptionError, Quirk, Track, control_of, track_of};
 pub use mount::{MountName, MountNameError, MountPattern, MountPatternError};
 pub use ring::{Cursor, Packet, Ring};

@@ -1,0 +1,421 @@
+use ringpost_base::limits;
+use ringpost_sdp::{Attribute, Bandwidth, Codec, Connection, Media, MediaKind, Origin, SessionDescription};
+use std::net::IpAddr;
+use thiserror::Error;
+
+/// Why nothing can be published by a session description.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum DescriptionError {
+    /// No stream of RTP in it.
+    #[error("expected at least one m-line of RTP in the session description, found none")]
+    NoTracks,
+    /// More streams than [`limits::MOUNT_TRACKS`].
+    #[error("expected at most {} m-lines in the session description, found {found}", limits::MOUNT_TRACKS)]
+    Tracks {
+        /// How many there are.
+        found: usize,
+    },
+    /// A payload type that neither the description nor RFC 3551 explains.
+    #[error("m-line {track} has payload type {payload_type}, and no a=rtpmap says what it is")]
+    Unexplained {
+        /// The m-line, counted from 1.
+        track: usize,
+        /// Its first format.
+        payload_type: u8,
+    },
+    /// A stream that comes without payload types, or is encrypted.
+    #[error("expected RTP/AVP or RTP/AVPF and a payload type in m-line {track}, found {found:?}")]
+    Protocol {
+        /// The m-line, counted from 1.
+        track: usize,
+        /// Its protocol and formats.
+        found: String,
+    },
+}
+
+/// What a description of a camera had wrong and was read all the same; each is logged once for a publisher.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Quirk {
+    /// A clock rate other than the one that the encoding always has.
+    ClockRate {
+        /// The track, counted from 0.
+        track: usize,
+        /// What the description said.
+        said_hz: u32,
+        /// What is used.
+        used_hz: u32,
+    },
+}
+
+/// One stream of a mount.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Track {
+    /// Audio, video …
+    pub kind: MediaKind,
+    /// Its payload types; the first is what the track is, the others (events, comfort noise, repairs) pass along.
+    pub codecs: Vec<Codec>,
+    /// The value of the publisher's `a=control`, for who asks it for this track.
+    pub control: Option<String>,
+    /// The publisher's `b=` lines.
+    pub bandwidths: Vec<Bandwidth>,
+    /// The publisher's attributes that describe the stream itself (`framerate`, `x-dimensions`, `lang` …).
+    pub attributes: Vec<Attribute>,
+}
+
+impl Track {
+    /// What the track is.
+    pub fn codec(&self) -> &Codec {
+        &self.codecs[0]
+    }
+
+    /// Whether `payload_type` is one of its own.
+    pub fn carries(&self, payload_type: u8) -> bool {
+        self.codecs.iter().any(|codec| codec.payload_type == payload_type)
+    }
+}
+
+/// What a mount has: its tracks, in the order of the publisher's m-lines.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Description {
+    /// The publisher's `s=`; `-` where it said nothing.
+    pub name: String,
+    /// Its `i=`.
+    pub information: Option<String>,
+    /// At least one, at most [`limits::MOUNT_TRACKS`]; each has at least one codec.
+    pub tracks: Vec<Track>,
+}
+
+/// Encodings whose RTP clock is fixed, with it (RFC 6184 §8.2.1, 7798 §7.1, 7741 §6.1, 9628 §7.1, 2435 §3, 3551 §4.5.2, 7587 §4.1).
+const FIXED_CLOCKS: [(&str, u32); 12] = [
+    ("H264", 90_000),
+    ("H265", 90_000),
+    ("VP8", 90_000),
+    ("VP9", 90_000),
+    ("AV1", 90_000),
+    ("JPEG", 90_000),
+    ("MPV", 90_000),
+    ("MP2T", 90_000),
+    ("MPA", 90_000),
+    ("MP4V-ES", 90_000),
+    ("G722", 8_000),
+    ("opus", 48_000),
+];
+
+/// Attributes that say how a stream is had from its publisher, or are made anew for readers.
+const OF_THE_TRANSPORT: [&str; 8] = [
+    "control",
+    "range",
+    "rtpmap",
+    "fmtp",
+    "recvonly",
+    "sendonly",
+    "sendrecv",
+    "inactive",
+];
+
+impl Description {
+    /// What a publisher (ANNOUNCE) or another server (DESCRIBE) describes, and what was wrong with it. M-lines that are not
+    
+    pub fn read(session: &SessionDescription) -> Result<(Description, Vec<Quirk>), DescriptionError> {
+        if session.media.len() > limits::MOUNT_TRACKS {
+            let found = session.media.len();
+            return Err(DescriptionError::Tracks { found });
+        }
+        let mut quirks = Vec::new();
+        let mut tracks = Vec::new();
+        for (index, media) in session.media.iter().enumerate() {
+            let mut track = read_track(index + 1, media)?;
+            mend_clock_rate(index, &mut track, &mut quirks);
+            tracks.push(track);
+        }
+        if tracks.is_empty() {
+            return Err(DescriptionError::NoTracks);
+        }
+        let (name, information) = (session.name.clone(), session.information.clone());
+        let description = Description {
+            name,
+            information,
+            tracks,
+        };
+        Ok((description, quirks))
+    }
+
+    /// What readers are told (RFC 2326 appendix C): the whole is controlled by the URL that was asked for, each track below it
+    /// by [`control_of`].
+    ///
+    /// `length_s` is how long it lasts, where it has an end; `None` is live.
+    pub fn write(&self, origin: Origin, length_s: Option<f64>) -> SessionDescription {
+        let unspecified = match origin.address.family() {
+            ringpost_sdp::Family::Ip4 => IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED),
+            ringpost_sdp::Family::Ip6 => IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED),
+        };
+        let mut session = SessionDescription::new(origin);
+        session.name.clone_from(&self.name);
+        session.information.clone_from(&self.information);
+        //= https://www.rfc-editor.org/rfc/rfc2326#appendix-C.1.7
+        session.connection = Some(Connection::from(unspecified));
+        session.attributes.push(other("control", "*".into()));
+        //= https://www.rfc-editor.org/rfc/rfc2326#appendix-C.1.5
+        let range = length_s.map_or("npt=now-".into(), |length_s| format!("npt=0-{length_s:.3}"));
+        session.attributes.push(other("range", range));
+        session.media = self
+            .tracks
+            .iter()
+            .enumerate()
+            .map(|(index, track)| write_track(index, track))
+            .collect();
+        session
+    }
+}
+
+/// How a reader names a track, below the mount's URL.
+pub fn control_of(track: usize) -> String {
+    format!("trackID={track}")
+}
+
+/// The track that the last part of a URL names, as [`control_of`] gave it.
+pub fn track_of(control: &str) -> Option<usize> {
+    let number = control.strip_prefix("trackID=")?;
+    let is_plain = number.len() <= 3 && number.bytes().all(|b| b.is_ascii_digit());
+    number.parse().ok().filter(|_| is_plain)
+}
+
+fn other(name: &str, value: String) -> Attribute {
+    Attribute::Other {
+        name: name.into(),
+        value: Some(value),
+    }
+}
+
+fn read_track(number: usize, media: &Media) -> Result<Track, DescriptionError> {
+    let payload_types: Vec<u8> = media
+        .formats
+        .iter()
+        .filter_map(|format| format.parse().ok())
+        .filter(|number| *number < 128)
+        .collect();
+    let is_plain_rtp = ["RTP/AVP", "RTP/AVPF"]
+        .iter()
+        .any(|plain| media.protocol.to_ascii_uppercase().trim_end_matches("/TCP").eq(*plain));
+    let Some(first) = payload_types.first().filter(|_| is_plain_rtp) else {
+        let found = format!("{} {}", media.protocol, media.formats.join(" "));
+        return Err(DescriptionError::Protocol { track: number, found });
+    };
+    let mut codecs: Vec<Codec> = payload_types
+        .iter()
+        .filter_map(|number| codec_of(media, *number))
+        .collect();
+    if codecs.first().is_none_or(|codec| codec.payload_type != *first) {
+        return Err(DescriptionError::Unexplained {
+            track: number,
+            payload_type: *first,
+        });
+    }
+    // What the track is comes first, events and comfort noise behind it.
+    codecs.sort_by_key(|codec| !codec.is_media());
+    Ok(Track {
+        kind: media.kind.clone(),
+        codecs,
+        control: value_of(&media.attributes, "control").map(Into::into),
+        bandwidths: media.bandwidths.clone(),
+        attributes: media.attributes.iter().filter(|each| is_of_the_stream(each)).cloned().collect(),
+    })
+}
+
+fn codec_of(media: &Media, payload_type: u8) -> Option<Codec> {
+    let fmtp = media.fmtp(&payload_type.to_string()).map(Into::into);
+    let codec = match media.rtpmap(payload_type) {
+        Some(map) => Codec {
+            channels: map.channels,
+            ..Codec::new(payload_type, map.encoding.clone(), map.clock_rate_hz)
+        },
+        None => Codec::of_static(payload_type)?,
+    };
+    Some(Codec { fmtp, ..codec })
+}
+
+fn mend_clock_rate(track: usize, read: &mut Track, quirks: &mut Vec<Quirk>) {
+    for codec in &mut read.codecs {
+        let fixed = FIXED_CLOCKS
+            .iter()
+            .find(|(name, _)| codec.name.eq_ignore_ascii_case(name));
+        if let Some((_, used_hz)) = fixed.filter(|(_, rate)| *rate != codec.clock_rate_hz) {
+            quirks.push(Quirk::ClockRate {
+                track,
+                said_hz: codec.clock_rate_hz,
+                used_hz: *used_hz,
+            });
+            codec.clock_rate_hz = *used_hz;
+        }
+    }
+}
+
+fn value_of<'a>(attributes: &'a [Attribute], wanted: &str) -> Option<&'a str> {
+    attributes.iter().find_map(|attribute| match attribute {
+        Attribute::Other { name, value } if name.eq_ignore_ascii_case(wanted) => value.as_deref(),
+        _ => None,
+    })
+}
+
+fn is_of_the_stream(attribute: &Attribute) -> bool {
+    match attribute {
+        Attribute::Other { name, .. } => {
+            !OF_THE_TRANSPORT.iter().any(|each| name.eq_ignore_ascii_case(each))
+        }
+        Attribute::Ptime { .. } | Attribute::MaxPtime { .. } => true,
+        _ => false,
+    }
+}
+
+fn write_track(index: usize, track: &Track) -> Media {
+    let formats = track.codecs.iter().map(|codec| codec.payload_type.to_string()).collect();
+    let mut media = Media::new(track.kind.clone(), 0, "RTP/AVP", formats);
+    media.bandwidths.clone_from(&track.bandwidths);
+    for codec in &track.codecs {
+        media.attributes.push(Attribute::RtpMap(ringpost_sdp::RtpMap {
+            payload_type: codec.payload_type,
+            encoding: codec.name.to_string(),
+            clock_rate_hz: codec.clock_rate_hz,
+            channels: codec.channels,
+        }));
+        if let Some(parameters) = &codec.fmtp {
+            media.attributes.push(Attribute::Fmtp {
+                format: codec.payload_type.to_string(),
+                parameters: parameters.clone(),
+            });
+        }
+    }
+    media.attributes.extend(track.attributes.iter().cloned());
+    media.attributes.push(other("control", control_of(index)));
+    media
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As ffmpeg announces a camera's picture and sound.
+    const ANNOUNCED: &str = "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=Door\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\na=tool:libavformat\r\n\
+        m=video 0 RTP/AVP 96\r\nb=AS:2000\r\na=rtpmap:96 H264/90000\r\n\
+        a=fmtp:96 packetization-mode=1; sprop-parameter-sets=Z0LAHtkDxWhAAAADAEAAAAwDxYuS,aMuMsg==; profile-level-id=42C01E\r\n\
+        a=control:streamid=0\r\na=framerate:25\r\n\
+        m=audio 0 RTP/AVP 97\r\na=rtpmap:97 MPEG4-GENERIC/48000/2\r\n\
+        a=fmtp:97 profile-level-id=1;mode=AAC-hbr;sizelength=13;indexlength=3;indexdeltalength=3; config=1190\r\n\
+        a=control:streamid=1\r\n";
+
+    fn read(text: &str) -> Result<(Description, Vec<Quirk>), DescriptionError> {
+        Description::read(&SessionDescription::parse(text.as_bytes()).expect("a session description"))
+    }
+
+    fn of_media(lines: &str) -> Result<(Description, Vec<Quirk>), DescriptionError> {
+        read(&format!("v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n{lines}"))
+    }
+
+    fn origin() -> Origin {
+        Origin {
+            username: "-".into(),
+            session_id: 7,
+            version: 1,
+            address: IpAddr::from([192, 0, 2, 1]).into(),
+        }
+    }
+
+    #[test]
+    fn what_was_announced_is_what_readers_are_told() {
+        let (description, quirks) = read(ANNOUNCED).expect("tracks");
+        assert!(quirks.is_empty());
+        assert_eq!(description.tracks[0].control.as_deref(), Some("streamid=0"));
+        assert_eq!(description.tracks[1].codec().channels, 2);
+        let told = description.write(origin(), None).to_string();
+        assert_eq!(
+            told,
+            "v=0\r\no=- 7 1 IN IP4 192.0.2.1\r\ns=Door\r\nc=IN IP4 0.0.0.0\r\nt=0 0\r\na=control:*\r\na=range:npt=now-\r\n\
+             m=video 0 RTP/AVP 96\r\nb=AS:2000\r\na=rtpmap:96 H264/90000\r\n\
+             a=fmtp:96 packetization-mode=1; sprop-parameter-sets=Z0LAHtkDxWhAAAADAEAAAAwDxYuS,aMuMsg==; profile-level-id=42C01E\r\n\
+             a=framerate:25\r\na=control:trackID=0\r\n\
+             m=audio 0 RTP/AVP 97\r\na=rtpmap:97 MPEG4-GENERIC/48000/2\r\n\
+             a=fmtp:97 profile-level-id=1;mode=AAC-hbr;sizelength=13;indexlength=3;indexdeltalength=3; config=1190\r\n\
+             a=control:trackID=1\r\n"
+        );
+    }
+
+    #[test]
+    fn what_has_an_end_tells_its_length() {
+        let (description, _) = read(ANNOUNCED).expect("tracks");
+        let told = description.write(origin(), Some(12.5)).to_string();
+        assert!(told.contains("a=range:npt=0-12.500\r\n"), "{told}");
+    }
+
+    #[test]
+    fn a_static_payload_type_needs_no_rtpmap() {
+        let (description, _) = of_media("m=audio 0 RTP/AVP 0\r\n").expect("a track");
+        assert_eq!(description.tracks[0].codec(), &Codec::pcmu());
+    }
+
+    #[test]
+    fn events_pass_along_behind_what_the_track_is() {
+        let lines = "m=audio 0 RTP/AVP 101 8\r\na=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-15\r\n";
+        let (description, _) = of_media(lines).expect("a track");
+        let track = &description.tracks[0];
+        assert_eq!(track.codec(), &Codec::pcma());
+        assert!(track.carries(101) && !track.carries(0));
+    }
+
+    // PITFALLS RTSP 8
+    #[test]
+    fn a_clock_rate_that_cannot_be_is_mended_and_told() {
+        for (map, said_hz, used_hz) in [
+            ("H264/9000", 9_000, 90_000),
+            ("h265/1000", 1_000, 90_000),
+            ("G722/16000", 16_000, 8_000),
+            ("OPUS/44100/2", 44_100, 48_000),
+        ] {
+            let lines = format!("m=video 0 RTP/AVP 96\r\na=rtpmap:96 {map}\r\n");
+            let (description, quirks) = of_media(&lines).expect("a track");
+            assert_eq!(description.tracks[0].codec().clock_rate_hz, used_hz);
+            let track = 0;
+            assert_eq!(
+                quirks,
+                [Quirk::ClockRate {
+                    track,
+                    said_hz,
+                    used_hz
+                }]
+            );
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_published_is_refused_by_name() {
+        let m_lines = "m=audio 0 RTP/AVP 0\r\n".repeat(limits::MOUNT_TRACKS + 1);
+        for (lines, expected) in [
+            ("", "expected at least one m-line of RTP in the session description, found none"),
+            (
+                "m=audio 0 RTP/AVP 0\r\nm=video 0 RTP/AVP 96\r\n",
+                "m-line 2 has payload type 96, and no a=rtpmap says what it is",
+            ),
+            (
+                "m=audio 0 RTP/SAVP 0\r\n",
+                "expected RTP/AVP or RTP/AVPF and a payload type in m-line 1, found \"RTP/SAVP 0\"",
+            ),
+            (
+                "m=application 0 udp wb\r\n",
+                "expected RTP/AVP or RTP/AVPF and a payload type in m-line 1, found \"udp wb\"",
+            ),
+            (
+                &m_lines,
+                "expected at most 16 m-lines in the session description, found 17",
+            ),
+        ] {
+            assert_eq!(of_media(lines).expect_err("a refusal").to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn tracks_are_named_by_their_number() {
+        assert_eq!(track_of(&control_of(12)), Some(12));
+        for none in ["trackID=", "trackID=-1", "trackID=+1", "trackid=1", "trackID=1000", "1", "trackID=1/"] {
+            assert_eq!(track_of(none), None, "{none}");
+        }
+    }
+}
