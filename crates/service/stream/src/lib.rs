@@ -19,6 +19,7 @@
 
 mod description;
 mod mount;
+pub mod parameter_sets;
 mod ring;
 
 pub use description::{Description, DescriptionError, Quirk, Track, control_of, track_of};
