@@ -298,3 +298,11 @@ pub const MOUNT_RING_BYTES: usize = 8 * 1024 * 1024;
 pub const MOUNT_READER_LAG: Duration = Duration::from_secs(3);
 /// Tracks of a mount; a description with more is refused.
 pub const MOUNT_TRACKS: usize = 16;
+/// Octets of the header of a file of media; a file with a longer one is not played.
+pub const MEDIA_HEADER_BYTES: u64 = 64 * 1024 * 1024;
+/// Octets of the table of one fragment of a file of media; a file with a longer one is not played.
+pub const MEDIA_FRAGMENT_TABLE_BYTES: u64 = 4 * 1024 * 1024;
+/// Samples of one run of a fragment; a file with more is not played.
+pub const MEDIA_FRAGMENT_SAMPLES: usize = 262_144;
+/// Samples of a file of media that was written in one piece; one with more is not played.
+pub const MEDIA_FILE_SAMPLES: usize = 4_000_000;

@@ -10,7 +10,10 @@ pub enum DescriptionError {
     #[error("expected at least one m-line of RTP in the session description, found none")]
     NoTracks,
     /// More streams than [`limits::MOUNT_TRACKS`].
-    #[error("expected at most {} m-lines in the session description, found {found}", limits::MOUNT_TRACKS)]
+    #[error(
+        "expected at most {} m-lines in the session description, found {found}",
+        limits::MOUNT_TRACKS
+    )]
     Tracks {
         /// How many there are.
         found: usize,
@@ -103,19 +106,12 @@ const FIXED_CLOCKS: [(&str, u32); 12] = [
 
 /// Attributes that say how a stream is had from its publisher, or are made anew for readers.
 const OF_THE_TRANSPORT: [&str; 8] = [
-    "control",
-    "range",
-    "rtpmap",
-    "fmtp",
-    "recvonly",
-    "sendonly",
-    "sendrecv",
-    "inactive",
+    "control", "range", "rtpmap", "fmtp", "recvonly", "sendonly", "sendrecv", "inactive",
 ];
 
 impl Description {
     /// What a publisher (ANNOUNCE) or another server (DESCRIBE) describes, and what was wrong with it. M-lines that are not
-    
+
     pub fn read(session: &SessionDescription) -> Result<(Description, Vec<Quirk>), DescriptionError> {
         if session.media.len() > limits::MOUNT_TRACKS {
             let found = session.media.len();
@@ -194,9 +190,13 @@ fn read_track(number: usize, media: &Media) -> Result<Track, DescriptionError> {
         .filter_map(|format| format.parse().ok())
         .filter(|number| *number < 128)
         .collect();
-    let is_plain_rtp = ["RTP/AVP", "RTP/AVPF"]
-        .iter()
-        .any(|plain| media.protocol.to_ascii_uppercase().trim_end_matches("/TCP").eq(*plain));
+    let is_plain_rtp = ["RTP/AVP", "RTP/AVPF"].iter().any(|plain| {
+        media
+            .protocol
+            .to_ascii_uppercase()
+            .trim_end_matches("/TCP")
+            .eq(*plain)
+    });
     let Some(first) = payload_types.first().filter(|_| is_plain_rtp) else {
         let found = format!("{} {}", media.protocol, media.formats.join(" "));
         return Err(DescriptionError::Protocol { track: number, found });
@@ -218,7 +218,12 @@ fn read_track(number: usize, media: &Media) -> Result<Track, DescriptionError> {
         codecs,
         control: value_of(&media.attributes, "control").map(Into::into),
         bandwidths: media.bandwidths.clone(),
-        attributes: media.attributes.iter().filter(|each| is_of_the_stream(each)).cloned().collect(),
+        attributes: media
+            .attributes
+            .iter()
+            .filter(|each| is_of_the_stream(each))
+            .cloned()
+            .collect(),
     })
 }
 
@@ -259,16 +264,20 @@ fn value_of<'a>(attributes: &'a [Attribute], wanted: &str) -> Option<&'a str> {
 
 fn is_of_the_stream(attribute: &Attribute) -> bool {
     match attribute {
-        Attribute::Other { name, .. } => {
-            !OF_THE_TRANSPORT.iter().any(|each| name.eq_ignore_ascii_case(each))
-        }
+        Attribute::Other { name, .. } => !OF_THE_TRANSPORT
+            .iter()
+            .any(|each| name.eq_ignore_ascii_case(each)),
         Attribute::Ptime { .. } | Attribute::MaxPtime { .. } => true,
         _ => false,
     }
 }
 
 fn write_track(index: usize, track: &Track) -> Media {
-    let formats = track.codecs.iter().map(|codec| codec.payload_type.to_string()).collect();
+    let formats = track
+        .codecs
+        .iter()
+        .map(|codec| codec.payload_type.to_string())
+        .collect();
     let mut media = Media::new(track.kind.clone(), 0, "RTP/AVP", formats);
     media.bandwidths.clone_from(&track.bandwidths);
     for codec in &track.codecs {
@@ -308,7 +317,9 @@ mod tests {
     }
 
     fn of_media(lines: &str) -> Result<(Description, Vec<Quirk>), DescriptionError> {
-        read(&format!("v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n{lines}"))
+        read(&format!(
+            "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n{lines}"
+        ))
     }
 
     fn origin() -> Origin {
@@ -389,7 +400,10 @@ mod tests {
     fn what_cannot_be_published_is_refused_by_name() {
         let m_lines = "m=audio 0 RTP/AVP 0\r\n".repeat(limits::MOUNT_TRACKS + 1);
         for (lines, expected) in [
-            ("", "expected at least one m-line of RTP in the session description, found none"),
+            (
+                "",
+                "expected at least one m-line of RTP in the session description, found none",
+            ),
             (
                 "m=audio 0 RTP/AVP 0\r\nm=video 0 RTP/AVP 96\r\n",
                 "m-line 2 has payload type 96, and no a=rtpmap says what it is",
@@ -414,7 +428,15 @@ mod tests {
     #[test]
     fn tracks_are_named_by_their_number() {
         assert_eq!(track_of(&control_of(12)), Some(12));
-        for none in ["trackID=", "trackID=-1", "trackID=+1", "trackid=1", "trackID=1000", "1", "trackID=1/"] {
+        for none in [
+            "trackID=",
+            "trackID=-1",
+            "trackID=+1",
+            "trackid=1",
+            "trackID=1000",
+            "1",
+            "trackID=1/",
+        ] {
             assert_eq!(track_of(none), None, "{none}");
         }
     }

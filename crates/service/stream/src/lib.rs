@@ -18,6 +18,7 @@
 //! ```
 
 mod description;
+pub mod file;
 mod mount;
 pub mod parameter_sets;
 mod ring;

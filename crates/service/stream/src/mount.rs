@@ -10,13 +10,19 @@ pub enum MountNameError {
     #[error("expected names between the slashes of a mount, found an empty one")]
     Empty,
     /// More octets than [`limits::MOUNT_NAME_BYTES`].
-    #[error("expected at most {} octets in a mount's name, found {found}", limits::MOUNT_NAME_BYTES)]
+    #[error(
+        "expected at most {} octets in a mount's name, found {found}",
+        limits::MOUNT_NAME_BYTES
+    )]
     Length {
         /// How many there are.
         found: usize,
     },
     /// More than [`limits::MOUNT_NAME_PARTS`] names between slashes.
-    #[error("expected at most {} names between slashes, found {found}", limits::MOUNT_NAME_PARTS)]
+    #[error(
+        "expected at most {} names between slashes, found {found}",
+        limits::MOUNT_NAME_PARTS
+    )]
     Parts {
         /// How many there are.
         found: usize,

@@ -121,10 +121,7 @@ pub fn h264_sequence(nal: &[u8]) -> Result<H264Sequence, ParameterSetError> {
     let cut = |from: u64, by: u64| u16::try_from(from.saturating_sub(by)).unwrap_or(u16::MAX);
     Ok(H264Sequence {
         width: cut(16 * width_mbs, step_x * (crop[0] + crop[1])),
-        height: cut(
-            16 * height_units * fields,
-            step_y * fields * (crop[2] + crop[3]),
-        ),
+        height: cut(16 * height_units * fields, step_y * fields * (crop[2] + crop[3])),
         chroma_format: chroma_format as u8,
         luma_bits: luma_bits as u8,
         chroma_bits: chroma_bits as u8,
@@ -332,8 +329,17 @@ mod tests {
     }
 
     fn h264_baseline(width_mbs: u64, height_mbs: u64, crop_bottom: u64) -> Vec<u8> {
-        let mut writer = Writer::default().number(8, 66).number(16, 0xc01e).golomb(0).golomb(0);
-        writer = writer.golomb(0).golomb(0).golomb(1).number(1, 0).golomb(width_mbs - 1);
+        let mut writer = Writer::default()
+            .number(8, 66)
+            .number(16, 0xc01e)
+            .golomb(0)
+            .golomb(0);
+        writer = writer
+            .golomb(0)
+            .golomb(0)
+            .golomb(1)
+            .number(1, 0)
+            .golomb(width_mbs - 1);
         writer = writer.golomb(height_mbs - 1).number(1, 1).number(1, 1);
         writer = match crop_bottom {
             0 => writer.number(1, 0),
@@ -351,12 +357,30 @@ mod tests {
     #[test]
     fn parameter_sets_of_encoders_are_read() {
         for (nal, width, height, chroma_format) in [
-            ("67640028acd940780227e5c044000003000400000300c83c60c658", 1_920, 1_080, 1),
-            ("6764000dacd941608faac044000003000400000300c83c50a658", 350, 270, 1),
-            ("67f40015919b282c25ee2b011000000300100000030321f1429960", 350, 270, 3),
+            (
+                "67640028acd940780227e5c044000003000400000300c83c60c658",
+                1_920,
+                1_080,
+                1,
+            ),
+            (
+                "6764000dacd941608faac044000003000400000300c83c50a658",
+                350,
+                270,
+                1,
+            ),
+            (
+                "67f40015919b282c25ee2b011000000300100000030321f1429960",
+                350,
+                270,
+                3,
+            ),
         ] {
             let read = h264_sequence(&octets(nal)).expect("a sequence");
-            assert_eq!((read.width, read.height, read.chroma_format), (width, height, chroma_format));
+            assert_eq!(
+                (read.width, read.height, read.chroma_format),
+                (width, height, chroma_format)
+            );
         }
         for (nal, width, height, level) in [
             (
@@ -389,13 +413,31 @@ mod tests {
     #[test]
     fn an_h265_set_is_read_with_its_profile_and_layers() {
         let mut writer = Writer::default().number(4, 0).number(3, 1).number(1, 1);
-        writer = writer.number(8, 0x21).number(32, 0x6000_0000).number(48, 0x9000_0000_0000);
-        writer = writer.number(8, 93).number(16, 0b11 << 14).number(44, 0).number(44, 0).number(8, 90);
+        writer = writer
+            .number(8, 0x21)
+            .number(32, 0x6000_0000)
+            .number(48, 0x9000_0000_0000);
+        writer = writer
+            .number(8, 93)
+            .number(16, 0b11 << 14)
+            .number(44, 0)
+            .number(44, 0)
+            .number(8, 90);
         writer = writer.golomb(0).golomb(1).golomb(1_920).golomb(1_088);
-        writer = writer.number(1, 1).golomb(0).golomb(0).golomb(0).golomb(4).golomb(0).golomb(2);
+        writer = writer
+            .number(1, 1)
+            .golomb(0)
+            .golomb(0)
+            .golomb(0)
+            .golomb(4)
+            .golomb(0)
+            .golomb(2);
         let read = h265_sequence(&writer.nal(&[0x42, 0x01])).expect("a sequence");
         assert_eq!((read.width, read.height), (1_920, 1_080));
-        assert_eq!((read.profile, read.level, read.layers, read.nested), (0x21, 93, 2, true));
+        assert_eq!(
+            (read.profile, read.level, read.layers, read.nested),
+            (0x21, 93, 2, true)
+        );
         assert_eq!(read.constraints, [0x90, 0, 0, 0, 0, 0]);
         assert_eq!(read.compatibility, [0x60, 0, 0, 0]);
         assert_eq!((read.luma_bits, read.chroma_bits), (8, 10));
@@ -405,7 +447,10 @@ mod tests {
     fn what_is_cut_off_says_where() {
         let whole = h264_baseline(40, 30, 0);
         let error = h264_sequence(&whole[..5]).expect_err("an error");
-        assert_eq!(error.to_string(), "the sequence parameter set ends in the middle of a width of at most 65,520 pixels");
+        assert_eq!(
+            error.to_string(),
+            "the sequence parameter set ends in the middle of a width of at most 65,520 pixels"
+        );
         assert!(h264_sequence(&[]).is_err() && h265_sequence(&[0x42]).is_err());
     }
 

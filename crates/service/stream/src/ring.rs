@@ -241,7 +241,11 @@ mod tests {
         assert!(drain(&ring, &mut cursor).is_empty());
         play(&mut ring, 960, 1_080);
         assert_eq!(drain(&ring, &mut cursor), [1_000, 1_040]);
-        assert_eq!(cursor.skipped_packets(), 0, "what came before it joined was never its own");
+        assert_eq!(
+            cursor.skipped_packets(),
+            0,
+            "what came before it joined was never its own"
+        );
     }
 
     #[test]

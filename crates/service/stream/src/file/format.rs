@@ -1,0 +1,430 @@
+use crate::parameter_sets::{ParameterSetError, h264_sequence, h265_sequence};
+use bytes::Bytes;
+use mp4_atom::{
+    Audio, Avc1, Avcc, AvccExt, Codec, Dops, Esds, FourCC, Hvc1, HvcCArray, Hvcc, Jpeg, Mp4a, Opus, Twos,
+    Visual, Vp08, Vp09, VpcC,
+    esds::{DecoderConfig, DecoderSpecific, EsDescriptor, SLConfig},
+};
+use thiserror::Error;
+
+/// What the samples of a track are, with what a decoder needs before the first one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// NAL units of H.264, each behind its length in four octets.
+    H264 {
+        /// A sequence parameter set, with its header.
+        sps: Bytes,
+        /// A picture parameter set, with its header.
+        pps: Bytes,
+    },
+    /// NAL units of H.265, each behind its length in four octets.
+    H265 {
+        /// A video parameter set, with its header.
+        vps: Bytes,
+        /// A sequence parameter set, with its header.
+        sps: Bytes,
+        /// A picture parameter set, with its header.
+        pps: Bytes,
+    },
+    /// Access units of AAC, without headers of their own.
+    Aac {
+        /// The AudioSpecificConfig (ISO/IEC 14496-3).
+        config: Bytes,
+        /// Channels.
+        channels: u8,
+    },
+    /// Packets of Opus; the clock is 48,000 Hz.
+    Opus {
+        /// 1 or 2.
+        channels: u8,
+    },
+    /// G.711 µ-law.
+    Pcmu {
+        /// Channels.
+        channels: u8,
+    },
+    /// G.711 A-law.
+    Pcma {
+        /// Channels.
+        channels: u8,
+    },
+    /// Samples of 16 bits, the high octet first.
+    L16 {
+        /// Channels.
+        channels: u8,
+    },
+    /// Frames of MPEG-1 or MPEG-2 audio, layer I to III.
+    MpegAudio {
+        /// Channels.
+        channels: u8,
+    },
+    /// Frames of VP8.
+    Vp8 {
+        /// In pixels.
+        width: u16,
+        /// In pixels.
+        height: u16,
+    },
+    /// Superframes of VP9, profile 0.
+    Vp9 {
+        /// In pixels.
+        width: u16,
+        /// In pixels.
+        height: u16,
+    },
+    /// Whole JPEG files.
+    Jpeg {
+        /// In pixels.
+        width: u16,
+        /// In pixels.
+        height: u16,
+    },
+}
+
+/// Why a format cannot be written into a file, or read out of one.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum FormatError {
+    /// Its parameter sets do not say what it is.
+    #[error(transparent)]
+    ParameterSet(#[from] ParameterSetError),
+    /// The file's sample entry is none of those that can be sent by RTP.
+    #[error(
+        "expected samples of H.264, H.265, AAC, Opus, G.711, PCM, MPEG audio, VP8, VP9 or JPEG, found {found}"
+    )]
+    Unknown {
+        /// The sample entry's four characters.
+        found: String,
+    },
+    /// A sample entry without what a decoder needs.
+    #[error("the sample entry has no {missing}")]
+    Incomplete {
+        /// What it should have.
+        missing: &'static str,
+    },
+}
+
+const ULAW: FourCC = FourCC::new(b"ulaw");
+const ALAW: FourCC = FourCC::new(b"alaw");
+const TWOS: FourCC = FourCC::new(b"twos");
+/// How a sample entry of plain samples begins: its length, its name, six octets of nothing and the number of its data reference.
+const PLAIN_ENTRY: &[u8] = b"\0\0\0\x24twos\0\0\0\0\0\0\0\x01";
+/// `objectTypeIndication`s of ISO/IEC 14496-1 table 5: AAC, and MPEG-2 and MPEG-1 audio.
+const OBJECT_AAC: u8 = 0x40;
+const OBJECT_MPEG2_AUDIO: u8 = 0x69;
+const OBJECT_MPEG1_AUDIO: u8 = 0x6b;
+const STREAM_AUDIO: u8 = 5;
+/// Samples that a decoder of Opus throws away at the start (RFC 7845 §4.2): 80 ms would be usual, none is what RTP has.
+const OPUS_PRE_SKIP: u16 = 0;
+
+impl Format {
+    /// Whether its samples are pictures.
+    pub fn is_video(&self) -> bool {
+        self.size().is_ok_and(|size| size.is_some())
+    }
+
+    /// Whether its samples are NAL units, each to be written behind its length.
+    pub fn has_nal_units(&self) -> bool {
+        matches!(self, Format::H264 { .. } | Format::H265 { .. })
+    }
+
+    /// Width and height of pictures.
+    pub fn size(&self) -> Result<Option<(u16, u16)>, ParameterSetError> {
+        Ok(match self {
+            Format::H264 { sps, .. } => {
+                let read = h264_sequence(sps)?;
+                Some((read.width, read.height))
+            }
+            Format::H265 { sps, .. } => {
+                let read = h265_sequence(sps)?;
+                Some((read.width, read.height))
+            }
+            Format::Vp8 { width, height }
+            | Format::Vp9 { width, height }
+            | Format::Jpeg { width, height } => Some((*width, *height)),
+            _ => None,
+        })
+    }
+
+    /// The sample entry that says so in a file; `clock_rate_hz` is the samples' own. G.711 has that of plain samples, and is
+    /// called by its name when the file's header is whole ([`Format::name_g711`]).
+    pub(super) fn sample_entry(&self, clock_rate_hz: u32) -> Result<Codec, FormatError> {
+        let visual = match self.size()? {
+            Some((width, height)) => Visual {
+                data_reference_index: 1,
+                width,
+                height,
+                ..Visual::default()
+            },
+            None => Visual::default(),
+        };
+        let audio = |channels: u8| Audio {
+            data_reference_index: 1,
+            channel_count: channels.into(),
+            sample_size: 16,
+            // The field has 16 bits; what does not fit is told by the track's time scale.
+            sample_rate: u16::try_from(clock_rate_hz).unwrap_or(0).into(),
+        };
+        Ok(match self {
+            Format::H264 { sps, pps } => Codec::from(Avc1 {
+                visual,
+                avcc: avc_configuration(sps, pps)?,
+                ..Avc1::default()
+            }),
+            Format::H265 { vps, sps, pps } => Codec::from(Hvc1 {
+                visual,
+                hvcc: hevc_configuration(vps, sps, pps)?,
+                ..Hvc1::default()
+            }),
+            Format::Aac { config, channels } => mp4a(audio(*channels), OBJECT_AAC, Some(config)),
+            Format::MpegAudio { channels } => mp4a(audio(*channels), OBJECT_MPEG1_AUDIO, None),
+            Format::Opus { channels } => Codec::from(Opus {
+                audio: audio(*channels),
+                dops: Dops {
+                    output_channel_count: *channels,
+                    pre_skip: OPUS_PRE_SKIP,
+                    input_sample_rate: clock_rate_hz,
+                    output_gain: 0,
+                    channel_mapping: None,
+                },
+                btrt: None,
+            }),
+            Format::Pcmu { channels } | Format::Pcma { channels } | Format::L16 { channels } => {
+                Codec::from(Twos {
+                    audio: audio(*channels),
+                    pcmc: None,
+                    chnl: None,
+                    btrt: None,
+                })
+            }
+            Format::Vp8 { .. } => Codec::from(Vp08 {
+                visual,
+                vpcc: vp_configuration(),
+                ..Vp08::default()
+            }),
+            Format::Vp9 { .. } => Codec::from(Vp09 {
+                visual,
+                vpcc: vp_configuration(),
+                ..Vp09::default()
+            }),
+            Format::Jpeg { .. } => Codec::from(Jpeg {
+                visual,
+                ..Jpeg::default()
+            }),
+        })
+    }
+}
+
+impl Format {
+    /// Gives the sample entries of G.711 in a file's header their names: they have the fields of plain samples, `twos`, and
+    /// only another name, which mp4-atom reads and does not write.
+    pub(super) fn name_g711<'a>(formats: impl Iterator<Item = &'a Format>, header: &mut [u8]) {
+        let mut from = 0;
+        for format in formats {
+            let name = match format {
+                Format::Pcmu { .. } => ULAW,
+                Format::Pcma { .. } => ALAW,
+                Format::L16 { .. } => TWOS,
+                _ => continue,
+            };
+            let found = header[from..]
+                .windows(PLAIN_ENTRY.len())
+                .position(|octets| octets == PLAIN_ENTRY);
+            if let Some(found) = found {
+                from += found + PLAIN_ENTRY.len();
+                header[from - 8 - 4..from - 8].copy_from_slice(name.as_ref());
+            }
+        }
+    }
+
+    /// What a file's sample entry says.
+    pub(super) fn of_sample_entry(entry: &Codec) -> Result<Format, FormatError> {
+        let size = |visual: &Visual| (visual.width, visual.height);
+        let channels = |audio: &Audio| u8::try_from(audio.channel_count).unwrap_or(u8::MAX).max(1);
+        Ok(match entry {
+            Codec::Avc1(entry) => avc_sets(&entry.avcc)?,
+            Codec::Avc3(entry) => avc_sets(&entry.avcc)?,
+            Codec::Hvc1(entry) => hevc_sets(&entry.hvcc)?,
+            Codec::Hev1(entry) => hevc_sets(&entry.hvcc)?,
+            Codec::Mp4a(entry) => of_mp4a(entry)?,
+            Codec::Mp3(entry) => Format::MpegAudio {
+                channels: channels(&entry.audio),
+            },
+            Codec::Opus(entry) => Format::Opus {
+                channels: entry.dops.output_channel_count,
+            },
+            Codec::Twos(entry) => Format::L16 {
+                channels: channels(&entry.audio),
+            },
+            Codec::Vp08(entry) => {
+                let (width, height) = size(&entry.visual);
+                Format::Vp8 { width, height }
+            }
+            Codec::Vp09(entry) => {
+                let (width, height) = size(&entry.visual);
+                Format::Vp9 { width, height }
+            }
+            Codec::Jpeg(entry) => {
+                let (width, height) = size(&entry.visual);
+                Format::Jpeg { width, height }
+            }
+            Codec::Unknown(kind, body) if *kind == ULAW => Format::Pcmu {
+                channels: channels_of(body)?,
+            },
+            Codec::Unknown(kind, body) if *kind == ALAW => Format::Pcma {
+                channels: channels_of(body)?,
+            },
+            Codec::Unknown(kind, _) => {
+                let found = kind.to_string();
+                return Err(FormatError::Unknown { found });
+            }
+            other => {
+                let debug = format!("{other:?}");
+                let found = debug.split('(').next().unwrap_or_default().into();
+                return Err(FormatError::Unknown { found });
+            }
+        })
+    }
+}
+
+fn avc_configuration(sps: &[u8], pps: &[u8]) -> Result<Avcc, FormatError> {
+    let read = h264_sequence(sps)?;
+    let missing = "sequence parameter set of four octets or more";
+    let mut avcc = Avcc::new(sps, pps).map_err(|_| FormatError::Incomplete { missing })?;
+    // ISO/IEC 14496-15 §5.3.3.1.2: profiles above extended say how colours are sampled.
+    if ![66, 77, 88].contains(&avcc.avc_profile_indication) {
+        avcc.ext = Some(AvccExt {
+            chroma_format: read.chroma_format,
+            bit_depth_luma: read.luma_bits,
+            bit_depth_chroma: read.chroma_bits,
+            sequence_parameter_sets_ext: Vec::new(),
+        });
+    }
+    Ok(avcc)
+}
+
+fn avc_sets(avcc: &Avcc) -> Result<Format, FormatError> {
+    let first = |sets: &[Vec<u8>], missing| {
+        let set = sets.first().ok_or(FormatError::Incomplete { missing })?;
+        Ok::<_, FormatError>(Bytes::copy_from_slice(set))
+    };
+    Ok(Format::H264 {
+        sps: first(&avcc.sequence_parameter_sets, "sequence parameter set")?,
+        pps: first(&avcc.picture_parameter_sets, "picture parameter set")?,
+    })
+}
+
+/// `nal_unit_type`s of H.265's parameter sets (ITU-T H.265 table 7-1).
+const HEVC_VPS: u8 = 32;
+const HEVC_SPS: u8 = 33;
+const HEVC_PPS: u8 = 34;
+
+fn hevc_configuration(vps: &[u8], sps: &[u8], pps: &[u8]) -> Result<Hvcc, FormatError> {
+    let read = h265_sequence(sps)?;
+    let array = |nal_unit_type, nal: &[u8]| HvcCArray {
+        completeness: false,
+        nal_unit_type,
+        nalus: vec![nal.to_vec()],
+    };
+    Ok(Hvcc {
+        general_profile_space: read.profile >> 6,
+        general_tier_flag: read.profile & 0x20 != 0,
+        general_profile_idc: read.profile & 0x1f,
+        general_profile_compatibility_flags: read.compatibility,
+        general_constraint_indicator_flags: read.constraints,
+        general_level_idc: read.level,
+        chroma_format_idc: read.chroma_format,
+        bit_depth_luma_minus8: read.luma_bits - 8,
+        bit_depth_chroma_minus8: read.chroma_bits - 8,
+        num_temporal_layers: read.layers,
+        temporal_id_nested: read.nested,
+        length_size_minus_one: 3,
+        arrays: vec![array(HEVC_VPS, vps), array(HEVC_SPS, sps), array(HEVC_PPS, pps)],
+        ..Hvcc::new()
+    })
+}
+
+fn hevc_sets(hvcc: &Hvcc) -> Result<Format, FormatError> {
+    let first = |nal_unit_type, missing| {
+        let array = hvcc
+            .arrays
+            .iter()
+            .find(|array| array.nal_unit_type == nal_unit_type);
+        let set = array.and_then(|array| array.nalus.first());
+        Ok::<_, FormatError>(Bytes::copy_from_slice(
+            set.ok_or(FormatError::Incomplete { missing })?,
+        ))
+    };
+    Ok(Format::H265 {
+        vps: first(HEVC_VPS, "video parameter set")?,
+        sps: first(HEVC_SPS, "sequence parameter set")?,
+        pps: first(HEVC_PPS, "picture parameter set")?,
+    })
+}
+
+fn mp4a(audio: Audio, object_type_indication: u8, config: Option<&Bytes>) -> Codec {
+    let dec_specific = config.map(|config| DecoderSpecific {
+        raw: config.to_vec(),
+        ..DecoderSpecific::default()
+    });
+    let dec_config = DecoderConfig {
+        object_type_indication,
+        stream_type: STREAM_AUDIO,
+        dec_specific,
+        ..DecoderConfig::default()
+    };
+    let es_desc = EsDescriptor {
+        dec_config,
+        sl_config: SLConfig {},
+        ..EsDescriptor::default()
+    };
+    Codec::from(Mp4a {
+        audio,
+        esds: Esds { es_desc },
+        btrt: None,
+        taic: None,
+    })
+}
+
+fn of_mp4a(entry: &Mp4a) -> Result<Format, FormatError> {
+    let config = &entry.esds.es_desc.dec_config;
+    let told = u8::try_from(entry.audio.channel_count).unwrap_or(u8::MAX).max(1);
+    // ISO/IEC 14496-3 table 1.19: the sample entry's own field is often just 2.
+    let channels = match config.dec_specific.as_ref().map(|specific| specific.chan_conf) {
+        Some(configuration @ 1..=6) => configuration,
+        Some(7) => 8,
+        _ => told,
+    };
+    match (config.object_type_indication, &config.dec_specific) {
+        (OBJECT_AAC, Some(specific)) => Ok(Format::Aac {
+            config: Bytes::copy_from_slice(&specific.raw),
+            channels,
+        }),
+        (OBJECT_AAC, None) => Err(FormatError::Incomplete {
+            missing: "AudioSpecificConfig",
+        }),
+        (OBJECT_MPEG1_AUDIO | OBJECT_MPEG2_AUDIO, _) => Ok(Format::MpegAudio { channels }),
+        (other, _) => Err(FormatError::Unknown {
+            found: format!("mp4a of object type {other:#04x}"),
+        }),
+    }
+}
+
+/// Profile 0, 8 bits, 4:2:0 with colours that nothing is said of.
+fn vp_configuration() -> VpcC {
+    VpcC {
+        level: 10,
+        bit_depth: 8,
+        chroma_subsampling: 1,
+        color_primaries: 2,
+        transfer_characteristics: 2,
+        matrix_coefficients: 2,
+        ..VpcC::default()
+    }
+}
+
+fn channels_of(body: &[u8]) -> Result<u8, FormatError> {
+    let missing = "fields of sound";
+    let audio = <Audio as mp4_atom::Decode>::decode(&mut &body[..])
+        .map_err(|_| FormatError::Incomplete { missing })?;
+    Ok(u8::try_from(audio.channel_count).unwrap_or(u8::MAX).max(1))
+}
