@@ -324,6 +324,26 @@ pub const TARGETS: &[Target] = &[
         ],
     },
     Target {
+        name: "stream-file",
+        run: ringpost_stream::fuzz::file,
+        dictionary: &[b"moov", b"moof", b"trak", b"traf", b"trun", b"tfhd", b"mdat", b"prft", b"stsd", b"avc1"],
+    },
+    Target {
+        name: "stream-parameter-set",
+        run: ringpost_stream::fuzz::parameter_set,
+        dictionary: &[],
+    },
+    Target {
+        name: "stream-names",
+        run: ringpost_stream::fuzz::names,
+        dictionary: dictionary::SDP,
+    },
+    Target {
+        name: "stream-reorder",
+        run: ringpost_stream::fuzz::reorder,
+        dictionary: &[],
+    },
+    Target {
         name: "media-engine",
         run: ringpost_media::fuzz::engine,
         dictionary: dictionary::RTP,

@@ -306,3 +306,5 @@ pub const MEDIA_FRAGMENT_TABLE_BYTES: u64 = 4 * 1024 * 1024;
 pub const MEDIA_FRAGMENT_SAMPLES: usize = 262_144;
 /// Samples of a file of media that was written in one piece; one with more is not played.
 pub const MEDIA_FILE_SAMPLES: usize = 4_000_000;
+/// Packets of one RTP source that wait for others that were sent before them; over it those are given up.
+pub const REORDERED_PACKETS: usize = 32;

@@ -37,7 +37,10 @@ const EDGES: &[(&str, &[&str])] = &[
         "ringpost-mail",
         &["base", "auth", "smtp", "imap", "pop3", "store", "directory"],
     ),
-    ("ringpost-stream", &["base", "rtp", "sdp", "store", "directory", "media"]),
+    (
+        "ringpost-stream",
+        &["base", "rtp", "sdp", "store", "directory", "media"],
+    ),
     (
         "ringpost-node",
         &[
@@ -131,6 +134,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "imap",
             "pop3",
             "rtsp",
+            "stream",
             "media",
             "phone",
             "mail",

@@ -12,6 +12,7 @@ const READERS: &[&str] = &[
     "crates/service/media",
     "crates/service/phone",
     "crates/service/mail",
+    "crates/service/stream",
     "crates/service/directory",
     "crates/io/sender-auth",
     "crates/client",

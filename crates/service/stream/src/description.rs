@@ -110,8 +110,7 @@ const OF_THE_TRANSPORT: [&str; 8] = [
 ];
 
 impl Description {
-    /// What a publisher (ANNOUNCE) or another server (DESCRIBE) describes, and what was wrong with it. M-lines that are not
-
+    /// What a publisher (ANNOUNCE) or another server (DESCRIBE) describes, and what was wrong with it.
     pub fn read(session: &SessionDescription) -> Result<(Description, Vec<Quirk>), DescriptionError> {
         if session.media.len() > limits::MOUNT_TRACKS {
             let found = session.media.len();

@@ -19,10 +19,13 @@
 
 mod description;
 pub mod file;
+pub mod fuzz;
 mod mount;
 pub mod parameter_sets;
+mod reorder;
 mod ring;
 
 pub use description::{Description, DescriptionError, Quirk, Track, control_of, track_of};
 pub use mount::{MountName, MountNameError, MountPattern, MountPatternError};
+pub use reorder::{REORDER_WAIT, Reorder};
 pub use ring::{Cursor, Packet, Ring};

@@ -1,0 +1,91 @@
+//! Targets for the fuzzer: plain functions over bytes that panic when an invariant breaks.
+
+use crate::file::{Index, Scanner, Wanted};
+use crate::parameter_sets::{h264_sequence, h265_sequence};
+use crate::{Description, MountName, MountPattern, Reorder};
+use bytes::Bytes;
+use ringpost_base::{Instant, limits};
+use ringpost_sdp::SessionDescription;
+use std::time::Duration;
+
+/// A file of media, as its scanner asks for it.
+pub fn file(data: &[u8]) {
+    let mut scanner = Scanner::new(data.len() as u64);
+    let octets = |range: std::ops::Range<u64>| &data[range.start as usize..range.end as usize];
+    while let Some(Wanted(range)) = scanner.wanted() {
+        if scanner.handle(octets(range)).is_err() {
+            return;
+        }
+    }
+    assert!(
+        scanner.whole_until() <= data.len() as u64,
+        "what is whole is in the file"
+    );
+    let Ok(index) = scanner.finish() else { return };
+    check(&index);
+    for fragment in &index.fragments {
+        let samples = index.samples(fragment, octets(fragment.table.clone()));
+        let samples = samples.expect("a table that was read can be read again");
+        assert!(samples.iter().all(|sample| sample.track < index.tracks.len()));
+    }
+}
+
+fn check(index: &Index) {
+    assert!(!index.tracks.is_empty() && index.tracks.len() <= limits::MOUNT_TRACKS);
+    assert!(index.tracks.iter().all(|track| track.clock_rate_hz > 0));
+    assert!(index.whole.len() <= limits::MEDIA_FILE_SAMPLES);
+    index.length_ns();
+}
+
+/// A parameter set of H.264 or H.265.
+pub fn parameter_set(data: &[u8]) {
+    let _ = (h264_sequence(data), h265_sequence(data));
+}
+
+/// The name of a mount, a pattern of some, and a publisher's session description.
+pub fn names(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    if let Ok(name) = text.parse::<MountName>() {
+        assert_eq!(name.as_str(), text);
+        assert!(
+            name.parts()
+                .all(|part| !part.starts_with('.') && !part.is_empty())
+        );
+        let pattern: MountPattern = text.parse().expect("a name is a pattern");
+        assert!(pattern.matches(&name));
+    }
+    if let Ok(pattern) = text.parse::<MountPattern>() {
+        assert_eq!(pattern.to_string(), text);
+    }
+    let Ok(session) = SessionDescription::parse(data) else {
+        return;
+    };
+    if let Ok((description, _)) = Description::read(&session) {
+        let told = description.write(session.origin, None).to_string();
+        let again = SessionDescription::parse(told.as_bytes()).expect("what is written is read");
+        let (again, quirks) = Description::read(&again).expect("and has the same tracks");
+        assert_eq!(again.tracks.len(), description.tracks.len());
+        assert!(quirks.is_empty(), "and what was mended is mended");
+    }
+}
+
+/// Packets with numbers in any order, and time that passes.
+pub fn reorder(data: &[u8]) {
+    let mut reorder = Reorder::new();
+    let mut now = Instant::ZERO;
+    let (mut taken, mut given) = (0, 0);
+    for step in data.chunks_exact(3) {
+        now += Duration::from_millis(u64::from(step[0] % 32));
+        let sequence = u16::from_be_bytes([step[1], step[2]]);
+        reorder.handle_packet(now, sequence, Bytes::copy_from_slice(&step[1..]));
+        taken += 1;
+        while reorder.poll(now).is_some() {
+            given += 1;
+        }
+        assert!(given + reorder.late_packets() <= taken);
+        assert!(
+            reorder.deadline().is_none_or(|deadline| deadline > now),
+            "what is due has left"
+        );
+    }
+}
