@@ -3,6 +3,7 @@
 use ringpost_base::UnixTime;
 use rustls::pki_types::CertificateDer;
 use sha2::{Digest, Sha256, Sha384, Sha512};
+use std::net::IpAddr;
 
 /// A certificate of a server (RFC 5280 §4.1).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,7 +12,7 @@ pub struct Certificate {
     pub serial: String,
     /// The common name of who gave it, or nothing where it has none.
     pub issuer: String,
-    /// The domain names that it is for.
+    /// The domain names that it is for, and then the addresses.
     pub names: Vec<String>,
     /// When it begins to hold.
     pub not_before: UnixTime,
@@ -26,6 +27,10 @@ const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
 const VERSION: u8 = 0xa0;
 const COMMON_NAME: &[u8] = &[0x55, 4, 3];
+const ALTERNATIVE_NAMES: &[u8] = &[0x55, 0x1d, 0x11];
+const OCTETS: u8 = 4;
+const EXTENSIONS: u8 = 0xa3;
+const IP_ADDRESS: u8 = 0x87;
 
 impl Certificate {
     /// Reads DER; `None` when it is no certificate, or holds at a time before 1970.
@@ -42,9 +47,9 @@ impl Certificate {
         }
         let (_, _algorithm, rest) = tagged(rest)?;
         let (_, issuer, rest) = tagged(rest)?;
-        let (_, validity, _) = tagged(rest)?;
-        let (not_before, rest) = time(validity)?;
-        let (not_after, _) = time(rest)?;
+        let (_, validity, rest) = tagged(rest)?;
+        let (not_before, until) = time(validity)?;
+        let (not_after, _) = time(until)?;
         let serial = match serial {
             // A number that would be negative without it.
             [0, rest @ ..] if !rest.is_empty() => rest,
@@ -56,16 +61,52 @@ impl Certificate {
         Some(Certificate {
             serial: serial.iter().map(|byte| format!("{byte:02X}")).collect(),
             issuer: common_name(issuer).unwrap_or_default(),
-            names: names.map(str::to_owned).collect(),
+            names: names
+                .map(str::to_owned)
+                .chain(addresses(rest).map(|address| address.to_string()))
+                .collect(),
             not_before,
             not_after,
         })
     }
 
-    /// Whether it is for this domain name.
+    /// Whether it is for this domain name, or this address as text.
     pub fn is_for(&self, name: &str) -> bool {
         self.names.iter().any(|own| own.eq_ignore_ascii_case(name))
     }
+}
+
+/// The addresses among the names that a certificate is for, from what stands behind its validity.
+//= https://www.rfc-editor.org/rfc/rfc5280#section-4.2.1.6
+fn addresses(behind: &[u8]) -> impl Iterator<Item = IpAddr> + '_ {
+    let extensions = elements(behind).filter(|(tag, _)| *tag == EXTENSIONS);
+    let extensions = extensions.flat_map(|(_, explicit)| elements(content(explicit)));
+    // Extension ::= SEQUENCE { OBJECT IDENTIFIER, BOOLEAN DEFAULT FALSE, OCTET STRING }
+    let alternatives = extensions.filter(|(_, extension)| content(extension) == ALTERNATIVE_NAMES);
+    let values =
+        alternatives.flat_map(|(_, extension)| elements(extension).filter(|(tag, _)| *tag == OCTETS));
+    let names = values.flat_map(|(_, value)| elements(content(value)));
+    names.filter_map(|(tag, name)| match tag {
+        IP_ADDRESS => match name.len() {
+            4 => <[u8; 4]>::try_from(name).ok().map(IpAddr::from),
+            _ => <[u8; 16]>::try_from(name).ok().map(IpAddr::from),
+        },
+        _ => None,
+    })
+}
+
+/// The elements that stand one behind the other in some DER, as far as they are whole.
+fn elements(mut der: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
+    std::iter::from_fn(move || {
+        let (tag, content, rest) = tagged(der)?;
+        der = rest;
+        Some((tag, content))
+    })
+}
+
+/// The content of the first element; nothing where there is none.
+fn content(der: &[u8]) -> &[u8] {
+    tagged(der).map(|(_, content, _)| content).unwrap_or_default()
 }
 
 /// RDNSequence ::= SEQUENCE OF SET OF SEQUENCE { type, value }
@@ -184,6 +225,18 @@ mod tests {
         // From 2050 on it is written with four digits of the year.
         assert_eq!(Some(read.not_after), UnixTime::from_civil(2051, 12, 1, 0, 0, 0));
         assert!(read.is_for("ONE.test") && !read.is_for("three.test"));
+    }
+
+    #[test]
+    fn addresses_are_told_behind_the_names() {
+        let der = certificate(|params| {
+            let addresses: [IpAddr; 2] = ["192.0.2.7".parse().unwrap(), "2001:db8::7".parse().unwrap()];
+            let addresses = addresses.map(rcgen::SanType::IpAddress);
+            params.subject_alt_names.extend(addresses);
+        });
+        let read = Certificate::parse(&der).unwrap();
+        assert_eq!(read.names, ["one.test", "two.test", "192.0.2.7", "2001:db8::7"]);
+        assert!(read.is_for("2001:db8::7") && !read.is_for("192.0.2.8"));
     }
 
     #[test]
