@@ -9,7 +9,7 @@
 //! - [`tally`] plays many seeds and counts.
 //!
 //! Beside the scenarios, eight mail programs work on one mailbox at once and are never contradicted (`tests/mailbox.rs`), and
-//! mail is delivered, moved, expunged, spooled and queued on a disk that loses power (`tests/power.rs`).
+//! mail is delivered, moved, expunged, spooled and queued on a disk that loses power (`tests/power`).
 //!
 //! ```
 //! use ringpost_sim::network::Weather;
