@@ -84,8 +84,9 @@ enum Runs {
 impl SqliteStore {
     /// The database's name in the data folder.
     pub const FILE: &str = "store.db";
-    /// Readers that are enough for a machine of two to eight cores.
-    const READERS: usize = 2;
+    /// Readers that are enough for a machine of two to eight cores. More than cores of the smaller one, since they wait for the
+    /// disk, and it does more when several wait.
+    const READERS: usize = 4;
 
     /// Opens the store in a data folder, or makes it.
     pub fn open(folder: &DataFolder) -> Result<Self, OpenError> {
@@ -168,11 +169,7 @@ impl Store for SqliteStore {
         ids: Vec<BlobId>,
     ) -> BoxFuture<'a, Result<Vec<Option<Bytes>>, StoreError>> {
         let partition = partition.to_bytes();
-        Box::pin(self.ask(move |reader| {
-            ids.into_iter()
-                .map(|id| reader.blob(&partition, id, &(0..u64::MAX)))
-                .collect()
-        }))
+        Box::pin(self.ask(move |reader| reader.blob_many(&partition, &ids)))
     }
 
     fn blobs<'a>(
