@@ -111,8 +111,10 @@ impl fmt::Debug for Pop3 {
     }
 }
 
-/// How much is gathered before it is sent: a record of TLS.
-const GATHERED_BYTES: usize = 16 * 1024;
+/// A record of TLS at its longest.
+const RECORD_BYTES: usize = 16 * 1024;
+/// How much is gathered before it is sent.
+const GATHERED_BYTES: usize = 2 * RECORD_BYTES;
 /// How long a client may pause before what it has read is marked.
 const PAUSE: Duration = Duration::from_secs(2);
 /// Messages that wait to be marked; with one more they are.
@@ -225,10 +227,17 @@ impl Driver<'_> {
     /// Sends bytes, at the latest when the session has nothing more to do.
     async fn send(&mut self, bytes: Bytes) -> Result<(), ConnectionClosed> {
         self.outgoing.extend_from_slice(&bytes);
-        match self.outgoing.len() >= GATHERED_BYTES {
-            true => self.flush().await,
-            false => Ok(()),
+        self.send_gathered().await
+    }
+
+    /// Sends what fills whole records, if enough is gathered.
+    async fn send_gathered(&mut self) -> Result<(), ConnectionClosed> {
+        if self.outgoing.len() < GATHERED_BYTES {
+            return Ok(());
         }
+        let whole = self.outgoing.len() / RECORD_BYTES * RECORD_BYTES;
+        let records = self.outgoing.split_to(whole).freeze();
+        self.connection.send(records).await
     }
 
     async fn flush(&mut self) -> Result<(), ConnectionClosed> {
@@ -327,9 +336,7 @@ impl Driver<'_> {
             // What the message comes to is a little more; where it is much more the buffer grows.
             self.outgoing.reserve(chunk.len() + chunk.len() / 8);
             transform.push(&chunk, &mut self.outgoing);
-            if self.outgoing.len() >= GATHERED_BYTES {
-                self.flush().await?;
-            }
+            self.send_gathered().await?;
         }
         transform.finish(&mut self.outgoing);
         if is_whole {
