@@ -92,6 +92,8 @@ pub const IMAP_UNASKED_LITERAL_BYTES: u64 = 4 * 1024;
 pub const IMAP_PIPELINE_BYTES: usize = 32 * 1024;
 /// Messages in one question of an IMAP session about stored data, so that neither side holds more of them at a time.
 pub const IMAP_PORTION: usize = 128;
+/// Messages in one question of an IMAP session that searches; the answer names those that match.
+pub const IMAP_SEARCH_PORTION: usize = 512;
 /// Messages in one question of an IMAP session that changes flags. Each question is a commit, with a sync of the disk.
 pub const IMAP_STORE_PORTION: usize = 16_384;
 /// Keywords of one message; STORE and APPEND with more are refused with NO \[LIMIT\].

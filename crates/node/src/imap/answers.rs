@@ -192,7 +192,9 @@ async fn answer_selected(
 ) -> Result<Answer, MailError> {
     Ok(match ask {
         Ask::Refresh(_) => Answer::Changes(mail.refresh(selected).await?),
-        Ask::Fetch { uids, wants, .. } => Answer::Messages(mail.fetch(selected, &uids, wants).await?),
+        Ask::Fetch {
+            uids, wants, then, ..
+        } => Answer::Messages(mail.fetch_then(selected, &uids, wants, &then).await?),
         Ask::Store {
             uids,
             change,

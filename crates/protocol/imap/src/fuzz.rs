@@ -277,8 +277,9 @@ impl World {
             }),
             Ask::Select { read_only, .. } => Answer::Selected(self.snapshot(read_only)),
             Ask::Refresh(_) => Answer::Changes(self.changes()),
-            Ask::Fetch { uids, .. } => {
+            Ask::Fetch { uids, then, .. } => {
                 assert!(uids.len() <= limits::IMAP_PORTION && uids.is_sorted());
+                assert!(then.is_sorted() && then.first().is_none_or(|next| uids.last() < Some(next)));
                 Answer::Messages(
                     self.some(&uids)
                         .into_iter()
@@ -310,7 +311,7 @@ impl World {
                 Answer::Vanished(Some(NumberSet::from_ranges([(low, low + 3), (2, 9), (40, 40)])))
             }
             Ask::Search { key, among, .. } => {
-                assert!(!among.is_empty() && among.len() <= limits::IMAP_PORTION);
+                assert!(!among.is_empty() && among.len() <= limits::IMAP_SEARCH_PORTION);
                 let mut matches = |candidate: &Candidate| {
                     let message = self.message(candidate.uid);
                     let facts = Facts {
@@ -452,6 +453,7 @@ impl World {
             thread_id: self.rng.chance(0.5).then(|| ObjectId::Thread(self.rng.u64())),
             size_bytes: self.rng.below(1_000),
             envelope: self.rng.chance(0.9).then(|| Arc::new(self.envelope())),
+            written: None,
             structure: self.rng.chance(0.9).then(|| Arc::new(self.part(3))),
             preview: self.maybe(),
         }

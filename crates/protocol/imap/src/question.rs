@@ -6,7 +6,8 @@ use crate::name::{MailboxName, SpecialUse};
 use crate::search::SearchKey;
 use crate::sequence::{NumberSet, Uid};
 use crate::sort::SortFacts;
-use crate::structure::{Envelope, Part};
+use crate::structure::{Envelope, Part, Spelling};
+use bytes::Bytes;
 use ringpost_auth::sasl::ScramKeys;
 use ringpost_base::UnixTime;
 use std::fmt;
@@ -124,6 +125,9 @@ pub enum Ask {
         uids: Vec<Uid>,
         /// What is wanted beside date and size.
         wants: Wants,
+        /// What will be asked for next, ascending and above these, if nothing comes in between: whole portions of
+        /// `limits::IMAP_PORTION`, but for the last of all. It may be read while the answer is being sent.
+        then: Vec<Uid>,
     },
     /// Change flags → [`Answer::Stored`].
     Store {
@@ -149,7 +153,7 @@ pub enum Ask {
         mailbox: MailboxId,
         /// The program.
         key: Arc<SearchKey>,
-        /// At most `limits::IMAP_PORTION` messages, ascending: those that number, UID and flags did not decide.
+        /// At most `limits::IMAP_SEARCH_PORTION` messages, ascending: those that number, UID and flags did not decide.
         among: Vec<Candidate>,
     },
     /// What SORT and THREAD compare of these messages → [`Answer::SortFacts`].
@@ -433,8 +437,10 @@ pub struct Changes {
 /// What FETCH wants beside what [`Message`] always holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Wants {
-    /// The envelope.
+    /// The envelope, to be looked into.
     pub envelope: bool,
+    /// The envelope as it is sent to a client.
+    pub written: Option<Spelling>,
     /// The MIME structure.
     pub structure: bool,
     /// How its text begins (RFC 8970).
@@ -460,6 +466,8 @@ pub struct Message {
     pub size_bytes: u64,
     /// The envelope, when wanted.
     pub envelope: Option<Arc<Envelope>>,
+    /// The same as [`Envelope::write`] gives it, when that is wanted; without, the envelope itself is written.
+    pub written: Option<Bytes>,
     /// The MIME structure, when wanted.
     pub structure: Option<Arc<Part>>,
     /// How its text begins, when wanted: at most 256 characters; empty when there is no text.

@@ -49,6 +49,12 @@ impl Wire {
     /// stored can end it early.
     pub(crate) fn quoted(&mut self, text: &str) {
         self.bytes.put_u8(b'"');
+        // Mostly it stands as it is.
+        let is_plain = |any, b: u8| any & matches!(b, b' '..=b'~') & (b != b'"') & (b != b'\\');
+        if text.bytes().fold(true, is_plain) {
+            self.bytes.put_slice(text.as_bytes());
+            return self.bytes.put_u8(b'"');
+        }
         for b in text.bytes() {
             match b {
                 b'"' | b'\\' => self.bytes.put_slice(&[b'\\', b]),
@@ -110,10 +116,10 @@ impl Wire {
     }
 
     /// ENVELOPE's value.
-    pub(crate) fn envelope(&mut self, envelope: &Envelope) {
+    pub(crate) fn envelope<S: AsRef<str>>(&mut self, envelope: &Envelope<S>) {
         //= https://www.rfc-editor.org/rfc/rfc3501#section-7.4.2
         // Where Sender or Reply-To is missing or empty, the author stands in.
-        let or_from = |list: &[Address]| list.is_empty();
+        let or_from = |list: &[Address<S>]| list.is_empty();
         let sender = if or_from(&envelope.sender) {
             &envelope.from
         } else {
@@ -125,9 +131,9 @@ impl Wire {
             &envelope.reply_to
         };
         self.text("(");
-        self.optional(envelope.date.as_deref());
+        self.optional(envelope.date.as_ref().map(S::as_ref));
         self.text(" ");
-        self.optional(envelope.subject.as_deref());
+        self.optional(envelope.subject.as_ref().map(S::as_ref));
         for addresses in [
             &envelope.from,
             sender,
@@ -140,27 +146,27 @@ impl Wire {
             self.list(addresses, "", Wire::address);
         }
         self.text(" ");
-        self.optional(envelope.in_reply_to.as_deref());
+        self.optional(envelope.in_reply_to.as_ref().map(S::as_ref));
         self.text(" ");
-        self.optional(envelope.message_id.as_deref());
+        self.optional(envelope.message_id.as_ref().map(S::as_ref));
         self.text(")");
     }
 
-    fn address(&mut self, address: &Address) {
+    fn address<S: AsRef<str>>(&mut self, address: &Address<S>) {
         match address {
             Address::Mailbox { name, local, domain } => {
                 self.text("(");
-                self.optional(name.as_deref());
+                self.optional(name.as_ref().map(S::as_ref));
                 self.text(" NIL ");
-                self.header_text(local);
+                self.header_text(local.as_ref());
                 self.text(" ");
                 // NIL would make it the start of a group.
-                self.header_text(domain);
+                self.header_text(domain.as_ref());
                 self.text(")");
             }
             Address::GroupStart(name) => {
                 self.text("(NIL NIL ");
-                self.header_text(name);
+                self.header_text(name.as_ref());
                 self.text(" NIL)");
             }
             Address::GroupEnd => self.text("(NIL NIL NIL NIL)"),

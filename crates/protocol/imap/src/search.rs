@@ -86,8 +86,10 @@ pub enum EnvelopeField {
 pub struct Needs {
     /// Dates, size or envelope: a [`Message`] with its envelope.
     pub message: bool,
-    /// Header fields or bodies: a [`MessageText`].
-    pub text: bool,
+    /// Header fields: a [`MessageText`] with its header.
+    pub header: bool,
+    /// Texts in the body: a [`MessageText`] with those.
+    pub body: bool,
 }
 
 /// A message's header and body as text, for the keys that read them.
@@ -224,11 +226,20 @@ impl SearchKey {
             | SearchKey::Smaller(_)
             | SearchKey::Envelope(..) => Needs {
                 message: true,
-                text: false,
+                ..Needs::default()
             },
-            SearchKey::Header(..) | SearchKey::Body(_) | SearchKey::Text(_) => Needs {
-                message: false,
-                text: true,
+            SearchKey::Header(..) => Needs {
+                header: true,
+                ..Needs::default()
+            },
+            SearchKey::Body(_) => Needs {
+                body: true,
+                ..Needs::default()
+            },
+            SearchKey::Text(_) => Needs {
+                header: true,
+                body: true,
+                ..Needs::default()
             },
         }
     }
@@ -271,10 +282,16 @@ impl SearchKey {
 }
 
 impl Needs {
+    /// Whether a [`MessageText`] is needed.
+    pub fn text(self) -> bool {
+        self.header || self.body
+    }
+
     fn or(self, other: Needs) -> Needs {
         Needs {
             message: self.message || other.message,
-            text: self.text || other.text,
+            header: self.header || other.header,
+            body: self.body || other.body,
         }
     }
 }
@@ -331,28 +348,99 @@ impl Needle {
 
     /// Whether `text` holds it as a substring; nothing is in everything.
     pub fn is_in(&self, text: &str) -> bool {
-        let needle = self.folded.as_bytes();
-        if !self.folded.is_ascii() {
-            return fold(text).contains(&*self.folded);
+        match self.folded.is_ascii() {
+            true => holds_ascii(text.as_bytes(), self.folded.as_bytes()),
+            false => fold(text).contains(&*self.folded),
         }
-        let Some((first, rest)) = needle.split_first() else {
-            return true;
-        };
-        let upper = first.to_ascii_uppercase();
-        let mut hay = text.as_bytes();
-        while let Some(at) = hay.iter().position(|b| b == first || *b == upper) {
-            hay = &hay[at + 1..];
-            if hay.len() < rest.len() {
-                return false;
+    }
+}
+
+/// Whether `text` holds `needle`, which is of ASCII in lower case, in any case.
+fn holds_ascii(text: &[u8], needle: &[u8]) -> bool {
+    /// Places that are looked at together, so that the compiler makes vectors of them.
+    const LANES: usize = 32;
+    /// In the letters of ASCII, the difference of the cases; other bytes are compared again.
+    const CASE: u8 = 0x20;
+    let (Some(first), Some(last)) = (needle.first(), needle.last()) else {
+        return true;
+    };
+    let Some(places) = (text.len() + 1).checked_sub(needle.len()) else {
+        return false;
+    };
+    let (first, last) = (first | CASE, last | CASE);
+    let (starts, ends) = (&text[..places], &text[needle.len() - 1..]);
+    let may_be = |(start, end): (&u8, &u8)| (start | CASE == first) & (end | CASE == last);
+    let is_at = |at: usize| text[at..at + needle.len()].eq_ignore_ascii_case(needle);
+    let mut at = 0;
+    for (starts, ends) in starts.chunks(LANES).zip(ends.chunks(LANES)) {
+        let any = match (<&[u8; LANES]>::try_from(starts), <&[u8; LANES]>::try_from(ends)) {
+            (Ok(starts), Ok(ends)) => {
+                let places = starts.iter().zip(ends);
+                places.fold(false, |any, place| any | may_be(place))
             }
-            if hay[..rest.len()].eq_ignore_ascii_case(rest) {
+            // The last few.
+            _ => true,
+        };
+        if any {
+            let places = starts.iter().zip(ends).enumerate();
+            let mut possible = places.filter(|(_, place)| may_be(*place));
+            if possible.any(|(i, _)| is_at(at + i)) {
                 return true;
             }
         }
-        false
+        at += starts.len();
     }
+    false
 }
 
 fn fold(text: &str) -> String {
     text.chars().flat_map(char::to_lowercase).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ringpost_base::Rng;
+
+    #[test]
+    fn a_text_is_found_wherever_it_is_in_any_case() {
+        let mut rng = Rng::from_number(5);
+        let letters: Vec<char> = "abAB@`.k\u{f1}\u{d1}\u{212a}".chars().collect();
+        let mut found = 0;
+        for _ in 0..20_000 {
+            let mut word = |most: u64| -> String {
+                let length = rng.below(most);
+                (0..length)
+                    .map(|_| letters[rng.below(letters.len() as u64) as usize])
+                    .collect()
+            };
+            let (text, needle) = (word(90), word(4));
+            let folded = fold(&needle);
+            let expected = match folded.is_ascii() {
+                true => text.to_ascii_lowercase().contains(&folded),
+                false => fold(&text).contains(&folded),
+            };
+            assert_eq!(
+                Needle::new(&needle).is_in(&text),
+                expected,
+                "{needle:?} in {text:?}"
+            );
+            found += usize::from(expected);
+        }
+        assert!((2_000..18_000).contains(&found), "{found}");
+    }
+
+    #[test]
+    fn a_text_is_found_at_both_ends_and_in_every_place() {
+        let needle = Needle::new("Needle");
+        for before in 0..100 {
+            for after in [0, 1, 31, 64] {
+                let text = format!("{}nEEDLE{}", "n".repeat(before), "e".repeat(after));
+                assert!(needle.is_in(&text), "{text}");
+                assert!(!needle.is_in(&text.replace('D', "@")), "{text}");
+            }
+        }
+        assert!(Needle::new("").is_in(""));
+        assert!(!needle.is_in("needl"));
+    }
 }

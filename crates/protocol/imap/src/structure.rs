@@ -1,47 +1,89 @@
 //! What ENVELOPE and BODYSTRUCTURE tell of a message, as delivery has parsed it once (RFC 3501 §7.4.2).
 
+use crate::respond::Wire;
+use bytes::BytesMut;
 use std::ops::Range;
 
 /// The header fields that ENVELOPE shows. A text is the field's value unfolded, with encoded words (RFC 2047) as they
-/// are; raw 8-bit is decoded, and encoded again when it is shown. `None` is a field that is not there, or nothing.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Envelope {
+/// are; raw 8-bit is decoded, and encoded again when it is shown. `None` is a field that is not there, or nothing. Its texts
+/// are of type `S`: its own, or borrowed from where it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Envelope<S = String> {
     /// The Date field as it is written.
-    pub date: Option<String>,
+    pub date: Option<S>,
     /// Subject.
-    pub subject: Option<String>,
+    pub subject: Option<S>,
     /// From.
-    pub from: Vec<Address>,
+    pub from: Vec<Address<S>>,
     /// Sender; when empty the author is shown in its place.
-    pub sender: Vec<Address>,
+    pub sender: Vec<Address<S>>,
     /// Reply-To; when empty the author is shown in its place.
-    pub reply_to: Vec<Address>,
+    pub reply_to: Vec<Address<S>>,
     /// To.
-    pub to: Vec<Address>,
+    pub to: Vec<Address<S>>,
     /// Cc.
-    pub cc: Vec<Address>,
+    pub cc: Vec<Address<S>>,
     /// Bcc.
-    pub bcc: Vec<Address>,
+    pub bcc: Vec<Address<S>>,
     /// In-Reply-To as it is written, with its angle brackets.
-    pub in_reply_to: Option<String>,
+    pub in_reply_to: Option<S>,
     /// Message-ID with its angle brackets.
-    pub message_id: Option<String>,
+    pub message_id: Option<S>,
+}
+
+impl<S> Default for Envelope<S> {
+    fn default() -> Self {
+        Envelope {
+            date: None,
+            subject: None,
+            from: Vec::new(),
+            sender: Vec::new(),
+            reply_to: Vec::new(),
+            to: Vec::new(),
+            cc: Vec::new(),
+            bcc: Vec::new(),
+            in_reply_to: None,
+            message_id: None,
+        }
+    }
+}
+
+/// How texts are written to a client (RFC 6855 §3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spelling {
+    /// In ASCII, with encoded words.
+    Ascii,
+    /// In UTF-8, to who takes that.
+    Utf8,
+}
+
+impl<S: AsRef<str>> Envelope<S> {
+    /// Appends the value of ENVELOPE, as FETCH sends it.
+    pub fn write(&self, spelling: Spelling, out: &mut BytesMut) {
+        let mut wire = Wire {
+            bytes: std::mem::take(out),
+            utf8: spelling == Spelling::Utf8,
+            rev2: false,
+        };
+        wire.envelope(self);
+        *out = wire.bytes;
+    }
 }
 
 /// An element of an address list. A group is its start, its members, and its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Address {
+pub enum Address<S = String> {
     /// Somebody.
     Mailbox {
         /// The display name, encoded words as they are.
-        name: Option<String>,
+        name: Option<S>,
         /// The local part, without quotes.
-        local: String,
+        local: S,
         /// The domain; empty for an address without one.
-        domain: String,
+        domain: S,
     },
     /// `name:` of a group.
-    GroupStart(String),
+    GroupStart(S),
     /// `;`
     GroupEnd,
 }

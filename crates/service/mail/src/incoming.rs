@@ -120,7 +120,7 @@ impl Letter {
 
     /// The addresses of its From and Sender fields; `None` when From has none.
     pub fn authors(&self) -> Option<Vec<String>> {
-        let envelope = codec::decode_envelope(&self.message.envelope)?;
+        let envelope = codec::decode_envelope::<String>(&self.message.envelope)?;
         let address = |address| match address {
             Address::Mailbox { local, domain, .. } => Some(format!("{local}@{domain}")),
             Address::GroupStart(_) | Address::GroupEnd => None,

@@ -3,14 +3,19 @@
 use crate::parse::codec;
 use crate::preview::preview;
 use crate::{Mail, MailError, Quota, Selected, TRIES, flags, modseq};
+use bytes::BytesMut;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use ringpost_base::{UnixTime, limits};
 use ringpost_imap::question::{Message as FetchedMessage, MessageState, ObjectId, Wants};
 use ringpost_imap::{FlagChange, MailboxName};
 use ringpost_store::mailbox::MailBatch;
 use ringpost_store::records::{self, MailboxId, Message};
 use ringpost_store::{
-    AccountId, BlobReader, CommitError, Key, Minted, Partition, Record, States, StatesOf, Version, keys,
+    AccountId, BlobReader, CommitError, Entry, Found, Key, Minted, Partition, Query, Record, States,
+    StatesOf, StoreError, Version, keys,
 };
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -37,7 +42,9 @@ const AT_ONCE: usize = 2_000;
 /// Bytes of their records; a batch with the copies of so much is well within [`limits::BATCH_BYTES`].
 const BYTES_AT_ONCE: usize = 4 * 1024 * 1024;
 /// Messages of which one read brings the records.
-pub(crate) const READ_AT_ONCE: usize = 32;
+pub(crate) const READ_AT_ONCE: usize = 64;
+/// What may be known of a portion of messages, in bytes, for the next ones to be read ahead.
+const AHEAD_BYTES: usize = 128 * 1024;
 
 /// A message as it is read before a change, beside its state.
 struct Whole {
@@ -46,25 +53,16 @@ struct Whole {
 }
 
 impl Mail {
-    /// The records of messages, in their order. One that was expunged while this mailbox was open is among them; one that is
+    /// The records of messages, by ascending UIDs. One that was expunged while this mailbox was open is among them; one that is
     /// gone for good is left out.
     pub(crate) async fn known(
         &self,
         selected: &Selected,
         uids: &[u32],
     ) -> Result<Vec<(u32, Message)>, MailError> {
-        let id = selected.mailbox.id;
-        let keys: Vec<_> = uids.iter().map(|uid| keys::message(id, *uid)).collect();
-        let found = self.store.get_many(&selected.home(), keys.clone()).await?;
-        let mut known = Vec::with_capacity(uids.len());
-        for ((uid, key), found) in uids.iter().zip(keys).zip(found) {
-            let message = match found {
-                Some(found) => Some(Message::from_bytes(&key, found.value)?),
-                None => selected.seat.expunged(*uid),
-            };
-            known.extend(message.map(|message| (*uid, message)));
-        }
-        Ok(known)
+        let queries = message_queries(selected.mailbox.id, uids);
+        let found = self.store.read(&selected.home(), queries).await?;
+        known_of(selected, uids, found)
     }
 
     /// What is stored of these messages, in their order; of so many of the first that it does not become too much. One that
@@ -75,9 +73,34 @@ impl Mail {
         uids: &[u32],
         wants: Wants,
     ) -> Result<Vec<FetchedMessage>, MailError> {
+        self.fetch_then(selected, uids, wants, &[]).await
+    }
+
+    /// The same; `then` is what will be asked for next, in portions of [`limits::IMAP_PORTION`], and may be read meanwhile.
+    pub async fn fetch_then(
+        &self,
+        selected: &Selected,
+        uids: &[u32],
+        wants: Wants,
+        then: &[u32],
+    ) -> Result<Vec<FetchedMessage>, MailError> {
         let (mut out, mut size_bytes) = (Vec::with_capacity(uids.len()), 0);
-        for some in uids.chunks(READ_AT_ONCE) {
-            for (uid, message) in self.known(selected, some).await? {
+        let mut ahead = selected.take_ahead(uids);
+        let mut read = ahead.pop_front();
+        if read.is_some() {
+            self.read_portions(selected, &mut ahead, then);
+        }
+        let mut rest = uids;
+        while !rest.is_empty() {
+            let (some, known) = match read.take() {
+                Some(read) => (rest, known_of(selected, rest, read.found.await?)?),
+                None => {
+                    let some = &rest[..rest.len().min(READ_AT_ONCE)];
+                    (some, self.known(selected, some).await?)
+                }
+            };
+            rest = &rest[some.len()..];
+            for (uid, message) in known {
                 size_bytes += message.envelope.len() + message.structure.len();
                 let mut known = fetched(uid, &message, wants)?;
                 if wants.preview {
@@ -95,7 +118,31 @@ impl Mail {
                 break;
             }
         }
+        // Where much is known of each message, what is read ahead would be too much to hold.
+        if size_bytes <= AHEAD_BYTES {
+            self.read_portions(selected, &mut ahead, then);
+            selected.keep_ahead(ahead);
+        }
         Ok(out)
+    }
+
+    /// Begins to read those of the portions that are to come that are not being read already.
+    fn read_portions(&self, selected: &Selected, ahead: &mut Ahead, then: &[u32]) {
+        ahead.truncate(then.len().div_ceil(limits::IMAP_PORTION));
+        for (n, uids) in then.chunks(limits::IMAP_PORTION).enumerate() {
+            match ahead.get(n) {
+                Some(portion) if portion.uids == uids => continue,
+                Some(_) => ahead.truncate(n),
+                None => {}
+            }
+            let queries = message_queries(selected.mailbox.id, uids);
+            let (store, home) = (self.store.clone(), selected.home());
+            let found = async move { store.read(&home, queries).await };
+            ahead.push_back(Portion {
+                uids: uids.to_vec(),
+                found: begun(found.boxed()),
+            });
+        }
     }
 
     async fn preview(
@@ -528,6 +575,57 @@ impl Mail {
     }
 }
 
+/// Portions whose records are being read before they are asked for. Records never change, and what is gone meanwhile may
+/// still be shown.
+pub(crate) type Ahead = VecDeque<Portion>;
+
+pub(crate) struct Portion {
+    pub(crate) uids: Vec<u32>,
+    found: BoxFuture<'static, Result<Vec<Found>, StoreError>>,
+}
+
+/// The same, with its first step done: a question to the store is asked, and is answered while others do something else.
+pub(crate) fn begun<T: Send + 'static>(mut future: BoxFuture<'_, T>) -> BoxFuture<'_, T> {
+    match (&mut future).now_or_never() {
+        Some(done) => std::future::ready(done).boxed(),
+        None => future,
+    }
+}
+
+/// UIDs so far apart are still read with one scan, past the messages between them.
+const GAP: u32 = 4;
+
+/// What reads the records of messages, by ascending UIDs: those that stand together with one scan.
+pub(crate) fn message_queries(id: MailboxId, uids: &[u32]) -> Vec<Query> {
+    let runs = uids.chunk_by(|a, b| (0..=GAP).contains(&b.wrapping_sub(*a)));
+    let query = |run: &[u32]| match (run.first(), run.last()) {
+        (Some(first), Some(last)) => Some(Query::Scan(keys::messages(id, *first..=*last))),
+        _ => None,
+    };
+    runs.filter_map(query).collect()
+}
+
+/// The records of `uids` among those that were found, and of what was expunged while the mailbox was open.
+pub(crate) fn known_of(
+    selected: &Selected,
+    uids: &[u32],
+    found: Vec<Found>,
+) -> Result<Vec<(u32, Message)>, MailError> {
+    debug_assert!(uids.is_sorted());
+    let mut found = found.into_iter().flat_map(Found::entries).peekable();
+    let mut known = Vec::with_capacity(uids.len());
+    for uid in uids {
+        let uid_of = |entry: &Entry| keys::uid_of(&entry.key).unwrap_or_default();
+        while found.next_if(|entry| uid_of(entry) < *uid).is_some() {}
+        let message = match found.next_if(|entry| uid_of(entry) == *uid) {
+            Some(entry) => Some(Message::from_bytes(&entry.key, entry.value)?),
+            None => selected.seat.expunged(*uid),
+        };
+        known.extend(message.map(|message| (*uid, message)));
+    }
+    Ok(known)
+}
+
 pub(crate) fn fetched(uid: u32, message: &Message, wants: Wants) -> Result<FetchedMessage, MailError> {
     let damaged = || MailError::Damaged(format!("what is stored of message {uid}"));
     let envelope = match wants.envelope {
@@ -535,6 +633,16 @@ pub(crate) fn fetched(uid: u32, message: &Message, wants: Wants) -> Result<Fetch
             codec::decode_envelope(&message.envelope).ok_or_else(damaged)?,
         )),
         false => None,
+    };
+    let written = match wants.written {
+        Some(spelling) => {
+            let envelope = codec::decode_envelope::<&str>(&message.envelope).ok_or_else(damaged)?;
+            // It is not much longer than it is stored, and the author may stand in it three times.
+            let mut out = BytesMut::with_capacity(2 * message.envelope.len());
+            envelope.write(spelling, &mut out);
+            Some(out.freeze())
+        }
+        None => None,
     };
     let structure = match wants.structure {
         true => Some(Arc::new(
@@ -550,6 +658,7 @@ pub(crate) fn fetched(uid: u32, message: &Message, wants: Wants) -> Result<Fetch
         thread_id: None,
         size_bytes: message.size_bytes,
         envelope,
+        written,
         structure,
         preview: None,
     })

@@ -1,5 +1,6 @@
 //! A mailbox as one session sees it: a snapshot, and then what changes.
 
+use crate::messages::Ahead;
 use crate::open::Seat;
 use crate::{Mail, MailError, TRIES, flags, modseq};
 use ringpost_imap::question::{Changes, MailboxId, MessageState, Snapshot};
@@ -11,10 +12,11 @@ use ringpost_store::{
     keys,
 };
 use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
 
 /// A mailbox that a session has selected. Dropping it closes it; [`Mail::deselect`] also writes down which messages are
 /// no longer `\Recent`.
-#[derive(Debug)]
 pub struct Selected {
     pub(crate) account: AccountId,
     pub(crate) mailbox: Mailbox,
@@ -28,6 +30,14 @@ pub struct Selected {
     /// MODSEQs of its own changes of flags above `seen_modseq`: it knows what became of them.
     own: Vec<u64>,
     pub(crate) seat: Seat,
+    /// What a FETCH that goes on will want.
+    ahead: Mutex<Ahead>,
+}
+
+impl fmt::Debug for Selected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Selected({:?})", self.mailbox.id)
+    }
 }
 
 impl Selected {
@@ -53,6 +63,19 @@ impl Selected {
     fn see(&mut self, modseq: u64) {
         self.seen_modseq = modseq;
         self.own.retain(|own| *own > modseq);
+    }
+
+    /// The portions that were read ahead, if `uids` are the first of them. Nothing is left.
+    pub(crate) fn take_ahead(&self, uids: &[u32]) -> Ahead {
+        let ahead = std::mem::take(&mut *self.ahead.lock().unwrap_or_else(PoisonError::into_inner));
+        match ahead.front() {
+            Some(portion) if portion.uids == uids => ahead,
+            _ => Ahead::new(),
+        }
+    }
+
+    pub(crate) fn keep_ahead(&self, ahead: Ahead) {
+        *self.ahead.lock().unwrap_or_else(PoisonError::into_inner) = ahead;
     }
 }
 
@@ -131,6 +154,7 @@ impl Mail {
                 told,
                 own: Vec::new(),
                 seat,
+                ahead: Mutex::default(),
             };
             if !read_only && claimed < last_uid {
                 self.store_claim(&selected).await?;

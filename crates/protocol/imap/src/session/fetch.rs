@@ -13,6 +13,7 @@ use crate::question::{Answer, Ask, Message, Wants};
 use crate::respond::Wire;
 use crate::section::{SectionText, Transform, find};
 use crate::sequence::{NumberSet, Uid};
+use crate::structure::Spelling;
 use crate::view::{Entry, Untold};
 use ringpost_base::limits;
 use std::collections::VecDeque;
@@ -20,6 +21,8 @@ use std::ops::Range;
 
 /// What is written at once before it is sent.
 const WRITE_BYTES: usize = 16 * 1024;
+/// Portions that the mail service is told of before they are asked for.
+const PORTIONS_AHEAD: usize = 3;
 
 /// FETCH under way.
 pub(super) struct FetchTask {
@@ -115,7 +118,7 @@ fn wants(items: &[FetchItem]) -> Option<Wants> {
             _ => wants.get_or_insert_default(),
         };
         match item {
-            FetchItem::Envelope => wants.envelope = true,
+            FetchItem::Envelope => wants.written = Some(Spelling::Ascii),
             FetchItem::ThreadId => wants.thread = true,
             FetchItem::Structure { .. } => wants.structure = true,
             FetchItem::Body(body) => wants.structure |= body.section != Default::default(),
@@ -172,10 +175,21 @@ impl Session {
                     .iter()
                     .map(|(i, _)| view.messages()[*i].uid)
                     .collect();
+                let spelling = match self.out.utf8 {
+                    true => Spelling::Utf8,
+                    false => Spelling::Ascii,
+                };
+                let wants = Wants {
+                    written: wants.written.map(|_| spelling),
+                    ..wants
+                };
+                let then = task.positions.peek().filter(changed);
+                let then = then.take(PORTIONS_AHEAD * limits::IMAP_PORTION);
                 let ask = Ask::Fetch {
                     mailbox: view.mailbox,
                     uids,
                     wants,
+                    then: then.map(|i| view.messages()[i].uid).collect(),
                 };
                 self.ask(ask);
             }
@@ -366,9 +380,10 @@ fn write_stored(out: &mut Wire, item: &FetchItem, message: &Message) {
         FetchItem::Size => out.put(format_args!("RFC822.SIZE {}", message.size_bytes)),
         FetchItem::Envelope => {
             out.text("ENVELOPE ");
-            match &message.envelope {
-                Some(envelope) => out.envelope(envelope),
-                None => out.envelope(&Default::default()),
+            match (&message.written, &message.envelope) {
+                (Some(written), _) => out.bytes.extend_from_slice(written),
+                (None, Some(envelope)) => out.envelope(envelope),
+                (None, None) => out.envelope::<&str>(&Default::default()),
             }
         }
         FetchItem::Structure { extended } => {

@@ -42,6 +42,14 @@ impl Positions {
             rest: (0, 0),
         }
     }
+
+    /// Those that are left.
+    pub(super) fn peek(&self) -> impl Iterator<Item = usize> + '_ {
+        let ranges = self.ranges.as_slice().iter();
+        std::iter::once(&self.rest)
+            .chain(ranges)
+            .flat_map(|(from, to)| *from..*to)
+    }
 }
 
 impl Iterator for Positions {

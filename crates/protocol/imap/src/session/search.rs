@@ -35,7 +35,7 @@ pub(super) struct SearchTask {
 pub(super) fn sift(view: &View, key: &SearchKey, at: &mut usize, hits: &mut Vec<usize>) -> Vec<Candidate> {
     let (last, until) = (view.last(), (*at + SEARCH_STEP).min(view.messages().len()));
     let mut undecided = Vec::new();
-    while *at < until && undecided.len() < limits::IMAP_PORTION {
+    while *at < until && undecided.len() < limits::IMAP_SEARCH_PORTION {
         let entry = &view.messages()[*at];
         let candidate = Candidate {
             uid: entry.uid,

@@ -14,7 +14,7 @@ pub(crate) fn encode_envelope(envelope: &Envelope) -> Vec<u8> {
     out.0
 }
 
-pub(crate) fn decode_envelope(bytes: &[u8]) -> Option<Envelope> {
+pub(crate) fn decode_envelope<'a, S: From<&'a str>>(bytes: &'a [u8]) -> Option<Envelope<S>> {
     let mut reader = Reader::open(bytes)?;
     let envelope = reader.envelope()?;
     reader.0.is_empty().then_some(envelope)
@@ -172,18 +172,18 @@ impl<'a> Reader<'a> {
         None
     }
 
-    fn bytes(&mut self, len: u64) -> Option<String> {
+    fn bytes<S: From<&'a str>>(&mut self, len: u64) -> Option<S> {
         let (text, rest) = self.0.split_at_checked(usize::try_from(len).ok()?)?;
         self.0 = rest;
-        std::str::from_utf8(text).ok().map(str::to_owned)
+        std::str::from_utf8(text).ok().map(S::from)
     }
 
-    fn text(&mut self) -> Option<String> {
+    fn text<S: From<&'a str>>(&mut self) -> Option<S> {
         let len = self.number()?;
         self.bytes(len)
     }
 
-    fn option(&mut self) -> Option<Option<String>> {
+    fn option<S: From<&'a str>>(&mut self) -> Option<Option<S>> {
         match self.number()? {
             0 => Some(None),
             len => self.bytes(len - 1).map(Some),
@@ -203,7 +203,7 @@ impl<'a> Reader<'a> {
         self.list(|r| Some((r.text()?, r.text()?)))
     }
 
-    fn addresses(&mut self) -> Option<Vec<Address>> {
+    fn addresses<S: From<&'a str>>(&mut self) -> Option<Vec<Address<S>>> {
         self.list(|r| match r.byte()? {
             0 => Some(Address::Mailbox {
                 name: r.option()?,
@@ -216,7 +216,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    fn envelope(&mut self) -> Option<Envelope> {
+    fn envelope<S: From<&'a str>>(&mut self) -> Option<Envelope<S>> {
         let (date, subject) = (self.option()?, self.option()?);
         let (in_reply_to, message_id) = (self.option()?, self.option()?);
         Some(Envelope {

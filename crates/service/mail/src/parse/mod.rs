@@ -15,7 +15,7 @@ use head::Head;
 pub(crate) use head::references_of;
 use mail_parser::DateTime;
 use ringpost_base::UnixTime;
-use ringpost_imap::structure::{Envelope, Part};
+use ringpost_imap::structure::{Envelope, Part, Spelling};
 use ringpost_store::records::MessageKind;
 
 /// What delivery keeps of a message beside its bytes.
@@ -107,12 +107,20 @@ pub(crate) fn fuzz(data: &[u8]) {
     assert_eq!(codec::decode_part(&encoded).as_ref(), Some(&whole.structure));
     let encoded = codec::encode_envelope(&whole.envelope);
     assert_eq!(codec::decode_envelope(&encoded).as_ref(), Some(&whole.envelope));
+    let borrowed = codec::decode_envelope::<&str>(&encoded).expect("it was encoded here");
+    for spelling in [Spelling::Ascii, Spelling::Utf8] {
+        let (mut own, mut same) = (bytes::BytesMut::new(), bytes::BytesMut::new());
+        whole.envelope.write(spelling, &mut own);
+        borrowed.write(spelling, &mut same);
+        assert_eq!(own, same);
+        assert!(spelling == Spelling::Utf8 || own.is_ascii());
+    }
     let encoded = codec::encode_index(&whole.references);
     assert_eq!(codec::decode_index(&encoded).as_ref(), Some(&whole.references));
     codec::decode_index(data);
     // What was never encoded by us is refused or decoded, and panics in no case.
     codec::decode_part(data);
-    codec::decode_envelope(data);
+    codec::decode_envelope::<&str>(data);
 }
 
 fn check(part: &Part, data: &[u8]) {

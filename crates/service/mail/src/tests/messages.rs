@@ -702,6 +702,99 @@ fn keywords_are_limited() {
     assert!(matches!(refused(stored), MailError::Limit(_)));
 }
 
+/// The subjects of messages, fetched in portions that are told ahead; `between` happens before the second.
+fn fetched_ahead(world: &World, uids: &[u32], mut between: impl FnMut(&crate::Selected)) -> Vec<String> {
+    let (selected, _) = world.select("INBOX");
+    let wants = Wants {
+        envelope: true,
+        ..Wants::default()
+    };
+    let mut subjects = Vec::new();
+    for (n, some) in uids.chunks(limits::IMAP_PORTION).enumerate() {
+        if n == 1 {
+            between(&selected);
+        }
+        let then = &uids[n * limits::IMAP_PORTION + some.len()..];
+        let then = &then[..then.len().min(2 * limits::IMAP_PORTION)];
+        let fetched = now(world.mail.fetch_then(&selected, some, wants, then)).unwrap();
+        let found: Vec<u32> = fetched.iter().map(|message| message.uid).collect();
+        assert_eq!(found, some);
+        subjects.extend(
+            fetched
+                .into_iter()
+                .map(|m| m.envelope.unwrap().subject.clone().unwrap()),
+        );
+    }
+    subjects
+}
+
+#[test]
+fn messages_that_are_read_ahead_are_those_that_are_asked_for() {
+    let world = World::new();
+    let all: Vec<u32> = (0..400)
+        .map(|n| world.deliver("INBOX", &format!("s{n}")))
+        .collect();
+    let expected: Vec<String> = (0..400).map(|n| format!("s{n}")).collect();
+    assert_eq!(fetched_ahead(&world, &all, |_| ()), expected);
+    // Every seventh, which leaves gaps.
+    let some: Vec<u32> = all.iter().copied().step_by(7).collect();
+    let told = fetched_ahead(&world, &some, |_| ());
+    assert_eq!(told, expected.iter().step_by(7).cloned().collect::<Vec<_>>());
+    // Another question in between, of others.
+    let told = fetched_ahead(&world, &all, |selected| {
+        let other = now(world.mail.fetch(selected, &all[390..392], Wants::default())).unwrap();
+        assert_eq!(other.len(), 2);
+    });
+    assert_eq!(told, expected);
+    // What is expunged meanwhile is still shown to who was not told, whether it was read before or not.
+    let told = fetched_ahead(&world, &all, |_| {
+        let (other, _) = world.select("INBOX");
+        let gone = [all[130], all[399]];
+        let deleted = FlagChange::Add(flags("\\Deleted"));
+        now(world.mail.store_flags(&other, &gone, &deleted, None)).unwrap();
+        assert_eq!(now(world.mail.expunge(&other, None)).unwrap(), gone);
+    });
+    assert_eq!(told, expected);
+    world.check();
+}
+
+#[test]
+fn search_goes_through_many_messages_of_every_size() {
+    use ringpost_imap::question::Candidate;
+    let world = World::new();
+    let mut expected = Vec::new();
+    for n in 0..300 {
+        let size = if n % 50 == 7 { 90_000 } else { 40 * (n % 90) };
+        let word = if n % 3 == 0 { "NEEDle" } else { "straw" };
+        let text = format!("Subject: s{n}\r\n\r\n{}\r\n{word}\r\n", "hay ".repeat(size / 4));
+        let uid = world.deliver_to(ALICE, "INBOX", &text);
+        expected.extend((n % 3 == 0).then_some(uid));
+    }
+    let (selected, messages) = world.select("INBOX");
+    let mut among: Vec<Candidate> = (1..)
+        .zip(&messages)
+        .map(|(number, m)| Candidate {
+            uid: m.uid,
+            number,
+            flags: m.flags.clone(),
+            modseq: m.modseq,
+            recent: m.recent,
+            last: (300, 300),
+        })
+        .collect();
+    let key = SearchKey::Body(Needle::new("needle"));
+    assert_eq!(
+        now(world.mail.search(&selected, &key, &among, NOW)),
+        Ok(expected.clone())
+    );
+    // One that is gone for good is passed over, and what was not asked for is not told.
+    among[10].uid = 9_999;
+    among.sort_by_key(|candidate| candidate.uid);
+    among.retain(|candidate| candidate.uid % 2 == 1);
+    expected.retain(|uid| uid % 2 == 1 && *uid != 11);
+    assert_eq!(now(world.mail.search(&selected, &key, &among, NOW)), Ok(expected));
+}
+
 #[test]
 fn flags_of_more_messages_than_one_commit_takes_are_changed_with_several() {
     let world = World::new();

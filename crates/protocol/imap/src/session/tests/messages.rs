@@ -565,6 +565,24 @@ fn an_append_that_is_refused_costs_only_itself() {
 }
 
 #[test]
+fn a_fetch_says_what_it_will_ask_for_next() {
+    let messages: Vec<_> = (0..700).map(|_| ("", "a")).collect();
+    let mut talk = Talk::with_messages(&messages);
+    talk.say("a FETCH 2:600,700 (RFC822.SIZE)\r\n");
+    let all: Vec<Uid> = (2..=600).chain([700]).collect();
+    let portion = ringpost_base::limits::IMAP_PORTION;
+    assert_eq!(talk.mail.fetched.len(), 5);
+    for (n, (uids, then)) in talk.mail.fetched.iter().enumerate() {
+        let (from, to) = (n * portion, ((n + 1) * portion).min(all.len()));
+        assert_eq!(*uids, all[from..to]);
+        assert_eq!(*then, all[to..(to + 3 * portion).min(all.len())]);
+    }
+    talk.mail.fetched.clear();
+    talk.say("a FETCH 1 (RFC822.SIZE)\r\n");
+    assert_eq!(talk.mail.fetched, [(vec![1], vec![])]);
+}
+
+#[test]
 fn what_an_answer_to_fetch_leaves_for_later_is_asked_for_again() {
     let mut talk = Talk::with_messages(&[("", "a"), ("", "b"), ("", "c"), ("", "d"), ("", "e")]);
     talk.mail.at_most = Some(2);

@@ -35,6 +35,8 @@ pub(super) struct Mail {
     structures: BTreeMap<Uid, Part>,
     /// How many messages an answer to FETCH has at most, when it has a limit.
     at_most: Option<usize>,
+    /// What each FETCH has asked for, and said it would ask for next.
+    fetched: Vec<(Vec<Uid>, Vec<Uid>)>,
     /// Names of the questions asked.
     asked: Vec<&'static str>,
     modseq: u64,
@@ -159,6 +161,7 @@ impl Mail {
             thread_id: (uid != 3).then_some(ObjectId::Thread(0xabc)),
             size_bytes: stored.text.len() as u64,
             envelope: Some(Arc::new(envelope_of(&stored.text))),
+            written: None,
             structure: Some(Arc::new(structure)),
             preview: Some("Hello, wörld".into()),
         })
@@ -292,8 +295,19 @@ impl Mail {
                 Answer::Done
             }
             Ask::Refresh(_) => Answer::Changes(Changes::default()),
-            Ask::Fetch { uids, .. } => {
+            Ask::Fetch {
+                uids, wants, then, ..
+            } => {
+                self.fetched.push((uids.clone(), then));
                 let messages = uids.into_iter().filter_map(|uid| self.message(uid));
+                let messages = messages.map(|mut message| {
+                    if let (Some(spelling), Some(envelope)) = (wants.written, message.envelope.take()) {
+                        let mut written = bytes::BytesMut::new();
+                        envelope.write(spelling, &mut written);
+                        message.written = Some(written.freeze());
+                    }
+                    message
+                });
                 Answer::Messages(messages.take(self.at_most.unwrap_or(usize::MAX)).collect())
             }
             Ask::Store {
