@@ -232,6 +232,6 @@ pub enum Event {
     },
     /// The server knows the session no longer.
     SessionLost,
-    /// Close the connection; it is the last event.
+    /// Close the connection. Nothing follows but that commands which come later have failed.
     Closed(Failure),
 }

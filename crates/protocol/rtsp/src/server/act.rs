@@ -358,8 +358,7 @@ impl Server {
             }
             (Act::Announce, Answer::Granted) => {
                 if let (Some(place), Some(url)) = (&current.place, &current.url) {
-                    let mount = place.mount.clone();
-                    self.announced = Some(Announced::new(mount, url, &current.request.body));
+                    self.announced = Some(Announced::new(place, url, &current.request.body));
                 }
                 self.answer(&current, ok);
             }

@@ -235,7 +235,7 @@ impl Server {
         let access = match current.request.method {
             Method::Options => return self.act(current),
             Method::Announce => Access::Publish,
-            Method::Setup => match self.setup_mode(&current) {
+            Method::Setup => match self.setup_access(&mut current) {
                 Ok(mode) => mode,
                 Err(status) => return self.answer_status(&current, status),
             },

@@ -120,7 +120,8 @@ pub enum Event {
         /// What became of it.
         outcome: Outcome,
     },
-    /// Close the connection. It is the last event.
+    /// Close the connection. It is the last event, unless an answer brings a session after it, which is given back as
+    /// [`Event::Detached`].
     Closed,
 }
 
@@ -221,18 +222,23 @@ enum Waiting {
 /// What ANNOUNCE said will come.
 struct Announced {
     mount: MountPath,
+    query: Option<String>,
     /// The streams' URLs.
     tracks: Vec<Option<Url>>,
 }
 
 impl Announced {
-    fn new(mount: MountPath, base: &Url, description: &[u8]) -> Self {
+    fn new(place: &Place, base: &Url, description: &[u8]) -> Self {
         let controls = Controls::of_sdp(description).tracks;
         let tracks = controls
             .into_iter()
             .map(|control| crate::control::resolve(base, control.as_deref()?))
             .collect();
-        Announced { mount, tracks }
+        Announced {
+            mount: place.mount.clone(),
+            query: place.query.clone(),
+            tracks,
+        }
     }
 
     /// Which stream a URL means; the host counts for nothing, since publishers know us by several names.

@@ -17,16 +17,29 @@ pub(super) struct Wanted {
 const SESSION_CHARACTERS: usize = 24;
 
 impl Server {
-    /// What SETUP outside a session needs a right to.
-    pub(super) fn setup_mode(&self, current: &Current) -> Result<Access, Status> {
-        match self.mode_of(current) {
-            Mode::Play => Ok(Access::Read),
-            // RECORD wants to know what comes.
-            Mode::Record if self.announced_here(current).is_none() => {
-                Err(Status::METHOD_NOT_VALID_IN_THIS_STATE)
-            }
-            Mode::Record => Ok(Access::Publish),
+    /// What SETUP outside a session needs a right to. The place of a stream that was announced is the announced one: its URL
+    /// may say anything of it.
+    pub(super) fn setup_access(&self, current: &mut Current) -> Result<Access, Status> {
+        if self.mode_of(current) == Mode::Play {
+            return Ok(Access::Read);
         }
+        match self.place_announced(current) {
+            true => Ok(Access::Publish),
+            // RECORD wants to know what comes.
+            false => Err(Status::METHOD_NOT_VALID_IN_THIS_STATE),
+        }
+    }
+
+    /// Puts the place and the stream that were announced in place of what the URL says; false when it names none of them.
+    fn place_announced(&self, current: &mut Current) -> bool {
+        let track = self.announced_here(current);
+        let (Some(announced), Some(place), Some(_)) = (&self.announced, &mut current.place, track) else {
+            return false;
+        };
+        place.mount = announced.mount.clone();
+        place.query = announced.query.clone();
+        current.track = track;
+        true
     }
 
     fn mode_of(&self, current: &Current) -> Mode {
@@ -51,18 +64,10 @@ impl Server {
     /// Carries SETUP out.
     pub(super) fn setup(&mut self, mut current: Box<Current>) {
         let mode = self.mode_of(&current);
-        let existing = current.session.as_ref().and_then(|id| self.sessions.get(id));
-        if mode == Mode::Record {
-            let track = self.announced_here(&current);
-            let (Some(announced), Some(track)) = (&self.announced, track) else {
-                return self.answer_status(&current, Status::NOT_FOUND);
-            };
-            let mount = announced.mount.clone();
-            if let Some(place) = &mut current.place {
-                place.mount = mount;
-            }
-            current.track = Some(track);
+        if mode == Mode::Record && !self.place_announced(&mut current) {
+            return self.answer_status(&current, Status::NOT_FOUND);
         }
+        let existing = current.session.as_ref().and_then(|id| self.sessions.get(id));
         let Some(place) = current.place.clone() else {
             return self.answer_status(&current, Status::NOT_FOUND);
         };
