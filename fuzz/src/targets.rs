@@ -54,6 +54,26 @@ pub const TARGETS: &[Target] = &[
         dictionary: dictionary::RTP,
     },
     Target {
+        name: "rtp-payload-h264",
+        run: ringpost_rtp::fuzz::payload_h264,
+        dictionary: dictionary::PAYLOADS,
+    },
+    Target {
+        name: "rtp-payload-h265",
+        run: ringpost_rtp::fuzz::payload_h265,
+        dictionary: dictionary::PAYLOADS,
+    },
+    Target {
+        name: "rtp-payload-audio",
+        run: ringpost_rtp::fuzz::payload_audio,
+        dictionary: dictionary::PAYLOADS,
+    },
+    Target {
+        name: "rtp-payload-video",
+        run: ringpost_rtp::fuzz::payload_video,
+        dictionary: dictionary::PAYLOADS,
+    },
+    Target {
         name: "codec-wav",
         run: ringpost_codec::fuzz::wav,
         dictionary: dictionary::WAV,

@@ -1,8 +1,9 @@
 //! Targets for the fuzzer: plain functions over bytes that panic when an invariant breaks.
 
+use crate::payload::{AacHeaders, Depacketizer, Format, opus_duration_units, write};
 use crate::rtcp::{Compound, RtcpPacket, Writer};
 use crate::{Config, EventReceiver, Output, Packet, Session, rewrite};
-use ringpost_base::{Cursor, Instant, Rng, UnixTime};
+use ringpost_base::{Cursor, Instant, Rng, UnixTime, limits};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -136,4 +137,123 @@ fn drain(session: &mut Session, now: Instant) {
             }
         }
     }
+}
+
+/// Packets with H.264 in them, and NAL units that are written and read back.
+pub fn payload_h264(data: &[u8]) {
+    payloads(Format::H264, data);
+    let nals = h26x_nals(data, 1, |nal| nal[0] & 0x1f);
+    let read = written_and_read(Format::H264, &write::h264(&nals, 32 + data.len() % 100));
+    assert_eq!(read, nals);
+}
+
+/// Packets with H.265 in them, and NAL units that are written and read back.
+pub fn payload_h265(data: &[u8]) {
+    payloads(Format::H265 { has_donl: false }, data);
+    payloads(Format::H265 { has_donl: true }, data);
+    let nals = h26x_nals(data, 2, |nal| nal[0] >> 1 & 0x3f);
+    let format = Format::H265 { has_donl: false };
+    let read = written_and_read(format, &write::h265(&nals, 32 + data.len() % 100));
+    assert_eq!(read, nals);
+}
+
+/// Packets with AAC, LATM, MPEG audio or unframed audio in them, as the first byte says.
+pub fn payload_audio(data: &[u8]) {
+    let Some((&choice, rest)) = data.split_first() else {
+        return;
+    };
+    let odd = AacHeaders {
+        size_bits: choice & 15,
+        index_bits: choice >> 4,
+        index_delta_bits: choice >> 5,
+        cts_delta_bits: choice & 7,
+        dts_delta_bits: choice >> 6,
+        has_random_access: choice & 1 != 0,
+        auxiliary_size_bits: choice & 2,
+        ..AacHeaders::HIGH_BIT_RATE
+    };
+    payloads(Format::Aac(AacHeaders::HIGH_BIT_RATE), rest);
+    payloads(Format::Aac(odd), rest);
+    payloads(
+        Format::Latm {
+            in_band: choice & 1 != 0,
+        },
+        rest,
+    );
+    payloads(Format::MpegAudio, rest);
+    payloads(Format::Whole, rest);
+    let _ = opus_duration_units(rest);
+    let frames: Vec<_> = rest.chunks(usize::from(choice) + 1).collect();
+    let aac = Format::Aac(AacHeaders::HIGH_BIT_RATE);
+    let read = written_and_read(aac, &write::aac(&frames, 1_024, 32 + usize::from(choice)));
+    assert_eq!(read, frames);
+}
+
+/// Packets with VP8, VP9 or JPEG in them.
+pub fn payload_video(data: &[u8]) {
+    for format in [Format::Vp8, Format::Vp9, Format::Jpeg] {
+        payloads(format, data);
+    }
+}
+
+/// A script of packets: steps of sequence number and timestamp, marker, and a payload each.
+fn payloads(format: Format, data: &[u8]) {
+    let mut depacketizer = Depacketizer::new(format);
+    let (mut sequence, mut timestamp) = (65_000u16, 0u32);
+    let mut script = Cursor::new(data);
+    let (mut given, mut packets) = (0, 0);
+    let mut bytes = 0;
+    while let (Ok(step), Ok(len)) = (script.u8(), script.u8()) {
+        let Ok(payload) = script.take(usize::from(len).min(script.rest().len())) else {
+            break;
+        };
+        sequence = sequence.wrapping_add(u16::from(step & 7 != 7) + u16::from(step & 7 == 6));
+        timestamp = timestamp.wrapping_add(u32::from(step >> 3 & 3 == 3) * 90);
+        depacketizer.handle(sequence, timestamp, step & 0x80 != 0, payload);
+        packets += 1;
+        bytes += payload.len();
+        while let Some(unit) = depacketizer.poll() {
+            given += unit.pieces.iter().map(Vec::len).sum::<usize>();
+            assert!(!unit.pieces.is_empty());
+            assert!(unit.pieces.len() <= limits::ACCESS_UNIT_PIECES);
+        }
+    }
+    depacketizer.end();
+    while let Some(unit) = depacketizer.poll() {
+        given += unit.pieces.iter().map(Vec::len).sum::<usize>();
+    }
+    // A fragment brings back a header of two bytes at most.
+    assert!(given <= bytes + 2 * packets, "nothing is made up");
+}
+
+/// Pieces of `data` that can be NAL units of a picture: of types that stand for themselves, and without start codes.
+fn h26x_nals(data: &[u8], header_bytes: usize, kind: fn(&[u8]) -> u8) -> Vec<&[u8]> {
+    let is_plain = |nal: &&[u8]| {
+        nal.len() > header_bytes
+            && (1..=5).contains(&kind(nal))
+            && nal[0] & 0x80 == 0
+            && !nal
+                .windows(3)
+                .any(|window| window[..2] == [0, 0] && window[2] <= 1)
+            && nal.last() != Some(&0)
+    };
+    data.chunks(1 + data.len() / 3).filter(is_plain).collect()
+}
+
+fn written_and_read(format: Format, payloads: &[write::Payload]) -> Vec<Vec<u8>> {
+    let mut depacketizer = Depacketizer::new(format);
+    let mut read = Vec::new();
+    for (sequence, payload) in payloads.iter().enumerate() {
+        depacketizer.handle(
+            sequence as u16,
+            payload.timestamp_offset,
+            payload.marker,
+            &payload.bytes,
+        );
+        read.extend(std::iter::from_fn(|| depacketizer.poll()));
+    }
+    depacketizer.end();
+    assert_eq!(depacketizer.lost(), 0);
+    read.extend(std::iter::from_fn(|| depacketizer.poll()));
+    read.into_iter().flat_map(|unit| unit.pieces).collect()
 }

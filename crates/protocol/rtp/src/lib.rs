@@ -6,6 +6,7 @@
 //! - [`Session`] is one participant's half of an RTP session: who else is in it, what was received from each, when RTCP
 //!   is due by the rules of §6.3, and what it says.
 //! - [`EventSender`] and [`EventReceiver`] are the two ends of telephone-event.
+//! - [`payload`] reads access units out of packets and makes packets of them, for the codecs of streams.
 //!
 //! ```
 //! use ringpost_rtp::{Header, Packet};
@@ -19,11 +20,12 @@
 //! # Ok::<(), ringpost_rtp::PacketError>(())
 //! ```
 //!
-//! It does not reorder packets or conceal their loss, does not encrypt (SRTP), and knows no codec.
+//! It does not reorder packets or conceal their loss, does not encrypt (SRTP), and decodes nothing.
 
 pub mod fuzz;
 mod interval;
 mod packet;
+pub mod payload;
 mod reception;
 pub mod rtcp;
 mod session;

@@ -1,0 +1,159 @@
+//! VP8 (RFC 7741), VP9 (RFC 9628) and JPEG (RFC 2435).
+
+use super::{At, Depacketizer};
+use ringpost_base::Cursor;
+
+/// What is said of a packet of VP8 or VP9 before its frame's bytes.
+struct Descriptor<'a> {
+    begins: bool,
+    ends: bool,
+    is_key: bool,
+    frame: &'a [u8],
+}
+
+//= https://www.rfc-editor.org/rfc/rfc7741#section-4.2
+fn vp8_descriptor(payload: &[u8]) -> Option<Descriptor<'_>> {
+    let mut cursor = Cursor::new(payload);
+    let first = cursor.u8().ok()?;
+    if first & 0x80 != 0 {
+        let extension = cursor.u8().ok()?;
+        if extension & 0x80 != 0 && cursor.u8().ok()? & 0x80 != 0 {
+            cursor.u8().ok()?;
+        }
+        if extension & 0x40 != 0 {
+            cursor.u8().ok()?;
+        }
+        if extension & 0x30 != 0 {
+            cursor.u8().ok()?;
+        }
+    }
+    let frame = cursor.rest();
+    let begins = first & 0x10 != 0 && first & 0x07 == 0;
+    Some(Descriptor {
+        begins,
+        ends: false,
+        //= https://www.rfc-editor.org/rfc/rfc7741#section-4.3
+        is_key: begins && frame.first()? & 1 == 0,
+        frame,
+    })
+}
+
+//= https://www.rfc-editor.org/rfc/rfc9628#section-4.2
+fn vp9_descriptor(payload: &[u8]) -> Option<Descriptor<'_>> {
+    let mut cursor = Cursor::new(payload);
+    let first = cursor.u8().ok()?;
+    let has = |bit: u8| first & bit != 0;
+    let (is_predicted, is_flexible) = (has(0x40), has(0x10));
+    if has(0x80) && cursor.u8().ok()? & 0x80 != 0 {
+        cursor.u8().ok()?;
+    }
+    let mut layer = 0;
+    if has(0x20) {
+        layer = cursor.u8().ok()? >> 1 & 7;
+        if !is_flexible {
+            cursor.u8().ok()?;
+        }
+    }
+    if is_flexible && is_predicted {
+        let mut references = 1;
+        while cursor.u8().ok()? & 1 != 0 {
+            references += 1;
+            if references > 3 {
+                return None;
+            }
+        }
+    }
+    if has(0x02) {
+        skip_structure(&mut cursor)?;
+    }
+    let frame = cursor.rest();
+    let begins = has(0x08);
+    let descriptor = Descriptor {
+        begins,
+        ends: has(0x04),
+        is_key: begins && !is_predicted && layer == 0,
+        frame,
+    };
+    (!frame.is_empty()).then_some(descriptor)
+}
+
+//= https://www.rfc-editor.org/rfc/rfc9628#section-4.2.1
+fn skip_structure(cursor: &mut Cursor<'_>) -> Option<()> {
+    let head = cursor.u8().ok()?;
+    if head & 0x10 != 0 {
+        cursor.take(4 * (usize::from(head >> 5) + 1)).ok()?;
+    }
+    if head & 0x08 != 0 {
+        for _ in 0..cursor.u8().ok()? {
+            let references = cursor.u8().ok()? >> 2 & 3;
+            cursor.take(usize::from(references)).ok()?;
+        }
+    }
+    Some(())
+}
+
+impl Depacketizer {
+    pub(super) fn vp8(&mut self, at: At<'_>) {
+        let Some(descriptor) = vp8_descriptor(at.payload) else {
+            return self.damage(at.timestamp);
+        };
+        if descriptor.begins && self.fragment.is_none() {
+            self.unit(at.timestamp).is_key = descriptor.is_key;
+            self.fragment = Some(Vec::new());
+        }
+        self.extend(at.timestamp, descriptor.frame);
+    }
+
+    pub(super) fn vp9(&mut self, at: At<'_>) {
+        let Some(descriptor) = vp9_descriptor(at.payload) else {
+            return self.damage(at.timestamp);
+        };
+        if descriptor.begins {
+            if self.fragment.is_some() {
+                self.damage(at.timestamp);
+            }
+            self.unit(at.timestamp).is_key |= descriptor.is_key;
+            self.fragment = Some(Vec::new());
+        }
+        if self.extend(at.timestamp, descriptor.frame)
+            && descriptor.ends
+            && let Some(frame) = self.fragment.take()
+        {
+            self.piece(at.timestamp, frame, false);
+        }
+    }
+
+    //= https://www.rfc-editor.org/rfc/rfc2435#section-3.1
+    pub(super) fn jpeg(&mut self, at: At<'_>) {
+        match jpeg_scan(at.payload) {
+            Some((0, scan)) => {
+                self.unit(at.timestamp).is_key = true;
+                self.fragment = Some(Vec::new());
+                self.extend(at.timestamp, scan);
+            }
+            Some((offset, scan)) if self.fragment.as_ref().is_some_and(|f| f.len() == offset) => {
+                self.extend(at.timestamp, scan);
+            }
+            _ => self.damage(at.timestamp),
+        }
+    }
+}
+
+/// Where the packet's part of the scan begins, and the part.
+fn jpeg_scan(payload: &[u8]) -> Option<(usize, &[u8])> {
+    let mut cursor = Cursor::new(payload);
+    let offset = cursor.u32().ok()? & 0x00ff_ffff;
+    let (kind, quality) = (cursor.u8().ok()?, cursor.u8().ok()?);
+    cursor.u16().ok()?;
+    //= https://www.rfc-editor.org/rfc/rfc2435#section-3.1.7
+    if (64..128).contains(&kind) {
+        cursor.u32().ok()?;
+    }
+    //= https://www.rfc-editor.org/rfc/rfc2435#section-3.1.8
+    if quality >= 128 && offset == 0 {
+        cursor.u16().ok()?;
+        let len = cursor.u16().ok()?;
+        cursor.take(usize::from(len)).ok()?;
+    }
+    Some((offset as usize, cursor.rest()))
+}
