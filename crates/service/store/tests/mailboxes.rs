@@ -488,7 +488,7 @@ fn the_sweeper_goes_on_past_what_is_damaged_and_tells_of_it() {
     let never_named = world.body(large);
     let (message, state) = world.message("INBOX", small);
     let mut batch = MailBatch::new(ALICE, Quota::default());
-    batch.remove(&world.mailbox("INBOX").record, small, &message, &state);
+    batch.remove(&world.mailbox("INBOX").record, &state, small, &message);
     world.commit(batch.finish());
     // A mailbox and the note of a delivery that are not as they were written.
     let mut damage = Batch::new(home());
