@@ -748,10 +748,10 @@ fn messages_that_are_read_ahead_are_those_that_are_asked_for() {
     assert_eq!(told, expected);
     // What is expunged meanwhile is still shown to who was not told, whether it was read before or not.
     let told = fetched_ahead(&world, &all, |_| {
-        let (other, _) = world.select("INBOX");
+        let (mut other, _) = world.select("INBOX");
         let gone = [all[130], all[399]];
         let deleted = FlagChange::Add(flags("\\Deleted"));
-        now(world.mail.store_flags(&other, &gone, &deleted, None)).unwrap();
+        now(world.mail.store_flags(&mut other, &gone, &deleted, None)).unwrap();
         assert_eq!(now(world.mail.expunge(&other, None)).unwrap(), gone);
     });
     assert_eq!(told, expected);
