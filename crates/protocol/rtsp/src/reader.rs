@@ -360,9 +360,12 @@ fn read_start(line: &str) -> Result<Head, ReadError> {
             .and_then(Status::new)
             .ok_or(ReadError::StartLine)?;
         let mut response = Response::new(status);
-        let reason: Vec<_> = words.collect();
+        let reason: Vec<_> = words
+            .flat_map(|word| word.split(|c: char| c.is_ascii_control()))
+            .filter(|word| !word.is_empty())
+            .collect();
         if !reason.is_empty() {
-            response.reason = reason.join(" ").replace(|c: char| c.is_ascii_control(), " ");
+            response.reason = reason.join(" ");
         }
         return Ok(Head::Response(response));
     }

@@ -213,7 +213,11 @@ fn npt(text: &str) -> Result<Npt, Malformed> {
         }
         _ => return malformed(EXPECTED),
     };
-    Ok(Npt::At(Duration::from_secs(seconds) + fraction_of(fraction)?))
+    // However it is written, it can be written in seconds.
+    let seconds = u32::try_from(seconds).map_err(|_| Malformed { expected: EXPECTED })?;
+    Ok(Npt::At(
+        Duration::from_secs(seconds.into()) + fraction_of(fraction)?,
+    ))
 }
 
 /// Digits behind a decimal point; those behind the ninth are cut.
@@ -437,6 +441,7 @@ mod tests {
             "npt=1:00:60-",
             "npt=1.x-",
             "npt=99999999999-",
+            "npt=2147483647:05:35.3-",
             "clock=-",
             "clock=-19961108T143720Z",
             "clock=19961308T143720Z-",

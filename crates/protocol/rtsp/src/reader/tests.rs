@@ -228,6 +228,16 @@ fn a_client_reads_what_cameras_send() {
     ));
 }
 
+#[test]
+fn a_reason_is_words_without_control_characters() {
+    let items = read(b"RTSP/1.0 200 \x1dNot \x07 so\x1dgood\x1d\r\n\r\n");
+    let [Item::Response(response)] = &items[..] else {
+        panic!("{items:?}")
+    };
+    assert_eq!(response.reason, "Not so good");
+    assert_eq!(read(&response.to_bytes()), items);
+}
+
 fn token() -> impl Strategy<Value = String> {
     "[A-Za-z][A-Za-z0-9-]{0,12}".prop_filter("no length of its own", |name| {
         !name.eq_ignore_ascii_case("Content-Length")
