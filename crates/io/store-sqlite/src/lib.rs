@@ -25,6 +25,7 @@
 //!
 //! Bodies above 64 KiB are not here: `ringpost-blobs` keeps them as files. [`faulty`] is a disk that loses power.
 
+mod answer;
 mod engine;
 mod error;
 pub mod faulty;

@@ -1,3 +1,4 @@
+use crate::answer::{Giver, answer};
 use crate::engine::{Engine, Outcome};
 use crate::gathering::{Gathering, Wait};
 use crate::reader::Reader;
@@ -7,6 +8,7 @@ use ringpost_base::{Instant, limits};
 use ringpost_store::{Batch, CommitError, StoreError};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Waker;
 use std::thread::{self, JoinHandle, Thread};
 
 /// The writer's thread and the readers', and the bounded queues before them.
@@ -23,7 +25,7 @@ struct Work {
     came: Instant,
 }
 
-type Answer = Sender<Result<Outcome, CommitError>>;
+type Answer = Giver<Result<Outcome, CommitError>>;
 
 type Question = Box<dyn FnOnce(&Reader) + Send>;
 
@@ -68,25 +70,26 @@ impl Threads {
     }
 
     pub(crate) async fn commit(&self, batch: Batch) -> Result<Outcome, CommitError> {
-        let (answer, outcome) = async_channel::bounded(1);
+        let (answer, outcome) = answer();
         self.door.bring(batch, answer).await?;
-        outcome.recv().await.unwrap_or(Err(CommitError::Closed))
+        outcome.await.unwrap_or(Err(CommitError::Closed))
     }
 
     pub(crate) async fn read<T: Send + 'static>(
         &self,
         question: impl FnOnce(&Reader) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let (answer, answered) = async_channel::bounded(1);
+        let (answer, answered) = answer();
         let question: Question = Box::new(move |reader| {
-            // Whoever asked may be gone.
-            let _ = answer.try_send(question(reader));
+            if let Some(waits) = answer.give(question(reader)) {
+                waits.wake();
+            }
         });
         self.questions
             .send(question)
             .await
             .map_err(|_| StoreError::Closed)?;
-        answered.recv().await.unwrap_or(Err(StoreError::Closed))
+        answered.await.unwrap_or(Err(StoreError::Closed))
     }
 }
 
@@ -181,9 +184,11 @@ fn write(mut engine: Engine, waiting: &Waiting) {
         let began = waiting.clock.now();
         let outcomes = engine.run(&group);
         gathering.committed(group.len(), began, waiting.clock.now(), waiting.work.len());
-        for (answer, outcome) in answers.into_iter().zip(outcomes) {
-            // Whoever asked may be gone.
-            let _ = answer.try_send(outcome);
-        }
+        // All have their answers before the first is woken.
+        let answered = answers.into_iter().zip(outcomes);
+        let waiting: Vec<Waker> = answered
+            .filter_map(|(answer, outcome)| answer.give(outcome))
+            .collect();
+        waiting.into_iter().for_each(Waker::wake);
     }
 }
