@@ -42,7 +42,7 @@ const AT_ONCE: usize = 2_000;
 /// Bytes of their records; a batch with the copies of so much is well within [`limits::BATCH_BYTES`].
 const BYTES_AT_ONCE: usize = 4 * 1024 * 1024;
 /// Messages of which one read brings the records.
-pub(crate) const READ_AT_ONCE: usize = 64;
+pub(crate) const READ_AT_ONCE: usize = 32;
 /// What may be known of a portion of messages, in bytes, for the next ones to be read ahead.
 const AHEAD_BYTES: usize = 128 * 1024;
 

@@ -422,7 +422,7 @@ fn searches_that_make_no_sense_are_refused() {
 
 #[test]
 fn a_search_of_many_leaves_in_pieces_and_in_order() {
-    let texts: Vec<(&str, &str)> = (0..700)
+    let texts: Vec<(&str, &str)> = (0..1_700)
         .map(|i| {
             if i % 3 == 0 {
                 ("\\Seen", "Subject: a\n\nx\n")
@@ -437,7 +437,7 @@ fn a_search_of_many_leaves_in_pieces_and_in_order() {
         .split(' ')
         .map(|n| n.parse().unwrap())
         .collect();
-    assert_eq!(numbers, (1..=700).collect::<Vec<_>>());
+    assert_eq!(numbers, (1..=1_700).collect::<Vec<_>>());
     assert!(talk.mail.asked.len() > 1);
 }
 
