@@ -93,7 +93,7 @@ impl Pop3 {
             removed: 0,
         };
         let ended = driver.run().await;
-        driver.mark_seen().await;
+        Box::pin(driver.mark_seen()).await;
         let (retrieved, removed) = (driver.retrieved, driver.removed);
         match ended {
             Ok(()) => tracing::info!(session = %driver.id, retrieved, removed, "pop3 session ends"),
@@ -353,7 +353,7 @@ impl Driver<'_> {
         open.seen.push(uid);
         open.mark_at = now + PAUSE;
         if open.seen.len() >= MARKS {
-            self.mark_seen().await;
+            Box::pin(self.mark_seen()).await;
         }
     }
 }
