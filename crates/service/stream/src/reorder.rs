@@ -1,19 +1,23 @@
 use bytes::Bytes;
 use ringpost_base::{Instant, limits};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 /// Puts packets of one RTP source back into the order in which they were sent.
 ///
 /// A packet that is next leaves at once. One that came before its turn waits for those that are missing until
 /// [`limits::REORDERED_PACKETS`] wait or the first of them has waited [`REORDER_WAIT`]; then what is missing is lost. A packet
-/// that comes after its place was passed is dropped, and so is one that was there. Numbers that jump by more than a network
-/// can account for begin anew.
+/// that comes after its place was passed is dropped, and so is one that was there. Where numbers jump by more than a network
+/// can account for, the second in a row begins anew.
 #[derive(Debug, Default)]
 pub struct Reorder {
     /// The extended number that comes next.
     next: Option<u64>,
     waiting: BTreeMap<u64, (Instant, Bytes)>,
+    /// What had come before the numbers began anew.
+    before: VecDeque<Bytes>,
+    /// The number that would follow a packet which came from behind: two of them in a row are another beginning.
+    restart: Option<u16>,
     lost: u64,
     late: u64,
 }
@@ -21,8 +25,12 @@ pub struct Reorder {
 /// How long a packet waits for those that were sent before it: two packets' worth of a usual path's jitter.
 pub const REORDER_WAIT: Duration = Duration::from_millis(60);
 
-/// Beyond this a sequence number cannot be a packet that was overtaken (RFC 3550 appendix A.1: `MAX_DROPOUT`).
-const JUMP: u64 = 3_000;
+/// What a sequence number may be ahead of, or behind, the one that comes next (RFC 3550 appendix A.1: `MAX_DROPOUT`,
+/// `MAX_MISORDER`).
+const DROPOUT: u64 = 3_000;
+const MISORDER: u64 = 100;
+/// The number that a source begins with, less its own sequence number: room for numbers that come from below.
+const ROOM: u64 = 1 << 48;
 
 impl Reorder {
     /// For a source that has not sent anything yet.
@@ -51,27 +59,40 @@ impl Reorder {
     /// Takes a packet with its sequence number.
     pub fn handle_packet(&mut self, now: Instant, sequence: u16, packet: Bytes) {
         let Some(next) = self.next else {
-            // Room below, so that a number before the first does not wrap.
-            let first = u64::from(sequence) + (1 << 16);
+            let first = u64::from(sequence) + ROOM;
             self.next = Some(first);
             self.waiting.insert(first, (now, packet));
             return;
         };
         let number = extend(next, sequence);
         let (ahead, behind) = (number.saturating_sub(next), next.saturating_sub(number));
-        if ahead > JUMP || behind > JUMP {
-            // Another beginning: nothing that is held can be completed by it.
-            self.waiting.clear();
+        //= https://www.rfc-editor.org/rfc/rfc3550#appendix-A.1
+        if ahead > DROPOUT || behind > MISORDER {
+            if self.restart.replace(sequence.wrapping_add(1)) != Some(sequence) {
+                self.late += 1;
+                return;
+            }
+            // What is held will not be completed by another beginning: it leaves as it is.
+            let mut passed = next;
+            for (number, (_, packet)) in std::mem::take(&mut self.waiting) {
+                self.lost += number - passed;
+                passed = number + 1;
+                self.before.push_back(packet);
+            }
             self.next = Some(number);
         } else if behind > 0 || self.waiting.contains_key(&number) {
             self.late += 1;
             return;
         }
+        self.restart = None;
         self.waiting.insert(number, (now, packet));
     }
 
     /// The next packet in order, if it is there, or if those before it are given up.
     pub fn poll(&mut self, now: Instant) -> Option<Bytes> {
+        if let Some(packet) = self.before.pop_front() {
+            return Some(packet);
+        }
         let next = self.next?;
         let (number, (since, _)) = self.waiting.first_key_value()?;
         let is_given_up = self.waiting.len() > limits::REORDERED_PACKETS || now >= *since + REORDER_WAIT;
@@ -166,8 +187,23 @@ mod tests {
     fn a_jump_begins_anew() {
         let mut reorder = Reorder::new();
         assert_eq!(all(&mut reorder, at(0), &[100, 102]), [100]);
-        assert_eq!(all(&mut reorder, at(1), &[40_000, 40_001]), [40_000, 40_001]);
-        assert_eq!(all(&mut reorder, at(2), &[5_000, 5_001]), [5_000, 5_001]);
+        // What had come leaves first, and one packet that strays is none.
+        assert_eq!(
+            all(&mut reorder, at(1), &[40_000, 40_001, 40_002]),
+            [102, 40_001, 40_002]
+        );
+        assert_eq!(reorder.lost_packets(), 1);
+        assert_eq!(
+            all(&mut reorder, at(2), &[39_000, 39_001, 39_002]),
+            [39_001, 39_002]
+        );
+        // However often it happens.
+        for n in 1..=20_u16 {
+            let first = n.wrapping_mul(35_000);
+            let numbers = [first, first.wrapping_add(1), first.wrapping_add(2)];
+            assert_eq!(all(&mut reorder, at(3), &numbers), numbers[1..]);
+        }
+        assert_eq!(all(&mut reorder, at(4), &[7, 44_467]), [] as [u16; 0]);
     }
 
     proptest! {

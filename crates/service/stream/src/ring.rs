@@ -29,6 +29,8 @@ pub struct Ring {
     bytes: usize,
     /// The number of the newest packet that a reader may begin with, kept or not.
     entry: Option<u64>,
+    /// The number of the first packet since the ring was cleared last.
+    began: u64,
 }
 
 /// Where a reader is in a [`Ring`], and what it missed.
@@ -38,8 +40,12 @@ pub struct Cursor {
     next: u64,
     /// Nothing is read before the next packet that one may begin with.
     awaits_entry: bool,
+    /// It waits because it was too slow, so that what passes by is missed.
+    has_skipped: bool,
     /// How far behind the newest packet it was when it began: a group of pictures that was there already.
     head_start: Duration,
+    /// The beginning of what it reads: another publisher's packets are begun with like the first one's.
+    began: u64,
     skips: u64,
     skipped: u64,
 }
@@ -97,6 +103,7 @@ impl Ring {
     /// Lets go of all packets, as when their publisher has gone: readers go on with what another one brings.
     pub fn clear(&mut self) {
         self.first = self.end();
+        self.began = self.first;
         self.packets.clear();
         self.bytes = 0;
         self.entry = None;
@@ -108,7 +115,9 @@ impl Ring {
         Cursor {
             next: entry.unwrap_or(self.end()),
             awaits_entry: entry.is_none(),
+            has_skipped: false,
             head_start: entry.map_or(Duration::ZERO, |entry| self.age(entry)),
+            began: self.began,
             skips: 0,
             skipped: 0,
         }
@@ -119,7 +128,9 @@ impl Ring {
         Cursor {
             next: self.end(),
             awaits_entry: true,
+            has_skipped: false,
             head_start: Duration::ZERO,
+            began: self.began,
             skips: 0,
             skipped: 0,
         }
@@ -128,6 +139,13 @@ impl Ring {
     /// The next packet for the reader at `cursor`, which passes it. A reader that is [`limits::MOUNT_READER_LAG`] behind
     /// what it was when it began, or whose next packet has left, goes on with the newest one that it may begin with.
     pub fn read(&self, cursor: &mut Cursor) -> Option<&Packet> {
+        if cursor.began != self.began {
+            *cursor = Cursor {
+                skips: cursor.skips,
+                skipped: cursor.skipped,
+                ..self.join()
+            };
+        }
         if !cursor.awaits_entry && self.is_late(cursor) {
             self.skip(cursor);
         }
@@ -135,11 +153,12 @@ impl Ring {
             let waits_since = cursor.next;
             let entry = self.entry.filter(|entry| *entry >= waits_since.max(self.first));
             cursor.next = entry.unwrap_or(self.end());
-            if cursor.skips > 0 {
+            if cursor.has_skipped {
                 cursor.skipped += cursor.next - waits_since;
             }
             entry?;
             cursor.awaits_entry = false;
+            cursor.has_skipped = false;
         }
         let packet = self.get(cursor.next);
         match packet {
@@ -182,6 +201,7 @@ impl Ring {
         cursor.skipped += to - cursor.next;
         cursor.next = to;
         cursor.awaits_entry = entry.is_none();
+        cursor.has_skipped = entry.is_none();
         cursor.head_start = self.age(to);
     }
 }
@@ -324,15 +344,20 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_when_the_publisher_goes_begins_with_the_next_one() {
+    fn whoever_reads_when_the_publisher_goes_begins_with_a_key_frame_of_the_next_one() {
         let mut ring = Ring::new();
         play(&mut ring, 0, 520);
-        let mut cursor = ring.join();
+        let (mut behind, mut live) = (ring.join(), ring.join());
+        assert_eq!(drain(&ring, &mut live).len(), 13);
         ring.clear();
-        assert!(drain(&ring, &mut cursor).is_empty());
+        assert!(drain(&ring, &mut behind).is_empty());
         ring.push(packet(9_000, false));
+        assert!(drain(&ring, &mut live).is_empty());
         ring.push(packet(9_040, true));
-        assert_eq!(drain(&ring, &mut cursor), [9_040]);
+        for cursor in [&mut behind, &mut live] {
+            assert_eq!(drain(&ring, cursor), [9_040]);
+            assert_eq!((cursor.skips(), cursor.skipped_packets()), (0, 0));
+        }
     }
 
     #[test]

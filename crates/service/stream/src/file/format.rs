@@ -302,7 +302,15 @@ fn avc_configuration(sps: &[u8], pps: &[u8]) -> Result<Avcc, FormatError> {
     Ok(avcc)
 }
 
+/// What stands before each NAL unit must be four octets: shorter lengths are all but unknown.
+const SHORT_LENGTHS: FormatError = FormatError::Incomplete {
+    missing: "lengths of four octets before its NAL units",
+};
+
 fn avc_sets(avcc: &Avcc) -> Result<Format, FormatError> {
+    if avcc.length_size != 4 {
+        return Err(SHORT_LENGTHS);
+    }
     let first = |sets: &[Vec<u8>], missing| {
         let set = sets.first().ok_or(FormatError::Incomplete { missing })?;
         Ok::<_, FormatError>(Bytes::copy_from_slice(set))
@@ -344,6 +352,9 @@ fn hevc_configuration(vps: &[u8], sps: &[u8], pps: &[u8]) -> Result<Hvcc, Format
 }
 
 fn hevc_sets(hvcc: &Hvcc) -> Result<Format, FormatError> {
+    if hvcc.length_size_minus_one != 3 {
+        return Err(SHORT_LENGTHS);
+    }
     let first = |nal_unit_type, missing| {
         let array = hvcc
             .arrays

@@ -256,7 +256,7 @@ impl Scanner {
         match pending.kind {
             MOOV => {
                 let moov = Moov::decode_body(&mut &octets[..]).map_err(bad)?;
-                self.index.read_header(&moov)?;
+                self.index.read_header(&moov, self.length)?;
                 self.has_header = true;
                 self.whole_until = pending.body.end;
             }
@@ -299,7 +299,7 @@ impl Index {
         fragments.chain(whole).max().unwrap_or_default()
     }
 
-    fn read_header(&mut self, moov: &Moov) -> Result<(), FileError> {
+    fn read_header(&mut self, moov: &Moov, length: u64) -> Result<(), FileError> {
         let mut reason = "it has none at all".to_string();
         let mut whole = Vec::new();
         for trak in &moov.trak {
@@ -327,7 +327,7 @@ impl Index {
                 format,
                 clock_rate_hz,
             });
-            samples_of_table(track, shift, stbl, &mut whole)?;
+            samples_of_table(track, shift, stbl, length, &mut whole)?;
         }
         if self.tracks.is_empty() {
             return Err(FileError::NoTracks { reason });
@@ -378,13 +378,15 @@ impl Index {
         let begin = traf.tfdt.as_ref().map_or(0, |tfdt| tfdt.base_media_decode_time);
         let mut decoded = i64::try_from(begin).map_err(|_| bad("a time that cannot be"))?;
         let mut at = base;
+        let mut said = samples.len();
         for run in &traf.trun {
             if let Some(offset) = run.data_offset {
                 at = base
                     .checked_add_signed(offset.into())
                     .ok_or(bad("a data offset that cannot be"))?;
             }
-            if run.samples.len() > limits::MEDIA_FRAGMENT_SAMPLES {
+            said += run.samples.len();
+            if said > limits::MEDIA_FRAGMENT_SAMPLES {
                 return Err(bad("more samples than a fragment may have"));
             }
             for entry in &run.samples {
@@ -462,6 +464,7 @@ fn samples_of_table(
     track: usize,
     shift: i64,
     stbl: &Stbl,
+    length: u64,
     samples: &mut Vec<Stored>,
 ) -> Result<(), FileError> {
     let bad = |found: &str| FileError::Box {
@@ -474,6 +477,12 @@ fn samples_of_table(
     };
     if count + samples.len() > limits::MEDIA_FILE_SAMPLES {
         return Err(bad("more samples than a file may have"));
+    }
+    // One size for all costs the table nothing: the file must have room for what it says.
+    if let StszSamples::Identical { count, size } = &stbl.stsz.samples
+        && u64::from(*count) * u64::from((*size).max(1)) > length
+    {
+        return Err(bad("more samples than the file has room for"));
     }
     let offsets: Vec<u64> = match (&stbl.co64, &stbl.stco) {
         (Some(co64), _) => co64.entries.clone(),

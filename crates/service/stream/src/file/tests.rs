@@ -156,6 +156,47 @@ fn a_fragment_that_begins_before_the_last_one_ended_goes_on_after_it() {
     assert_eq!(shown, [0, 3_000, 12_000, 6_000, 9_000, 15_000]);
 }
 
+#[test]
+fn fragments_of_one_sample_keep_their_times() {
+    let tracks = camera();
+    let (mut writer, mut file) = FileWriter::new(&tracks, UnixTime::from_secs(0)).expect("a header");
+    let times: Vec<u64> = (0..40).map(|n| n * 44_100).collect();
+    for time in &times {
+        let run = Run {
+            track: 1,
+            samples: vec![sample(*time, true, &[b"sound"])],
+            end: None,
+        };
+        file.extend(writer.fragment(UnixTime::from_secs(0), &[run], |_| false));
+    }
+    let (index, _) = scan(&file).expect("an index");
+    let told: Vec<u64> = samples(&file, &index).iter().map(|s| s.decoded as u64).collect();
+    assert_eq!(told, times);
+    assert!(index.length_ns() < 40_000_000_000);
+}
+
+#[test]
+fn a_time_that_jumps_back_by_hours_is_written_all_the_same() {
+    let tracks = camera();
+    let (mut writer, _) = FileWriter::new(&tracks, UnixTime::from_secs(0)).expect("a header");
+    for time in [1 << 40, 0, 1 << 20] {
+        let samples = vec![
+            sample(time, true, &[b"\x65"]),
+            sample(time + 1, false, &[b"\x41"]),
+        ];
+        let run = Run {
+            track: 0,
+            samples,
+            end: None,
+        };
+        assert!(
+            !writer
+                .fragment(UnixTime::from_secs(0), &[run], |_| true)
+                .is_empty()
+        );
+    }
+}
+
 /// A track's samples as ffprobe tells them: shown, decoded, length, octets, place, key.
 fn told(file: &[u8], track: usize) -> Vec<(i64, i64, u32, u32, u64, bool)> {
     let (index, _) = scan(file).expect("an index");
@@ -297,6 +338,52 @@ fn what_is_no_file_of_media_is_refused_by_name() {
     ] {
         assert_eq!(scan(file).expect_err("a refusal").to_string(), expected);
     }
+}
+
+/// A box.
+fn boxed(kind: &[u8; 4], body: &[u8]) -> Vec<u8> {
+    [&(body.len() as u32 + 8).to_be_bytes(), kind.as_slice(), body].concat()
+}
+
+#[test]
+fn a_fragment_says_no_more_samples_than_one_may_have() {
+    let (_, header) = FileWriter::new(&camera(), UnixTime::from_secs(0)).expect("a header");
+    // Runs of samples without any field of their own: a count, and nothing else.
+    let run = boxed(b"trun", &[&[0; 4][..], &60_000_u32.to_be_bytes()].concat());
+    let head = boxed(b"tfhd", &[&[0, 2, 0, 0][..], &1_u32.to_be_bytes()].concat());
+    let traf = boxed(b"traf", &[head, run.repeat(5)].concat());
+    let moof = boxed(b"moof", &[boxed(b"mfhd", &[0; 8]), traf].concat());
+    let file = [header, moof, boxed(b"mdat", b"")].concat();
+    let error = scan(&file).expect_err("a refusal").to_string();
+    assert!(
+        error.ends_with("found more samples than a fragment may have"),
+        "{error}"
+    );
+}
+
+#[test]
+fn samples_that_the_file_has_no_room_for_are_refused() {
+    let at = |name: &[u8; 4]| WHOLE.windows(4).position(|octets| octets == name).expect("a box");
+    let mut file = WHOLE.to_vec();
+    // stsz with one size for all and a count that is millions.
+    let table = at(b"stsz") + 8;
+    file[table..table + 8].copy_from_slice(&[0, 0, 0, 9, 0, 0x3d, 0, 0]);
+    let error = scan(&file).expect_err("a refusal").to_string();
+    assert!(error.contains("box of MP4"), "{error}");
+}
+
+#[test]
+fn nal_units_behind_short_lengths_are_refused() {
+    let at = WHOLE
+        .windows(4)
+        .position(|octets| octets == b"avcC")
+        .expect("a box")
+        + 8;
+    let mut file = WHOLE.to_vec();
+    assert_eq!(file[at], 0xff);
+    file[at] = 0xfd;
+    let (index, _) = scan(&file).expect("the sound is left");
+    assert_eq!(index.tracks.len(), 1);
 }
 
 #[test]

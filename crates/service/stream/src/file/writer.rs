@@ -30,6 +30,8 @@ struct Progress {
     end: u64,
     /// How long before it is shown a sample had to be decoded, at most.
     reordering: u64,
+    /// How long the last sample of which that is known lasted.
+    length: u64,
 }
 
 /// What pictures have to be decoded before the first one is shown: as many as an encoder may put in another order.
@@ -168,8 +170,10 @@ impl FileWriter {
             .collect();
         let decoded = progress.decode_times(&shown);
         let last = decoded.last().copied().unwrap_or_default();
-        let before = decoded.len().checked_sub(2).map_or(0, |index| decoded[index]);
-        let guess = last + (last - before).max(1);
+        if let Some(before) = decoded.len().checked_sub(2) {
+            progress.length = last - decoded[before];
+        }
+        let guess = last + progress.length.max(1);
         let end = run
             .end
             .map(|end| (end + progress.headroom).saturating_sub(progress.reordering));
@@ -186,7 +190,8 @@ impl FileWriter {
             duration: Some(u32::try_from(end - at).unwrap_or(u32::MAX)),
             size: Some(*size),
             flags: Some(if sample.is_key { KEY } else { NO_KEY }),
-            cts: Some(*shown as i64 - *at as i64),
+            // What the field cannot say is a jump of many hours: the sample is shown as late as it can be.
+            cts: Some((*shown as i64 - *at as i64).clamp(i32::MIN.into(), i32::MAX.into())),
         });
         Traf {
             tfhd: Tfhd {
