@@ -228,7 +228,17 @@ impl Server {
                     user: self.user.clone(),
                 });
             }
-            if current.request.method != Method::Announce {
+            let is_of_session = current
+                .place
+                .as_ref()
+                .is_none_or(|place| place.mount == session.mount);
+            let stands_alone = match current.request.method {
+                Method::Announce | Method::Describe => true,
+                // A session is good for what it was made for and for nothing else.
+                Method::GetParameter | Method::SetParameter => !is_of_session,
+                _ => false,
+            };
+            if !stands_alone {
                 return self.act(current);
             }
         }

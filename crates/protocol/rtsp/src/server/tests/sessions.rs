@@ -158,3 +158,22 @@ fn a_session_that_its_owner_ends_is_gone() {
     world.send_bytes(&frame(0, b"late"));
     assert_eq!(world.server.strays(), 1);
 }
+
+// Guards pitfall RTSP 2: what may be read of one mount says nothing of another.
+#[test]
+fn a_session_opens_no_other_mount() {
+    let mut world = World::new();
+    let id = world.set_up("rtsp://h/a/trackID=0", None);
+    let fields = with_session(&id, "Content-Type: text/parameters\r\n");
+    for method in ["DESCRIBE", "GET_PARAMETER", "SET_PARAMETER"] {
+        world.asked.clear();
+        world.request_with(&format!("{method} rtsp://h/b"), &fields, "position: 1\r\n");
+        let asked = world.asked.first();
+        let is_asked = matches!(asked, Some(Ask::Authorize { place, access: Access::Read }) if place.mount.as_str() == "b");
+        assert!(is_asked, "{method}: {asked:?}");
+    }
+    world.asked.clear();
+    world.request_with("SET_PARAMETER rtsp://h/a", &fields, "position: 1\r\n");
+    let is_asked = matches!(world.asked.first(), Some(Ask::Authorize { .. }));
+    assert!(!is_asked, "its own mount was asked for when it was made");
+}
