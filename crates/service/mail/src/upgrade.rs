@@ -15,15 +15,21 @@ const LINE_ENDS: u32 = 1;
 const AT_ONCE: usize = 200;
 
 /// Brings the records of a store up to date before anybody works with it, and gives how many messages that changed. A store
-/// that is new is told to be up to date; one that is, is left as it is. What was stopped half-way begins anew.
+/// that is new is told to be up to date; one that is, is left as it is. What was stopped half-way begins anew, and the earlier
+/// version of the server refuses it from the first change on. What is damaged is told and left as it is: it keeps one mailbox
+/// from its owner, and the server from nobody else.
 ///
 /// # Errors
 /// When the store fails, or was written by a later version of the server.
 pub async fn upgrade(store: &dyn Store, bodies: &Bodies) -> Result<u64, MailError> {
     let known = store.record::<Contents>(&keys::DOMAINS, keys::contents()).await?;
-    let version = known.map_or(0, |known| known.record.version);
-    match version {
-        VERSION => return Ok(0),
+    let known = known.map(|known| known.record).unwrap_or_default();
+    let version = match known.upgraded_from {
+        0 => known.version,
+        from => from - 1,
+    };
+    match known.version {
+        VERSION if known.upgraded_from == 0 => return Ok(0),
         later if later > VERSION => {
             return Err(MailError::Store(format!(
                 "its records are of version {later}, and this server knows {VERSION}: start the later one"
@@ -31,6 +37,7 @@ pub async fn upgrade(store: &dyn Store, bodies: &Bodies) -> Result<u64, MailErro
         }
         _ => {}
     }
+    mark(store, version + 1).await?;
     let mut changed = 0;
     let mut after = None;
     loop {
@@ -38,53 +45,92 @@ pub async fn upgrade(store: &dyn Store, bodies: &Bodies) -> Result<u64, MailErro
         let Some(last) = page.last().cloned() else { break };
         for partition in page {
             if let Partition::Account(account) = partition {
-                if version < LINE_ENDS {
-                    changed += count_line_ends(store, bodies, account).await?;
-                }
-                changed += pack_states(store, account).await?;
+                changed += upgrade_account(store, bodies, account, version).await?;
             }
         }
         after = Some(last);
     }
-    let mut batch = Batch::new(keys::DOMAINS);
-    batch.put(keys::contents(), Contents { version: VERSION }.to_bytes());
-    store.commit_durable(batch).await?;
+    mark(store, 0).await?;
     Ok(changed)
 }
 
-/// Packs the states of an account's messages, but for the last ones of each mailbox.
-async fn pack_states(store: &dyn Store, account: AccountId) -> Result<u64, MailError> {
-    let home = Partition::Account(account);
+/// Writes down what records hold, or, until all do, what they have been brought up from.
+async fn mark(store: &dyn Store, upgraded_from: u32) -> Result<(), MailError> {
+    let contents = Contents {
+        version: VERSION,
+        upgraded_from,
+    };
+    let mut batch = Batch::new(keys::DOMAINS);
+    batch.put(keys::contents(), contents.to_bytes());
+    store.commit_durable(batch).await?;
+    Ok(())
+}
+
+async fn upgrade_account(
+    store: &dyn Store,
+    bodies: &Bodies,
+    account: AccountId,
+    version: u32,
+) -> Result<u64, MailError> {
     let mut changed = 0;
-    for entry in store.scan(&home, keys::mailboxes()).await? {
-        let mailbox = ringpost_store::records::Mailbox::from_bytes(&entry.key, entry.value)?.id;
-        let last = store.counter(&home, keys::last_uid(mailbox)).await?;
-        let next = u32::try_from(last + 1).unwrap_or(u32::MAX);
-        changed += fold(store, account, mailbox, next - next % BLOCK_UIDS).await?;
+    for entry in store
+        .scan(&Partition::Account(account), keys::mailboxes())
+        .await?
+    {
+        let key = entry.key.clone();
+        let upgraded = match ringpost_store::records::Mailbox::from_bytes(&entry.key, entry.value) {
+            Ok(mailbox) => upgrade_mailbox(store, bodies, account, mailbox.id, version).await,
+            Err(error) => Err(error.into()),
+        };
+        match upgraded {
+            Ok(messages) => changed += messages,
+            // A store that fails as a whole says so again when the version is written.
+            Err(error) => {
+                tracing::warn!(%account, mailbox = ?key, %error, "a mailbox cannot be brought up to date");
+            }
+        }
     }
     Ok(changed)
 }
 
-async fn count_line_ends(store: &dyn Store, bodies: &Bodies, account: AccountId) -> Result<u64, MailError> {
+/// Brings one mailbox up to date; the states of its last messages stay records of their own.
+async fn upgrade_mailbox(
+    store: &dyn Store,
+    bodies: &Bodies,
+    account: AccountId,
+    mailbox: MailboxId,
+    version: u32,
+) -> Result<u64, MailError> {
     let home = Partition::Account(account);
     let mut changed = 0;
-    for entry in store.scan(&home, keys::mailboxes()).await? {
-        let mailbox = ringpost_store::records::Mailbox::from_bytes(&entry.key, entry.value)?.id;
-        let mut next = Some(0);
-        while let Some(first) = next {
-            let scan = keys::messages(mailbox, first..=u32::MAX).limit(AT_ONCE);
-            let page = store.scan(&home, scan).await?;
-            next = page
-                .last()
-                .and_then(|last| keys::uid_of(&last.key))
-                .and_then(|uid| uid.checked_add(1));
-            for entry in page {
-                let Some(uid) = keys::uid_of(&entry.key) else {
-                    continue;
-                };
-                let message = Message::from_bytes(&entry.key, entry.value)?;
-                changed += u64::from(line_ends_of(store, bodies, &home, (mailbox, uid), &message).await?);
-            }
+    if version < LINE_ENDS {
+        changed += count_line_ends(store, bodies, &home, mailbox).await?;
+    }
+    let last = store.counter(&home, keys::last_uid(mailbox)).await?;
+    let next = u32::try_from(last + 1).unwrap_or(u32::MAX);
+    Ok(changed + fold(store, account, mailbox, next - next % BLOCK_UIDS).await?)
+}
+
+async fn count_line_ends(
+    store: &dyn Store,
+    bodies: &Bodies,
+    home: &Partition,
+    mailbox: MailboxId,
+) -> Result<u64, MailError> {
+    let (mut changed, mut next) = (0, Some(0));
+    while let Some(first) = next {
+        let scan = keys::messages(mailbox, first..=u32::MAX).limit(AT_ONCE);
+        let page = store.scan(home, scan).await?;
+        next = page
+            .last()
+            .and_then(|last| keys::uid_of(&last.key))
+            .and_then(|uid| uid.checked_add(1));
+        for entry in page {
+            let Some(uid) = keys::uid_of(&entry.key) else {
+                continue;
+            };
+            let message = Message::from_bytes(&entry.key, entry.value)?;
+            changed += u64::from(line_ends_of(store, bodies, home, (mailbox, uid), &message).await?);
         }
     }
     Ok(changed)
@@ -206,7 +252,11 @@ mod tests {
             assert_eq!((message.line_end_bytes, state.line_end_bytes), (3, 3));
             assert_eq!(upgrade(&*store, &bodies).await, Ok(0));
             let mut later = Batch::new(keys::DOMAINS);
-            later.put(keys::contents(), Contents { version: 9 }.to_bytes());
+            let contents = Contents {
+                version: 9,
+                ..Contents::default()
+            };
+            later.put(keys::contents(), contents.to_bytes());
             store.commit(later).await.unwrap();
             let refused = upgrade(&*store, &bodies).await.unwrap_err().to_string();
             assert!(refused.contains("version 9"), "{refused}");
@@ -251,9 +301,24 @@ mod tests {
             }
             store.commit(batch).await.unwrap();
             let mut first = Batch::new(keys::DOMAINS);
-            first.put(keys::contents(), Contents { version: 1 }.to_bytes());
+            // As it is when the server was stopped in the middle, which the version before must not open any more.
+            let half_way = Contents {
+                version: VERSION,
+                upgraded_from: 2,
+            };
+            first.put(keys::contents(), half_way.to_bytes());
+            // A mailbox that cannot be read keeps nobody from the others.
+            let mut damage = Batch::new(home.clone());
+            damage.put(keys::mailbox(MailboxId(900)), b"?".to_vec());
+            store.commit(damage).await.unwrap();
             store.commit(first).await.unwrap();
             assert_eq!(upgrade(&*store, &bodies).await, Ok(255));
+            let contents = store
+                .record::<Contents>(&keys::DOMAINS, keys::contents())
+                .await
+                .unwrap();
+            let contents = contents.unwrap().record;
+            assert_eq!((contents.version, contents.upgraded_from), (VERSION, 0));
             let single = store
                 .scan(&home, keys::message_states(inbox, 0..=u32::MAX))
                 .await

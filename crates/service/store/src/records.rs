@@ -14,6 +14,8 @@ record! {
     Contents {
         /// Counts up when the records of earlier versions lack something that is not their default.
         1 version: u32,
+        /// While records are brought up to date, one more than the version that they were of; 0 when all are.
+        2 upgraded_from: u32,
     }
 }
 
