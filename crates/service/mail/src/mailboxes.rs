@@ -9,8 +9,8 @@ use ringpost_store::keys::MailboxCount;
 use ringpost_store::mailbox;
 use ringpost_store::records::{self, Mailbox, Subscription};
 use ringpost_store::{
-    AccountId, Batch, CommitError, Found, Minted, Partition, Query, Record, StatesOf, Stored, counter_value,
-    keys,
+    AccountId, Batch, CommitError, Found, Hint, Minted, Partition, Query, Record, StatesOf, Stored, Topic,
+    counter_value, keys,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -266,7 +266,13 @@ impl Mail {
         mailbox::clear_leaving(&*self.store, account).await?;
         let mut batch = Batch::new(Partition::Account(account));
         let change = batch.mint(keys::changes());
-        self.commit_batch(account, batch, change).await?;
+        let minted = self.commit_batch(account, batch, change).await?;
+        // Voicemail may have been among it, which was counted out with it.
+        self.bus.publish(Hint {
+            account,
+            topic: Topic::Lamp,
+            change: change.of(&minted).unwrap_or_default(),
+        });
         Ok(())
     }
 
