@@ -175,6 +175,9 @@ const UNFINISHED: (Fate, Answer) = (Fate::Unfinished, Answer::Silence);
 
 /// A call to somebody who is not there, or not known.
 const NO_SUCH_PHONE: &[u16] = &[404, 480];
+/// The same with an offer whose media lead to an address that a server of IPv4 alone cannot reach, as 488 says (RFC 3261
+/// §21.4.26).
+const OUT_OF_REACH: &[u16] = &[404, 480, 488];
 /// A registration of an account that exists, or does not.
 const REGISTRATION: &[u16] = &[200, 404];
 /// OPTIONS are answered for a known user, and otherwise as a call would be.
@@ -518,7 +521,7 @@ static TABLE: &[Vector] = &[
     vector!(
         "ipv4-mapped-ipv6",
         "RFC 5118 §4.9",
-        parsed(NO_SUCH_PHONE),
+        parsed(OUT_OF_REACH),
         "IPv4 written as IPv6"
     ),
     vector!(
