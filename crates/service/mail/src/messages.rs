@@ -3,7 +3,7 @@
 use crate::parse::codec;
 use crate::preview::preview;
 use crate::{Mail, MailError, Quota, Selected, TRIES, flags, modseq};
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use ringpost_base::{UnixTime, limits};
@@ -43,6 +43,8 @@ const AT_ONCE: usize = 2_000;
 const BYTES_AT_ONCE: usize = 4 * 1024 * 1024;
 /// Messages of which one read brings the records.
 pub(crate) const READ_AT_ONCE: usize = 32;
+/// A change of many messages that has come too late so often is made in halves: it expects less to be as it was.
+const PARTED_AFTER: usize = 8;
 /// What may be known of a portion of messages, in bytes, for the next ones to be read ahead.
 const AHEAD_BYTES: usize = 128 * 1024;
 
@@ -87,11 +89,8 @@ impl Mail {
         let (mut out, mut size_bytes) = (Vec::with_capacity(uids.len()), 0);
         let mut ahead = selected.take_ahead(uids);
         let mut read = ahead.pop_front();
-        if read.is_some() {
-            self.read_portions(selected, &mut ahead, then);
-        }
         let mut rest = uids;
-        while !rest.is_empty() {
+        'portions: while !rest.is_empty() {
             let (some, known) = match read.take() {
                 Some(read) => (rest, known_of(selected, rest, read.found.await?)?),
                 None => {
@@ -101,8 +100,12 @@ impl Mail {
             };
             rest = &rest[some.len()..];
             for (uid, message) in known {
-                size_bytes += message.envelope.len() + message.structure.len();
+                if size_bytes > BYTES_AT_ONCE {
+                    break 'portions;
+                }
                 let mut known = fetched(uid, &message, wants)?;
+                let written_bytes = known.written.as_ref().map_or(0, Bytes::len);
+                size_bytes += message.envelope.len() + message.structure.len() + written_bytes;
                 if wants.preview {
                     known.preview = Some(
                         self.preview(selected, &message, known.structure.as_deref())
@@ -113,9 +116,6 @@ impl Mail {
                     known.thread_id = Some(self.thread_of(selected, &message).await?);
                 }
                 out.push(known);
-            }
-            if size_bytes > BYTES_AT_ONCE {
-                break;
             }
         }
         // Where much is known of each message, what is read ahead would be too much to hold.
@@ -235,7 +235,7 @@ impl Mail {
                     modseqs.extend(modseq);
                     rest = &rest[some.len()..];
                 }
-                None if most > 1 => most = some.len() / 2,
+                None if some.len() > 1 => most = some.len() / 2,
                 None => return Err(CommitError::TooLarge.into()),
             }
             if rest.is_empty() {
@@ -244,7 +244,7 @@ impl Mail {
         }
     }
 
-    /// The same with one commit; `None` when they are too many for it.
+    /// The same with one commit; `None` when they are too many for it, or so many that somebody else keeps changing one of them.
     async fn change_some(
         &self,
         account: AccountId,
@@ -253,7 +253,7 @@ impl Mail {
         change: &FlagChange,
         unchanged_since: Option<u64>,
     ) -> Result<Option<(Changed, Option<u64>)>, MailError> {
-        for _ in 0..TRIES {
+        for tried in 1..=TRIES {
             let mailbox = self.mailbox_by_id(account, id).await?;
             let mut batch = MailBatch::new(account, Quota::default());
             batch.batch().exists(keys::mailbox(id));
@@ -308,6 +308,9 @@ impl Mail {
                     return Ok(Some((Changed { states, modified }, stored)));
                 }
                 Err(CommitError::TooLarge) => return Ok(None),
+                Err(CommitError::Conflict(_)) if tried % PARTED_AFTER == 0 && uids.len() > 1 => {
+                    return Ok(None);
+                }
                 Err(CommitError::Conflict(_)) => {}
                 Err(e) => return Err(e.into()),
             }

@@ -22,7 +22,7 @@ use std::ops::Range;
 /// What is written at once before it is sent.
 const WRITE_BYTES: usize = 16 * 1024;
 /// Portions that the mail service is told of before they are asked for.
-const PORTIONS_AHEAD: usize = 3;
+const PORTIONS_AHEAD: usize = 1;
 
 /// FETCH under way.
 pub(super) struct FetchTask {

@@ -72,11 +72,10 @@ impl StatesOf {
         let mut queries = Vec::new();
         for (first, last) in self.runs() {
             let blocks = block_number(first)..=block_number(last);
-            let scans = [
-                keys::state_blocks(self.mailbox, blocks),
-                keys::message_states(self.mailbox, first..=last),
-            ];
-            queries.extend(scans.map(|scan| Query::Scan(scan.limit(self.limit))));
+            // The first block may have none but messages that are not wanted.
+            let blocks = keys::state_blocks(self.mailbox, blocks).limit(self.limit.saturating_add(1));
+            let singles = keys::message_states(self.mailbox, first..=last).limit(self.limit);
+            queries.extend([blocks, singles].map(Query::Scan));
         }
         queries
     }
