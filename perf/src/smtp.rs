@@ -8,8 +8,30 @@ use std::time::{Duration, Instant};
 /// How long a server may take to answer.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Messages of one connection: servers end one that brings many.
+const PER_CONNECTION: usize = 50;
+
 /// Hands a message to one recipient again and again, by SMTP or LMTP; `greeting` is the word that tells them apart.
 pub fn deliver(
+    server: SocketAddr,
+    greeting: &str,
+    recipient: &str,
+    message: &str,
+    count: usize,
+) -> Result<()> {
+    for begun in (0..count).step_by(PER_CONNECTION) {
+        deliver_some(
+            server,
+            greeting,
+            recipient,
+            message,
+            PER_CONNECTION.min(count - begun),
+        )?;
+    }
+    Ok(())
+}
+
+fn deliver_some(
     server: SocketAddr,
     greeting: &str,
     recipient: &str,

@@ -118,6 +118,11 @@ fn whoever_shows_lamps_hears_of_voicemail_and_not_of_every_message() {
         assert!(matches!(stored, Some(Ok(_))));
         assert_eq!(is_told(), changes_lamp, "{flag}");
     }
+    now(world.mail.create(ALICE, &name("Work"), None, NOW)).unwrap();
+    world.deliver_voice("Work", "other");
+    assert!(is_told());
+    now(world.mail.delete(ALICE, &name("Work"))).unwrap();
+    assert!(is_told(), "what goes with its mailbox is counted out");
 }
 
 // Guards pitfall SMTP 3: what another session, or the lamp, shows of a change is durable.
