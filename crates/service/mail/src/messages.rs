@@ -640,7 +640,7 @@ pub(crate) fn fetched(uid: u32, message: &Message, wants: Wants) -> Result<Fetch
     let written = match wants.written {
         Some(spelling) => {
             let envelope = codec::decode_envelope::<&str>(&message.envelope).ok_or_else(damaged)?;
-            // It is not much longer than it is stored, and the author may stand in it three times.
+            // Usual ones fit: the author may stand in it three times. What has to be encoded makes it longer.
             let mut out = BytesMut::with_capacity(2 * message.envelope.len());
             envelope.write(spelling, &mut out);
             Some(out.freeze())

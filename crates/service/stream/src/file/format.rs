@@ -119,7 +119,11 @@ const OPUS_PRE_SKIP: u16 = 0;
 impl Format {
     /// Whether its samples are pictures.
     pub fn is_video(&self) -> bool {
-        self.size().is_ok_and(|size| size.is_some())
+        use Format::{H264, H265, Jpeg, Vp8, Vp9};
+        matches!(
+            self,
+            H264 { .. } | H265 { .. } | Vp8 { .. } | Vp9 { .. } | Jpeg { .. }
+        )
     }
 
     /// Whether its samples are NAL units, each to be written behind its length.

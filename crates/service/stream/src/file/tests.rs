@@ -75,7 +75,7 @@ fn recording() -> (Vec<u8>, Vec<usize>) {
         let runs = [(0, pictures, Some(at + 90_000)), (1, sound, None)];
         let runs = runs.map(|(track, samples, end)| Run { track, samples, end });
         let wallclock = UnixTime::from_nanos(began.as_nanos() + second * 1_000_000_000);
-        file.extend(writer.fragment(wallclock, &runs, |track| tracks[track].format.has_nal_units()));
+        file.extend(writer.fragment(wallclock, &runs));
         ends.push(file.len());
     }
     (file, ends)
@@ -147,7 +147,7 @@ fn a_fragment_that_begins_before_the_last_one_ended_goes_on_after_it() {
             samples,
             end: None,
         }];
-        file.extend(writer.fragment(UnixTime::from_secs(0), &runs, |_| true));
+        file.extend(writer.fragment(UnixTime::from_secs(0), &runs));
     }
     let (index, _) = scan(&file).expect("an index");
     let all = samples(&file, &index);
@@ -167,7 +167,7 @@ fn fragments_of_one_sample_keep_their_times() {
             samples: vec![sample(*time, true, &[b"sound"])],
             end: None,
         };
-        file.extend(writer.fragment(UnixTime::from_secs(0), &[run], |_| false));
+        file.extend(writer.fragment(UnixTime::from_secs(0), &[run]));
     }
     let (index, _) = scan(&file).expect("an index");
     let told: Vec<u64> = samples(&file, &index).iter().map(|s| s.decoded as u64).collect();
@@ -189,11 +189,7 @@ fn a_time_that_jumps_back_by_hours_is_written_all_the_same() {
             samples,
             end: None,
         };
-        assert!(
-            !writer
-                .fragment(UnixTime::from_secs(0), &[run], |_| true)
-                .is_empty()
-        );
+        assert!(!writer.fragment(UnixTime::from_secs(0), &[run]).is_empty());
     }
 }
 

@@ -26,6 +26,8 @@ pub struct FileWriter {
 struct Progress {
     /// What is added to its samples' times: [`HEADROOM_MS`] in its clock, which its edit list takes off again.
     headroom: u64,
+    /// Whether each part of a sample is written behind its length.
+    has_nal_units: bool,
     /// Where its last fragment ended, with the headroom.
     end: u64,
     /// How long before it is shown a sample had to be decoded, at most.
@@ -88,6 +90,7 @@ impl FileWriter {
         Format::name_g711(tracks.iter().map(|track| &track.format), &mut header);
         let progress = tracks.iter().map(|track| Progress {
             headroom: headroom(track),
+            has_nal_units: track.format.has_nal_units(),
             ..Progress::default()
         });
         let writer = FileWriter {
@@ -101,17 +104,12 @@ impl FileWriter {
     ///
     /// RTP tells when a picture is shown, not when it is decoded. Within a fragment pictures are decoded at the times at which
     /// any of them is shown, in order, and all of them so much earlier that none is decoded after it is shown.
-    pub fn fragment(
-        &mut self,
-        wallclock: UnixTime,
-        runs: &[Run],
-        has_nal_units: impl Fn(usize) -> bool,
-    ) -> Vec<u8> {
+    pub fn fragment(&mut self, wallclock: UnixTime, runs: &[Run]) -> Vec<u8> {
         self.fragments += 1;
         let mut trafs = Vec::new();
         let mut lengths = Vec::new();
         for run in runs {
-            let is_nal = has_nal_units(run.track);
+            let is_nal = self.tracks[run.track].has_nal_units;
             let sizes: Vec<u32> = run.samples.iter().map(|sample| size_of(sample, is_nal)).collect();
             lengths.push(sizes.iter().map(|size| *size as usize).sum::<usize>());
             trafs.push(self.traf(run, &sizes));
@@ -150,7 +148,7 @@ impl FileWriter {
         out.extend_from_slice(&((MDAT_HEADER + data) as u32).to_be_bytes());
         out.extend_from_slice(b"mdat");
         for run in runs {
-            let is_nal = has_nal_units(run.track);
+            let is_nal = self.tracks[run.track].has_nal_units;
             for part in run.samples.iter().flat_map(|sample| &sample.parts) {
                 if is_nal {
                     out.extend_from_slice(&(part.len() as u32).to_be_bytes());
