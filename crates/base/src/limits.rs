@@ -94,6 +94,14 @@ pub const IMAP_PIPELINE_BYTES: usize = 32 * 1024;
 pub const IMAP_PORTION: usize = 128;
 /// Messages in one question of an IMAP session that searches; the answer names those that match.
 pub const IMAP_SEARCH_PORTION: usize = 512;
+/// Portions of a FETCH that are read while those before them are told.
+pub const IMAP_PORTIONS_AHEAD: usize = 3;
+/// What one answer of the mail service holds in memory of what is known of messages (envelopes, structures), as far as the
+/// message that reaches it; the session asks again for those behind it.
+pub const IMAP_KNOWN_BYTES: usize = 1024 * 1024;
+/// What one session that fetches, searches or sorts so holds of records at a time, beside its answer: a read, and the portions
+/// ahead, each with the one record that reaches [`STORE_READ_BYTES`].
+pub const IMAP_READ_BYTES: usize = (1 + IMAP_PORTIONS_AHEAD) * (STORE_READ_BYTES + KEY_BYTES + VALUE_BYTES);
 /// Messages in one question of an IMAP session that changes flags. Each question is a commit, with a sync of the disk.
 pub const IMAP_STORE_PORTION: usize = 16_384;
 /// Keywords of one message; STORE and APPEND with more are refused with NO \[LIMIT\].
@@ -268,6 +276,9 @@ pub const BATCH_BYTES: usize = 16 * 1024 * 1024;
 pub const KEY_BYTES: usize = 1024;
 /// A value of the store; a batch with a longer one is refused.
 pub const VALUE_BYTES: usize = 1024 * 1024;
+/// What one read brings of records whose length others decide, in octets of keys and values, as far as the record that
+/// reaches it; those behind it are read next.
+pub const STORE_READ_BYTES: usize = 256 * 1024;
 /// Batches that wait for the store's writer; whoever brings one more waits until there is room.
 pub const STORE_QUEUE: usize = 1024;
 /// What single records that were asked for of late take in memory; the oldest make room.

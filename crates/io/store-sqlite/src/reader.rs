@@ -2,7 +2,9 @@ use crate::engine::{connect, read_one, value};
 use crate::error::store_error;
 use crate::{OpenError, Options};
 use bytes::Bytes;
-use ringpost_store::{BlobId, Entry, Found, Key, Partition, Query, Scan, StoreError, Version, clamp};
+use ringpost_store::{
+    BlobId, Entry, Found, FoundBytes, Key, Partition, Query, Scan, StoreError, Version, clamp,
+};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 use std::ops::Range;
 
@@ -29,9 +31,13 @@ impl Reader {
     }
 
     pub(crate) fn read(&self, partition: &[u8], queries: &[Query]) -> Result<Vec<Found>, StoreError> {
+        let mut bytes = FoundBytes::default();
         let answer = |query: &Query| match query {
             Query::Get(key) => Ok(Found::Value(read_one(&self.conn, partition, key)?)),
-            Query::Scan(scan) => Ok(Found::Entries(self.scan(partition, scan).map_err(store_error)?)),
+            Query::Scan(scan) => {
+                let entries = self.scan(partition, scan, &mut bytes);
+                Ok(Found::Entries(entries.map_err(store_error)?))
+            }
         };
         let answers = || queries.iter().map(answer).collect();
         match queries.len() {
@@ -54,7 +60,7 @@ impl Reader {
         Ok(answer)
     }
 
-    fn scan(&self, partition: &[u8], scan: &Scan) -> rusqlite::Result<Vec<Entry>> {
+    fn scan(&self, partition: &[u8], scan: &Scan, found: &mut FoundBytes) -> rusqlite::Result<Vec<Entry>> {
         // One statement for each form: a condition on an absent end would be looked through to the partition's end.
         macro_rules! select {
             ($rest:literal) => {
@@ -79,13 +85,17 @@ impl Reader {
             Some(end) => statement.query(params![partition, start, limit, end.as_bytes()])?,
         };
         let mut entries = Vec::new();
-        while let Some(row) = rows.next()? {
+        while found.leaves_room(scan)
+            && let Some(row) = rows.next()?
+        {
             let version: i64 = row.get(1)?;
-            entries.push(Entry {
+            let entry = Entry {
                 key: Key(row.get(0)?),
                 version: Version(version as u64),
                 value: Bytes::from(row.get::<_, Vec<u8>>(2)?),
-            });
+            };
+            found.count(scan, &entry);
+            entries.push(entry);
         }
         Ok(entries)
     }

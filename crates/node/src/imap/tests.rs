@@ -134,6 +134,49 @@ fn a_message_is_read_answered_and_deleted() {
 }
 
 #[test]
+fn gigantic_headers_are_fetched_sorted_and_searched_whole() {
+    let mut house = House::new();
+    let is_long = |n: u32| !n.is_multiple_of(3);
+    let all = 1..=2 * limits::IMAP_PORTION as u32 + 9;
+    for n in all.clone() {
+        let padding = if is_long(n) { &"long ".repeat(10_000) } else { "" };
+        house.deliver(&format!("Subject: s{n} {padding}\n\nbody\n"));
+    }
+    let client = house.select();
+    let mut say = |text: &str| house.lab.say(&client, format!("{text}\r\n"));
+    for command in ["a FETCH 1:* (UID ENVELOPE)", "a FETCH 1:* (UID ENVELOPE BODY)"] {
+        let heard = say(command);
+        let mut lines = heard.lines();
+        for n in all.clone() {
+            let line = lines.next().unwrap_or_default();
+            let begins = format!("* {n} FETCH (UID {n} ENVELOPE (NIL \"s{n}");
+            assert!(line.starts_with(&begins), "{:.100}", line);
+        }
+        assert_eq!(lines.next(), Some("a OK Done"));
+    }
+    let numbers =
+        |numbers: &mut dyn Iterator<Item = u32>| -> String { numbers.map(|n| format!(" {n}")).collect() };
+    let longs = numbers(&mut all.clone().filter(|n| is_long(*n)));
+    let mut by_subject: Vec<u32> = all.clone().collect();
+    by_subject.sort_by_key(|n| format!("s{n}{}", if is_long(*n) { " long" } else { "" }));
+    for (command, answer) in [
+        (
+            "SORT (ARRIVAL) UTF-8 ALL",
+            format!("* SORT{}", numbers(&mut all.clone())),
+        ),
+        (
+            "SORT (SUBJECT) UTF-8 ALL",
+            format!("* SORT{}", numbers(&mut by_subject.into_iter())),
+        ),
+        ("SEARCH SUBJECT long", format!("* SEARCH{longs}")),
+        ("SEARCH SUBJECT long BODY body", format!("* SEARCH{longs}")),
+    ] {
+        let heard = say(&format!("a {command}"));
+        assert_eq!(heard, format!("{answer}\r\na OK Done\r\n"), "{command}");
+    }
+}
+
+#[test]
 fn an_idling_session_hears_at_once_what_others_do() {
     let mut house = House::new();
     house.deliver(HELLO);

@@ -474,6 +474,20 @@ pub struct Message {
     pub preview: Option<String>,
 }
 
+impl Message {
+    /// What it takes in memory, in bytes, about.
+    pub fn held_bytes(&self) -> usize {
+        size_of::<Message>()
+            + self.envelope.as_ref().map_or(0, |envelope| envelope.held_bytes())
+            + self.written.as_ref().map_or(0, Bytes::len)
+            + self
+                .structure
+                .as_ref()
+                .map_or(0, |structure| structure.held_bytes())
+            + self.preview.as_ref().map_or(0, String::len)
+    }
+}
+
 /// A message that a search has not decided yet, as the session sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Candidate {

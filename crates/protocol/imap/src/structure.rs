@@ -70,6 +70,41 @@ impl<S: AsRef<str>> Envelope<S> {
     }
 }
 
+/// What a text takes in memory beside the place where it is named, about: allocators round up.
+fn text_bytes(text: &str) -> usize {
+    if text.is_empty() { 0 } else { text.len() + 16 }
+}
+
+fn texts_bytes<'a>(texts: impl IntoIterator<Item = &'a String>) -> usize {
+    texts.into_iter().map(|text| text_bytes(text)).sum()
+}
+
+fn parameters_bytes(parameters: &[(String, String)]) -> usize {
+    let texts = |(name, value): &(String, String)| text_bytes(name) + text_bytes(value);
+    size_of_val(parameters) + parameters.iter().map(texts).sum::<usize>()
+}
+
+impl Envelope {
+    /// What it takes in memory, in bytes, about.
+    pub fn held_bytes(&self) -> usize {
+        let texts = [&self.date, &self.subject, &self.in_reply_to, &self.message_id];
+        let lists = [
+            &self.from,
+            &self.sender,
+            &self.reply_to,
+            &self.to,
+            &self.cc,
+            &self.bcc,
+        ];
+        let addresses = |list: &&Vec<Address>| {
+            size_of_val(&list[..]) + list.iter().map(Address::texts_bytes).sum::<usize>()
+        };
+        size_of::<Envelope>()
+            + texts_bytes(texts.into_iter().flatten())
+            + lists.iter().map(addresses).sum::<usize>()
+    }
+}
+
 /// An element of an address list. A group is its start, its members, and its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Address<S = String> {
@@ -86,6 +121,16 @@ pub enum Address<S = String> {
     GroupStart(S),
     /// `;`
     GroupEnd,
+}
+
+impl Address {
+    fn texts_bytes(&self) -> usize {
+        match self {
+            Address::Mailbox { name, local, domain } => texts_bytes(name.iter().chain([local, domain])),
+            Address::GroupStart(name) => text_bytes(name),
+            Address::GroupEnd => 0,
+        }
+    }
 }
 
 /// A MIME part: the whole message at the top, and what is in it below. All positions count bytes from the start of the
@@ -182,5 +227,27 @@ impl Part {
     /// Bytes of the body.
     pub fn size_bytes(&self) -> u64 {
         self.body.end.saturating_sub(self.body.start)
+    }
+
+    /// What it takes in memory with the parts in it, in bytes, about.
+    pub fn held_bytes(&self) -> usize {
+        let texts = [&self.id, &self.description, &self.md5, &self.location];
+        let disposition = self.disposition.as_ref().map_or(0, |disposition| {
+            text_bytes(&disposition.kind) + parameters_bytes(&disposition.parameters)
+        });
+        let content = match &self.content {
+            Content::Single { kind, subtype } => texts_bytes([kind, subtype]),
+            Content::Multipart { subtype, parts } => {
+                text_bytes(subtype) + parts.iter().map(Part::held_bytes).sum::<usize>()
+            }
+            Content::Message { envelope, message } => envelope.held_bytes() + message.held_bytes(),
+        };
+        size_of::<Part>()
+            + texts_bytes(texts.into_iter().flatten().chain([&self.encoding]))
+            + parameters_bytes(&self.parameters)
+            + size_of_val(&self.language[..])
+            + texts_bytes(&self.language)
+            + disposition
+            + content
     }
 }

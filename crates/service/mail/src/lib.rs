@@ -44,6 +44,7 @@ mod flight;
 mod greylist;
 mod incoming;
 mod inspect;
+mod known;
 mod mailboxes;
 mod maildrop;
 mod messages;

@@ -289,6 +289,7 @@ impl Mail {
     /// Looks up a message and those behind it.
     async fn look_ahead(&self, maildrop: &mut Maildrop, uid: Uid, limit: usize) -> Result<(), MailError> {
         let scan = keys::messages(maildrop.mailbox.id, uid..=u32::MAX).limit(limit);
+        let scan = scan.limit_bytes(limits::STORE_READ_BYTES);
         maildrop.ahead.clear();
         for entry in self.store.scan(&maildrop.home(), scan).await? {
             let message = Message::from_bytes(&entry.key, entry.value)?;

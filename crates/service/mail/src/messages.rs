@@ -1,23 +1,18 @@
 //! What a session does with the messages of its mailbox.
 
+use crate::known::{Known, fetched, message_queries};
 use crate::parse::codec;
 use crate::preview::preview;
 use crate::{Mail, MailError, Quota, Selected, TRIES, flags, modseq};
-use bytes::{Bytes, BytesMut};
-use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
 use ringpost_base::{UnixTime, limits};
-use ringpost_imap::question::{Message as FetchedMessage, MessageState, ObjectId, Wants};
+use ringpost_imap::question::{Message as FetchedMessage, MessageState, Wants};
 use ringpost_imap::{FlagChange, MailboxName};
 use ringpost_store::mailbox::MailBatch;
 use ringpost_store::records::{self, MailboxId, Message};
 use ringpost_store::{
-    AccountId, BlobReader, CommitError, Entry, Found, Key, Minted, Partition, Query, Record, States,
-    StatesOf, StoreError, Version, keys,
+    AccountId, BlobReader, CommitError, Key, Minted, Partition, States, StatesOf, Version, keys,
 };
-use std::collections::VecDeque;
 use std::ops::Range;
-use std::sync::Arc;
 
 /// What COPY and MOVE have done.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,11 +37,9 @@ const AT_ONCE: usize = 2_000;
 /// Bytes of their records; a batch with the copies of so much is well within [`limits::BATCH_BYTES`].
 const BYTES_AT_ONCE: usize = 4 * 1024 * 1024;
 /// Messages of which one read brings the records.
-pub(crate) const READ_AT_ONCE: usize = 32;
+const READ_AT_ONCE: usize = 128;
 /// A change of many messages that has come too late so often is made in halves: it expects less to be as it was.
 const PARTED_AFTER: usize = 8;
-/// What may be known of a portion of messages, in bytes, for the next ones to be read ahead.
-const AHEAD_BYTES: usize = 128 * 1024;
 
 /// A message as it is read before a change, beside its state.
 struct Whole {
@@ -55,18 +48,6 @@ struct Whole {
 }
 
 impl Mail {
-    /// The records of messages, by ascending UIDs. One that was expunged while this mailbox was open is among them; one that is
-    /// gone for good is left out.
-    pub(crate) async fn known(
-        &self,
-        selected: &Selected,
-        uids: &[u32],
-    ) -> Result<Vec<(u32, Message)>, MailError> {
-        let queries = message_queries(selected.mailbox.id, uids);
-        let found = self.store.read(&selected.home(), queries).await?;
-        known_of(selected, uids, found)
-    }
-
     /// What is stored of these messages, in their order; of so many of the first that it does not become too much. One that
     /// was expunged while this mailbox was open is answered all the same; one that is gone for good is left out.
     pub async fn fetch(
@@ -86,26 +67,22 @@ impl Mail {
         wants: Wants,
         then: &[u32],
     ) -> Result<Vec<FetchedMessage>, MailError> {
-        let (mut out, mut size_bytes) = (Vec::with_capacity(uids.len()), 0);
+        let (mut out, mut held_bytes) = (Vec::with_capacity(uids.len()), 0);
         let mut ahead = selected.take_ahead(uids);
         let mut read = ahead.pop_front();
         let mut rest = uids;
-        'portions: while !rest.is_empty() {
-            let (some, known) = match read.take() {
-                Some(read) => (rest, known_of(selected, rest, read.found.await?)?),
-                None => {
-                    let some = &rest[..rest.len().min(READ_AT_ONCE)];
-                    (some, self.known(selected, some).await?)
-                }
+        while !rest.is_empty() {
+            let known = match read.take() {
+                Some(read) => Known::to(selected, rest, read.found.await?)?,
+                None => self.known(selected, rest).await?,
             };
-            rest = &rest[some.len()..];
-            for (uid, message) in known {
-                if size_bytes > BYTES_AT_ONCE {
-                    break 'portions;
+            rest = &rest[known.looked_at..];
+            for (uid, message) in known.messages {
+                // What is left out now would be read ahead in vain: the session asks for it with the next.
+                if held_bytes >= limits::IMAP_KNOWN_BYTES {
+                    return Ok(out);
                 }
                 let mut known = fetched(uid, &message, wants)?;
-                let written_bytes = known.written.as_ref().map_or(0, Bytes::len);
-                size_bytes += message.envelope.len() + message.structure.len() + written_bytes;
                 if wants.preview {
                     known.preview = Some(
                         self.preview(selected, &message, known.structure.as_deref())
@@ -115,34 +92,13 @@ impl Mail {
                 if wants.thread {
                     known.thread_id = Some(self.thread_of(selected, &message).await?);
                 }
+                held_bytes += message.envelope.len() + message.structure.len() + known.held_bytes();
                 out.push(known);
             }
         }
-        // Where much is known of each message, what is read ahead would be too much to hold.
-        if size_bytes <= AHEAD_BYTES {
-            self.read_portions(selected, &mut ahead, then);
-            selected.keep_ahead(ahead);
-        }
+        self.read_portions(selected, &mut ahead, then);
+        selected.keep_ahead(ahead);
         Ok(out)
-    }
-
-    /// Begins to read those of the portions that are to come that are not being read already.
-    fn read_portions(&self, selected: &Selected, ahead: &mut Ahead, then: &[u32]) {
-        ahead.truncate(then.len().div_ceil(limits::IMAP_PORTION));
-        for (n, uids) in then.chunks(limits::IMAP_PORTION).enumerate() {
-            match ahead.get(n) {
-                Some(portion) if portion.uids == uids => continue,
-                Some(_) => ahead.truncate(n),
-                None => {}
-            }
-            let queries = message_queries(selected.mailbox.id, uids);
-            let (store, home) = (self.store.clone(), selected.home());
-            let found = async move { store.read(&home, queries).await };
-            ahead.push_back(Portion {
-                uids: uids.to_vec(),
-                found: begun(found.boxed()),
-            });
-        }
     }
 
     async fn preview(
@@ -357,7 +313,9 @@ impl Mail {
         wanted: impl Fn(&records::MessageState) -> bool,
         lease: Option<(&Key, Version)>,
     ) -> Result<Vec<u32>, MailError> {
-        let (mut removed, mut rest) = (Vec::new(), uids);
+        let mut uids = uids.to_vec();
+        uids.sort_unstable();
+        let (mut removed, mut rest) = (Vec::new(), &uids[..]);
         while !rest.is_empty() {
             let (some, looked_at) = self.remove_some(account, id, rest, &wanted, lease).await?;
             removed.extend(some);
@@ -559,110 +517,24 @@ impl Mail {
         // The states come first: a message whose state is as it was when it was read is there, and never changes.
         let states = StatesOf::uids(id, uids).read(&*self.store, account).await?;
         let (mut out, mut looked_at, mut size_bytes) = (Vec::new(), 0, 0);
-        for some in uids.chunks(READ_AT_ONCE) {
-            let keys: Vec<_> = some.iter().map(|uid| keys::message(id, *uid)).collect();
-            let found = self.store.get_many(&home, keys.clone()).await?;
-            for ((uid, key), message) in some.iter().zip(keys).zip(found) {
-                if let (Some(message), Some(_)) = (message, states.get(*uid)) {
-                    size_bytes += message.value.len();
-                    if size_bytes > BYTES_AT_ONCE && !out.is_empty() {
-                        return Ok((states, out, looked_at));
-                    }
-                    let message = Message::from_bytes(&key, message.value)?;
-                    out.push(Whole { uid: *uid, message });
+        while looked_at < uids.len() {
+            let rest = &uids[looked_at..];
+            let rest = &rest[..rest.len().min(READ_AT_ONCE)];
+            let found = self.store.read(&home, message_queries(id, rest)).await?;
+            let known = Known::of(rest, found)?;
+            for (uid, message) in known.messages {
+                if states.get(uid).is_none() {
+                    continue;
                 }
-                looked_at += 1;
+                size_bytes += message.envelope.len() + message.structure.len() + message.index.len();
+                if size_bytes > BYTES_AT_ONCE && !out.is_empty() {
+                    looked_at += rest.partition_point(|other| *other < uid);
+                    return Ok((states, out, looked_at));
+                }
+                out.push(Whole { uid, message });
             }
+            looked_at += known.looked_at;
         }
         Ok((states, out, looked_at))
     }
-}
-
-/// Portions whose records are being read before they are asked for. Records never change, and what is gone meanwhile may
-/// still be shown.
-pub(crate) type Ahead = VecDeque<Portion>;
-
-pub(crate) struct Portion {
-    pub(crate) uids: Vec<u32>,
-    found: BoxFuture<'static, Result<Vec<Found>, StoreError>>,
-}
-
-/// The same, with its first step done: a question to the store is asked, and is answered while others do something else.
-pub(crate) fn begun<T: Send + 'static>(mut future: BoxFuture<'_, T>) -> BoxFuture<'_, T> {
-    match (&mut future).now_or_never() {
-        Some(done) => std::future::ready(done).boxed(),
-        None => future,
-    }
-}
-
-/// UIDs so far apart are still read with one scan, past the messages between them.
-const GAP: u32 = 4;
-
-/// What reads the records of messages, by ascending UIDs: those that stand together with one scan.
-pub(crate) fn message_queries(id: MailboxId, uids: &[u32]) -> Vec<Query> {
-    let runs = uids.chunk_by(|a, b| (0..=GAP).contains(&b.wrapping_sub(*a)));
-    let query = |run: &[u32]| match (run.first(), run.last()) {
-        (Some(first), Some(last)) => Some(Query::Scan(keys::messages(id, *first..=*last))),
-        _ => None,
-    };
-    runs.filter_map(query).collect()
-}
-
-/// The records of `uids` among those that were found, and of what was expunged while the mailbox was open.
-pub(crate) fn known_of(
-    selected: &Selected,
-    uids: &[u32],
-    found: Vec<Found>,
-) -> Result<Vec<(u32, Message)>, MailError> {
-    debug_assert!(uids.is_sorted());
-    let mut found = found.into_iter().flat_map(Found::entries).peekable();
-    let mut known = Vec::with_capacity(uids.len());
-    for uid in uids {
-        let uid_of = |entry: &Entry| keys::uid_of(&entry.key).unwrap_or_default();
-        while found.next_if(|entry| uid_of(entry) < *uid).is_some() {}
-        let message = match found.next_if(|entry| uid_of(entry) == *uid) {
-            Some(entry) => Some(Message::from_bytes(&entry.key, entry.value)?),
-            None => selected.seat.expunged(*uid),
-        };
-        known.extend(message.map(|message| (*uid, message)));
-    }
-    Ok(known)
-}
-
-pub(crate) fn fetched(uid: u32, message: &Message, wants: Wants) -> Result<FetchedMessage, MailError> {
-    let damaged = || MailError::Damaged(format!("what is stored of message {uid}"));
-    let envelope = match wants.envelope {
-        true => Some(Arc::new(
-            codec::decode_envelope(&message.envelope).ok_or_else(damaged)?,
-        )),
-        false => None,
-    };
-    let written = match wants.written {
-        Some(spelling) => {
-            let envelope = codec::decode_envelope::<&str>(&message.envelope).ok_or_else(damaged)?;
-            // Usual ones fit: the author may stand in it three times. What has to be encoded makes it longer.
-            let mut out = BytesMut::with_capacity(2 * message.envelope.len());
-            envelope.write(spelling, &mut out);
-            Some(out.freeze())
-        }
-        None => None,
-    };
-    let structure = match wants.structure {
-        true => Some(Arc::new(
-            codec::decode_part(&message.structure).ok_or_else(damaged)?,
-        )),
-        false => None,
-    };
-    Ok(FetchedMessage {
-        uid,
-        internal_date: message.received,
-        saved: message.saved,
-        email_id: ObjectId::Email(message.email_id),
-        thread_id: None,
-        size_bytes: message.size_bytes,
-        envelope,
-        written,
-        structure,
-        preview: None,
-    })
 }

@@ -1,6 +1,6 @@
 //! SEARCH: what the session could not decide by itself.
 
-use crate::messages::{READ_AT_ONCE, begun, fetched, known_of, message_queries};
+use crate::known::{Known, begun, fetched, message_queries};
 use crate::parse::codec;
 use crate::parse::field::fields;
 use crate::{Mail, MailError, Selected};
@@ -20,6 +20,8 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
+/// Messages of which one read brings the records: while they are looked at, the next are being read.
+const READ_AT_ONCE: usize = 32;
 /// Bodies that are read together, and how many bytes of them; so many such groups are held at a time.
 const BODIES_AT_ONCE: usize = 32;
 const BODY_BYTES_AT_ONCE: u64 = 128 * 1024;
@@ -29,6 +31,7 @@ const GROUPS_AT_ONCE: usize = 3;
 struct Undecided<'a> {
     candidate: &'a Candidate,
     message: Message,
+    /// What else is known of it, without its envelope: of many, those would be too much to hold.
     known: FetchedMessage,
 }
 
@@ -44,21 +47,24 @@ impl Mail {
         let id = selected.mailbox.id;
         let home = selected.home();
         let (mut found, mut deciding) = (Vec::new(), Deciding::default());
-        let mut portions = among.chunks(READ_AT_ONCE).map(|some| {
-            let uids: Vec<_> = some.iter().map(|candidate| candidate.uid).collect();
+        let read = |among: &[Candidate]| {
+            let some = among.iter().take(READ_AT_ONCE);
+            let uids: Vec<u32> = some.map(|candidate| candidate.uid).collect();
             let records = self.store.read(&home, message_queries(id, &uids));
-            (some, uids, begun(records))
-        });
-        let mut next = portions.next();
-        while let Some((some, uids, records)) = next {
-            let records = records.await?;
-            next = portions.next();
+            (uids, begun(records))
+        };
+        let (mut rest, mut next) = (among, (!among.is_empty()).then(|| read(among)));
+        while let Some((uids, records)) = next {
+            let known = Known::to(selected, &uids, records.await?)?;
+            let some = &rest[..known.looked_at];
+            rest = &rest[known.looked_at..];
+            next = (!rest.is_empty()).then(|| read(rest));
             let mut candidates = some.iter();
-            for (uid, message) in known_of(selected, &uids, records)? {
+            for (uid, message) in known.messages {
                 let Some(candidate) = candidates.find(|candidate| candidate.uid == uid) else {
                     continue;
                 };
-                let known = self.without_text(selected, key, candidate, &message).await?;
+                let mut known = self.without_text(selected, key, candidate, &message).await?;
                 let facts = Facts {
                     candidate,
                     message: Some(&known),
@@ -68,18 +74,22 @@ impl Mail {
                 match key.evaluate(&facts) {
                     Some(true) => found.push(uid),
                     Some(false) => {}
-                    None => deciding.waiting.push_back(Undecided {
-                        candidate,
-                        message,
-                        known,
-                    }),
+                    None => {
+                        known.envelope = None;
+                        deciding.waiting.push_back(Undecided {
+                            candidate,
+                            message,
+                            known,
+                        });
+                    }
                 }
             }
             let stays = if next.is_some() { GROUPS_AT_ONCE - 1 } else { 0 };
             while let Some(group) = deciding.next(&self.bodies, &home, stays).await? {
                 for (undecided, whole) in group {
-                    if self.holds(&home, key, &undecided, whole, now).await? {
-                        found.push(undecided.candidate.uid);
+                    let uid = undecided.candidate.uid;
+                    if self.holds(&home, key, undecided, whole, now).await? {
+                        found.push(uid);
                     }
                 }
             }
@@ -96,17 +106,10 @@ impl Mail {
         candidate: &Candidate,
         message: &Message,
     ) -> Result<FetchedMessage, MailError> {
-        let wants = Wants {
-            envelope: key.needs().message,
-            thread: key.wants_thread(),
-            ..Wants::default()
-        };
-        let mut known = fetched(candidate.uid, message, wants)?;
-        if wants.thread {
+        let mut known = fetched(candidate.uid, message, Wants::default())?;
+        known.envelope = searched_envelope(key, candidate.uid, message)?;
+        if key.wants_thread() {
             known.thread_id = Some(self.thread_of(selected, message).await?);
-        }
-        if let Some(envelope) = known.envelope.as_mut().and_then(Arc::get_mut) {
-            decode_envelope(envelope);
         }
         Ok(known)
     }
@@ -116,7 +119,7 @@ impl Mail {
         &self,
         home: &Partition,
         key: &SearchKey,
-        undecided: &Undecided<'_>,
+        undecided: Undecided<'_>,
         whole: Option<Bytes>,
         now: UnixTime,
     ) -> Result<bool, MailError> {
@@ -127,9 +130,14 @@ impl Mail {
             whole,
         };
         let text = body.text(key.needs()).await?;
+        let envelope = searched_envelope(key, undecided.candidate.uid, &undecided.message)?;
+        let known = FetchedMessage {
+            envelope,
+            ..undecided.known
+        };
         let facts = Facts {
             candidate: undecided.candidate,
-            message: Some(&undecided.known),
+            message: Some(&known),
             text: Some(&text),
             now,
         };
@@ -351,6 +359,23 @@ pub(crate) fn decode_words(text: &str) -> String {
         Some(decode) => Some(decode(&bytes)),
         None => String::from_utf8(bytes).ok(),
     })
+}
+
+/// The envelope of a message, decoded, if a program looks at it.
+fn searched_envelope(
+    key: &SearchKey,
+    uid: u32,
+    message: &Message,
+) -> Result<Option<Arc<Envelope>>, MailError> {
+    let wants = Wants {
+        envelope: key.needs().message,
+        ..Wants::default()
+    };
+    let mut envelope = fetched(uid, message, wants)?.envelope;
+    if let Some(envelope) = envelope.as_mut().and_then(Arc::get_mut) {
+        decode_envelope(envelope);
+    }
+    Ok(envelope)
 }
 
 /// What SEARCH looks at of an envelope, decoded: the keys themselves know few charsets.

@@ -1,6 +1,6 @@
 //! A mailbox as one session sees it: a snapshot, and then what changes.
 
-use crate::messages::Ahead;
+use crate::known::Ahead;
 use crate::open::Seat;
 use crate::{Mail, MailError, TRIES, flags, modseq};
 use ringpost_imap::question::{Changes, MailboxId, MessageState, Snapshot};

@@ -1,6 +1,6 @@
 //! What SORT and THREAD compare.
 
-use crate::messages::{READ_AT_ONCE, fetched};
+use crate::known::fetched;
 use crate::parse::codec;
 use crate::parse::field::fields;
 use crate::parse::references_of;
@@ -12,9 +12,6 @@ use ringpost_imap::sort::SortFacts;
 use ringpost_store::records::Message;
 use std::sync::Arc;
 
-/// What one answer holds of envelopes; behind it the session asks again.
-const BYTES_AT_ONCE: usize = 1024 * 1024;
-
 impl Mail {
     /// What SORT and THREAD want to know of messages, in their order; one that is gone for good is left out. Of so many of the
     /// first that it does not become too much.
@@ -24,18 +21,21 @@ impl Mail {
         uids: &[u32],
         references: bool,
     ) -> Result<Vec<SortFacts>, MailError> {
-        let (mut out, mut size_bytes) = (Vec::with_capacity(uids.len()), 0);
-        for some in uids.chunks(READ_AT_ONCE) {
-            for (uid, message) in self.known(selected, some).await? {
-                size_bytes += message.envelope.len();
+        let (mut out, mut held_bytes, mut rest) = (Vec::with_capacity(uids.len()), 0, uids);
+        while !rest.is_empty() && held_bytes < limits::IMAP_KNOWN_BYTES {
+            let known = self.known(selected, rest).await?;
+            rest = &rest[known.looked_at..];
+            for (uid, message) in known.messages {
+                if held_bytes >= limits::IMAP_KNOWN_BYTES {
+                    return Ok(out);
+                }
                 let references = match references {
                     true => self.references(selected, &message).await?,
                     false => Vec::new(),
                 };
-                out.push(facts(uid, &message, references)?);
-            }
-            if size_bytes > BYTES_AT_ONCE {
-                break;
+                let facts = facts(uid, &message, references)?;
+                held_bytes += facts.envelope.held_bytes() + size_of_val(&facts.references[..]);
+                out.push(facts);
             }
         }
         Ok(out)

@@ -1,5 +1,6 @@
 //! The service over the reference store, in the hands of sessions.
 
+mod bounds;
 mod greylist;
 mod interleaved;
 mod mailboxes;

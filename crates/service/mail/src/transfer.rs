@@ -2,7 +2,7 @@
 
 use crate::parse::{Parsed, Scanner, codec};
 use crate::{Mail, MailError, flags};
-use ringpost_base::UnixTime;
+use ringpost_base::{UnixTime, limits};
 use ringpost_imap::structure::Envelope;
 use ringpost_imap::{Flags, MailboxName};
 use ringpost_store::records::Message;
@@ -28,7 +28,8 @@ pub struct Listed {
 }
 
 impl Mail {
-    /// The messages of a mailbox with a UID above `after`, by UID: a thousand of them at most, none when there are no more.
+    /// The messages of a mailbox with a UID above `after`, by UID: a thousand of them at most, fewer where much is known of
+    /// each, none when there are no more.
     pub async fn messages_after(
         &self,
         account: AccountId,
@@ -42,24 +43,30 @@ impl Mail {
         // Of the first so many messages the states are among the first so many.
         let of = StatesOf::range(id, first..=u32::MAX).limit(AT_ONCE);
         let mut queries = of.queries();
-        queries.push(Query::Scan(keys::messages(id, first..=u32::MAX).limit(AT_ONCE)));
+        let messages = keys::messages(id, first..=u32::MAX).limit(AT_ONCE);
+        queries.push(Query::Scan(messages.limit_bytes(limits::STORE_READ_BYTES)));
         let found = self.store.read(&Partition::Account(account), queries).await?;
         self.settle(account).await;
         let mut found = found.into_iter();
         let states = of.found(&mut found)?;
         let messages = found.next().map(Found::entries).unwrap_or_default();
-        let mut listed = Vec::with_capacity(messages.len());
+        let (mut listed, mut held_bytes) = (Vec::with_capacity(messages.len()), 0);
         for entry in messages {
+            if held_bytes >= limits::IMAP_KNOWN_BYTES {
+                break;
+            }
             let damaged = || MailError::Store(format!("{:?} is damaged", entry.key));
             let uid = keys::uid_of(&entry.key).ok_or_else(damaged)?;
             let state = states.get(uid).ok_or_else(damaged)?;
             let message = Message::from_bytes(&entry.key, entry.value.clone())?;
+            let envelope: Envelope = codec::decode_envelope(&message.envelope).ok_or_else(damaged)?;
+            held_bytes += envelope.held_bytes();
             listed.push(Listed {
                 uid,
                 flags: flags::from_stored(state),
                 size_bytes: message.size_bytes,
                 received: message.received,
-                envelope: codec::decode_envelope(&message.envelope).ok_or_else(damaged)?,
+                envelope,
             });
         }
         Ok(listed)

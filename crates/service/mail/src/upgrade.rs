@@ -2,6 +2,7 @@
 
 use crate::parse::{Parsed, Scanner};
 use crate::{MailError, TRIES};
+use ringpost_base::limits;
 use ringpost_store::records::{Contents, MailboxId, Message, MessageState};
 use ringpost_store::states::{BLOCK_UIDS, fold};
 use ringpost_store::{AccountId, Batch, Bodies, CommitError, Partition, Record, Store, keys};
@@ -120,6 +121,7 @@ async fn count_line_ends(
     let (mut changed, mut next) = (0, Some(0));
     while let Some(first) = next {
         let scan = keys::messages(mailbox, first..=u32::MAX).limit(AT_ONCE);
+        let scan = scan.limit_bytes(limits::STORE_READ_BYTES);
         let page = store.scan(home, scan).await?;
         next = page
             .last()

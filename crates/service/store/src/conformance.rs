@@ -246,6 +246,7 @@ impl<'a> Run<'a> {
             _ => Scan::prefix(Key::default()).after(&self.key()),
         };
         let scan = scan.limit(*self.pick(&[0, 1, 3, usize::MAX]));
+        let scan = scan.limit_bytes(*self.pick(&[0, 1, 40, 5_000, usize::MAX, usize::MAX]));
         if self.rng.chance(0.5) {
             scan.reverse()
         } else {
@@ -345,7 +346,42 @@ impl<'a> Run<'a> {
         for partition in ok(self.reference.partitions(None, usize::MAX).await) {
             let all = vec![Query::Scan(Scan::prefix(Key::default()))];
             self.compare(&partition, all, usize::MAX).await;
+            for limit_bytes in [0, 1, 100, 10_000] {
+                self.page_through(&partition, limit_bytes).await;
+            }
         }
+    }
+
+    /// What is read with limits of octets, each time from behind the last key, is all that there is; and each piece goes on to
+    /// its limit, and no further than the entry that reaches it.
+    async fn page_through(&self, partition: &Partition, limit_bytes: usize) {
+        let all = Scan::prefix(Key::default());
+        let whole = ok(self.engine.scan(partition, all.clone()).await);
+        let (mut rest, mut scan) = (&whole[..], all.limit_bytes(limit_bytes));
+        while let Some(first) = rest.first() {
+            let page = ok(self.engine.scan(partition, scan.clone()).await);
+            let at = format!(
+                "{}: {limit_bytes} octets of {partition} from {:?}",
+                self.at(usize::MAX),
+                first.key
+            );
+            assert!(rest.starts_with(&page), "{at}: other entries");
+            let Some((last, before)) = page.split_last() else {
+                panic!("{at}: none");
+            };
+            let before_bytes: usize = before.iter().map(Entry::size_bytes).sum();
+            let is_over = before_bytes + last.size_bytes() >= limit_bytes.max(1);
+            assert!(before_bytes < limit_bytes.max(1), "{at}: too many entries");
+            assert!(is_over || page.len() == rest.len(), "{at}: too few entries");
+            scan = scan.after(&last.key);
+            rest = &rest[page.len()..];
+        }
+        assert_eq!(
+            ok(self.engine.scan(partition, scan).await),
+            [],
+            "{}",
+            self.at(usize::MAX)
+        );
     }
 
     fn at(&self, step: usize) -> String {
@@ -511,6 +547,61 @@ mod tests {
         run_concurrent(&MemoryStore::new(), Partition::Queue(1), 100)
             .now_or_never()
             .unwrap();
+    }
+
+    #[test]
+    fn a_read_ends_with_the_entry_that_crosses_its_limit_of_octets() {
+        let (store, home) = (MemoryStore::new(), Partition::Queue(1));
+        let mut batch = Batch::new(home.clone());
+        for (key, len) in [("a", 9), ("b", 9), ("c", 99), ("d", 9), ("e", 9)] {
+            batch.put(Key(key.into()), vec![0; len]);
+        }
+        store.commit(batch).now_or_never().unwrap().unwrap();
+        let whole = || Scan::prefix(Key::default());
+        let one = |key: &str| Scan::prefix(Key(key.into()));
+        let found = |scans: Vec<Scan>| -> Vec<String> {
+            let queries = scans.into_iter().map(Query::Scan).collect();
+            let found = ok(store.read(&home, queries).now_or_never().unwrap());
+            let name = |entry: Entry| String::from_utf8(entry.key.0).unwrap();
+            let names = |found: Found| found.entries().into_iter().map(name).collect();
+            found.into_iter().map(names).collect()
+        };
+        // Each of the short entries is ten octets with its key.
+        for (limit_bytes, forward, backward) in [
+            (0, "a", "e"),
+            (10, "a", "e"),
+            (11, "ab", "ed"),
+            (21, "abc", "edc"),
+            (120, "abc", "edc"),
+            (121, "abcd", "edcb"),
+            (140, "abcde", "edcba"),
+        ] {
+            assert_eq!(found(vec![whole().limit_bytes(limit_bytes)]), [forward]);
+            assert_eq!(
+                found(vec![whole().reverse().limit_bytes(limit_bytes)]),
+                [backward]
+            );
+        }
+        // Several scans of one read share what they may, with one entry at least; others are not counted.
+        let three = |limit_bytes| {
+            ["c", "d", "e"]
+                .map(|key| one(key).limit_bytes(limit_bytes))
+                .to_vec()
+        };
+        assert_eq!(found(three(1)), ["c", "", ""]);
+        assert_eq!(found(three(101)), ["c", "d", ""]);
+        assert_eq!(
+            found(vec![one("x").limit_bytes(1), one("d").limit_bytes(1)]),
+            ["", "d"]
+        );
+        assert_eq!(
+            found(vec![whole(), one("c").limit_bytes(1), whole()]),
+            ["abcde", "c", "abcde"]
+        );
+        assert_eq!(
+            found(vec![one("a").limit_bytes(1), one("b").limit_bytes(11)]),
+            ["a", "b"]
+        );
     }
 
     // The suite must be able to fail: an engine that does one thing wrong is caught.

@@ -57,7 +57,7 @@ pub use record::Record;
 pub use resolve::Resolved;
 pub use states::{States, StatesOf};
 pub use store::{
-    Applied, CommitError, Durable, DurableKeeper, Entry, Found, Query, Scan, Store, StoreError, Stored,
-    Versioned, counter_value,
+    Applied, CommitError, Durable, DurableKeeper, Entry, Found, FoundBytes, Query, Scan, Store, StoreError,
+    Stored, Versioned, counter_value,
 };
 pub use sweep::{Sweeper, Swept, clear_partition};

@@ -9,6 +9,7 @@ use crate::{
     AccountId, Batch, Body, CommitError, Found, Key, Minted, Number, Partition, Query, Record, States,
     StatesOf, Store, StoreError, Stored, Version,
 };
+use ringpost_base::limits;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -538,22 +539,30 @@ async fn clear_some(store: &dyn Store, account: AccountId, mailbox: &Mailbox) ->
     let home = Partition::Account(account);
     // Both from one moment: somebody else may be clearing away the same.
     let of = StatesOf::all(mailbox.id).limit(CLEARED_AT_ONCE);
-    let mut queries = of.queries();
-    queries.push(Query::Scan(
-        keys::messages(mailbox.id, 0..=u32::MAX).limit(CLEARED_AT_ONCE),
-    ));
+    let messages = keys::messages(mailbox.id, 0..=u32::MAX).limit(CLEARED_AT_ONCE);
+    let mut queries = vec![Query::Scan(messages.limit_bytes(limits::STORE_READ_BYTES))];
+    queries.extend(of.queries());
     let mut found = store.read(&home, queries).await?.into_iter();
+    let messages = found.next();
+    let is_cut = messages.as_ref().map_or(0, Found::scanned_bytes) >= limits::STORE_READ_BYTES;
     let states = of.found(&mut found)?;
-    let mut messages: BTreeMap<_, _> = found
-        .next()
+    let mut messages: BTreeMap<_, _> = messages
         .map(Found::entries)
         .unwrap_or_default()
         .into_iter()
         .filter_map(|entry| Some((keys::uid_of(&entry.key)?, entry)))
         .collect();
+    let last = if is_cut {
+        messages.keys().last().copied()
+    } else {
+        None
+    };
     let mut batch = MailBatch::new(account, Quota::default());
     let mut any = false;
-    for (uid, _) in states.iter() {
+    for (uid, _) in states
+        .iter()
+        .take_while(|(uid, _)| last.is_none_or(|last| *uid <= last))
+    {
         let missing = || StoreError::Damaged(format!("the state of {}/{uid} has no message", mailbox.id));
         let message = messages.remove(&uid).ok_or_else(missing)?;
         let message = Message::from_bytes(&message.key, message.value)?;

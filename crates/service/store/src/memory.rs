@@ -1,7 +1,8 @@
 use crate::blob::clamp;
 use crate::{
     Applied, Batch, BlobId, BlobInfo, BlobReader, BlobWriter, Blobs, BytesReader, CommitError, Durable,
-    DurableKeeper, Entry, Found, Key, Partition, Query, Scan, Store, StoreError, Version, Versioned,
+    DurableKeeper, Entry, Found, FoundBytes, Key, Partition, Query, Scan, Store, StoreError, Version,
+    Versioned,
 };
 use bytes::{Bytes, BytesMut};
 use futures_util::future::BoxFuture;
@@ -149,7 +150,7 @@ impl State {
 }
 
 impl Shelf {
-    fn scan(&self, scan: &Scan) -> Vec<Entry> {
+    fn scan(&self, scan: &Scan, found: &mut FoundBytes) -> Vec<Entry> {
         let end = scan.end.clone().map_or(Bound::Unbounded, Bound::Excluded);
         if scan.end.as_ref().is_some_and(|end| *end <= scan.start) {
             return Vec::new();
@@ -160,9 +161,21 @@ impl Shelf {
             version: v.version,
             value: v.value.clone(),
         };
+        let within = |entry: &Entry| {
+            let fits = found.leaves_room(scan);
+            if fits {
+                found.count(scan, entry);
+            }
+            fits
+        };
         match scan.reverse {
-            false => range.take(scan.limit).map(entry).collect(),
-            true => range.rev().take(scan.limit).map(entry).collect(),
+            false => range.take(scan.limit).map(entry).take_while(within).collect(),
+            true => range
+                .rev()
+                .take(scan.limit)
+                .map(entry)
+                .take_while(within)
+                .collect(),
         }
     }
 }
@@ -177,9 +190,10 @@ impl Store for MemoryStore {
             let state = self.state();
             let empty = Shelf::default();
             let shelf = state.shelves.get(&partition.to_bytes()).unwrap_or(&empty);
+            let mut bytes = FoundBytes::default();
             let answer = |query| match query {
                 Query::Get(key) => Found::Value(shelf.records.get(&key).cloned()),
-                Query::Scan(scan) => Found::Entries(shelf.scan(&scan)),
+                Query::Scan(scan) => Found::Entries(shelf.scan(&scan, &mut bytes)),
             };
             Ok(queries.into_iter().map(answer).collect())
         })

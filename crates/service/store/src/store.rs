@@ -81,6 +81,10 @@ pub struct Scan {
     pub reverse: bool,
     /// At most so many entries.
     pub limit: usize,
+    /// It ends behind the entry with which all scans of its [`read`](Store::read) that have such a limit have found so many
+    /// octets of keys and values, so that the first entry is found however long it is. Whoever sets it goes on behind the last
+    /// key. `usize::MAX` is no limit.
+    pub limit_bytes: usize,
 }
 
 impl Scan {
@@ -104,6 +108,7 @@ impl Scan {
             end,
             reverse: false,
             limit: usize::MAX,
+            limit_bytes: usize::MAX,
         }
     }
 
@@ -114,6 +119,7 @@ impl Scan {
             end: Some(end),
             reverse: false,
             limit: usize::MAX,
+            limit_bytes: usize::MAX,
         }
     }
 
@@ -126,6 +132,12 @@ impl Scan {
     /// At most `limit` entries.
     pub fn limit(mut self, limit: usize) -> Self {
         self.limit = limit;
+        self
+    }
+
+    /// No further than the entry with which the read has found so many octets.
+    pub fn limit_bytes(mut self, limit_bytes: usize) -> Self {
+        self.limit_bytes = limit_bytes;
         self
     }
 
@@ -158,6 +170,31 @@ pub struct Entry {
     pub value: Bytes,
 }
 
+impl Entry {
+    /// Octets of its key and value.
+    pub fn size_bytes(&self) -> usize {
+        self.key.0.len() + self.value.len()
+    }
+}
+
+/// For engines: what the scans of one read that are limited in octets have found.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct FoundBytes(usize);
+
+impl FoundBytes {
+    /// Whether `scan` may find one more entry.
+    pub fn leaves_room(self, scan: &Scan) -> bool {
+        self.0 < scan.limit_bytes.max(1)
+    }
+
+    /// Counts an entry that `scan` has found.
+    pub fn count(&mut self, scan: &Scan, entry: &Entry) {
+        if scan.limit_bytes < usize::MAX {
+            self.0 += entry.size_bytes();
+        }
+    }
+}
+
 /// The answer to a [`Query`].
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Found {
@@ -181,6 +218,14 @@ impl Found {
         match self {
             Found::Entries(entries) => entries,
             Found::Value(_) => Vec::new(),
+        }
+    }
+
+    /// Octets that a scan has found; none if it was a get.
+    pub fn scanned_bytes(&self) -> usize {
+        match self {
+            Found::Entries(entries) => entries.iter().map(Entry::size_bytes).sum(),
+            Found::Value(_) => 0,
         }
     }
 }

@@ -333,8 +333,9 @@ pub async fn clear_partition(store: &dyn Store, partition: &Partition) -> Result
     }
     store.commit_durable(first).await?;
     loop {
+        let scan = Scan::prefix(Key::default()).limit(PAGE);
         let page = store
-            .scan(partition, Scan::prefix(Key::default()).limit(PAGE))
+            .scan(partition, scan.limit_bytes(limits::STORE_READ_BYTES))
             .await?;
         let bodies = store.blobs(partition, None, PAGE).await?;
         if page.is_empty() && bodies.is_empty() {

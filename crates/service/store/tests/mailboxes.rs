@@ -840,6 +840,48 @@ fn states_that_are_packed_say_what_they_said_and_stand_in_one_place() {
 }
 
 #[test]
+fn a_deleted_mailbox_of_long_records_is_cleared_away_a_bounded_piece_at_a_time() {
+    let world = World::new();
+    world.create("Away", None);
+    for n in 0..40 {
+        let body = world.body(5);
+        let message = Message {
+            blob: body.id,
+            size_bytes: 5,
+            envelope: vec![
+                0;
+                if n % 2 == 0 {
+                    10
+                } else {
+                    limits::STORE_READ_BYTES / 3
+                }
+            ]
+            .into(),
+            ..Message::default()
+        };
+        let mut batch = MailBatch::new(ALICE, Quota::default());
+        batch.add(
+            &world.mailbox("Away").record,
+            &message,
+            Flags::NONE,
+            Keywords::default(),
+            &body,
+        );
+        world.commit(batch.finish());
+    }
+    let mut batch = Batch::new(home());
+    mailbox::delete(&mut batch, &world.mailbox("Away"));
+    world.commit(batch);
+    let changes = |world: &World| world.counter(keys::changes());
+    let before = changes(&world);
+    now(mailbox::clear_leaving(&*world.store, ALICE)).unwrap();
+    assert!(changes(&world) - before > 5, "with several commits");
+    assert_sound(&world.check());
+    let left = now(world.dyn_store().scan(&home(), keys::leaving_mailboxes())).unwrap();
+    assert_eq!(left, []);
+}
+
+#[test]
 fn who_changes_many_packs_them_and_who_changes_one_does_not() {
     let world = World::new();
     world.deliver_many(200);

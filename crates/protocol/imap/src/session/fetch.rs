@@ -21,8 +21,6 @@ use std::ops::Range;
 
 /// What is written at once before it is sent.
 const WRITE_BYTES: usize = 16 * 1024;
-/// Portions that the mail service is told of before they are asked for.
-const PORTIONS_AHEAD: usize = 1;
 
 /// FETCH under way.
 pub(super) struct FetchTask {
@@ -184,7 +182,7 @@ impl Session {
                     ..wants
                 };
                 let then = task.positions.peek().filter(changed);
-                let then = then.take(PORTIONS_AHEAD * limits::IMAP_PORTION);
+                let then = then.take(limits::IMAP_PORTIONS_AHEAD * limits::IMAP_PORTION);
                 let ask = Ask::Fetch {
                     mailbox: view.mailbox,
                     uids,

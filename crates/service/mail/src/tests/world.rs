@@ -13,7 +13,7 @@ use ringpost_store::{
 use std::future::poll_fn;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::Poll;
 
 pub(super) const ALICE: AccountId = AccountId(0xa11ce);
@@ -29,6 +29,8 @@ pub(super) struct World {
     pub(super) mail: Arc<Mail>,
     /// Whether each step of the store lets others go first.
     pub(super) yields: Arc<AtomicBool>,
+    /// The most that one read has brought, in octets of keys and values of its scans.
+    pub(super) read_bytes: Arc<AtomicUsize>,
 }
 
 pub(super) fn now<T>(future: impl Future<Output = T>) -> T {
@@ -87,9 +89,11 @@ impl World {
     /// Another `seed` is another process.
     fn over(store: Arc<MemoryStore>, blobs: Arc<MemoryBlobs>, seed: u64) -> Self {
         let yields = Arc::new(AtomicBool::new(false));
+        let read_bytes = Arc::new(AtomicUsize::new(0));
         let patient: Arc<dyn Store> = Arc::new(Yielding {
             store: store.clone(),
             yields: yields.clone(),
+            read_bytes: read_bytes.clone(),
         });
         let bus = Arc::new(LocalBus::new());
         let bodies = Bodies::new(patient.clone(), blobs.clone(), Rng::from_number(seed));
@@ -106,6 +110,7 @@ impl World {
             bus,
             mail,
             yields,
+            read_bytes,
         }
     }
 
@@ -256,6 +261,7 @@ pub(super) fn refused<T: std::fmt::Debug>(result: Result<T, MailError>) -> MailE
 struct Yielding {
     store: Arc<MemoryStore>,
     yields: Arc<AtomicBool>,
+    read_bytes: Arc<AtomicUsize>,
 }
 
 impl Yielding {
@@ -280,7 +286,10 @@ impl Store for Yielding {
         let first = self.step_back();
         Box::pin(async move {
             first.await;
-            self.store.read(partition, queries).await
+            let found = self.store.read(partition, queries).await?;
+            let bytes = found.iter().map(Found::scanned_bytes).sum();
+            self.read_bytes.fetch_max(bytes, Ordering::Relaxed);
+            Ok(found)
         })
     }
 

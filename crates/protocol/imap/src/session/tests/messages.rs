@@ -575,7 +575,10 @@ fn a_fetch_says_what_it_will_ask_for_next() {
     for (n, (uids, then)) in talk.mail.fetched.iter().enumerate() {
         let (from, to) = (n * portion, ((n + 1) * portion).min(all.len()));
         assert_eq!(*uids, all[from..to]);
-        assert_eq!(*then, all[to..(to + portion).min(all.len())]);
+        assert_eq!(
+            *then,
+            all[to..(to + limits::IMAP_PORTIONS_AHEAD * portion).min(all.len())]
+        );
     }
     talk.mail.fetched.clear();
     talk.say("a FETCH 1 (RFC822.SIZE)\r\n");
