@@ -840,6 +840,30 @@ fn states_that_are_packed_say_what_they_said_and_stand_in_one_place() {
 }
 
 #[test]
+fn the_first_states_of_a_sparse_mailbox_are_found_wherever_they_stand() {
+    let world = World::new();
+    world.deliver_many(5 * BLOCK_UIDS as usize + 40);
+    world.fold("INBOX", 5 * BLOCK_UIDS);
+    // Blocks with one message or few, of which some come before what is wanted; and a few that are not packed.
+    let stays = |uid: u32| [1, 5, 127, 128, 300, 301, 383, 384, 600].contains(&uid) || uid > 670;
+    let last = 5 * BLOCK_UIDS + 40;
+    world.remove(
+        "INBOX",
+        &(1..=last).filter(|uid| !stays(*uid)).collect::<Vec<_>>(),
+    );
+    assert_eq!(world.records("INBOX"), (10, 5));
+    for first in 1..=last {
+        for limit in [1, 2, 3, 5, 100] {
+            let of = StatesOf::range(world.mailbox("INBOX").record.id, first..=u32::MAX).limit(limit);
+            let states = now(of.read(&*world.store, ALICE)).unwrap();
+            let found: Vec<u32> = states.iter().map(|(uid, _)| uid).collect();
+            let there: Vec<u32> = (first..=last).filter(|uid| stays(*uid)).take(limit).collect();
+            assert_eq!(found, there, "the first {limit} from {first}");
+        }
+    }
+}
+
+#[test]
 fn a_deleted_mailbox_of_long_records_is_cleared_away_a_bounded_piece_at_a_time() {
     let world = World::new();
     world.create("Away", None);

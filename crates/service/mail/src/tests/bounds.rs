@@ -5,6 +5,7 @@ use crate::Selected;
 use ringpost_base::limits;
 use ringpost_imap::question::{Candidate, Message, MessageState, Wants};
 use ringpost_imap::search::{EnvelopeField, Needle, SearchKey};
+use ringpost_imap::structure::Spelling;
 use ringpost_store::Found;
 use ringpost_store::conformance::block_on;
 use std::sync::atomic::Ordering;
@@ -102,6 +103,31 @@ fn gigantic_headers_are_fetched_whole_and_in_order_a_bounded_piece_at_a_time() {
     let most = world.read_bytes.load(Ordering::Relaxed);
     assert!((limits::STORE_READ_BYTES..=READ).contains(&most), "{most}");
     world.check();
+}
+
+#[test]
+fn what_an_answer_writes_of_envelopes_counts_against_its_bound() {
+    let world = World::new();
+    // The author is shown as the sender and in Reply-To as well, and takes several times what is stored.
+    let from: Vec<String> = (0..1_500).map(|n| format!("a{n}@b.example")).collect();
+    let text = format!("From: {}\r\nSubject: s\r\n\r\n", from.join(", "));
+    let uids: Vec<u32> = (0..24).map(|_| world.deliver_to(ALICE, "INBOX", &text)).collect();
+    let (selected, _) = world.select("INBOX");
+    let wants = |written| Wants {
+        written,
+        ..Wants::default()
+    };
+    let known = now(world.mail.fetch(&selected, &uids, wants(None))).unwrap();
+    assert_eq!(known.len(), uids.len(), "what is stored is within the bound");
+    let answer = now(world.mail.fetch(&selected, &uids, wants(Some(Spelling::Ascii)))).unwrap();
+    let written = |messages: &[Message]| -> usize {
+        let written = messages.iter().flat_map(|message| &message.written);
+        written.map(|written| written.len()).sum()
+    };
+    assert!(written(&answer[..answer.len() - 1]) < limits::IMAP_KNOWN_BYTES);
+    let all = fetched_whole(&world, &selected, &uids, wants(Some(Spelling::Ascii)));
+    assert_eq!(all.len(), uids.len());
+    assert!(written(&all) > 2 * limits::IMAP_KNOWN_BYTES);
 }
 
 #[test]
