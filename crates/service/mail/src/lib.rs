@@ -51,6 +51,7 @@ mod messages;
 mod modseq;
 mod open;
 mod parse;
+mod parts;
 mod preview;
 mod queue;
 mod quota;

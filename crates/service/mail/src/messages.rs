@@ -2,8 +2,9 @@
 
 use crate::known::{Known, fetched, message_queries};
 use crate::parse::codec;
+use crate::parts::{Parts, Tried};
 use crate::preview::preview;
-use crate::{Mail, MailError, Quota, Selected, TRIES, flags, modseq};
+use crate::{Mail, MailError, Quota, Selected, flags, modseq};
 use ringpost_base::{UnixTime, limits};
 use ringpost_imap::question::{Message as FetchedMessage, MessageState, Wants};
 use ringpost_imap::{FlagChange, MailboxName};
@@ -38,8 +39,6 @@ const AT_ONCE: usize = 2_000;
 const BYTES_AT_ONCE: usize = 4 * 1024 * 1024;
 /// Messages of which one read brings the records.
 const READ_AT_ONCE: usize = 128;
-/// A change of many messages that has come too late so often is made in halves: it expects less to be as it was.
-const PARTED_AFTER: usize = 8;
 
 /// A message as it is read before a change, beside its state.
 struct Whole {
@@ -167,8 +166,7 @@ impl Mail {
         Ok(changed.states)
     }
 
-    /// The same of those that have not changed since; gives the MODSEQs as well, as they are stored. It is one commit, unless
-    /// keywords make it too large.
+    /// The same of those that have not changed since; gives the MODSEQs as well, as they are stored. It is one commit, mostly.
     async fn change_flags_unless(
         &self,
         account: AccountId,
@@ -178,29 +176,21 @@ impl Mail {
         unchanged_since: Option<u64>,
     ) -> Result<(Changed, Vec<u64>), MailError> {
         let (mut all, mut modseqs) = (Changed::default(), Vec::new());
-        let (mut rest, mut most) = (uids, uids.len());
-        loop {
-            let some = &rest[..rest.len().min(most)];
-            let done = self
+        let mut parts = Parts::of(uids);
+        while let Some(some) = parts.next() {
+            let tried = self
                 .change_some(account, id, some, change, unchanged_since)
                 .await?;
-            match done {
-                Some((changed, modseq)) => {
-                    all.states.extend(changed.states);
-                    all.modified.extend(changed.modified);
-                    modseqs.extend(modseq);
-                    rest = &rest[some.len()..];
-                }
-                None if some.len() > 1 => most = some.len() / 2,
-                None => return Err(CommitError::TooLarge.into()),
-            }
-            if rest.is_empty() {
-                return Ok((all, modseqs));
+            if let Some((changed, modseq)) = parts.take(tried)? {
+                all.states.extend(changed.states);
+                all.modified.extend(changed.modified);
+                modseqs.extend(modseq);
             }
         }
+        Ok((all, modseqs))
     }
 
-    /// The same with one commit; `None` when they are too many for it, or so many that somebody else keeps changing one of them.
+    /// Tries the same with one commit.
     async fn change_some(
         &self,
         account: AccountId,
@@ -208,70 +198,62 @@ impl Mail {
         uids: &[u32],
         change: &FlagChange,
         unchanged_since: Option<u64>,
-    ) -> Result<Option<(Changed, Option<u64>)>, MailError> {
-        for tried in 1..=TRIES {
-            let mailbox = self.mailbox_by_id(account, id).await?;
-            let mut batch = MailBatch::new(account, Quota::default());
-            batch.batch().exists(keys::mailbox(id));
-            let mut minted_modseq = None;
-            let (mut out, mut modified) = (Vec::with_capacity(uids.len()), Vec::new());
-            let (mut speaker, mut writer) = (flags::Speaker::default(), flags::Writer::default());
-            let states = StatesOf::uids(id, uids).read(&*self.store, account).await?;
-            for (uid, state) in states.iter() {
-                let before = speaker.spoken(state);
-                let was_modseq = modseq::spoken(state.modseq);
-                let left = unchanged_since.is_some_and(|since| was_modseq > since);
-                let after = match left {
-                    true => before.clone(),
-                    false => change.apply(&before),
-                };
-                if left {
-                    modified.push(uid);
-                }
-                if after.keywords().len() > limits::IMAP_KEYWORDS {
-                    return Err(MailError::Limit("too many keywords on a message"));
-                }
-                let changed = after != before;
-                if changed {
-                    let (system, keywords) = writer.stored(&after);
-                    batch.set_flags(&mailbox, &states, uid, system, keywords);
-                    minted_modseq = Some(batch.modseq(id));
-                }
-                out.push((
-                    changed,
-                    MessageState {
-                        uid,
-                        flags: after,
-                        modseq: was_modseq,
-                        recent: false,
-                    },
-                ));
-            }
-            let Some(minted_modseq) = minted_modseq else {
-                self.settle(account).await;
-                let states = out.into_iter().map(|(_, state)| state).collect();
-                return Ok(Some((Changed { states, modified }, None)));
+    ) -> Result<Tried<(Changed, Option<u64>)>, MailError> {
+        let mailbox = self.mailbox_by_id(account, id).await?;
+        let mut batch = MailBatch::new(account, Quota::default());
+        batch.batch().exists(keys::mailbox(id));
+        let mut minted_modseq = None;
+        let (mut out, mut modified) = (Vec::with_capacity(uids.len()), Vec::new());
+        let (mut speaker, mut writer) = (flags::Speaker::default(), flags::Writer::default());
+        let states = StatesOf::uids(id, uids).read(&*self.store, account).await?;
+        for (uid, state) in states.iter() {
+            let before = speaker.spoken(state);
+            let was_modseq = modseq::spoken(state.modseq);
+            let left = unchanged_since.is_some_and(|since| was_modseq > since);
+            let after = match left {
+                true => before.clone(),
+                false => change.apply(&before),
             };
-            match self.commit(account, batch).await {
-                Ok(minted) => {
-                    let stored = minted_modseq.of(&minted);
-                    let modseq = modseq::spoken(stored.unwrap_or_default());
-                    let told = |(changed, state)| match changed {
-                        true => MessageState { modseq, ..state },
-                        false => state,
-                    };
-                    let states = out.into_iter().map(told).collect();
-                    return Ok(Some((Changed { states, modified }, stored)));
-                }
-                Err(CommitError::TooLarge) => return Ok(None),
-                Err(CommitError::Conflict(_)) if tried % PARTED_AFTER == 0 && uids.len() > 1 => {
-                    return Ok(None);
-                }
-                Err(CommitError::Conflict(_)) => {}
-                Err(e) => return Err(e.into()),
+            if left {
+                modified.push(uid);
             }
+            if after.keywords().len() > limits::IMAP_KEYWORDS {
+                return Err(MailError::Limit("too many keywords on a message"));
+            }
+            let changed = after != before;
+            if changed {
+                let (system, keywords) = writer.stored(&after);
+                batch.set_flags(&mailbox, &states, uid, system, keywords);
+                minted_modseq = Some(batch.modseq(id));
+            }
+            out.push((
+                changed,
+                MessageState {
+                    uid,
+                    flags: after,
+                    modseq: was_modseq,
+                    recent: false,
+                },
+            ));
         }
-        Err(MailError::Busy)
+        let Some(minted_modseq) = minted_modseq else {
+            self.settle(account).await;
+            let states = out.into_iter().map(|(_, state)| state).collect();
+            return Ok(Tried::Done((Changed { states, modified }, None), uids.len()));
+        };
+        match self.commit(account, batch).await {
+            Ok(minted) => {
+                let stored = minted_modseq.of(&minted);
+                let modseq = modseq::spoken(stored.unwrap_or_default());
+                let told = |(changed, state)| match changed {
+                    true => MessageState { modseq, ..state },
+                    false => state,
+                };
+                let states = out.into_iter().map(told).collect();
+                Ok(Tried::Done((Changed { states, modified }, stored), uids.len()))
+            }
+            Err(e) => Ok(Tried::Failed(e, uids.len())),
+        }
     }
 
     /// Removes the messages that have `\Deleted`, of `uids` only if they are given; says which, ascending.
@@ -315,16 +297,15 @@ impl Mail {
     ) -> Result<Vec<u32>, MailError> {
         let mut uids = uids.to_vec();
         uids.sort_unstable();
-        let (mut removed, mut rest) = (Vec::new(), &uids[..]);
-        while !rest.is_empty() {
-            let (some, looked_at) = self.remove_some(account, id, rest, &wanted, lease).await?;
-            removed.extend(some);
-            rest = &rest[looked_at..];
+        let (mut removed, mut parts) = (Vec::new(), Parts::of(&uids));
+        while let Some(some) = parts.next() {
+            let tried = self.remove_some(account, id, some, &wanted, lease).await?;
+            removed.extend(parts.take(tried)?.unwrap_or_default());
         }
         Ok(removed)
     }
 
-    /// The same with one commit, for the first of them; says how many it has looked at.
+    /// Tries the same with one commit, for the first of them.
     async fn remove_some(
         &self,
         account: AccountId,
@@ -332,36 +313,33 @@ impl Mail {
         uids: &[u32],
         wanted: &impl Fn(&records::MessageState) -> bool,
         lease: Option<(&Key, Version)>,
-    ) -> Result<(Vec<u32>, usize), MailError> {
-        let mut most = uids.len();
-        for _ in 0..TRIES {
-            let mailbox = self.mailbox_by_id(account, id).await?;
-            let (states, mut whole, looked_at) = self.whole(account, id, &uids[..most]).await?;
-            whole.retain(|w| states.get(w.uid).is_some_and(wanted));
-            if whole.is_empty() {
-                return Ok((Vec::new(), looked_at));
-            }
-            self.open
-                .keep(account, id, whole.iter().map(|w| (w.uid, &w.message)));
-            let mut batch = MailBatch::new(account, Quota::default());
-            batch.batch().exists(keys::mailbox(id));
-            if let Some((key, version)) = lease {
-                batch.batch().unchanged(key.clone(), version);
-            }
-            for w in &whole {
-                batch.remove(&mailbox, &states, w.uid, &w.message);
-            }
-            match self.commit(account, batch).await {
-                Ok(_) => return Ok((whole.into_iter().map(|w| w.uid).collect(), looked_at)),
-                Err(CommitError::Conflict(key)) if lease.is_some_and(|(lease, _)| *lease == key) => {
-                    return Err(MailError::InUse);
-                }
-                Err(CommitError::TooLarge) if whole.len() > 1 => most = looked_at / 2,
-                Err(CommitError::Conflict(_)) => {}
-                Err(e) => return Err(e.into()),
-            }
+    ) -> Result<Tried<Vec<u32>>, MailError> {
+        let mailbox = self.mailbox_by_id(account, id).await?;
+        let (states, mut whole, looked_at) = self.whole(account, id, uids).await?;
+        whole.retain(|w| states.get(w.uid).is_some_and(wanted));
+        if whole.is_empty() {
+            return Ok(Tried::Done(Vec::new(), looked_at));
         }
-        Err(MailError::Busy)
+        self.open
+            .keep(account, id, whole.iter().map(|w| (w.uid, &w.message)));
+        let mut batch = MailBatch::new(account, Quota::default());
+        batch.batch().exists(keys::mailbox(id));
+        if let Some((key, version)) = lease {
+            batch.batch().unchanged(key.clone(), version);
+        }
+        for w in &whole {
+            batch.remove(&mailbox, &states, w.uid, &w.message);
+        }
+        match self.commit(account, batch).await {
+            Ok(_) => {
+                let removed = whole.into_iter().map(|w| w.uid).collect();
+                Ok(Tried::Done(removed, looked_at))
+            }
+            Err(CommitError::Conflict(key)) if lease.is_some_and(|(lease, _)| *lease == key) => {
+                Err(MailError::InUse)
+            }
+            Err(e) => Ok(Tried::Failed(e, looked_at)),
+        }
     }
 
     /// Copies messages with flags and dates, all or none.
@@ -380,21 +358,16 @@ impl Mail {
             uid_validity: to.record.uid_validity,
             pairs: Vec::new(),
         };
-        let mut rest = uids;
-        while !rest.is_empty() {
-            match self.transfer(account, id, rest, to.record.id, false, now).await {
-                Ok((pairs, looked_at)) => {
-                    copied.pairs.extend(pairs);
-                    rest = &rest[looked_at..];
-                }
-                Err(e) => {
-                    //= https://www.rfc-editor.org/rfc/rfc3501#section-6.4.7
-                    // What was copied before is taken back.
-                    let new: Vec<u32> = copied.pairs.iter().map(|(_, new)| *new).collect();
-                    self.remove(account, to.record.id, &new, |_| true).await?;
-                    return Err(e);
-                }
-            }
+        let to = to.record.id;
+        let done = self
+            .transfer(account, id, uids, to, false, now, &mut copied.pairs)
+            .await;
+        if let Err(e) = done {
+            //= https://www.rfc-editor.org/rfc/rfc3501#section-6.4.7
+            // What was copied before is taken back.
+            let new: Vec<u32> = copied.pairs.iter().map(|(_, new)| *new).collect();
+            self.remove(account, to, &new, |_| true).await?;
+            return Err(e);
         }
         Ok(copied)
     }
@@ -415,12 +388,8 @@ impl Mail {
             uid_validity: to.record.uid_validity,
             pairs: Vec::new(),
         };
-        let mut rest = uids;
-        while !rest.is_empty() {
-            let (pairs, looked_at) = self.transfer(account, id, rest, to.record.id, true, now).await?;
-            copied.pairs.extend(pairs);
-            rest = &rest[looked_at..];
-        }
+        self.transfer(account, id, uids, to.record.id, true, now, &mut copied.pairs)
+            .await?;
         Ok(copied)
     }
 
@@ -438,16 +407,16 @@ impl Mail {
         );
         let states = StatesOf::all(from.id).read(&*self.store, account).await?;
         let uids: Vec<u32> = states.iter().map(|(uid, _)| uid).collect();
-        let mut rest = &uids[..];
-        while !rest.is_empty() {
-            let (_, looked_at) = self.transfer(account, from.id, rest, to.id, true, now).await?;
-            rest = &rest[looked_at..];
-        }
-        Ok(())
+        self.transfer(account, from.id, &uids, to.id, true, now, &mut Vec::new())
+            .await
     }
 
-    /// Copies or moves the first of the messages with one commit, as many as fit; gives old and new UIDs, and how many of
-    /// `uids` it has looked at.
+    /// Copies or moves messages with as few commits as may be, and adds old and new UIDs to `pairs`; with an error, of those
+    /// that are done.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "which messages, from where to where, and how"
+    )]
     pub(crate) async fn transfer(
         &self,
         account: AccountId,
@@ -456,52 +425,65 @@ impl Mail {
         to: MailboxId,
         moves: bool,
         now: UnixTime,
-    ) -> Result<(Vec<(u32, u32)>, usize), MailError> {
-        let mut most = uids.len();
-        for _ in 0..TRIES {
-            let owner = self.account(account).await?;
-            let quota = self.quota_of(&owner);
-            // What is moved takes no more room than before.
-            let limits = if moves { Quota::default() } else { quota };
-            let source = self.mailbox_by_id(account, from).await?;
-            let target = self.mailbox_by_id(account, to).await?;
-            let (states, whole, looked_at) = self.whole(account, from, &uids[..most]).await?;
-            if whole.is_empty() {
-                return Ok((Vec::new(), looked_at));
-            }
+        pairs: &mut Vec<(u32, u32)>,
+    ) -> Result<(), MailError> {
+        let mut parts = Parts::of(uids);
+        while let Some(some) = parts.next() {
+            let tried = self.transfer_some(account, from, some, to, moves, now).await?;
+            pairs.extend(parts.take(tried)?.unwrap_or_default());
+        }
+        Ok(())
+    }
+
+    /// Tries the same with one commit, for the first of them.
+    async fn transfer_some(
+        &self,
+        account: AccountId,
+        from: MailboxId,
+        uids: &[u32],
+        to: MailboxId,
+        moves: bool,
+        now: UnixTime,
+    ) -> Result<Tried<Vec<(u32, u32)>>, MailError> {
+        let owner = self.account(account).await?;
+        let quota = self.quota_of(&owner);
+        // What is moved takes no more room than before.
+        let limits = if moves { Quota::default() } else { quota };
+        let source = self.mailbox_by_id(account, from).await?;
+        let target = self.mailbox_by_id(account, to).await?;
+        let (states, whole, looked_at) = self.whole(account, from, uids).await?;
+        if whole.is_empty() {
+            return Ok(Tried::Done(Vec::new(), looked_at));
+        }
+        if moves {
+            self.open
+                .keep(account, from, whole.iter().map(|w| (w.uid, &w.message)));
+        }
+        let mut batch = MailBatch::new(account, limits);
+        let mut pairs: Vec<(u32, Minted)> = Vec::with_capacity(whole.len());
+        for w in &whole {
+            let copy = Message {
+                saved: now,
+                ..w.message.clone()
+            };
+            pairs.extend(batch.copy(&states, w.uid, &copy, &target).map(|new| (w.uid, new)));
             if moves {
-                self.open
-                    .keep(account, from, whole.iter().map(|w| (w.uid, &w.message)));
-            }
-            let mut batch = MailBatch::new(account, limits);
-            let mut pairs: Vec<(u32, Minted)> = Vec::with_capacity(whole.len());
-            for w in &whole {
-                let copy = Message {
-                    saved: now,
-                    ..w.message.clone()
-                };
-                pairs.extend(batch.copy(&states, w.uid, &copy, &target).map(|new| (w.uid, new)));
-                if moves {
-                    batch.remove(&source, &states, w.uid, &w.message);
-                }
-            }
-            match self.commit(account, batch).await {
-                Ok(minted) => {
-                    if !moves {
-                        let size_bytes = whole.iter().map(|w| w.message.size_bytes).sum();
-                        let added = (size_bytes, whole.len() as u64);
-                        self.watch_quota(account, &owner, quota, added, now).await;
-                    }
-                    let known =
-                        |(old, new): (u32, Minted)| Some((old, u32::try_from(new.of(&minted)?).ok()?));
-                    return Ok((pairs.into_iter().filter_map(known).collect(), looked_at));
-                }
-                Err(CommitError::TooLarge) if whole.len() > 1 => most = looked_at / 2,
-                Err(CommitError::Conflict(_)) => {}
-                Err(e) => return Err(e.into()),
+                batch.remove(&source, &states, w.uid, &w.message);
             }
         }
-        Err(MailError::Busy)
+        match self.commit(account, batch).await {
+            Ok(minted) => {
+                if !moves {
+                    let size_bytes = whole.iter().map(|w| w.message.size_bytes).sum();
+                    let added = (size_bytes, whole.len() as u64);
+                    self.watch_quota(account, &owner, quota, added, now).await;
+                }
+                let known = |(old, new): (u32, Minted)| Some((old, u32::try_from(new.of(&minted)?).ok()?));
+                let pairs = pairs.into_iter().filter_map(known).collect();
+                Ok(Tried::Done(pairs, looked_at))
+            }
+            Err(e) => Ok(Tried::Failed(e, looked_at)),
+        }
     }
 
     /// The first of the messages with their states, as many as one commit takes; those that are gone are left out. Says how

@@ -7,6 +7,7 @@ mod mailboxes;
 mod maildrop;
 mod messages;
 mod model;
+mod parts;
 mod queue;
 mod quota;
 mod sync;

@@ -264,10 +264,18 @@ impl Mail {
             .iter()
             .find(|m| m.record.special_use == Some(SpecialUse::Trash));
         let done = match trash {
-            Some(trash) => self
-                .transfer(account, mailbox, &[uid], trash.record.id, true, now)
+            Some(trash) => {
+                self.transfer(
+                    account,
+                    mailbox,
+                    &[uid],
+                    trash.record.id,
+                    true,
+                    now,
+                    &mut Vec::new(),
+                )
                 .await
-                .map(drop),
+            }
             None => self.remove(account, mailbox, &[uid], |_| true).await.map(drop),
         };
         match done {

@@ -7,8 +7,8 @@ use ringpost_imap::question::{MessageState, Wants};
 use ringpost_imap::{Flag, FlagChange, Flags, MailboxName};
 use ringpost_store::records::{Account, Address, Domain};
 use ringpost_store::{
-    AccountId, Applied, Batch, BlobId, Bodies, BoxFuture, CommitError, Found, LocalBus, MemoryBlobs,
-    MemoryStore, Partition, Query, Record, Store, StoreError, Sweeper, check_store, keys,
+    AccountId, Applied, Batch, BlobId, Bodies, BoxFuture, CommitError, Expect, Found, Guard, LocalBus,
+    MemoryBlobs, MemoryStore, Partition, Query, Record, Store, StoreError, Sweeper, check_store, keys,
 };
 use std::future::poll_fn;
 use std::ops::Range;
@@ -29,6 +29,10 @@ pub(super) struct World {
     pub(super) mail: Arc<Mail>,
     /// Whether each step of the store lets others go first.
     pub(super) yields: Arc<AtomicBool>,
+    /// Of how many blocks of states at most a commit may guard the versions; of more somebody else changes one just before it.
+    pub(super) meddles_above: Arc<AtomicUsize>,
+    /// Commits that somebody else came before so.
+    pub(super) meddled: Arc<AtomicUsize>,
     /// The most that one read has brought, in octets of keys and values of its scans.
     pub(super) read_bytes: Arc<AtomicUsize>,
 }
@@ -89,11 +93,14 @@ impl World {
     /// Another `seed` is another process.
     fn over(store: Arc<MemoryStore>, blobs: Arc<MemoryBlobs>, seed: u64) -> Self {
         let yields = Arc::new(AtomicBool::new(false));
-        let read_bytes = Arc::new(AtomicUsize::new(0));
+        let meddles_above = Arc::new(AtomicUsize::new(usize::MAX));
+        let (meddled, read_bytes) = (Arc::default(), Arc::default());
         let patient: Arc<dyn Store> = Arc::new(Yielding {
             store: store.clone(),
             yields: yields.clone(),
-            read_bytes: read_bytes.clone(),
+            meddles_above: Arc::clone(&meddles_above),
+            meddled: Arc::clone(&meddled),
+            read_bytes: Arc::clone(&read_bytes),
         });
         let bus = Arc::new(LocalBus::new());
         let bodies = Bodies::new(patient.clone(), blobs.clone(), Rng::from_number(seed));
@@ -110,6 +117,8 @@ impl World {
             bus,
             mail,
             yields,
+            meddles_above,
+            meddled,
             read_bytes,
         }
     }
@@ -261,6 +270,8 @@ pub(super) fn refused<T: std::fmt::Debug>(result: Result<T, MailError>) -> MailE
 struct Yielding {
     store: Arc<MemoryStore>,
     yields: Arc<AtomicBool>,
+    meddles_above: Arc<AtomicUsize>,
+    meddled: Arc<AtomicUsize>,
     read_bytes: Arc<AtomicUsize>,
 }
 
@@ -274,6 +285,26 @@ impl Yielding {
                 Poll::Pending
             }
         })
+    }
+
+    /// Somebody else writes a block that the batch expects to be as it was, if it expects that of too many.
+    async fn meddle(&self, batch: &Batch) -> Result<(), CommitError> {
+        let is_block = |guard: &&Guard| {
+            matches!(guard.expect, Expect::Version(_)) && keys::state_block_of(&guard.key).is_some()
+        };
+        let guards: Vec<&Guard> = batch.guards.iter().filter(is_block).collect();
+        if guards.len() <= self.meddles_above.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let store: &dyn Store = &*self.store;
+        let last = guards[guards.len() - 1].key.clone();
+        if let Some(found) = store.get(&batch.partition, last.clone()).await? {
+            let mut other = Batch::new(batch.partition.clone());
+            other.put(last, found.value);
+            store.commit(other).await?;
+            self.meddled.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(())
     }
 }
 
@@ -323,6 +354,7 @@ impl Store for Yielding {
         let first = self.step_back();
         Box::pin(async move {
             first.await;
+            self.meddle(&batch).await?;
             self.store.commit(batch).await
         })
     }
