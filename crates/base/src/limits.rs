@@ -142,8 +142,6 @@ pub const RTSP_TRACKS: usize = 32;
 pub const RTSP_QUEUED_PLAYS: usize = 16;
 /// Alternatives of one Transport header field; further ones are not tried.
 pub const RTSP_TRANSPORTS: usize = 16;
-/// A mount's path, decoded; a longer one is none.
-pub const RTSP_PATH_BYTES: usize = 512;
 /// Requests in a row that could not be read, and credentials that were wrong; at either the connection closes.
 pub const RTSP_FAILURES: u32 = 10;
 /// Redirections that a client follows from one URL; with more the request has failed.
@@ -298,7 +296,7 @@ pub const PLAYLIST_PIECES: usize = 256;
 pub const DIGITS_WAITING: usize = 64;
 /// Addresses that one RTP session remembers for having used its own SSRC; the oldest is forgotten.
 pub const RTP_CONFLICTS: usize = 8;
-/// Octets of a mount's name; a longer one is none.
+/// Octets of a mount's name, which is the path of its URL, decoded; a longer one is none, and a request about it gets 414.
 pub const MOUNT_NAME_BYTES: usize = 255;
 /// Names between slashes in a mount's name; a longer one is none.
 pub const MOUNT_NAME_PARTS: usize = 8;

@@ -39,7 +39,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ),
     (
         "ringpost-stream",
-        &["base", "rtp", "sdp", "store", "directory", "media"],
+        &["base", "rtp", "rtsp", "sdp", "store", "directory", "media"],
     ),
     (
         "ringpost-node",

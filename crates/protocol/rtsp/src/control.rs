@@ -83,38 +83,90 @@ pub fn resolve(base: &Url, control: &str) -> Option<Url> {
     Some(base.with_rest(&format!("{before}{slash}{control}")))
 }
 
+/// The same with what is relative put behind the path and *before* the query, as some clients do; `None` when `control` is not
+/// relative, or `base` has no query.
+pub(crate) fn resolve_before_query(base: &Url, control: &str) -> Option<Url> {
+    let control = trim(control);
+    let is_relative =
+        !control.contains("://") && !control.starts_with(['/', '?']) && !matches!(control, "" | "*");
+    let query = base.query().filter(|_| is_relative)?;
+    let control = control.split('?').next().unwrap_or_default();
+    let is_url = control.bytes().all(|b| b.is_ascii_graphic());
+    is_url.then(|| {
+        base.with_rest(&format!(
+            "{}/{control}?{query}",
+            base.path().trim_end_matches('/')
+        ))
+    })
+}
+
 /// The control attribute of the `index`-th stream in descriptions that we write.
 pub fn track_control(index: usize) -> String {
     format!("trackID={index}")
 }
 
+/// The URL of the `index`-th stream of the presentation at `base`: behind the path, before the query.
+pub fn track_url(base: &Url, index: usize) -> Url {
+    let path = base.path().trim_end_matches('/');
+    let query = base.query().map(|query| format!("?{query}")).unwrap_or_default();
+    base.with_rest(&format!("{path}/{}{query}", track_control(index)))
+}
+
 /// A request's URL as a mount and, where it names one, the index of a stream in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Target {
-    /// Path and query without the stream's part.
-    pub(crate) rest: String,
+    /// The path without the stream's part.
+    pub(crate) path: String,
+    /// The query without it.
+    pub(crate) query: Option<String>,
     pub(crate) track: Option<usize>,
 }
 
-/// Takes [`track_control`] off a URL's end, whether it was put behind the path or the query.
+impl Target {
+    /// The presentation's URL at the server of `url`: its path ends with a slash, so that by every reading of relative URLs a
+    /// stream comes behind it.
+    pub(crate) fn presentation(&self, url: &Url) -> Url {
+        let path = self.path.trim_end_matches('/');
+        let query = self.query.as_ref().map(|query| format!("?{query}"));
+        url.without_credentials()
+            .with_rest(&format!("{path}/{}", query.unwrap_or_default()))
+    }
+
+    /// Whether both are of one presentation.
+    pub(crate) fn is_same_presentation(&self, other: &Target) -> bool {
+        let path = |target: &Target| target.path.trim_end_matches('/').to_owned();
+        (path(self), &self.query) == (path(other), &other.query)
+    }
+}
+
+/// Takes [`track_control`] off a URL, whether it was put behind the path or behind the query, and off the query the slash that
+/// a client may have needed before it.
+// Guards pitfall RTSP 3.
 pub(crate) fn target(url: &Url) -> Target {
-    let rest = url.path_and_query();
-    let trimmed = rest.strip_suffix('/').unwrap_or(rest);
-    if let Some((before, last)) = trimmed.rsplit_once('/')
-        && let Some(digits) = last.strip_prefix("trackID=")
-        && !digits.is_empty()
-        && digits.len() <= 3
-        && let Ok(track) = digits.parse()
-    {
-        return Target {
-            rest: before.to_owned(),
-            track: Some(track),
-        };
-    }
+    let query = url.query().map(|query| query.strip_suffix('/').unwrap_or(query));
+    let (path, query, track) = match (track_behind(url.path()), query.and_then(track_behind)) {
+        (Some((path, track)), _) => (path, query, Some(track)),
+        (None, Some((query, track))) => (url.path(), Some(query), Some(track)),
+        (None, None) => (url.path(), query, None),
+    };
     Target {
-        rest: rest.to_owned(),
-        track: None,
+        path: path.to_owned(),
+        query: query.filter(|query| !query.is_empty()).map(str::to_owned),
+        track,
     }
+}
+
+/// What stands before the name of a stream, and which it is.
+fn track_behind(text: &str) -> Option<(&str, usize)> {
+    let (before, last) = text.strip_suffix('/').unwrap_or(text).rsplit_once('/')?;
+    Some((before, track_of(last)?))
+}
+
+/// The stream that [`track_control`] names so.
+pub fn track_of(control: &str) -> Option<usize> {
+    let digits = control.strip_prefix("trackID=")?;
+    let is_plain = digits.len() <= 3 && digits.bytes().all(|b| b.is_ascii_digit());
+    digits.parse().ok().filter(|_| is_plain)
 }
 
 #[cfg(test)]
@@ -184,24 +236,75 @@ mod tests {
         );
     }
 
+    // Guards pitfall RTSP 3.
     #[test]
     fn a_stream_of_ours_is_found_behind_path_and_query() {
-        for (url, rest, track) in [
-            ("rtsp://h/cam", "/cam", None),
-            ("rtsp://h/cam/", "/cam/", None),
-            ("rtsp://h/cam/trackID=0", "/cam", Some(0)),
-            ("rtsp://h/cam/trackID=12/", "/cam", Some(12)),
-            ("rtsp://h/cam?x=1/trackID=2", "/cam?x=1", Some(2)),
-            ("rtsp://h/cam/trackID=", "/cam/trackID=", None),
-            ("rtsp://h/cam/trackID=1x", "/cam/trackID=1x", None),
-            ("rtsp://h/cam/trackID=1234", "/cam/trackID=1234", None),
-            ("rtsp://h/trackID=1", "", Some(1)),
+        for (url, path, query, track) in [
+            ("rtsp://h/cam", "/cam", None, None),
+            ("rtsp://h/cam/", "/cam/", None, None),
+            ("rtsp://h/cam/trackID=0", "/cam", None, Some(0)),
+            ("rtsp://h/cam/trackID=12/", "/cam", None, Some(12)),
+            ("rtsp://h/cam?x=1/trackID=2", "/cam", Some("x=1"), Some(2)),
+            ("rtsp://h/cam/?x=1/trackID=2/", "/cam/", Some("x=1"), Some(2)),
+            ("rtsp://h/cam/trackID=0?x=1", "/cam", Some("x=1"), Some(0)),
+            ("rtsp://h/cam/trackID=0/?x=1/", "/cam", Some("x=1"), Some(0)),
+            ("rtsp://h/cam/?x=1/", "/cam/", Some("x=1"), None),
+            ("rtsp://h/cam?x=a/b", "/cam", Some("x=a/b"), None),
+            ("rtsp://h/cam?/trackID=1", "/cam", None, Some(1)),
+            ("rtsp://h/cam/trackID=", "/cam/trackID=", None, None),
+            ("rtsp://h/cam/trackID=1x", "/cam/trackID=1x", None, None),
+            ("rtsp://h/cam/trackID=1234", "/cam/trackID=1234", None, None),
+            ("rtsp://h/trackID=1", "", None, Some(1)),
         ] {
-            let got = target(&Url::parse(url).unwrap());
-            assert_eq!((got.rest.as_str(), got.track), (rest, track), "{url}");
-            if let Some(track) = track {
-                assert!(url.contains(&track_control(track)));
-            }
+            let url = Url::parse(url).unwrap();
+            let got = target(&url);
+            assert_eq!(
+                (got.path.as_str(), got.query.as_deref(), got.track),
+                (path, query, track),
+                "{url}"
+            );
+            // The URL that we write for the stream means the same.
+            let again = target(&track_url(&got.presentation(&url), 7));
+            assert!(
+                again.is_same_presentation(&got) && again.track == Some(7),
+                "{url}"
+            );
+        }
+    }
+
+    #[test]
+    fn streams_of_ours_are_named_by_their_number() {
+        assert_eq!(track_of(&track_control(12)), Some(12));
+        for none in [
+            "trackID=",
+            "trackID=-1",
+            "trackID=+1",
+            "trackid=1",
+            "trackID=1000",
+            "1",
+            "trackID=1/",
+        ] {
+            assert_eq!(track_of(none), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn what_is_relative_may_also_stand_before_the_query() {
+        let before = |base: &str, control: &str| {
+            let base = Url::parse(base).unwrap();
+            resolve_before_query(&base, control).map(|url| url.to_string())
+        };
+        let expected = Some("rtsp://h/a/s=0?b=c".to_owned());
+        assert_eq!(before("rtsp://h/a?b=c", "s=0"), expected);
+        assert_eq!(before("rtsp://h/a/?b=c", " s=0 "), expected);
+        for (base, control) in [
+            ("rtsp://h/a", "s=0"),
+            ("rtsp://h/a?b=c", "*"),
+            ("rtsp://h/a?b=c", "/s=0"),
+            ("rtsp://h/a?b=c", "rtsp://h/s=0"),
+            ("rtsp://h/a?b=c", "s 0"),
+        ] {
+            assert_eq!(before(base, control), None, "{base} {control}");
         }
     }
 }

@@ -93,11 +93,13 @@ pub fn values(data: &[u8]) {
         let _ = RtpInfo::parse_all(&info.to_string());
     }
     if let Ok(path) = MountPath::parse(text) {
-        assert!(path.as_str().len() <= limits::RTSP_PATH_BYTES);
+        assert!(path.as_str().len() <= limits::MOUNT_NAME_BYTES);
+        assert!(path.parts().count() <= limits::MOUNT_NAME_PARTS);
         assert!(
-            path.segments()
-                .all(|s| !s.is_empty() && s.bytes().any(|b| b != b'.'))
+            path.parts()
+                .all(|part| !part.is_empty() && !part.starts_with('.'))
         );
+        assert_eq!(path.as_str().parse(), Ok(path.clone()));
         assert_eq!(MountPath::parse(path.as_str()), Ok(path));
     }
     if let Ok(url) = Url::parse(text) {

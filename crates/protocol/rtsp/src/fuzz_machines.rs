@@ -52,7 +52,7 @@ pub(crate) fn server(data: &[u8]) {
             0 => owner.pass(Duration::from_secs(20)),
             1 => {
                 if let Some(id) = owner.sessions.first().cloned() {
-                    owner.server.handle_play_ended(owner.now, &id);
+                    owner.server.handle_play_ended(owner.now, &id, &[0, 1]);
                     let _ = owner.server.get_parameter(owner.now, &id, "x".into());
                     owner.drain();
                 }

@@ -30,6 +30,7 @@ mod fuzz_machines;
 pub mod header;
 mod message;
 mod method;
+mod mount;
 mod reader;
 pub mod server;
 mod status;
@@ -39,7 +40,8 @@ mod url;
 
 pub use message::{Headers, Request, Response, interleaved_head};
 pub use method::Method;
+pub use mount::{MountPath, PathError};
 pub use reader::{Item, MISSPELT, ReadError, Reader, Reading};
 pub use status::Status;
 pub use syntax::Malformed;
-pub use url::{DEFAULT_PORT, DEFAULT_TLS_PORT, MountPath, PathError, Url, UrlError};
+pub use url::{DEFAULT_PORT, DEFAULT_TLS_PORT, Url, UrlError};

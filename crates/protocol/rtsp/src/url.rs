@@ -1,7 +1,6 @@
-//! URLs (RFC 2326 §3.2) and the paths of mounts within them.
+//! URLs (RFC 2326 §3.2).
 
 use crate::syntax::hex_byte;
-use ringpost_base::limits;
 use std::fmt;
 use thiserror::Error;
 
@@ -188,7 +187,7 @@ fn host_and_port(text: &str) -> Result<(&str, Option<u16>), UrlError> {
 }
 
 /// `text` with its `%HH` escapes decoded once; `None` when one is cut or not hexadecimal.
-fn decode(text: &str) -> Option<Vec<u8>> {
+pub(crate) fn decode(text: &str) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(text.len());
     let mut bytes = text.bytes();
     while let Some(b) = bytes.next() {
@@ -198,78 +197,6 @@ fn decode(text: &str) -> Option<Vec<u8>> {
         });
     }
     Some(out)
-}
-
-/// Why a URL's path names no mount.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum PathError {
-    /// Nothing behind the host.
-    #[error("expected a path")]
-    Empty,
-    /// Longer than [`limits::RTSP_PATH_BYTES`].
-    #[error("expected a path of at most {} bytes", limits::RTSP_PATH_BYTES)]
-    TooLong,
-    /// An escape that is cut, or a character outside the alphabet.
-    #[error("expected letters, digits and -_.~@+= in a path")]
-    Character,
-    /// An empty segment, or one of dots alone.
-    #[error("expected segments that are neither empty nor dots")]
-    Segment,
-}
-
-/// The path of a mount, decoded, without slashes at its ends: segments of ASCII letters, digits and `-_.~@+=`, none of which
-/// is empty or made of dots alone. It is safe as the relative name of a file or a key of the store.
-///
-/// Case is kept and matters.
-// Guards pitfall RTSP 9.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct MountPath(String);
-
-impl MountPath {
-    /// From the path of a URL; one slash at its end is passed over. Escapes are decoded once.
-    pub fn parse(path: &str) -> Result<Self, PathError> {
-        if path.len() > 3 * limits::RTSP_PATH_BYTES {
-            return Err(PathError::TooLong);
-        }
-        let bytes = decode(path).ok_or(PathError::Character)?;
-        let text = std::str::from_utf8(&bytes).map_err(|_| PathError::Character)?;
-        let text = text.strip_prefix('/').unwrap_or(text);
-        let text = text.strip_suffix('/').unwrap_or(text);
-        if text.is_empty() {
-            return Err(PathError::Empty);
-        }
-        if text.len() > limits::RTSP_PATH_BYTES {
-            return Err(PathError::TooLong);
-        }
-        for segment in text.split('/') {
-            if segment.bytes().all(|b| b == b'.') {
-                return Err(PathError::Segment);
-            }
-            if !segment
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"-_.~@+=".contains(&b))
-            {
-                return Err(PathError::Character);
-            }
-        }
-        Ok(MountPath(text.to_owned()))
-    }
-
-    /// The path without slashes at its ends.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// Its segments, of which there is at least one.
-    pub fn segments(&self) -> impl Iterator<Item = &str> {
-        self.0.split('/')
-    }
-}
-
-impl fmt::Display for MountPath {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
 }
 
 #[cfg(test)]
@@ -336,42 +263,5 @@ mod tests {
         assert_eq!(url.without_credentials().credentials(), None);
         let odd = Url::parse("rtsp://a:p@ss@h/a").unwrap();
         assert_eq!(odd.credentials(), Some(("a".into(), "p@ss".into())));
-    }
-
-    // Guards pitfall RTSP 9.
-    #[test]
-    fn a_mounts_path_has_a_closed_alphabet_and_never_leaves_its_folder() {
-        let path = |text: &str| MountPath::parse(text);
-        assert_eq!(path("/alice/front-door/").unwrap().as_str(), "alice/front-door");
-        assert_eq!(path("/a%6cice").unwrap().as_str(), "alice");
-        assert_eq!(path("/a@b.test/x").unwrap().segments().count(), 2);
-        assert_eq!(path("/..a/.b").unwrap().as_str(), "..a/.b");
-        for (text, error) in [
-            ("", PathError::Empty),
-            ("/", PathError::Empty),
-            ("/a//b", PathError::Segment),
-            ("/a/..", PathError::Segment),
-            ("/../etc/passwd", PathError::Segment),
-            ("/%2e%2e/x", PathError::Segment),
-            ("/a/%2E./x", PathError::Segment),
-            ("/a%2f%2e%2e%2fb", PathError::Segment),
-            ("/.", PathError::Segment),
-            ("/...", PathError::Segment),
-            ("/a//", PathError::Segment),
-            ("/%252e%252e", PathError::Character),
-            ("/a%00", PathError::Character),
-            ("/a%5c..%5cb", PathError::Character),
-            ("/a:b", PathError::Character),
-            ("/a%", PathError::Character),
-            ("/a%4", PathError::Character),
-            ("/a%zz", PathError::Character),
-            ("/%c3%bc", PathError::Character),
-            ("/%ff", PathError::Character),
-        ] {
-            assert_eq!(path(text).unwrap_err(), error, "{text}");
-        }
-        let long = "a".repeat(limits::RTSP_PATH_BYTES);
-        assert!(path(&long).is_ok());
-        assert_eq!(path(&format!("{long}a")).unwrap_err(), PathError::TooLong);
     }
 }

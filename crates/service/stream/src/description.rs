@@ -1,4 +1,8 @@
+pub use ringpost_rtsp::control::{track_control as control_of, track_of};
+
 use ringpost_base::limits;
+use ringpost_rtsp::Url;
+use ringpost_rtsp::control::track_url;
 use ringpost_sdp::{Attribute, Bandwidth, Codec, Connection, Media, MediaKind, Origin, SessionDescription};
 use std::net::IpAddr;
 use thiserror::Error;
@@ -136,10 +140,10 @@ impl Description {
     }
 
     /// What readers are told (RFC 2326 appendix C): the whole is controlled by the URL that was asked for, each track below it
-    /// by [`control_of`].
+    /// by [`control_of`]. With `base`, that URL, both are written absolutely, which leaves nothing for a reader to get wrong.
     ///
     /// `length_s` is how long it lasts, where it has an end; `None` is live.
-    pub fn write(&self, origin: Origin, length_s: Option<f64>) -> SessionDescription {
+    pub fn write(&self, origin: Origin, length_s: Option<f64>, base: Option<&Url>) -> SessionDescription {
         let unspecified = match origin.address.family() {
             ringpost_sdp::Family::Ip4 => IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED),
             ringpost_sdp::Family::Ip6 => IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED),
@@ -149,7 +153,8 @@ impl Description {
         session.information.clone_from(&self.information);
         //= https://www.rfc-editor.org/rfc/rfc2326#appendix-C.1.7
         session.connection = Some(Connection::from(unspecified));
-        session.attributes.push(other("control", "*".into()));
+        let whole = base.map_or("*".into(), |base| base.without_credentials().to_string());
+        session.attributes.push(other("control", whole));
         //= https://www.rfc-editor.org/rfc/rfc2326#appendix-C.1.5
         let range = length_s.map_or("npt=now-".into(), |length_s| format!("npt=0-{length_s:.3}"));
         session.attributes.push(other("range", range));
@@ -157,22 +162,16 @@ impl Description {
             .tracks
             .iter()
             .enumerate()
-            .map(|(index, track)| write_track(index, track))
+            .map(|(index, track)| {
+                let control = match base {
+                    Some(base) => track_url(&base.without_credentials(), index).to_string(),
+                    None => control_of(index),
+                };
+                write_track(track, control)
+            })
             .collect();
         session
     }
-}
-
-/// How a reader names a track, below the mount's URL.
-pub fn control_of(track: usize) -> String {
-    format!("trackID={track}")
-}
-
-/// The track that the last part of a URL names, as [`control_of`] gave it.
-pub fn track_of(control: &str) -> Option<usize> {
-    let number = control.strip_prefix("trackID=")?;
-    let is_plain = number.len() <= 3 && number.bytes().all(|b| b.is_ascii_digit());
-    number.parse().ok().filter(|_| is_plain)
 }
 
 fn other(name: &str, value: String) -> Attribute {
@@ -271,7 +270,7 @@ fn is_of_the_stream(attribute: &Attribute) -> bool {
     }
 }
 
-fn write_track(index: usize, track: &Track) -> Media {
+fn write_track(track: &Track, control: String) -> Media {
     let formats = track
         .codecs
         .iter()
@@ -294,7 +293,7 @@ fn write_track(index: usize, track: &Track) -> Media {
         }
     }
     media.attributes.extend(track.attributes.iter().cloned());
-    media.attributes.push(other("control", control_of(index)));
+    media.attributes.push(other("control", control));
     media
 }
 
@@ -336,7 +335,7 @@ mod tests {
         assert!(quirks.is_empty());
         assert_eq!(description.tracks[0].control.as_deref(), Some("streamid=0"));
         assert_eq!(description.tracks[1].codec().channels, 2);
-        let told = description.write(origin(), None).to_string();
+        let told = description.write(origin(), None, None).to_string();
         assert_eq!(
             told,
             "v=0\r\no=- 7 1 IN IP4 192.0.2.1\r\ns=Door\r\nc=IN IP4 0.0.0.0\r\nt=0 0\r\na=control:*\r\na=range:npt=now-\r\n\
@@ -352,7 +351,7 @@ mod tests {
     #[test]
     fn what_has_an_end_tells_its_length() {
         let (description, _) = read(ANNOUNCED).expect("tracks");
-        let told = description.write(origin(), Some(12.5)).to_string();
+        let told = description.write(origin(), Some(12.5), None).to_string();
         assert!(told.contains("a=range:npt=0-12.500\r\n"), "{told}");
     }
 
@@ -424,19 +423,27 @@ mod tests {
         }
     }
 
+    // PITFALLS RTSP 3
     #[test]
-    fn tracks_are_named_by_their_number() {
-        assert_eq!(track_of(&control_of(12)), Some(12));
-        for none in [
-            "trackID=",
-            "trackID=-1",
-            "trackID=+1",
-            "trackid=1",
-            "trackID=1000",
-            "1",
-            "trackID=1/",
+    fn controls_are_absolute_where_the_url_is_known() {
+        let (description, _) = read(ANNOUNCED).expect("tracks");
+        for (base, whole, second) in [
+            (
+                "rtsp://u:p@h/alice/door/",
+                "rtsp://h/alice/door/",
+                "rtsp://h/alice/door/trackID=1",
+            ),
+            (
+                "rtsps://h:8322/door/?key=x",
+                "rtsps://h:8322/door/?key=x",
+                "rtsps://h:8322/door/trackID=1?key=x",
+            ),
         ] {
-            assert_eq!(track_of(none), None, "{none}");
+            let base = Url::parse(base).expect("a URL");
+            let told = description.write(origin(), None, Some(&base)).to_string();
+            let controls = ringpost_rtsp::control::Controls::of_sdp(told.as_bytes());
+            assert_eq!(controls.aggregate.as_deref(), Some(whole));
+            assert_eq!(controls.tracks[1].as_deref(), Some(second));
         }
     }
 }

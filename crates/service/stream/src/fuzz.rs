@@ -61,7 +61,7 @@ pub fn names(data: &[u8]) {
         return;
     };
     if let Ok((description, _)) = Description::read(&session) {
-        let told = description.write(session.origin, None).to_string();
+        let told = description.write(session.origin, None, None).to_string();
         let again = SessionDescription::parse(told.as_bytes()).expect("what is written is read");
         let (again, quirks) = Description::read(&again).expect("and has the same tracks");
         assert_eq!(again.tracks.len(), description.tracks.len());

@@ -6,8 +6,9 @@ use crate::control;
 use crate::header::{Mode, Range, RtpInfo, Transport, accepts, parse_decimal};
 use crate::message::Response;
 use crate::method::Method;
+use crate::mount::{MountPath, PathError};
 use crate::server::session::State;
-use crate::url::{MountPath, PathError, Url};
+use crate::url::Url;
 use ringpost_base::limits;
 
 /// What the answer of the mount will complete.
@@ -43,24 +44,29 @@ impl Current {
     pub(super) fn locate(&mut self) -> Result<(), Wrong> {
         let Some(url) = &self.url else { return Ok(()) };
         let target = control::target(url);
-        let (path, query) = match target.rest.split_once('?') {
-            Some((path, query)) => (path, Some(query.to_owned())),
-            None => (target.rest.as_str(), None),
-        };
-        match MountPath::parse(path) {
+        match MountPath::parse(&target.path) {
             Ok(mount) => {
+                let base = Some(target.presentation(url));
                 self.track = target.track;
                 self.place = Some(Place {
                     mount,
-                    query,
+                    query: target.query,
                     user: None,
+                    base,
                 });
                 Ok(())
             }
-            Err(PathError::TooLong) => Err((Status::REQUEST_URI_TOO_LARGE, "")),
+            Err(PathError::Length { .. }) => Err((Status::REQUEST_URI_TOO_LARGE, "")),
             Err(_) if self.request.method == Method::Options => Ok(()),
             Err(_) => Err((Status::NOT_FOUND, "")),
         }
+    }
+
+    /// Whether it is a SETUP that is for RECORD alone.
+    pub(super) fn is_to_record(&self) -> bool {
+        let transports = self.setup.as_ref().map_or(&[][..], |setup| &setup.transports);
+        let is_for = |mode| transports.iter().any(|transport| transport.is_for(mode));
+        is_for(Mode::Record) && !is_for(Mode::Play)
     }
 
     /// What the method's own fields say.
@@ -201,23 +207,15 @@ impl Server {
         let is_removal = current.request.method == Method::Teardown;
         let one = match &current.url {
             None => None,
-            Some(url) => {
-                let bare = |url: &Url| url.path_and_query().trim_end_matches('/').to_owned();
-                let wanted = bare(url);
-                let same = session
-                    .tracks
-                    .iter()
-                    .find(|(_, track)| Url::parse(&track.url).is_ok_and(|url| bare(&url) == wanted));
-                match (same, &current.place) {
-                    (Some((index, _)), _) => Some(*index),
-                    (None, Some(place)) if place.mount == session.mount => match current.track {
-                        Some(index) if session.tracks.contains_key(&index) => Some(index),
-                        Some(_) => return Err(Status::NOT_FOUND),
-                        None => None,
-                    },
-                    _ => return Err(Status::NOT_FOUND),
-                }
-            }
+            Some(url) => match (session.track_at(url), &current.place) {
+                (Some(index), _) => Some(index),
+                (None, Some(place)) if place.mount == session.mount => match current.track {
+                    Some(index) if session.tracks.contains_key(&index) => Some(index),
+                    Some(_) => return Err(Status::NOT_FOUND),
+                    None => None,
+                },
+                _ => return Err(Status::NOT_FOUND),
+            },
         };
         let tracks = match one {
             //= https://www.rfc-editor.org/rfc/rfc2326#section-11.3.10
@@ -285,7 +283,7 @@ impl Server {
 
     fn play(&mut self, current: Box<Current>) {
         let states = [State::Ready, State::Playing];
-        let Some((id, tracks)) = self.streams_in(&current, Some(Mode::Play), &states) else {
+        let Some((id, mut tracks)) = self.streams_in(&current, Some(Mode::Play), &states) else {
             return;
         };
         let (scale, speed) = match (current.decimal("Scale"), current.decimal("Speed")) {
@@ -299,9 +297,25 @@ impl Server {
             return;
         };
         //= https://www.rfc-editor.org/rfc/rfc2326#section-10.5
+        // What plays goes on, and the client has learnt that we are there.
+        if (current.range, scale, speed) == (None, None, None) {
+            let is_playing = |index: &usize| {
+                let track = session.tracks.get(index);
+                track.is_some_and(|track| track.state == State::Playing)
+            };
+            tracks.retain(|index| !is_playing(index));
+            if tracks.is_empty() {
+                return self.answer_status(&current, Status::OK);
+            }
+        }
         // What never ends cannot be waited for: then the new range takes its place, as clients that seek expect.
-        let is_queued = session.plays.back() == Some(&true);
-        if session.plays.len() > limits::RTSP_QUEUED_PLAYS {
+        let ends: Vec<_> = session
+            .some(&tracks)
+            .filter_map(|track| track.plays.back())
+            .collect();
+        let is_queued = !ends.is_empty() && ends.into_iter().all(|has_end| *has_end);
+        let waiting = session.some(&tracks).map(|track| track.plays.len()).max();
+        if waiting.unwrap_or(0) > limits::RTSP_QUEUED_PLAYS {
             return self.answer_status(&current, Status::SERVICE_UNAVAILABLE);
         }
         let play = Play {
@@ -386,8 +400,10 @@ impl Server {
             }
             (Act::Pause { session, tracks }, Answer::Paused { range, is_at_once }) => {
                 if let Some(session) = self.sessions.get_mut(&session) {
-                    // Those that wait are forgotten (RFC 2326 §10.6).
-                    session.plays.truncate(usize::from(!is_at_once));
+                    // Those that wait are forgotten (RFC 2326 §10.6), those of other streams are not.
+                    for track in session.some_mut(&tracks) {
+                        track.plays.truncate(usize::from(!is_at_once));
+                    }
                     if is_at_once {
                         session.set_state(&tracks, State::Ready);
                     }
@@ -418,13 +434,15 @@ impl Server {
             }
         }
         if let Some(session) = self.sessions.get_mut(id) {
-            if !is_queued {
-                session.plays.clear();
+            for track in session.some_mut(tracks) {
+                if !is_queued {
+                    track.plays.clear();
+                }
+                track
+                    .plays
+                    .push_back(played.range.is_some_and(|range| range.has_end()));
+                track.state = State::Playing;
             }
-            session
-                .plays
-                .push_back(played.range.is_some_and(|range| range.has_end()));
-            session.set_state(tracks, State::Playing);
             let infos = played.begins.iter().filter_map(|(index, seq, rtptime)| {
                 let info = RtpInfo {
                     url: session.tracks.get(index)?.url.clone(),
@@ -449,11 +467,11 @@ fn with_range(mut response: Response, range: Option<Range>) -> Response {
     response
 }
 
-/// The request's URL with a slash at its end, so that by every reading of relative URLs a stream comes behind it.
+/// The presentation's URL with a slash behind its path and at its end, so that by every reading of relative URLs, those that
+/// put a stream behind the query among them, a stream comes behind it.
+// Guards pitfall RTSP 3.
 fn content_base(url: &Url) -> String {
     let target = control::target(url);
-    let rest = target.rest.trim_end_matches('/');
-    url.without_credentials()
-        .with_rest(&format!("{rest}/"))
-        .to_string()
+    let slash = if target.query.is_some() { "/" } else { "" };
+    format!("{}{slash}", target.presentation(url))
 }

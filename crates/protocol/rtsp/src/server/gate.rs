@@ -2,6 +2,7 @@
 
 use super::question::{Access, Answer, Ask, Password, Place};
 use super::{Current, Server, Status, Waiting};
+use crate::control;
 use crate::message::Response;
 use crate::method::Method;
 use crate::url::Url;
@@ -68,21 +69,24 @@ fn brought(value: Option<&str>, is_secure: bool) -> Brought<'_> {
 /// clients name the presentation in all requests about its streams.
 // Guards pitfall RTSP 4.
 fn is_about(uri: &str, request_uri: &str) -> bool {
-    let path = |text: &str| match Url::parse(text) {
-        Ok(url) => Some(url.path_and_query().to_owned()),
-        Err(_) if text.starts_with('/') => Some(text.to_owned()),
-        Err(_) => None,
+    let url = |text: &str| match text.starts_with('/') {
+        true => Url::parse(&format!("rtsp://h{text}")).ok(),
+        false => Url::parse(text).ok(),
     };
     if uri == request_uri {
         return true;
     }
-    let (Some(uri), Some(request)) = (path(uri), path(request_uri)) else {
+    let (Some(uri), Some(request)) = (url(uri), url(request_uri)) else {
         return false;
     };
-    let uri = uri.trim_end_matches('/');
-    request
-        .strip_prefix(uri)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    let (named, meant) = (control::target(&uri), control::target(&request));
+    if named.track.is_none() && named.is_same_presentation(&meant) {
+        return true;
+    }
+    let rest = request
+        .path_and_query()
+        .strip_prefix(uri.path_and_query().trim_end_matches('/'));
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 impl Server {
@@ -226,6 +230,7 @@ impl Server {
                     mount: session.mount.clone(),
                     query: session.query.clone(),
                     user: self.user.clone(),
+                    base: None,
                 });
             }
             let is_of_session = current
@@ -296,6 +301,7 @@ impl Server {
         self.answer(current, response);
         //= https://www.rfc-editor.org/rfc/rfc2326#appendix-A.2
         if status.is_redirection()
+            && status != Status::NOT_MODIFIED
             && let Some(session) = &current.session
         {
             self.end_session(&session.clone(), super::End::Redirected);
@@ -333,5 +339,8 @@ mod tests {
             assert!(!is_about(uri, request), "{uri}");
         }
         assert!(is_about("*", "*"));
+        assert!(is_about("/cam?x=1", "rtsp://h/cam/trackID=0?x=1"));
+        assert!(is_about("rtsp://h/cam/?x=1/", "rtsp://h/cam/trackID=0?x=1"));
+        assert!(!is_about("/cam?x=2", "rtsp://h/cam/trackID=0?x=1"));
     }
 }

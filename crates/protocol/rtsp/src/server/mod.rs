@@ -20,9 +20,10 @@ use crate::control::Controls;
 use crate::header::SessionHeader;
 use crate::message::{Request, Response};
 use crate::method::Method;
+use crate::mount::MountPath;
 use crate::reader::{Item, ReadError, Reader, Reading};
 use crate::status::Status;
-use crate::url::{MountPath, Url};
+use crate::url::Url;
 use bytes::Bytes;
 use gate::Gate;
 use ours::Ours;
@@ -199,7 +200,6 @@ enum Queued {
 /// The request at hand.
 struct Current {
     request: Request,
-    cseq: u32,
     /// `None` for `*`.
     url: Option<Url>,
     place: Option<Place>,
@@ -223,8 +223,8 @@ enum Waiting {
 struct Announced {
     mount: MountPath,
     query: Option<String>,
-    /// The streams' URLs.
-    tracks: Vec<Option<Url>>,
+    /// The streams' URLs, in each way that clients make them.
+    tracks: Vec<Vec<Url>>,
 }
 
 impl Announced {
@@ -232,7 +232,14 @@ impl Announced {
         let controls = Controls::of_sdp(description).tracks;
         let tracks = controls
             .into_iter()
-            .map(|control| crate::control::resolve(base, control.as_deref()?))
+            .map(|control| match control.as_deref() {
+                Some(control) => {
+                    let behind = crate::control::resolve(base, control);
+                    let before = crate::control::resolve_before_query(base, control);
+                    behind.into_iter().chain(before).collect()
+                }
+                None => Vec::new(),
+            })
             .collect();
         Announced {
             mount: place.mount.clone(),
@@ -243,14 +250,16 @@ impl Announced {
 
     /// Which stream a URL means; the host counts for nothing, since publishers know us by several names.
     fn track(&self, url: &Url) -> Option<usize> {
-        if let [None] = self.tracks[..] {
+        if let [only] = &self.tracks[..]
+            && only.is_empty()
+        {
             return Some(0);
         }
         let bare = |url: &Url| url.path_and_query().trim_end_matches('/').to_owned();
         let wanted = bare(url);
         self.tracks
             .iter()
-            .position(|track| track.as_ref().is_some_and(|track| bare(track) == wanted))
+            .position(|urls| urls.iter().any(|url| bare(url) == wanted))
     }
 }
 
@@ -345,17 +354,18 @@ impl Server {
         }
     }
 
-    /// What plays in a session has come to the end of its range, or to where it was to pause. The next that waits begins, or
-    /// the session is ready again.
-    pub fn handle_play_ended(&mut self, now: Instant, session: &SessionId) {
+    /// What these streams of a session play has come to the end of its range, or to where it was to pause. The next that waits
+    /// for them begins, or they are ready again.
+    pub fn handle_play_ended(&mut self, now: Instant, session: &SessionId, tracks: &[usize]) {
         self.now = now;
         let Some(session) = self.sessions.get_mut(session) else {
             return;
         };
-        session.plays.pop_front();
-        if session.plays.is_empty() {
-            let all: Vec<_> = session.tracks.keys().copied().collect();
-            session.set_state(&all, State::Ready);
+        for track in session.some_mut(tracks) {
+            track.plays.pop_front();
+            if track.plays.is_empty() && track.state == State::Playing {
+                track.state = State::Ready;
+            }
         }
     }
 
@@ -551,22 +561,10 @@ impl Server {
 
     /// What can be said of a request by itself.
     fn checked(&self, request: Request) -> Result<Current, Box<Response>> {
-        let refuse = |status: Status, why: &'static str| {
-            let mut response = Response::new(status);
-            // Guards pitfall RTSP 5.
-            //= https://www.rfc-editor.org/rfc/rfc2326#section-12.17
-            if let Some(Ok(cseq)) = request.headers.cseq() {
-                response.headers.push("CSeq", cseq.to_string());
-            }
-            response.headers.push("Server", &*self.config.software);
-            Box::new(match why {
-                "" => response,
-                why => response.with_body("text/plain", format!("{why}\r\n")),
-            })
-        };
-        let Some(Ok(cseq)) = request.headers.cseq() else {
+        let refuse = |status, why| Box::new(said(self.response_to(&request, status), why));
+        if !matches!(request.headers.cseq(), Some(Ok(_))) {
             return Err(refuse(Status::BAD_REQUEST, "expected a CSeq"));
-        };
+        }
         let is_announce = request.method == Method::Announce;
         if is_announce && request.headers.field("Content-Length").is_none() {
             let mut response = refuse(Status::LENGTH_REQUIRED, "");
@@ -585,7 +583,12 @@ impl Server {
             return Err(response);
         }
         //= https://www.rfc-editor.org/rfc/rfc2326#section-12.32
-        let required: Vec<_> = request.headers.list("Require").collect();
+        //= https://www.rfc-editor.org/rfc/rfc2326#section-12.27
+        let fields = ["Require", "Proxy-Require"];
+        let required: Vec<_> = fields
+            .iter()
+            .flat_map(|name| request.headers.list(name))
+            .collect();
         if !required.is_empty() {
             let mut response = refuse(Status::OPTION_NOT_SUPPORTED, "");
             response.headers.push("Unsupported", required.join(", "));
@@ -606,7 +609,6 @@ impl Server {
             },
         };
         let mut current = Current {
-            cseq,
             place: None,
             track: None,
             session,
@@ -615,21 +617,49 @@ impl Server {
             url,
             request,
         };
-        match current.locate().and_then(|()| current.check_headers()) {
+        let checked = match (current.locate(), self.place_of_stream(&current)) {
+            (Ok(()), _) => current.check_headers(),
+            (Err(_), Some(place)) => {
+                current.place = Some(place);
+                current.check_headers()
+            }
+            // RECORD wants to know what comes, whatever it is called.
+            (Err(wrong), None) => current.check_headers().and(match current.is_to_record() {
+                true => Err((
+                    Status::METHOD_NOT_VALID_IN_THIS_STATE,
+                    "expected an ANNOUNCE before",
+                )),
+                false => Err(wrong),
+            }),
+        };
+        match checked {
             Ok(()) => Ok(current),
             Err((status, why)) => {
-                let request = current.request;
-                let mut response = Response::new(status).with("CSeq", cseq.to_string());
-                response.headers.push("Server", &*self.config.software);
-                if request.method == Method::Describe && status == Status::NOT_ACCEPTABLE {
+                let mut response = self.response_to(&current.request, status);
+                if current.request.method == Method::Describe && status == Status::NOT_ACCEPTABLE {
                     response.headers.push("Content-Type", "application/sdp");
                 }
-                Err(Box::new(match why {
-                    "" => response,
-                    why => response.with_body("text/plain", format!("{why}\r\n")),
-                }))
+                Err(Box::new(said(response, why)))
             }
         }
+    }
+
+    /// The mount of a stream that has a URL of its publisher's making, which no mount could have.
+    fn place_of_stream(&self, current: &Current) -> Option<Place> {
+        let url = current.url.as_ref()?;
+        let place = |mount: &MountPath, query: &Option<String>| Place {
+            mount: mount.clone(),
+            query: query.clone(),
+            user: None,
+            base: None,
+        };
+        let announced = self.announced.as_ref();
+        if let Some(announced) = announced.filter(|announced| announced.track(url).is_some()) {
+            return Some(place(&announced.mount, &announced.query));
+        }
+        let session = self.sessions.get(current.session.as_ref()?)?;
+        session.track_at(url)?;
+        Some(place(&session.mount, &session.query))
     }
 
     fn ask(&mut self, current: Box<Current>, waiting: Waiting, ask: Ask) {
@@ -641,10 +671,25 @@ impl Server {
             .push_back(Output::Event(Event::Question(Question { id, ask })));
     }
 
+    /// A response, with what every response to this request has.
+    fn response_to(&self, request: &Request, status: Status) -> Response {
+        let mut response = Response::new(status);
+        // Guards pitfall RTSP 5.
+        //= https://www.rfc-editor.org/rfc/rfc2326#section-12.17
+        if let Some(Ok(cseq)) = request.headers.cseq() {
+            response.headers.push("CSeq", cseq.to_string());
+        }
+        response.headers.push("Server", &*self.config.software);
+        //= https://www.rfc-editor.org/rfc/rfc2326#section-12.38
+        if let Some(timestamp) = request.headers.field("Timestamp") {
+            response.headers.push("Timestamp", timestamp);
+        }
+        response
+    }
+
     /// A response to the request at hand.
     fn response(&self, current: &Current, status: Status) -> Response {
-        let mut response = Response::new(status).with("CSeq", current.cseq.to_string());
-        response.headers.push("Server", &*self.config.software);
+        let mut response = self.response_to(&current.request, status);
         if let Some(session) = current.session.as_ref().and_then(|id| self.sessions.get(id)) {
             let header = SessionHeader {
                 id: session.id.0.clone(),
@@ -715,6 +760,14 @@ impl Server {
                 .push_back(Output::Event(Event::Answered { request, outcome }));
         }
         self.outputs.push_back(Output::Event(Event::Closed));
+    }
+}
+
+/// The same with a reason, if there is one.
+fn said(response: Response, why: &str) -> Response {
+    match why {
+        "" => response,
+        why => response.with_body("text/plain", format!("{why}\r\n")),
     }
 }
 

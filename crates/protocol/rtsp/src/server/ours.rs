@@ -131,8 +131,7 @@ impl Server {
         let track = session.and_then(|session| session.tracks.values().next());
         let url = track.and_then(|track| Url::parse(&track.url).ok());
         url.map_or("*".into(), |url| {
-            let target = crate::control::target(&url);
-            url.with_rest(&target.rest).to_string()
+            crate::control::target(&url).presentation(&url).to_string()
         })
     }
 

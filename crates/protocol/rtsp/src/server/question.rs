@@ -3,9 +3,10 @@
 use crate::header::{Mode, Pair, Range, Transport};
 use crate::message::Headers;
 use crate::method::Method;
+use crate::mount::MountPath;
 use crate::server::session::Session;
 use crate::status::Status;
-use crate::url::{MountPath, Url};
+use crate::url::Url;
 use bytes::Bytes;
 use ringpost_auth::digest::DigestKeys;
 use std::fmt;
@@ -59,6 +60,9 @@ pub struct Place {
     pub query: Option<String>,
     /// Who asks, if that is proven.
     pub user: Option<String>,
+    /// The presentation's URL as the client wrote it, the stream's part taken off, a slash behind its path: what absolute
+    /// control attributes are made of ([`track_url`](crate::control::track_url)). `None` when the request is about `*`.
+    pub base: Option<Url>,
 }
 
 /// What a connection asks. Any of it may be answered with [`Answer::Refused`]; what else fits stands with each.
@@ -87,7 +91,8 @@ pub enum Ask {
         access: Access,
     },
     /// What is there? → [`Answer::Description`], in which the streams' control attributes are
-    /// [`track_control`](crate::control::track_control) of their place among the m-lines.
+    /// [`track_control`](crate::control::track_control) of their place among the m-lines, or
+    /// [`track_url`](crate::control::track_url) of it below [`Place::base`].
     Describe(Place),
     /// This will be there. → [`Answer::Granted`].
     Announce {
@@ -174,7 +179,8 @@ pub struct Setup {
 pub struct Play {
     /// Of which session.
     pub session: SessionId,
-    /// Which streams: all of the session's, or one.
+    /// Which streams: all of the session's, or one. Those that play already are not asked for again without a range, a scale
+    /// or a speed.
     pub tracks: Vec<usize>,
     /// Which part; `None` goes on where it was paused, or at the beginning.
     pub range: Option<Range>,
@@ -182,7 +188,7 @@ pub struct Play {
     pub scale: Option<f64>,
     /// How fast data is delivered, above zero (RFC 2326 §12.35).
     pub speed: Option<f64>,
-    /// Whether it begins when what was asked for before has come to its end
+    /// Whether it begins when what was asked for these streams before has come to its end
     /// ([`handle_play_ended`](crate::server::Server::handle_play_ended)), and not at once.
     pub is_queued: bool,
 }

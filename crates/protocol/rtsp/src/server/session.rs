@@ -2,8 +2,9 @@
 
 use crate::header::{Mode, Transport};
 use crate::method::Method;
+use crate::mount::MountPath;
 use crate::server::question::{Control, SessionId, channels};
-use crate::url::MountPath;
+use crate::url::Url;
 use ringpost_base::Instant;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
@@ -44,6 +45,9 @@ pub struct Track {
     pub transport: Transport,
     /// Its state.
     pub state: State,
+    /// PLAYs of it that were granted and have not come to their end, the one that plays first, and whether each comes to it by
+    /// itself.
+    pub(crate) plays: VecDeque<bool>,
 }
 
 /// A session of a client. It can outlive its connection when nothing of it is interleaved.
@@ -60,9 +64,6 @@ pub struct Session {
     pub(crate) mode: Mode,
     pub(crate) control: Control,
     pub(crate) tracks: BTreeMap<usize, Track>,
-    /// PLAYs that were granted and have not come to their end, the one that plays first, and whether each comes to it by
-    /// itself.
-    pub(crate) plays: VecDeque<bool>,
     pub(crate) expires: Instant,
 }
 
@@ -119,11 +120,28 @@ impl Session {
         }
     }
 
+    /// The stream that was set up with this URL.
+    pub(crate) fn track_at(&self, url: &Url) -> Option<usize> {
+        let bare = |url: &Url| url.path_and_query().trim_end_matches('/').to_owned();
+        let wanted = bare(url);
+        let mut tracks = self.tracks.iter();
+        let found = tracks.find(|(_, track)| Url::parse(&track.url).is_ok_and(|url| bare(&url) == wanted));
+        found.map(|(index, _)| *index)
+    }
+
     pub(crate) fn set_state(&mut self, tracks: &[usize], state: State) {
-        for index in tracks {
-            if let Some(track) = self.tracks.get_mut(index) {
-                track.state = state;
-            }
+        for track in self.some_mut(tracks) {
+            track.state = state;
         }
+    }
+
+    pub(crate) fn some(&self, tracks: &[usize]) -> impl Iterator<Item = &Track> {
+        tracks.iter().filter_map(|index| self.tracks.get(index))
+    }
+
+    pub(crate) fn some_mut(&mut self, tracks: &[usize]) -> impl Iterator<Item = &mut Track> {
+        let all = self.tracks.iter_mut();
+        all.filter(|(index, _)| tracks.contains(index))
+            .map(|(_, track)| track)
     }
 }

@@ -226,16 +226,19 @@ impl Server {
             mode,
             control,
             tracks: BTreeMap::new(),
-            plays: VecDeque::new(),
             expires,
         });
         session.control = control;
         let url = current.request.uri.clone();
-        let state = session.tracks.get(&track).map_or(State::Ready, |old| old.state);
+        let (state, plays) = match session.tracks.remove(&track) {
+            Some(old) => (old.state, old.plays),
+            None => (State::Ready, VecDeque::new()),
+        };
         let track_set = Track {
             url,
             transport: transport.clone(),
             state,
+            plays,
         };
         session.tracks.insert(track, track_set);
         self.channels

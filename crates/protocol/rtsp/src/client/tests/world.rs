@@ -184,7 +184,7 @@ fn a_strict_client_reads_from_the_server_for_an_hour_and_leaves() {
         world.run(Duration::from_secs(2));
         let outcomes = world.outcomes();
         assert!(
-            matches!(&outcomes[1], Outcome::Described(d) if d.tracks[0].to_string() == "rtsp://h/alice/cam?x=y/trackID=0"),
+            matches!(&outcomes[1], Outcome::Described(d) if d.tracks[0].to_string() == "rtsp://h/alice/cam/?x=y/trackID=0"),
             "{outcomes:?}"
         );
         let Some(Outcome::Playing(playing)) = outcomes.last() else {

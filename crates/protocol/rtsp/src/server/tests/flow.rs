@@ -108,7 +108,7 @@ fn what_is_no_rtsp_is_refused_and_closed() {
     ));
     assert_eq!(long.responses[0].status.code(), 414);
     let mut path = World::new();
-    let head = format!("DESCRIBE rtsp://h/{}", "x".repeat(limits::RTSP_PATH_BYTES + 1));
+    let head = format!("DESCRIBE rtsp://h/{}", "x".repeat(limits::MOUNT_NAME_BYTES + 1));
     assert_eq!(path.status(&head, ""), 414);
     let mut broken = World::new();
     for n in 1..=limits::RTSP_FAILURES {
@@ -154,11 +154,11 @@ fn the_server_asks_too() {
     assert_eq!(
         sent,
         [
-            ("REDIRECT", "rtsp://h/a?b"),
+            ("REDIRECT", "rtsp://h/a/?b"),
             ("OPTIONS", "*"),
-            ("ANNOUNCE", "rtsp://h/a?b"),
-            ("GET_PARAMETER", "rtsp://h/a?b"),
-            ("SET_PARAMETER", "rtsp://h/a?b")
+            ("ANNOUNCE", "rtsp://h/a/?b"),
+            ("GET_PARAMETER", "rtsp://h/a/?b"),
+            ("SET_PARAMETER", "rtsp://h/a/?b")
         ]
     );
     let first: &Headers = &world.requests[0].headers;

@@ -13,7 +13,7 @@ fn a_stream_is_described_set_up_played_paused_and_torn_down() {
     let described = world.request(&format!("DESCRIBE {CAM}?x=1"), "Accept: application/sdp\r\n");
     assert_eq!(
         described.headers.field("Content-Base"),
-        Some("rtsp://h/alice/cam?x=1/")
+        Some("rtsp://h/alice/cam/?x=1/")
     );
     assert_eq!(&described.body[..], SDP.as_bytes());
     let id = world.set_up(&format!("{CAM}/trackID=0"), None);
@@ -465,13 +465,13 @@ fn a_play_waits_for_one_that_comes_to_an_end() {
         };
         assert_eq!(play.is_queued, queued, "{range}");
     }
-    world.server.handle_play_ended(world.now, &session);
-    world.server.handle_play_ended(world.now, &session);
+    world.server.handle_play_ended(world.now, &session, &[0]);
+    world.server.handle_play_ended(world.now, &session, &[0]);
     assert_eq!(world.state(), State::Playing, "the last goes on");
     // What never ends is not waited for: this is a seek.
     world.status("PLAY rtsp://h/a", &with_session(&id, "Range: npt=3-4\r\n"));
     assert!(matches!(world.asked.last(), Some(Ask::Play(play)) if !play.is_queued));
-    world.server.handle_play_ended(world.now, &session);
+    world.server.handle_play_ended(world.now, &session, &[0]);
     assert_eq!(world.state(), State::Ready);
     let many = with_session(&id, "Range: npt=1-2\r\n");
     let statuses: Vec<_> = (0..limits::RTSP_QUEUED_PLAYS + 3)
@@ -496,7 +496,7 @@ fn a_pause_at_a_later_point_plays_on_until_there() {
     let paused = world.request("PAUSE rtsp://h/a", &with_session(&id, "Range: npt=15-\r\n"));
     assert_eq!(paused.headers.field("Range"), Some("npt=15.000-"));
     assert_eq!(world.state(), State::Playing);
-    world.server.handle_play_ended(world.now, &SessionId(id));
+    world.server.handle_play_ended(world.now, &SessionId(id), &[0]);
     assert_eq!(world.state(), State::Ready);
 }
 

@@ -1,6 +1,7 @@
 mod flow;
 mod login;
 mod methods;
+mod playing;
 mod sessions;
 
 use super::*;
