@@ -134,6 +134,8 @@ pub const RTSP_BODY_BYTES: usize = 64 * 1024;
 /// Pipelined RTSP requests that wait while one is carried out, and our own that wait for their response; a connection with
 /// more stops reading, and further ones of ours are refused.
 pub const RTSP_PIPELINE: usize = 32;
+/// Octets of the pipelined RTSP requests that wait; a connection with more stops reading.
+pub const RTSP_PIPELINE_BYTES: usize = 128 * 1024;
 /// Sessions of one RTSP connection; SETUP of one more gets 453.
 pub const RTSP_SESSIONS: usize = 16;
 /// Streams of one RTSP session, and of one description; SETUP of one more gets 453, further ones of a description are not read.

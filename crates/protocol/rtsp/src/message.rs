@@ -148,6 +148,12 @@ impl Request {
         self
     }
 
+    /// What it takes while it waits, in bytes.
+    pub(crate) fn held_bytes(&self) -> usize {
+        let fields = self.headers.iter().map(|(name, value)| name.len() + value.len());
+        self.uri.len() + self.body.len() + fields.sum::<usize>()
+    }
+
     /// As it goes over the wire.
     pub fn to_bytes(&self) -> Bytes {
         let mut out = format!("{} {} RTSP/1.0\r\n", self.method, self.uri).into_bytes();

@@ -1,4 +1,4 @@
-use crate::syntax::{Malformed, hex_byte, is_all_token, malformed, number, parameter, split, trim, unquote};
+use crate::syntax::{Malformed, is_all_token, malformed, number, parameter, split, trim, unquote};
 use ringpost_base::limits;
 use std::fmt;
 
@@ -39,15 +39,13 @@ pub struct Pair<T> {
 }
 
 impl<T: std::str::FromStr> Pair<T> {
-    fn parse(text: &str, expected: &'static str) -> Result<Self, Malformed> {
+    fn parse(text: &str) -> Option<Self> {
         let (rtp, rtcp) = match text.split_once('-') {
-            Some((rtp, rtcp)) => (rtp, Some(number(trim(rtcp), expected)?)),
+            Some((rtp, rtcp)) => (rtp, Some(digits(trim(rtcp))?)),
             None => (text, None),
         };
-        Ok(Pair {
-            rtp: number(trim(rtp), expected)?,
-            rtcp,
-        })
+        let rtp = digits(trim(rtp))?;
+        Some(Pair { rtp, rtcp })
     }
 }
 
@@ -156,7 +154,9 @@ impl Transport {
         }
     }
 
-    /// Reads one alternative. Unknown parameters are passed over.
+    /// Reads one alternative. Unknown parameters are passed over, and so are those whose value cannot be read: it is as if
+    /// they had not been written.
+    // Guards pitfall RTSP 8.
     //= https://www.rfc-editor.org/rfc/rfc2326#section-12.39
     pub fn parse(text: &str) -> Result<Self, Malformed> {
         let mut parts = split(text, ';');
@@ -179,7 +179,7 @@ impl Transport {
         };
         for part in parts {
             let (name, value) = parameter(part);
-            transport.put(&name.to_ascii_lowercase(), value)?;
+            transport.put(&name.to_ascii_lowercase(), value);
         }
         if transport.interleaved.is_some() {
             // Some leave out /TCP, where the channels say it.
@@ -188,22 +188,22 @@ impl Transport {
         Ok(transport)
     }
 
-    fn put(&mut self, name: &str, value: Option<&str>) -> Result<(), Malformed> {
+    fn put(&mut self, name: &str, value: Option<&str>) {
         let text = unquote(value.unwrap_or_default());
         let text = trim(&text);
         match name {
             "unicast" => self.cast = Some(Delivery::Unicast),
             "multicast" => self.cast = Some(Delivery::Multicast),
-            "destination" => self.destination = Some(address(text)?),
-            "source" => self.source = Some(address(text)?),
+            "destination" => keep(&mut self.destination, address(text)),
+            "source" => keep(&mut self.source, address(text)),
             "append" => self.append = true,
-            "interleaved" => self.interleaved = Some(Pair::parse(text, "interleaved=0-255")?),
-            "ttl" => self.ttl = Some(number(text, "ttl=0 to 255")?),
-            "layers" => self.layers = Some(number(text, "layers of digits")?),
-            "port" => self.port = Some(Pair::parse(text, "ports up to 65535")?),
-            "client_port" => self.client_port = Some(Pair::parse(text, "ports up to 65535")?),
-            "server_port" => self.server_port = Some(Pair::parse(text, "ports up to 65535")?),
-            "ssrc" => self.ssrc = Some(ssrc(text)?),
+            "interleaved" => keep(&mut self.interleaved, Pair::parse(text)),
+            "ttl" => keep(&mut self.ttl, digits(text)),
+            "layers" => keep(&mut self.layers, digits(text)),
+            "port" => keep(&mut self.port, Pair::parse(text)),
+            "client_port" => keep(&mut self.client_port, Pair::parse(text)),
+            "server_port" => keep(&mut self.server_port, Pair::parse(text)),
+            "ssrc" => keep(&mut self.ssrc, ssrc(text)),
             "mode" => {
                 for mode in split(text, ',') {
                     match mode {
@@ -218,7 +218,6 @@ impl Transport {
             }
             _ => {}
         }
-        Ok(())
     }
 
     /// To whom the packets go. Where neither is said it is multicast, unless `client_port` or `interleaved` shows that it is
@@ -241,29 +240,34 @@ impl Transport {
     }
 }
 
-fn address(text: &str) -> Result<String, Malformed> {
-    let is_address = |b: u8| b.is_ascii_alphanumeric() || b"-._:[]%".contains(&b);
-    match text.len() <= 255 && text.bytes().all(is_address) {
-        true => Ok(text.to_owned()),
-        false => malformed("an address"),
+fn keep<T>(place: &mut Option<T>, value: Option<T>) {
+    if value.is_some() {
+        *place = value;
     }
 }
 
-/// Eight hexadecimal digits; servers are seen to leave out leading zeros.
-fn ssrc(text: &str) -> Result<u32, Malformed> {
-    let digits = text.len().checked_sub(1).filter(|n| *n < 8);
-    let padded = match digits {
-        Some(_) => format!("{text:0>8}"),
-        None => return malformed("ssrc of 8 hexadecimal digits"),
-    };
-    let mut value = 0u32;
-    for pair in padded.as_bytes().chunks_exact(2) {
-        let byte = hex_byte(pair[0], pair[1]).ok_or(Malformed {
-            expected: "ssrc of 8 hexadecimal digits",
-        })?;
-        value = value << 8 | u32::from(byte);
+fn digits<T: std::str::FromStr>(text: &str) -> Option<T> {
+    number(text, "digits").ok()
+}
+
+fn address(text: &str) -> Option<String> {
+    let is_address = |b: u8| b.is_ascii_alphanumeric() || b"-._:[]%".contains(&b);
+    (text.len() <= 255 && text.bytes().all(is_address)).then(|| text.to_owned())
+}
+
+/// Eight hexadecimal digits; servers are seen to leave out leading zeros, to write `0x` before them, and to write a decimal
+/// number, which is told by its length alone.
+// Guards pitfall RTSP 8.
+fn ssrc(text: &str) -> Option<u32> {
+    let hex = text
+        .strip_prefix("0x")
+        .or_else(|| text.strip_prefix("0X"))
+        .unwrap_or(text);
+    let is_hex = hex.bytes().all(|b| b.is_ascii_hexdigit());
+    match hex.len() {
+        1..=8 if is_hex => u32::from_str_radix(hex, 16).ok(),
+        _ => digits(text),
     }
-    Ok(value)
 }
 
 impl fmt::Display for Transport {
@@ -378,28 +382,55 @@ mod tests {
                 .rtcp_channel(),
             3
         );
-        for bad in [
-            "",
-            "RTP",
-            "RTP/",
-            "RTP/AVP/SCTP",
-            "RTP/AVP;client_port=65536",
-            "RTP/AVP;client_port=1-",
-            "RTP/AVP;interleaved=256",
-            "RTP/AVP;ttl=x",
-            "RTP/AVP;ssrc=123456789",
-            "RTP/AVP;ssrc=",
-            "RTP/AVP;ssrc=xyz",
-            "RTP/AVP;destination=a b",
-        ] {
+        for bad in ["", "RTP", "RTP/", "RTP/AVP/SCTP"] {
             assert!(Transport::parse(bad).is_err(), "{bad}");
         }
-        let mixed = Transport::parse_all("RAW/RAW/UDP;x, RTP/AVP;ttl=x, RTP/AVP/TCP").unwrap();
+        let mixed = Transport::parse_all("RAW/RAW/UDP;x, RTP/AVP/x, RTP/AVP/TCP").unwrap();
         assert_eq!(mixed.len(), 2);
         let many = vec!["RTP/AVP"; 100].join(",");
         assert_eq!(
             Transport::parse_all(&many).unwrap().len(),
             limits::RTSP_TRANSPORTS
         );
+    }
+
+    // Guards pitfall RTSP 8.
+    #[test]
+    fn one_bad_parameter_takes_no_other_with_it() {
+        let good = Transport::parse("RTP/AVP;unicast;client_port=5000-5001").unwrap();
+        for bad in [
+            "client_port=65536",
+            "client_port=1-",
+            "interleaved=256",
+            "ttl=x",
+            "port=-1",
+            "layers=",
+            "server_port=x-y",
+            "ssrc=",
+            "ssrc=xyz",
+            "ssrc=99999999999",
+            "ssrc=0x123456789",
+            "destination=a b",
+            "source=\u{fc}",
+            "=",
+            "junk",
+            "\"",
+        ] {
+            let text = format!("RTP/AVP;unicast;client_port=5000-5001;{bad}");
+            assert_eq!(Transport::parse(&text).unwrap(), good, "{bad}");
+        }
+        for (text, value) in [
+            ("0x1234", 0x1234),
+            ("0XBEEF", 0xbeef),
+            ("123", 0x123),
+            ("DEADBEEF", 0xdead_beef),
+            ("12345678", 0x1234_5678),
+            ("3735928559", 0xdead_beef),
+            ("\"0000beef\"", 0xbeef),
+        ] {
+            let transport = Transport::parse(&format!("RTP/AVP;ssrc={text};unicast;server_port=7")).unwrap();
+            assert_eq!(transport.ssrc, Some(value), "{text}");
+            assert_eq!(transport.server_port.unwrap().rtp, 7);
+        }
     }
 }

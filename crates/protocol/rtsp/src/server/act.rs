@@ -106,7 +106,10 @@ impl Current {
                         self.setup = Some(setup::Wanted { transports });
                         Ok(())
                     }
-                    Err(_) => Err((Status::UNSUPPORTED_TRANSPORT, "expected RTP/AVP or RTP/AVP/TCP")),
+                    Err(_) => Err((
+                        Status::UNSUPPORTED_TRANSPORT,
+                        "expected RTP/AVP or RTP/AVPF, over UDP or TCP",
+                    )),
                 }
             }
             Method::Play | Method::Pause | Method::Record => {

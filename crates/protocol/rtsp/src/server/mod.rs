@@ -172,6 +172,7 @@ pub struct Server {
     now: Instant,
     reader: Reader,
     queue: VecDeque<Queued>,
+    queue_bytes: usize,
     current: Option<(Box<Current>, Waiting)>,
     open: Option<QuestionId>,
     questions: u64,
@@ -277,12 +278,17 @@ impl Server {
             gate: Gate::new(&config.realm, peer.is_secure, rng.fork()),
             idle_deadline: now + 2 * config.request_timeout,
             config,
-            peer,
+            // One that comes by IPv4 to a socket for IPv6 is the same.
+            peer: Peer {
+                address: peer.address.to_canonical(),
+                ..peer
+            },
             rng,
             began: (now, wallclock),
             now,
             reader: Reader::new(Reading::Strict),
             queue: VecDeque::new(),
+            queue_bytes: 0,
             current: None,
             open: None,
             questions: 0,
@@ -302,7 +308,7 @@ impl Server {
 
     /// Whether more input should be read. Input that comes nevertheless is kept, up to [`limits::SESSION_BYTES`].
     pub fn wants_input(&self) -> bool {
-        !self.is_closed && self.queue.len() < limits::RTSP_PIPELINE
+        !self.is_closed && self.has_room()
     }
 
     /// Whether the connection is over.
@@ -443,6 +449,9 @@ impl Server {
                 return Output::Timeout(self.next_deadline());
             }
             let next = self.queue.pop_front();
+            if let Some(Queued::Request(request)) = &next {
+                self.queue_bytes -= request.held_bytes();
+            }
             self.read();
             match next {
                 Some(Queued::Request(request)) => self.begin(request),
@@ -474,18 +483,25 @@ impl Server {
         self.began.1 + self.now.since(self.began.0)
     }
 
+    fn has_room(&self) -> bool {
+        self.queue.len() < limits::RTSP_PIPELINE && self.queue_bytes < limits::RTSP_PIPELINE_BYTES
+    }
+
     fn read(&mut self) {
-        while self.queue.len() < limits::RTSP_PIPELINE {
+        while self.has_room() {
             match self.reader.next_item() {
                 None => break,
-                Some(Item::Request(request)) => self.queue.push_back(Queued::Request(request)),
+                Some(Item::Request(request)) => {
+                    self.queue_bytes += request.held_bytes();
+                    self.queue.push_back(Queued::Request(request));
+                }
                 Some(Item::Response(response)) => self.response_came(response),
                 Some(Item::Interleaved { channel, data }) => self.packet_came(channel, data),
                 Some(Item::Refused { error, cseq }) => self.queue.push_back(Queued::Refused(error, cseq)),
             }
             self.request_deadline = None;
         }
-        let is_inside = self.reader.is_inside_message() && self.queue.len() < limits::RTSP_PIPELINE;
+        let is_inside = self.reader.is_inside_message() && self.has_room();
         self.request_deadline = match (is_inside, self.request_deadline) {
             (true, None) => Some(self.now + self.config.request_timeout),
             (true, at) => at,
@@ -744,6 +760,7 @@ impl Server {
         }
         self.is_closed = true;
         self.queue.clear();
+        self.queue_bytes = 0;
         (self.current, self.open) = (None, None);
         self.channels.clear();
         for (id, session) in std::mem::take(&mut self.sessions) {

@@ -164,7 +164,7 @@ pub struct Setup {
     /// To play or to record.
     pub mode: Mode,
     /// What the client can do, the preferred first; at least one. Channels are those that can be had. A destination is the
-    /// client's own address.
+    /// client's own address. To record over UDP, the client's ports may be missing or 0: they are where its packets come from.
     pub candidates: Vec<Transport>,
     /// Whether the stream is set up already and this would change how it goes.
     pub is_change: bool,

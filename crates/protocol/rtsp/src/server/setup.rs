@@ -120,7 +120,8 @@ impl Server {
         let mut names_stranger = false;
         let mut candidates = Vec::new();
         for transport in wanted {
-            let is_rtp = transport.protocol == "RTP" && transport.profile == "AVP";
+            // Feedback (RFC 4585) is RTCP like other RTCP; keys for SRTP nobody has told us.
+            let is_rtp = transport.protocol == "RTP" && matches!(&*transport.profile, "AVP" | "AVPF");
             // Nothing is ever put behind what is there.
             if !is_rtp || !transport.is_for(mode) || transport.append || transport.layers.unwrap_or(1) > 1 {
                 continue;
@@ -141,7 +142,9 @@ impl Server {
                 }
                 (Delivery::Multicast, _) => continue,
                 (Delivery::Unicast, LowerTransport::Udp) => {
-                    if candidate.client_port.is_none_or(|ports| ports.rtp == 0) {
+                    // Who sends says with its packets where they come from, and need not know its ports yet.
+                    let is_nowhere = candidate.client_port.is_none_or(|ports| ports.rtp == 0);
+                    if is_nowhere && mode == Mode::Play {
                         continue;
                     }
                     // Guards pitfall RTSP 7.

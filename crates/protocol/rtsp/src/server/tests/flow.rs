@@ -68,6 +68,26 @@ fn too_many_that_wait_stop_the_reading_and_none_is_lost() {
 }
 
 #[test]
+fn what_waits_is_bounded_in_bytes_too() {
+    let mut world = World::new();
+    world.holds = true;
+    let body = "x".repeat(limits::RTSP_BODY_BYTES);
+    let head = "ANNOUNCE rtsp://h/a RTSP/1.0\r\nContent-Type: application/sdp\r\n";
+    let announce = |n: usize| format!("{head}CSeq: {n}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    let sent = (0..limits::RTSP_PIPELINE).take_while(|n| {
+        world.send(&announce(*n));
+        world.server.wants_input()
+    });
+    assert_eq!(sent.count(), 2, "one is carried out, two wait");
+    assert!(!world.is_closed());
+    while world.open.is_some() {
+        world.release();
+    }
+    assert_eq!(world.responses.len(), 3, "none is lost");
+    assert!(world.server.wants_input());
+}
+
+#[test]
 fn a_request_that_does_not_become_whole_times_out() {
     let mut world = World::new();
     world.send("OPTIONS * RTSP/1.0\r\nCSe");

@@ -579,3 +579,44 @@ fn a_redirection_within_a_session_ends_it() {
     assert_eq!(world.status("PLAY rtsp://h/a", &with_session(&id, "")), 301);
     assert_eq!(world.ended(), [End::Redirected]);
 }
+
+#[test]
+fn profiles_with_feedback_are_taken_and_those_with_keys_are_not() {
+    for (transport, answer) in [
+        (
+            "RTP/AVPF/TCP;unicast;interleaved=0-1",
+            Some("RTP/AVPF/TCP;unicast;interleaved=0-1;ssrc=0000BEEF"),
+        ),
+        (
+            "RTP/AVPF/UDP;unicast;client_port=5000-5001",
+            Some("RTP/AVPF;unicast;client_port=5000-5001;ssrc=0000BEEF"),
+        ),
+        (
+            "RTP/AVPF;unicast;client_port=5000-5001",
+            Some("RTP/AVPF;unicast;client_port=5000-5001;ssrc=0000BEEF"),
+        ),
+        ("RTP/SAVP;unicast;client_port=5000-5001", None),
+        ("RTP/SAVPF/TCP;unicast;interleaved=0-1", None),
+    ] {
+        let mut world = World::new();
+        let response = world.request("SETUP rtsp://h/a", &format!("Transport: {transport}\r\n"));
+        assert_eq!(response.headers.field("Transport"), answer, "{transport}");
+        assert_eq!(response.status.code(), if answer.is_some() { 200 } else { 461 });
+    }
+}
+
+#[test]
+fn who_records_over_udp_need_not_name_its_ports() {
+    for ports in ["", ";client_port=0-0", ";client_port=5000-5001"] {
+        let mut world = World::new();
+        world.publish(&format!("RTP/AVP/UDP;unicast{ports};mode=record"));
+        let Some(Ask::Setup(setup)) = world.asked.last() else {
+            panic!("{:?}", world.asked)
+        };
+        assert_eq!(
+            setup.candidates[0].lower,
+            crate::header::LowerTransport::Udp,
+            "{ports}"
+        );
+    }
+}

@@ -112,6 +112,21 @@ fn a_session_of_a_user_is_that_users_wherever_it_comes_from() {
     }
 }
 
+// An address of IPv4 that came to a socket for IPv6 is the same address.
+#[test]
+fn a_session_is_found_again_by_the_same_address_in_another_form() {
+    let mut first = World::from(false, "::ffff:192.0.2.1");
+    let response = first.request("SETUP rtsp://h/a/trackID=0", UDP);
+    let id = SessionHeader::parse(response.headers.field("Session").unwrap())
+        .unwrap()
+        .id;
+    first.server.handle_closed(first.now);
+    first.drain();
+    let mut second = World::from(false, "192.0.2.1");
+    second.detached.push(first.detached.pop().expect("it goes on"));
+    assert_eq!(second.status("TEARDOWN rtsp://h/a", &with_session(&id, "")), 200);
+}
+
 #[test]
 fn what_is_interleaved_ends_with_its_connection() {
     let mut world = World::new();
