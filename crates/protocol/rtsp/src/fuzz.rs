@@ -128,7 +128,7 @@ pub fn client(data: &[u8]) {
 
 /// The beginning of a connection and the body of a tunnel's POST: the same comes out in pieces as whole, within the bounds.
 pub fn tunnel(data: &[u8]) {
-    use crate::tunnel::{Base64Stream, Opened, Opening, encode};
+    use crate::tunnel::{Base64Stream, Opened, Opening, Reply, encode};
     let Some((&size, data)) = data.split_first() else {
         return;
     };
@@ -147,6 +147,11 @@ pub fn tunnel(data: &[u8]) {
                 break;
             }
         }
+    }
+    let mut reply = Reply::new();
+    let answer = data.chunks(size).find_map(|piece| reply.handle_input(piece));
+    if let Some(Ok(first)) = answer {
+        assert!(data.starts_with(b"HTTP/1.") && first.len() < size);
     }
     let decode = |size: usize, text: &[u8]| {
         let (mut stream, mut out) = (Base64Stream::new(), Vec::new());

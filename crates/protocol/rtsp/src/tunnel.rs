@@ -3,8 +3,8 @@
 //!
 //! On the server's side each new connection begins with an [`Opening`], which tells RTSP from the halves of a tunnel.
 //! [`Tunnels`] brings the halves together; what a POST brings goes through a [`Base64Stream`] into the machine of the GET's
-//! connection, whose bytes leave as they are. On the client's side [`get`] and [`post`] open the halves and [`encode`] makes
-//! of each message what the POST carries.
+//! connection, whose bytes leave as they are. On the client's side [`get`] and [`post`] open the halves, a [`Reply`] reads
+//! what the GET is answered with, and [`encode`] makes of each message what the POST carries.
 
 use crate::syntax::trim;
 use bytes::Bytes;
@@ -151,6 +151,60 @@ pub fn post(host: &str, path: &str, cookie: &str) -> Bytes {
     .into()
 }
 
+/// Why a server gives no tunnel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReplyError {
+    /// It answers with another status: 401 and 404 are usual.
+    #[error("expected 200 as the answer to the tunnel's GET, found {status}")]
+    Refused {
+        /// With this one.
+        status: u16,
+    },
+    /// Something that is no answer of HTTP, or whose head is over [`limits::RTSP_TUNNEL_HEAD_BYTES`].
+    #[error("expected an answer of HTTP to the tunnel's GET")]
+    NotHttp,
+}
+
+/// What a server answers the GET of a tunnel with, until it is whole. At most [`limits::RTSP_TUNNEL_HEAD_BYTES`] are held. The
+/// POST need not wait for it, but some servers take none before.
+#[derive(Debug, Default)]
+pub struct Reply {
+    held: Vec<u8>,
+}
+
+impl Reply {
+    /// Nothing came yet.
+    pub fn new() -> Self {
+        Reply::default()
+    }
+
+    /// Bytes came; `Some` as soon as it is known: the tunnel is open, and these are the server's first bytes of RTSP. It must
+    /// not be fed after that. The media type is not looked at, since servers are seen to leave it out.
+    pub fn handle_input(&mut self, bytes: &[u8]) -> Option<Result<Bytes, ReplyError>> {
+        self.held.extend_from_slice(bytes);
+        let common = self.held.len().min(7);
+        if self.held[..common] != b"HTTP/1."[..common] {
+            return Some(Err(ReplyError::NotHttp));
+        }
+        let at = match self.held.windows(4).position(|window| window == b"\r\n\r\n") {
+            Some(at) if at <= limits::RTSP_TUNNEL_HEAD_BYTES => at,
+            None if self.held.len() <= limits::RTSP_TUNNEL_HEAD_BYTES => return None,
+            _ => return Some(Err(ReplyError::NotHttp)),
+        };
+        let held = std::mem::take(&mut self.held);
+        let line = held[..at].split(|b| *b == b'\r').next().unwrap_or_default();
+        let status = line.split(|b| *b == b' ').nth(1).unwrap_or_default();
+        let status: Option<u16> = std::str::from_utf8(status)
+            .ok()
+            .and_then(|text| text.parse().ok());
+        Some(match status {
+            Some(200) => Ok(Bytes::copy_from_slice(&held[at + 4..])),
+            Some(status) => Err(ReplyError::Refused { status }),
+            None => Err(ReplyError::NotHttp),
+        })
+    }
+}
+
 /// What a POST carries of these bytes.
 pub fn encode(bytes: &[u8]) -> String {
     ringpost_auth::base64::encode(bytes)
@@ -216,7 +270,11 @@ impl Base64Stream {
 }
 
 /// The tunnels' GET halves by their cookies: those that wait for a POST, and those that have one. A POST is taken from the
-/// address of its GET alone. A client may close its POST and open another.
+/// address of its GET alone.
+///
+/// Apple's clients close their POST when they have nothing to say for a while, and open another with the same cookie later; so
+/// do GStreamer's when theirs was lost. Both begin the new one with a whole message, and may open it before the end of the old
+/// one has come to us. Hence a further POST takes the place of the one before, which is closed and heard no more.
 #[derive(Debug)]
 pub struct Tunnels<C> {
     waiting: BTreeMap<String, Half<C>>,
@@ -225,9 +283,19 @@ pub struct Tunnels<C> {
 #[derive(Debug)]
 struct Half<C> {
     connection: C,
+    post: Option<C>,
     peer: IpAddr,
     /// `None` once a POST has come.
     until: Option<Instant>,
+}
+
+/// A POST has found its GET.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Joined<C> {
+    /// The connection of the GET, to whose machine what the POST brings belongs.
+    pub get: C,
+    /// The POST that was there before: close it, and pass nothing more of it on.
+    pub replaced: Option<C>,
 }
 
 /// A half that is not taken.
@@ -281,27 +349,39 @@ impl<C: Clone + Eq + Hash> Tunnels<C> {
             cookie.to_owned(),
             Half {
                 connection,
-                peer,
+                post: None,
+                peer: peer.to_canonical(),
                 until,
             },
         );
         Ok(())
     }
 
-    /// A POST came: the connection of its GET, to whose machine what it brings belongs.
-    pub fn handle_post(&mut self, cookie: &str, peer: IpAddr) -> Result<C, TunnelError> {
+    /// A POST came on this connection.
+    pub fn handle_post(
+        &mut self,
+        cookie: &str,
+        peer: IpAddr,
+        connection: C,
+    ) -> Result<Joined<C>, TunnelError> {
         match self.waiting.get_mut(cookie) {
-            Some(half) if half.peer == peer => {
+            Some(half) if half.peer == peer.to_canonical() => {
                 half.until = None;
-                Ok(half.connection.clone())
+                Ok(Joined {
+                    get: half.connection.clone(),
+                    replaced: half.post.replace(connection),
+                })
             }
             _ => Err(TunnelError::Unknown),
         }
     }
 
-    /// The connection of a GET is over.
+    /// A connection is over: with that of a GET its tunnel is, with that of a POST it is not, since another may come.
     pub fn handle_closed(&mut self, connection: &C) {
         self.waiting.retain(|_, half| half.connection != *connection);
+        for half in self.waiting.values_mut() {
+            half.post.take_if(|post| post == connection);
+        }
     }
 
     /// The GET halves that have waited too long for a POST, which are forgotten: close them.
@@ -382,6 +462,44 @@ mod tests {
     }
 
     #[test]
+    fn the_answer_to_the_get_is_read_however_it_is_cut() {
+        let reply = |bytes: &[u8], size: usize| {
+            let mut reply = Reply::new();
+            let mut rest = bytes;
+            loop {
+                let (piece, behind) = rest.split_at_checked(size).unwrap_or((rest, &[]));
+                match reply.handle_input(piece) {
+                    Some(Ok(first)) => return Some(Ok([&first[..], behind].concat())),
+                    Some(Err(error)) => return Some(Err(error)),
+                    None if behind.is_empty() => return None,
+                    None => rest = behind,
+                }
+            }
+        };
+        for size in [1, 7, 1000] {
+            let whole = [&accepted("x")[..], b"RTSP/1.0 200"].concat();
+            assert_eq!(reply(&whole, size), Some(Ok(b"RTSP/1.0 200".to_vec())));
+            assert_eq!(reply(b"HTTP/1.1 200\r\n\r\n", size), Some(Ok(Vec::new())));
+            assert_eq!(reply(&whole[..20], size), None);
+            let refused = |status| Some(Err(ReplyError::Refused { status }));
+            assert_eq!(reply(&refusal("503 Service Unavailable"), size), refused(503));
+            assert_eq!(
+                reply(b"HTTP/1.0 401 X\r\nWWW-Authenticate: y\r\n\r\n", size),
+                refused(401)
+            );
+            for bad in ["RTSP/1.0 200 OK\r\n\r\n", "HTTP/1.0 OK\r\n\r\n", "<html>"] {
+                assert_eq!(
+                    reply(bad.as_bytes(), size),
+                    Some(Err(ReplyError::NotHttp)),
+                    "{bad}"
+                );
+            }
+            let endless = "HTTP/1.0 200 OK\r\n".repeat(1_000);
+            assert_eq!(reply(endless.as_bytes(), size), Some(Err(ReplyError::NotHttp)));
+        }
+    }
+
+    #[test]
     fn every_message_is_base64_by_itself_however_it_is_cut() {
         let messages: [&[u8]; 5] = [b"O", b"PT", b"ION", b"S * RTSP/1.0\r\n\r\n", b"$\0\0\x02\xff\xfe"];
         let text: String = messages.iter().map(|message| encode(message) + "\r\n").collect();
@@ -407,14 +525,25 @@ mod tests {
         let mut tunnels = Tunnels::new();
         assert_eq!(tunnels.handle_get(now, "a", here, 1), Ok(()));
         assert_eq!(tunnels.handle_get(now, "a", there, 2), Err(TunnelError::Taken));
-        assert_eq!(tunnels.handle_post("a", there), Err(TunnelError::Unknown));
-        assert_eq!(tunnels.handle_post("b", here), Err(TunnelError::Unknown));
+        assert_eq!(tunnels.handle_post("a", there, 5), Err(TunnelError::Unknown));
+        assert_eq!(tunnels.handle_post("b", here, 5), Err(TunnelError::Unknown));
         assert_eq!(tunnels.next_timeout(), Some(now + PATIENCE));
-        assert_eq!(tunnels.handle_post("a", here), Ok(1));
+        // The same address on a socket for both kinds.
+        let mapped: IpAddr = "::ffff:192.0.2.1".parse().unwrap();
+        let joined = |replaced| Ok(Joined { get: 1, replaced });
+        assert_eq!(tunnels.handle_post("a", mapped, 6), joined(None));
         assert_eq!(
-            tunnels.handle_post("a", here),
-            Ok(1),
-            "a client may open another POST"
+            tunnels.handle_post("a", here, 7),
+            joined(Some(6)),
+            "the old one's end may come later"
+        );
+        tunnels.handle_closed(&6);
+        assert_eq!(tunnels.handle_post("a", here, 8), joined(Some(7)));
+        tunnels.handle_closed(&8);
+        assert_eq!(
+            tunnels.handle_post("a", here, 9),
+            joined(None),
+            "and may have come before"
         );
         assert_eq!(tunnels.next_timeout(), None);
         assert_eq!(tunnels.handle_get(now, "c", here, 3), Ok(()));
