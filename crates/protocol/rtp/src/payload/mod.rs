@@ -80,7 +80,9 @@ const WAITING_UNITS: usize = 512;
 
 /// Puts access units together. A unit of which a packet is missing is not given, and the next says that it follows a loss.
 ///
-/// A unit ends with the marker bit, or where the timestamp changes, since markers are left out by some.
+/// A unit ends with the marker bit, or where the timestamp changes, since markers are left out by some. Of H.264 and H.265 none
+/// ends with what belongs before a picture (parameter sets, delimiters, SEI): cameras set the marker on these too, with the
+/// picture's timestamp or that of the picture before, and they are given with the picture that follows.
 // Guards pitfall RTP 10.
 #[derive(Debug)]
 pub struct Depacketizer {
@@ -169,9 +171,7 @@ impl Depacketizer {
             marker,
             payload,
         };
-        if self.unit.as_ref().is_some_and(|unit| unit.timestamp != timestamp) {
-            self.finish();
-        }
+        self.turn_to(timestamp);
         if !payload.is_empty() {
             match self.format {
                 Format::H264 => self.h264(at),
@@ -187,7 +187,7 @@ impl Depacketizer {
         }
         self.gap = false;
         // In MPEG audio it begins a talkspurt.
-        if marker && self.format != Format::MpegAudio {
+        if marker && self.format != Format::MpegAudio && self.leading_pieces() == 0 {
             self.finish();
         }
     }
@@ -202,11 +202,50 @@ impl Depacketizer {
         self.finish();
     }
 
+    /// How many pieces at the end of the unit at hand belong before a picture that has not come.
+    fn leading_pieces(&self) -> usize {
+        let belongs_before: fn(&[u8]) -> bool = match self.format {
+            Format::H264 => nal::precedes_h264_picture,
+            Format::H265 { .. } => nal::precedes_h265_picture,
+            _ => return 0,
+        };
+        match &self.unit {
+            Some(unit) if !unit.is_damaged && self.fragment.is_none() => {
+                let pieces = unit.pieces.iter().rev();
+                pieces.take_while(|piece| belongs_before(piece)).count()
+            }
+            _ => 0,
+        }
+    }
+
+    /// What comes now is of this instant: the unit of another one ends, but for what belongs before the picture that comes.
+    fn turn_to(&mut self, timestamp: u32) {
+        if self.unit.as_ref().is_none_or(|unit| unit.timestamp == timestamp) {
+            return;
+        }
+        let count = self.leading_pieces();
+        let Some(unit) = self.unit.as_mut().filter(|_| count > 0) else {
+            return self.finish();
+        };
+        if count == unit.pieces.len() {
+            unit.timestamp = timestamp;
+            return;
+        }
+        let pieces = unit.pieces.split_off(unit.pieces.len() - count);
+        self.finish();
+        self.unit = Some(Unit {
+            timestamp,
+            is_key: false,
+            is_damaged: false,
+            is_after_gap: false,
+            bytes: pieces.iter().map(Vec::len).sum(),
+            pieces,
+        });
+    }
+
     /// The unit of this instant.
     fn unit(&mut self, timestamp: u32) -> &mut Unit {
-        if self.unit.as_ref().is_some_and(|unit| unit.timestamp != timestamp) {
-            self.finish();
-        }
+        self.turn_to(timestamp);
         let is_after_gap = self.gap;
         self.unit.get_or_insert_with(|| Unit {
             timestamp,

@@ -18,6 +18,7 @@ mod h264 {
 /// NAL unit types of H.265 payloads (RFC 7798 §4.4).
 mod h265 {
     pub(super) const VPS: u8 = 32;
+    pub(super) const DELIMITER: u8 = 35;
     pub(super) const PREFIX_SEI: u8 = 39;
     pub(super) const AGGREGATION: u8 = 48;
     pub(super) const FRAGMENTATION: u8 = 49;
@@ -36,6 +37,19 @@ pub fn is_h264_key(nal: &[u8]) -> bool {
 pub fn is_h265_key(nal: &[u8]) -> bool {
     nal.first()
         .is_some_and(|header| matches!(header >> 1 & 0x3f, 16..=21))
+}
+
+/// Whether this NAL unit of H.264 stands before the slices of its picture: SEI, parameter sets, a delimiter, or what comes
+/// before a slice of a base layer (ITU-T H.264 §7.4.1.2.3).
+pub(super) fn precedes_h264_picture(nal: &[u8]) -> bool {
+    nal.first()
+        .is_some_and(|header| matches!(header & 0x1f, h264::SEI..=h264::DELIMITER | 13..=15))
+}
+
+/// The same of H.265 (ITU-T H.265 §7.4.2.4.4).
+pub(super) fn precedes_h265_picture(nal: &[u8]) -> bool {
+    let before = |kind| matches!(kind, h265::VPS..=h265::DELIMITER | h265::PREFIX_SEI);
+    nal.first().is_some_and(|header| before(header >> 1 & 0x3f))
 }
 
 /// The NAL units of a byte stream with start codes (H.264 annex B). A text without any is one.

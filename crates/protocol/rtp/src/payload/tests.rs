@@ -179,6 +179,94 @@ mod h264 {
 
     // Guards pitfall RTP 10.
     #[test]
+    fn parameter_sets_go_with_the_picture_that_follows() {
+        let sei: &[u8] = &[0x06, 5, 1];
+        let delimiter: &[u8] = &[0x09, 0xf0];
+        let expected = [
+            (10, false, false, vec![SLICE]),
+            (20, true, false, vec![delimiter, SPS, PPS, sei, IDR]),
+            (30, false, false, vec![SLICE]),
+        ];
+        let sets = [delimiter, SPS, PPS, sei];
+        for marker in [false, true] {
+            // With the timestamp of the picture before, with the next one's, or with one of their own.
+            for (timestamp, ends) in [
+                (10, true),
+                (10, false),
+                (20, true),
+                (20, false),
+                (15, true),
+                (15, false),
+            ] {
+                let mut packets = vec![Some((10, ends, SLICE))];
+                packets.extend(sets.map(|set| Some((timestamp, marker, set))));
+                packets.push(Some((20, ends, IDR)));
+                packets.push(Some((30, ends, SLICE)));
+                let (units, lost) = feed(Format::H264, &packets);
+                assert_eq!(pieces(&units), expected, "{timestamp} {marker} {ends}");
+                assert_eq!(lost, 0);
+            }
+        }
+        let stap = [&[0x78, 0, 3][..], SPS, &[0, 2], PPS].concat();
+        let (units, _) = feed(Format::H264, &[Some((10, true, &stap)), Some((20, true, IDR))]);
+        assert_eq!(pieces(&units), [(20, true, false, vec![SPS, PPS, IDR])]);
+    }
+
+    // Guards pitfall RTP 10.
+    #[test]
+    fn a_gap_around_parameter_sets_takes_no_picture_that_is_whole() {
+        let stap = [&[0x78, 0, 3][..], SPS, &[0, 2], PPS].concat();
+        for (packets, expected, lost) in [
+            // Before the sets, between them and the picture, and the sets themselves.
+            (
+                vec![
+                    Some((1, true, SLICE)),
+                    None,
+                    Some((2, true, &stap[..])),
+                    Some((3, true, IDR)),
+                ],
+                vec![
+                    (1, false, false, vec![SLICE]),
+                    (3, true, true, vec![SPS, PPS, IDR]),
+                ],
+                0,
+            ),
+            (
+                vec![
+                    Some((1, true, SLICE)),
+                    Some((2, true, &stap)),
+                    None,
+                    Some((3, true, IDR)),
+                ],
+                vec![(1, false, false, vec![SLICE]), (3, true, true, vec![IDR])],
+                1,
+            ),
+            (
+                vec![Some((1, true, SLICE)), None, Some((2, true, IDR))],
+                vec![(1, false, false, vec![SLICE]), (2, true, true, vec![IDR])],
+                0,
+            ),
+        ] {
+            let (units, counted) = feed(Format::H264, &packets);
+            assert_eq!(pieces(&units), expected);
+            assert_eq!(counted, lost);
+        }
+        // What never becomes a picture is not gathered for ever.
+        let mut depacketizer = Depacketizer::new(Format::H264);
+        for n in 0..20_000_u16 {
+            depacketizer.handle(n, n.into(), true, SPS);
+            assert!(
+                depacketizer
+                    .unit
+                    .as_ref()
+                    .is_none_or(|unit| unit.pieces.len() <= limits::ACCESS_UNIT_PIECES)
+            );
+        }
+        assert!(depacketizer.lost() > 0);
+    }
+
+    // Guards pitfall RTP 10.
+    #[test]
     fn start_codes_within_packets_part_units() {
         let whole = [&[0, 0, 0, 1][..], SPS, &[0, 0, 1], PPS, &[0, 0, 0, 1], IDR].concat();
         let without_first = [SPS, &[0, 0, 0, 1], PPS, &[0, 0, 1], IDR].concat();
@@ -351,6 +439,31 @@ mod h265 {
             [
                 (1, true, false, vec![VPS, SPS, IDR]),
                 (2, false, false, vec![SLICE])
+            ]
+        );
+        assert_eq!(lost, 0);
+    }
+
+    // Guards pitfall RTP 10.
+    #[test]
+    fn parameter_sets_go_with_the_picture_that_follows() {
+        let (delimiter, sei): (&[u8], &[u8]) = (&[0x46, 1, 0x50], &[0x4e, 1, 4]);
+        let suffix: &[u8] = &[0x50, 1, 4];
+        let packets = [
+            Some((10, false, SLICE)),
+            Some((10, true, suffix)),
+            Some((10, true, delimiter)),
+            Some((10, true, VPS)),
+            Some((20, true, SPS)),
+            Some((20, true, sei)),
+            Some((20, true, IDR)),
+        ];
+        let (units, lost) = feed(PLAIN, &packets);
+        assert_eq!(
+            pieces(&units),
+            [
+                (10, false, false, vec![SLICE, suffix]),
+                (20, true, false, vec![delimiter, VPS, SPS, sei, IDR])
             ]
         );
         assert_eq!(lost, 0);
