@@ -213,7 +213,7 @@ impl Depacketizer {
     }
 
     //= https://www.rfc-editor.org/rfc/rfc6416#section-6.1
-    pub(super) fn latm(&mut self, at: At<'_>, in_band: bool) {
+    pub(super) fn latm(&mut self, at: At<'_>) {
         if self.fragment.is_none() {
             if self.gap && self.unit.is_some() {
                 return self.damage(at.timestamp);
@@ -221,22 +221,22 @@ impl Depacketizer {
             self.unit(at.timestamp);
             self.fragment = Some(Vec::new());
         }
-        if !self.extend(at.timestamp, at.payload) || !at.marker {
-            return;
+        self.extend(at.timestamp, at.payload);
+    }
+
+    /// What the element is made of that has come to its end; nothing when it does not fit its lengths.
+    pub(super) fn latm_pieces(&mut self, in_band: bool) -> Vec<Vec<u8>> {
+        let element = self.fragment.take();
+        if let Some(unit) = &mut self.unit {
+            unit.is_key = true;
         }
-        let Some(element) = self.fragment.take() else {
-            return;
-        };
-        if in_band {
-            return self.piece(at.timestamp, element, true);
-        }
-        match latm_frames(&element) {
-            Some(frames) => {
-                for frame in frames {
-                    self.piece(at.timestamp, frame.to_vec(), true);
-                }
+        match element {
+            Some(element) if in_band => vec![element],
+            Some(element) => {
+                let frames = latm_frames(&element).unwrap_or_default();
+                frames.into_iter().map(<[u8]>::to_vec).collect()
             }
-            None => self.damage(at.timestamp),
+            None => Vec::new(),
         }
     }
 

@@ -12,10 +12,11 @@
 //! | `MpegAudio` | 2250 | one frame, with its header |
 //! | `Whole` | 7587, 3551 | the payload: Opus, G.711, G.722, L16 |
 //! | `Vp8`, `Vp9` | 7741, 9628 | one frame; of VP9 one for each spatial layer |
-//! | `Jpeg` | 2435 | the scan, without the JPEG headers that its own header stands for |
+//! | `Jpeg` | 2435 | one image, with the headers that the payload's own header stands for, as it can stand in a file |
 
 mod audio;
 mod formats;
+mod jpeg;
 mod nal;
 mod video;
 pub mod write;
@@ -56,7 +57,7 @@ pub enum Format {
     Vp8,
     /// VP9.
     Vp9,
-    /// JPEG.
+    /// JPEG of types 0 and 1, with restart markers or without.
     Jpeg,
 }
 
@@ -96,6 +97,7 @@ pub struct Depacketizer {
     follows_loss: bool,
     lost: u64,
     ready: VecDeque<AccessUnit>,
+    jpeg: jpeg::Jpeg,
 }
 
 /// A unit that is being put together.
@@ -114,7 +116,6 @@ struct Unit {
 #[derive(Clone, Copy)]
 struct At<'a> {
     timestamp: u32,
-    marker: bool,
     payload: &'a [u8],
 }
 
@@ -130,6 +131,7 @@ impl Depacketizer {
             follows_loss: false,
             lost: 0,
             ready: VecDeque::new(),
+            jpeg: jpeg::Jpeg::default(),
         }
     }
 
@@ -166,18 +168,14 @@ impl Depacketizer {
                 unit.is_damaged = true;
             }
         }
-        let at = At {
-            timestamp,
-            marker,
-            payload,
-        };
+        let at = At { timestamp, payload };
         self.turn_to(timestamp);
         if !payload.is_empty() {
             match self.format {
                 Format::H264 => self.h264(at),
                 Format::H265 { has_donl } => self.h265(at, has_donl),
                 Format::Aac(headers) => self.aac(at, headers),
-                Format::Latm { in_band } => self.latm(at, in_band),
+                Format::Latm { .. } => self.latm(at),
                 Format::MpegAudio => self.mpeg_audio(at),
                 Format::Whole => self.whole(at),
                 Format::Vp8 => self.vp8(at),
@@ -296,10 +294,15 @@ impl Depacketizer {
     /// The unit at hand has come to its end.
     fn finish(&mut self) {
         // Where a frame is all packets of an instant, it is whole without a marker too, since none is missing.
-        if matches!(self.format, Format::Vp8 | Format::Jpeg)
-            && let Some(unit) = &mut self.unit
-        {
-            unit.pieces.extend(self.fragment.take());
+        let whole = match self.format {
+            _ if self.unit.is_none() => Vec::new(),
+            Format::Vp8 => self.fragment.take().into_iter().collect(),
+            Format::Jpeg => self.jpeg_image().into_iter().collect(),
+            Format::Latm { in_band } => self.latm_pieces(in_band),
+            _ => Vec::new(),
+        };
+        if let Some(unit) = &mut self.unit {
+            unit.pieces.extend(whole);
         }
         let is_cut = self.fragment.take().is_some();
         let Some(unit) = self.unit.take() else {

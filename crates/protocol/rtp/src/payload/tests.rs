@@ -684,6 +684,34 @@ mod audio {
         }
     }
 
+    // Guards pitfall RTP 10.
+    #[test]
+    fn latm_without_markers_ends_where_the_next_begins() {
+        for (in_band, expected) in [(false, [7, 8]), (true, [2, 7])] {
+            let format = Format::Latm { in_band };
+            let packets = [
+                Some((1, false, &[2, 7][..])),
+                Some((1, false, &[8])),
+                Some((2, false, &[2, 7, 8])),
+                None,
+                Some((3, false, &[2, 7, 8])),
+                Some((4, false, &[2, 7, 8])),
+            ];
+            let (units, lost) = feed(format, &packets);
+            let told: Vec<_> = units
+                .iter()
+                .map(|unit| (unit.timestamp, unit.follows_loss))
+                .collect();
+            assert_eq!(told, [(1, false), (3, true), (4, false)], "{in_band}");
+            assert!(
+                units
+                    .iter()
+                    .all(|unit| unit.is_key && unit.pieces[0].starts_with(&expected))
+            );
+            assert_eq!(lost, 1, "nobody knows whether the second was whole");
+        }
+    }
+
     #[test]
     fn mpeg_audio_is_parted_into_frames_and_put_together() {
         // Layer III, 32 kbit/s, 48 kHz: 96 bytes that last 24 ms.
@@ -891,27 +919,151 @@ mod video {
             assert_eq!(feed(Format::Vp9, &[Some((1, true, bad))]).1, 1, "{bad:?}");
         }
     }
+}
+
+mod jpeg {
+    use super::*;
+
+    /// Pictures of 16 by 16 pixels that libjpeg wrote in qualities 30 and 80, in 4:2:2 and 4:2:0.
+    const Q30: &[u8] = include_bytes!("testdata/q30-422.jpg");
+    const Q80: &[u8] = include_bytes!("testdata/q80-420.jpg");
+    /// What libjpeg writes before the quantization tables: the image's beginning and JFIF's segment.
+    const JFIF_BYTES: usize = 20;
+    /// From there to the scan.
+    const HEAD_BYTES: usize = 2 * 69 + 19 + 2 * 33 + 2 * 183 + 14;
+    const TABLES: usize = JFIF_BYTES + 5;
+
+    /// An image as it is expected: without JFIF's segment.
+    fn expected(file: &[u8]) -> Vec<u8> {
+        [&file[..2], &file[JFIF_BYTES..]].concat()
+    }
+
+    fn scan(file: &[u8]) -> &[u8] {
+        &file[JFIF_BYTES + HEAD_BYTES..]
+    }
+
+    /// A packet with a part of a scan, 16 by 16 pixels.
+    fn packet(offset: usize, kind: u8, quality: u8, headers: &[u8], scan: &[u8]) -> Vec<u8> {
+        let [_, offset @ ..] = (offset as u32).to_be_bytes();
+        let head = [0, offset[0], offset[1], offset[2], kind, quality, 2, 2];
+        [&head[..], headers, scan].concat()
+    }
+
+    fn two_packets(kind: u8, quality: u8, tables: &[u8], scan: &[u8]) -> Vec<AccessUnit> {
+        let (first, second) = scan.split_at(7);
+        let first = packet(0, kind, quality, tables, first);
+        let second = packet(7, kind, quality, &[], second);
+        let (units, lost) = feed(
+            Format::Jpeg,
+            &[Some((1, false, &first)), Some((1, true, &second))],
+        );
+        assert_eq!(lost, 0);
+        units
+    }
 
     #[test]
-    fn a_scan_of_jpeg_is_put_together_by_offsets() {
-        let tables = [0, 0, 0, 0, 65, 255, 2, 2, 0, 4, 0, 0, 0, 0, 0, 2, 7, 7, 1, 2, 3];
-        let rest = [0, 0, 0, 3, 65, 255, 2, 2, 0, 4, 0, 0, 4, 5];
-        let (units, lost) = feed(Format::Jpeg, &[Some((1, false, &tables)), Some((1, true, &rest))]);
-        assert_eq!(pieces(&units), [(1, true, false, vec![&[1, 2, 3, 4, 5][..]])]);
-        assert_eq!(lost, 0);
+    fn an_image_is_as_the_library_wrote_it() {
+        for (file, kind, quality) in [(Q30, 0, 30), (Q80, 1, 80)] {
+            let whole = expected(file);
+            for end in [scan(file), &scan(file)[..scan(file).len() - 2]] {
+                let units = two_packets(kind, quality, &[], end);
+                assert_eq!(pieces(&units), [(1, true, false, vec![&whole[..]])], "{quality}");
+            }
+            // The same with tables that are sent.
+            let tables = [
+                &[0, 0, 0, 128][..],
+                &file[TABLES..TABLES + 64],
+                &file[TABLES + 69..TABLES + 133],
+            ]
+            .concat();
+            for quality in [128, 255] {
+                let units = two_packets(kind, quality, &tables, scan(file));
+                assert_eq!(units[0].pieces[0], whole, "{quality}");
+            }
+        }
+    }
+
+    #[test]
+    fn tables_that_were_sent_once_may_be_left_out_later() {
+        let tables = [
+            &[0, 0, 0, 128][..],
+            &Q30[TABLES..TABLES + 64],
+            &Q30[TABLES + 69..TABLES + 133],
+        ]
+        .concat();
+        for (quality, is_kept) in [(200, true), (255, false)] {
+            let first = packet(0, 0, quality, &tables, scan(Q30));
+            let second = packet(0, 0, quality, &[0; 4], scan(Q30));
+            let (units, lost) = feed(Format::Jpeg, &[Some((1, true, &first)), Some((2, true, &second))]);
+            assert_eq!((units.len(), lost), if is_kept { (2, 0) } else { (1, 1) });
+            assert!(units.iter().all(|unit| unit.pieces == [expected(Q30)]));
+        }
+    }
+
+    #[test]
+    fn tables_of_two_bytes_and_restart_markers_stand_in_the_head() {
+        // The first table in two bytes a value, the second in one; restart every four units.
+        let wide: Vec<u8> = (0..64).flat_map(|n| [1, n]).collect();
+        let tables = [&[0, 1, 0, 192][..], &wide, &[7; 64]].concat();
+        let restart = [0, 4, 0xff, 0xff];
+        let only = packet(0, 65, 255, &[&restart[..], &tables].concat(), &[1, 2, 3]);
+        let (units, _) = feed(Format::Jpeg, &[Some((1, true, &only))]);
+        let image = &units[0].pieces[0];
+        let expected = [
+            &[0xff, 0xd8, 0xff, 0xdb, 0, 131, 0x10][..],
+            &wide,
+            &[0xff, 0xdb, 0, 67, 1],
+            &[7; 64],
+            &[0xff, 0xdd, 0, 4, 0, 4, 0xff, 0xc0],
+        ]
+        .concat();
+        assert!(image.starts_with(&expected));
+        assert!(image.ends_with(&[1, 2, 3, 0xff, 0xd9]));
+        // One table alone is that of all components.
+        let only = packet(0, 0, 255, &[&[0, 0, 0, 64][..], &[9; 64]].concat(), &[1]);
+        let (units, _) = feed(Format::Jpeg, &[Some((1, true, &only))]);
+        let both = units[0].pieces[0]
+            .windows(65)
+            .filter(|window| window[1..] == [9; 64]);
+        assert_eq!(both.map(|window| window[0]).collect::<Vec<_>>(), [0, 1]);
+    }
+
+    // Guards pitfall RTP 10.
+    #[test]
+    fn an_image_without_a_packet_is_not_given_and_one_without_a_marker_is() {
+        let first = packet(0, 1, 80, &[], &[1, 2, 3]);
+        let second = packet(3, 1, 80, &[], &[4, 5]);
         let (units, lost) = feed(
             Format::Jpeg,
             &[
-                Some((1, true, &rest)),
-                Some((2, false, &tables)),
+                Some((1, true, &second)),
+                Some((2, false, &first)),
                 None,
-                Some((2, true, &rest)),
-                Some((3, true, &tables)),
+                Some((2, true, &second)),
+                Some((3, false, &first)),
+                Some((3, false, &second)),
+                Some((4, true, &first)),
             ],
         );
-        assert_eq!(pieces(&units), [(3, true, true, vec![&[1, 2, 3][..]])]);
+        let told: Vec<_> = units
+            .iter()
+            .map(|unit| (unit.timestamp, unit.follows_loss))
+            .collect();
+        assert_eq!(told, [(3, true), (4, false)]);
+        assert!(units[0].pieces[0].ends_with(&[1, 2, 3, 4, 5, 0xff, 0xd9]));
         assert_eq!(lost, 2);
-        for bad in [&[0, 0, 0][..], &tables[..11], &tables[..17]] {
+        let tables = packet(0, 65, 255, &[0, 4, 0, 0, 0, 0, 0, 64], &[1; 64]);
+        for bad in [
+            &[0, 0, 0][..],
+            &tables[..11],
+            &tables[..17],
+            &packet(0, 2, 80, &[], &[1]),
+            &packet(0, 128, 80, &[], &[1]),
+            &packet(0, 1, 0, &[], &[1]),
+            &packet(0, 1, 200, &[0, 0, 0, 3], &[1; 3]),
+            &packet(0, 1, 200, &[0, 3, 0, 150], &[1; 150]),
+            &[0, 0, 0, 0, 1, 80, 0, 2, 1],
+        ] {
             assert_eq!(feed(Format::Jpeg, &[Some((1, true, bad))]).1, 1, "{bad:?}");
         }
     }

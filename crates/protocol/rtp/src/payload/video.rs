@@ -1,4 +1,4 @@
-//! VP8 (RFC 7741), VP9 (RFC 9628) and JPEG (RFC 2435).
+//! VP8 (RFC 7741) and VP9 (RFC 9628).
 
 use super::{At, Depacketizer};
 use ringpost_base::Cursor;
@@ -122,38 +122,4 @@ impl Depacketizer {
             self.piece(at.timestamp, frame, false);
         }
     }
-
-    //= https://www.rfc-editor.org/rfc/rfc2435#section-3.1
-    pub(super) fn jpeg(&mut self, at: At<'_>) {
-        match jpeg_scan(at.payload) {
-            Some((0, scan)) => {
-                self.unit(at.timestamp).is_key = true;
-                self.fragment = Some(Vec::new());
-                self.extend(at.timestamp, scan);
-            }
-            Some((offset, scan)) if self.fragment.as_ref().is_some_and(|f| f.len() == offset) => {
-                self.extend(at.timestamp, scan);
-            }
-            _ => self.damage(at.timestamp),
-        }
-    }
-}
-
-/// Where the packet's part of the scan begins, and the part.
-fn jpeg_scan(payload: &[u8]) -> Option<(usize, &[u8])> {
-    let mut cursor = Cursor::new(payload);
-    let offset = cursor.u32().ok()? & 0x00ff_ffff;
-    let (kind, quality) = (cursor.u8().ok()?, cursor.u8().ok()?);
-    cursor.u16().ok()?;
-    //= https://www.rfc-editor.org/rfc/rfc2435#section-3.1.7
-    if (64..128).contains(&kind) {
-        cursor.u32().ok()?;
-    }
-    //= https://www.rfc-editor.org/rfc/rfc2435#section-3.1.8
-    if quality >= 128 && offset == 0 {
-        cursor.u16().ok()?;
-        let len = cursor.u16().ok()?;
-        cursor.take(usize::from(len)).ok()?;
-    }
-    Some((offset as usize, cursor.rest()))
 }
