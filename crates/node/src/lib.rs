@@ -46,6 +46,7 @@ pub mod pop3;
 mod rate;
 pub mod smtp;
 mod stop;
+pub mod stream;
 #[cfg(test)]
 mod testing;
 pub mod voicemail;

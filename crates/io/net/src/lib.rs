@@ -1,4 +1,4 @@
-//! The real network: listeners, TLS, SIP's sockets and the media threads.
+//! The real network: listeners, TLS, SIP's sockets, the media threads and the streams' thread.
 //!
 //! Everything here belongs to tokio or to plain threads; the services and `node` see it only through the traits that
 //! `server` implements with it. Limits on connections, handshakes and writes are enforced here, so that no session has to.
@@ -35,6 +35,8 @@
 pub mod dns;
 pub mod https;
 pub mod media;
+mod poll;
+pub mod rtsp;
 pub mod sip;
 pub mod stream;
 pub mod tls;

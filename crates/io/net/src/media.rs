@@ -6,13 +6,12 @@
 //!
 //! Ports are bound in the caller's thread ([`MediaHandle::open`]), so that an offer can name them at once.
 
-mod batch;
-mod poll;
-mod ports;
+pub(crate) mod batch;
+pub(crate) mod ports;
 
 use self::batch::{BATCH, Inbox, Outbound, send_to};
-use self::poll::{Poll, Waker};
 use self::ports::{Pair, Ports};
+use crate::poll::{Poll, Waker};
 use ringpost_base::{Instant, Rng, UnixTime, limits};
 use ringpost_media::{Command, Engine, Event, Output, PairId, Port, SocketId};
 use std::collections::VecDeque;
@@ -235,13 +234,18 @@ impl MediaHandle {
         }
     }
 
+    /// The ports, for others who bind pairs of the same range.
+    pub(crate) fn shared_ports(&self) -> Arc<Mutex<Ports>> {
+        self.ports.clone()
+    }
+
     fn ports(&self) -> MutexGuard<'_, Ports> {
         lock(&self.ports)
     }
 }
 
 /// Whoever panicked while holding the lock left a list of ports that is good enough.
-fn lock(ports: &Mutex<Ports>) -> MutexGuard<'_, Ports> {
+pub(crate) fn lock(ports: &Mutex<Ports>) -> MutexGuard<'_, Ports> {
     ports.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -120,6 +120,12 @@ impl Tls {
         self.acceptor_and_end_point().0
     }
 
+    /// What a handshake that begins now gets.
+    pub(crate) fn server_config(&self) -> Arc<ServerConfig> {
+        let shown = self.0.read().unwrap_or_else(|e| e.into_inner());
+        shown.config.clone()
+    }
+
     /// The same with the hash of the certificate that it shows, for channel binding.
     pub(crate) fn acceptor_and_end_point(&self) -> (TlsAcceptor, Option<Vec<u8>>) {
         let shown = self.0.read().unwrap_or_else(|e| e.into_inner());

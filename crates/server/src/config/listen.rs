@@ -19,6 +19,8 @@ pub(crate) struct Listen {
     pub(crate) imaps: Listener,
     pub(crate) pop3: Listener,
     pub(crate) pop3s: Listener,
+    pub(crate) rtsp: Listener,
+    pub(crate) rtsps: Listener,
     pub(crate) lmtp: Listener,
     pub(crate) lmtp_socket: Option<PathBuf>,
     pub(crate) metrics: Listener,
@@ -37,6 +39,8 @@ pub(crate) enum Service {
     Imaps,
     Pop3,
     Pop3s,
+    Rtsp,
+    Rtsps,
     /// Challenges of who gives certificates; it is set in its own section.
     Acme,
     Lmtp,
@@ -44,7 +48,7 @@ pub(crate) enum Service {
 }
 
 impl Service {
-    pub(crate) const ALL: [Service; 13] = [
+    pub(crate) const ALL: [Service; 15] = [
         Service::SipUdp,
         Service::SipTcp,
         Service::SipTls,
@@ -55,6 +59,8 @@ impl Service {
         Service::Imaps,
         Service::Pop3,
         Service::Pop3s,
+        Service::Rtsp,
+        Service::Rtsps,
         Service::Acme,
         Service::Lmtp,
         Service::Metrics,
@@ -73,6 +79,8 @@ impl Service {
             Service::Imaps => "imaps",
             Service::Pop3 => "pop3",
             Service::Pop3s => "pop3s",
+            Service::Rtsp => "rtsp",
+            Service::Rtsps => "rtsps",
             Service::Acme => "acme",
             Service::Lmtp => "lmtp",
             Service::Metrics => "metrics",
@@ -99,6 +107,8 @@ impl Service {
             Service::Imaps => (993, 9930),
             Service::Pop3 => (110, 1100),
             Service::Pop3s => (995, 9950),
+            Service::Rtsp => (554, 8554),
+            Service::Rtsps => (322, 8322),
             // An authority asks at no other.
             Service::Acme => (80, 80),
             Service::Lmtp => (24, 2400),
@@ -131,6 +141,8 @@ impl Listen {
             Service::Imaps => &self.imaps,
             Service::Pop3 => &self.pop3,
             Service::Pop3s => &self.pop3s,
+            Service::Rtsp => &self.rtsp,
+            Service::Rtsps => &self.rtsps,
             Service::Acme => return None,
             Service::Lmtp => &self.lmtp,
             Service::Metrics => &self.metrics,
@@ -185,6 +197,8 @@ impl Default for Listen {
             imaps: Service::Imaps.default_listener(),
             pop3: Service::Pop3.default_listener(),
             pop3s: Service::Pop3s.default_listener(),
+            rtsp: Service::Rtsp.default_listener(),
+            rtsps: Service::Rtsps.default_listener(),
             lmtp: Service::Lmtp.default_listener(),
             lmtp_socket: None,
             metrics: Service::Metrics.default_listener(),

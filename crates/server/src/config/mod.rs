@@ -5,12 +5,14 @@ mod error;
 mod incoming;
 mod listen;
 mod network;
+mod streams;
 
 pub(crate) use acme::{Acme, Challenge};
 pub(crate) use error::ConfigError;
 pub(crate) use incoming::{BlockList, Incoming, ListAction};
 pub(crate) use listen::{Listen, Listener, Service};
 pub(crate) use network::{Network, PortRange};
+pub(crate) use streams::Streams;
 
 use ringpost_base::ascii_domain;
 use ringpost_directory::is_domain;
@@ -46,6 +48,7 @@ pub(crate) struct Config {
     pub(crate) incoming: Incoming,
     pub(crate) outbound: Outbound,
     pub(crate) voicemail: Voicemail,
+    pub(crate) streams: Streams,
     pub(crate) log: Log,
 }
 
@@ -347,6 +350,7 @@ impl Config {
         self.outbound.check()?;
         self.acme.check()?;
         self.incoming.check()?;
+        self.streams.check()?;
         match (&self.tls.certificate, &self.tls.key) {
             (Some(_), None) => {
                 return wrong(

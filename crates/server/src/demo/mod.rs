@@ -575,6 +575,8 @@ fn config(ip: IpAddr, folder: &Path, elsewhere: SocketAddr) -> Config {
     listen.imaps = at(true, 9_930);
     listen.pop3 = at(true, 1_100);
     listen.pop3s = at(true, 9_950);
+    listen.rtsp = at(true, 8_554);
+    listen.rtsps = at(true, 8_322);
     listen.metrics = Listener::at([]);
     config
 }

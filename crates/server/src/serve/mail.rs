@@ -182,7 +182,9 @@ impl MailListeners<'_> {
                 Service::Imaps => self.serve_imap(listener, true),
                 Service::Pop3 => self.serve_pop3(listener, false),
                 Service::Pop3s => self.serve_pop3(listener, true),
-                Service::SipUdp | Service::SipTcp | Service::SipTls | Service::Acme | Service::Metrics => {}
+                // Others serve those.
+                Service::SipUdp | Service::SipTcp | Service::SipTls | Service::Rtsp | Service::Rtsps => {}
+                Service::Acme | Service::Metrics => {}
             }
         }
         tokio::spawn(deliver_due(

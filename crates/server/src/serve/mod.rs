@@ -8,6 +8,7 @@ mod reload;
 mod senders;
 mod signalling;
 mod sockets;
+mod streams;
 
 use crate::config::{Config, Digest, Service};
 use crate::control::LocalControl;
@@ -42,6 +43,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use streams::{StreamParts, Streaming};
 use tracing::{info, warn};
 
 /// Media events that wait for the phone service.
@@ -69,6 +71,7 @@ pub(crate) struct Server {
     control: Arc<LocalControl>,
     signalling: SignallingThread,
     media: MediaThread,
+    streaming: Streaming,
     stores: Stores,
     pop3_counters: Arc<Pop3Counters>,
     carried: Carried,
@@ -132,6 +135,7 @@ impl Server {
 
         let mut sip_tcp = Vec::new();
         let mut sip_tls = Vec::new();
+        let (mut rtsp, mut rtsps) = (Vec::new(), Vec::new());
         let mut challenged = Vec::new();
         let mut mail_listeners = Vec::new();
         for (service, listener) in sockets.streams {
@@ -139,6 +143,8 @@ impl Server {
                 Service::SipTcp => sip_tcp.push(listener),
                 Service::SipTls => sip_tls.push(listener),
                 Service::Acme => challenged.push(listener),
+                Service::Rtsp => rtsp.push(listener),
+                Service::Rtsps => rtsps.push(listener),
                 _ => mail_listeners.push((service, listener)),
             }
         }
@@ -197,6 +203,18 @@ impl Server {
             media: media.handle().clone(),
             media_events,
         })?;
+        let streaming = StreamParts {
+            config: &config,
+            listeners: rtsp,
+            tls_listeners: rtsps,
+            tls: tls.clone(),
+            places: places.clone(),
+            media: media.handle().clone(),
+            world: world.clone(),
+            directory: directory.clone(),
+            peers: mail_limits.peers(),
+        }
+        .start()?;
         let asked = match authority {
             Some((settings, authorities)) => {
                 let asking = Asking {
@@ -235,6 +253,7 @@ impl Server {
             control,
             signalling,
             media,
+            streaming,
             stopper,
             stopped,
             stores,
@@ -459,8 +478,9 @@ impl Server {
             warn!("some calls did not end in time");
         }
         self.stopper.stop();
-        let (signalling, media) = (self.signalling, self.media);
+        let (signalling, media, streaming) = (self.signalling, self.media, self.streaming);
         let ended = tokio::task::spawn_blocking(move || {
+            streaming.thread.stop();
             signalling.stop();
             media.stop();
         });

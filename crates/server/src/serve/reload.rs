@@ -41,6 +41,7 @@ impl Server {
         self.places.set_limits(connection_limits(&config, self.files));
         self.mail_limits.set(&config);
         self.senders.set(&config);
+        self.streaming.set(&config);
         let ports = config.media.ports.first..=config.media.ports.last;
         self.media.handle().set_ports(ports);
         self.signalling.set_public_address(config.public_address);
@@ -113,6 +114,9 @@ fn at_the_next_start(started: &Config, config: &Config) -> Vec<String> {
     }
     if started.outbound != config.outbound {
         keys.push("outbound".into());
+    }
+    if started.streams.vacancy_s != config.streams.vacancy_s {
+        keys.push("streams.vacancy_s".into());
     }
     if started.listen.lmtp_socket != config.listen.lmtp_socket {
         keys.push("listen.lmtp_socket".into());

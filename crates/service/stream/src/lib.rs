@@ -2,6 +2,7 @@
 //!
 //! - [`MountName`] and [`MountPattern`] say what a mount is called and which mounts a rule speaks of;
 //! - [`Description`] is what a publisher's session description says of its tracks, and what readers are told of them;
+//! - [`hub::Hub`] is the RTSP server: connections, sessions, live mounts, and who is sent what;
 //! - [`Ring`] holds what was published last, once for all readers; a reader that is too slow goes on with the next key frame.
 //!
 //! ```
@@ -11,7 +12,7 @@
 //!
 //! let mut ring = Ring::new();
 //! let bytes = Bytes::from_static(b"\x80\x60");
-//! ring.push(Packet { track: 0, is_entry: true, arrived: Instant::ZERO, bytes });
+//! ring.push(Packet { track: 0, is_rtcp: false, is_entry: true, arrived: Instant::ZERO, bytes });
 //! let mut cursor = ring.join();
 //! assert!(ring.read(&mut cursor).is_some());
 //! assert!(ring.read(&mut cursor).is_none());
@@ -20,6 +21,7 @@
 mod description;
 pub mod file;
 pub mod fuzz;
+pub mod hub;
 mod mount;
 pub mod parameter_sets;
 mod reorder;

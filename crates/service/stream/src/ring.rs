@@ -8,11 +8,13 @@ use std::time::Duration;
 pub struct Packet {
     /// The track that it belongs to, counted from 0.
     pub track: u8,
+    /// Whether it is RTCP: a report on the track.
+    pub is_rtcp: bool,
     /// Whether a reader may begin with it: the first packet of a key frame, or any packet where no track has pictures.
     pub is_entry: bool,
     /// When it came in.
     pub arrived: Instant,
-    /// The RTP packet.
+    /// The RTP packet, or the RTCP one.
     pub bytes: Bytes,
 }
 
@@ -40,6 +42,8 @@ pub struct Cursor {
     next: u64,
     /// Nothing is read before the next packet that one may begin with.
     awaits_entry: bool,
+    /// Any packet is one to begin with: no picture is read.
+    anywhere: bool,
     /// It waits because it was too slow, so that what passes by is missed.
     has_skipped: bool,
     /// How far behind the newest packet it was when it began: a group of pictures that was there already.
@@ -115,6 +119,7 @@ impl Ring {
         Cursor {
             next: entry.unwrap_or(self.end()),
             awaits_entry: entry.is_none(),
+            anywhere: false,
             has_skipped: false,
             head_start: entry.map_or(Duration::ZERO, |entry| self.age(entry)),
             began: self.began,
@@ -128,6 +133,7 @@ impl Ring {
         Cursor {
             next: self.end(),
             awaits_entry: true,
+            anywhere: false,
             has_skipped: false,
             head_start: Duration::ZERO,
             began: self.began,
@@ -136,14 +142,40 @@ impl Ring {
         }
     }
 
+    /// A cursor before the newest packet, for who needs no picture to begin with.
+    pub fn join_anywhere(&self) -> Cursor {
+        Cursor {
+            next: self.end().saturating_sub(1).max(self.first),
+            awaits_entry: false,
+            anywhere: true,
+            ..self.join_live()
+        }
+    }
+
+    /// The packet that [`read`](Ring::read) would give next to who has just joined, if it is there.
+    pub fn peek(&self, cursor: &Cursor) -> Option<&Packet> {
+        self.get(cursor.next).filter(|_| !cursor.awaits_entry)
+    }
+
+    /// The first RTP packet of a track from there on.
+    pub fn peek_track(&self, cursor: &Cursor, track: u8) -> Option<&Packet> {
+        let from = usize::try_from(cursor.next.checked_sub(self.first)?).ok()?;
+        let mut packets = self.packets.iter().skip(from);
+        packets.find(|packet| packet.track == track && !packet.is_rtcp)
+    }
+
     /// The next packet for the reader at `cursor`, which passes it. A reader that is [`limits::MOUNT_READER_LAG`] behind
     /// what it was when it began, or whose next packet has left, goes on with the newest one that it may begin with.
     pub fn read(&self, cursor: &mut Cursor) -> Option<&Packet> {
         if cursor.began != self.began {
+            let joined = match cursor.anywhere {
+                true => self.join_anywhere(),
+                false => self.join(),
+            };
             *cursor = Cursor {
                 skips: cursor.skips,
                 skipped: cursor.skipped,
-                ..self.join()
+                ..joined
             };
         }
         if !cursor.awaits_entry && self.is_late(cursor) {
@@ -193,9 +225,9 @@ impl Ring {
 
     /// Moves a cursor that is late to the newest packet that its reader may begin with, if that is one it has not had.
     fn skip(&self, cursor: &mut Cursor) {
-        let entry = self
-            .entry
-            .filter(|entry| *entry > cursor.next && *entry >= self.first);
+        let newest = self.end().checked_sub(1);
+        let entry = if cursor.anywhere { newest } else { self.entry };
+        let entry = entry.filter(|entry| *entry > cursor.next && *entry >= self.first);
         let to = entry.unwrap_or(self.end());
         cursor.skips += 1;
         cursor.skipped += to - cursor.next;
@@ -221,6 +253,7 @@ mod tests {
         let bytes = Bytes::copy_from_slice(&ms.to_be_bytes());
         Packet {
             track: 0,
+            is_rtcp: false,
             is_entry,
             arrived: at(ms),
             bytes,

@@ -9,15 +9,15 @@ use std::os::fd::RawFd;
 use std::ptr;
 
 /// Datagrams taken from a socket at a time.
-pub(super) const BATCH: usize = 32;
+pub(crate) const BATCH: usize = 32;
 /// The longest datagram that is taken; a longer one is dropped. RTP keeps below the path's packet size.
-pub(super) const DATAGRAM_BYTES: usize = 2_048;
+pub(crate) const DATAGRAM_BYTES: usize = 2_048;
 
 /// Buffers for a batch of datagrams, and what `recvmmsg` wants to know of them.
 ///
 /// The headers point into the boxes beside them. Those never move and are never replaced, so that the pointers, written
 /// once, hold as long as the inbox lives.
-pub(super) struct Inbox {
+pub(crate) struct Inbox {
     buffers: Box<[[u8; DATAGRAM_BYTES]; BATCH]>,
     addresses: Box<[libc::sockaddr_storage; BATCH]>,
     /// Only the headers read these; they are here to live.
@@ -28,7 +28,7 @@ pub(super) struct Inbox {
 }
 
 impl Inbox {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut buffers = Box::new([[0; DATAGRAM_BYTES]; BATCH]);
         // SAFETY: an address of zeros is a valid one, of no family.
         let mut addresses: Box<[libc::sockaddr_storage; BATCH]> = Box::new(unsafe { zeroed() });
@@ -53,7 +53,7 @@ impl Inbox {
     }
 
     /// Takes one datagram from a socket, which is cheaper than a batch of one.
-    pub(super) fn receive_one(&mut self, fd: RawFd) -> io::Result<usize> {
+    pub(crate) fn receive_one(&mut self, fd: RawFd) -> io::Result<usize> {
         let header = &mut self.headers[0];
         header.msg_hdr.msg_namelen = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
         // SAFETY: buffer and address are of the lengths told, and nobody else uses them meanwhile.
@@ -76,7 +76,7 @@ impl Inbox {
     }
 
     /// Takes what has come to a socket, at most [`BATCH`] datagrams, and says how many.
-    pub(super) fn receive(&mut self, fd: RawFd) -> io::Result<usize> {
+    pub(crate) fn receive(&mut self, fd: RawFd) -> io::Result<usize> {
         for header in &mut self.headers[..self.used] {
             header.msg_hdr.msg_namelen = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
         }
@@ -100,7 +100,7 @@ impl Inbox {
     }
 
     /// The datagram `n` of the last batch, and where it came from; `None` for one that was cut, or of no IP address.
-    pub(super) fn datagram(&mut self, n: usize) -> Option<(SocketAddr, &mut [u8])> {
+    pub(crate) fn datagram(&mut self, n: usize) -> Option<(SocketAddr, &mut [u8])> {
         let header = &self.headers[n];
         if header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0 {
             return None;
@@ -110,7 +110,7 @@ impl Inbox {
     }
 
     /// Sends datagrams that lie in the inbox, all by one socket, and says how many the kernel took.
-    pub(super) fn send(&self, fd: RawFd, datagrams: &[Outbound]) -> usize {
+    pub(crate) fn send(&self, fd: RawFd, datagrams: &[Outbound]) -> usize {
         match datagrams {
             [] => 0,
             [one] => usize::from(send_to(fd, &one.to, &self.buffers[one.buffer][one.range.clone()])),
@@ -164,14 +164,14 @@ fn socket_addr(storage: &libc::sockaddr_storage) -> Option<SocketAddr> {
 }
 
 /// A datagram that lies in an inbox and is to be sent.
-pub(super) struct Outbound {
-    pub(super) to: SockAddr,
-    pub(super) buffer: usize,
-    pub(super) range: Range<usize>,
+pub(crate) struct Outbound {
+    pub(crate) to: SockAddr,
+    pub(crate) buffer: usize,
+    pub(crate) range: Range<usize>,
 }
 
 /// Sends one datagram; whether the kernel took it. It is lost otherwise, as datagrams may be.
-pub(super) fn send_to(fd: RawFd, to: &SockAddr, bytes: &[u8]) -> bool {
+pub(crate) fn send_to(fd: RawFd, to: &SockAddr, bytes: &[u8]) -> bool {
     // SAFETY: buffer and address are slices of the lengths told, and live through the call.
     let sent = unsafe {
         libc::sendto(
@@ -182,6 +182,78 @@ pub(super) fn send_to(fd: RawFd, to: &SockAddr, bytes: &[u8]) -> bool {
             to.as_ptr().cast(),
             to.len(),
         )
+    };
+    sent >= 0
+}
+
+/// Segments of one call that the kernel cuts up: what it takes at most, and how many octets an IP packet has room for.
+const SEGMENTS: usize = 64;
+const SEGMENTED_BYTES: usize = 65_000;
+
+/// Sends datagrams to one peer, in order, with as few calls as can be: a run of datagrams of one length, the last of which may
+/// be shorter, is given to the kernel as one that it cuts up itself (`UDP_SEGMENT`). Says how many it took.
+pub(crate) fn send_all(fd: RawFd, to: &SockAddr, datagrams: &[impl AsRef<[u8]>]) -> usize {
+    let mut rest = datagrams;
+    let mut sent = 0;
+    while let Some(first) = rest.first() {
+        let run = run_length(rest);
+        let (now, behind) = rest.split_at(run);
+        let whole = run > 1 && send_segmented(fd, to, now, first.as_ref().len());
+        sent += match whole {
+            true => run,
+            // A device that cannot do it, or a full buffer.
+            false => now.iter().filter(|bytes| send_to(fd, to, bytes.as_ref())).count(),
+        };
+        rest = behind;
+    }
+    sent
+}
+
+/// How many of these go in one call.
+fn run_length(datagrams: &[impl AsRef<[u8]>]) -> usize {
+    let length = |at: usize| datagrams[at].as_ref().len();
+    let (segment, mut run, mut octets) = (length(0), 1, length(0));
+    while run < datagrams.len().min(SEGMENTS) && length(run - 1) == segment && length(run) <= segment {
+        octets += length(run);
+        if octets > SEGMENTED_BYTES {
+            break;
+        }
+        run += 1;
+    }
+    run
+}
+
+fn send_segmented(fd: RawFd, to: &SockAddr, datagrams: &[impl AsRef<[u8]>], segment: usize) -> bool {
+    let Ok(segment) = u16::try_from(segment) else {
+        return false;
+    };
+    let mut vectors: [libc::iovec; SEGMENTS] = [libc::iovec {
+        iov_base: ptr::null_mut(),
+        iov_len: 0,
+    }; SEGMENTS];
+    for (vector, bytes) in vectors.iter_mut().zip(datagrams) {
+        // The kernel only reads what it is given to send.
+        vector.iov_base = bytes.as_ref().as_ptr().cast_mut().cast();
+        vector.iov_len = bytes.as_ref().len();
+    }
+    // Room for one control message of two octets, aligned as its header wants.
+    let mut control = [0u64; 4];
+    // SAFETY: an msghdr of zeros is a valid one. The control message lies in `control`, which has room for it (its header is
+    // 16 octets, its data padded to 8). All that is pointed to lives through the call.
+    let sent = unsafe {
+        let mut header: libc::msghdr = zeroed();
+        header.msg_name = to.as_ptr().cast_mut().cast();
+        header.msg_namelen = to.len();
+        header.msg_iov = vectors.as_mut_ptr();
+        header.msg_iovlen = datagrams.len() as _;
+        header.msg_control = control.as_mut_ptr().cast();
+        header.msg_controllen = libc::CMSG_SPACE(size_of::<u16>() as libc::c_uint) as _;
+        let message = libc::CMSG_FIRSTHDR(&raw const header);
+        (*message).cmsg_level = libc::SOL_UDP;
+        (*message).cmsg_type = libc::UDP_SEGMENT;
+        (*message).cmsg_len = libc::CMSG_LEN(size_of::<u16>() as libc::c_uint) as _;
+        ptr::write_unaligned(libc::CMSG_DATA(message).cast::<u16>(), segment);
+        libc::sendmsg(fd, &raw const header, libc::MSG_DONTWAIT)
     };
     sent >= 0
 }
@@ -227,6 +299,30 @@ mod tests {
                 assert_eq!(a.recv(&mut buffer).unwrap(), 10);
             }
         }
+    }
+
+    #[test]
+    fn datagrams_to_one_peer_come_each_by_itself_and_in_order_however_they_are_cut() {
+        let (a, b) = (
+            UdpSocket::bind("127.0.0.1:0").unwrap(),
+            UdpSocket::bind("127.0.0.1:0").unwrap(),
+        );
+        let lengths = [1_400, 1_400, 1_400, 300, 1_400, 20, 30, 30, 10];
+        let datagrams: Vec<Vec<u8>> = (0..).zip(lengths).map(|(n, length)| vec![n; length]).collect();
+        let to = SockAddr::from(b.local_addr().unwrap());
+        assert_eq!(send_all(a.as_raw_fd(), &to, &datagrams), datagrams.len());
+        let mut buffer = [0; 2_000];
+        for expected in &datagrams {
+            let length = b.recv(&mut buffer).unwrap();
+            assert_eq!(&buffer[..length], &expected[..]);
+        }
+        let many = vec![vec![7; 1_200]; 200];
+        assert_eq!(run_length(&many), 54, "of an IP packet's octets");
+        assert_eq!(
+            run_length(&[vec![1; 5], vec![1; 6]]),
+            1,
+            "a longer one is no segment"
+        );
     }
 
     #[test]

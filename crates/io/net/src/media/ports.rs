@@ -1,6 +1,6 @@
 //! The ports of media: pairs of an even one for RTP and the odd one above it for RTCP (RFC 3550 §11).
 
-use super::MediaError;
+use crate::media::MediaError;
 use ringpost_base::limits;
 use ringpost_media::{PairId, Port};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -17,17 +17,17 @@ const EXPEDITED: u32 = 46 << 2;
 
 /// The two sockets of a leg.
 #[derive(Debug)]
-pub(super) struct Pair {
-    pub(super) rtp: UdpSocket,
-    pub(super) rtcp: UdpSocket,
+pub(crate) struct Pair {
+    pub(crate) rtp: UdpSocket,
+    pub(crate) rtcp: UdpSocket,
     local: SocketAddr,
     /// The thread's sweep in which something was last taken from it.
-    pub(super) ready_in: u32,
+    pub(crate) ready_in: u32,
 }
 
 /// Which ports and which numbers of pairs are in use.
 #[derive(Debug)]
-pub(super) struct Ports {
+pub(crate) struct Ports {
     range: RangeInclusive<u16>,
     /// Where the search goes on: a port that was closed rests as long as it can, since packets for it may still be coming.
     next: u16,
@@ -37,7 +37,7 @@ pub(super) struct Ports {
 }
 
 impl Ports {
-    pub(super) fn new(range: RangeInclusive<u16>, start: u64) -> Self {
+    pub(crate) fn new(range: RangeInclusive<u16>, start: u64) -> Self {
         let mut ports = Ports {
             range,
             next: 0,
@@ -50,7 +50,7 @@ impl Ports {
     }
 
     /// Searches in another range from now on.
-    pub(super) fn set_range(&mut self, range: RangeInclusive<u16>) {
+    pub(crate) fn set_range(&mut self, range: RangeInclusive<u16>) {
         if range != self.range {
             self.range = range;
             self.next = self.nth(0);
@@ -69,7 +69,7 @@ impl Ports {
     }
 
     /// Binds the next free pair on `ip`, and numbers it.
-    pub(super) fn open(&mut self, ip: IpAddr) -> Result<(PairId, Pair), MediaError> {
+    pub(crate) fn open(&mut self, ip: IpAddr) -> Result<(PairId, Pair), MediaError> {
         let id = self.free_ids.last().copied().unwrap_or(self.next_id);
         if id as usize >= limits::MEDIA_PAIRS {
             return Err(MediaError::NoPort);
@@ -98,7 +98,7 @@ impl Ports {
     }
 
     /// The pair is closed by now.
-    pub(super) fn release(&mut self, id: PairId, pair: Pair) {
+    pub(crate) fn release(&mut self, id: PairId, pair: Pair) {
         self.used.remove(&pair.local);
         drop(pair);
         self.free_ids.push(id.0);
@@ -117,14 +117,14 @@ impl Pair {
         })
     }
 
-    pub(super) fn fd(&self, port: Port) -> RawFd {
+    pub(crate) fn fd(&self, port: Port) -> RawFd {
         match port {
             Port::Rtp => self.rtp.as_raw_fd(),
             Port::Rtcp => self.rtcp.as_raw_fd(),
         }
     }
 
-    pub(super) fn rtp_port(&self) -> u16 {
+    pub(crate) fn rtp_port(&self) -> u16 {
         self.local.port()
     }
 }

@@ -1,4 +1,4 @@
-//! epoll and eventfd: what a media thread waits on.
+//! epoll and eventfd: what the threads that own sockets wait on.
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -9,15 +9,38 @@ use std::time::Duration;
 /// Ready sockets told at a time.
 const EVENTS: usize = 256;
 
+/// What is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Interest {
+    pub(crate) read: bool,
+    pub(crate) write: bool,
+}
+
+impl Interest {
+    fn events(self) -> u32 {
+        let read = if self.read { libc::EPOLLIN } else { 0 };
+        let write = if self.write { libc::EPOLLOUT } else { 0 };
+        (read | write) as u32
+    }
+}
+
+/// A socket that is ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ready {
+    pub(crate) number: u64,
+    pub(crate) read: bool,
+    pub(crate) write: bool,
+}
+
 /// A set of sockets that are waited for, each known by a number of its owner's.
 #[derive(Debug)]
-pub(super) struct Poll {
+pub(crate) struct Poll {
     epoll: OwnedFd,
     ready: Vec<libc::epoll_event>,
 }
 
 impl Poll {
-    pub(super) fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         // SAFETY: no pointers; the descriptor is checked, and owned by nobody else.
         let epoll = unsafe { OwnedFd::from_raw_fd(check(libc::epoll_create1(libc::EPOLL_CLOEXEC))?) };
         Ok(Poll {
@@ -28,22 +51,47 @@ impl Poll {
 
     /// Waits for `fd` to become readable, too, and calls it `number`: it is told as long as there is something to read.
     /// Closing `fd` takes it out.
-    pub(super) fn add(&self, fd: RawFd, number: u64) -> io::Result<()> {
+    pub(crate) fn add(&self, fd: RawFd, number: u64) -> io::Result<()> {
+        let interest = Interest {
+            read: true,
+            write: false,
+        };
+        self.control(libc::EPOLL_CTL_ADD, fd, number, interest)
+    }
+
+    /// Waits for `fd` as [`add`](Poll::add) does, or to become writable, or both, or neither.
+    pub(crate) fn add_as(&self, fd: RawFd, number: u64, interest: Interest) -> io::Result<()> {
+        self.control(libc::EPOLL_CTL_ADD, fd, number, interest)
+    }
+
+    /// Waits for something else of an `fd` that is waited for.
+    pub(crate) fn change(&self, fd: RawFd, number: u64, interest: Interest) -> io::Result<()> {
+        self.control(libc::EPOLL_CTL_MOD, fd, number, interest)
+    }
+
+    fn control(&self, how: libc::c_int, fd: RawFd, number: u64, interest: Interest) -> io::Result<()> {
         let mut event = libc::epoll_event {
-            events: libc::EPOLLIN as u32,
+            events: interest.events(),
             u64: number,
         };
         // SAFETY: `event` lives through the call; the kernel keeps a copy.
-        let result =
-            unsafe { libc::epoll_ctl(self.epoll.as_raw_fd(), libc::EPOLL_CTL_ADD, fd, &raw mut event) };
+        let result = unsafe { libc::epoll_ctl(self.epoll.as_raw_fd(), how, fd, &raw mut event) };
         check(result).map(drop)
     }
 
     /// Waits for something to be readable, at most for `timeout` (rounded up to a millisecond), and gives the numbers.
-    pub(super) fn wait(
+    pub(crate) fn wait(
         &mut self,
         timeout: Option<Duration>,
     ) -> io::Result<impl Iterator<Item = u64> + use<'_>> {
+        Ok(self.wait_ready(timeout)?.map(|ready| ready.number))
+    }
+
+    /// The same with what each is ready for.
+    pub(crate) fn wait_ready(
+        &mut self,
+        timeout: Option<Duration>,
+    ) -> io::Result<impl Iterator<Item = Ready> + use<'_>> {
         let ms = timeout.map_or(-1, |timeout| {
             i32::try_from(timeout.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX)
         });
@@ -55,13 +103,19 @@ impl Poll {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
             Err(error) => return Err(error),
         };
-        Ok(self.ready[..len].iter().map(|event| event.u64))
+        let broken = (libc::EPOLLERR | libc::EPOLLHUP) as u32;
+        Ok(self.ready[..len].iter().map(move |event| Ready {
+            number: event.u64,
+            // What is broken says so when it is read.
+            read: event.events & (libc::EPOLLIN as u32 | broken) != 0,
+            write: event.events & (libc::EPOLLOUT as u32 | broken) != 0,
+        }))
     }
 }
 
 /// Wakes a thread that waits in [`Poll::wait`]. Any number of calls between two waits cost one system call.
 #[derive(Clone, Debug)]
-pub(super) struct Waker(Arc<Inner>);
+pub(crate) struct Waker(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
@@ -71,7 +125,7 @@ struct Inner {
 }
 
 impl Waker {
-    pub(super) fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         // SAFETY: no pointers; the descriptor is checked, and owned by nobody else.
         let event =
             unsafe { OwnedFd::from_raw_fd(check(libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK))?) };
@@ -81,11 +135,11 @@ impl Waker {
         })))
     }
 
-    pub(super) fn fd(&self) -> RawFd {
+    pub(crate) fn fd(&self) -> RawFd {
         self.0.event.as_raw_fd()
     }
 
-    pub(super) fn wake(&self) {
+    pub(crate) fn wake(&self) {
         if !self.0.woken.swap(true, Ordering::AcqRel) {
             let one = 1u64.to_ne_bytes();
             // SAFETY: `one` is eight bytes, as an eventfd wants. It fails only when its counter is full: then it is awake.
@@ -94,7 +148,7 @@ impl Waker {
     }
 
     /// The thread is awake, and will look at everything that was put before it from here on.
-    pub(super) fn reset(&self) {
+    pub(crate) fn reset(&self) {
         let mut count = [0u8; 8];
         // SAFETY: `count` is eight bytes, as an eventfd wants. Its value does not matter.
         unsafe { libc::read(self.fd(), count.as_mut_ptr().cast(), count.len()) };

@@ -1,0 +1,763 @@
+//! The streams' thread: RTSP's connections, the sockets of RTP and a clock around `ringpost_stream::hub::Hub`.
+//!
+//! It is a plain thread in epoll, as the media threads are. A reader's share is written by one call, whatever it is made of: over
+//! TCP by `writev`, over UDP as one long datagram that the kernel cuts up. What a peer does not take waits in its
+//! connection, one share at most; then the hub gives that reader nothing more until there is room again.
+
+mod connection;
+mod log;
+#[cfg(test)]
+mod tests;
+
+use crate::media::batch::{Inbox, send_all, send_to};
+use crate::media::ports::{Pair, Ports};
+use crate::media::{MediaHandle, lock};
+use crate::poll::{Interest, Poll, Waker};
+use crate::stream::{Place, Places};
+use crate::tls::{HANDSHAKE_TIMEOUT, Tls};
+use bytes::Bytes;
+use connection::Connection;
+use ringpost_base::{Instant, Rng, UnixTime, limits};
+use ringpost_media::Port;
+use ringpost_stream::hub::{
+    Answer, Burst, Config, ConnectionId, Ends, Hub, MountInfo, Outlet, Output, PairId, Question, QuestionId,
+    SessionKey, SocketId,
+};
+use socket2::SockAddr;
+use std::collections::{BTreeSet, HashMap};
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::os::fd::{AsRawFd, RawFd};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tracing::{debug, error, warn};
+
+/// What is read from a connection at a time.
+const READ_BYTES: usize = 64 * 1024;
+/// A connection whose peer leaves more of our responses than this is read no further.
+const UNREAD_BYTES: usize = 256 * 1024;
+/// How long a stopping thread gives its connections to take the goodbyes.
+const FAREWELL: Duration = Duration::from_millis(500);
+/// Connections that are accepted at a time.
+const ACCEPTED: usize = 64;
+/// When no file can be opened, new connections are looked for again after this.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+/// What a thread has done since it began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RtspCounters {
+    /// Octets of media sent.
+    pub sent_bytes: u64,
+    /// Packets of media sent.
+    pub sent_packets: u64,
+    /// Datagrams that the kernel did not take.
+    pub unsent: u64,
+    /// Datagrams received.
+    pub received: u64,
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    sent_bytes: AtomicU64,
+    sent_packets: AtomicU64,
+    unsent: AtomicU64,
+    received: AtomicU64,
+}
+
+enum Message {
+    Answer(QuestionId, Answer),
+    Mounts(async_channel::Sender<Vec<MountInfo>>),
+    Kick(SessionKey, async_channel::Sender<bool>),
+    Stop,
+}
+
+/// The way to the thread. Clones lead to the same one.
+#[derive(Clone)]
+pub struct RtspHandle {
+    messages: async_channel::Sender<Message>,
+    waker: Waker,
+    counters: Arc<Counters>,
+}
+
+/// A running thread.
+pub struct RtspThread {
+    handle: RtspHandle,
+    thread: JoinHandle<()>,
+}
+
+/// What a thread is made of.
+pub struct RtspParts {
+    /// Where RTSP is listened for.
+    pub listeners: Vec<TcpListener>,
+    /// Where it is under TLS from the first octet on.
+    pub tls_listeners: Vec<TcpListener>,
+    /// The certificate.
+    pub tls: Tls,
+    /// The places that connections take.
+    pub places: Arc<Places>,
+    /// What holds for all of it.
+    pub config: Config,
+    /// Whose range of ports RTP uses.
+    pub media: MediaHandle,
+    /// The calendar's time now.
+    pub wallclock: UnixTime,
+    /// Randomness.
+    pub rng: Rng,
+    /// Where questions go; they are answered with [`RtspHandle::answer`].
+    pub questions: async_channel::Sender<Question>,
+}
+
+/// The thread has ended, or keeps up with nothing more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the streams' thread does not answer")]
+pub struct Gone;
+
+impl RtspThread {
+    /// Starts a thread.
+    pub fn start(parts: RtspParts) -> io::Result<Self> {
+        let (messages, inbox) = async_channel::bounded(limits::MEDIA_COMMANDS);
+        let handle = RtspHandle {
+            messages,
+            waker: Waker::new()?,
+            counters: Arc::default(),
+        };
+        let (poll, shared) = (Poll::new()?, handle.clone());
+        poll.add(handle.waker.fd(), Token::Waker.number())?;
+        let (parts, listening) = listen(parts, &poll)?;
+        let thread = std::thread::Builder::new()
+            .name("streams".into())
+            .spawn(move || {
+                let mut driver = Driver::new(parts, poll, listening, inbox, &shared);
+                if let Err(error) = driver.run() {
+                    error!(%error, "the streams' thread ends");
+                }
+            })?;
+        Ok(RtspThread { handle, thread })
+    }
+
+    /// The way to it.
+    pub fn handle(&self) -> &RtspHandle {
+        &self.handle
+    }
+
+    /// Says goodbye to everybody, closes everything, and waits for the thread to end.
+    pub fn stop(self) {
+        // A closed channel says that it has ended already.
+        let _ = self.handle.messages.send_blocking(Message::Stop);
+        self.handle.waker.wake();
+        if self.thread.join().is_err() {
+            error!("the streams' thread has panicked");
+        }
+    }
+}
+
+impl RtspHandle {
+    /// Answers a question; waits while too many answers wait there already.
+    pub async fn answer(&self, id: QuestionId, answer: Answer) -> Result<(), Gone> {
+        self.push(Message::Answer(id, answer)).await
+    }
+
+    /// What is live.
+    pub async fn mounts(&self) -> Result<Vec<MountInfo>, Gone> {
+        let (reply, answer) = async_channel::bounded(1);
+        self.push(Message::Mounts(reply)).await?;
+        answer.recv().await.map_err(|_| Gone)
+    }
+
+    /// Ends a session; whether there was one.
+    pub async fn kick(&self, session: SessionKey) -> Result<bool, Gone> {
+        let (reply, answer) = async_channel::bounded(1);
+        self.push(Message::Kick(session, reply)).await?;
+        answer.recv().await.map_err(|_| Gone)
+    }
+
+    async fn push(&self, message: Message) -> Result<(), Gone> {
+        self.messages.send(message).await.map_err(|_| Gone)?;
+        self.waker.wake();
+        Ok(())
+    }
+
+    /// What the thread has done so far.
+    pub fn counters(&self) -> RtspCounters {
+        let counters = &self.counters;
+        RtspCounters {
+            sent_bytes: counters.sent_bytes.load(Ordering::Relaxed),
+            sent_packets: counters.sent_packets.load(Ordering::Relaxed),
+            unsent: counters.unsent.load(Ordering::Relaxed),
+            received: counters.received.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// A number that epoll knows a socket by: what it is, and which.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Token {
+    Waker,
+    Listener(u64),
+    Connection(ConnectionId),
+    Socket(SocketId),
+}
+
+impl Token {
+    fn number(self) -> u64 {
+        match self {
+            Token::Waker => 0,
+            Token::Listener(index) => index << 2 | 1,
+            Token::Connection(id) => id.0 << 2 | 2,
+            Token::Socket(socket) => socket.pair.0 << 3 | u64::from(socket.is_rtcp) << 2 | 3,
+        }
+    }
+
+    fn of(number: u64) -> Self {
+        match number & 3 {
+            0 => Token::Waker,
+            1 => Token::Listener(number >> 2),
+            2 => Token::Connection(ConnectionId(number >> 2)),
+            _ => Token::Socket(SocketId {
+                pair: PairId(number >> 3),
+                is_rtcp: number & 4 != 0,
+            }),
+        }
+    }
+}
+
+struct Listening {
+    listener: TcpListener,
+    is_secure: bool,
+}
+
+/// Waits for what is listened on.
+fn listen(mut parts: RtspParts, poll: &Poll) -> io::Result<(RtspParts, Vec<Listening>)> {
+    let plain = parts.listeners.drain(..).map(|listener| (listener, false));
+    let secure = parts.tls_listeners.drain(..).map(|listener| (listener, true));
+    let mut listening = Vec::new();
+    for (listener, is_secure) in plain.chain(secure) {
+        listener.set_nonblocking(true)?;
+        let token = Token::Listener(listening.len() as u64);
+        poll.add(listener.as_raw_fd(), token.number())?;
+        listening.push(Listening { listener, is_secure });
+    }
+    Ok((parts, listening))
+}
+
+/// A connection and what the thread keeps beside it.
+struct Held {
+    connection: Connection,
+    interest: Interest,
+    /// The hub was told that it is full.
+    is_full: bool,
+    /// It is closed as soon as what waits is sent, at the latest at this time.
+    closes: Option<Instant>,
+    /// TLS must be agreed on by then.
+    handshake_until: Option<Instant>,
+    _place: Place,
+}
+
+/// The thread's own side.
+struct Driver {
+    started: std::time::Instant,
+    hub: Hub,
+    poll: Poll,
+    waker: Waker,
+    messages: async_channel::Receiver<Message>,
+    questions: async_channel::Sender<Question>,
+    listening: Vec<Listening>,
+    tls: Tls,
+    places: Arc<Places>,
+    ports: Arc<Mutex<Ports>>,
+    pairs: HashMap<PairId, (ringpost_media::PairId, Pair)>,
+    connections: HashMap<ConnectionId, Held>,
+    accepted: u64,
+    /// Connections that are closed when their time comes: those that are on their way out, or in a handshake.
+    ending: BTreeSet<(Instant, ConnectionId)>,
+    /// Connections that the hub wants no input from for now.
+    paused: BTreeSet<ConnectionId>,
+    /// Connections that broke while they were written to.
+    broken: Vec<ConnectionId>,
+    /// When listeners that could not be served are looked at again.
+    accept_at: Option<Instant>,
+    inbox: Inbox,
+    buffer: Box<[u8]>,
+    burst: Burst,
+    counters: Arc<Counters>,
+}
+
+impl Driver {
+    fn new(
+        parts: RtspParts,
+        poll: Poll,
+        listening: Vec<Listening>,
+        messages: async_channel::Receiver<Message>,
+        handle: &RtspHandle,
+    ) -> Self {
+        Driver {
+            started: std::time::Instant::now(),
+            hub: Hub::new(Instant::ZERO, parts.wallclock, parts.config, parts.rng),
+            poll,
+            waker: handle.waker.clone(),
+            messages,
+            questions: parts.questions,
+            listening,
+            tls: parts.tls,
+            places: parts.places,
+            ports: parts.media.shared_ports(),
+            pairs: HashMap::new(),
+            connections: HashMap::new(),
+            accepted: 0,
+            ending: BTreeSet::new(),
+            paused: BTreeSet::new(),
+            broken: Vec::new(),
+            accept_at: None,
+            inbox: Inbox::new(),
+            buffer: vec![0; READ_BYTES].into(),
+            burst: Burst::default(),
+            counters: handle.counters.clone(),
+        }
+    }
+
+    fn now(&self) -> Instant {
+        Instant::ZERO + self.started.elapsed()
+    }
+
+    fn run(&mut self) -> io::Result<()> {
+        let mut ready = Vec::new();
+        let mut deadline = None;
+        loop {
+            let ending = self.ending.first().map(|(at, _)| *at);
+            let due = [deadline, ending, self.accept_at].into_iter().flatten().min();
+            let timeout = due.map(|at| at.since(self.now()));
+            ready.clear();
+            ready.extend(self.poll.wait_ready(timeout)?);
+            for event in &ready {
+                match Token::of(event.number) {
+                    Token::Waker => {
+                        if !self.take_messages() {
+                            return Ok(());
+                        }
+                    }
+                    Token::Listener(index) => self.accept(index as usize),
+                    Token::Connection(id) => {
+                        if event.write {
+                            self.write(id);
+                        }
+                        if event.read {
+                            self.read(id);
+                        }
+                    }
+                    Token::Socket(socket) => self.receive(socket),
+                }
+            }
+            deadline = self.settle();
+        }
+    }
+
+    /// Lets the hub have its time, and carries out what it wants; gives when it wants to be woken.
+    fn settle(&mut self) -> Option<Instant> {
+        loop {
+            let now = self.now();
+            let deadline = self.carry_out();
+            if deadline.is_some_and(|at| at <= now) {
+                self.hub.handle_timeout(now);
+                continue;
+            }
+            self.serve();
+            let deadline = self.carry_out();
+            self.end_what_is_due();
+            self.resume();
+            if self.broken.is_empty() && deadline.is_none_or(|at| at > self.now()) {
+                return deadline;
+            }
+            for id in std::mem::take(&mut self.broken) {
+                self.drop_connection(id);
+            }
+        }
+    }
+
+    fn carry_out(&mut self) -> Option<Instant> {
+        loop {
+            match self.hub.poll_output() {
+                Output::Transmit { connection, bytes } => {
+                    if let Some(held) = self.connections.get_mut(&connection) {
+                        held.connection.push(bytes);
+                        self.write(connection);
+                    }
+                }
+                Output::Datagram { socket, to, bytes } => {
+                    if let Some(fd) = self.fd(socket) {
+                        let sent = send_to(fd, &SockAddr::from(to), &bytes);
+                        self.count_sent(usize::from(sent), 1, bytes.len());
+                    }
+                }
+                Output::Open { pair, local } => self.open(pair, local),
+                Output::ClosePair(pair) => {
+                    if let Some((id, pair)) = self.pairs.remove(&pair) {
+                        lock(&self.ports).release(id, pair);
+                    }
+                }
+                Output::Close(id) => self.close(id),
+                Output::Question(question) => {
+                    let id = question.id;
+                    if self.questions.try_send(question).is_err() {
+                        warn!("questions of streams are not answered fast enough");
+                        self.hub.handle_answer(self.now(), id, Answer::Unavailable);
+                    }
+                }
+                Output::Event(event) => log::tell(event),
+                Output::Timeout(deadline) => return deadline,
+            }
+        }
+    }
+
+    /// Hands each reader its share.
+    fn serve(&mut self) {
+        let mut burst = std::mem::take(&mut self.burst);
+        while self.hub.poll_media(self.now(), &mut burst) {
+            match burst.outlet {
+                Some(Outlet::Interleaved(id)) => {
+                    let Some(held) = self.connections.get_mut(&id) else {
+                        continue;
+                    };
+                    let packets = burst.packets.len() as u64;
+                    let octets: usize = burst.packets.iter().map(|(_, bytes)| bytes.len()).sum();
+                    for (head, bytes) in burst.packets.drain(..) {
+                        held.connection.push_packet(head, bytes);
+                    }
+                    self.counters.sent_packets.fetch_add(packets, Ordering::Relaxed);
+                    self.counters
+                        .sent_bytes
+                        .fetch_add(octets as u64, Ordering::Relaxed);
+                    self.write(id);
+                }
+                Some(Outlet::Datagrams { socket, to }) => {
+                    let Some(fd) = self.fd(socket) else { continue };
+                    let datagrams: Vec<Bytes> = burst.packets.drain(..).map(|(_, bytes)| bytes).collect();
+                    let sent = send_all(fd, &SockAddr::from(to), &datagrams);
+                    let octets: usize = datagrams.iter().take(sent).map(Bytes::len).sum();
+                    self.count_sent(sent, datagrams.len(), octets);
+                }
+                None => {}
+            }
+        }
+        self.burst = burst;
+    }
+
+    fn count_sent(&self, sent: usize, of: usize, octets: usize) {
+        let counters = &self.counters;
+        counters.sent_packets.fetch_add(sent as u64, Ordering::Relaxed);
+        counters.sent_bytes.fetch_add(octets as u64, Ordering::Relaxed);
+        if sent < of {
+            counters.unsent.fetch_add((of - sent) as u64, Ordering::Relaxed);
+        }
+    }
+
+    /// Takes everything that the handles have sent; false when the thread is to end.
+    fn take_messages(&mut self) -> bool {
+        self.waker.reset();
+        loop {
+            let now = self.now();
+            match self.messages.try_recv() {
+                Ok(Message::Answer(id, answer)) => self.hub.handle_answer(now, id, answer),
+                // Who asked may be gone by now.
+                Ok(Message::Mounts(reply)) => drop(reply.try_send(self.hub.mounts(now))),
+                Ok(Message::Kick(session, reply)) => drop(reply.try_send(self.hub.kick(now, session))),
+                Err(async_channel::TryRecvError::Empty) => return true,
+                Ok(Message::Stop) | Err(async_channel::TryRecvError::Closed) => {
+                    self.stop();
+                    return false;
+                }
+            }
+        }
+    }
+
+    fn stop(&mut self) {
+        self.hub.shut_down(self.now());
+        self.messages.close();
+        self.listening.clear();
+        self.settle();
+        let until = self.now() + FAREWELL;
+        while !self.connections.is_empty() && self.now() < until {
+            let ids: Vec<_> = self.connections.keys().copied().collect();
+            ids.into_iter().for_each(|id| self.write(id));
+            self.settle();
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        for (_, (id, pair)) in self.pairs.drain() {
+            lock(&self.ports).release(id, pair);
+        }
+    }
+
+    fn accept(&mut self, index: usize) {
+        for _ in 0..ACCEPTED {
+            let Some(listening) = self.listening.get(index) else {
+                return;
+            };
+            let is_secure = listening.is_secure;
+            match listening.listener.accept() {
+                Ok((socket, remote)) => {
+                    if let Err(error) = self.accepted(socket, remote, is_secure) {
+                        debug!(%remote, %error, "a connection is not taken");
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(error) => {
+                    warn!(%error, "no connection can be accepted");
+                    let fd = listening.listener.as_raw_fd();
+                    let none = Interest {
+                        read: false,
+                        write: false,
+                    };
+                    let _ = self.poll.change(fd, Token::Listener(index as u64).number(), none);
+                    self.accept_at = Some(self.now() + ACCEPT_PAUSE);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn accepted(
+        &mut self,
+        socket: std::net::TcpStream,
+        remote: SocketAddr,
+        is_secure: bool,
+    ) -> io::Result<()> {
+        // One over the limit is closed at once: RTSP has no greeting in which it could be told.
+        let Some(place) = self.places.take(remote.ip()) else {
+            return Ok(());
+        };
+        socket.set_nonblocking(true)?;
+        socket.set_nodelay(true)?;
+        let tls = match is_secure {
+            true => Some(rustls::ServerConnection::new(self.tls.server_config()).map_err(io::Error::other)?),
+            false => None,
+        };
+        let now = self.now();
+        self.accepted += 1;
+        let id = ConnectionId(self.accepted);
+        let interest = Interest {
+            read: true,
+            write: false,
+        };
+        self.poll
+            .add_as(socket.as_raw_fd(), Token::Connection(id).number(), interest)?;
+        let ends = Ends {
+            local: socket.local_addr()?,
+            remote,
+            is_secure,
+        };
+        let handshake_until = is_secure.then(|| now + HANDSHAKE_TIMEOUT);
+        self.ending.extend(handshake_until.map(|until| (until, id)));
+        let held = Held {
+            connection: Connection::new(socket, tls),
+            interest,
+            is_full: false,
+            closes: None,
+            handshake_until,
+            _place: place,
+        };
+        self.connections.insert(id, held);
+        self.hub.handle_accepted(now, id, ends);
+        Ok(())
+    }
+
+    fn read(&mut self, id: ConnectionId) {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let now = self.now();
+        while let Some(held) = self.connections.get_mut(&id) {
+            let is_tls = held.handshake_until.is_some();
+            match held.connection.read(&mut buffer) {
+                Ok(Some(0)) => {
+                    // A handshake has something to say itself.
+                    if held.connection.has_waiting() {
+                        self.write(id);
+                    }
+                    break;
+                }
+                Ok(Some(read)) if held.closes.is_none() => {
+                    self.hub.handle_bytes(now, id, &buffer[..read]);
+                    // What TLS has decrypted is not told of again by the socket.
+                    if !is_tls || !self.hub.wants_input(id) {
+                        break;
+                    }
+                }
+                // Nobody wants to hear it any more.
+                Ok(Some(_)) => break,
+                Ok(None) => {
+                    self.broken.push(id);
+                    break;
+                }
+                Err(error) => {
+                    debug!(%error, "a connection of RTSP broke");
+                    self.broken.push(id);
+                    break;
+                }
+            }
+        }
+        self.buffer = buffer;
+        self.look_at(id);
+    }
+
+    fn write(&mut self, id: ConnectionId) {
+        let Some(held) = self.connections.get_mut(&id) else {
+            return;
+        };
+        if let Err(error) = held.connection.write() {
+            debug!(%error, "a connection of RTSP broke");
+            self.broken.push(id);
+            return;
+        }
+        let has_waiting = held.connection.has_waiting();
+        match (has_waiting, held.is_full) {
+            (true, false) => {
+                held.is_full = true;
+                self.hub.handle_full(id);
+            }
+            (false, true) => {
+                held.is_full = false;
+                self.hub.handle_writable(id);
+            }
+            _ => {}
+        }
+        if !has_waiting && held.closes.is_some() {
+            held.connection.say_goodbye();
+            self.broken.push(id);
+        }
+        self.look_at(id);
+    }
+
+    /// Waits for what a connection can use now.
+    fn look_at(&mut self, id: ConnectionId) {
+        let wants_input = self.hub.wants_input(id);
+        let Some(held) = self.connections.get_mut(&id) else {
+            return;
+        };
+        let is_heard = wants_input && held.connection.waiting_bytes() <= UNREAD_BYTES;
+        match is_heard || held.closes.is_some() {
+            true => self.paused.remove(&id),
+            false => self.paused.insert(id),
+        };
+        let interest = Interest {
+            read: is_heard || held.closes.is_some(),
+            write: held.connection.has_waiting(),
+        };
+        if held.interest != interest {
+            held.interest = interest;
+            let fd = held.connection.socket().as_raw_fd();
+            if let Err(error) = self.poll.change(fd, Token::Connection(id).number(), interest) {
+                debug!(%error, "a connection cannot be waited for");
+                self.broken.push(id);
+            }
+        }
+    }
+
+    /// Reads on where the hub wants input again.
+    fn resume(&mut self) {
+        if self.paused.is_empty() {
+            return;
+        }
+        for id in self.paused.clone() {
+            if self.hub.wants_input(id) {
+                self.look_at(id);
+            }
+        }
+        self.paused.retain(|id| self.connections.contains_key(id));
+    }
+
+    /// The hub has no use for a connection any more.
+    fn close(&mut self, id: ConnectionId) {
+        let until = self.now() + FAREWELL;
+        let Some(held) = self.connections.get_mut(&id) else {
+            return;
+        };
+        if held.closes.is_none() {
+            held.closes = Some(until);
+            self.ending.insert((until, id));
+            self.write(id);
+        }
+    }
+
+    fn end_what_is_due(&mut self) {
+        let now = self.now();
+        while let Some((at, id)) = self.ending.first().copied().filter(|(at, _)| *at <= now) {
+            self.ending.remove(&(at, id));
+            let is_over = self.connections.get(&id).is_some_and(|held| {
+                let is_stuck = held.connection.is_handshaking() && held.handshake_until == Some(at);
+                is_stuck || held.closes == Some(at)
+            });
+            if is_over {
+                self.drop_connection(id);
+            }
+        }
+        if self.accept_at.is_some_and(|at| at <= now) {
+            self.accept_at = None;
+            for (index, listening) in self.listening.iter().enumerate() {
+                let read = Interest {
+                    read: true,
+                    write: false,
+                };
+                let fd = listening.listener.as_raw_fd();
+                let _ = self.poll.change(fd, Token::Listener(index as u64).number(), read);
+            }
+        }
+    }
+
+    fn drop_connection(&mut self, id: ConnectionId) {
+        if let Some(held) = self.connections.remove(&id) {
+            for at in [held.closes, held.handshake_until].into_iter().flatten() {
+                self.ending.remove(&(at, id));
+            }
+            self.paused.remove(&id);
+            self.hub.handle_closed(self.now(), id);
+        }
+    }
+
+    fn open(&mut self, pair: PairId, local: IpAddr) {
+        let opened = lock(&self.ports).open(local.to_canonical());
+        let port = match opened {
+            Ok((id, sockets)) => {
+                let port = sockets.rtp_port();
+                for is_rtcp in [false, true] {
+                    let socket = SocketId { pair, is_rtcp };
+                    let added = self
+                        .poll
+                        .add(fd_of(&sockets, is_rtcp), Token::Socket(socket).number());
+                    if let Err(error) = added {
+                        // Nothing will be heard of the peer, and its session times out.
+                        error!(%error, "a socket of RTP cannot be waited for");
+                    }
+                }
+                self.pairs.insert(pair, (id, sockets));
+                Some(port)
+            }
+            Err(error) => {
+                warn!(%error, "a stream cannot be set up");
+                None
+            }
+        };
+        self.hub.handle_pair(self.now(), pair, port);
+    }
+
+    fn fd(&self, socket: SocketId) -> Option<RawFd> {
+        let (_, pair) = self.pairs.get(&socket.pair)?;
+        Some(fd_of(pair, socket.is_rtcp))
+    }
+
+    fn receive(&mut self, socket: SocketId) {
+        let Some(fd) = self.fd(socket) else { return };
+        let Ok(count) = self.inbox.receive(fd) else { return };
+        let now = self.now();
+        self.counters.received.fetch_add(count as u64, Ordering::Relaxed);
+        for buffer in 0..count {
+            if let Some((from, datagram)) = self.inbox.datagram(buffer) {
+                let datagram = Bytes::copy_from_slice(datagram);
+                self.hub.handle_datagram(now, socket, from, datagram);
+            }
+        }
+    }
+}
+
+fn fd_of(pair: &Pair, is_rtcp: bool) -> RawFd {
+    pair.fd(if is_rtcp { Port::Rtcp } else { Port::Rtp })
+}

@@ -1,0 +1,40 @@
+//! What the log tells of streams: a line an event.
+
+use ringpost_stream::hub::Event;
+use tracing::{info, warn};
+
+pub(super) fn tell(event: Event) {
+    match event {
+        Event::Published {
+            mount,
+            user,
+            peer,
+            quirks,
+        } => {
+            let user = user.unwrap_or_default();
+            info!(%mount, user, %peer, "stream published");
+            for quirk in quirks {
+                warn!(%mount, ?quirk, "a description is odd, and read all the same");
+            }
+        }
+        Event::Unpublished {
+            mount,
+            lasted,
+            lost_packets,
+        } => info!(%mount, seconds = lasted.as_secs(), lost_packets, "stream ends"),
+        Event::Reading { mount, user, peer } => {
+            let user = user.unwrap_or_default();
+            info!(%mount, user, %peer, "stream is read");
+        }
+        Event::Read {
+            mount,
+            peer,
+            sent_packets,
+            skipped_packets,
+        } => info!(%mount, %peer, sent_packets, skipped_packets, "stream was read"),
+        Event::Skipped { mount, peer, skips } => {
+            warn!(%mount, %peer, skips, "a reader is too slow, and goes on with the next key picture");
+        }
+        Event::Refused { mount, peer, why } => warn!(%mount, %peer, why, "a stream cannot be published"),
+    }
+}

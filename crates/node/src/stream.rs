@@ -1,0 +1,215 @@
+//! What the streams' hub asks, answered from the directory and the rules of mounts.
+//!
+//! Who reads and publishes proves it with a device's secret (digest, or Basic under TLS), or under TLS with the account's
+//! password. Without a rule an account publishes and reads below its own name, and nobody else does.
+
+use crate::logins::{Door, LoginError};
+use crate::peers::Peers;
+use crate::world::{Endpoints, WorldRef};
+use futures_util::future::BoxFuture;
+use ringpost_auth::digest::DigestKeys;
+use ringpost_directory::{AccountInfo, Directory, DirectoryError};
+use ringpost_rtsp::server::{Access, Password};
+use ringpost_stream::hub::{Answer, Ask, Question, QuestionId};
+use ringpost_stream::{MountName, MountPattern};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// How long a wrong password holds its answer back.
+const GUESS_DELAY: Duration = Duration::from_secs(1);
+
+/// Whom a rule lets in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Who {
+    /// Everybody, proven or not.
+    Anyone,
+    /// Who has an account or a device here.
+    Accounts,
+    /// An account, by its name or address, with all its devices; or one device, by its user name.
+    One(String),
+}
+
+/// What is set for the mounts of a pattern. The most particular one that matches a mount holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MountRule {
+    /// For which mounts.
+    pub pattern: MountPattern,
+    /// Who may publish, beside the account that the mount is named after; `None` says nothing of it.
+    pub publish: Vec<Who>,
+    /// Who may read, beside that.
+    pub read: Vec<Who>,
+}
+
+/// What is answered from.
+#[derive(Clone)]
+pub struct Streams {
+    /// Clocks.
+    pub world: WorldRef,
+    /// Who there is.
+    pub directory: Directory,
+    /// What each peer may do.
+    pub peers: Arc<Peers>,
+    /// The rules, which may change while the server runs.
+    pub rules: Arc<Mutex<Vec<MountRule>>>,
+}
+
+/// Where answers go.
+pub trait StreamAnswers: Send + Sync + 'static {
+    /// Hands one over. Waits while there is no room.
+    fn answer(&self, id: QuestionId, answer: Answer) -> BoxFuture<'static, ()>;
+}
+
+/// Answers questions until nobody asks any more. Each is a task of its own: one that waits holds up no other.
+pub async fn run(
+    streams: Streams,
+    questions: async_channel::Receiver<Question>,
+    answers: Arc<dyn StreamAnswers>,
+) {
+    while let Ok(question) = questions.recv().await {
+        let (streams, answers) = (streams.clone(), answers.clone());
+        let world = streams.world.clone();
+        world.spawn(Box::pin(async move {
+            let answer = streams.answer(question.peer, question.ask).await;
+            answers.answer(question.id, answer).await;
+        }));
+    }
+}
+
+impl Streams {
+    async fn answer(&self, peer: IpAddr, ask: Ask) -> Answer {
+        let answered = match ask {
+            Ask::Keys { user } => self.keys(&user).await,
+            Ask::Password { user, password } => self.password(peer, &user, &password).await,
+            Ask::Authorize { user, mount, access } => self.authorize(user.as_deref(), &mount, access).await,
+        };
+        answered.unwrap_or_else(|error| {
+            tracing::warn!(%error, "the directory could not answer");
+            Answer::Unavailable
+        })
+    }
+
+    /// The device that a client names, which may write its domain behind it.
+    async fn device(
+        &self,
+        user: &str,
+    ) -> Result<Option<Arc<ringpost_directory::DeviceKeys>>, DirectoryError> {
+        let default = self.directory.default_domain();
+        let (name, domain) = user.rsplit_once('@').unwrap_or((user, default));
+        self.directory.device(domain, name).await
+    }
+
+    async fn keys(&self, user: &str) -> Result<Answer, DirectoryError> {
+        // The realm is the default domain's, so that those of another domain's devices would not fit.
+        let device = self
+            .directory
+            .device(self.directory.default_domain(), user)
+            .await?;
+        Ok(Answer::Keys(device.map(|device| device.keys.clone())))
+    }
+
+    async fn password(
+        &self,
+        peer: IpAddr,
+        user: &str,
+        password: &Password,
+    ) -> Result<Answer, DirectoryError> {
+        if let Some(device) = self.device(user).await?
+            && DigestKeys::derive(&device.user, device.account.address.domain(), &password.0).to_bytes()
+                == device.keys.to_bytes()
+        {
+            return Ok(Answer::Yes);
+        }
+        let door = Door {
+            world: &self.world,
+            directory: &self.directory,
+            peers: &self.peers,
+            from: Endpoints {
+                local: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
+                remote: SocketAddr::new(peer, 0),
+                tls: true,
+            },
+            service: "rtsp",
+            session: "",
+            guess_delay: GUESS_DELAY,
+        };
+        match door.check_password(user, &password.0).await {
+            Ok(Some(_)) => Ok(Answer::Yes),
+            Ok(None) => {
+                door.slow_down(user, 1).await;
+                Ok(Answer::No)
+            }
+            Err(LoginError::TooManyFailures) => Ok(Answer::Unavailable),
+            Err(LoginError::Directory(error)) => Err(error),
+        }
+    }
+
+    async fn authorize(
+        &self,
+        user: Option<&str>,
+        mount: &MountName,
+        access: Access,
+    ) -> Result<Answer, DirectoryError> {
+        let account = match user {
+            Some(user) => self.account_of(user).await?,
+            None => None,
+        };
+        let is_owner = account
+            .as_deref()
+            .is_some_and(|account| self.owns(account, mount));
+        let may = is_owner || self.is_let_in(user, account.as_deref(), mount, access);
+        Ok(match (may, user) {
+            (true, _) => Answer::Yes,
+            (false, None) => Answer::No,
+            // Who it is, is known: asking again would change nothing.
+            (false, Some(_)) => Answer::Never,
+        })
+    }
+
+    async fn account_of(&self, user: &str) -> Result<Option<Arc<AccountInfo>>, DirectoryError> {
+        let default = self.directory.default_domain();
+        let (name, domain) = user.rsplit_once('@').unwrap_or((user, default));
+        self.directory.account(domain, name).await
+    }
+
+    /// An account's mounts are those below its name; in another than the default domain, below its address.
+    fn owns(&self, account: &AccountInfo, mount: &MountName) -> bool {
+        let address = &account.address;
+        let is_default = address.domain() == self.directory.default_domain();
+        let first = mount.first();
+        (is_default && first == address.local_part()) || first == address.to_string()
+    }
+
+    fn is_let_in(
+        &self,
+        user: Option<&str>,
+        account: Option<&AccountInfo>,
+        mount: &MountName,
+        access: Access,
+    ) -> bool {
+        let rules = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
+        let matching = rules.iter().filter(|rule| rule.pattern.matches(mount));
+        let Some(rule) = matching.min_by(|a, b| a.pattern.cmp(&b.pattern)) else {
+            return false;
+        };
+        let who = match access {
+            Access::Read => &rule.read,
+            Access::Publish => &rule.publish,
+        };
+        who.iter().any(|who| match who {
+            Who::Anyone => true,
+            Who::Accounts => account.is_some(),
+            Who::One(name) => {
+                let is_account = account.is_some_and(|account| {
+                    let address = account.address.to_string();
+                    let is_default = account.address.domain() == self.directory.default_domain();
+                    *name == address || (is_default && name == account.address.local_part())
+                });
+                is_account || user == Some(name)
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

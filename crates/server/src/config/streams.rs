@@ -1,0 +1,74 @@
+use ringpost_node::stream::{MountRule, Who};
+use ringpost_stream::MountPattern;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Streams {
+    pub(crate) vacancy_s: u32,
+    /// By patterns of mounts.
+    pub(crate) mounts: BTreeMap<String, MountSettings>,
+}
+
+/// What is set for the mounts of a pattern.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct MountSettings {
+    pub(crate) publish: Vec<String>,
+    pub(crate) read: Vec<String>,
+}
+
+impl Default for Streams {
+    fn default() -> Self {
+        Streams {
+            vacancy_s: 10,
+            mounts: BTreeMap::new(),
+        }
+    }
+}
+
+impl Streams {
+    /// What its values do not show one by one.
+    pub(super) fn check(&self) -> Result<(), (String, String)> {
+        if self.vacancy_s > 3_600 {
+            let wrong = format!("{} is out of range; it may be 0 to 3600", self.vacancy_s);
+            return Err(("streams.vacancy_s".into(), wrong));
+        }
+        for (pattern, settings) in &self.mounts {
+            let key = format!("streams.mounts.{pattern:?}");
+            if let Err(error) = pattern.parse::<MountPattern>() {
+                let wrong = format!("{error}; write it like \"alice/door\", \"lobby/*\" or \"public/**\"");
+                return Err((key, wrong));
+            }
+            for name in settings.publish.iter().chain(&settings.read) {
+                if name.is_empty() || name.contains(char::is_whitespace) {
+                    let wrong =
+                        format!("{name:?} is nobody; write \"anyone\", \"accounts\", an account or a device");
+                    return Err((key, wrong));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The rules, as the node takes them.
+    pub(crate) fn rules(&self) -> Vec<MountRule> {
+        let rules = self.mounts.iter().filter_map(|(pattern, settings)| {
+            Some(MountRule {
+                pattern: pattern.parse().ok()?,
+                publish: settings.publish.iter().map(|name| who(name)).collect(),
+                read: settings.read.iter().map(|name| who(name)).collect(),
+            })
+        });
+        rules.collect()
+    }
+}
+
+fn who(name: &str) -> Who {
+    match name {
+        "anyone" => Who::Anyone,
+        "accounts" => Who::Accounts,
+        name => Who::One(name.to_lowercase()),
+    }
+}

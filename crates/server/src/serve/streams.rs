@@ -1,0 +1,97 @@
+//! The streams' thread, joined with the directory and the rules of the configuration.
+
+use crate::config::Config;
+use crate::world::{RealWorld, random};
+use anyhow::{Context, Result};
+use futures_util::future::BoxFuture;
+use ringpost_directory::Directory;
+use ringpost_net::media::MediaHandle;
+use ringpost_net::rtsp::{RtspHandle, RtspParts, RtspThread};
+use ringpost_net::stream::Places;
+use ringpost_net::tls::Tls;
+use ringpost_node::peers::Peers;
+use ringpost_node::stream::{MountRule, StreamAnswers, Streams};
+use ringpost_node::world::World;
+use ringpost_stream::hub::{Answer, QuestionId};
+use std::net::TcpListener;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// Questions that wait for the node.
+const QUESTIONS: usize = 1_024;
+
+/// What streams are made of.
+pub(super) struct StreamParts<'a> {
+    pub(super) config: &'a Config,
+    pub(super) listeners: Vec<TcpListener>,
+    pub(super) tls_listeners: Vec<TcpListener>,
+    pub(super) tls: Tls,
+    pub(super) places: Arc<Places>,
+    pub(super) media: MediaHandle,
+    pub(super) world: Arc<RealWorld>,
+    pub(super) directory: Directory,
+    pub(super) peers: Arc<Peers>,
+}
+
+/// The streams of a running server.
+pub(super) struct Streaming {
+    pub(super) thread: RtspThread,
+    rules: Arc<Mutex<Vec<MountRule>>>,
+}
+
+impl StreamParts<'_> {
+    /// Starts the thread, and what answers its questions.
+    pub(super) fn start(self) -> Result<Streaming> {
+        let (questions_in, questions) = async_channel::bounded(QUESTIONS);
+        let rtsp = ringpost_rtsp::server::Config {
+            realm: self.directory.default_domain().to_owned(),
+            ..ringpost_rtsp::server::Config::default()
+        };
+        let config = ringpost_stream::hub::Config {
+            rtsp,
+            vacancy: Duration::from_secs(self.config.streams.vacancy_s.into()),
+            ..ringpost_stream::hub::Config::default()
+        };
+        let thread = RtspThread::start(RtspParts {
+            listeners: self.listeners,
+            tls_listeners: self.tls_listeners,
+            tls: self.tls,
+            places: self.places,
+            config,
+            media: self.media,
+            wallclock: self.world.unix_now(),
+            rng: random(),
+            questions: questions_in,
+        })
+        .context("streams: the thread cannot be started")?;
+        let rules = Arc::new(Mutex::new(self.config.streams.rules()));
+        let streams = Streams {
+            world: self.world,
+            directory: self.directory,
+            peers: self.peers,
+            rules: rules.clone(),
+        };
+        let answers = Arc::new(Answers(thread.handle().clone()));
+        tokio::spawn(ringpost_node::stream::run(streams, questions, answers));
+        Ok(Streaming { thread, rules })
+    }
+}
+
+impl Streaming {
+    /// Goes by another configuration from now on; who reads or publishes goes on.
+    pub(super) fn set(&self, config: &Config) {
+        *self.rules.lock().unwrap_or_else(PoisonError::into_inner) = config.streams.rules();
+    }
+}
+
+struct Answers(RtspHandle);
+
+impl StreamAnswers for Answers {
+    fn answer(&self, id: QuestionId, answer: Answer) -> BoxFuture<'static, ()> {
+        let handle = self.0.clone();
+        Box::pin(async move {
+            // A thread that has ended asks no more.
+            let _ = handle.answer(id, answer).await;
+        })
+    }
+}

@@ -1,0 +1,312 @@
+//! What connections ask, answered from the mounts and sessions, or asked on.
+
+use super::live::Live;
+use super::plane::{Opening, Pending, Plane};
+use super::session::{Path, Role};
+use super::{Ask, ConnectionId, Ends, Event, MountKey, Output, PairId, SessionKey};
+use crate::description::Description;
+use crate::mount::MountName;
+use ringpost_base::Instant;
+use ringpost_rtsp::Status;
+use ringpost_rtsp::header::{Delivery, LowerTransport, Mode, Npt, Range, RangeSpec, Transport};
+use ringpost_rtsp::server::{self, Answer, Place, Refusal};
+use ringpost_sdp::SessionDescription;
+
+fn refused(status: Status) -> Option<Answer> {
+    Some(Answer::Refused(status.into()))
+}
+
+fn refused_for(status: Status, why: &str) -> Option<Answer> {
+    Some(Answer::Refused(Refusal {
+        body: format!("{why}\r\n").into(),
+        ..status.into()
+    }))
+}
+
+/// What is live has no beginning that one could go back to.
+fn now_on() -> Range {
+    Range {
+        spec: RangeSpec::Npt {
+            start: Some(Npt::Now),
+            end: None,
+        },
+        time: None,
+    }
+}
+
+impl Plane {
+    /// Answers a question of a connection; `None` when the answer comes later.
+    pub(crate) fn handle_question(
+        &mut self,
+        now: Instant,
+        (connection, ends): (ConnectionId, Ends),
+        question: server::QuestionId,
+        ask: server::Ask,
+    ) -> Option<Answer> {
+        let pending = Pending { connection, question };
+        let peer = ends.remote.ip().to_canonical();
+        match ask {
+            server::Ask::Keys { user } => self.ask(pending, peer, Ask::Keys { user }),
+            server::Ask::Password { user, password } => {
+                self.ask(pending, peer, Ask::Password { user, password });
+            }
+            server::Ask::Authorize { place, access } => {
+                let Place { mount, user, .. } = place;
+                self.ask(pending, peer, Ask::Authorize { user, mount, access });
+            }
+            server::Ask::Session(id) => return self.attach(connection, &id),
+            server::Ask::Describe(place) => {
+                return match self.live_of(&place.mount) {
+                    Some((_, live)) => Some(Answer::Description(live.sdp(ends.local.ip()))),
+                    None => refused(Status::NOT_FOUND),
+                };
+            }
+            server::Ask::Announce { place, description } => {
+                return self.announced(connection, peer, &place, &description);
+            }
+            server::Ask::Setup(setup) => return self.set_up(now, pending, ends, *setup),
+            server::Ask::Play(play) => return self.play(now, &play),
+            server::Ask::Pause { session, tracks, .. } => return self.pause(&session, &tracks),
+            server::Ask::Record { session, .. } => return self.record(now, connection, &session),
+            server::Ask::GetParameter { body, .. } | server::Ask::SetParameter { body, .. } => {
+                //= https://www.rfc-editor.org/rfc/rfc2326#section-11.3.1
+                let names = String::from_utf8_lossy(&body);
+                let names = names.lines().filter_map(|line| line.split(':').next());
+                let names: Vec<_> = names.map(str::trim).filter(|name| !name.is_empty()).collect();
+                return refused_for(Status::PARAMETER_NOT_UNDERSTOOD, &names.join("\r\n"));
+            }
+        }
+        None
+    }
+
+    /// A session that no connection controls goes on at this one.
+    fn attach(&mut self, connection: ConnectionId, id: &server::SessionId) -> Option<Answer> {
+        let key = self.by_id.get(id).copied();
+        let Some((key, session)) = key.and_then(|key| Some((key, self.detached.remove(&key)?))) else {
+            return refused(Status::SESSION_NOT_FOUND);
+        };
+        if let Some(session) = self.sessions.get_mut(&key) {
+            session.connection = Some(connection);
+            self.by_connection.entry(connection).or_default().insert(key);
+        }
+        Some(Answer::Session(session))
+    }
+
+    fn announced(
+        &mut self,
+        connection: ConnectionId,
+        peer: std::net::IpAddr,
+        place: &Place,
+        description: &[u8],
+    ) -> Option<Answer> {
+        let mount = place.mount.clone();
+        if !self.names.contains_key(&mount) && self.live.len() >= self.config.mounts {
+            return refused(Status::NOT_ENOUGH_BANDWIDTH);
+        }
+        let read = SessionDescription::parse(description).map_err(|error| error.to_string());
+        let read = read.and_then(|read| Description::read(&read).map_err(|error| error.to_string()));
+        match read {
+            Ok((description, quirks)) => {
+                self.announced.insert(connection, (mount, description, quirks));
+                Some(Answer::Granted)
+            }
+            Err(why) => {
+                let answer = refused_for(Status::BAD_REQUEST, &why);
+                self.tell(Event::Refused { mount, peer, why });
+                answer
+            }
+        }
+    }
+
+    fn set_up(&mut self, now: Instant, pending: Pending, ends: Ends, setup: server::Setup) -> Option<Answer> {
+        let mount = setup.place.mount.clone();
+        let connection = pending.connection;
+        let tracks = match setup.mode {
+            Mode::Play => self
+                .live_of(&mount)
+                .map(|(_, live)| live.description.tracks.len()),
+            Mode::Record => self
+                .announced
+                .get(&connection)
+                .filter(|(announced, ..)| *announced == mount)
+                .map(|(_, description, _)| description.tracks.len()),
+        };
+        let Some(tracks) = tracks else {
+            return refused(Status::NOT_FOUND);
+        };
+        let track = match setup.track {
+            Some(track) if track < tracks => track,
+            None if tracks == 1 => 0,
+            //= https://www.rfc-editor.org/rfc/rfc2326#section-11.3.9
+            None => return refused(Status::AGGREGATE_OPERATION_NOT_ALLOWED),
+            Some(_) => return refused(Status::NOT_FOUND),
+        };
+        let is_possible = |transport: &&Transport| transport.delivery() == Delivery::Unicast;
+        let Some(chosen) = setup.candidates.iter().find(is_possible).cloned() else {
+            return refused(Status::UNSUPPORTED_TRANSPORT);
+        };
+        match (chosen.lower, chosen.interleaved) {
+            (LowerTransport::Tcp, Some(channels)) => {
+                let path = Path::Interleaved {
+                    rtp: channels.rtp,
+                    rtcp: channels.rtcp_channel(),
+                };
+                self.put_path(now, connection, ends, &setup, (track, path));
+                let mut transport = chosen;
+                transport.ssrc = self.ssrc_of(&setup, track);
+                Some(Answer::SetUp(Box::new(server::SetUp {
+                    track,
+                    transport,
+                    control: server::Control::Any,
+                })))
+            }
+            (LowerTransport::Tcp, None) => refused(Status::UNSUPPORTED_TRANSPORT),
+            (LowerTransport::Udp, _) => {
+                let pair = PairId(self.next_number());
+                let opening = Opening {
+                    pending,
+                    ends,
+                    setup,
+                    chosen,
+                    track,
+                };
+                self.opening.insert(pair, opening);
+                let local = ends.local.ip();
+                self.push(Output::Open { pair, local });
+                None
+            }
+        }
+    }
+
+    fn play(&mut self, now: Instant, play: &server::Play) -> Option<Answer> {
+        let key = self.by_id.get(&play.session).copied();
+        let Some((key, session)) = key.and_then(|key| Some((key, self.sessions.get_mut(&key)?))) else {
+            return refused(Status::SESSION_NOT_FOUND);
+        };
+        let Some(mount) = self.names.get(&session.mount).copied() else {
+            return refused(Status::NOT_FOUND);
+        };
+        let (Some(live), Role::Reader(reader)) = (self.live.get_mut(&mount), &mut session.role) else {
+            return refused(Status::NOT_FOUND);
+        };
+        let is_first = reader.cursor.is_none();
+        for track in &play.tracks {
+            if !reader.playing.contains(track) {
+                reader.playing.push(*track);
+            }
+        }
+        let (cursor, begins) = live.join(&reader.playing);
+        reader.cursor = Some(cursor);
+        live.readers.insert(key);
+        let (user, peer, mount) = (session.user.clone(), session.peer, session.mount.clone());
+        self.report_first(now, key);
+        self.make_ready(key);
+        if is_first {
+            self.tell(Event::Reading { mount, user, peer });
+        }
+        let begins = begins
+            .into_iter()
+            .filter(|(track, ..)| play.tracks.contains(track));
+        // What happens now passes as fast as it happens.
+        let is_said = |value: Option<f64>| value.map(|_| 1.0);
+        Some(Answer::Played(Box::new(server::Played {
+            range: Some(now_on()),
+            scale: is_said(play.scale),
+            speed: is_said(play.speed),
+            begins: begins.collect(),
+        })))
+    }
+
+    fn pause(&mut self, session: &server::SessionId, tracks: &[usize]) -> Option<Answer> {
+        let key = self.by_id.get(session).copied();
+        let Some(session) = key.and_then(|key| self.sessions.get_mut(&key)) else {
+            return refused(Status::SESSION_NOT_FOUND);
+        };
+        match &mut session.role {
+            Role::Reader(reader) => {
+                reader.playing.retain(|playing| !tracks.contains(playing));
+                if reader.playing.is_empty() {
+                    reader.cursor = None;
+                    reader.ahead.clear();
+                    if let (Some(key), Some(live)) = (key, self.names.get(&session.mount)) {
+                        let live = self.live.get_mut(live);
+                        live.map(|live| live.readers.remove(&key));
+                    }
+                }
+            }
+            Role::Publisher(publisher) => publisher.is_recording = false,
+        }
+        Some(Answer::Paused {
+            range: None,
+            is_at_once: true,
+        })
+    }
+
+    fn record(
+        &mut self,
+        now: Instant,
+        connection: ConnectionId,
+        session: &server::SessionId,
+    ) -> Option<Answer> {
+        let Some(key) = self.by_id.get(session).copied() else {
+            return refused(Status::SESSION_NOT_FOUND);
+        };
+        let announced = self.announced.get(&connection).cloned();
+        let Some(session) = self.sessions.get_mut(&key) else {
+            return refused(Status::SESSION_NOT_FOUND);
+        };
+        let (mount, user, peer) = (session.mount.clone(), session.user.clone(), session.peer);
+        let Role::Publisher(publisher) = &mut session.role else {
+            return refused(Status::METHOD_NOT_VALID_IN_THIS_STATE);
+        };
+        publisher.is_recording = true;
+        let is_publishing = self
+            .live_of(&mount)
+            .is_some_and(|(_, live)| live.publisher == Some(key));
+        if !is_publishing {
+            let Some((_, description, quirks)) = announced.filter(|(of, ..)| *of == mount) else {
+                return refused(Status::METHOD_NOT_VALID_IN_THIS_STATE);
+            };
+            self.go_live(now, key, &mount, description);
+            self.tell(Event::Published {
+                mount,
+                user,
+                peer,
+                quirks,
+            });
+        }
+        Some(Answer::Recorded {
+            range: Some(now_on()),
+        })
+    }
+
+    /// A publisher begins; one that was there before has lost its connection and not noticed it yet, or is taken over from by
+    /// who has the right to.
+    fn go_live(&mut self, now: Instant, key: SessionKey, name: &MountName, description: Description) {
+        if let Some(mount) = self.names.get(name).copied() {
+            let before = self
+                .live
+                .get_mut(&mount)
+                .and_then(|live| live.publisher.replace(key));
+            if let Some(before) = before {
+                self.send_away(now, before);
+            }
+            if let Some(live) = self
+                .live
+                .get_mut(&mount)
+                .filter(|live| live.can_go_on_with(&description))
+            {
+                live.restart(key);
+                return self.set_mount_timer(mount);
+            }
+            self.remove_mount(now, mount);
+        }
+        let mount = MountKey(self.next_number());
+        let rng = self.rng.fork();
+        let mut live = Live::new(now, self.wallclock(now), description, rng);
+        live.publisher = Some(key);
+        self.live.insert(mount, live);
+        self.names.insert(name.clone(), mount);
+        self.set_mount_timer(mount);
+    }
+}

@@ -1,0 +1,292 @@
+//! Where a reader may begin: which packets begin a picture that needs no other.
+
+use ringpost_rtp::payload::{is_h264_key, is_h265_key, split_annex_b};
+
+/// Finds the packets of one source that a reader may begin with, in the order in which they were sent.
+///
+/// A key picture is begun with its parameter sets where they come right before it, though cameras give them a timestamp of
+/// their own, or mark their end.
+#[derive(Debug)]
+pub(crate) struct Entries {
+    coding: Coding,
+    run: Run,
+    /// The timestamp of the packet before.
+    timestamp: Option<u32>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Coding {
+    H264,
+    H265,
+    Vp8,
+    Vp9,
+    /// Each unit stands for itself, or nobody here knows.
+    Each,
+}
+
+/// What the packets before were.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Run {
+    Other,
+    /// Parameter sets, and a reader may begin with the first of them.
+    Sets,
+    /// A key picture of this timestamp.
+    Key(u32),
+}
+
+/// What there is in a packet.
+#[derive(Clone, Copy, Debug, Default)]
+struct Found {
+    sets: bool,
+    key: bool,
+    other: bool,
+}
+
+impl Entries {
+    /// For a track of this encoding, as `a=rtpmap` names it.
+    pub(crate) fn new(encoding: &str) -> Self {
+        let coding = match encoding.to_ascii_uppercase().as_str() {
+            "H264" => Coding::H264,
+            "H265" => Coding::H265,
+            "VP8" => Coding::Vp8,
+            "VP9" => Coding::Vp9,
+            _ => Coding::Each,
+        };
+        Entries {
+            coding,
+            run: Run::Other,
+            timestamp: None,
+        }
+    }
+
+    /// Whether a reader may begin with the packet of this timestamp and payload, which comes next.
+    pub(crate) fn handle(&mut self, timestamp: u32, payload: &[u8]) -> bool {
+        let is_new = self.timestamp.replace(timestamp) != Some(timestamp);
+        let mut found = Found::default();
+        match self.coding {
+            Coding::Each => return is_new,
+            Coding::Vp8 => found.note_vp8(payload),
+            Coding::Vp9 => found.note_vp9(payload),
+            Coding::H264 | Coding::H265 if is_annex_b(payload) => {
+                split_annex_b(payload).for_each(|nal| found.note_nal(self.coding, nal));
+            }
+            Coding::H264 => found.note_h264(payload),
+            Coding::H265 => found.note_h265(payload),
+        }
+        let before = self.run;
+        self.run = match found {
+            Found { key: true, .. } => Run::Key(timestamp),
+            Found { sets: true, .. } if before == Run::Key(timestamp) => before,
+            Found { sets: true, .. } => Run::Sets,
+            Found { other: true, .. } if before == Run::Key(timestamp) => before,
+            Found { other: true, .. } => Run::Other,
+            _ => before,
+        };
+        match before {
+            Run::Sets => false,
+            Run::Key(of) if of == timestamp => false,
+            _ => found.key || found.sets,
+        }
+    }
+}
+
+/// Whether a payload holds start codes, which RTP knows none of, and some cameras send.
+// Guards pitfall RTP 10.
+fn is_annex_b(payload: &[u8]) -> bool {
+    payload.starts_with(&[0, 0, 1]) || payload.starts_with(&[0, 0, 0, 1])
+}
+
+impl Found {
+    fn note_nal(&mut self, coding: Coding, nal: &[u8]) {
+        let Some(header) = nal.first() else { return };
+        if coding == Coding::H264 {
+            self.note_h264_kind(header & 0x1f);
+        } else if is_h265_key(nal) {
+            self.key = true;
+        } else {
+            match header >> 1 & 0x3f {
+                0..=31 => self.other = true,
+                32..=34 => self.sets = true,
+                _ => {}
+            }
+        }
+    }
+
+    fn note_h264_kind(&mut self, kind: u8) {
+        match kind {
+            kind if is_h264_key(&[kind]) => self.key = true,
+            1..=4 => self.other = true,
+            7 | 8 => self.sets = true,
+            _ => {}
+        }
+    }
+
+    //= https://www.rfc-editor.org/rfc/rfc6184#section-5.2
+    fn note_h264(&mut self, payload: &[u8]) {
+        match payload {
+            [header, rest @ ..] if matches!(header & 0x1f, 24 | 25) => {
+                // STAP-B has its decoding order number first.
+                let mut rest = rest
+                    .get(2 * usize::from(header & 0x1f == 25)..)
+                    .unwrap_or_default();
+                while let [high, low, behind @ ..] = rest {
+                    let length = usize::from(u16::from_be_bytes([*high, *low]));
+                    let Some((nal, next)) = behind.split_at_checked(length) else {
+                        break;
+                    };
+                    self.note_nal(Coding::H264, nal);
+                    rest = next;
+                }
+            }
+            // FU-A and FU-B: only the first piece begins anything.
+            [header, fragment, ..] if matches!(header & 0x1f, 28 | 29) => {
+                if fragment & 0x80 != 0 {
+                    self.note_h264_kind(fragment & 0x1f);
+                }
+            }
+            nal => self.note_nal(Coding::H264, nal),
+        }
+    }
+
+    //= https://www.rfc-editor.org/rfc/rfc7798#section-4.4
+    fn note_h265(&mut self, payload: &[u8]) {
+        let [header, _, rest @ ..] = payload else { return };
+        match header >> 1 & 0x3f {
+            48 => {
+                let mut rest = rest;
+                while let [high, low, behind @ ..] = rest {
+                    let length = usize::from(u16::from_be_bytes([*high, *low]));
+                    let Some((nal, next)) = behind.split_at_checked(length) else {
+                        break;
+                    };
+                    self.note_nal(Coding::H265, nal);
+                    rest = next;
+                }
+            }
+            49 => {
+                if let Some(fragment) = rest.first().filter(|fragment| *fragment & 0x80 != 0) {
+                    self.note_nal(Coding::H265, &[(fragment & 0x3f) << 1]);
+                }
+            }
+            _ => self.note_nal(Coding::H265, payload),
+        }
+    }
+
+    //= https://www.rfc-editor.org/rfc/rfc7741#section-4.2
+    fn note_vp8(&mut self, payload: &[u8]) {
+        let Some((flags, mut rest)) = payload.split_first() else {
+            return;
+        };
+        // S and PID 0: the first partition begins here.
+        let is_begin = flags & 0x10 != 0 && flags & 0x07 == 0;
+        if flags & 0x80 != 0 {
+            let Some((extension, behind)) = rest.split_first() else {
+                return;
+            };
+            let picture_id = match (extension & 0x80 != 0, behind.first()) {
+                (true, Some(first)) => 1 + usize::from(first & 0x80 != 0),
+                _ => 0,
+            };
+            let others = usize::from(extension & 0x40 != 0) + usize::from(extension & 0x30 != 0);
+            rest = behind.get(picture_id + others..).unwrap_or_default();
+        }
+        //= https://www.rfc-editor.org/rfc/rfc7741#section-4.3
+        match rest.first().filter(|_| is_begin) {
+            Some(header) if header & 0x01 == 0 => self.key = true,
+            Some(_) => self.other = true,
+            None => {}
+        }
+    }
+
+    //= https://www.rfc-editor.org/rfc/rfc9628#section-4.2
+    fn note_vp9(&mut self, payload: &[u8]) {
+        let Some(flags) = payload.first().filter(|flags| *flags & 0x08 != 0) else {
+            return;
+        };
+        match flags & 0x40 == 0 {
+            true => self.key = true,
+            false => self.other = true,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entries(encoding: &str, packets: &[(u32, &[u8])]) -> Vec<bool> {
+        let mut entries = Entries::new(encoding);
+        let packets = packets.iter();
+        packets
+            .map(|(timestamp, payload)| entries.handle(*timestamp, payload))
+            .collect()
+    }
+
+    #[test]
+    fn a_key_picture_is_entered_once_with_its_parameter_sets() {
+        let sps_then_idr: &[(u32, &[u8])] = &[
+            (0, &[0x67, 1]),
+            (0, &[0x68, 1]),
+            (0, &[0x7c, 0x85, 0]),
+            (0, &[0x7c, 0x45, 0]),
+            (9, &[0x41, 0]),
+            (18, &[0x65, 0]),
+        ];
+        assert_eq!(
+            entries("H264", sps_then_idr),
+            [true, false, false, false, false, true]
+        );
+    }
+
+    #[test]
+    fn parameter_sets_with_a_timestamp_of_their_own_are_where_one_begins() {
+        let packets: &[(u32, &[u8])] = &[
+            (0, &[0x67, 1]),
+            (0, &[0x68, 1]),
+            (5, &[0x65, 0]),
+            (5, &[0x65, 0]),
+            (9, &[0x41]),
+        ];
+        assert_eq!(entries("H264", packets), [true, false, false, false, false]);
+        let twice: &[(u32, &[u8])] = &[(0, &[0x65]), (9, &[0x65])];
+        assert_eq!(
+            entries("H264", twice),
+            [true, true],
+            "two key pictures are two entries"
+        );
+    }
+
+    #[test]
+    fn aggregates_and_start_codes_are_looked_into() {
+        let stap: &[u8] = &[0x78, 0, 2, 0x67, 1, 0, 1, 0x68, 0, 1, 0x65];
+        let annex_b: &[u8] = &[0, 0, 0, 1, 0x67, 1, 0, 0, 1, 0x65, 1];
+        assert_eq!(
+            entries("H264", &[(0, stap), (1, &[0x41]), (2, annex_b)]),
+            [true, false, true]
+        );
+        let cut: &[u8] = &[0x78, 0, 9, 0x67];
+        assert_eq!(entries("H264", &[(0, cut), (1, &[]), (2, &[0x7c])]), [false; 3]);
+    }
+
+    #[test]
+    fn h265_vp8_vp9_and_what_stands_for_itself() {
+        let vps: &[u8] = &[32 << 1, 1, 0];
+        let idr: &[u8] = &[49 << 1, 1, 0x80 | 19];
+        let trail: &[u8] = &[1 << 1, 1, 0];
+        assert_eq!(
+            entries("H265", &[(0, vps), (0, idr), (1, trail), (2, idr)]),
+            [true, false, false, true]
+        );
+        let vp8_key: &[u8] = &[0x90, 0x80, 0x81, 0x02, 0x00];
+        let vp8_other: &[u8] = &[0x10, 0x01];
+        assert_eq!(entries("VP8", &[(0, vp8_key), (1, vp8_other)]), [true, false]);
+        assert_eq!(
+            entries("VP9", &[(0, &[0x08]), (1, &[0x48]), (2, &[0x00])]),
+            [true, false, false]
+        );
+        assert_eq!(
+            entries("JPEG", &[(0, &[1]), (0, &[1]), (1, &[1])]),
+            [true, false, true]
+        );
+    }
+}

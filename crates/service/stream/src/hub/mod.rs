@@ -1,0 +1,401 @@
+//! The streams' server as a machine: RTSP connections and their sessions, live mounts, and which packet goes to whom.
+//!
+//! A driver gives it what comes (bytes of connections, datagrams) and carries out its [`Output`]s. What readers get is not
+//! pushed at them: [`Hub::poll_media`] names one reader after the other with what it is to have now, so that the driver
+//! writes each reader's share with one call, and a reader whose connection is full is passed over until
+//! [`Hub::handle_writable`]. It holds nothing for a reader but its place in the mount's [`Ring`](crate::Ring).
+
+mod answers;
+mod connection;
+mod entry;
+mod ingest;
+mod live;
+mod media;
+mod plane;
+mod published;
+mod question;
+mod session;
+#[cfg(test)]
+mod tests;
+
+pub use media::{Burst, Outlet};
+pub use plane::{MountInfo, SessionInfo};
+pub use question::{Answer, Ask, Question, QuestionId};
+
+use crate::mount::MountName;
+use bytes::Bytes;
+use connection::Connections;
+use plane::Plane;
+use ringpost_base::{Deadlines, Instant, Rng, UnixTime};
+use ringpost_rtsp::server::SessionId;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Names a connection; the driver counts them and never gives a number again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnectionId(pub u64);
+
+/// Names a pair of datagram sockets, RTP's and RTCP's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PairId(pub u64);
+
+/// One socket of a pair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SocketId {
+    /// Which pair.
+    pub pair: PairId,
+    /// Whether it is RTCP's.
+    pub is_rtcp: bool,
+}
+
+/// Names a session within its hub.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SessionKey(pub u64);
+
+/// Names a mount that is or was live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+struct MountKey(u64);
+
+/// What holds for the whole hub.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// What holds for all RTSP connections.
+    pub rtsp: ringpost_rtsp::server::Config,
+    /// How long readers wait for another publisher when theirs has gone; then their sessions end.
+    pub vacancy: Duration,
+    /// Mounts that may be live at a time; ANNOUNCE of one more gets 453.
+    pub mounts: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            rtsp: ringpost_rtsp::server::Config::default(),
+            vacancy: Duration::from_secs(10),
+            mounts: 1_024,
+        }
+    }
+}
+
+/// The two ends of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ends {
+    /// Our address and port.
+    pub local: SocketAddr,
+    /// The peer's.
+    pub remote: SocketAddr,
+    /// Whether TLS is between.
+    pub is_secure: bool,
+}
+
+/// What the hub wants done.
+#[derive(Debug)]
+pub enum Output {
+    /// Send these bytes on a connection, behind what it was given before.
+    Transmit {
+        /// Which.
+        connection: ConnectionId,
+        /// One or several whole messages or interleaved packets.
+        bytes: Bytes,
+    },
+    /// Send a datagram.
+    Datagram {
+        /// By which socket.
+        socket: SocketId,
+        /// To whom.
+        to: SocketAddr,
+        /// The datagram.
+        bytes: Bytes,
+    },
+    /// Open a pair of sockets on this address of ours, and say so with [`Hub::handle_pair`].
+    Open {
+        /// What it is called from now on.
+        pair: PairId,
+        /// Our address.
+        local: IpAddr,
+    },
+    /// Close a pair.
+    ClosePair(PairId),
+    /// Close a connection once everything that it was given is sent.
+    Close(ConnectionId),
+    /// Find out, and come back with [`Hub::handle_answer`].
+    Question(Question),
+    /// Something that is worth a line in the log.
+    Event(Event),
+    /// Nothing more until something is handled or this time comes.
+    Timeout(Option<Instant>),
+}
+
+/// What a log tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A mount is live from now on.
+    Published {
+        /// Which.
+        mount: MountName,
+        /// By whom; `None` by nobody known.
+        user: Option<String>,
+        /// From where.
+        peer: IpAddr,
+        /// What was odd in its description and is read all the same.
+        quirks: Vec<crate::Quirk>,
+    },
+    /// Nobody publishes it any more.
+    Unpublished {
+        /// Which.
+        mount: MountName,
+        /// How long it was live.
+        lasted: Duration,
+        /// Packets that never came.
+        lost_packets: u64,
+    },
+    /// A session reads.
+    Reading {
+        /// Which mount.
+        mount: MountName,
+        /// Who; `None` nobody known.
+        user: Option<String>,
+        /// From where.
+        peer: IpAddr,
+    },
+    /// A session has read.
+    Read {
+        /// Which mount.
+        mount: MountName,
+        /// From where.
+        peer: IpAddr,
+        /// Packets that it was sent.
+        sent_packets: u64,
+        /// Packets that passed it by, since it was too slow.
+        skipped_packets: u64,
+    },
+    /// A reader is too slow, and goes on with the next key picture.
+    Skipped {
+        /// Which mount.
+        mount: MountName,
+        /// From where.
+        peer: IpAddr,
+        /// How often by now.
+        skips: u64,
+    },
+    /// A description was refused.
+    Refused {
+        /// Which mount it was for.
+        mount: MountName,
+        /// From where.
+        peer: IpAddr,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+/// What times out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Timer {
+    Connection(ConnectionId),
+    Mount(MountKey),
+    /// RTCP of a publisher's track.
+    Rtcp(SessionKey, usize),
+    /// A session that no connection controls.
+    Detached(SessionKey),
+    /// Halves of tunnels.
+    Tunnels,
+}
+
+/// The streams' server. After each `handle_…` call and command, [`poll_output`](Hub::poll_output) is drained until it says
+/// [`Output::Timeout`], then [`poll_media`](Hub::poll_media) until it says that there is nothing, and the outputs once more,
+/// since serving readers has things to tell; all is carried out in its order.
+pub struct Hub {
+    connections: Connections,
+    plane: Plane,
+    timers: Deadlines<Timer>,
+}
+
+impl Hub {
+    /// A hub without connections and mounts, at `now`, which is `wallclock`.
+    pub fn new(now: Instant, wallclock: UnixTime, config: Config, mut rng: Rng) -> Self {
+        let rtsp = Arc::new(config.rtsp.clone());
+        Hub {
+            connections: Connections::new(rtsp, (now, wallclock), rng.fork()),
+            plane: Plane::new(config, (now, wallclock), rng),
+            timers: Deadlines::new(),
+        }
+    }
+
+    /// A connection was accepted.
+    pub fn handle_accepted(&mut self, now: Instant, id: ConnectionId, ends: Ends) {
+        self.connections.accept(now, id, ends);
+        self.settle(now, id);
+    }
+
+    /// Whether more of a connection should be read.
+    pub fn wants_input(&self, id: ConnectionId) -> bool {
+        self.connections.wants_input(id)
+    }
+
+    /// Bytes came on a connection.
+    pub fn handle_bytes(&mut self, now: Instant, id: ConnectionId, bytes: &[u8]) {
+        let of = self.connections.handle_bytes(now, id, bytes, &mut self.plane);
+        if let Some(deadline) = self.connections.tunnels_deadline() {
+            self.timers.set(Timer::Tunnels, deadline);
+        }
+        self.settle(now, of);
+    }
+
+    /// A connection is over.
+    pub fn handle_closed(&mut self, now: Instant, id: ConnectionId) {
+        self.connections.handle_closed(now, id);
+        self.settle(now, id);
+        self.connections.forget(id);
+        self.timers.remove(&Timer::Connection(id));
+    }
+
+    /// A connection that was full takes more.
+    pub fn handle_writable(&mut self, id: ConnectionId) {
+        self.plane.unblock(id);
+    }
+
+    /// A connection is full: it is given nothing more of mounts until [`handle_writable`](Hub::handle_writable).
+    pub fn handle_full(&mut self, id: ConnectionId) {
+        self.plane.block(id);
+    }
+
+    /// A pair of sockets is open, with RTP's port; RTCP's is the next. Or it cannot be.
+    pub fn handle_pair(&mut self, now: Instant, pair: PairId, port: Option<u16>) {
+        if let Some(of) = self.plane.handle_pair(now, pair, port) {
+            self.deliver(now, of);
+        }
+    }
+
+    /// A datagram came.
+    pub fn handle_datagram(&mut self, now: Instant, socket: SocketId, from: SocketAddr, datagram: Bytes) {
+        self.plane.handle_datagram(now, socket, from, datagram);
+        self.settle_plane(now);
+    }
+
+    /// An answer to a question came. One to a question that is open no longer is ignored.
+    pub fn handle_answer(&mut self, now: Instant, id: QuestionId, answer: Answer) {
+        if let Some(answered) = self.plane.handle_answer(id, answer) {
+            self.deliver(now, answered);
+        }
+    }
+
+    /// The time has come that the last [`Output::Timeout`] named.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some(timer) = self.timers.pop_due(now) {
+            match timer {
+                Timer::Connection(id) => {
+                    self.connections.handle_timeout(now, id);
+                    self.settle(now, id);
+                }
+                Timer::Tunnels => {
+                    for id in self.connections.handle_tunnels_timeout(now) {
+                        self.plane.push(Output::Close(id));
+                    }
+                    if let Some(deadline) = self.connections.tunnels_deadline() {
+                        self.timers.set(Timer::Tunnels, deadline);
+                    }
+                }
+                Timer::Mount(key) => self.plane.handle_mount_timeout(now, key),
+                Timer::Rtcp(session, track) => self.plane.handle_rtcp_timeout(now, session, track),
+                Timer::Detached(session) => self.plane.end_detached(now, session),
+            }
+        }
+        self.settle_plane(now);
+    }
+
+    /// The next thing to do; [`Output::Timeout`] comes last.
+    pub fn poll_output(&mut self) -> Output {
+        match self.plane.pop_output() {
+            Some(output) => output,
+            None => Output::Timeout(self.timers.next()),
+        }
+    }
+
+    /// The next reader that is to be sent something, with what: into `burst`, whose content is replaced. False when there is
+    /// none.
+    pub fn poll_media(&mut self, now: Instant, burst: &mut Burst) -> bool {
+        let found = self.plane.poll_media(now, burst);
+        if !found {
+            self.settle_plane(now);
+        }
+        found
+    }
+
+    /// What is live, by name.
+    pub fn mounts(&self, now: Instant) -> Vec<MountInfo> {
+        self.plane.mounts(now)
+    }
+
+    /// Ends a session, and closes the connection that its packets go over; whether there was one.
+    pub fn kick(&mut self, now: Instant, session: SessionKey) -> bool {
+        let found = self.plane.kick(now, session);
+        self.settle_plane(now);
+        found
+    }
+
+    /// Says goodbye to all readers and closes all connections.
+    pub fn shut_down(&mut self, now: Instant) {
+        for session in self.plane.session_keys() {
+            self.plane.say_goodbye(now, session);
+        }
+        for id in self.connections.ids() {
+            self.connections.shut_down(now, id);
+            self.settle(now, id);
+        }
+        self.settle_plane(now);
+    }
+
+    #[cfg(test)]
+    fn plane_pairs(&self) -> Vec<u64> {
+        let mut pairs: Vec<_> = self.plane.pairs.keys().map(|pair| pair.0).collect();
+        pairs.sort_unstable();
+        pairs
+    }
+
+    /// Gives an answer to the connection that asked, and carries out what comes of it.
+    fn deliver(&mut self, now: Instant, answered: plane::Answered) {
+        let of = answered.connection;
+        self.connections.handle_answer(now, answered);
+        self.settle(now, of);
+    }
+
+    /// Carries out what a connection wants.
+    fn settle(&mut self, now: Instant, id: ConnectionId) {
+        self.drain(now, id);
+        self.settle_plane(now);
+    }
+
+    fn drain(&mut self, now: Instant, id: ConnectionId) {
+        match self.connections.drain(now, id, &mut self.plane) {
+            Some(deadline) => self.timers.set(Timer::Connection(id), deadline),
+            None => self.timers.remove(&Timer::Connection(id)),
+        }
+    }
+
+    /// Carries out what sessions want of connections, and sets the timers anew that were moved.
+    fn settle_plane(&mut self, now: Instant) {
+        while let Some((id, order)) = self.plane.pop_order() {
+            self.connections.carry_out(now, id, order);
+            self.drain(now, id);
+        }
+        while let Some((timer, at)) = self.plane.pop_timer() {
+            match at {
+                Some(at) => self.timers.set(timer, at),
+                None => self.timers.remove(&timer),
+            }
+        }
+    }
+}
+
+/// What a session wants of the connection that controls it.
+#[derive(Debug)]
+enum Order {
+    /// Its client is there.
+    Alive(SessionId),
+    /// It has ended.
+    End(SessionId),
+    /// It has ended, and without it the connection is for nothing.
+    Close,
+}

@@ -1,0 +1,667 @@
+//! Mounts and sessions: who publishes, who reads, and by which ways.
+
+use super::live::Live;
+use super::session::{Outgoing, Path, Peer, Publisher, Role, Session};
+use super::{
+    Answer, Ask, Config, ConnectionId, Ends, Event, MountKey, Order, Output, PairId, Question, QuestionId,
+    SessionKey, SocketId, Timer,
+};
+use crate::description::Description;
+use crate::mount::MountName;
+use bytes::Bytes;
+use ringpost_base::{Instant, Rng, UnixTime};
+use ringpost_rtsp::server::{self, SessionId};
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+/// How often a session's machine is told that its client is there, at most.
+const ALIVE: Duration = Duration::from_secs(2);
+/// RTCP's bandwidth is a share of the session's; no publisher says what that is, and this is a usual camera's.
+const BANDWIDTH_BPS: u32 = 4_000_000;
+
+/// An answer for a connection.
+#[derive(Debug)]
+pub(crate) struct Answered {
+    pub(crate) connection: ConnectionId,
+    pub(crate) question: server::QuestionId,
+    pub(crate) answer: server::Answer,
+}
+
+/// What a connection waits for.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    pub(crate) connection: ConnectionId,
+    pub(crate) question: server::QuestionId,
+}
+
+/// A stream that is set up as soon as its sockets are open.
+#[derive(Debug)]
+pub(crate) struct Opening {
+    pub(crate) pending: Pending,
+    pub(crate) ends: Ends,
+    pub(crate) setup: server::Setup,
+    pub(crate) chosen: ringpost_rtsp::header::Transport,
+    pub(crate) track: usize,
+}
+
+/// What is live.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MountInfo {
+    /// Its name.
+    pub name: MountName,
+    /// Its tracks' encodings.
+    pub encodings: Vec<String>,
+    /// Who publishes; `None` while nobody does.
+    pub publisher: Option<SessionInfo>,
+    /// Who reads.
+    pub readers: Vec<SessionInfo>,
+    /// Octets that came in.
+    pub received_bytes: u64,
+    /// Packets that never came in.
+    pub lost_packets: u64,
+    /// How long ago anything came in.
+    pub silent_for: Duration,
+}
+
+/// A session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionInfo {
+    /// Its number, for [`Hub::kick`](super::Hub::kick).
+    pub key: SessionKey,
+    /// Who; `None` nobody known.
+    pub user: Option<String>,
+    /// From where.
+    pub peer: IpAddr,
+    /// Whether its packets go over its connection.
+    pub is_interleaved: bool,
+    /// How long it has lasted.
+    pub lasted: Duration,
+    /// Packets that it was sent.
+    pub sent_packets: u64,
+    /// Octets that it was sent.
+    pub sent_bytes: u64,
+    /// Packets that passed it by, since it was too slow.
+    pub skipped_packets: u64,
+}
+
+/// All but the connections.
+pub(crate) struct Plane {
+    pub(crate) config: Config,
+    pub(crate) began: (Instant, UnixTime),
+    pub(crate) rng: Rng,
+    pub(crate) live: HashMap<MountKey, Live>,
+    pub(crate) names: HashMap<MountName, MountKey>,
+    pub(crate) sessions: HashMap<SessionKey, Session>,
+    pub(crate) by_id: HashMap<SessionId, SessionKey>,
+    pub(crate) by_connection: HashMap<ConnectionId, BTreeSet<SessionKey>>,
+    pub(crate) pairs: HashMap<PairId, (SessionKey, usize)>,
+    /// Sessions whose connection is over.
+    pub(crate) detached: HashMap<SessionKey, Box<server::Session>>,
+    /// What was announced on a connection and is not recorded yet.
+    pub(crate) announced: HashMap<ConnectionId, (MountName, Description, Vec<crate::Quirk>)>,
+    pub(crate) pending: HashMap<QuestionId, Pending>,
+    pub(crate) opening: HashMap<PairId, Opening>,
+    numbers: u64,
+    outputs: VecDeque<Output>,
+    orders: VecDeque<(ConnectionId, Order)>,
+    timers: VecDeque<(Timer, Option<Instant>)>,
+    /// Mounts whose readers are to be served, and readers that are.
+    pub(crate) due: VecDeque<MountKey>,
+    pub(crate) ready: VecDeque<SessionKey>,
+    /// Shares of one reader that are not handed over yet.
+    pub(crate) staged: VecDeque<super::media::Staged>,
+}
+
+impl Plane {
+    pub(crate) fn new(config: Config, began: (Instant, UnixTime), rng: Rng) -> Self {
+        Plane {
+            config,
+            began,
+            rng,
+            live: HashMap::new(),
+            names: HashMap::new(),
+            sessions: HashMap::new(),
+            by_id: HashMap::new(),
+            by_connection: HashMap::new(),
+            pairs: HashMap::new(),
+            detached: HashMap::new(),
+            announced: HashMap::new(),
+            pending: HashMap::new(),
+            opening: HashMap::new(),
+            numbers: 0,
+            outputs: VecDeque::new(),
+            orders: VecDeque::new(),
+            timers: VecDeque::new(),
+            due: VecDeque::new(),
+            ready: VecDeque::new(),
+            staged: VecDeque::new(),
+        }
+    }
+
+    pub(crate) fn next_number(&mut self) -> u64 {
+        self.numbers += 1;
+        self.numbers
+    }
+
+    pub(crate) fn wallclock(&self, now: Instant) -> UnixTime {
+        self.began.1 + now.since(self.began.0)
+    }
+
+    pub(crate) fn push(&mut self, output: Output) {
+        self.outputs.push_back(output);
+    }
+
+    pub(crate) fn pop_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    pub(crate) fn pop_order(&mut self) -> Option<(ConnectionId, Order)> {
+        self.orders.pop_front()
+    }
+
+    pub(crate) fn pop_timer(&mut self) -> Option<(Timer, Option<Instant>)> {
+        self.timers.pop_front()
+    }
+
+    pub(crate) fn set_timer(&mut self, timer: Timer, at: Option<Instant>) {
+        self.timers.push_back((timer, at));
+    }
+
+    pub(crate) fn tell(&mut self, event: Event) {
+        self.outputs.push_back(Output::Event(event));
+    }
+
+    /// Asks the rest of the server.
+    pub(crate) fn ask(&mut self, pending: Pending, peer: IpAddr, ask: Ask) {
+        let id = QuestionId(self.next_number());
+        self.pending.insert(id, pending);
+        self.push(Output::Question(Question { id, peer, ask }));
+    }
+
+    pub(crate) fn handle_answer(&mut self, id: QuestionId, answer: Answer) -> Option<Answered> {
+        let Pending { connection, question } = self.pending.remove(&id)?;
+        let refused = |status: ringpost_rtsp::Status| server::Answer::Refused(status.into());
+        let answer = match answer {
+            Answer::Keys(keys) => server::Answer::Keys(keys),
+            Answer::Yes => server::Answer::Granted,
+            Answer::No => refused(ringpost_rtsp::Status::UNAUTHORIZED),
+            Answer::Never => refused(ringpost_rtsp::Status::FORBIDDEN),
+            Answer::Unavailable => refused(ringpost_rtsp::Status::SERVICE_UNAVAILABLE),
+        };
+        Some(Answered {
+            connection,
+            question,
+            answer,
+        })
+    }
+
+    /// A mount by its name, if it is live or its readers wait for another publisher.
+    pub(crate) fn live_of(&self, name: &MountName) -> Option<(MountKey, &Live)> {
+        let key = self.names.get(name)?;
+        Some((*key, self.live.get(key)?))
+    }
+
+    pub(crate) fn handle_event(&mut self, now: Instant, connection: ConnectionId, event: server::Event) {
+        match event {
+            server::Event::Media {
+                session,
+                track,
+                is_rtcp,
+                data,
+            } => {
+                if let Some(key) = self.by_id.get(&session).copied() {
+                    self.handle_media(now, key, track, is_rtcp, data);
+                }
+            }
+            server::Event::TrackEnded { session, track } => {
+                if let Some(key) = self.by_id.get(&session).copied() {
+                    self.end_track(key, track);
+                }
+            }
+            server::Event::Ended { session, .. } => {
+                if let Some(key) = self.by_id.get(&session).copied() {
+                    self.end_session(now, key);
+                }
+            }
+            server::Event::Detached(session) => self.detach(now, session),
+            server::Event::Answered { .. } => {}
+            server::Event::Closed => {
+                self.announced.remove(&connection);
+                self.pending.retain(|_, pending| pending.connection != connection);
+                self.push(Output::Close(connection));
+            }
+            // Asked before.
+            server::Event::Question(_) => {}
+        }
+    }
+
+    fn detach(&mut self, now: Instant, session: Box<server::Session>) {
+        let Some(key) = self.by_id.get(session.id()).copied() else {
+            return;
+        };
+        self.timers
+            .push_back((Timer::Detached(key), Some(session.expires().max(now))));
+        if let Some(session) = self.sessions.get_mut(&key)
+            && let Some(connection) = session.connection.take()
+            && let Some(keys) = self.by_connection.get_mut(&connection)
+        {
+            keys.remove(&key);
+        }
+        self.detached.insert(key, session);
+    }
+
+    pub(crate) fn end_detached(&mut self, now: Instant, key: SessionKey) {
+        if self.detached.contains_key(&key) {
+            self.end_session(now, key);
+        }
+    }
+
+    /// The client of a session is there.
+    // Guards pitfall RTSP 2.
+    pub(crate) fn note_alive(&mut self, now: Instant, key: SessionKey) {
+        let Some(session) = self.sessions.get_mut(&key) else {
+            return;
+        };
+        if now.since(session.alive) < ALIVE {
+            return;
+        }
+        session.alive = now;
+        match session.connection {
+            Some(connection) => self
+                .orders
+                .push_back((connection, Order::Alive(session.id.clone()))),
+            None if self.detached.contains_key(&key) => {
+                let expires = now + self.config.rtsp.session_timeout;
+                self.timers.push_back((Timer::Detached(key), Some(expires)));
+            }
+            None => {}
+        }
+    }
+
+    pub(crate) fn handle_datagram(
+        &mut self,
+        now: Instant,
+        socket: SocketId,
+        from: SocketAddr,
+        datagram: Bytes,
+    ) {
+        let Some((key, track)) = self.pairs.get(&socket.pair).copied() else {
+            return;
+        };
+        let Some(session) = self.sessions.get_mut(&key) else {
+            return;
+        };
+        let address = session.peer;
+        let Some(Path::Datagrams(peer)) = session.paths.get_mut(&track) else {
+            return;
+        };
+        if peer.is_from(address, from, socket.is_rtcp) {
+            self.handle_media(now, key, track, socket.is_rtcp, datagram);
+            self.note_alive(now, key);
+        }
+    }
+
+    /// A packet of a session's client came.
+    fn handle_media(&mut self, now: Instant, key: SessionKey, track: usize, is_rtcp: bool, data: Bytes) {
+        let Some(session) = self.sessions.get(&key) else {
+            return;
+        };
+        match (&session.role, is_rtcp) {
+            (Role::Publisher(_), false) => self.handle_published(now, key, track, data),
+            (Role::Publisher(_), true) => self.handle_publisher_rtcp(now, key, track, &data),
+            (Role::Reader(_), true) => self.handle_reader_rtcp(now, key, &data),
+            // Some send a packet or two, to be seen through a translator of addresses.
+            (Role::Reader(_), false) => {}
+        }
+    }
+
+    pub(crate) fn set_mount_timer(&mut self, key: MountKey) {
+        let live = self.live.get(&key);
+        let vacancy = live.and_then(|live| Some(live.vacant_since? + self.config.vacancy));
+        let deadline = live.and_then(Live::deadline).into_iter().chain(vacancy).min();
+        self.timers.push_back((Timer::Mount(key), deadline));
+    }
+
+    pub(crate) fn handle_mount_timeout(&mut self, now: Instant, key: MountKey) {
+        let Some(live) = self.live.get_mut(&key) else {
+            return;
+        };
+        if live.handle_timeout(now) {
+            self.due.push_back(key);
+        }
+        if live
+            .vacant_for(now)
+            .is_some_and(|vacant| vacant >= self.config.vacancy)
+        {
+            return self.remove_mount(now, key);
+        }
+        self.set_mount_timer(key);
+    }
+
+    /// Nobody has published for too long: the readers are sent away.
+    pub(crate) fn remove_mount(&mut self, now: Instant, key: MountKey) {
+        let readers = self.live.get(&key).map(|live| live.readers.clone());
+        for reader in readers.unwrap_or_default() {
+            self.say_goodbye(now, reader);
+            self.send_away(now, reader);
+        }
+        self.live.remove(&key);
+        self.names.retain(|_, named| *named != key);
+        self.timers.push_back((Timer::Mount(key), None));
+    }
+
+    /// A stream of a session is no more.
+    fn end_track(&mut self, key: SessionKey, track: usize) {
+        let Some(session) = self.sessions.get_mut(&key) else {
+            return;
+        };
+        let pair = session.paths.remove(&track).and_then(|path| path.pair());
+        match &mut session.role {
+            Role::Reader(reader) => reader.playing.retain(|playing| *playing != track),
+            Role::Publisher(publisher) => {
+                publisher.tracks.remove(&track);
+            }
+        }
+        self.timers.push_back((Timer::Rtcp(key, track), None));
+        self.close_pair(pair);
+    }
+
+    pub(crate) fn close_pair(&mut self, pair: Option<PairId>) {
+        if let Some(pair) = pair {
+            self.pairs.remove(&pair);
+            self.push(Output::ClosePair(pair));
+        }
+    }
+
+    /// A session is no more.
+    pub(crate) fn end_session(&mut self, now: Instant, key: SessionKey) {
+        let Some(session) = self.sessions.remove(&key) else {
+            return;
+        };
+        self.by_id.remove(&session.id);
+        self.detached.remove(&key);
+        self.timers.push_back((Timer::Detached(key), None));
+        if let Some(connection) = session.connection
+            && let Some(keys) = self.by_connection.get_mut(&connection)
+        {
+            keys.remove(&key);
+            if keys.is_empty() {
+                self.by_connection.remove(&connection);
+            }
+        }
+        for (track, path) in &session.paths {
+            self.timers.push_back((Timer::Rtcp(key, *track), None));
+            self.close_pair(path.pair());
+        }
+        let mount = self.names.get(&session.mount).copied();
+        let live = mount.and_then(|mount| self.live.get_mut(&mount));
+        match &session.role {
+            Role::Reader(reader) => {
+                if let Some(live) = live {
+                    live.readers.remove(&key);
+                }
+                let (mount, peer) = (session.mount, session.peer);
+                let skipped_packets = reader.skipped_packets();
+                let sent_packets = reader.sent_packets;
+                self.tell(Event::Read {
+                    mount,
+                    peer,
+                    sent_packets,
+                    skipped_packets,
+                });
+            }
+            Role::Publisher(_) => {
+                if let Some(live) = live.filter(|live| live.publisher == Some(key)) {
+                    (live.publisher, live.vacant_since) = (None, Some(now));
+                    let lost_packets = live.lost_packets();
+                    self.tell(Event::Unpublished {
+                        mount: session.mount,
+                        lasted: now.since(session.began),
+                        lost_packets,
+                    });
+                    self.set_mount_timer(mount.expect("it was found by this"));
+                }
+            }
+        }
+    }
+
+    /// RTCP's goodbye to a reader, on all of its tracks.
+    pub(crate) fn say_goodbye(&mut self, now: Instant, key: SessionKey) {
+        let Some(session) = self
+            .sessions
+            .get(&key)
+            .filter(|session| session.reader().is_some())
+        else {
+            return;
+        };
+        let Some(live) = self
+            .names
+            .get(&session.mount)
+            .and_then(|mount| self.live.get(mount))
+        else {
+            return;
+        };
+        let connection = session.connection;
+        let paths = session.paths.iter();
+        let goodbyes: Vec<_> = paths
+            .filter_map(|(track, path)| Some((*path, live.bye_of(now, *track)?)))
+            .collect();
+        for (path, bytes) in goodbyes {
+            self.send_rtcp(Some(path), connection, bytes);
+        }
+    }
+
+    /// Ends a session from our side. RTSP 1.0 has no word for that but the end of the connection.
+    pub(crate) fn send_away(&mut self, now: Instant, key: SessionKey) {
+        let Some(session) = self.sessions.get(&key) else {
+            return;
+        };
+        match session.connection {
+            Some(connection) => {
+                let is_alone = self
+                    .by_connection
+                    .get(&connection)
+                    .is_none_or(|keys| keys.len() <= 1);
+                self.orders
+                    .push_back((connection, Order::End(session.id.clone())));
+                if is_alone {
+                    self.orders.push_back((connection, Order::Close));
+                }
+            }
+            None => self.end_session(now, key),
+        }
+    }
+
+    pub(crate) fn kick(&mut self, now: Instant, key: SessionKey) -> bool {
+        let found = self.sessions.contains_key(&key);
+        self.say_goodbye(now, key);
+        self.send_away(now, key);
+        found
+    }
+
+    pub(crate) fn session_keys(&self) -> Vec<SessionKey> {
+        self.sessions.keys().copied().collect()
+    }
+
+    /// A session begins, or one that exists goes another way for a track.
+    pub(crate) fn put_path(
+        &mut self,
+        now: Instant,
+        connection: ConnectionId,
+        ends: Ends,
+        setup: &server::Setup,
+        (track, path): (usize, Path),
+    ) {
+        let mount = setup.place.mount.clone();
+        let known = self.by_id.get(&setup.session).copied();
+        let key = known.unwrap_or_else(|| SessionKey(self.next_number()));
+        let is_publisher = setup.mode == ringpost_rtsp::header::Mode::Record;
+        let session = self.sessions.entry(key).or_insert_with(|| Session {
+            id: setup.session.clone(),
+            connection: Some(connection),
+            mount,
+            user: setup.place.user.clone(),
+            peer: ends.remote.ip().to_canonical(),
+            began: now,
+            paths: Default::default(),
+            role: match is_publisher {
+                true => Role::Publisher(Publisher::default()),
+                false => Role::Reader(Box::default()),
+            },
+            alive: now,
+        });
+        session.connection = Some(connection);
+        let before = session.paths.insert(track, path).and_then(|path| path.pair());
+        if let Role::Publisher(publisher) = &mut session.role {
+            let rate = self.announced.get(&connection).and_then(|(_, description, _)| {
+                let track = description.tracks.get(track)?;
+                Some(track.codec().clock_rate_hz)
+            });
+            let config = ringpost_rtp::Config {
+                ssrc: self.rng.u32(),
+                cname: self.rng.token(16),
+                clock_rate_hz: rate.unwrap_or(90_000),
+                bandwidth_bps: BANDWIDTH_BPS,
+                reduced_size: true,
+            };
+            let wallclock = self.began.1 + now.since(self.began.0);
+            let rtp = ringpost_rtp::Session::new(now, wallclock, config, self.rng.fork());
+            publisher.tracks.insert(track, rtp);
+        }
+        self.by_id.insert(setup.session.clone(), key);
+        self.by_connection.entry(connection).or_default().insert(key);
+        if let Some(pair) = path.pair() {
+            self.pairs.insert(pair, (key, track));
+        }
+        self.close_pair(before);
+        if is_publisher {
+            self.flush_rtcp(now, key, track);
+        }
+    }
+
+    /// The sockets of a stream that is being set up are open, or cannot be.
+    pub(crate) fn handle_pair(&mut self, now: Instant, pair: PairId, port: Option<u16>) -> Option<Answered> {
+        let opening = self.opening.remove(&pair)?;
+        let Pending { connection, question } = opening.pending;
+        let answer = match port {
+            None => server::Answer::Refused(ringpost_rtsp::Status::NOT_ENOUGH_BANDWIDTH.into()),
+            Some(port) => {
+                let remote = opening.ends.remote.ip();
+                let ports = opening.chosen.client_port;
+                let (rtp, rtcp) = ports.map_or((0, 0), |ports| (ports.rtp, ports.rtcp_port()));
+                let peer = Peer {
+                    pair,
+                    rtp: SocketAddr::new(remote, rtp),
+                    rtcp: SocketAddr::new(remote, rtcp),
+                    has_shown_rtp: false,
+                    has_shown_rtcp: false,
+                };
+                let path = Path::Datagrams(peer);
+                self.put_path(
+                    now,
+                    connection,
+                    opening.ends,
+                    &opening.setup,
+                    (opening.track, path),
+                );
+                let mut transport = opening.chosen;
+                transport.server_port = Some(ringpost_rtsp::header::Pair {
+                    rtp: port,
+                    rtcp: Some(port + 1),
+                });
+                transport.source = Some(opening.ends.local.ip().to_canonical().to_string());
+                transport.ssrc = self.ssrc_of(&opening.setup, opening.track);
+                server::Answer::SetUp(Box::new(server::SetUp {
+                    track: opening.track,
+                    transport,
+                    control: server::Control::Any,
+                }))
+            }
+        };
+        Some(Answered {
+            connection,
+            question,
+            answer,
+        })
+    }
+
+    /// What a reader will know a track by.
+    pub(crate) fn ssrc_of(&self, setup: &server::Setup, track: usize) -> Option<u32> {
+        let (_, live) = self
+            .live_of(&setup.place.mount)
+            .filter(|_| setup.mode == ringpost_rtsp::header::Mode::Play)?;
+        live.ssrc_of(track)
+    }
+
+    pub(crate) fn mounts(&self, now: Instant) -> Vec<MountInfo> {
+        let mut infos: Vec<_> = self
+            .names
+            .iter()
+            .filter_map(|(name, key)| {
+                let live = self.live.get(key)?;
+                let tracks = live.description.tracks.iter();
+                Some(MountInfo {
+                    name: name.clone(),
+                    encodings: tracks.map(|track| track.codec().name.to_string()).collect(),
+                    publisher: live.publisher.and_then(|key| self.info_of(now, key)),
+                    readers: live
+                        .readers
+                        .iter()
+                        .filter_map(|key| self.info_of(now, *key))
+                        .collect(),
+                    received_bytes: live.received_bytes,
+                    lost_packets: live.lost_packets(),
+                    silent_for: now.since(live.heard),
+                })
+            })
+            .collect();
+        infos.sort_by(|a, b| a.name.cmp(&b.name));
+        infos
+    }
+
+    fn info_of(&self, now: Instant, key: SessionKey) -> Option<SessionInfo> {
+        let session = self.sessions.get(&key)?;
+        let reader = session.reader();
+        Some(SessionInfo {
+            key,
+            user: session.user.clone(),
+            peer: session.peer,
+            is_interleaved: session.is_interleaved(),
+            lasted: now.since(session.began),
+            sent_packets: reader.map_or(0, |reader| reader.sent_packets),
+            sent_bytes: reader.map_or(0, |reader| reader.sent_bytes),
+            skipped_packets: reader.map_or(0, |reader| reader.skipped_packets()),
+        })
+    }
+
+    /// Puts a report of a track before what a reader gets next.
+    pub(crate) fn report_first(&mut self, now: Instant, key: SessionKey) {
+        let Some(session) = self.sessions.get_mut(&key) else {
+            return;
+        };
+        let Some(live) = self
+            .names
+            .get(&session.mount)
+            .and_then(|mount| self.live.get(mount))
+        else {
+            return;
+        };
+        let tracks: Vec<usize> = session
+            .reader()
+            .map_or(Vec::new(), |reader| reader.playing.clone());
+        let Some(reader) = session.reader_mut() else {
+            return;
+        };
+        for track in tracks {
+            if let Some(bytes) = live.report_of(now, track) {
+                let is_rtcp = true;
+                reader.ahead.push_back(Outgoing {
+                    track,
+                    is_rtcp,
+                    bytes,
+                });
+            }
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! The sessions of readers and publishers, and the ways of their packets.
+
+use super::{ConnectionId, PairId, SocketId};
+use crate::mount::MountName;
+use crate::ring::Cursor;
+use bytes::Bytes;
+use ringpost_base::Instant;
+use ringpost_rtsp::server::SessionId;
+use std::collections::{BTreeMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+
+/// A session of a reader or a publisher.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) id: SessionId,
+    /// The connection that it is controlled by now; `None` while none is.
+    pub(crate) connection: Option<ConnectionId>,
+    pub(crate) mount: MountName,
+    pub(crate) user: Option<String>,
+    /// Who it began with.
+    pub(crate) peer: IpAddr,
+    pub(crate) began: Instant,
+    pub(crate) paths: BTreeMap<usize, Path>,
+    pub(crate) role: Role,
+    /// When its machine was told last that its client is there.
+    pub(crate) alive: Instant,
+}
+
+#[derive(Debug)]
+pub(crate) enum Role {
+    Reader(Box<Reader>),
+    Publisher(Publisher),
+}
+
+/// One who reads.
+#[derive(Debug, Default)]
+pub(crate) struct Reader {
+    /// Where it is in its mount's ring; `None` while it does not play.
+    pub(crate) cursor: Option<Cursor>,
+    /// The tracks that play.
+    pub(crate) playing: Vec<usize>,
+    /// What is sent to it before anything of the ring: reports, goodbyes.
+    pub(crate) ahead: VecDeque<Outgoing>,
+    /// It waits in the line of those that are served.
+    pub(crate) is_ready: bool,
+    /// Its connection takes no more for now.
+    pub(crate) is_blocked: bool,
+    pub(crate) sent_packets: u64,
+    pub(crate) sent_bytes: u64,
+    /// The skips that were logged.
+    pub(crate) told_skips: u64,
+}
+
+/// A packet for one reader.
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    pub(crate) track: usize,
+    pub(crate) is_rtcp: bool,
+    pub(crate) bytes: Bytes,
+}
+
+/// One who publishes: an RTP session for each track.
+#[derive(Debug, Default)]
+pub(crate) struct Publisher {
+    pub(crate) tracks: BTreeMap<usize, ringpost_rtp::Session>,
+    pub(crate) is_recording: bool,
+}
+
+/// How the packets of a track go.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Path {
+    /// Within the connection, on these channels.
+    Interleaved { rtp: u8, rtcp: u8 },
+    /// Over a pair of sockets of our own.
+    Datagrams(Peer),
+}
+
+/// The other end of a pair of sockets.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer {
+    pub(crate) pair: PairId,
+    pub(crate) rtp: SocketAddr,
+    pub(crate) rtcp: SocketAddr,
+    /// Whether a packet has shown where its RTP and its RTCP really come from.
+    pub(crate) has_shown_rtp: bool,
+    pub(crate) has_shown_rtcp: bool,
+}
+
+impl Peer {
+    /// A datagram came from `from`: whether it is of this peer. The first one from the address that the session belongs to
+    /// shows the port that a translator has given it; from then on none other is taken.
+    // Guards pitfall RTSP 6.
+    pub(crate) fn is_from(&mut self, address: IpAddr, from: SocketAddr, is_rtcp: bool) -> bool {
+        let (known, has_shown) = match is_rtcp {
+            true => (&mut self.rtcp, &mut self.has_shown_rtcp),
+            false => (&mut self.rtp, &mut self.has_shown_rtp),
+        };
+        if from.ip().to_canonical() != address.to_canonical() {
+            return false;
+        }
+        if !std::mem::replace(has_shown, true) {
+            *known = from;
+        }
+        *known == from
+    }
+
+    /// Where packets go, and by which socket.
+    pub(crate) fn way(&self, is_rtcp: bool) -> (SocketId, SocketAddr) {
+        let socket = SocketId {
+            pair: self.pair,
+            is_rtcp,
+        };
+        (socket, if is_rtcp { self.rtcp } else { self.rtp })
+    }
+}
+
+impl Session {
+    pub(crate) fn reader(&self) -> Option<&Reader> {
+        match &self.role {
+            Role::Reader(reader) => Some(reader),
+            Role::Publisher(_) => None,
+        }
+    }
+
+    pub(crate) fn reader_mut(&mut self) -> Option<&mut Reader> {
+        match &mut self.role {
+            Role::Reader(reader) => Some(reader),
+            Role::Publisher(_) => None,
+        }
+    }
+
+    pub(crate) fn is_interleaved(&self) -> bool {
+        self.paths
+            .values()
+            .any(|path| matches!(path, Path::Interleaved { .. }))
+    }
+}
+
+impl Reader {
+    /// Packets that passed it by, since it was too slow.
+    pub(crate) fn skipped_packets(&self) -> u64 {
+        self.cursor.as_ref().map_or(0, Cursor::skipped_packets)
+    }
+}
+
+impl Path {
+    pub(crate) fn pair(&self) -> Option<PairId> {
+        match self {
+            Path::Interleaved { .. } => None,
+            Path::Datagrams(peer) => Some(peer.pair),
+        }
+    }
+}

@@ -1,0 +1,475 @@
+//! A hub with a publisher and readers, without a socket.
+
+use super::*;
+use bytes::BytesMut;
+use ringpost_rtp::Header;
+
+struct World {
+    hub: Hub,
+    now: Instant,
+    connections: u64,
+    ports: u16,
+    /// What was sent on each connection and not looked at.
+    sent: std::collections::BTreeMap<ConnectionId, BytesMut>,
+    datagrams: Vec<(SocketId, SocketAddr, Bytes)>,
+    closed: Vec<ConnectionId>,
+    events: Vec<Event>,
+    full: std::collections::BTreeSet<ConnectionId>,
+    /// Who may do something; the rest is refused.
+    allows: bool,
+}
+
+const SDP: &str = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n\
+    m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=control:streamid=0\r\n\
+    m=audio 0 RTP/AVP 0\r\na=control:streamid=1\r\n";
+
+impl World {
+    fn new() -> Self {
+        let config = Config::default();
+        let rng = Rng::from_number(1);
+        World {
+            hub: Hub::new(Instant::ZERO, UnixTime::from_secs(1_700_000_000), config, rng),
+            now: Instant::ZERO,
+            connections: 0,
+            ports: 40_000,
+            sent: Default::default(),
+            datagrams: Vec::new(),
+            closed: Vec::new(),
+            events: Vec::new(),
+            full: Default::default(),
+            allows: true,
+        }
+    }
+
+    fn connect(&mut self) -> ConnectionId {
+        self.connections += 1;
+        let id = ConnectionId(self.connections);
+        let ends = Ends {
+            local: "127.0.0.1:554".parse().unwrap(),
+            remote: SocketAddr::new([127, 0, 0, 2].into(), 1_000 + id.0 as u16),
+            is_secure: false,
+        };
+        self.hub.handle_accepted(self.now, id, ends);
+        self.run();
+        id
+    }
+
+    fn run(&mut self) {
+        self.carry_out();
+        self.serve();
+        // Serving has something to tell.
+        self.carry_out();
+    }
+
+    fn carry_out(&mut self) {
+        loop {
+            match self.hub.poll_output() {
+                Output::Transmit { connection, bytes } => {
+                    self.sent.entry(connection).or_default().extend_from_slice(&bytes);
+                }
+                Output::Datagram { socket, to, bytes } => self.datagrams.push((socket, to, bytes)),
+                Output::Open { pair, .. } => {
+                    self.ports += 2;
+                    self.hub.handle_pair(self.now, pair, Some(self.ports));
+                }
+                Output::ClosePair(_) => {}
+                Output::Close(id) => {
+                    self.closed.push(id);
+                    self.hub.handle_closed(self.now, id);
+                }
+                Output::Question(question) => {
+                    let answer = if self.allows { Answer::Yes } else { Answer::No };
+                    self.hub.handle_answer(self.now, question.id, answer);
+                }
+                Output::Event(event) => self.events.push(event),
+                Output::Timeout(_) => break,
+            }
+        }
+    }
+
+    fn serve(&mut self) {
+        let mut burst = Burst::default();
+        while self.hub.poll_media(self.now, &mut burst) {
+            match burst.outlet.unwrap() {
+                Outlet::Interleaved(connection) => {
+                    let sent = self.sent.entry(connection).or_default();
+                    for (head, bytes) in &burst.packets {
+                        sent.extend_from_slice(head);
+                        sent.extend_from_slice(bytes);
+                    }
+                    if self.full.contains(&connection) {
+                        self.hub.handle_full(connection);
+                    }
+                }
+                Outlet::Datagrams { socket, to } => {
+                    let packets = burst.packets.iter();
+                    self.datagrams
+                        .extend(packets.map(|(_, bytes)| (socket, to, bytes.clone())));
+                }
+            }
+        }
+    }
+
+    fn pass(&mut self, duration: Duration) {
+        let until = self.now + duration;
+        loop {
+            let next = match self.hub.poll_output() {
+                Output::Timeout(next) => next,
+                _ => unreachable!("all was carried out"),
+            };
+            let Some(at) = next.filter(|at| *at <= until) else {
+                break;
+            };
+            self.now = self.now.max(at);
+            self.hub.handle_timeout(self.now);
+            self.run();
+        }
+        self.now = until;
+    }
+
+    fn input(&mut self, id: ConnectionId, bytes: &[u8]) {
+        self.hub.handle_bytes(self.now, id, bytes);
+        self.run();
+    }
+
+    /// Sends a request and gives its response; interleaved packets before it are thrown away.
+    fn ask(&mut self, id: ConnectionId, request: &str) -> String {
+        self.sent.remove(&id);
+        let request = request.replace('\n', "\r\n");
+        self.input(id, request.as_bytes());
+        let sent = self.sent.remove(&id).unwrap_or_default();
+        let at = sent.windows(9).position(|window| window == b"RTSP/1.0 ");
+        let response = String::from_utf8_lossy(&sent[at.expect("a response")..]).into_owned();
+        // What follows the response is the client's to read.
+        let end = response.find("\r\n\r\n").map_or(response.len(), |at| at + 4);
+        let body: usize = response
+            .lines()
+            .find_map(|line| line.strip_prefix("Content-Length: ")?.parse().ok())
+            .unwrap_or(0);
+        let at = at.unwrap() + end + body;
+        self.sent
+            .entry(id)
+            .or_default()
+            .extend_from_slice(&sent[at.min(sent.len())..]);
+        response
+    }
+
+    fn session(response: &str) -> String {
+        let line = response
+            .lines()
+            .find_map(|line| line.strip_prefix("Session: "))
+            .expect("a session");
+        line.split(';').next().unwrap().to_owned()
+    }
+
+    fn publish(&mut self, mount: &str) -> ConnectionId {
+        let id = self.connect();
+        let url = format!("rtsp://h/{mount}");
+        let announce = format!(
+            "ANNOUNCE {url} RTSP/1.0\nCSeq: 1\nContent-Type: application/sdp\nContent-Length: {}\n\n",
+            SDP.len()
+        );
+        let announce = format!("{}{SDP}", announce.replace('\n', "\r\n"));
+        self.input(id, announce.as_bytes());
+        let said = String::from_utf8(self.sent.remove(&id).unwrap().to_vec()).unwrap();
+        assert!(said.starts_with("RTSP/1.0 200"), "{said}");
+        let mut session = String::new();
+        for track in 0..2 {
+            let transport = format!(
+                "RTP/AVP/TCP;unicast;interleaved={}-{};mode=record",
+                2 * track,
+                2 * track + 1
+            );
+            let response = self.ask(
+                id,
+                &format!(
+                    "SETUP {url}/streamid={track} RTSP/1.0\nCSeq: {}\n{session}Transport: {transport}\n\n",
+                    2 + track
+                ),
+            );
+            assert!(response.starts_with("RTSP/1.0 200"), "{response}");
+            session = format!("Session: {}\n", World::session(&response));
+        }
+        let response = self.ask(id, &format!("RECORD {url} RTSP/1.0\nCSeq: 4\n{session}\n"));
+        assert!(response.starts_with("RTSP/1.0 200"), "{response}");
+        id
+    }
+
+    fn read(&mut self, mount: &str, transports: &[&str]) -> (ConnectionId, String) {
+        let id = self.connect();
+        let url = format!("rtsp://h/{mount}");
+        let described = self.ask(id, &format!("DESCRIBE {url} RTSP/1.0\nCSeq: 1\n\n"));
+        assert!(described.starts_with("RTSP/1.0 200"), "{described}");
+        let mut session = String::new();
+        for (track, transport) in transports.iter().enumerate() {
+            let response = self.ask(
+                id,
+                &format!(
+                    "SETUP {url}/trackID={track} RTSP/1.0\nCSeq: 2\n{session}Transport: {transport}\n\n"
+                ),
+            );
+            assert!(response.starts_with("RTSP/1.0 200"), "{response}");
+            session = format!("Session: {}\n", World::session(&response));
+        }
+        let response = self.ask(id, &format!("PLAY {url} RTSP/1.0\nCSeq: 3\n{session}\n"));
+        assert!(response.starts_with("RTSP/1.0 200"), "{response}");
+        (id, response)
+    }
+
+    fn send(&mut self, id: ConnectionId, channel: u8, sequence: u16, timestamp: u32, payload: &[u8]) {
+        let header = Header {
+            marker: true,
+            payload_type: if channel == 0 { 96 } else { 0 },
+            sequence,
+            timestamp,
+            ssrc: 5 + u32::from(channel),
+        };
+        let mut packet = Vec::new();
+        header.write(payload, &mut packet);
+        let mut bytes = ringpost_rtsp::interleaved_head(channel, packet.len()).to_vec();
+        bytes.extend(packet);
+        self.input(id, &bytes);
+        self.pass(Duration::from_millis(6));
+    }
+
+    /// The RTP packets that came to a connection on a channel: sequence and payload.
+    fn received(&mut self, id: ConnectionId, wanted: u8) -> Vec<(u16, Vec<u8>)> {
+        let sent = self.sent.remove(&id).unwrap_or_default();
+        let mut rest = &sent[..];
+        let mut packets = Vec::new();
+        while let [b'$', channel, high, low, behind @ ..] = rest {
+            let (packet, next) = behind.split_at(usize::from(u16::from_be_bytes([*high, *low])));
+            if *channel == wanted {
+                let packet = ringpost_rtp::Packet::parse(packet).unwrap();
+                packets.push((packet.sequence(), packet.payload().to_vec()));
+            }
+            rest = next;
+        }
+        assert!(rest.is_empty(), "{:?}", String::from_utf8_lossy(rest));
+        packets
+    }
+}
+
+const KEY: &[u8] = &[0x65, 1];
+const OTHER: &[u8] = &[0x41, 2];
+const TCP: [&str; 2] = [
+    "RTP/AVP/TCP;unicast;interleaved=0-1",
+    "RTP/AVP/TCP;unicast;interleaved=2-3",
+];
+const UDP: [&str; 2] = [
+    "RTP/AVP;unicast;client_port=5000-5001",
+    "RTP/AVP;unicast;client_port=5002-5003",
+];
+
+#[test]
+fn what_is_published_comes_to_readers_over_tcp_and_udp_from_the_key_picture_on() {
+    let mut world = World::new();
+    let publisher = world.publish("alice/door");
+    world.send(publisher, 0, 10, 0, OTHER);
+    world.send(publisher, 0, 11, 3_600, KEY);
+    world.send(publisher, 2, 70, 160, &[7; 160]);
+    let (tcp, played) = world.read("alice/door", &TCP);
+    assert!(
+        played.contains("RTP-Info: url=rtsp://h/alice/door/trackID=0;seq="),
+        "{played}"
+    );
+    let (_udp, _) = world.read("alice/door", &UDP);
+    world.send(publisher, 0, 12, 7_200, OTHER);
+    let video = world.received(tcp, 0);
+    assert_eq!(
+        video.iter().map(|(_, payload)| &payload[..]).collect::<Vec<_>>(),
+        [KEY, OTHER]
+    );
+    assert_eq!(video[0].0.wrapping_add(1), video[1].0);
+    let to = |port: u16| SocketAddr::new([127, 0, 0, 2].into(), port);
+    let count = |world: &World, port| {
+        world
+            .datagrams
+            .iter()
+            .filter(|(_, of, _)| *of == to(port))
+            .count()
+    };
+    assert_eq!((count(&world, 5_000), count(&world, 5_002)), (2, 1));
+    assert_eq!(
+        (count(&world, 5_001), count(&world, 5_003)),
+        (1, 1),
+        "a report comes first on each track"
+    );
+}
+
+// Guards pitfall RTSP 1: a slow interleaved reader stalls nobody.
+#[test]
+fn a_reader_whose_connection_is_full_holds_up_nobody_and_goes_on_with_a_key_picture() {
+    let mut world = World::new();
+    let publisher = world.publish("alice/door");
+    world.send(publisher, 0, 1, 0, KEY);
+    let (slow, _) = world.read("alice/door", &TCP[..1]);
+    let (fast, _) = world.read("alice/door", &TCP[..1]);
+    world.full.insert(slow);
+    world.sent.clear();
+    let mut sequence = 1u16;
+    for picture in 1..=125u32 {
+        sequence += 1;
+        let payload = if picture % 25 == 0 { KEY } else { OTHER };
+        world.send(publisher, 0, sequence, picture * 3_600, payload);
+        world.pass(Duration::from_millis(34));
+    }
+    assert_eq!(world.received(fast, 0).len(), 125);
+    assert_eq!(
+        world.received(slow, 0).len(),
+        1,
+        "what it was given before it was full"
+    );
+    world.full.clear();
+    world.hub.handle_writable(slow);
+    world.run();
+    let late = world.received(slow, 0);
+    assert_eq!(late[0].1, KEY);
+    assert_eq!(late.len(), 1, "{late:?}");
+    assert!(
+        world
+            .events
+            .iter()
+            .any(|event| matches!(event, Event::Skipped { skips: 1, .. }))
+    );
+}
+
+#[test]
+fn readers_go_on_with_the_publisher_that_comes_back_and_are_sent_away_if_none_does() {
+    let mut world = World::new();
+    let publisher = world.publish("alice/door");
+    world.send(publisher, 0, 1, 0, KEY);
+    let (reader, _) = world.read("alice/door", &TCP[..1]);
+    let before = world.received(reader, 0);
+    world.hub.handle_closed(world.now, publisher);
+    world.run();
+    world.pass(Duration::from_secs(4));
+    let again = world.publish("alice/door");
+    world.send(again, 0, 900, 77, KEY);
+    let after = world.received(reader, 0);
+    assert_eq!(after, [(before[0].0.wrapping_add(1), KEY.to_vec())]);
+    world.hub.handle_closed(world.now, again);
+    world.run();
+    world.pass(Duration::from_secs(11));
+    assert!(world.closed.contains(&reader));
+    assert!(world.hub.mounts(world.now).is_empty());
+}
+
+#[test]
+fn who_may_not_is_refused_and_what_is_not_there_is_not_found() {
+    let mut world = World::new();
+    let id = world.connect();
+    let response = world.ask(id, "DESCRIBE rtsp://h/alice/door RTSP/1.0\nCSeq: 1\n\n");
+    assert!(response.starts_with("RTSP/1.0 404"), "{response}");
+    world.allows = false;
+    let response = world.ask(id, "DESCRIBE rtsp://h/alice/door RTSP/1.0\nCSeq: 2\n\n");
+    assert!(response.starts_with("RTSP/1.0 401"), "{response}");
+    assert!(response.contains("WWW-Authenticate: Digest"), "{response}");
+}
+
+// Guards pitfall RTSP 6: the port that punched is taken, not only client_port.
+#[test]
+fn a_reader_behind_a_translator_gets_packets_where_its_first_came_from() {
+    let mut world = World::new();
+    let publisher = world.publish("alice/door");
+    let (_, _) = world.read("alice/door", &UDP[..1]);
+    let pair = PairId(world.hub.plane_pairs()[0]);
+    let socket = SocketId { pair, is_rtcp: false };
+    let translated = SocketAddr::new([127, 0, 0, 2].into(), 61_000);
+    let stranger = SocketAddr::new([127, 0, 0, 9].into(), 61_000);
+    world
+        .hub
+        .handle_datagram(world.now, socket, stranger, Bytes::from_static(b"\x80\x60"));
+    world
+        .hub
+        .handle_datagram(world.now, socket, translated, Bytes::from_static(b"\x80\x60"));
+    world.datagrams.clear();
+    world.send(publisher, 0, 1, 0, KEY);
+    assert_eq!(world.datagrams[0].1, translated);
+}
+
+// Guards pitfall RTSP 2: media and RTCP count as liveness; sessions time out and release everything.
+#[test]
+fn a_silent_reader_over_udp_is_dropped_and_one_that_reports_is_not() {
+    let mut world = World::new();
+    let publisher = world.publish("alice/door");
+    let (_, _) = world.read("alice/door", &UDP[..1]);
+    let (_, _) = world.read("alice/door", &UDP[..1]);
+    let pairs = world.hub.plane_pairs();
+    let mut rr = Vec::new();
+    ringpost_rtp::rtcp::Writer::new(&mut rr).receiver_report(1, &[]);
+    for second in 0..70u16 {
+        let socket = SocketId {
+            pair: PairId(pairs[0]),
+            is_rtcp: true,
+        };
+        let from = SocketAddr::new([127, 0, 0, 2].into(), 5_001);
+        world
+            .hub
+            .handle_datagram(world.now, socket, from, rr.clone().into());
+        world.run();
+        world.send(publisher, 0, second, u32::from(second) * 90_000, KEY);
+        world.pass(Duration::from_millis(994));
+    }
+    let mounts = world.hub.mounts(world.now);
+    assert_eq!(mounts[0].readers.len(), 1);
+    assert_eq!(world.hub.plane_pairs(), [pairs[0]]);
+}
+
+// Guards pitfall RTP 6: the readers' reports tell one wallclock for both tracks.
+#[test]
+fn reports_of_both_tracks_tell_the_same_moment() {
+    let mut world = World::new();
+    let publisher = world.publish("alice/door");
+    world.send(publisher, 0, 1, 90_000, KEY);
+    world.send(publisher, 2, 1, 8_000, &[7; 160]);
+    for (channel, ssrc, timestamp) in [(1u8, 5, 180_000u32), (3, 7, 16_000)] {
+        let info = ringpost_rtp::rtcp::SenderInfo {
+            ntp: UnixTime::from_secs(1_000).to_ntp(),
+            rtp_timestamp: timestamp,
+            packets: 1,
+            octets: 2,
+        };
+        let mut report = Vec::new();
+        ringpost_rtp::rtcp::Writer::new(&mut report)
+            .sender_report(ssrc, info, &[])
+            .source_description(ssrc, &[(1, b"x")]);
+        let mut bytes = ringpost_rtsp::interleaved_head(channel, report.len()).to_vec();
+        bytes.extend(report);
+        world.input(publisher, &bytes);
+    }
+    let (reader, played) = world.read("alice/door", &TCP);
+    let rtptime = |track: u8| -> u32 {
+        let at = played.find(&format!("trackID={track};")).unwrap();
+        let text = &played[at..];
+        let text = &text[text.find("rtptime=").unwrap() + 8..];
+        text.split(|c: char| !c.is_ascii_digit())
+            .next()
+            .unwrap()
+            .parse()
+            .unwrap()
+    };
+    let sent = world.sent.remove(&reader).unwrap();
+    let mut reports = std::collections::BTreeMap::new();
+    let mut rest = &sent[..];
+    while let [b'$', channel, high, low, behind @ ..] = rest {
+        let (packet, next) = behind.split_at(usize::from(u16::from_be_bytes([*high, *low])));
+        if channel % 2 == 1 {
+            let compound = ringpost_rtp::rtcp::Compound::parse(packet, false).unwrap();
+            for packet in compound.iter() {
+                if let ringpost_rtp::rtcp::RtcpPacket::SenderReport { info, .. } = packet {
+                    reports.insert(channel / 2, info);
+                }
+            }
+        }
+        rest = next;
+    }
+    let (video, audio) = (reports[&0], reports[&1]);
+    assert_eq!(video.ntp, audio.ntp);
+    // Both are as far from what RTP-Info says of the same moment.
+    let since = |info: ringpost_rtp::rtcp::SenderInfo, track: u8, rate: f64| {
+        f64::from(info.rtp_timestamp.wrapping_sub(rtptime(track)) as i32) / rate
+    };
+    let apart = since(video, 0, 90_000.0) - since(audio, 1, 8_000.0);
+    assert!(apart.abs() < 0.001, "{apart} s");
+}
