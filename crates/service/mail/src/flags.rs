@@ -1,6 +1,6 @@
 //! Flags between their stored and their spoken form.
 
-use ringpost_imap::{Flags, Keyword};
+use ringpost_imap::{FlagChange, Flags, Keyword};
 use ringpost_store::records::{self, Keywords};
 
 /// As they are stored: bits, and keywords in their order of spelling.
@@ -59,6 +59,62 @@ impl Writer {
                 (bits, stored)
             }
         }
+    }
+}
+
+/// What a change makes of one message after the other: where messages are alike it is found once.
+#[derive(Debug)]
+pub(crate) struct Changer<'a> {
+    change: &'a FlagChange,
+    speaker: Speaker,
+    writer: Writer,
+    last: Option<(records::Flags, Keywords, Made)>,
+}
+
+/// The flags of a message before and after a change.
+#[derive(Clone, Debug)]
+pub(crate) struct Made {
+    pub(crate) before: Flags,
+    pub(crate) after: Flags,
+    /// Those after it as they are stored, if they are others than before.
+    pub(crate) stored: Option<(records::Flags, Keywords)>,
+}
+
+impl<'a> Changer<'a> {
+    pub(crate) fn new(change: &'a FlagChange) -> Self {
+        Changer {
+            change,
+            speaker: Speaker::default(),
+            writer: Writer::default(),
+            last: None,
+        }
+    }
+
+    pub(crate) fn made(&mut self, state: &records::MessageState) -> &Made {
+        let is_same = |(flags, keywords, _): &(records::Flags, Keywords, Made)| {
+            *flags == state.flags && keywords.shares(&state.keywords)
+        };
+        if !self.last.as_ref().is_some_and(is_same) {
+            self.last = None;
+        }
+        let Changer {
+            change,
+            speaker,
+            writer,
+            last,
+        } = self;
+        let (.., made) = last.get_or_insert_with(|| {
+            let before = speaker.spoken(state);
+            let after = change.apply(&before);
+            let stored = (after != before).then(|| writer.stored(&after));
+            let made = Made {
+                before,
+                after,
+                stored,
+            };
+            (state.flags, state.keywords.clone(), made)
+        });
+        made
     }
 }
 

@@ -202,55 +202,55 @@ impl Mail {
         let mailbox = self.mailbox_by_id(account, id).await?;
         let mut batch = MailBatch::new(account, Quota::default());
         batch.batch().exists(keys::mailbox(id));
-        let mut minted_modseq = None;
         let (mut out, mut modified) = (Vec::with_capacity(uids.len()), Vec::new());
-        let (mut speaker, mut writer) = (flags::Speaker::default(), flags::Writer::default());
+        let mut changes = Vec::with_capacity(uids.len());
+        let mut changer = flags::Changer::new(change);
         let states = StatesOf::uids(id, uids).read(&*self.store, account).await?;
         for (uid, state) in states.iter() {
-            let before = speaker.spoken(state);
-            let was_modseq = modseq::spoken(state.modseq);
-            let left = unchanged_since.is_some_and(|since| was_modseq > since);
-            let after = match left {
-                true => before.clone(),
-                false => change.apply(&before),
-            };
+            let modseq = modseq::spoken(state.modseq);
+            let made = changer.made(state);
+            let left = unchanged_since.is_some_and(|since| modseq > since);
+            let after = if left { &made.before } else { &made.after };
             if left {
                 modified.push(uid);
             }
             if after.keywords().len() > limits::IMAP_KEYWORDS {
                 return Err(MailError::Limit("too many keywords on a message"));
             }
-            let changed = after != before;
-            if changed {
-                let (system, keywords) = writer.stored(&after);
-                batch.set_flags(&mailbox, &states, uid, system, keywords);
-                minted_modseq = Some(batch.modseq(id));
-            }
-            out.push((
-                changed,
-                MessageState {
-                    uid,
-                    flags: after,
-                    modseq: was_modseq,
-                    recent: false,
-                },
-            ));
+            let stored = made.stored.as_ref().filter(|_| !left);
+            changes.extend(stored.map(|(system, keywords)| (uid, *system, keywords.clone())));
+            out.push(MessageState {
+                uid,
+                flags: after.clone(),
+                modseq,
+                recent: false,
+            });
         }
-        let Some(minted_modseq) = minted_modseq else {
+        if changes.is_empty() {
             self.settle(account).await;
-            let states = out.into_iter().map(|(_, state)| state).collect();
-            return Ok(Tried::Done((Changed { states, modified }, None), uids.len()));
-        };
+            let done = Changed {
+                states: out,
+                modified,
+            };
+            return Ok(Tried::Done((done, None), uids.len()));
+        }
+        batch.set_flags_of(&mailbox, &states, &changes);
+        let minted_modseq = batch.modseq(id);
         match self.commit(account, batch).await {
             Ok(minted) => {
                 let stored = minted_modseq.of(&minted);
                 let modseq = modseq::spoken(stored.unwrap_or_default());
-                let told = |(changed, state)| match changed {
-                    true => MessageState { modseq, ..state },
-                    false => state,
+                let mut changed = changes.iter().map(|(uid, ..)| *uid).peekable();
+                for state in &mut out {
+                    if changed.next_if_eq(&state.uid).is_some() {
+                        state.modseq = modseq;
+                    }
+                }
+                let done = Changed {
+                    states: out,
+                    modified,
                 };
-                let states = out.into_iter().map(told).collect();
-                Ok(Tried::Done((Changed { states, modified }, stored), uids.len()))
+                Ok(Tried::Done((done, stored), uids.len()))
             }
             Err(e) => Ok(Tried::Failed(e, uids.len())),
         }

@@ -145,9 +145,7 @@ impl MailBatch {
             keywords,
             ..before.clone()
         };
-        let tally = self.tally(mailbox);
-        tally.count(before, -1);
-        tally.count(&after, 1);
+        self.tally(mailbox).change(before, after.flags);
         self.log(mailbox.id).changed.push(uid);
         match place {
             Place::Single(stored) => {
@@ -162,6 +160,43 @@ impl MailBatch {
                 edited.minted |= bit(uid);
             }
         }
+    }
+
+    /// Gives messages that are among `states` other flags, UIDs ascending: the same as one by one, for less.
+    pub fn set_flags_of(&mut self, mailbox: &Mailbox, states: &States, changes: &[(u32, Flags, Keywords)]) {
+        let of_block = changes.chunk_by(|(a, ..), (b, ..)| block_number(*a) == block_number(*b));
+        for some in of_block {
+            if states.are_in_block(some.iter().map(|(uid, ..)| *uid)) {
+                self.set_flags_in_block(mailbox, states, some);
+                continue;
+            }
+            for (uid, flags, keywords) in some {
+                self.set_flags(mailbox, states, *uid, *flags, keywords.clone());
+            }
+        }
+    }
+
+    /// The same for messages that all stand in one block.
+    fn set_flags_in_block(&mut self, mailbox: &Mailbox, states: &States, changes: &[(u32, Flags, Keywords)]) {
+        let number = block_number(changes[0].0);
+        self.edit(mailbox.id, changes[0].0, states.block(number));
+        let Some(mut edited) = self.blocks.remove(&(mailbox.id, number)) else {
+            return;
+        };
+        let tally = self.tally(mailbox);
+        let mut there = edited.states.iter_mut();
+        for (uid, flags, keywords) in changes {
+            let Some((_, state)) = there.find(|(found, _)| found == uid) else {
+                break;
+            };
+            tally.change(state, *flags);
+            state.flags = *flags;
+            state.keywords = keywords.clone();
+            edited.minted |= bit(*uid);
+        }
+        self.blocks.insert((mailbox.id, number), edited);
+        let changed = changes.iter().map(|(uid, ..)| *uid);
+        self.log(mailbox.id).changed.extend(changed);
     }
 
     /// Expunges a message that is among `states`.
@@ -236,7 +271,8 @@ impl MailBatch {
             match edited.states.is_empty() {
                 true => self.batch.delete(key),
                 false => {
-                    let block = pack(&edited.states, edited.minted, modseq(mailbox));
+                    let before = edited.read.as_ref().map(|block| &block.packed);
+                    let block = pack(&edited.states, edited.minted, modseq(mailbox), before);
                     self.batch.put(key, block)
                 }
             };
@@ -395,6 +431,19 @@ impl Tally {
             } else {
                 &mut self.new_voicemail
             } += sign;
+        }
+    }
+
+    /// Counts a message anew that gets other flags.
+    fn change(&mut self, before: &MessageState, flags: Flags) {
+        let counted = Flags(Flags::SEEN.0 | Flags::DELETED.0);
+        if (before.flags.0 ^ flags.0) & counted.0 != 0 {
+            self.count(before, -1);
+            let after = MessageState {
+                flags,
+                ..before.clone()
+            };
+            self.count(&after, 1);
         }
     }
 

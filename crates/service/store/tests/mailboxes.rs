@@ -932,6 +932,60 @@ fn who_changes_many_packs_them_and_who_changes_one_does_not() {
     assert_sound(&world.check());
 }
 
+#[test]
+fn flags_of_many_are_changed_together_as_one_by_one() {
+    let world = World::new();
+    for n in 0..400 {
+        let kind = match n % 7 {
+            0 => MessageKind::Voice,
+            _ => MessageKind::Mail,
+        };
+        world.deliver("INBOX", kind, 1 + n % 11);
+    }
+    // One block is packed, and parts of others.
+    world.fold("INBOX", BLOCK_UIDS);
+    world.flag_all("INBOX", &(140..=170).collect::<Vec<_>>(), Flags::SEEN, &["a"]);
+    world.flag_all(
+        "INBOX",
+        &(300..=320).step_by(2).collect::<Vec<_>>(),
+        Flags::NONE,
+        &["b", "c"],
+    );
+    world.remove("INBOX", &[3, 4, 150, 301, 399]);
+    let (inbox, mut rng) = (world.mailbox("INBOX").record, Rng::from_number(5));
+    for _ in 0..40 {
+        let share = [0.01, 0.3, 1.0][rng.below(3) as usize];
+        let uids: Vec<u32> = (1..=400).filter(|_| rng.chance(share)).collect();
+        let states = world.states("INBOX", &uids);
+        let changes: Vec<(u32, Flags, Keywords)> = states
+            .iter()
+            .map(|(uid, state)| {
+                let flags = [Flags::SEEN, Flags::DELETED, Flags::FLAGGED, state.flags][rng.below(4) as usize];
+                let keywords = match rng.below(3) {
+                    0 => vec!["d".to_owned()].into(),
+                    _ => state.keywords.clone(),
+                };
+                (uid, flags, keywords)
+            })
+            .collect();
+        let (mut together, mut alone) = (
+            MailBatch::new(ALICE, Quota::default()),
+            MailBatch::new(ALICE, Quota::default()),
+        );
+        together.set_flags_of(&inbox, &states, &changes);
+        for (uid, flags, keywords) in &changes {
+            alone.set_flags(&inbox, &states, *uid, *flags, keywords.clone());
+        }
+        assert_eq!(together.clone().finish(), alone.finish());
+        world.commit(together.finish());
+        let after = world.all("INBOX");
+        for (uid, flags, keywords) in &changes {
+            assert_eq!((after[uid].flags, &after[uid].keywords), (*flags, keywords));
+        }
+        assert_sound(&world.check());
+    }
+}
+
 // Guards pitfall IMAP 5: what two change at once is neither lost nor told under one MODSEQ.
 #[test]
 fn changes_of_one_block_conflict_and_deliveries_do_not() {

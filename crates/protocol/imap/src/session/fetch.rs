@@ -294,7 +294,7 @@ impl Session {
             return;
         }
         self.out.text("* ");
-        write_number(&mut self.out, i as u64 + 1);
+        write_number(&mut self.out.bytes, i as u64 + 1);
         self.out.text(" FETCH (");
         let entry = &view.messages()[i];
         let mut flags_told = false;
@@ -305,7 +305,7 @@ impl Session {
             match (item, message) {
                 (FetchItem::Uid, _) => {
                     self.out.text("UID ");
-                    write_number(&mut self.out, entry.uid.into());
+                    write_number(&mut self.out.bytes, entry.uid.into());
                 }
                 (FetchItem::ModSeq, _) => self.out.put(format_args!("MODSEQ ({})", entry.modseq)),
                 (FetchItem::Flags, _) => {
@@ -356,7 +356,7 @@ impl Session {
 
 fn write_flags_item(out: &mut Wire, entry: &Entry) {
     out.text("FLAGS (");
-    write_flags(out, entry);
+    write_flags(&mut out.bytes, entry, out.rev2);
     out.text(")");
 }
 

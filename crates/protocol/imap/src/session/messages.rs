@@ -20,8 +20,9 @@ pub(super) struct StoreTask {
     change: FlagChange,
     unchanged_since: Option<u64>,
     positions: Positions,
-    /// Those in the open question, each with its position and the flags that the client expects of it.
-    portion: Vec<(usize, Uid, Flags)>,
+    /// Those in the open question, each with its position, and with the flags that the client expects of it if it is told of
+    /// others only.
+    portion: Vec<(usize, Uid, Option<Flags>)>,
     done: usize,
     gone: usize,
     /// Sequence numbers, or UIDs, of those that were left as they were.
@@ -203,7 +204,8 @@ impl Session {
         let entries = task.positions.by_ref();
         let expected = entries.filter_map(|i| {
             let entry = view.messages().get(i)?;
-            Some((i, entry.uid, task.change.apply(&entry.flags)))
+            let expected = task.silent.then(|| task.change.apply(&entry.flags));
+            Some((i, entry.uid, expected))
         });
         task.portion = expected.take(limits::IMAP_STORE_PORTION).collect();
         if task.portion.is_empty() {
@@ -253,7 +255,7 @@ impl Session {
             }
             //= https://www.rfc-editor.org/rfc/rfc3501#section-6.4.6
             // What another session did at the same time is told also after .SILENT.
-            let flags_told = !task.silent || modified || *expected != state.flags;
+            let flags_told = modified || expected.as_ref() != Some(&state.flags);
             store_told(view, *i, state, flags_told);
         }
         self.task = Task::Store(task);

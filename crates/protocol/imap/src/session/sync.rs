@@ -2,7 +2,7 @@
 
 use super::enable::Opening;
 use super::output::{MISMATCH, refusal};
-use super::tell::{LINES, write_change};
+use super::tell::{LINES, write_changes};
 use super::{Session, State, Tag, Task};
 use crate::command::{Command, FetchItem, Resync, SelectParams, StatusItem};
 use crate::name::MailboxName;
@@ -157,16 +157,16 @@ impl Session {
             return false;
         };
         let Some(at) = &mut task.at else { return false };
-        let (until, mut lines) = ((*at + STEP).min(view.messages().len()), 0);
-        while *at < until && lines < LINES {
+        let (until, mut changes) = ((*at + STEP).min(view.messages().len()), Vec::new());
+        while *at < until && changes.len() < LINES {
             let entry = &view.messages()[*at];
             if entry.modseq > task.since && task.uids.contains(entry.uid) {
-                write_change(&mut self.out, view, *at, Untold::Flags);
-                view.flags_told(*at);
-                lines += 1;
+                changes.push((*at, Untold::Flags));
             }
             *at += 1;
         }
+        write_changes(&mut self.out, view, &changes);
+        changes.iter().for_each(|(at, _)| view.flags_told(*at));
         if *at == view.messages().len()
             && let Task::Resync(task) = std::mem::replace(&mut self.task, Task::Ready)
         {

@@ -5,9 +5,13 @@ use super::{Session, State};
 use crate::flag::SystemFlag;
 use crate::respond::Wire;
 use crate::view::{Entry, Untold, View};
+use bytes::BufMut;
 
 /// Keywords of which IMAP4rev2 knows what they mean, so that they are told where none has them yet.
 const KEYWORDS: [&str; 5] = ["$Forwarded", "$MDNSent", "$Junk", "$NotJunk", "$Phishing"];
+
+/// What a line about a message mostly takes at most.
+const LINE_BYTES: usize = 64;
 
 /// Lines of one kind told in one step, so that a big change leaves in pieces.
 pub(super) const LINES: usize = 500;
@@ -37,9 +41,8 @@ impl Session {
             tell_exists(&mut self.out, view);
         }
         tell_keywords(&mut self.out, view);
-        for (i, what) in view.take_flags(LINES) {
-            write_change(&mut self.out, view, i, what);
-        }
+        let told = view.take_flags(LINES);
+        write_changes(&mut self.out, view, &told);
         true
     }
 }
@@ -54,35 +57,40 @@ pub(super) fn tell_exists(out: &mut Wire, view: &View) {
 }
 
 //= https://www.rfc-editor.org/rfc/rfc7162#section-3.2.4
-/// Tells what has changed of the message at `i`: its UID always, its MODSEQ to who wants to know of those.
-pub(super) fn write_change(out: &mut Wire, view: &View, i: usize, what: Untold) {
-    let entry = &view.messages()[i];
-    out.text("* ");
-    write_number(out, i as u64 + 1);
-    out.text(" FETCH (UID ");
-    write_number(out, entry.uid.into());
-    if what == Untold::Flags {
-        out.text(" FLAGS (");
-        write_flags(out, entry);
-        out.text(")");
+/// Tells what has changed of messages, by their positions: their UIDs always, their MODSEQs to who wants to know of those.
+pub(super) fn write_changes(out: &mut Wire, view: &View, changes: &[(usize, Untold)]) {
+    // A vector takes short pieces for less, and there are some for each message of a mailbox.
+    let mut lines = Vec::with_capacity(changes.len() * LINE_BYTES);
+    for (i, what) in changes {
+        let entry = &view.messages()[*i];
+        lines.put_slice(b"* ");
+        write_number(&mut lines, *i as u64 + 1);
+        lines.put_slice(b" FETCH (UID ");
+        write_number(&mut lines, entry.uid.into());
+        if *what == Untold::Flags {
+            lines.put_slice(b" FLAGS (");
+            write_flags(&mut lines, entry, out.rev2);
+            lines.put_slice(b")");
+        }
+        if view.condstore {
+            lines.put_slice(b" MODSEQ (");
+            write_number(&mut lines, entry.modseq);
+            lines.put_slice(b")");
+        }
+        lines.put_slice(b")\r\n");
     }
-    if view.condstore {
-        out.text(" MODSEQ (");
-        write_number(out, entry.modseq);
-        out.text(")");
-    }
-    out.text(")\r\n");
+    out.bytes.put_slice(&lines);
 }
 
 /// A number as IMAP writes it. Of these there are several for each message of a mailbox.
-pub(super) fn write_number(out: &mut Wire, mut n: u64) {
+pub(super) fn write_number(out: &mut impl BufMut, mut n: u64) {
     let (mut digits, mut at) = ([0; 20], 20);
     loop {
         at -= 1;
         digits[at] = b'0' + (n % 10) as u8;
         n /= 10;
         if n == 0 {
-            return out.bytes.extend_from_slice(&digits[at..]);
+            return out.put_slice(&digits[at..]);
         }
     }
 }
@@ -121,25 +129,22 @@ pub(super) fn write_keywords(out: &mut Wire, view: &View) {
     }
 }
 
-/// A message's flags as the session sees them.
-pub(super) fn write_flags(out: &mut Wire, entry: &Entry) {
+/// A message's flags as the session sees them; with IMAP4rev2 nothing is recent.
+pub(super) fn write_flags(out: &mut impl BufMut, entry: &Entry, rev2: bool) {
     let mut gap = "";
-    for flag in SystemFlag::ALL.into_iter().filter(|flag| entry.flags.is(*flag)) {
-        out.text(gap);
-        out.text(flag.name());
+    let mut put = |flag: &str| {
+        out.put_slice(gap.as_bytes());
+        out.put_slice(flag.as_bytes());
         gap = " ";
+    };
+    for flag in SystemFlag::ALL.into_iter().filter(|flag| entry.flags.is(*flag)) {
+        put(flag.name());
     }
     for keyword in entry.flags.keywords() {
-        out.text(gap);
-        out.text(keyword.as_str());
-        gap = " ";
+        put(keyword.as_str());
     }
-    if entry.recent && !out.rev2 {
-        out.text(if entry.flags.is_empty() {
-            "\\Recent"
-        } else {
-            " \\Recent"
-        });
+    if entry.recent && !rev2 {
+        put("\\Recent");
     }
 }
 
@@ -150,9 +155,9 @@ mod tests {
     #[test]
     fn numbers_are_written_as_anybody_writes_them() {
         for n in [0, 1, 9, 10, 4_294_967_295, u64::MAX] {
-            let mut out = Wire::default();
+            let mut out = Vec::new();
             write_number(&mut out, n);
-            assert_eq!(&out.bytes[..], n.to_string().as_bytes());
+            assert_eq!(out, n.to_string().as_bytes());
         }
     }
 }

@@ -54,8 +54,14 @@ pub(crate) fn bit(uid: u32) -> u128 {
 }
 
 /// Packs the states of messages of one block, UIDs ascending. Those whose [`bit`] is in `minted` have been changed by the
-/// commit that writes the block, whose MODSEQ is `modseq`.
-pub(crate) fn pack(states: &Unpacked, minted: u128, modseq: Option<Number>) -> Template {
+/// commit that writes the block, whose MODSEQ is `modseq`. `before` is the block as it was, if it was there: of the messages
+/// that were in it only flags and MODSEQs have changed.
+pub(crate) fn pack(
+    states: &Unpacked,
+    minted: u128,
+    modseq: Option<Number>,
+    before: Option<&StateBlock>,
+) -> Template {
     let mut present: u128 = 0;
     let mut sets: Vec<Keywords> = Vec::new();
     let (mut modseqs, mut keywords) = (Vec::new(), Vec::new());
@@ -75,14 +81,24 @@ pub(crate) fn pack(states: &Unpacked, minted: u128, modseq: Option<Number>) -> T
         keywords.push(set_of(&mut sets, &state.keywords));
     }
     let values = |of: fn(&MessageState) -> u64| column(states.iter().map(|(_, state)| of(state)));
+    let present = Bytes::copy_from_slice(&present.to_be_bytes());
+    let before = before.filter(|before| before.present == present);
+    // What does not change of messages is packed already, if it is of the same messages.
+    let fixed = |packed: fn(&StateBlock) -> &Bytes, of: fn(&MessageState) -> u64| match before.map(packed) {
+        Some(packed) => {
+            debug_assert_eq!(*packed, values(of));
+            packed.clone()
+        }
+        None => values(of),
+    };
     let block = StateBlock {
-        present: Bytes::copy_from_slice(&present.to_be_bytes()),
         modseq: 0,
         flags: values(|state| state.flags.0.into()),
         modseqs: column(modseqs.into_iter()),
-        kinds: values(|state| state.kind as u64),
-        sizes_bytes: values(|state| state.size_bytes),
-        line_ends_bytes: values(|state| state.line_end_bytes),
+        kinds: fixed(|block| &block.kinds, |state| state.kind as u64),
+        sizes_bytes: fixed(|block| &block.sizes_bytes, |state| state.size_bytes),
+        line_ends_bytes: fixed(|block| &block.line_ends_bytes, |state| state.line_end_bytes),
+        present,
         keywords: column(keywords.into_iter()),
         keyword_sets: sets.into_iter().map(|keywords| KeywordSet { keywords }).collect(),
     };
@@ -174,7 +190,7 @@ pub(crate) fn fuzz(data: &[u8]) {
     let Some(states) = block.ok().and_then(|block| unpack(3, &block)) else {
         return;
     };
-    let packed = pack(&states, 0, None).fill(&[]).expect("nothing is minted");
+    let packed = pack(&states, 0, None, None).fill(&[]).expect("nothing is minted");
     let again = StateBlock::from_bytes(&crate::Key::default(), packed).expect("what was packed is a record");
     assert_eq!(unpack(3, &again), Some(states));
 }
@@ -187,7 +203,7 @@ mod tests {
 
     fn packed(states: &Unpacked, minted: u128, modseq: u64) -> StateBlock {
         let number = Number::Minted(Minted { index: 0, offset: 0 });
-        let bytes = pack(states, minted, Some(number)).fill(&[modseq]).unwrap();
+        let bytes = pack(states, minted, Some(number), None).fill(&[modseq]).unwrap();
         StateBlock::from_bytes(&Key::default(), bytes).unwrap()
     }
 
@@ -255,7 +271,7 @@ mod tests {
             line_end_bytes: 0,
         };
         let all: Unpacked = (0..BLOCK_UIDS).map(|n| (n, state(n))).collect();
-        let length = pack(&all, 0, None).len();
+        let length = pack(&all, 0, None, None).len();
         assert!(length < 768, "{length}");
         let plain: Unpacked = all
             .into_iter()
@@ -270,6 +286,6 @@ mod tests {
                 )
             })
             .collect();
-        assert!(pack(&plain, 0, None).len() < 64);
+        assert!(pack(&plain, 0, None, None).len() < 64);
     }
 }

@@ -126,6 +126,7 @@ fn decoded_block(entry: Entry) -> Result<(u32, Block), StoreError> {
     let block = Block {
         version: entry.version,
         states: block::unpack(number, &packed).ok_or_else(damaged)?,
+        packed,
     };
     Ok((number, block))
 }
@@ -142,6 +143,7 @@ fn decoded_single(entry: Entry) -> Result<(u32, Stored<MessageState>), StoreErro
 pub(crate) struct Block {
     pub(crate) version: Version,
     pub(crate) states: Unpacked,
+    pub(crate) packed: StateBlock,
 }
 
 /// Where a state stands.
@@ -180,12 +182,31 @@ impl States {
     }
 
     pub(crate) fn place(&self, uid: u32) -> Option<Place<'_>> {
-        if let Ok(at) = self.singles.binary_search_by_key(&uid, |(uid, _)| *uid) {
-            return Some(Place::Single(&self.singles[at].1));
+        if let Some(single) = self.single(uid) {
+            return Some(Place::Single(single));
         }
         let states = &self.blocks.get(&block_number(uid))?.states;
         let at = states.binary_search_by_key(&uid, |(uid, _)| *uid).ok()?;
         Some(Place::Block(&states[at].1))
+    }
+
+    /// Whether the states of messages, which ascend and are of one block, all stand in it.
+    pub(crate) fn are_in_block(&self, uids: impl Iterator<Item = u32> + Clone) -> bool {
+        let Some(block) = uids
+            .clone()
+            .next()
+            .and_then(|first| self.block(block_number(first)))
+        else {
+            return false;
+        };
+        let mut there = block.states.iter();
+        let mut in_block = uids.clone().map(|uid| there.any(|(found, _)| *found == uid));
+        in_block.all(|found| found) && uids.into_iter().all(|uid| self.single(uid).is_none())
+    }
+
+    fn single(&self, uid: u32) -> Option<&Stored<MessageState>> {
+        let at = self.singles.binary_search_by_key(&uid, |(uid, _)| *uid).ok()?;
+        Some(&self.singles[at].1)
     }
 
     /// A block that was asked for with some of its messages; `None` when there is none.
@@ -288,7 +309,7 @@ fn packed(account: AccountId, states: States) -> Batch {
         put_in(block, *uid, record.clone());
     }
     for (number, block) in blocks {
-        batch.put(keys::state_block(mailbox, number), pack(&block, 0, None));
+        batch.put(keys::state_block(mailbox, number), pack(&block, 0, None, None));
     }
     batch
 }
