@@ -19,9 +19,8 @@ impl Controls {
         let mut controls = Controls::default();
         let mut is_beyond = false;
         for line in sdp.split(|b| matches!(b, b'\r' | b'\n')) {
-            let Ok(line) = std::str::from_utf8(line) else {
-                continue;
-            };
+            // Lines of another character set count too, or those behind them would be others'.
+            let line = String::from_utf8_lossy(line);
             if line.starts_with("m=") {
                 is_beyond = controls.tracks.len() == limits::RTSP_TRACKS;
                 if !is_beyond {
@@ -224,7 +223,7 @@ mod tests {
     fn controls_are_found_in_a_description() {
         let sdp =
             b"v=0\r\na=control:*\r\nm=video 0 RTP/AVP 96\r\na=control:trackID=0\r\na=control:second\r\n\
-            m=audio 0 RTP/AVP 0\r\n\xff\xff\r\nm=audio 0 RTP/AVP 0\na=control:rtsp://h/x\n";
+            m=audio 0 RTP/AVP 0 \xff\r\n\xff\xff\r\nm=audio 0 RTP/AVP 0\na=control:rtsp://h/x\n";
         let controls = Controls::of_sdp(sdp);
         assert_eq!(controls.aggregate.as_deref(), Some("*"));
         let tracks: Vec<_> = controls.tracks.iter().map(|c| c.as_deref()).collect();

@@ -1,6 +1,6 @@
 //! What must hold for any bytes.
 
-use crate::{Codec, Negotiation, SessionDescription, Stream, merge_codecs};
+use crate::{Codec, Negotiation, Quirk, SessionDescription, Stream, merge_codecs};
 use std::net::{Ipv4Addr, SocketAddr};
 
 /// Reads `data` as a description; what can be read must print and read back equal, and be answered by the rules.
@@ -9,9 +9,24 @@ use std::net::{Ipv4Addr, SocketAddr};
 ///
 /// When an invariant breaks.
 pub fn target(data: &[u8]) {
+    let tolerant = SessionDescription::read(data, &Quirk::ALL);
     let Ok(description) = SessionDescription::parse(data) else {
+        if let Ok((mended, met)) = tolerant {
+            assert!(!met.is_empty(), "what is refused has a reason that is told");
+            let printed = mended.to_string();
+            if printed.len() <= ringpost_base::limits::SDP_BYTES {
+                let strict = SessionDescription::parse(printed.as_bytes())
+                    .expect("what is mended prints as it should");
+                assert_eq!(mended, strict, "printed as {printed}");
+            }
+        }
         return;
     };
+    assert_eq!(
+        tolerant,
+        Ok((description.clone(), Vec::new())),
+        "tolerance changes nothing of what is right"
+    );
     let printed = description.to_string();
     // What Latin-1 grows by as UTF-8 may carry a description at the limit over it.
     if printed.len() <= ringpost_base::limits::SDP_BYTES {

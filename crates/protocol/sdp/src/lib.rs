@@ -1,7 +1,7 @@
 //! Session descriptions (SDP, RFC 8866) and the offer/answer model (RFC 3264).
 //!
-//! [`SessionDescription::parse`] is tolerant where real phones need it, and says in its documentation where; its
-//! `Display` is strict. [`Negotiation`] is one party's side of one leg: it makes our offers, answers the peer's, checks
+//! [`SessionDescription::parse`] is tolerant where real phones need it, and says in its documentation where;
+//! [`SessionDescription::read`] takes besides what cameras do wrong, each by a [`Quirk`] with a name. `Display` is strict. [`Negotiation`] is one party's side of one leg: it makes our offers, answers the peer's, checks
 //! the peer's answers, and hands out what was agreed on as [`Negotiated`] streams.
 //!
 //! ```
@@ -30,6 +30,7 @@ pub mod fuzz;
 mod negotiation;
 mod parse;
 mod print;
+mod quirk;
 mod session;
 mod stream;
 
@@ -38,6 +39,7 @@ pub use codec::{Codec, merge_codecs};
 pub use direction::Direction;
 pub use negotiation::{AnswerError, Negotiated, NegotiatedCodec, Negotiation, OfferError, capabilities};
 pub use parse::ParseError;
+pub use quirk::Quirk;
 pub use session::{
     Address, Bandwidth, Connection, Family, Media, MediaKind, Origin, Repeat, SessionDescription, Time,
     ZoneAdjustment,

@@ -1,9 +1,11 @@
+use crate::quirk::{self, Quirk};
 use crate::{
     Address, Attribute, Bandwidth, Connection, Family, Media, MediaKind, Origin, Repeat, SessionDescription,
     Time, ZoneAdjustment,
 };
 use ringpost_base::limits;
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::str::FromStr;
 use thiserror::Error;
@@ -41,6 +43,12 @@ impl SessionDescription {
     /// Refused: another version, an unknown line letter (§5), a second description behind the first (RFC 3264 §5), more
     /// than [`limits::SDP_MEDIA`] media.
     pub fn parse(bytes: &[u8]) -> Result<SessionDescription, ParseError> {
+        SessionDescription::read(bytes, &[]).map(|(description, _)| description)
+    }
+
+    /// The same for what devices describe that keep to no RFC: of what they do wrong, what is among `tolerated` is read as
+    /// [`Quirk`] says, and comes back, each once.
+    pub fn read(bytes: &[u8], tolerated: &[Quirk]) -> Result<(SessionDescription, Vec<Quirk>), ParseError> {
         if bytes.len() > limits::SDP_BYTES {
             return Err(ParseError {
                 line: 1,
@@ -48,7 +56,10 @@ impl SessionDescription {
                 found: String::new(),
             });
         }
-        let mut parser = Parser::default();
+        let mut parser = Parser {
+            tolerated,
+            ..Parser::default()
+        };
         for (i, line) in bytes.split(|b| *b == b'\n').enumerate() {
             let line = line.strip_suffix(b"\r").unwrap_or(line);
             if line.iter().all(u8::is_ascii_whitespace) {
@@ -62,11 +73,14 @@ impl SessionDescription {
             })?;
         }
         let lines = bytes.split(|b| *b == b'\n').count();
-        parser.finish().map_err(|expected| ParseError {
-            line: lines,
-            expected,
-            found: String::new(),
-        })
+        let mut met = BTreeSet::new();
+        let read = parser.finish(&mut met);
+        read.map(|description| (description, met.into_iter().collect()))
+            .map_err(|expected| ParseError {
+                line: lines,
+                expected,
+                found: String::new(),
+            })
     }
 }
 
@@ -81,7 +95,9 @@ impl FromStr for SessionDescription {
 type Expected = &'static str;
 
 #[derive(Default)]
-struct Parser {
+struct Parser<'a> {
+    tolerated: &'a [Quirk],
+    met: BTreeSet<Quirk>,
     version_seen: bool,
     origin: Option<Origin>,
     name: Option<String>,
@@ -97,8 +113,37 @@ struct Parser {
     media: Vec<Media>,
 }
 
-impl Parser {
+impl Parser<'_> {
+    /// Whether this is taken.
+    fn takes(&mut self, quirk: Quirk) -> bool {
+        let is_taken = self.tolerated.contains(&quirk);
+        if is_taken {
+            self.met.insert(quirk);
+        }
+        is_taken
+    }
+
     fn line(&mut self, line: &str) -> Result<(), Expected> {
+        let letter = line.split_once('=').map_or("", |(letter, _)| letter);
+        if !self.version_seen && letter != "v" && self.takes(Quirk::NoVersion) {
+            self.version_seen = true;
+        }
+        let Err(expected) = self.strict_line(line) else {
+            return Ok(());
+        };
+        let is_full = letter == "m" && self.media.len() == limits::SDP_MEDIA;
+        match Quirk::of_line(letter) {
+            Some(quirk) if !is_full && self.takes(quirk) => {
+                if quirk == Quirk::Media {
+                    self.media.push(quirk::nothing());
+                }
+                Ok(())
+            }
+            _ => Err(expected),
+        }
+    }
+
+    fn strict_line(&mut self, line: &str) -> Result<(), Expected> {
         let (letter, value) = line.split_once('=').ok_or("a letter and =")?;
         if value.contains(['\0', '\r']) {
             return Err("a line without NUL or CR");
@@ -179,10 +224,14 @@ impl Parser {
         Ok(())
     }
 
-    fn finish(self) -> Result<SessionDescription, Expected> {
+    fn finish(mut self, met: &mut BTreeSet<Quirk>) -> Result<SessionDescription, Expected> {
         if !self.version_seen {
             return Err("v=0");
         }
+        if self.origin.is_none() && self.takes(Quirk::Origin) {
+            self.origin = Some(quirk::nobody());
+        }
+        *met = self.met;
         let mut times = self.times;
         if times.is_empty() {
             times.push(Time::default());

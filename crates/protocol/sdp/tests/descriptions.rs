@@ -1,7 +1,7 @@
 //! Reading and printing, by the RFCs' own examples and by what phones send.
 
 use ringpost_sdp::{
-    Address, Attribute, Direction, Family, MediaKind, ParseError, RtpMap, SessionDescription, Setup,
+    Address, Attribute, Direction, Family, MediaKind, ParseError, Quirk, RtpMap, SessionDescription, Setup,
 };
 
 fn parse(lines: &[&str]) -> SessionDescription {
@@ -271,4 +271,85 @@ fn a_printed_field_cannot_add_a_line() {
             .media
             .is_empty()
     );
+}
+
+// Guards pitfall RTSP 8.
+#[test]
+fn what_devices_get_wrong_is_read_where_its_quirk_is_tolerated() {
+    let medium = ["m=video 0 RTP/AVP 96", "a=rtpmap:96 H264/90000"];
+    for (lines, quirks) in [
+        (vec!["s=-", "t=0 0"], vec![Quirk::NoVersion, Quirk::Origin]),
+        (vec!["v=0", "s=-", "t=0 0"], vec![Quirk::Origin]),
+        (vec!["v=0", "o=-", "s=-", "t=0 0"], vec![Quirk::Origin]),
+        (vec!["v=0", "o=- 1 1 IN IP4", "t=0 0"], vec![Quirk::Origin]),
+        (
+            vec!["v=0", "o=- 1 1 IN IP4 h", "c=IN IP4", "t=0 0"],
+            vec![Quirk::Connection],
+        ),
+        (
+            vec!["v=0", "o=- 1 1 IN IP4 h", "c=0.0.0.0"],
+            vec![Quirk::Connection],
+        ),
+        (
+            vec!["v=0", "o=- 1 1 IN IP4 h", "t=now", "t=0 0"],
+            vec![Quirk::Time],
+        ),
+        (vec!["v=0", "o=- 1 1 IN IP4 h", "r=x"], vec![Quirk::Time]),
+        (
+            vec!["v=0", "o=- 1 1 IN IP4 h", "x=1", "nonsense", "t = 0 0"],
+            vec![Quirk::Line],
+        ),
+    ] {
+        let text = [&lines[..], &medium].concat().join("\n");
+        let (read, met) = SessionDescription::read(text.as_bytes(), &Quirk::ALL).expect("a description");
+        assert_eq!(met, quirks, "{text}");
+        assert_eq!((read.media.len(), read.times.len()), (1, 1), "{text}");
+        assert_eq!(
+            read.media[0].rtpmap(96).map(|map| map.clock_rate_hz),
+            Some(90_000)
+        );
+        // Without one of them it is an error, as it is for the strict.
+        for missing in quirks {
+            let others: Vec<_> = Quirk::ALL.into_iter().filter(|quirk| *quirk != missing).collect();
+            assert!(
+                SessionDescription::read(text.as_bytes(), &others).is_err(),
+                "{missing:?} {text}"
+            );
+        }
+        assert!(SessionDescription::parse(text.as_bytes()).is_err(), "{text}");
+    }
+}
+
+// Guards pitfall RTSP 8.
+#[test]
+fn a_medium_that_cannot_be_read_keeps_its_place() {
+    let lines = [
+        "v=0",
+        "o=- 1 1 IN IP4 h",
+        "s=-",
+        "t=0 0",
+        "m=video",
+        "a=control:0",
+        "m=audio 0 RTP/AVP 0",
+        "a=control:1",
+    ];
+    let text = lines.join("\r\n");
+    let (read, met) = SessionDescription::read(text.as_bytes(), &Quirk::ALL).expect("a description");
+    assert_eq!(met, [Quirk::Media]);
+    let kinds: Vec<_> = read.media.iter().map(|medium| medium.kind.name()).collect();
+    assert_eq!(kinds, ["-", "audio"]);
+    assert_eq!(read.media[0].attributes.len(), 1);
+    assert_eq!(SessionDescription::parse(read.to_string().as_bytes()), Ok(read));
+}
+
+#[test]
+fn what_nobody_could_mean_is_refused_with_all_tolerance() {
+    for text in ["", "v=1\nm=audio 0 RTP/AVP 0", "v=0\nv=0\n"] {
+        assert!(
+            SessionDescription::read(text.as_bytes(), &Quirk::ALL).is_err(),
+            "{text}"
+        );
+    }
+    let many = "m=\n".repeat(33);
+    assert!(SessionDescription::read(many.as_bytes(), &Quirk::ALL).is_err());
 }

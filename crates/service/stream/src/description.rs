@@ -3,26 +3,31 @@ pub use ringpost_rtsp::control::{track_control as control_of, track_of};
 use ringpost_base::limits;
 use ringpost_rtsp::Url;
 use ringpost_rtsp::control::track_url;
-use ringpost_sdp::{Attribute, Bandwidth, Codec, Connection, Media, MediaKind, Origin, SessionDescription};
+use ringpost_sdp::{
+    Attribute, Bandwidth, Codec, Connection, Media, MediaKind, Origin, ParseError, SessionDescription,
+};
 use std::net::IpAddr;
 use thiserror::Error;
 
 /// Why nothing can be published by a session description.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum DescriptionError {
+    /// It is none.
+    #[error(transparent)]
+    Unreadable(#[from] ParseError),
     /// No stream of RTP in it.
     #[error("expected at least one m-line of RTP in the session description, found none")]
     NoTracks,
-    /// More streams than [`limits::MOUNT_TRACKS`].
+    /// More streams of RTP than [`limits::MOUNT_TRACKS`].
     #[error(
-        "expected at most {} m-lines in the session description, found {found}",
+        "expected at most {} m-lines of RTP in the session description, found {found}",
         limits::MOUNT_TRACKS
     )]
     Tracks {
         /// How many there are.
         found: usize,
     },
-    /// A payload type that neither the description nor RFC 3551 explains.
+    /// None but such with a payload type that neither the description nor RFC 3551 explains; this is the first.
     #[error("m-line {track} has payload type {payload_type}, and no a=rtpmap says what it is")]
     Unexplained {
         /// The m-line, counted from 1.
@@ -30,7 +35,7 @@ pub enum DescriptionError {
         /// Its first format.
         payload_type: u8,
     },
-    /// A stream that comes without payload types, or is encrypted.
+    /// None but such that come without payload types, or are encrypted; this is the first.
     #[error("expected RTP/AVP or RTP/AVPF and a payload type in m-line {track}, found {found:?}")]
     Protocol {
         /// The m-line, counted from 1.
@@ -52,11 +57,28 @@ pub enum Quirk {
         /// What is used.
         used_hz: u32,
     },
+    /// An m-line that is not RTP in the clear: there is no track for it.
+    NotRtp {
+        /// The m-line, counted from 0.
+        place: usize,
+    },
+    /// An m-line with a payload type that nothing explains: there is no track for it.
+    Unexplained {
+        /// The m-line, counted from 0.
+        place: usize,
+        /// Its first format.
+        payload_type: u8,
+    },
+    /// Lines that are wrong.
+    Lines(ringpost_sdp::Quirk),
 }
 
 /// One stream of a mount.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Track {
+    /// Its place among the publisher's m-lines, counted from 0: what a publisher's connection calls it. Some of them may have no
+    /// track here.
+    pub place: usize,
     /// Audio, video …
     pub kind: MediaKind,
     /// Its payload types; the first is what the track is, the others (events, comfort noise, repairs) pass along.
@@ -81,7 +103,7 @@ impl Track {
     }
 }
 
-/// What a mount has: its tracks, in the order of the publisher's m-lines.
+/// What a mount has: its tracks, in the order of the publisher's m-lines, as readers count them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Description {
     /// The publisher's `s=`; `-` where it said nothing.
@@ -114,21 +136,41 @@ const OF_THE_TRANSPORT: [&str; 8] = [
 ];
 
 impl Description {
-    /// What a publisher (ANNOUNCE) or another server (DESCRIBE) describes, and what was wrong with it.
+    /// What a publisher (ANNOUNCE) or another server (DESCRIBE) sends as its session description, and what was wrong with it:
+    /// everything is tolerated that has a name among [`Quirk`]s.
+    // PITFALLS RTSP 8
+    pub fn parse(bytes: &[u8]) -> Result<(Description, Vec<Quirk>), DescriptionError> {
+        let (session, met) = SessionDescription::read(bytes, &ringpost_sdp::Quirk::ALL)?;
+        let (description, quirks) = Description::read(&session)?;
+        Ok((
+            description,
+            met.into_iter().map(Quirk::Lines).chain(quirks).collect(),
+        ))
+    }
+
+    /// The same of one that has been read.
     pub fn read(session: &SessionDescription) -> Result<(Description, Vec<Quirk>), DescriptionError> {
-        if session.media.len() > limits::MOUNT_TRACKS {
-            let found = session.media.len();
-            return Err(DescriptionError::Tracks { found });
-        }
         let mut quirks = Vec::new();
         let mut tracks = Vec::new();
-        for (index, media) in session.media.iter().enumerate() {
-            let mut track = read_track(index + 1, media)?;
-            mend_clock_rate(index, &mut track, &mut quirks);
-            tracks.push(track);
+        let mut refused = None;
+        for (place, media) in session.media.iter().enumerate() {
+            match read_track(place, media) {
+                Ok(mut track) => {
+                    mend_clock_rate(tracks.len(), &mut track, &mut quirks);
+                    tracks.push(track);
+                }
+                Err(error) => {
+                    quirks.extend(passed_over(place, &error));
+                    refused.get_or_insert(error);
+                }
+            }
         }
         if tracks.is_empty() {
-            return Err(DescriptionError::NoTracks);
+            return Err(refused.unwrap_or(DescriptionError::NoTracks));
+        }
+        if tracks.len() > limits::MOUNT_TRACKS {
+            let found = tracks.len();
+            return Err(DescriptionError::Tracks { found });
         }
         let (name, information) = (session.name.clone(), session.information.clone());
         let description = Description {
@@ -137,6 +179,12 @@ impl Description {
             tracks,
         };
         Ok((description, quirks))
+    }
+
+    /// The track that its publisher's connection calls so, by its place among the m-lines; `None` where there is no track for
+    /// that m-line.
+    pub fn track_at(&self, place: usize) -> Option<usize> {
+        self.tracks.iter().position(|track| track.place == place)
     }
 
     /// What readers are told (RFC 2326 appendix C): the whole is controlled by the URL that was asked for, each track below it
@@ -181,23 +229,35 @@ fn other(name: &str, value: String) -> Attribute {
     }
 }
 
-fn read_track(number: usize, media: &Media) -> Result<Track, DescriptionError> {
+/// What is told of an m-line that has no track.
+fn passed_over(place: usize, error: &DescriptionError) -> Option<Quirk> {
+    match error {
+        DescriptionError::Protocol { .. } => Some(Quirk::NotRtp { place }),
+        DescriptionError::Unexplained { payload_type, .. } => {
+            let payload_type = *payload_type;
+            Some(Quirk::Unexplained { place, payload_type })
+        }
+        _ => None,
+    }
+}
+
+fn read_track(place: usize, media: &Media) -> Result<Track, DescriptionError> {
     let payload_types: Vec<u8> = media
         .formats
         .iter()
         .filter_map(|format| format.parse().ok())
         .filter(|number| *number < 128)
         .collect();
-    let is_plain_rtp = ["RTP/AVP", "RTP/AVPF"].iter().any(|plain| {
-        media
-            .protocol
-            .to_ascii_uppercase()
-            .trim_end_matches("/TCP")
-            .eq(*plain)
-    });
+    // Devices name the transport here as RTSP does in its Transport field.
+    let protocol = media.protocol.to_ascii_uppercase();
+    let bare = protocol.strip_suffix("/TCP").or(protocol.strip_suffix("/UDP"));
+    let is_plain_rtp = matches!(bare.unwrap_or(&protocol), "RTP/AVP" | "RTP/AVPF");
     let Some(first) = payload_types.first().filter(|_| is_plain_rtp) else {
         let found = format!("{} {}", media.protocol, media.formats.join(" "));
-        return Err(DescriptionError::Protocol { track: number, found });
+        return Err(DescriptionError::Protocol {
+            track: place + 1,
+            found,
+        });
     };
     let mut codecs: Vec<Codec> = payload_types
         .iter()
@@ -205,13 +265,14 @@ fn read_track(number: usize, media: &Media) -> Result<Track, DescriptionError> {
         .collect();
     if codecs.first().is_none_or(|codec| codec.payload_type != *first) {
         return Err(DescriptionError::Unexplained {
-            track: number,
+            track: place + 1,
             payload_type: *first,
         });
     }
     // What the track is comes first, events and comfort noise behind it.
     codecs.sort_by_key(|codec| !codec.is_media());
     Ok(Track {
+        place,
         kind: media.kind.clone(),
         codecs,
         control: value_of(&media.attributes, "control").map(Into::into),
@@ -403,8 +464,8 @@ mod tests {
                 "expected at least one m-line of RTP in the session description, found none",
             ),
             (
-                "m=audio 0 RTP/AVP 0\r\nm=video 0 RTP/AVP 96\r\n",
-                "m-line 2 has payload type 96, and no a=rtpmap says what it is",
+                "m=video 0 RTP/AVP 96\r\nm=audio 0 RTP/SAVP 0\r\n",
+                "m-line 1 has payload type 96, and no a=rtpmap says what it is",
             ),
             (
                 "m=audio 0 RTP/SAVP 0\r\n",
@@ -416,7 +477,7 @@ mod tests {
             ),
             (
                 &m_lines,
-                "expected at most 16 m-lines in the session description, found 17",
+                "expected at most 16 m-lines of RTP in the session description, found 17",
             ),
         ] {
             assert_eq!(of_media(lines).expect_err("a refusal").to_string(), expected);
@@ -445,5 +506,59 @@ mod tests {
             assert_eq!(controls.aggregate.as_deref(), Some(whole));
             assert_eq!(controls.tracks[1].as_deref(), Some(second));
         }
+    }
+
+    // PITFALLS RTSP 8
+    #[test]
+    fn what_is_no_stream_of_rtp_is_passed_over_and_the_others_keep_their_places() {
+        let lines = "m=application 0 udp wb\r\na=control:0\r\nm=video 0 RTP/AVP/UDP 96\r\na=rtpmap:96 H264/9000\r\na=control:1\r\n\
+            m=video 0 RTP/AVP 99\r\na=control:2\r\nm=audio 0 RTP/SAVP 0\r\nm=audio 0 RTP/AVPF/TCP 8\r\na=control:4\r\n";
+        let (description, quirks) = of_media(lines).expect("tracks");
+        let tracks: Vec<_> = description
+            .tracks
+            .iter()
+            .map(|track| (track.place, track.control.as_deref()))
+            .collect();
+        assert_eq!(tracks, [(1, Some("1")), (4, Some("4"))]);
+        assert_eq!(
+            quirks,
+            [
+                Quirk::NotRtp { place: 0 },
+                Quirk::ClockRate {
+                    track: 0,
+                    said_hz: 9_000,
+                    used_hz: 90_000
+                },
+                Quirk::Unexplained {
+                    place: 2,
+                    payload_type: 99
+                },
+                Quirk::NotRtp { place: 3 },
+            ]
+        );
+        let at: Vec<_> = (0..6).map(|place| description.track_at(place)).collect();
+        assert_eq!(at, [None, Some(0), None, None, Some(1), None]);
+        // Readers count what there is.
+        let told = description.write(origin(), None, None).to_string();
+        let controls = ringpost_rtsp::control::Controls::of_sdp(told.as_bytes());
+        assert_eq!(
+            controls.tracks,
+            [Some("trackID=0".into()), Some("trackID=1".into())]
+        );
+    }
+
+    // PITFALLS RTSP 8
+    #[test]
+    fn lines_that_are_wrong_lose_no_track_and_are_told() {
+        let text = "s=\nt=x\nc=IN\nm=video\nm=audio 0 RTP/AVP 0\n";
+        let (description, quirks) = Description::parse(text.as_bytes()).expect("a track");
+        assert_eq!(description.track_at(1), Some(0));
+        assert_eq!(description.name, "-");
+        use ringpost_sdp::Quirk::{Connection, Media, NoVersion, Origin, Time};
+        let lines = [NoVersion, Origin, Connection, Time, Media].map(Quirk::Lines);
+        assert_eq!(quirks[..5], lines);
+        assert_eq!(quirks[5..], [Quirk::NotRtp { place: 0 }]);
+        let error = Description::parse(b"v=7").expect_err("another version");
+        assert!(matches!(error, DescriptionError::Unreadable(_)));
     }
 }
