@@ -89,8 +89,9 @@ pub enum Reading {
     /// As a server reads requests: a field that is none refuses its message.
     #[default]
     Strict,
-    /// As a client reads what cameras send: lines that are no fields are passed over, control characters become spaces, and
-    /// the fields in [`MISSPELT`] are taken for what they mean.
+    /// As a client reads what cameras send: lines that are no fields are passed over, control characters become spaces, the
+    /// fields in [`MISSPELT`] are taken for what they mean, and octets between messages are passed over up to the next `$` or
+    /// `RTSP/` ([`Reader::skipped`]).
     // Guards pitfall RTSP 8.
     Tolerant,
 }
@@ -125,6 +126,9 @@ pub struct Reader {
     lone_cr: bool,
     /// A header that has been read, whose body has not come whole.
     head: Option<(Head, usize)>,
+    /// How many stray octets have been passed over since the last item, while it is not known where the next begins.
+    stray: Option<usize>,
+    skipped: usize,
     is_over: bool,
 }
 
@@ -161,6 +165,11 @@ impl Reader {
         self.buffer.is_empty()
     }
 
+    /// How many octets between messages belonged to none and were passed over.
+    pub fn skipped(&self) -> usize {
+        self.skipped
+    }
+
     /// Whether a message has begun and is not whole.
     pub fn is_inside_message(&self) -> bool {
         self.head.is_some() || self.buffer.first().is_some_and(|b| *b != b'$')
@@ -175,6 +184,13 @@ impl Reader {
                     false => None,
                 };
             }
+            if self.reading == Reading::Tolerant && self.scanned == 0 {
+                match self.skip_stray() {
+                    Ok(true) => {}
+                    Ok(false) => return None,
+                    Err(error) => return Some(self.fail(error)),
+                }
+            }
             if self.scanned == 0 {
                 while matches!(self.buffer.first(), Some(b'\r' | b'\n')) {
                     self.buffer.advance(1);
@@ -188,7 +204,12 @@ impl Reader {
             match self.find_head_end() {
                 Ok(None) => return None,
                 Ok(Some(end)) => {
-                    let head = self.buffer.split_to(end).freeze();
+                    let mut head = self.buffer.split_to(end).freeze();
+                    if self.reading == Reading::Tolerant {
+                        let stray = stray_before_response(&head);
+                        self.skipped += stray;
+                        head.advance(stray);
+                    }
                     (self.scanned, self.line_start, self.lone_cr) = (0, 0, false);
                     match read_head(&head, self.reading) {
                         Ok(read) => self.head = Some(read),
@@ -202,6 +223,37 @@ impl Reader {
                 Err(error) => return Some(self.fail(error)),
             }
         }
+    }
+
+    /// Passes over what can begin no item, up to where one begins; false when more has to come before that is known.
+    fn skip_stray(&mut self) -> Result<bool, ReadError> {
+        const RESPONSE: &[u8] = b"RTSP/";
+        if self.stray.is_none() {
+            let is_line_end = |b: &&u8| matches!(b, b'\r' | b'\n');
+            let first = self.buffer.iter().find(|b| !is_line_end(b));
+            match first {
+                Some(b) if *b != b'$' && !is_token(*b) => self.stray = Some(0),
+                _ => return Ok(true),
+            }
+        }
+        let begins = |at: &usize| {
+            let rest = &self.buffer[*at..];
+            let common = rest.len().min(RESPONSE.len());
+            rest[0] == b'$' || rest[..common] == RESPONSE[..common]
+        };
+        let at = (0..self.buffer.len()).find(begins).unwrap_or(self.buffer.len());
+        self.buffer.advance(at);
+        self.skipped += at;
+        let stray = self.stray.unwrap_or(0) + at;
+        self.stray = Some(stray);
+        if stray > limits::RTSP_HEADER_BYTES {
+            return Err(ReadError::NotRtsp);
+        }
+        let is_found = self.buffer.first() == Some(&b'$') || self.buffer.starts_with(RESPONSE);
+        if is_found {
+            self.stray = None;
+        }
+        Ok(is_found)
     }
 
     fn fail(&mut self, error: ReadError) -> Item {
@@ -274,6 +326,23 @@ impl Reader {
             true => Err(ReadError::LineTooLong),
             false => Ok(()),
         }
+    }
+}
+
+/// How much of a header's beginning stands before a status line, and is none of its own.
+fn stray_before_response(head: &[u8]) -> usize {
+    let line = head
+        .split(|b| matches!(b, b'\r' | b'\n'))
+        .next()
+        .unwrap_or_default();
+    let word = line.split(|b| *b == b' ').next().unwrap_or_default();
+    let behind = line.get(word.len()..).unwrap_or_default();
+    let has_code = matches!(behind, [b' ', code @ ..]
+        if code.len() >= 3 && code[..3].iter().all(u8::is_ascii_digit) && code.get(3).is_none_or(|b| *b == b' '));
+    let version: &[u8] = b"RTSP/1.0";
+    match word.strip_suffix(version) {
+        Some(before) if has_code => before.len(),
+        _ => 0,
     }
 }
 

@@ -37,6 +37,10 @@ impl fmt::Debug for Login {
 pub enum Quirk {
     /// A response without a CSeq: it is taken for that of the oldest request that waits.
     NoCSeq,
+    /// A response with a CSeq that no request has: the same.
+    OtherCSeq,
+    /// Octets between messages that belong to none: they are passed over.
+    StrayOctets,
     /// A description with several streams of which one has no control attribute, or one that is no URL: it gets the
     /// presentation's.
     NoControl,
@@ -56,8 +60,10 @@ pub enum Quirk {
 
 impl Quirk {
     /// All of them, which is what a client takes unless it is told otherwise.
-    pub const ALL: [Quirk; 8] = [
+    pub const ALL: [Quirk; 10] = [
         Quirk::NoCSeq,
+        Quirk::OtherCSeq,
+        Quirk::StrayOctets,
         Quirk::NoControl,
         Quirk::NoSessionTimeout,
         Quirk::OtherSession,
@@ -223,6 +229,14 @@ pub enum Event {
     Quirk(Quirk),
     /// The server has told something: ANNOUNCE, SET_PARAMETER. It has been answered with 200.
     Told(Box<Request>),
+    /// What was asked for is elsewhere, and is asked for there: a response with 3xx. [`Event::Connect`] follows where that is
+    /// another server.
+    Moved {
+        /// Where.
+        url: Url,
+        /// Whether for good (301): the next time may begin there.
+        is_permanent: bool,
+    },
     /// The server wants us elsewhere: REDIRECT (RFC 2326 §10.10).
     Redirected {
         /// Where.

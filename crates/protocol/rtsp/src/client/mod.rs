@@ -35,10 +35,13 @@ pub struct Config {
     pub response_timeout: Duration,
     /// What is taken although it is wrong; what is not among them fails its request.
     pub tolerated: Vec<Quirk>,
+    /// Whether SETUP of further streams and parameters are sent before the answers to others of their kind have come. Many
+    /// devices read no second request that comes with the first.
+    pub pipelines: bool,
 }
 
 impl Config {
-    /// For this URL, with patience of 10 s, and everything tolerated but a password in the clear.
+    /// For this URL, with patience of 10 s, one request at a time, and everything tolerated but a password in the clear.
     pub fn new(url: Url) -> Self {
         Config {
             url,
@@ -47,6 +50,7 @@ impl Config {
             software: "Ringpost".into(),
             response_timeout: Duration::from_secs(10),
             tolerated: Quirk::ALL.to_vec(),
+            pipelines: false,
         }
     }
 }
@@ -55,8 +59,8 @@ impl Config {
 /// [`Event`]s out.
 ///
 /// After each `handle_…` call and command, [`poll_output`](Client::poll_output) is drained until it says
-/// [`Output::Timeout`]. Every command is answered with one [`Event::Done`]. Commands wait for those before them; only SETUP of
-/// further streams and parameters are sent before the answers to others of their kind have come, once the session is known.
+/// [`Output::Timeout`]. Every command is answered with one [`Event::Done`]. Commands wait for those before them; only where
+/// [`Config::pipelines`] says so, SETUP of further streams and parameters do not, once the session is known.
 /// A session is kept alive by the client itself.
 pub struct Client {
     config: Config,
@@ -79,6 +83,8 @@ pub struct Client {
     channels: BTreeMap<u8, (usize, bool)>,
     redirects: u32,
     met: BTreeSet<Quirk>,
+    /// The numbers of requests that nobody waits for any longer, and that may yet be answered.
+    forgotten: VecDeque<u32>,
     strays: u64,
     outputs: VecDeque<Output>,
 }
@@ -195,6 +201,7 @@ impl Client {
             channels: BTreeMap::new(),
             redirects: 0,
             met: BTreeSet::new(),
+            forgotten: VecDeque::new(),
             strays: 0,
         }
     }
@@ -330,7 +337,12 @@ impl Client {
             return;
         }
         self.reader.push(bytes);
-        while let Some(item) = self.reader.next_item() {
+        loop {
+            let item = self.reader.next_item();
+            if self.reader.skipped() > 0 && !self.tolerates(Quirk::StrayOctets) {
+                return self.close(Failure::Unreadable("a message of RTSP"));
+            }
+            let Some(item) = item else { return };
             match item {
                 Item::Response(response) => self.response_came(response),
                 Item::Request(request) => self.request_came(request),
@@ -369,6 +381,10 @@ impl Client {
             let sent = pending.deadline - self.config.response_timeout;
             let is_alive = self.session.as_ref().is_some_and(|s| s.heard_media > sent);
             if matches!(pending.op, Op::Keepalive) && is_alive && self.tolerates(Quirk::UnansweredKeepalive) {
+                if self.forgotten.len() == limits::RTSP_PIPELINE {
+                    self.forgotten.pop_front();
+                }
+                self.forgotten.push_back(pending.cseq);
                 continue;
             }
             self.done(pending.id, Outcome::Failed(Failure::TimedOut));

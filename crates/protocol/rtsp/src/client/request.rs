@@ -14,7 +14,8 @@ impl Client {
         let Some((_, op)) = self.waiting.front() else {
             return false;
         };
-        let overlaps = op.may_overlap()
+        let overlaps = self.config.pipelines
+            && op.may_overlap()
             && self.session.is_some()
             && self.pending.iter().all(|pending| pending.op.may_overlap());
         if !self.pending.is_empty() && (!overlaps || self.pending.len() >= limits::RTSP_PIPELINE) {

@@ -8,6 +8,7 @@ use super::{
 use crate::control;
 use crate::header::{RtpInfo, parse_decimal};
 use crate::method::Method;
+use crate::syntax::{is_all_token, split, trim};
 use crate::url::Url;
 use ringpost_auth::digest::{Challenge, Challenged};
 use ringpost_base::limits;
@@ -15,17 +16,31 @@ use ringpost_base::limits;
 /// How often a request is sent anew since its nonce was stale.
 const STALE_REPEATS: u32 = 2;
 
+/// The challenges of one field, which may hold several behind each other, and commas at its end.
+//= https://www.rfc-editor.org/rfc/rfc2326#section-12.44
+fn challenges(field: &str) -> Vec<String> {
+    let mut challenges: Vec<String> = Vec::new();
+    for part in split(field, ',') {
+        // A scheme is a word of its own; a parameter has its sign behind its name.
+        let (word, rest) = part.split_once([' ', '\t']).unwrap_or((part, ""));
+        let is_scheme = is_all_token(word) && !trim(rest).starts_with('=');
+        match challenges.last_mut() {
+            Some(last) if !is_scheme => {
+                last.push_str(if last.contains(' ') { ", " } else { " " });
+                last.push_str(part);
+            }
+            _ => challenges.push(part.to_owned()),
+        }
+    }
+    challenges
+}
+
 impl Client {
     pub(super) fn response_came(&mut self, response: Response) {
         if response.status.is_provisional() {
             return;
         }
-        let at = match response.headers.cseq() {
-            Some(Ok(cseq)) => self.pending.iter().position(|pending| pending.cseq == cseq),
-            _ if !self.pending.is_empty() && self.tolerates(Quirk::NoCSeq) => Some(0),
-            _ => None,
-        };
-        let Some(pending) = at.and_then(|at| self.pending.remove(at)) else {
+        let Some(pending) = self.answered(&response) else {
             return;
         };
         match response.status {
@@ -35,6 +50,28 @@ impl Client {
                 self.redirected(pending, &response);
             }
             status => self.refused(pending, status),
+        }
+    }
+
+    /// The request that a response answers.
+    // Guards pitfall RTSP 8.
+    fn answered(&mut self, response: &Response) -> Option<Pending> {
+        let quirk = match response.headers.cseq() {
+            Some(Ok(cseq)) => {
+                if let Some(at) = self.pending.iter().position(|pending| pending.cseq == cseq) {
+                    return self.pending.remove(at);
+                }
+                if let Some(at) = self.forgotten.iter().position(|late| *late == cseq) {
+                    self.forgotten.remove(at);
+                    return None;
+                }
+                Quirk::OtherCSeq
+            }
+            _ => Quirk::NoCSeq,
+        };
+        match !self.pending.is_empty() && self.tolerates(quirk) {
+            true => self.pending.pop_front(),
+            false => None,
         }
     }
 
@@ -81,7 +118,9 @@ impl Client {
     }
 
     fn challenged(&mut self, pending: Pending, response: &Response) {
-        let values: Vec<_> = response.headers.all("WWW-Authenticate").collect();
+        let fields = response.headers.all("WWW-Authenticate");
+        let values: Vec<String> = fields.flat_map(challenges).collect();
+        let values: Vec<&str> = values.iter().map(String::as_str).collect();
         let Some(login) = self.login.clone() else {
             return self.fail(&pending, Failure::Unauthorized);
         };
@@ -135,6 +174,10 @@ impl Client {
             return self.fail(&pending, Failure::BadRedirect);
         };
         let url = url.without_credentials();
+        self.outputs.push_back(Output::Event(Event::Moved {
+            url: url.clone(),
+            is_permanent: response.status == Status::MOVED_PERMANENTLY,
+        }));
         if self.session.is_some() {
             //= https://www.rfc-editor.org/rfc/rfc2326#appendix-A.1
             self.session = None;
@@ -369,6 +412,7 @@ impl Client {
         let status = match request.method {
             Method::Options | Method::GetParameter if request.body.is_empty() => Status::OK,
             Method::GetParameter => Status::PARAMETER_NOT_UNDERSTOOD,
+            Method::Redirect if request.headers.field("Location").is_none() => Status::BAD_REQUEST,
             Method::SetParameter | Method::Announce | Method::Redirect => Status::OK,
             _ => Status::NOT_IMPLEMENTED,
         };
@@ -406,6 +450,37 @@ impl Client {
                     .push_back(Output::Event(Event::Told(Box::new(request))));
             }
             _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::challenges;
+
+    #[test]
+    fn one_field_may_hold_several_challenges_and_loose_commas() {
+        for (field, expected) in [
+            (
+                "Digest realm=\"r, s\", nonce=\"n\",",
+                vec!["Digest realm=\"r, s\", nonce=\"n\""],
+            ),
+            (
+                "Digest realm=\"r\", nonce=\"n\", Basic realm=\"r\"",
+                vec!["Digest realm=\"r\", nonce=\"n\"", "Basic realm=\"r\""],
+            ),
+            (
+                "Basic realm=\"r\",, Digest realm = \"r\",nonce=n, stale = FALSE",
+                vec![
+                    "Basic realm=\"r\"",
+                    "Digest realm = \"r\", nonce=n, stale = FALSE",
+                ],
+            ),
+            ("Negotiate, Basic realm=x", vec!["Negotiate", "Basic realm=x"]),
+            ("Digest, realm=x", vec!["Digest realm=x"]),
+            ("", vec![]),
+        ] {
+            assert_eq!(challenges(field), expected, "{field}");
         }
     }
 }

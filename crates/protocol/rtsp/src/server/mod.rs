@@ -1,6 +1,7 @@
 //! The server's side of one connection, as a machine.
 
 mod act;
+mod announced;
 mod gate;
 mod ours;
 mod question;
@@ -16,7 +17,6 @@ pub use question::{
 };
 pub use session::{Session, State, Track};
 
-use crate::control::Controls;
 use crate::header::SessionHeader;
 use crate::message::{Request, Response};
 use crate::method::Method;
@@ -24,6 +24,7 @@ use crate::mount::MountPath;
 use crate::reader::{Item, ReadError, Reader, Reading};
 use crate::status::Status;
 use crate::url::Url;
+use announced::Announced;
 use bytes::Bytes;
 use gate::Gate;
 use ours::Ours;
@@ -218,50 +219,6 @@ enum Waiting {
     Session,
     Authorize,
     Act(act::Act),
-}
-
-/// What ANNOUNCE said will come.
-struct Announced {
-    mount: MountPath,
-    query: Option<String>,
-    /// The streams' URLs, in each way that clients make them.
-    tracks: Vec<Vec<Url>>,
-}
-
-impl Announced {
-    fn new(place: &Place, base: &Url, description: &[u8]) -> Self {
-        let controls = Controls::of_sdp(description).tracks;
-        let tracks = controls
-            .into_iter()
-            .map(|control| match control.as_deref() {
-                Some(control) => {
-                    let behind = crate::control::resolve(base, control);
-                    let before = crate::control::resolve_before_query(base, control);
-                    behind.into_iter().chain(before).collect()
-                }
-                None => Vec::new(),
-            })
-            .collect();
-        Announced {
-            mount: place.mount.clone(),
-            query: place.query.clone(),
-            tracks,
-        }
-    }
-
-    /// Which stream a URL means; the host counts for nothing, since publishers know us by several names.
-    fn track(&self, url: &Url) -> Option<usize> {
-        if let [only] = &self.tracks[..]
-            && only.is_empty()
-        {
-            return Some(0);
-        }
-        let bare = |url: &Url| url.path_and_query().trim_end_matches('/').to_owned();
-        let wanted = bare(url);
-        self.tracks
-            .iter()
-            .position(|urls| urls.iter().any(|url| bare(url) == wanted))
-    }
 }
 
 #[derive(Clone)]

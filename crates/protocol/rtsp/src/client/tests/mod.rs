@@ -186,8 +186,11 @@ fn a_stream_is_played_from_another_server_over_the_connection() {
 }
 
 #[test]
-fn further_setups_are_sent_without_waiting_and_play_waits_for_them() {
-    let mut script = Script::new("rtsp://h/cam");
+fn further_setups_are_sent_without_waiting_where_that_is_allowed_and_play_waits_for_them() {
+    let mut script = Script::with(Config {
+        pipelines: true,
+        ..Config::new(Url::parse("rtsp://h/cam").unwrap())
+    });
     let sdp = SDP.repeat(2).replacen("trackID=0", "trackID=2", 1);
     script.described("", &sdp);
     for track in 0..4 {
@@ -209,6 +212,19 @@ fn further_setups_are_sent_without_waiting_and_play_waits_for_them() {
         script.answer("200 OK", &ready("RTP/AVP;unicast;client_port=5000-5001"), "");
     }
     assert_eq!(script.sent().method, Method::Play);
+}
+
+#[test]
+fn one_request_waits_for_the_other_unless_it_need_not() {
+    let mut script = Script::new("rtsp://h/cam");
+    script.described("", SDP);
+    script.set_up(0, Offer::Interleaved, &ready("RTP/AVP/TCP;interleaved=0-1"));
+    script.client.setup(script.now, 1, &[Offer::Interleaved]);
+    script.client.get_parameter(script.now, "x".into());
+    script.drain();
+    assert_eq!(script.sent.len(), 1);
+    script.answer("200 OK", &ready("RTP/AVP/TCP;interleaved=2-3"), "");
+    assert_eq!(script.sent().method, Method::GetParameter);
 }
 
 #[test]
@@ -321,6 +337,15 @@ fn a_redirection_is_followed_where_it_may_be() {
         "rtsp://h/other"
     );
     script.drain();
+    let moved = script.events.iter().filter_map(|event| match event {
+        Event::Moved { url, is_permanent } => Some((url.to_string(), *is_permanent)),
+        _ => None,
+    });
+    let expected = [
+        ("rtsp://h/other".to_owned(), false),
+        ("rtsp://i:99/cam".to_owned(), true),
+    ];
+    assert_eq!(moved.collect::<Vec<_>>(), expected);
     assert!(script.sent.is_empty());
     assert_eq!(
         script.events.pop(),
@@ -383,7 +408,10 @@ fn the_session_is_kept_alive_by_what_the_server_knows() {
 
 #[test]
 fn a_server_that_does_not_answer_is_given_up() {
-    let mut script = Script::new("rtsp://h/cam");
+    let mut script = Script::with(Config {
+        tolerated: Vec::new(),
+        ..Config::new(Url::parse("rtsp://h/cam").unwrap())
+    });
     let id = script.client.describe(script.now);
     let waiting = script.client.options(script.now);
     script.drain();
@@ -417,7 +445,7 @@ fn the_servers_own_requests_are_answered() {
          SET_PARAMETER * RTSP/1.0\r\nCSeq: 4\r\nContent-Length: 1\r\n\r\ny\
          REDIRECT * RTSP/1.0\r\nCSeq: 5\r\nLocation: rtsps://i/cam\r\nRange: npt=now-\r\n\r\n\
          REDIRECT * RTSP/1.0\r\nCSeq: 6\r\nLocation: rtsp://i/cam\r\n\r\n\
-         PLAY * RTSP/1.0\r\nCSeq: 7\r\n\r\n",
+         PLAY * RTSP/1.0\r\nCSeq: 7\r\n\r\nREDIRECT * RTSP/1.0\r\nCSeq: 8\r\n\r\n",
     );
     let answers: Vec<_> = script
         .answers
@@ -433,7 +461,8 @@ fn the_servers_own_requests_are_answered() {
             (4, 200),
             (5, 200),
             (6, 200),
-            (7, 501)
+            (7, 501),
+            (8, 400)
         ]
     );
     assert!(matches!(&script.events[0], Event::Told(request) if &request.body[..] == b"y"));

@@ -235,3 +235,104 @@ fn a_keepalive_without_an_answer_is_none_while_media_comes() {
         assert_eq!(script.client.is_closed(), closes, "{tolerated} {hears}");
     }
 }
+
+#[test]
+fn an_answer_with_another_number_is_that_of_the_oldest_request() {
+    let mut script = Script::new("rtsp://h/cam");
+    let first = script.client.options(script.now);
+    let second = script.client.describe(script.now);
+    script.sent();
+    script.hear("RTSP/1.0 200 OK\r\nCSeq: 77\r\nPublic: PLAY\r\n\r\n");
+    assert_eq!(script.outcome(first), Outcome::Options(vec![Method::Play]));
+    script.sent();
+    script.hear("RTSP/1.0 404 Not Found\r\nCSeq: 77\r\n\r\n");
+    assert!(matches!(
+        script.outcome(second),
+        Outcome::Failed(Failure::Refused { .. })
+    ));
+    assert_eq!(quirks(&script), [Quirk::OtherCSeq]);
+    // With nothing to be answered it is nobody's.
+    script.hear("RTSP/1.0 200 OK\r\nCSeq: 77\r\n\r\n");
+    let mut strict = strict("rtsp://h/cam");
+    strict.client.options(strict.now);
+    strict.drain();
+    strict.hear("RTSP/1.0 200 OK\r\nCSeq: 77\r\n\r\n");
+    assert!(strict.events.is_empty());
+}
+
+#[test]
+fn a_late_answer_to_a_keepalive_is_none_to_what_was_asked_since() {
+    let mut script = Script::new("rtsp://h/cam");
+    script.described("", SDP);
+    script.set_up(0, Offer::Interleaved, &ready("RTP/AVP/TCP;interleaved=0-1"));
+    script.pass(10);
+    let keepalive = script.sent();
+    script.pass(5);
+    script.hear(b"$\0\0\x01x");
+    script.pass(5);
+    let play = script.client.play(script.now, None, None, None, None);
+    let cseq = keepalive.headers.field("CSeq").unwrap().to_owned();
+    script.drain();
+    script.hear(format!("RTSP/1.0 454 Session Not Found\r\nCSeq: {cseq}\r\n\r\n"));
+    // The next keepalive, and what waited for it.
+    assert_eq!(script.answer("200 OK", "", "").method, Method::Options);
+    assert_eq!(script.answer("200 OK", "", "").method, Method::Play);
+    assert!(matches!(script.outcome(play), Outcome::Playing(_)));
+    assert!(!quirks(&script).contains(&Quirk::OtherCSeq));
+}
+
+#[test]
+fn stray_octets_between_messages_are_passed_over() {
+    for stray in [&b"\0"[..], b"x", b"\0\xff}junk RT \r\n", b"\x00RTS"] {
+        let mut script = Script::new("rtsp://h/cam");
+        script.described("", SDP);
+        script.set_up(0, Offer::Interleaved, &ready("RTP/AVP/TCP;interleaved=0-1"));
+        let id = script.client.play(script.now, None, None, None, None);
+        let cseq = script.sent().headers.field("CSeq").unwrap().to_owned();
+        let text = [
+            b"$\0\0\x01a",
+            stray,
+            format!("RTSP/1.0 200 OK\r\nCSeq: {cseq}\r\n\r\n").as_bytes(),
+        ]
+        .concat();
+        for byte in &text {
+            script.hear([*byte]);
+        }
+        assert!(matches!(script.outcome(id), Outcome::Playing(_)), "{stray:?}");
+        assert_eq!(quirks(&script), [Quirk::StrayOctets], "{stray:?}");
+        if stray != b"x" {
+            script.hear([stray, b"$\0\0\x01b"].concat());
+            assert!(matches!(script.events.last(), Some(Event::Media { data, .. }) if &data[..] == b"b"));
+        }
+    }
+    let mut strict = strict("rtsp://h/cam");
+    let id = strict.client.describe(strict.now);
+    strict.drain();
+    strict.hear("\0RTSP/1.0 200 OK\r\nCSeq: 1\r\n\r\n");
+    assert_eq!(strict.outcome(id), Outcome::Failed(Failure::Closed));
+    // Nobody listens to nothing else for ever.
+    let mut endless = Script::new("rtsp://h/cam");
+    for _ in 0..limits::RTSP_HEADER_BYTES / 100 + 1 {
+        endless.hear([0; 100]);
+    }
+    assert!(endless.client.is_closed());
+}
+
+#[test]
+fn challenges_in_one_field_are_answered() {
+    for field in [
+        "Basic realm=\"cam\", Digest realm=\"cam\", nonce=\"abc\"",
+        "Digest realm=\"cam\", nonce=\"abc\", Basic realm=\"cam\"",
+        "Digest realm=\"cam\", nonce=\"abc\",",
+    ] {
+        let mut script = Script::new("rtsp://a:b@h/cam");
+        script.client.describe(script.now);
+        script.answer("401 Unauthorized", &format!("WWW-Authenticate: {field}\r\n"), "");
+        let again = script.sent();
+        let proof = again.headers.field("Authorization").unwrap_or_default();
+        assert!(
+            proof.starts_with("Digest ") && proof.contains("\"abc\""),
+            "{field}: {proof}"
+        );
+    }
+}
