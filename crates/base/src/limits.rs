@@ -323,3 +323,15 @@ pub const MEDIA_FRAGMENT_SAMPLES: usize = 262_144;
 pub const MEDIA_FILE_SAMPLES: usize = 4_000_000;
 /// Packets of one RTP source that wait for others that were sent before them; over it those are given up.
 pub const REORDERED_PACKETS: usize = 32;
+/// Files of one folder that are listed, and folders; those with the least names are left out.
+pub const FILES_LISTED: usize = 100_000;
+/// Octets of a file that are read at once; further ones are read with another question.
+pub const FILE_READ_BYTES: u64 = 64 * 1024 * 1024;
+/// Octets that wait to be appended to files, of all writers together; what comes above it is refused, and its file ends.
+pub const FILE_QUEUE_BYTES: usize = 64 * 1024 * 1024;
+/// Commands that wait for the writer of files; one more is refused, and its file ends.
+pub const FILE_QUEUE: usize = 4_096;
+/// Octets of the open fragment of a recording; at it the fragment is closed before its time.
+pub const RECORDING_FRAGMENT_BYTES: usize = 16 * 1024 * 1024;
+/// Samples of the open fragment of a recording, of all tracks together; at it the fragment is closed before its time.
+pub const RECORDING_FRAGMENT_SAMPLES: usize = 16_384;

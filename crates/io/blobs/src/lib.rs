@@ -1,6 +1,9 @@
-//! Large bodies as files: written in chunks, synced once, and then never changed.
+//! What is too large for the store, as files: bodies, which are written in chunks, synced once, and then never changed; and
+//! recordings, which grow.
 //!
-//! A body is written under `tmp/` and moved to `<xx>/<id>` when it is finished, `xx` being the second byte of its id. File and
+//! [`DiskFiles`] appends to files with names in folders, and reads them: see there.
+//!
+//! [`FileBlobs`] holds bodies. A body is written under `tmp/` and moved to `<xx>/<id>` when it is finished, `xx` being the second byte of its id. File and
 //! folder are synced before [`finish`](ringpost_store::BlobWriter::finish) is done, so the batch that names it may follow.
 //! What a stopped process left under `tmp/` is removed at the next start.
 //!
@@ -15,8 +18,11 @@
 //!
 //! Bodies up to 64 KiB do not come here: they lie in the store, and share its sync.
 
+mod files;
 mod pool;
 mod shelf;
+
+pub use files::DiskFiles;
 
 use bytes::Bytes;
 use pool::Pool;
@@ -31,9 +37,9 @@ use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// The folder of bodies could not be opened.
+/// The folder of bodies or files could not be opened.
 #[derive(Debug, thiserror::Error)]
-#[error("the bodies in {}: {error}", folder.display())]
+#[error("the folder {}: {error}", folder.display())]
 pub struct OpenError {
     /// The folder.
     pub folder: PathBuf,

@@ -2,8 +2,9 @@
 //! reference, compared after each. For the engines' tests and the simulator.
 
 use crate::{
-    AccountId, Applied, Batch, BlobId, Blobs, CommitError, Entry, Expect, Found, Guard, Key, MemoryBlobs,
-    MemoryStore, Minted, Partition, Query, Scan, Store, StoreError, Template, Version, Versioned, Width,
+    AccountId, Applied, Batch, BlobId, Blobs, CommitError, Entry, Expect, FileCommand, FileName, FileWriter,
+    Files, FolderName, Found, Guard, Key, MemoryBlobs, MemoryFiles, MemoryStore, Minted, Partition, Query,
+    Scan, Store, StoreError, Template, Version, Versioned, Width,
 };
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -501,6 +502,81 @@ pub async fn run_blobs(blobs: &dyn Blobs, seed: u64, steps: usize) {
     }
 }
 
+/// Runs `steps` random operations on `files` and on the reference and compares; `files` must be empty.
+pub async fn run_files(files: &dyn Files, seed: u64, steps: usize) {
+    let reference = MemoryFiles::new(UnixTime::default);
+    let mut rng = Rng::from_number(seed);
+    let names: Vec<FileName> = [
+        "door/1.mp4",
+        "door/2.mp4",
+        "door/left/1.mp4",
+        "garden/1.mp4",
+        "top.wav",
+    ]
+    .iter()
+    .map(|name| name.parse().expect("a name"))
+    .collect();
+    let mut writers: Vec<_> = (0..2).map(|_| (reference.writer(), files.writer())).collect();
+    for step in 0..steps {
+        let name = &names[rng.below(names.len() as u64) as usize];
+        let (expected, found) = &mut writers[rng.below(2) as usize];
+        let command = match rng.below(10) {
+            0 => {
+                ok(reference.remove(name).await);
+                ok(files.remove(name).await);
+                continue;
+            }
+            1 | 2 => FileCommand::Create(name.clone()),
+            3 => FileCommand::Close,
+            4 => FileCommand::Sync,
+            _ => {
+                let mut octets = vec![0; rng.below(100_000) as usize];
+                rng.fill(&mut octets);
+                FileCommand::Append(octets.into())
+            }
+        };
+        let at = format!("seed {seed} step {step}");
+        assert_eq!(
+            carry_out(found.as_mut(), command.clone()).await,
+            carry_out(expected.as_mut(), command).await,
+            "{at}"
+        );
+        let from = rng.below(300_000);
+        let range = from..from + rng.below(300_000);
+        let octets = ok(files.read(name, range.clone()).await);
+        assert!(octets == ok(reference.read(name, range).await), "{at}: {name}");
+        for folder in ["", "door", "door/left", "garden", "nowhere"] {
+            let folder: FolderName = folder.parse().expect("a folder");
+            assert_eq!(
+                listed(files, &folder).await,
+                listed(&reference, &folder).await,
+                "{at}"
+            );
+        }
+    }
+}
+
+/// Whether a command was taken and could be carried out.
+async fn carry_out(writer: &mut dyn FileWriter, command: FileCommand) -> bool {
+    writer.submit(command).is_ok() & writer.settle().await.is_ok()
+}
+
+async fn listed(files: &dyn Files, folder: &FolderName) -> (Vec<(FileName, u64, bool)>, Vec<FolderName>) {
+    let infos = ok(files.list(folder).await);
+    let mut folders = ok(files.folders(folder).await);
+    // A folder may outlive its files.
+    let mut kept = Vec::new();
+    for folder in folders.drain(..) {
+        let is_empty =
+            ok(files.list(&folder).await).is_empty() && ok(files.folders(&folder).await).is_empty();
+        kept.extend((!is_empty).then_some(folder));
+    }
+    let told = infos
+        .into_iter()
+        .map(|info| (info.name, info.size_bytes, info.is_open));
+    (told.collect(), kept)
+}
+
 async fn write(blobs: &dyn Blobs, id: BlobId, rng: &mut Rng, finishes: bool) {
     let mut writer = ok(blobs.writer(id).await);
     for _ in 0..rng.below(6) {
@@ -541,6 +617,9 @@ mod tests {
         for seed in 0..20 {
             run(&MemoryStore::new(), seed, 300).now_or_never().unwrap();
             run_blobs(&MemoryBlobs::new(UnixTime::default), seed, 30)
+                .now_or_never()
+                .unwrap();
+            run_files(&MemoryFiles::new(UnixTime::default), seed, 100)
                 .now_or_never()
                 .unwrap();
         }

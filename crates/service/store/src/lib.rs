@@ -1,6 +1,6 @@
 //! What Ringpost keeps, and how: an ordered key-value store with guarded batches, bodies beside it, and a bus for hints.
 //!
-//! [`Store`], [`Blobs`] and [`Bus`] are the contracts that engines fulfil. Keys and typed records are spelled here and
+//! [`Store`], [`Blobs`], [`Files`] and [`Bus`] are the contracts that engines fulfil. Keys and typed records are spelled here and
 //! nowhere else.
 //!
 //! [`mailbox::MailBatch`] is how messages come, change and go: it keeps every count in the same commit. [`check_store`]
@@ -32,6 +32,7 @@ mod body;
 mod bus;
 mod check;
 pub mod conformance;
+mod files;
 mod journal;
 pub mod keys;
 pub mod mailbox;
@@ -49,6 +50,10 @@ pub use blob::{BlobId, BlobInfo, BlobReader, BlobWriter, Blobs, BytesReader, cla
 pub use body::{Bodies, Body, BodyWriter};
 pub use bus::{Bus, Feed, Heard, Hint, Interest, LocalBus, Subscription, Topic};
 pub use check::{Problem, Report, check_store};
+pub use files::{
+    FileCommand, FileInfo, FileName, FileNameError, FileRefusal, FileWriter, Files, FolderName, MemoryFiles,
+    Retention, expired,
+};
 pub use futures_util::future::BoxFuture;
 pub use journal::BindingsJournal;
 pub use memory::{MemoryBlobs, MemoryStore};
