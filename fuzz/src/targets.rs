@@ -364,6 +364,11 @@ pub const TARGETS: &[Target] = &[
         dictionary: &[],
     },
     Target {
+        name: "stream-recorder",
+        run: ringpost_stream::recording::fuzz::recorder,
+        dictionary: dictionary::PAYLOADS,
+    },
+    Target {
         name: "media-engine",
         run: ringpost_media::fuzz::engine,
         dictionary: dictionary::RTP,

@@ -335,3 +335,11 @@ pub const FILE_QUEUE: usize = 4_096;
 pub const RECORDING_FRAGMENT_BYTES: usize = 16 * 1024 * 1024;
 /// Samples of the open fragment of a recording, of all tracks together; at it the fragment is closed before its time.
 pub const RECORDING_FRAGMENT_SAMPLES: usize = 16_384;
+/// Fragments of one file of media; a file with more is played up to there.
+pub const MEDIA_FRAGMENTS: usize = 262_144;
+/// What a player holds of each track's octets ahead of what it sends; a longer sample is held alone.
+pub const PLAYER_WINDOW_BYTES: u64 = 128 * 1024;
+/// Packets that a player has made and not sent yet, in octets; with more it makes no further ones.
+pub const PLAYER_QUEUE_BYTES: usize = 256 * 1024;
+/// Files of one folder that are played, or of one mount's recordings: the newest.
+pub const PLAYED_FILES: usize = 50_000;

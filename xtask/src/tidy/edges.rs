@@ -43,6 +43,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "base",
             "auth",
             "rtp",
+            "codec",
             "rtsp",
             "sdp",
             "store",

@@ -24,6 +24,7 @@ pub mod fuzz;
 pub mod hub;
 mod mount;
 pub mod parameter_sets;
+pub mod recording;
 mod reorder;
 mod ring;
 

@@ -1,15 +1,16 @@
 //! Files of media: fragmented MP4 as recordings are written, and MP4 as it is read (ISO/IEC 14496-12), without touching a
 //! disk: the writer gives octets to append, the reader says which octets it wants next.
 
+mod audio_config;
+mod encoding;
 mod format;
-
 mod reader;
 #[cfg(test)]
 mod tests;
 mod writer;
 
+pub(crate) use encoding::{Encoding, Kind};
 pub use format::{Format, FormatError};
-
 pub use reader::{FileError, Fragment, Index, Scanner, Stored, Wanted};
 pub use writer::{FileWriter, Run};
 

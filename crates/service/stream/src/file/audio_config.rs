@@ -1,0 +1,161 @@
+/// What an AudioSpecificConfig says of a stream of AAC (ISO/IEC 14496-3 §1.6.2.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct AudioConfig {
+    /// How often sound is sampled in the coded frames.
+    pub(crate) rate_hz: u32,
+    /// How often it is after spectral band replication, where the configuration says that there is any.
+    pub(crate) extended_rate_hz: Option<u32>,
+    /// `None` where the frames say it themselves.
+    pub(crate) channels: Option<u8>,
+    /// How many samples at `rate_hz` a frame has.
+    pub(crate) frame_samples: u32,
+    /// How long the configuration is, as far as it is understood.
+    bits: usize,
+}
+
+/// ISO/IEC 14496-3 table 1.18.
+const RATES_HZ: [u32; 13] = [
+    96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000, 7_350,
+];
+/// Object types: spectral band replication, and with parametric stereo.
+const SBR: u64 = 5;
+const PS: u64 = 29;
+
+struct Bits<'a>(&'a [u8], usize);
+
+impl Bits<'_> {
+    fn take(&mut self, count: usize) -> Option<u64> {
+        let mut value = 0;
+        for at in self.1..self.1 + count {
+            value = value << 1 | u64::from(self.0.get(at / 8)? >> (7 - at % 8) & 1);
+        }
+        self.1 += count;
+        Some(value)
+    }
+
+    fn object_type(&mut self) -> Option<u64> {
+        match self.take(5)? {
+            31 => Some(32 + self.take(6)?),
+            plain => Some(plain),
+        }
+    }
+
+    fn rate(&mut self) -> Option<u32> {
+        match self.take(4)? as usize {
+            15 => self.take(24).map(|rate| rate as u32),
+            index => RATES_HZ.get(index).copied(),
+        }
+        .filter(|rate| *rate > 0)
+    }
+}
+
+impl AudioConfig {
+    /// Reads one; `None` where it ends too soon or says what cannot be.
+    pub(crate) fn read(config: &[u8]) -> Option<Self> {
+        Self::read_bits(&mut Bits(config, 0))
+    }
+
+    fn read_bits(bits: &mut Bits<'_>) -> Option<Self> {
+        let from = bits.1;
+        let mut object_type = bits.object_type()?;
+        let rate_hz = bits.rate()?;
+        let channels = match bits.take(4)? as u8 {
+            0 => None,
+            told @ 1..=6 => Some(told),
+            7 => Some(8),
+            _ => return None,
+        };
+        let mut extended_rate_hz = None;
+        if matches!(object_type, SBR | PS) {
+            extended_rate_hz = Some(bits.rate()?);
+            object_type = bits.object_type()?;
+        }
+        // GASpecificConfig, for the object types that have one: its first bit tells frames of 960 from those of 1,024.
+        let is_short = bits.take(1)? == 1;
+        let frame_samples = match object_type {
+            23 | 39 => 512,
+            _ => 1_024,
+        };
+        let depends = bits.take(1)? == 1;
+        if depends {
+            bits.take(14)?;
+        }
+        bits.take(1)?;
+        Some(AudioConfig {
+            rate_hz,
+            extended_rate_hz,
+            channels,
+            frame_samples: if is_short {
+                frame_samples / 16 * 15
+            } else {
+                frame_samples
+            },
+            bits: bits.1 - from,
+        })
+    }
+
+    /// How many units of a clock of `clock_rate_hz` a frame lasts.
+    pub(crate) fn frame_units(&self, clock_rate_hz: u32) -> u32 {
+        let units = u64::from(self.frame_samples) * u64::from(clock_rate_hz) / u64::from(self.rate_hz);
+        u32::try_from(units).unwrap_or(u32::MAX)
+    }
+}
+
+/// The AudioSpecificConfig out of the StreamMuxConfig of a stream in LATM (ISO/IEC 14496-3 §1.7.3.1), as RFC 6416 §6.1
+/// describes it: one program, one layer, one frame at a time.
+pub(crate) fn latm_config(mux: &[u8]) -> Option<Vec<u8>> {
+    let mut bits = Bits(mux, 0);
+    let version = bits.take(1)?;
+    let same_time = bits.take(1)?;
+    let (sub_frames, programs, layers) = (bits.take(6)?, bits.take(4)?, bits.take(3)?);
+    if version != 0 || same_time != 1 || sub_frames != 0 || programs != 0 || layers != 0 {
+        return None;
+    }
+    let from = bits.1;
+    let read = AudioConfig::read_bits(&mut bits)?;
+    let mut copy = Bits(mux, from);
+    let mut config = Vec::new();
+    let mut left = read.bits;
+    while left > 0 {
+        let now = left.min(8);
+        config.push((copy.take(now)? << (8 - now)) as u8);
+        left -= now;
+    }
+    Some(config)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn configurations_of_encoders_are_read() {
+        let read = AudioConfig::read(&[0x12, 0x10]).expect("AAC-LC");
+        assert_eq!(
+            (read.rate_hz, read.channels, read.frame_samples),
+            (44_100, Some(2), 1_024)
+        );
+        assert_eq!(read.frame_units(44_100), 1_024);
+        let read = AudioConfig::read(&[0x11, 0x8c]).expect("frames of 960");
+        assert_eq!(
+            (read.rate_hz, read.channels, read.frame_samples),
+            (48_000, Some(1), 960)
+        );
+        // HE-AAC: 24 kHz coded, 48 kHz heard.
+        let read = AudioConfig::read(&[0x2b, 0x11, 0x88, 0x00]).expect("HE-AAC");
+        assert_eq!((read.rate_hz, read.extended_rate_hz), (24_000, Some(48_000)));
+        assert_eq!(read.frame_units(48_000), 2_048);
+        for cut in [&[][..], &[0x12], &[0xff; 1], &[0x17, 0x80, 0, 0]] {
+            assert_eq!(AudioConfig::read(cut), None);
+        }
+    }
+
+    // The configuration of RFC 6416's own kind: 40002420 is 24 kHz mono behind 15 bits of StreamMuxConfig.
+    #[test]
+    fn the_configuration_is_taken_out_of_latm() {
+        let config = latm_config(&[0x40, 0x00, 0x26, 0x20, 0x3f, 0xc0]).expect("a configuration");
+        let read = AudioConfig::read(&config).expect("AAC");
+        assert_eq!((config.len(), read.rate_hz, read.channels), (2, 24_000, Some(2)));
+        assert_eq!(latm_config(&[0xc0, 0x00, 0x26, 0x20]), None);
+    }
+}

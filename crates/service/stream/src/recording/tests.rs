@@ -1,0 +1,515 @@
+use super::*;
+use crate::file::{Index, Scanner, Stored, Wanted};
+use ringpost_rtp::Header;
+use ringpost_rtp::payload::write;
+use ringpost_sdp::SessionDescription;
+use ringpost_store::{FileName, FileWriter, Files, MemoryFiles};
+
+const SPS: &[u8] = &[
+    0x67, 0x64, 0x00, 0x28, 0xac, 0xd9, 0x40, 0x78, 0x02, 0x27, 0xe5, 0xc0, 0x44, 0x00, 0x00, 0x03, 0x00,
+    0x04, 0x00, 0x00, 0x03, 0x00, 0xc8, 0x3c, 0x60, 0xc6, 0x58,
+];
+/// Another size, by one octet.
+const OTHER_SPS: &[u8] = &[
+    0x67, 0x64, 0x00, 0x28, 0xac, 0xd9, 0x40, 0x74, 0x02, 0x27, 0xe5, 0xc0, 0x44, 0x00, 0x00, 0x03, 0x00,
+    0x04, 0x00, 0x00, 0x03, 0x00, 0xc8, 0x3c, 0x60, 0xc6, 0x58,
+];
+const PPS: &[u8] = &[0x68, 0xeb, 0xe3, 0xcb];
+const BEGAN: UnixTime = UnixTime::from_secs(1_795_747_980);
+const CAMERA: &str = "m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=fmtp:96 packetization-mode=1\r\n\
+    m=audio 0 RTP/AVP 97\r\na=rtpmap:97 MPEG4-GENERIC/44100/2\r\n\
+    a=fmtp:97 mode=AAC-hbr;sizelength=13;indexlength=3;indexdeltalength=3;config=1210\r\n";
+
+fn describe(media: &str) -> Description {
+    let sdp = format!("v=0\r\no=- 0 0 IN IP4 192.0.2.1\r\ns=Door\r\nt=0 0\r\n{media}");
+    let session = SessionDescription::parse(sdp.as_bytes()).expect("a session description");
+    Description::read(&session).expect("tracks").0
+}
+
+/// A camera of 25 pictures a second with a key frame each second, and its sound, into a recorder and its files.
+struct World {
+    recorder: Recorder,
+    files: MemoryFiles,
+    writer: Box<dyn FileWriter>,
+    events: Vec<Event>,
+    now: Instant,
+    deadline: Option<Instant>,
+    sps: &'static [u8],
+    video_sequence: u16,
+    audio_sequence: u16,
+    /// Added to the wall's clock, and to video's timestamps.
+    wall_offset: Duration,
+    video_offset: u32,
+    gop: u64,
+    /// Access units as they were sent.
+    sent: Vec<(usize, u32, Vec<u8>)>,
+}
+
+fn world(media: &str) -> World {
+    let files = MemoryFiles::new(|| BEGAN);
+    World {
+        recorder: Recorder::new(&describe(media), Settings::default()).expect("a recorder"),
+        writer: files.writer(),
+        files,
+        events: Vec::new(),
+        now: Instant::ZERO,
+        deadline: None,
+        sps: SPS,
+        video_sequence: 65_500,
+        audio_sequence: 7,
+        wall_offset: Duration::ZERO,
+        video_offset: 4_294_000_000,
+        gop: 25,
+        sent: Vec::new(),
+    }
+}
+
+impl World {
+    fn wall(&self, at: Duration) -> UnixTime {
+        BEGAN + self.wall_offset + at
+    }
+
+    fn run(&mut self) {
+        let folder = "door".parse().expect("a folder");
+        let (events, writer) = (&mut self.events, self.writer.as_mut());
+        self.deadline = write_out(&mut self.recorder, self.now, &folder, writer, |event| {
+            events.push(event)
+        });
+    }
+
+    fn packets(&mut self, track: usize, timestamp: u32, at: Duration, payloads: Vec<write::Payload>) {
+        let sequence = match track {
+            0 => &mut self.video_sequence,
+            _ => &mut self.audio_sequence,
+        };
+        let mut packets = Vec::new();
+        for payload in payloads {
+            let mut bytes = Vec::new();
+            let header = Header {
+                marker: payload.marker,
+                payload_type: 96 + track as u8,
+                sequence: *sequence,
+                timestamp: timestamp.wrapping_add(payload.timestamp_offset),
+                ssrc: 5,
+            };
+            *sequence = sequence.wrapping_add(1);
+            header.write(&payload.bytes, &mut bytes);
+            packets.push(Bytes::from(bytes));
+        }
+        for packet in packets {
+            self.recorder
+                .handle_packet(self.now, track, &packet, self.wall(at));
+            self.run();
+        }
+    }
+
+    fn picture(&mut self, n: u64) {
+        let timestamp = self.video_offset.wrapping_add(n as u32 * 3_600);
+        let is_key = n.is_multiple_of(self.gop);
+        let fill = |kind: u8| [vec![kind, 0x80], n.to_be_bytes().repeat(300)].concat();
+        let slice = fill(if is_key { 0x65 } else { 0x41 });
+        let nals: Vec<&[u8]> = match is_key {
+            true => vec![self.sps, PPS, &slice],
+            false => vec![&slice],
+        };
+        self.sent.push((0, timestamp, nals.concat()));
+        let payloads = write::h264(&nals, 1_200);
+        self.packets(0, timestamp, Duration::from_millis(40) * n as u32, payloads);
+    }
+
+    fn sound(&mut self, n: u64) {
+        let timestamp = 1_000 + n as u32 * 1_024;
+        let frame = n.to_be_bytes().repeat(20);
+        let at = Duration::from_nanos(n * 1_024 * 1_000_000_000 / 44_100);
+        self.sent.push((1, timestamp, frame.clone()));
+        self.packets(1, timestamp, at, write::aac(&[&frame], 1_024, 1_200));
+    }
+
+    /// What a camera sends from one second to another.
+    fn play(&mut self, seconds: std::ops::Range<u64>) {
+        let mut sounds = (seconds.start * 44_100).div_ceil(1_024);
+        for picture in seconds.start * 25..seconds.end * 25 {
+            self.now = Instant::ZERO + Duration::from_millis(40) * picture as u32;
+            if self.deadline.is_some_and(|deadline| deadline <= self.now) {
+                self.recorder.handle_timeout(self.now);
+                self.run();
+            }
+            self.picture(picture);
+            while sounds * 1_024 * 25 < (picture + 1) * 44_100 {
+                self.sound(sounds);
+                sounds += 1;
+            }
+        }
+    }
+
+    fn wait(&mut self, time: Duration) {
+        let until = self.now + time;
+        while let Some(deadline) = self.deadline.filter(|deadline| *deadline <= until) {
+            assert!(deadline >= self.now, "a deadline lies behind");
+            self.now = deadline;
+            self.recorder.handle_timeout(self.now);
+            self.run();
+            assert!(
+                self.deadline.is_none_or(|next| next > deadline),
+                "it goes round in circles"
+            );
+        }
+        self.now = until;
+    }
+
+    fn finish(&mut self) {
+        self.recorder.finish(self.now);
+        self.run();
+    }
+
+    fn names(&self) -> Vec<String> {
+        let list = ready(self.files.list(&"door".parse().expect("a folder")));
+        list.expect("a list")
+            .into_iter()
+            .map(|info| info.name.name().to_string())
+            .collect()
+    }
+
+    fn file(&self, name: &str) -> Recorded {
+        let name: FileName = format!("door/{name}").parse().expect("a name");
+        let octets = ready(self.files.read(&name, 0..u64::MAX))
+            .expect("octets")
+            .expect("a file");
+        Recorded::scan(&octets)
+    }
+}
+
+fn ready<T>(future: impl Future<Output = T>) -> T {
+    ringpost_store::conformance::block_on(future)
+}
+
+struct Recorded {
+    octets: Vec<u8>,
+    index: Index,
+    samples: Vec<Stored>,
+}
+
+impl Recorded {
+    fn scan(octets: &[u8]) -> Self {
+        let mut scanner = Scanner::new(octets.len() as u64);
+        let part = |range: std::ops::Range<u64>| &octets[range.start as usize..range.end as usize];
+        while let Some(Wanted(range)) = scanner.wanted() {
+            scanner.handle(part(range)).expect("a file");
+        }
+        let index = scanner.finish().expect("an index");
+        let read = |fragment: &crate::file::Fragment| {
+            index
+                .samples(fragment, part(fragment.table.clone()))
+                .expect("samples")
+        };
+        let samples = index.fragments.iter().flat_map(read).collect();
+        let octets = octets.to_vec();
+        Recorded {
+            octets,
+            index,
+            samples,
+        }
+    }
+
+    /// Each track's access units in the order of decoding, without lengths of NAL units, and their times.
+    fn units(&self, track: usize) -> Vec<(i64, Vec<u8>)> {
+        let of_track = self.samples.iter().filter(|sample| sample.track == track);
+        let unit = |sample: &Stored| {
+            let mut rest = &self.octets[sample.offset as usize..][..sample.size_bytes as usize];
+            let mut unit = Vec::new();
+            while track == 0 && !rest.is_empty() {
+                let (length, behind) = rest.split_first_chunk::<4>().expect("a length");
+                let (nal, behind) = behind.split_at(u32::from_be_bytes(*length) as usize);
+                unit.extend_from_slice(nal);
+                rest = behind;
+            }
+            unit.extend_from_slice(rest);
+            (sample.time, unit)
+        };
+        of_track.map(unit).collect()
+    }
+}
+
+#[test]
+fn what_was_sent_is_in_the_file_unit_for_unit() {
+    let mut world = world(CAMERA);
+    world.play(0..7);
+    world.finish();
+    assert_eq!(world.names(), ["20261127T025300.000Z.mp4"]);
+    let file = world.file("20261127T025300.000Z.mp4");
+    for track in 0..2 {
+        let sent = world.sent.iter().filter(|(of, ..)| *of == track);
+        let sent: Vec<_> = sent.map(|(_, timestamp, unit)| (*timestamp, unit)).collect();
+        let found = file.units(track);
+        assert_eq!(found.len(), sent.len());
+        for ((timestamp, unit), (time, found)) in sent.iter().zip(&found) {
+            assert_eq!(i64::from(timestamp.wrapping_sub(sent[0].0)), *time);
+            assert!(*unit == found, "track {track} at {time}");
+        }
+    }
+    assert!(world.events.is_empty());
+    assert_eq!(world.recorder.recorded_fragments(), 7);
+}
+
+#[test]
+fn fragments_begin_with_key_frames_and_last_two_seconds_at_most() {
+    for (gop, expected_keys) in [(25, true), (50, true), (10, true), (100, false)] {
+        let mut world = world(CAMERA);
+        world.gop = gop;
+        world.play(0..21);
+        world.finish();
+        let fragments = world.file(&world.names()[0]).index.fragments;
+        assert_eq!(fragments.iter().all(|fragment| fragment.is_key), expected_keys);
+        for (fragment, n) in fragments.iter().zip(0..) {
+            let length = fragment.end_ns - fragment.begin_ns;
+            assert!(length <= 2_100_000_000, "{length} ns with a key frame each {gop}");
+            let wallclock = fragment.wallclock.expect("a time").as_nanos() - BEGAN.as_nanos();
+            assert!(
+                fragment.begin_ns.abs_diff(wallclock as i64) < 1_000,
+                "fragment {n}"
+            );
+        }
+    }
+}
+
+#[test]
+fn another_file_begins_with_the_first_key_frame_after_a_segment() {
+    let mut world = world(CAMERA);
+    world.recorder.settings.segment = Duration::from_millis(3_500);
+    world.play(0..10);
+    world.finish();
+    let names = world.names();
+    assert_eq!(
+        names,
+        [
+            "20261127T025300.000Z.mp4",
+            "20261127T025304.000Z.mp4",
+            "20261127T025308.000Z.mp4"
+        ]
+    );
+    let sounds: usize = names.iter().map(|name| world.file(name).units(1).len()).sum();
+    assert_eq!(
+        sounds,
+        world.sent.iter().filter(|(track, ..)| *track == 1).count()
+    );
+    let second = world.file(&names[1]);
+    // 44,100 × 4 / 1,024 is no whole number: the first sound begins a little after the first picture.
+    let first_sound = second.units(1)[0].0;
+    assert!((0..1_024).contains(&first_sound), "{first_sound}");
+}
+
+#[test]
+fn another_file_begins_where_parameter_sets_change() {
+    let mut world = world(CAMERA);
+    world.play(0..3);
+    world.sps = OTHER_SPS;
+    world.play(3..6);
+    world.finish();
+    let names = world.names();
+    assert_eq!(names.len(), 2);
+    let sizes: Vec<_> = names
+        .iter()
+        .map(|name| world.file(name).index.tracks[0].format.size())
+        .collect();
+    assert_ne!(sizes[0], sizes[1]);
+    assert_eq!(world.file(&names[0]).units(0).len(), 75);
+}
+
+#[test]
+fn another_file_begins_after_nothing_came_and_after_a_jump() {
+    let mut world = world(CAMERA);
+    world.play(0..3);
+    world.wait(Duration::from_secs(17));
+    assert_eq!(world.recorder.pending_bytes(), 0, "what came is written");
+    world.play(20..23);
+    // The encoder begins its timestamps anew.
+    world.video_offset = 5;
+    world.play(23..26);
+    // The publisher goes and comes back.
+    world.recorder.handle_gap(world.now);
+    world.run();
+    world.play(40..43);
+    world.finish();
+    let names = world.names();
+    assert_eq!(
+        names,
+        [
+            "20261127T025300.000Z.mp4",
+            "20261127T025320.000Z.mp4",
+            "20261127T025323.000Z.mp4",
+            "20261127T025340.000Z.mp4"
+        ]
+    );
+    for name in &names {
+        assert_eq!(world.file(name).units(0).len(), 75, "{name}");
+    }
+}
+
+#[test]
+fn tracks_that_have_drifted_apart_are_brought_together_in_another_file() {
+    let mut world = world(CAMERA);
+    world.play(0..3);
+    // What the camera says of its sound's time was wrong by 300 ms.
+    let mut n = (3 * 44_100_u64).div_ceil(1_024);
+    for picture in 75..200 {
+        world.now = Instant::ZERO + Duration::from_millis(40) * picture as u32;
+        world.picture(picture);
+        while n * 1_024 * 25 < (picture + 1) * 44_100 {
+            world.wall_offset = Duration::from_millis(300);
+            world.sound(n);
+            world.wall_offset = Duration::ZERO;
+            n += 1;
+        }
+    }
+    world.finish();
+    let names = world.names();
+    assert!(names.len() >= 2);
+    let last = world.file(names.last().expect("a file"));
+    let (first_sound, first_number) = {
+        let (time, unit) = &last.units(1)[0];
+        (*time, u64::from_be_bytes(unit[..8].try_into().expect("a number")))
+    };
+    let began = began(names.last().expect("a file"))
+        .expect("a time")
+        .since(BEGAN)
+        .as_nanos() as i64;
+    let heard = first_number as i64 * 1_024 * 1_000_000_000 / 44_100 + 300_000_000;
+    let in_file = began + first_sound * 1_000_000_000 / 44_100;
+    assert!((heard - in_file).abs() < DRIFT_NS, "{heard} {in_file}");
+}
+
+#[test]
+fn tracks_that_no_file_holds_are_left_out_and_told() {
+    let g722 = "m=audio 0 RTP/AVP 9\r\nm=audio 0 RTP/AVP 0\r\n";
+    let mut recorder = Recorder::new(&describe(g722), Settings::default()).expect("a recorder");
+    let told = recorder.poll_output();
+    let Output::Event(Event::LeftOut {
+        track: 0, encoding, ..
+    }) = told
+    else {
+        panic!("{told:?}")
+    };
+    assert_eq!(encoding, "G722");
+    assert_eq!(recorder.poll_output(), Output::Timeout(None));
+    let error =
+        Recorder::new(&describe("m=audio 0 RTP/AVP 9\r\n"), Settings::default()).expect_err("nothing");
+    assert!(error.to_string().ends_with("found G722"), "{error}");
+}
+
+#[test]
+fn pictures_without_parameter_sets_that_can_be_read_leave_the_sound() {
+    let mut world = world(CAMERA);
+    world.sps = &[0x67, 0x64, 0x00, 0x28];
+    world.play(0..12);
+    world.finish();
+    assert!(matches!(&world.events[..], [Event::LeftOut { track: 0, encoding, .. }] if encoding == "H264"));
+    let file = world.file(&world.names()[0]);
+    assert_eq!(file.index.tracks.len(), 1);
+    assert!(!file.samples.is_empty());
+}
+
+#[test]
+fn sound_is_recorded_where_no_key_frame_comes_and_pictures_as_soon_as_one_does() {
+    let mut world = world(CAMERA);
+    world.gop = 25 * 20;
+    // From the second picture on, the next key frame is twenty seconds away.
+    for second in 1..23 {
+        world.play(second..second + 1);
+    }
+    world.finish();
+    let names = world.names();
+    let tracks: Vec<usize> = names
+        .iter()
+        .map(|name| world.file(name).index.tracks.len())
+        .collect();
+    assert_eq!(tracks, [1, 2]);
+    assert_eq!(world.file(&names[1]).units(0).len(), 75);
+}
+
+#[test]
+fn an_open_fragment_is_bounded() {
+    let mut world = world(CAMERA);
+    let nal = [vec![0x41, 0x80], vec![7; 3_000_000]].concat();
+    world.picture(0);
+    for n in 1..20_u64 {
+        world.now += Duration::from_millis(10);
+        let payloads = write::h264(&[&nal], 60_000);
+        let timestamp = world.video_offset.wrapping_add(n as u32 * 900);
+        world.packets(0, timestamp, Duration::from_millis(10) * n as u32, payloads);
+        assert!(world.recorder.pending_bytes() <= limits::RECORDING_FRAGMENT_BYTES + 3_100_000);
+    }
+    world.finish();
+    assert_eq!(world.file(&world.names()[0]).units(0).len(), 20);
+}
+
+#[test]
+fn a_full_disk_costs_fragments_which_are_counted_and_recording_goes_on_behind_it() {
+    let mut world = world(CAMERA);
+    world.play(0..4);
+    world.files.set_room(Some(10_000));
+    world.play(4..8);
+    world.files.set_room(None);
+    world.play(8..30);
+    world.finish();
+    let names = world.names();
+    assert_eq!(names.len(), 2, "{names:?}");
+    assert!(world.recorder.lost_fragments() >= 1);
+    assert!(
+        world
+            .events
+            .iter()
+            .any(|event| matches!(event, Event::Dropped { .. }))
+    );
+    let kept: usize = names.iter().map(|name| world.file(name).units(0).len()).sum();
+    assert!((400..700).contains(&kept), "{kept}");
+    // Both play from their beginning.
+    assert!(
+        names
+            .iter()
+            .all(|name| world.file(name).index.fragments[0].is_key)
+    );
+}
+
+#[test]
+fn a_disk_that_stands_still_costs_no_memory() {
+    let mut world = world(CAMERA);
+    world.files.set_stalled(true);
+    for second in 0..40 {
+        world.play(second..second + 1);
+        assert!(world.recorder.pending_bytes() < 2_000_000);
+    }
+    world.files.set_stalled(false);
+    world.play(40..90);
+    world.finish();
+    assert!(!world.names().is_empty());
+}
+
+#[test]
+fn a_loss_of_power_costs_the_open_fragment_and_nothing_before_it() {
+    let mut world = world(CAMERA);
+    world.play(0..5);
+    let synced = world.recorder.recorded_fragments();
+    world.files.lose_power(|_, tail| tail / 2);
+    let file = world.file(&world.names()[0]);
+    assert_eq!(file.index.fragments.len() as u64, synced);
+    assert_eq!(synced, 4);
+    assert_eq!(file.units(0).len(), 100);
+}
+
+#[test]
+fn packets_of_other_payload_types_and_no_packets_are_passed_over() {
+    let mut world = world(CAMERA);
+    world.play(0..2);
+    for other in [&b""[..], b"\x80", b"\x80\x65\0\x01\0\0\0\0\0\0\0\0tone"] {
+        world
+            .recorder
+            .handle_packet(world.now, 0, &Bytes::copy_from_slice(other), BEGAN);
+        world
+            .recorder
+            .handle_packet(world.now, 9, &Bytes::copy_from_slice(other), BEGAN);
+    }
+    world.play(2..4);
+    world.finish();
+    assert_eq!(world.names().len(), 1);
+    assert_eq!(world.file(&world.names()[0]).units(0).len(), 100);
+}
