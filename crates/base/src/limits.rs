@@ -309,6 +309,8 @@ pub const MOUNT_RING_BYTES: usize = 8 * 1024 * 1024;
 /// How much further behind a mount's newest packet a reader may fall than it was when it began; then it goes on with the
 /// newest key frame.
 pub const MOUNT_READER_LAG: Duration = Duration::from_secs(3);
+/// Mounts whose recording was switched by hand; a further one stays as its settings say.
+pub const RECORDED_BY_HAND: usize = 4_096;
 /// Octets that a reader of a mount is sent at once; after that the next reader has its turn.
 pub const READER_BURST_BYTES: usize = 64 * 1024;
 /// Tracks of a mount; a description with more is refused.

@@ -55,6 +55,11 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: DeviceCommand,
     },
+    /// Streams that are live
+    Stream {
+        #[command(subcommand)]
+        command: StreamCommand,
+    },
     /// Mail that waits for other servers
     Queue {
         #[command(subcommand)]
@@ -289,6 +294,25 @@ fn quota(text: &str) -> Result<Quota, String> {
         Some(limit) if limit < u64::MAX => Ok(Quota::Limit(limit)),
         _ => Err("expected a number, as 500M or 2G, or none, or default".into()),
     }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum StreamCommand {
+    /// List what is live, with who publishes and reads it
+    List,
+    /// End a session of a publisher or a reader
+    Kick {
+        /// Its number, as the list shows it
+        session: u64,
+    },
+    /// Record a stream while it is live, whatever the configuration says, until the server ends
+    Record {
+        /// The mount's name, such as alice/door
+        mount: String,
+        /// Record it no longer
+        #[arg(long)]
+        off: bool,
+    },
 }
 
 #[derive(Debug, Subcommand)]

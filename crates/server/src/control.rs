@@ -5,6 +5,7 @@ pub(crate) mod certificate;
 pub(crate) mod domains;
 mod mailboxes;
 mod queue;
+mod streams;
 
 use certificate::CertificateDesk;
 use ringpost_admin::{
@@ -14,6 +15,7 @@ use ringpost_admin::{
 use ringpost_base::{Rng, UnixTime};
 use ringpost_directory::{self as directory, AccountInfo, Directory, DirectoryError};
 use ringpost_mail::Mail;
+use ringpost_net::rtsp::RtspHandle;
 use ringpost_store::{Blobs, Store, check_store};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -35,6 +37,8 @@ pub(crate) struct LocalControl {
     pub(crate) mail: Arc<Mail>,
     /// The certificate.
     pub(crate) certificate: CertificateDesk,
+    /// The streams' thread, where there is a server.
+    pub(crate) streams: Option<RtspHandle>,
     /// The calendar.
     pub(crate) now: fn() -> UnixTime,
     /// Told when there is another domain.
@@ -48,6 +52,9 @@ impl Control for LocalControl {
         Box::pin(async move {
             match &command {
                 Command::CheckStore => self.check().await,
+                Command::StreamList | Command::StreamKick { .. } | Command::StreamRecord { .. } => {
+                    self.stream(&command).await
+                }
                 Command::CertShow | Command::CertRenew => self.certificate.handle(&command).await,
                 Command::DomainAdd { .. }
                 | Command::DomainRecords { .. }
@@ -171,6 +178,9 @@ impl LocalControl {
             Command::DomainAdd { .. }
             | Command::DomainRecords { .. }
             | Command::DomainDkimRotate { .. }
+            | Command::StreamList
+            | Command::StreamKick { .. }
+            | Command::StreamRecord { .. }
             | Command::QueueList
             | Command::QueueShow { .. }
             | Command::QueueRetry { .. }
@@ -394,6 +404,7 @@ pub(crate) mod tests {
             blobs,
             certificate: CertificateDesk::new(Arc::default(), "/nonexistent".into()),
             now,
+            streams: None,
             domains_changed: Arc::default(),
             rng,
         }

@@ -105,6 +105,9 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Queue { command } => with_control(file, false, async |control| {
             commands::queue(control, command).await
         }),
+        Command::Stream { command } => with_control(file, false, async |control| {
+            commands::stream(control, command).await
+        }),
         Command::Import(from) => {
             let from = commands::Origin::of(from)?;
             with_control(file, false, async |control| {

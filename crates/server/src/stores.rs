@@ -111,6 +111,7 @@ impl Stores {
             blobs: self.blobs.clone(),
             certificate: CertificateDesk::new(self.config.clone(), self.path().to_owned()),
             now,
+            streams: None,
             domains_changed: Arc::default(),
             rng: Mutex::new(random()),
         }

@@ -73,7 +73,10 @@ const EDGES: &[(&str, &[&str])] = &[
         ],
     ),
     // The real world.
-    ("ringpost-net", &["base", "sip", "rtp", "media", "stream"]),
+    (
+        "ringpost-net",
+        &["base", "sip", "rtp", "store", "media", "stream"],
+    ),
     ("ringpost-store-sqlite", &["base", "store"]),
     ("ringpost-blobs", &["base", "store"]),
     ("ringpost-admin", &["base"]),

@@ -191,6 +191,20 @@ pub enum Command {
     CertShow,
     /// A new certificate by ACME, now. Answered with `Certificate`, once it is shown.
     CertRenew,
+    /// The streams that are live, with who publishes and reads them. Answered with `Streams`.
+    StreamList,
+    /// Ends a session of a publisher or a reader. Answered with `Done`.
+    StreamKick {
+        /// Its number, as the list shows it.
+        session: u64,
+    },
+    /// Has a stream recorded while it is live, or not, until this is said again or the server ends. Answered with `Done`.
+    StreamRecord {
+        /// The mount's name.
+        mount: String,
+        /// Whether it is recorded.
+        is_wanted: bool,
+    },
     /// Looks at the whole store for what contradicts itself. Answered with `Findings`.
     CheckStore,
 }
@@ -233,8 +247,50 @@ pub enum Answer {
     Piece(String),
     /// The certificate.
     Certificate(CertificateState),
+    /// The streams that are live, by name.
+    Streams(Vec<StreamState>),
     /// What is wrong with the store, one line each; nothing is good.
     Findings(Vec<String>),
+}
+
+/// A stream that is live.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StreamState {
+    /// The mount's name.
+    pub mount: String,
+    /// What its tracks are encoded with.
+    pub encodings: Vec<String>,
+    /// Whether it is recorded.
+    pub is_recorded: bool,
+    /// How long ago anything came, in milliseconds.
+    pub silent_ms: u64,
+    /// Octets that came.
+    pub received_bytes: u64,
+    /// Packets that never came.
+    pub lost_packets: u64,
+    /// Who publishes; none while its readers wait for another publisher.
+    pub publisher: Option<StreamSession>,
+    /// Who reads.
+    pub readers: Vec<StreamSession>,
+}
+
+/// A session of a publisher or a reader.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StreamSession {
+    /// Its number.
+    pub session: u64,
+    /// Who it is; empty when that was not asked.
+    pub user: String,
+    /// From where.
+    pub peer: String,
+    /// How its packets go: `tcp` or `udp`.
+    pub transport: String,
+    /// How long it has lasted, in seconds.
+    pub lasted_s: u64,
+    /// Octets that it was sent.
+    pub sent_bytes: u64,
+    /// Packets that passed it by, since it was too slow.
+    pub skipped_packets: u64,
 }
 
 /// A certificate, and how it stands with the next one.

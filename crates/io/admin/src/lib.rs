@@ -30,7 +30,7 @@ pub use client::Client;
 pub use command::{
     Account, AccountSettings, Alias, Answer, BoxFuture, CertificateState, Command, Control, Device,
     DnsRecord, DomainSettings, Forward, Hold, NewAccount, NewDevice, QueuedMail, Quota, Refusal, RefusalKind,
-    WaitingRecipient,
+    StreamSession, StreamState, WaitingRecipient,
 };
 pub use metrics::{Counter, CounterFamily, Gauge, Histogram, Metrics};
 pub use server::{AdminError, serve_control, serve_metrics};

@@ -19,10 +19,12 @@ use bytes::Bytes;
 use connection::Connection;
 use ringpost_base::{Instant, Rng, UnixTime, limits};
 use ringpost_media::Port;
+use ringpost_store::{FileCommand, FileWriter, Files};
 use ringpost_stream::hub::{
-    Answer, Burst, Config, ConnectionId, Ends, Hub, MountInfo, Outlet, Output, PairId, Question, QuestionId,
-    SessionKey, SocketId,
+    Answer, Burst, Config, ConnectionId, Ends, Hub, MountInfo, MountSettings, Outlet, Output, PairId,
+    Question, QuestionId, SessionKey, SocketId,
 };
+use ringpost_stream::{MountName, MountPattern};
 use socket2::SockAddr;
 use std::collections::{BTreeSet, HashMap};
 use std::io;
@@ -70,6 +72,8 @@ enum Message {
     Answer(QuestionId, Answer),
     Mounts(async_channel::Sender<Vec<MountInfo>>),
     Kick(SessionKey, async_channel::Sender<bool>),
+    Record(MountName, bool, async_channel::Sender<bool>),
+    Settings(Vec<(MountPattern, MountSettings)>),
     Stop,
 }
 
@@ -103,6 +107,8 @@ pub struct RtspParts {
     pub media: MediaHandle,
     /// The calendar's time now.
     pub wallclock: UnixTime,
+    /// Where recordings are written.
+    pub files: Arc<dyn Files>,
     /// Randomness.
     pub rng: Rng,
     /// Where questions go; they are answered with [`RtspHandle::answer`].
@@ -171,6 +177,18 @@ impl RtspHandle {
         let (reply, answer) = async_channel::bounded(1);
         self.push(Message::Kick(session, reply)).await?;
         answer.recv().await.map_err(|_| Gone)
+    }
+
+    /// Has a mount recorded, or not; whether it is live.
+    pub async fn record(&self, mount: MountName, is_wanted: bool) -> Result<bool, Gone> {
+        let (reply, answer) = async_channel::bounded(1);
+        self.push(Message::Record(mount, is_wanted, reply)).await?;
+        answer.recv().await.map_err(|_| Gone)
+    }
+
+    /// Goes by other settings of mounts from now on.
+    pub async fn set_settings(&self, settings: Vec<(MountPattern, MountSettings)>) -> Result<(), Gone> {
+        self.push(Message::Settings(settings)).await
     }
 
     async fn push(&self, message: Message) -> Result<(), Gone> {
@@ -282,6 +300,9 @@ struct Driver {
     buffer: Box<[u8]>,
     burst: Burst,
     counters: Arc<Counters>,
+    files: Arc<dyn Files>,
+    /// One for each mount that is recorded.
+    writers: HashMap<MountName, Box<dyn FileWriter>>,
 }
 
 impl Driver {
@@ -314,6 +335,8 @@ impl Driver {
             buffer: vec![0; READ_BYTES].into(),
             burst: Burst::default(),
             counters: handle.counters.clone(),
+            files: parts.files,
+            writers: HashMap::new(),
         }
     }
 
@@ -397,6 +420,7 @@ impl Driver {
                     }
                 }
                 Output::Close(id) => self.close(id),
+                Output::Write { mount, command } => self.write_file(mount, command),
                 Output::Question(question) => {
                     let id = question.id;
                     if self.questions.try_send(question).is_err() {
@@ -407,6 +431,24 @@ impl Driver {
                 Output::Event(event) => log::tell(event),
                 Output::Timeout(deadline) => return deadline,
             }
+        }
+    }
+
+    /// Has the writer of a mount's recording do something.
+    fn write_file(&mut self, mount: MountName, command: FileCommand) {
+        let is_last = command == FileCommand::Close;
+        let files = &self.files;
+        let writer = self
+            .writers
+            .entry(mount.clone())
+            .or_insert_with(|| files.writer());
+        let submitted = writer.submit(command);
+        if is_last || submitted.is_err() {
+            self.writers.remove(&mount);
+        }
+        if let Err(error) = submitted {
+            warn!(%mount, %error, "a recording is interrupted");
+            self.hub.handle_write_refused(self.now(), &mount);
         }
     }
 
@@ -460,8 +502,16 @@ impl Driver {
             match self.messages.try_recv() {
                 Ok(Message::Answer(id, answer)) => self.hub.handle_answer(now, id, answer),
                 // Who asked may be gone by now.
-                Ok(Message::Mounts(reply)) => drop(reply.try_send(self.hub.mounts(now))),
-                Ok(Message::Kick(session, reply)) => drop(reply.try_send(self.hub.kick(now, session))),
+                Ok(Message::Mounts(reply)) => {
+                    let _ = reply.try_send(self.hub.mounts(now));
+                }
+                Ok(Message::Kick(session, reply)) => {
+                    let _ = reply.try_send(self.hub.kick(now, session));
+                }
+                Ok(Message::Record(mount, is_wanted, reply)) => {
+                    let _ = reply.try_send(self.hub.record(now, &mount, is_wanted));
+                }
+                Ok(Message::Settings(settings)) => self.hub.set_settings(now, settings),
                 Err(async_channel::TryRecvError::Empty) => return true,
                 Ok(Message::Stop) | Err(async_channel::TryRecvError::Closed) => {
                     self.stop();

@@ -7,7 +7,7 @@ mod unit;
 
 pub(crate) use carry::{Origin, export, import};
 pub(crate) use keep::{backup, restore};
-pub(crate) use people::{account, alias, cert, check_store, device, domain, queue};
+pub(crate) use people::{account, alias, cert, check_store, device, domain, queue, stream};
 pub(crate) use unit::{hidden, service_unit};
 
 use crate::config::{Config, REFERENCE, USUAL_FILE};

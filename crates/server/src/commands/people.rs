@@ -2,11 +2,12 @@
 
 use crate::cli::{
     AccountCommand, AliasCommand, CertCommand, DeviceCommand, DkimCommand, DomainCommand, HoldArgs,
-    QueueCommand,
+    QueueCommand, StreamCommand,
 };
 use anyhow::{Result, bail};
 use ringpost_admin::{
     Answer, CertificateState, Command, Control, DnsRecord, Forward, Hold, NewAccount, QueuedMail, Quota,
+    StreamState,
 };
 use ringpost_base::UnixTime;
 use std::io::{BufRead, IsTerminal};
@@ -99,6 +100,18 @@ pub(crate) async fn device(control: &dyn Control, command: DeviceCommand) -> Res
 }
 
 /// `queue …`.
+pub(crate) async fn stream(control: &dyn Control, command: StreamCommand) -> Result<()> {
+    let command = match command {
+        StreamCommand::List => Command::StreamList,
+        StreamCommand::Kick { session } => Command::StreamKick { session },
+        StreamCommand::Record { mount, off } => Command::StreamRecord {
+            mount,
+            is_wanted: !off,
+        },
+    };
+    show(control, command).await
+}
+
 pub(crate) async fn queue(control: &dyn Control, command: QueueCommand) -> Result<()> {
     match command {
         QueueCommand::List => show(control, Command::QueueList).await,
@@ -224,6 +237,7 @@ fn text(answer: &Answer) -> String {
                 Hold::All => "all".into(),
             })
             .collect(),
+        Answer::Streams(streams) => streams.iter().flat_map(stream_lines).collect(),
         Answer::Certificate(certificate) => shown(certificate),
         Answer::Findings(findings) if findings.is_empty() => vec!["the store is good".into()],
         Answer::Findings(findings) => findings.clone(),
@@ -231,6 +245,42 @@ fn text(answer: &Answer) -> String {
         Answer::Mailboxes(_) | Answer::Messages(_) | Answer::Piece(_) => Vec::new(),
     };
     lines.into_iter().map(|line| line + "\n").collect()
+}
+
+/// A stream, and under it who publishes and reads it.
+fn stream_lines(stream: &StreamState) -> Vec<String> {
+    let recorded = if stream.is_recorded {
+        "recorded"
+    } else {
+        "not recorded"
+    };
+    let mut lines = vec![format!(
+        "{}\t{}\t{recorded}\t{} bytes came\t{} packets lost\tlast {} ms ago",
+        stream.mount,
+        stream.encodings.join(","),
+        stream.received_bytes,
+        stream.lost_packets,
+        stream.silent_ms
+    )];
+    let publisher = stream.publisher.iter().map(|session| ("publisher", session));
+    let readers = stream.readers.iter().map(|session| ("reader", session));
+    lines.extend(publisher.chain(readers).map(|(role, session)| {
+        let user = if session.user.is_empty() {
+            "-"
+        } else {
+            &session.user
+        };
+        format!(
+            "  {role}\t{}\t{user}\t{}\t{}\t{} s\t{} bytes\t{} packets skipped",
+            session.session,
+            session.peer,
+            session.transport,
+            session.lasted_s,
+            session.sent_bytes,
+            session.skipped_packets
+        )
+    }));
+    lines
 }
 
 /// A certificate, and what there is to say of the next one.

@@ -1,7 +1,10 @@
 use ringpost_node::stream::{MountRule, Who};
-use ringpost_stream::MountPattern;
+use ringpost_store::Retention;
+use ringpost_stream::hub::MountSettings as HubSettings;
+use ringpost_stream::{MountName, MountPattern};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -17,6 +20,9 @@ pub(crate) struct Streams {
 pub(crate) struct MountSettings {
     pub(crate) publish: Vec<String>,
     pub(crate) read: Vec<String>,
+    pub(crate) record: bool,
+    pub(crate) keep_hours: Option<u32>,
+    pub(crate) keep_bytes: Option<u64>,
 }
 
 impl Default for Streams {
@@ -41,6 +47,10 @@ impl Streams {
                 let wrong = format!("{error}; write it like \"alice/door\", \"lobby/*\" or \"public/**\"");
                 return Err((key, wrong));
             }
+            if settings.keep_hours == Some(0) || settings.keep_bytes == Some(0) {
+                let wrong = "0 would keep nothing; leave the key out to keep everything".into();
+                return Err((format!("{key}.keep_hours and keep_bytes"), wrong));
+            }
             for name in settings.publish.iter().chain(&settings.read) {
                 if name.is_empty() || name.contains(char::is_whitespace) {
                     let wrong =
@@ -50,6 +60,32 @@ impl Streams {
             }
         }
         Ok(())
+    }
+
+    /// What the hub is to know of mounts.
+    pub(crate) fn settings(&self) -> Vec<(MountPattern, HubSettings)> {
+        let settings = self.mounts.iter().filter_map(|(pattern, settings)| {
+            let record = settings.record;
+            Some((pattern.parse().ok()?, HubSettings { record }))
+        });
+        settings.collect()
+    }
+
+    /// How long a mount's recordings are kept.
+    pub(crate) fn retention(&self, mount: &MountName) -> Retention {
+        let matching = self.mounts.iter().filter_map(|(pattern, settings)| {
+            let pattern: MountPattern = pattern.parse().ok()?;
+            pattern.matches(mount).then_some((pattern, settings))
+        });
+        let found = matching
+            .min_by(|(a, _), (b, _)| a.cmp(b))
+            .map(|(_, settings)| settings);
+        Retention {
+            age: found
+                .and_then(|settings| settings.keep_hours)
+                .map(|hours| Duration::from_secs(3_600 * u64::from(hours))),
+            size_bytes: found.and_then(|settings| settings.keep_bytes),
+        }
     }
 
     /// The rules, as the node takes them.

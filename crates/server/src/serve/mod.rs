@@ -212,6 +212,9 @@ impl Server {
             media: media.handle().clone(),
             world: world.clone(),
             directory: directory.clone(),
+            folder: stores.path(),
+            stop: stopped.clone(),
+            current: stores.config.clone(),
             peers: mail_limits.peers(),
         }
         .start()?;
@@ -234,6 +237,7 @@ impl Server {
             None => None,
         };
         let mut control = stores.control(mail);
+        control.streams = Some(streaming.thread.handle().clone());
         let keeper = asked.as_ref().map(|asked| asked.keeper.clone());
         control.certificate.serve(tls.clone(), keeper);
         let control = Arc::new(control);

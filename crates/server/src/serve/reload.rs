@@ -41,7 +41,7 @@ impl Server {
         self.places.set_limits(connection_limits(&config, self.files));
         self.mail_limits.set(&config);
         self.senders.set(&config);
-        self.streaming.set(&config);
+        self.streaming.set(&config).await;
         let ports = config.media.ports.first..=config.media.ports.last;
         self.media.handle().set_ports(ports);
         self.signalling.set_public_address(config.public_address);

@@ -4,19 +4,28 @@ use crate::config::Config;
 use crate::world::{RealWorld, random};
 use anyhow::{Context, Result};
 use futures_util::future::BoxFuture;
+use ringpost_blobs::DiskFiles;
 use ringpost_directory::Directory;
 use ringpost_net::media::MediaHandle;
 use ringpost_net::rtsp::{RtspHandle, RtspParts, RtspThread};
 use ringpost_net::stream::Places;
 use ringpost_net::tls::Tls;
+use ringpost_node::Stop;
 use ringpost_node::peers::Peers;
 use ringpost_node::stream::{MountRule, StreamAnswers, Streams};
 use ringpost_node::world::World;
+use ringpost_store::{Files, FolderName, StoreError, expired};
+use ringpost_stream::MountName;
 use ringpost_stream::hub::{Answer, QuestionId};
 use std::net::TcpListener;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+/// The folder of recordings, within the data folder.
+const RECORDINGS: &str = "recordings";
+/// How often recordings that are kept no longer are looked for.
+const RETENTION_PERIOD: Duration = Duration::from_secs(60);
 /// Questions that wait for the node.
 const QUESTIONS: usize = 1_024;
 
@@ -30,6 +39,9 @@ pub(super) struct StreamParts<'a> {
     pub(super) media: MediaHandle,
     pub(super) world: Arc<RealWorld>,
     pub(super) directory: Directory,
+    pub(super) folder: &'a Path,
+    pub(super) stop: Stop,
+    pub(super) current: Arc<Mutex<Config>>,
     pub(super) peers: Arc<Peers>,
 }
 
@@ -49,9 +61,13 @@ impl StreamParts<'_> {
         };
         let config = ringpost_stream::hub::Config {
             rtsp,
+            settings: self.config.streams.settings(),
             vacancy: Duration::from_secs(self.config.streams.vacancy_s.into()),
             ..ringpost_stream::hub::Config::default()
         };
+        let files = Arc::new(
+            DiskFiles::open(self.folder.join(RECORDINGS)).context("streams: the folder of recordings")?,
+        );
         let thread = RtspThread::start(RtspParts {
             listeners: self.listeners,
             tls_listeners: self.tls_listeners,
@@ -60,6 +76,7 @@ impl StreamParts<'_> {
             config,
             media: self.media,
             wallclock: self.world.unix_now(),
+            files: files.clone(),
             rng: random(),
             questions: questions_in,
         })
@@ -73,15 +90,52 @@ impl StreamParts<'_> {
         };
         let answers = Arc::new(Answers(thread.handle().clone()));
         tokio::spawn(ringpost_node::stream::run(streams, questions, answers));
+        tokio::spawn(keep_to_retention(files, self.current, self.stop));
         Ok(Streaming { thread, rules })
     }
 }
 
 impl Streaming {
     /// Goes by another configuration from now on; who reads or publishes goes on.
-    pub(super) fn set(&self, config: &Config) {
+    pub(super) async fn set(&self, config: &Config) {
+        // A thread that has ended has no use for it.
+        let _ = self.thread.handle().set_settings(config.streams.settings()).await;
         *self.rules.lock().unwrap_or_else(PoisonError::into_inner) = config.streams.rules();
     }
+}
+
+/// Removes recordings that are older, or more, than the configuration says.
+async fn keep_to_retention(files: Arc<DiskFiles>, config: Arc<Mutex<Config>>, stop: Stop) {
+    loop {
+        let streams = config
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .streams
+            .clone();
+        if let Err(error) = expire(&*files, &streams).await {
+            tracing::warn!(%error, "old recordings cannot be removed");
+        }
+        tokio::select! {
+            () = tokio::time::sleep(RETENTION_PERIOD) => {}
+            () = stop.wait() => return,
+        }
+    }
+}
+
+async fn expire(files: &dyn Files, streams: &crate::config::Streams) -> Result<(), StoreError> {
+    let mut folders = vec![FolderName::root()];
+    while let Some(folder) = folders.pop() {
+        folders.extend(files.folders(&folder).await?);
+        let Ok(mount) = folder.as_str().parse::<MountName>() else {
+            continue;
+        };
+        let listed = files.list(&folder).await?;
+        for file in expired(&listed, crate::stores::now(), streams.retention(&mount)) {
+            files.remove(&file).await?;
+            tracing::info!(file = %file, "recording removed, as it has been kept for as long or as much as is set");
+        }
+    }
+    Ok(())
 }
 
 struct Answers(RtspHandle);

@@ -187,6 +187,11 @@ impl Description {
         self.tracks.iter().position(|track| track.place == place)
     }
 
+    /// The track that the publisher calls its `place`th.
+    pub fn index_of(&self, place: usize) -> Option<usize> {
+        self.tracks.iter().position(|track| track.place == place)
+    }
+
     /// What readers are told (RFC 2326 appendix C): the whole is controlled by the URL that was asked for, each track below it
     /// by [`control_of`]. With `base`, that URL, both are written absolutely, which leaves nothing for a reader to get wrong.
     ///

@@ -35,6 +35,8 @@ pub(super) fn tell(event: Event) {
         Event::Skipped { mount, peer, skips } => {
             warn!(%mount, %peer, skips, "a reader is too slow, and goes on with the next key picture");
         }
+        Event::NotRecorded { mount, why } => warn!(%mount, why, "a stream cannot be recorded"),
+        Event::Recording { mount, event } => warn!(%mount, ?event, "a recording is not whole"),
         Event::Refused { mount, peer, why } => warn!(%mount, %peer, why, "a stream cannot be published"),
     }
 }

@@ -135,7 +135,8 @@ impl Plane {
             return refused(Status::NOT_FOUND);
         };
         let track = match setup.track {
-            Some(track) if track < tracks => track,
+            // A publisher may set up what is no track here: nothing of it is taken.
+            Some(track) if track < tracks || setup.mode == Mode::Record => track,
             None if tracks == 1 => 0,
             //= https://www.rfc-editor.org/rfc/rfc2326#section-11.3.9
             None => return refused(Status::AGGREGATE_OPERATION_NOT_ALLOWED),
@@ -297,6 +298,7 @@ impl Plane {
                 .filter(|live| live.can_go_on_with(&description))
             {
                 live.restart(key);
+                self.look_at_recording(now, mount);
                 return self.set_mount_timer(mount);
             }
             self.remove_mount(now, mount);
@@ -307,6 +309,7 @@ impl Plane {
         live.publisher = Some(key);
         self.live.insert(mount, live);
         self.names.insert(name.clone(), mount);
+        self.look_at_recording(now, mount);
         self.set_mount_timer(mount);
     }
 }

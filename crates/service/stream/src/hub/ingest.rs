@@ -12,6 +12,7 @@ use std::time::Duration;
 #[derive(Debug)]
 pub(crate) struct Ingested {
     pub(crate) bytes: Bytes,
+    pub(crate) timestamp: u32,
     pub(crate) is_entry: bool,
     pub(crate) is_marked: bool,
 }
@@ -138,6 +139,7 @@ impl Ingest {
         bytes[8..12].copy_from_slice(&self.ssrc.to_be_bytes());
         Some(Ingested {
             bytes: bytes.freeze(),
+            timestamp,
             is_entry,
             is_marked: header.marker,
         })
@@ -251,6 +253,7 @@ mod tests {
             kind: MediaKind::Video,
             codecs: vec![Codec::new(96, "H264", 90_000)],
             control: None,
+            place: 0,
             bandwidths: Vec::new(),
             attributes: Vec::new(),
         }

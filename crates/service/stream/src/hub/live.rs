@@ -3,6 +3,7 @@
 use super::SessionKey;
 use super::ingest::{ClockOffset, Ingest};
 use crate::description::Description;
+use crate::recording::Recorder;
 use crate::ring::{Cursor, Packet, Ring};
 use bytes::Bytes;
 use ringpost_base::{Instant, Rng, UnixTime, limits};
@@ -39,6 +40,8 @@ pub(crate) struct Live {
     /// When sound came first without any picture since; `None` once a picture came.
     sound_since: Option<Instant>,
     has_pictures: bool,
+    /// Makes files of what comes, if they are wanted.
+    pub(crate) recorder: Option<Recorder>,
     /// Octets that came.
     pub(crate) received_bytes: u64,
     /// When anything came last.
@@ -67,6 +70,7 @@ impl Live {
             report_at: now,
             rng,
             sound_since: None,
+            recorder: None,
             received_bytes: 0,
             heard: now,
         };
@@ -140,6 +144,10 @@ impl Live {
             let is_pictureless = self
                 .sound_since
                 .is_some_and(|since| now.since(since) >= PICTURELESS);
+            if let Some(recorder) = &mut self.recorder {
+                let happened = self.ingests[track].wallclock_at(ingested.timestamp);
+                recorder.handle_packet(now, track, &ingested.bytes, happened.unwrap_or(wallclock));
+            }
             self.ring.push(Packet {
                 track: track as u8,
                 is_rtcp: false,
@@ -170,7 +178,8 @@ impl Live {
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let waiting = self.ingests.iter().filter_map(Ingest::deadline);
         let report = self.publisher.map(|_| self.report_at);
-        waiting.chain(report).chain(self.serve_at).min()
+        let recorder = self.recorder.as_ref().and_then(Recorder::deadline);
+        waiting.chain(report).chain(self.serve_at).chain(recorder).min()
     }
 
     /// Gives up packets that are waited for in vain, and sends reports. Says whether the readers are to be served now.
@@ -183,6 +192,9 @@ impl Live {
         if self.publisher.is_some() && self.report_at <= now {
             self.draw_report(now, false);
             self.report(now);
+        }
+        if let Some(recorder) = &mut self.recorder {
+            recorder.handle_timeout(now);
         }
         let is_due = self.serve_at.is_some_and(|at| at <= now);
         if is_due {

@@ -14,6 +14,7 @@ mod media;
 mod plane;
 mod published;
 mod question;
+mod record;
 mod session;
 #[cfg(test)]
 mod tests;
@@ -21,13 +22,15 @@ mod tests;
 pub use media::{Burst, Outlet};
 pub use plane::{MountInfo, SessionInfo};
 pub use question::{Answer, Ask, Question, QuestionId};
+pub use record::folder_of;
 
-use crate::mount::MountName;
+use crate::mount::{MountName, MountPattern};
 use bytes::Bytes;
 use connection::Connections;
 use plane::Plane;
 use ringpost_base::{Deadlines, Instant, Rng, UnixTime};
 use ringpost_rtsp::server::SessionId;
+use ringpost_store::FileCommand;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -66,6 +69,23 @@ pub struct Config {
     pub vacancy: Duration,
     /// Mounts that may be live at a time; ANNOUNCE of one more gets 453.
     pub mounts: usize,
+    /// What is set for mounts, by patterns of which the most particular one that matches holds.
+    pub settings: Vec<(MountPattern, MountSettings)>,
+}
+
+/// What is set for the mounts of a pattern.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MountSettings {
+    /// Whether they are recorded while they are live.
+    pub record: bool,
+}
+
+impl Config {
+    fn settings_of(&self, mount: &MountName) -> MountSettings {
+        let matching = self.settings.iter().filter(|(pattern, _)| pattern.matches(mount));
+        let found = matching.min_by(|(a, _), (b, _)| a.cmp(b));
+        found.map(|(_, settings)| settings.clone()).unwrap_or_default()
+    }
 }
 
 impl Default for Config {
@@ -74,6 +94,7 @@ impl Default for Config {
             rtsp: ringpost_rtsp::server::Config::default(),
             vacancy: Duration::from_secs(10),
             mounts: 1_024,
+            settings: Vec::new(),
         }
     }
 }
@@ -119,6 +140,13 @@ pub enum Output {
     ClosePair(PairId),
     /// Close a connection once everything that it was given is sent.
     Close(ConnectionId),
+    /// Have this done to the file of a mount's recording, and say so with [`Hub::handle_write_refused`] if it is not taken.
+    Write {
+        /// Of which mount: each has a writer of its own.
+        mount: MountName,
+        /// What.
+        command: FileCommand,
+    },
     /// Find out, and come back with [`Hub::handle_answer`].
     Question(Question),
     /// Something that is worth a line in the log.
@@ -178,6 +206,20 @@ pub enum Event {
         peer: IpAddr,
         /// How often by now.
         skips: u64,
+    },
+    /// A mount that is to be recorded cannot be.
+    NotRecorded {
+        /// Which.
+        mount: MountName,
+        /// Why.
+        why: String,
+    },
+    /// Something about the recording of a mount.
+    Recording {
+        /// Which.
+        mount: MountName,
+        /// What.
+        event: crate::recording::Event,
     },
     /// A description was refused.
     Refused {
@@ -335,8 +377,30 @@ impl Hub {
         found
     }
 
+    /// What was to be written of a mount's recording was not taken, or something before it has failed.
+    pub fn handle_write_refused(&mut self, now: Instant, mount: &MountName) {
+        self.plane.handle_write_refused(now, mount);
+        self.settle_plane(now);
+    }
+
+    /// Goes by other settings of mounts from now on.
+    pub fn set_settings(&mut self, now: Instant, settings: Vec<(MountPattern, MountSettings)>) {
+        self.plane.config.settings = settings;
+        self.plane.look_at_recordings(now);
+        self.settle_plane(now);
+    }
+
+    /// Has a mount recorded or not, whatever the settings say, until this is said again or the hub ends. Whether it is live
+    /// now.
+    pub fn record(&mut self, now: Instant, mount: &MountName, is_wanted: bool) -> bool {
+        let is_live = self.plane.record_by_hand(now, mount, is_wanted);
+        self.settle_plane(now);
+        is_live
+    }
+
     /// Says goodbye to all readers and closes all connections.
     pub fn shut_down(&mut self, now: Instant) {
+        self.plane.finish_recordings(now);
         for session in self.plane.session_keys() {
             self.plane.say_goodbye(now, session);
         }

@@ -56,6 +56,8 @@ pub struct MountInfo {
     pub publisher: Option<SessionInfo>,
     /// Who reads.
     pub readers: Vec<SessionInfo>,
+    /// Whether it is recorded.
+    pub is_recorded: bool,
     /// Octets that came in.
     pub received_bytes: u64,
     /// Packets that never came in.
@@ -106,6 +108,8 @@ pub(crate) struct Plane {
     outputs: VecDeque<Output>,
     orders: VecDeque<(ConnectionId, Order)>,
     timers: VecDeque<(Timer, Option<Instant>)>,
+    /// Mounts that somebody had recorded, or not, whatever the settings say.
+    pub(crate) by_hand: HashMap<MountName, bool>,
     /// Mounts whose readers are to be served, and readers that are.
     pub(crate) due: VecDeque<MountKey>,
     pub(crate) ready: VecDeque<SessionKey>,
@@ -133,6 +137,7 @@ impl Plane {
             outputs: VecDeque::new(),
             orders: VecDeque::new(),
             timers: VecDeque::new(),
+            by_hand: HashMap::new(),
             due: VecDeque::new(),
             ready: VecDeque::new(),
             staged: VecDeque::new(),
@@ -330,6 +335,10 @@ impl Plane {
         if live.handle_timeout(now) {
             self.due.push_back(key);
         }
+        self.flush_recorder(now, key);
+        let Some(live) = self.live.get(&key) else {
+            return;
+        };
         if live
             .vacant_for(now)
             .is_some_and(|vacant| vacant >= self.config.vacancy)
@@ -414,13 +423,19 @@ impl Plane {
             Role::Publisher(_) => {
                 if let Some(live) = live.filter(|live| live.publisher == Some(key)) {
                     (live.publisher, live.vacant_since) = (None, Some(now));
+                    if let Some(recorder) = &mut live.recorder {
+                        recorder.handle_gap(now);
+                    }
                     let lost_packets = live.lost_packets();
                     self.tell(Event::Unpublished {
                         mount: session.mount,
                         lasted: now.since(session.began),
                         lost_packets,
                     });
-                    self.set_mount_timer(mount.expect("it was found by this"));
+                    if let Some(mount) = mount {
+                        self.flush_recorder(now, mount);
+                        self.set_mount_timer(mount);
+                    }
                 }
             }
         }
@@ -515,8 +530,8 @@ impl Plane {
         let before = session.paths.insert(track, path).and_then(|path| path.pair());
         if let Role::Publisher(publisher) = &mut session.role {
             let rate = self.announced.get(&connection).and_then(|(_, description, _)| {
-                let track = description.tracks.get(track)?;
-                Some(track.codec().clock_rate_hz)
+                let index = description.index_of(track)?;
+                Some(description.tracks[index].codec().clock_rate_hz)
             });
             let config = ringpost_rtp::Config {
                 ssrc: self.rng.u32(),
@@ -610,6 +625,7 @@ impl Plane {
                         .iter()
                         .filter_map(|key| self.info_of(now, *key))
                         .collect(),
+                    is_recorded: live.recorder.is_some(),
                     received_bytes: live.received_bytes,
                     lost_packets: live.lost_packets(),
                     silent_for: now.since(live.heard),

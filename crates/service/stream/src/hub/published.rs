@@ -41,14 +41,11 @@ impl Plane {
         let Some(live) = self.live.get_mut(&mount) else {
             return;
         };
-        let is_ours = live.publisher == Some(key)
-            && live
-                .description
-                .tracks
-                .get(track)
-                .is_some_and(|track| track.carries(payload_type));
-        if is_ours {
-            live.handle_packet(now, track, sequence, data);
+        let index = live.description.index_of(track);
+        let index = index.filter(|index| live.description.tracks[*index].carries(payload_type));
+        if let Some(index) = index.filter(|_| live.publisher == Some(key)) {
+            live.handle_packet(now, index, sequence, data);
+            self.flush_recorder(now, mount);
             self.set_mount_timer(mount);
         }
     }
@@ -75,8 +72,9 @@ impl Plane {
         for packet in compound.iter() {
             if let RtcpPacket::SenderReport { ssrc, info, .. } = packet
                 && live.publisher == Some(key)
+                && let Some(index) = live.description.index_of(track)
             {
-                live.handle_report(now, track, ssrc, info);
+                live.handle_report(now, index, ssrc, info);
             }
         }
     }
@@ -164,9 +162,9 @@ impl Plane {
                 .names
                 .get(&session.mount)
                 .and_then(|mount| self.live.get(mount))?;
-            live.source_of(track)
+            Some((live.source_of(track)?, live.description.tracks.get(track)?.place))
         });
-        if let Some(ssrc) = source
+        if let Some((ssrc, track)) = source
             && let Some(session) = self.sessions.get_mut(&key)
             && let Role::Publisher(publisher) = &mut session.role
             && let Some(rtp) = publisher.tracks.get_mut(&track)

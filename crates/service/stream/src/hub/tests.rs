@@ -14,6 +14,7 @@ struct World {
     datagrams: Vec<(SocketId, SocketAddr, Bytes)>,
     closed: Vec<ConnectionId>,
     events: Vec<Event>,
+    written: Vec<(MountName, ringpost_store::FileCommand)>,
     full: std::collections::BTreeSet<ConnectionId>,
     /// Who may do something; the rest is refused.
     allows: bool,
@@ -36,6 +37,7 @@ impl World {
             datagrams: Vec::new(),
             closed: Vec::new(),
             events: Vec::new(),
+            written: Vec::new(),
             full: Default::default(),
             allows: true,
         }
@@ -77,6 +79,7 @@ impl World {
                     self.closed.push(id);
                     self.hub.handle_closed(self.now, id);
                 }
+                Output::Write { mount, command } => self.written.push((mount, command)),
                 Output::Question(question) => {
                     let answer = if self.allows { Answer::Yes } else { Answer::No };
                     self.hub.handle_answer(self.now, question.id, answer);
@@ -472,4 +475,50 @@ fn reports_of_both_tracks_tell_the_same_moment() {
     };
     let apart = since(video, 0, 90_000.0) - since(audio, 1, 8_000.0);
     assert!(apart.abs() < 0.001, "{apart} s");
+}
+
+#[test]
+fn a_mount_is_recorded_by_its_settings_or_by_hand_and_written_to_its_end() {
+    use ringpost_store::FileCommand;
+    let mut world = World::new();
+    let settings = MountSettings { record: true };
+    world
+        .hub
+        .set_settings(world.now, vec![("alice/**".parse().unwrap(), settings)]);
+    let publisher = world.publish("alice/door");
+    let sps: &[u8] = &[0x67, 0x42, 0xc0, 0x1e, 0xd9, 0x00, 0xa0, 0x47, 0xfe, 0x88];
+    let mut sequence = 0;
+    for picture in 0..100u32 {
+        let payloads: &[&[u8]] = match picture % 25 {
+            0 => &[sps, &[0x68, 0xce, 0x3c, 0x80], KEY],
+            _ => &[OTHER],
+        };
+        for payload in payloads {
+            sequence += 1;
+            world.send(publisher, 0, sequence, picture * 3_600, payload);
+        }
+        world.send(publisher, 2, picture as u16, picture * 320, &[0xff; 320]);
+        world.pass(Duration::from_millis(22));
+    }
+    let created = world
+        .written
+        .iter()
+        .filter(|(_, command)| matches!(command, FileCommand::Create(_)));
+    assert_eq!(created.count(), 1, "{:?}", world.events);
+    let name: MountName = "alice/door".parse().unwrap();
+    assert!(world.written.iter().all(|(mount, _)| *mount == name));
+    assert!(world.hub.mounts(world.now)[0].is_recorded);
+    let appended = |world: &World| {
+        let commands = world.written.iter();
+        commands
+            .filter(|(_, command)| matches!(command, FileCommand::Append(_)))
+            .count()
+    };
+    let before = appended(&world);
+    assert!(before >= 2, "a header and a fragment");
+    assert!(world.hub.record(world.now, &name, false));
+    world.run();
+    assert!(appended(&world) > before, "what was open is written");
+    assert!(matches!(world.written.last(), Some((_, FileCommand::Close))));
+    assert!(!world.hub.mounts(world.now)[0].is_recorded);
 }

@@ -333,7 +333,8 @@ impl Recorder {
         }
     }
 
-    fn deadline(&self) -> Option<Instant> {
+    /// When [`handle_timeout`](Recorder::handle_timeout) is due.
+    pub fn deadline(&self) -> Option<Instant> {
         let idle = self.file.is_some().then(|| self.heard + IDLE);
         let waiting = self.waiting_since.filter(|_| self.file.is_none());
         let patience = waiting

@@ -1,0 +1,133 @@
+//! Recording what is live.
+
+use super::plane::Plane;
+use super::{Event, MountKey, Output};
+use crate::mount::MountName;
+use crate::recording::{self, Recorder, Settings};
+use ringpost_base::{Instant, limits};
+use ringpost_store::{FileCommand, FileName, FolderName};
+
+impl Plane {
+    /// Whether the settings want a mount recorded.
+    pub(crate) fn is_to_be_recorded(&self, name: &MountName) -> bool {
+        let by_hand = self.by_hand.get(name).copied();
+        by_hand.unwrap_or_else(|| self.config.settings_of(name).record)
+    }
+
+    /// Begins and ends recordings by what is wanted now.
+    pub(crate) fn look_at_recordings(&mut self, now: Instant) {
+        let mounts: Vec<_> = self.names.values().copied().collect();
+        for mount in mounts {
+            self.look_at_recording(now, mount);
+        }
+    }
+
+    /// The same for one mount.
+    pub(crate) fn look_at_recording(&mut self, now: Instant, key: MountKey) {
+        let Some(name) = self.name_of(key) else { return };
+        let is_wanted = self.is_to_be_recorded(&name);
+        let Some(live) = self.live.get_mut(&key) else {
+            return;
+        };
+        match (is_wanted, &mut live.recorder) {
+            (true, None) if live.publisher.is_some() => {
+                match Recorder::new(&live.description, Settings::default()) {
+                    Ok(recorder) => live.recorder = Some(recorder),
+                    Err(error) => {
+                        let why = error.to_string();
+                        self.tell(Event::NotRecorded { mount: name, why });
+                    }
+                }
+            }
+            (false, Some(recorder)) => {
+                recorder.finish(now);
+                self.flush_recorder(now, key);
+                if let Some(live) = self.live.get_mut(&key) {
+                    live.recorder = None;
+                }
+            }
+            _ => {}
+        }
+        self.flush_recorder(now, key);
+    }
+
+    /// Hands on what a mount's recorder wants written.
+    pub(crate) fn flush_recorder(&mut self, now: Instant, key: MountKey) {
+        let Some(mount) = self.name_of(key) else { return };
+        loop {
+            let Some(recorder) = self.live.get_mut(&key).and_then(|live| live.recorder.as_mut()) else {
+                return;
+            };
+            let command = match recorder.poll_output() {
+                recording::Output::Create { name } => match file_of(&mount, &name) {
+                    Some(name) => FileCommand::Create(name),
+                    None => {
+                        recorder.handle_refused(now);
+                        continue;
+                    }
+                },
+                recording::Output::Append(bytes) => FileCommand::Append(bytes),
+                recording::Output::Sync => FileCommand::Sync,
+                recording::Output::Close => FileCommand::Close,
+                recording::Output::Event(event) => {
+                    let mount = mount.clone();
+                    self.tell(Event::Recording { mount, event });
+                    continue;
+                }
+                recording::Output::Timeout(_) => return,
+            };
+            let mount = mount.clone();
+            self.push(Output::Write { mount, command });
+        }
+    }
+
+    /// What a mount's recorder wanted written was not taken.
+    pub(crate) fn handle_write_refused(&mut self, now: Instant, mount: &MountName) {
+        let Some(key) = self.names.get(mount).copied() else {
+            return;
+        };
+        if let Some(recorder) = self.live.get_mut(&key).and_then(|live| live.recorder.as_mut()) {
+            recorder.handle_refused(now);
+            self.flush_recorder(now, key);
+            self.set_mount_timer(key);
+        }
+    }
+
+    pub(crate) fn record_by_hand(&mut self, now: Instant, mount: &MountName, is_wanted: bool) -> bool {
+        if self.by_hand.len() < limits::RECORDED_BY_HAND || self.by_hand.contains_key(mount) {
+            self.by_hand.insert(mount.clone(), is_wanted);
+        }
+        let Some(key) = self.names.get(mount).copied() else {
+            return false;
+        };
+        self.look_at_recording(now, key);
+        self.set_mount_timer(key);
+        true
+    }
+
+    /// Everything that is recorded is written to its end.
+    pub(crate) fn finish_recordings(&mut self, now: Instant) {
+        let mounts: Vec<_> = self.live.keys().copied().collect();
+        for key in mounts {
+            if let Some(recorder) = self.live.get_mut(&key).and_then(|live| live.recorder.as_mut()) {
+                recorder.finish(now);
+                self.flush_recorder(now, key);
+            }
+        }
+    }
+
+    fn name_of(&self, key: MountKey) -> Option<MountName> {
+        let mut names = self.names.iter();
+        names.find(|(_, of)| **of == key).map(|(name, _)| name.clone())
+    }
+}
+
+/// Where a recording of a mount lies.
+fn file_of(mount: &MountName, name: &str) -> Option<FileName> {
+    folder_of(mount)?.file(name).ok()
+}
+
+/// The folder of a mount's recordings.
+pub fn folder_of(mount: &MountName) -> Option<FolderName> {
+    mount.as_str().parse().ok()
+}
