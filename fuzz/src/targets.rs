@@ -369,6 +369,13 @@ pub const TARGETS: &[Target] = &[
         dictionary: dictionary::PAYLOADS,
     },
     Target {
+        name: "stream-player",
+        run: ringpost_stream::playback::fuzz::player,
+        dictionary: &[
+            b"moov", b"moof", b"trun", b"tfhd", b"tfdt", b"mdat", b"prft", b"stsz", b"stss", b"ctts", b"elst", b"fmt ", b"data",
+        ],
+    },
+    Target {
         name: "media-engine",
         run: ringpost_media::fuzz::engine,
         dictionary: dictionary::RTP,

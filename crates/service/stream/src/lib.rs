@@ -3,6 +3,7 @@
 //! - [`MountName`] and [`MountPattern`] say what a mount is called and which mounts a rule speaks of;
 //! - [`Description`] is what a publisher's session description says of its tracks, and what readers are told of them;
 //! - [`hub::Hub`] is the RTSP server: connections, sessions, live mounts, and who is sent what;
+//! - [`recording::Recorder`] makes files of what is published, [`playback::Player`] sends files and recordings to a session;
 //! - [`Ring`] holds what was published last, once for all readers; a reader that is too slow goes on with the next key frame.
 //!
 //! ```
@@ -24,6 +25,7 @@ pub mod fuzz;
 pub mod hub;
 mod mount;
 pub mod parameter_sets;
+pub mod playback;
 pub mod recording;
 mod reorder;
 mod ring;

@@ -126,7 +126,6 @@ impl Kind {
     }
 }
 
-#[allow(dead_code)]
 impl FileTrack {
     /// The clock of its RTP timestamps, which is the codec's, whatever the file counts by.
     pub(crate) fn rtp_clock_hz(&self) -> u32 {
@@ -310,7 +309,6 @@ fn vp9_size(frame: &[u8]) -> Option<Format> {
     })
 }
 
-#[allow(dead_code)]
 fn hex(octets: &[u8]) -> String {
     octets.iter().map(|octet| format!("{octet:02X}")).collect()
 }

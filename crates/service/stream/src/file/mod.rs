@@ -7,11 +7,14 @@ mod format;
 mod reader;
 #[cfg(test)]
 mod tests;
+mod wav;
 mod writer;
 
 pub(crate) use encoding::{Encoding, Kind};
 pub use format::{Format, FormatError};
+pub(crate) use reader::to_ns;
 pub use reader::{FileError, Fragment, Index, Scanner, Stored, Wanted};
+pub(crate) use wav::{WavIndex, WavScanner};
 pub use writer::{FileWriter, Run};
 
 use bytes::Bytes;

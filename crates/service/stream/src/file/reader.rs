@@ -63,7 +63,7 @@ pub struct Stored {
 /// A fragment of a recording.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fragment {
-    /// When it happened, where the file says so.
+    /// When its first sample, of all tracks, happened, where the file says so.
     pub wallclock: Option<UnixTime>,
     /// The octets of its `moof`, which [`Index::samples`] reads.
     pub table: Range<u64>,
@@ -107,8 +107,11 @@ pub struct Scanner {
     length: u64,
     /// The box whose header has been read and whose body is wanted.
     pending: Option<Pending>,
-    wallclock: Option<UnixTime>,
+    /// What the next fragment says of its time.
+    wallclock: Option<Prft>,
     has_header: bool,
+    /// A box reaches beyond what there is of the file.
+    is_cut: bool,
     index: Index,
     /// Where the last whole fragment ends: what comes behind it is not to be kept.
     whole_until: u64,
@@ -142,6 +145,7 @@ impl Scanner {
             pending: None,
             wallclock: None,
             has_header: false,
+            is_cut: false,
             index: Index::default(),
             whole_until: 0,
             open_fragment: None,
@@ -153,6 +157,9 @@ impl Scanner {
         if let Some(pending) = &self.pending {
             return Some(Wanted(pending.body.clone()));
         }
+        if self.is_cut {
+            return None;
+        }
         let header = self.at..(self.at + LONG_HEADER).min(self.length);
         (header.end - header.start >= SHORT_HEADER).then_some(Wanted(header))
     }
@@ -163,6 +170,22 @@ impl Scanner {
             Some(pending) => self.body(&pending, octets),
             None => self.header(octets),
         }
+    }
+
+    /// The file has become longer, as one that is being written does: what was cut off may be whole.
+    pub fn grow(&mut self, length_bytes: u64) {
+        self.length = self.length.max(length_bytes);
+        self.is_cut = false;
+    }
+
+    /// What has been found so far; nothing before the header.
+    pub fn index(&self) -> Option<&Index> {
+        self.has_header.then_some(&self.index)
+    }
+
+    /// Takes the samples of a file that was written in one piece out of the index.
+    pub(crate) fn take_whole(&mut self) -> Vec<Stored> {
+        std::mem::take(&mut self.index.whole)
     }
 
     /// Where the last whole fragment ends.
@@ -199,23 +222,26 @@ impl Scanner {
         }
         let (header, size) = match u32::from_be_bytes([*a, *b, *c, *d]) {
             0 => (SHORT_HEADER, self.length - at),
-            1 => {
-                let long = octets.get(8..16).and_then(|long| long.try_into().ok());
-                (LONG_HEADER, u64::from_be_bytes(long.ok_or(bad("its end"))?))
-            }
+            1 => match octets.get(8..16).and_then(|long| long.try_into().ok()) {
+                Some(long) => (LONG_HEADER, u64::from_be_bytes(long)),
+                None => {
+                    self.is_cut = true;
+                    return Ok(());
+                }
+            },
             short => (SHORT_HEADER, short.into()),
         };
         let end = at
             .checked_add(size)
             .filter(|_| size >= header)
             .ok_or(bad("a length that cannot be"))?;
-        self.at = end.min(self.length);
         let kind = FourCC::new(&kind);
         if end > self.length {
-            // A box that is cut off: what came before it is all there is.
-            self.at = self.length;
+            // What came before a box that is cut off is all there is.
+            self.is_cut = true;
             return Ok(());
         }
+        self.at = end;
         let most = match kind {
             MOOV => limits::MEDIA_HEADER_BYTES,
             MOOF => limits::MEDIA_FRAGMENT_TABLE_BYTES,
@@ -262,14 +288,19 @@ impl Scanner {
             }
             PRFT => {
                 let prft = <Prft as Atom>::decode_body(&mut &octets[..]).map_err(bad)?;
-                self.wallclock = Some(of_ntp(prft.ntp_timestamp));
+                self.wallclock = Some(prft);
             }
             _ => {
                 let moof = Moof::decode_body(&mut &octets[..]).map_err(bad)?;
                 let samples = self.index.samples_of(&moof, at)?;
+                if self.index.fragments.len() == limits::MEDIA_FRAGMENTS {
+                    let found = "more fragments than a file may have".into();
+                    return Err(FileError::Box { at, found });
+                }
+                let said = self.wallclock.take();
                 let fragment = self.index.fragment(&samples, pending);
                 self.open_fragment = fragment.map(|fragment| Fragment {
-                    wallclock: self.wallclock.take(),
+                    wallclock: said.map(|said| self.index.wallclock(&said, fragment.begin_ns)),
                     ..fragment
                 });
             }
@@ -433,6 +464,20 @@ impl Index {
         })
     }
 
+    /// When the instant `at_ns` of the file happened, by what is said of one of a track's samples (ISO/IEC 14496-12 §8.16.5).
+    fn wallclock(&self, said: &Prft, at_ns: i64) -> UnixTime {
+        let track = self.ids.iter().position(|id| *id == said.reference_track_id);
+        let of_sample = track.map(|track| {
+            let ticks = i64::try_from(said.media_time).unwrap_or(i64::MAX);
+            to_ns(
+                ticks.saturating_add(self.shifts[track]),
+                self.tracks[track].clock_rate_hz,
+            )
+        });
+        let later = at_ns.saturating_sub(of_sample.unwrap_or(at_ns));
+        UnixTime::from_nanos(of_ntp(said.ntp_timestamp).as_nanos().saturating_add_signed(later))
+    }
+
     /// The first sample of the first track with pictures; `None` where all is sound.
     fn first_of_pictures<'a>(&self, samples: &'a [Stored]) -> Option<&'a Stored> {
         samples
@@ -531,7 +576,7 @@ fn samples_of_table(
 }
 
 /// Units of a clock in nanoseconds.
-fn to_ns(ticks: i64, clock_rate_hz: u32) -> i64 {
+pub(crate) fn to_ns(ticks: i64, clock_rate_hz: u32) -> i64 {
     let ns = i128::from(ticks) * 1_000_000_000 / i128::from(clock_rate_hz.max(1));
     i64::try_from(ns).unwrap_or(if ticks < 0 { i64::MIN } else { i64::MAX })
 }

@@ -34,7 +34,7 @@ mod clock;
 pub mod fuzz;
 mod name;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod track;
 
 pub use name::{began, file_name};
@@ -133,6 +133,8 @@ pub struct Recorder {
     tracks: Vec<Option<Track>>,
     lead: usize,
     file: Option<File>,
+    /// The file before it, until the first fragment of this one: sound comes later than the pictures that begin a file.
+    previous: Option<Previous>,
     /// When the first packet came that no file is open for.
     waiting_since: Option<Instant>,
     /// When the first unit of the open fragment came.
@@ -168,6 +170,17 @@ struct File {
     fragments: u64,
 }
 
+#[derive(Debug)]
+struct Previous {
+    file: File,
+    /// Where each track's times in it are counted from.
+    anchors: Vec<Option<(i64, i64)>>,
+    /// What came too late for its last fragment, with its tracks.
+    late: Vec<(usize, Unit)>,
+}
+
+/// How many units may come late.
+const LATE_UNITS: usize = 512;
 /// How long a picture to begin with is waited for.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 /// How much later than its length a fragment is closed when nothing comes that would close it.
@@ -217,6 +230,7 @@ impl Recorder {
             tracks,
             lead,
             file: None,
+            previous: None,
             waiting_since: None,
             opened: None,
             open_bytes: 0,
@@ -291,7 +305,7 @@ impl Recorder {
         self.recorded -= fragments.min(self.recorded);
         self.outputs
             .push_back(Output::Event(Event::Dropped { fragments }));
-        self.file = None;
+        (self.file, self.previous) = (None, None);
         self.clear_pending();
         self.retry_at = Some(now + self.backoff);
         self.backoff = (self.backoff * 2).min(MOST_BACKOFF);
@@ -415,12 +429,12 @@ impl Recorder {
         let is_over = |file: &File| unit.wall_ns - file.began_ns >= segment_ns;
         if unit.changes.is_some() || self.is_renewed || self.file.as_ref().is_none_or(is_over) {
             self.close_fragment(now, Some(unit.wall_ns), next);
-            self.close_file();
+            self.leave_file();
             if let (Some(format), Some(track)) = (unit.changes.take(), &mut self.tracks[lead]) {
                 track.format = Some(format);
             }
             if !self.begin_file(now, unit.wall_ns) {
-                return;
+                return self.close_file();
             }
         } else if elapsed_ns >= fragment_ns / if self.is_video(lead) { 2 } else { 1 } {
             self.close_fragment(now, Some(unit.wall_ns), next);
@@ -450,6 +464,16 @@ impl Recorder {
             }
             return of.pending.push_back(unit);
         };
+        if unit.wall_ns < file.began_ns {
+            if let Some(previous) = self
+                .previous
+                .as_mut()
+                .filter(|previous| previous.late.len() < LATE_UNITS)
+            {
+                previous.late.push((track, unit));
+            }
+            return;
+        }
         let is_first = of.anchor.is_none() && of.pending.is_empty();
         if !file.tracks.contains(&track) || (is_first && !unit.is_key) {
             return;
@@ -615,9 +639,16 @@ impl Recorder {
         let fragment = file
             .writer
             .fragment(UnixTime::from_nanos(wallclock.max(0) as u64), &runs);
-        if let Some(header) = file.header.take() {
+        let header = file.header.take();
+        file.fragments += 1;
+        if file.fragments > 2 {
+            self.backoff = BACKOFF;
+        }
+        let began_ns = file.began_ns;
+        if let Some(header) = header {
+            self.close_previous();
             // Names are told apart by milliseconds.
-            let ms = file.began_ns.max(0) as u64 / 1_000_000;
+            let ms = began_ns.max(0) as u64 / 1_000_000;
             let ms = if ms == self.last_name_ms { ms + 1 } else { ms };
             self.last_name_ms = ms;
             let name = file_name(UnixTime::from_nanos(ms * 1_000_000));
@@ -627,22 +658,86 @@ impl Recorder {
         self.outputs.push_back(Output::Append(fragment.into()));
         self.outputs.push_back(Output::Sync);
         self.recorded += 1;
-        file.fragments += 1;
-        if file.fragments > 1 {
-            self.backoff = BACKOFF;
-        }
+    }
+
+    /// Ends the file, but for what is still to come of tracks that do not lead.
+    fn leave_file(&mut self) {
+        self.close_previous();
+        let anchors = self.tracks.iter().map(|track| track.as_ref()?.anchor);
+        let anchors: Vec<_> = anchors.collect();
+        self.previous = self
+            .file
+            .take()
+            .filter(|file| file.header.is_none())
+            .map(|file| Previous {
+                file,
+                anchors,
+                late: Vec::new(),
+            });
+        self.forget_file();
     }
 
     fn close_file(&mut self) {
+        self.close_previous();
         if let Some(file) = self.file.take()
             && file.header.is_none()
         {
             self.outputs.push_back(Output::Close);
         }
+        self.forget_file();
+    }
+
+    fn forget_file(&mut self) {
         for track in self.tracks.iter_mut().flatten() {
             track.anchor = None;
         }
         self.is_renewed = false;
+    }
+
+    /// Writes what came late for the file before, and closes it.
+    fn close_previous(&mut self) {
+        let Some(Previous {
+            mut file,
+            anchors,
+            late,
+        }) = self.previous.take()
+        else {
+            return;
+        };
+        let mut runs: Vec<Run> = Vec::new();
+        let mut wallclock = None;
+        for (index, unit) in late {
+            let (Some((first, at)), Some(track)) = (anchors[index], &self.tracks[index]) else {
+                continue;
+            };
+            let Ok(time) = u64::try_from(at + unit.number - first) else {
+                continue;
+            };
+            wallclock.get_or_insert(file.began_ns + track.clock.to_ns(time as i64));
+            let place = file
+                .tracks
+                .iter()
+                .position(|track| *track == index)
+                .unwrap_or_default();
+            let sample = unit.into_sample(time);
+            match runs.iter_mut().find(|run| run.track == place) {
+                Some(run) => run.samples.push(sample),
+                None => runs.push(Run {
+                    track: place,
+                    samples: vec![sample],
+                    end: None,
+                }),
+            }
+        }
+        if let Some(wallclock) = wallclock {
+            let fragment = file
+                .writer
+                .fragment(UnixTime::from_nanos(wallclock.max(0) as u64), &runs);
+            self.outputs.push_back(Output::Append(fragment.into()));
+            self.outputs.push_back(Output::Sync);
+            self.recorded += 1;
+        }
+        self.outputs.push_back(Output::Close);
     }
 }
 

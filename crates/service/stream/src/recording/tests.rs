@@ -15,8 +15,8 @@ const OTHER_SPS: &[u8] = &[
     0x04, 0x00, 0x00, 0x03, 0x00, 0xc8, 0x3c, 0x60, 0xc6, 0x58,
 ];
 const PPS: &[u8] = &[0x68, 0xeb, 0xe3, 0xcb];
-const BEGAN: UnixTime = UnixTime::from_secs(1_795_747_980);
-const CAMERA: &str = "m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=fmtp:96 packetization-mode=1\r\n\
+pub(crate) const BEGAN: UnixTime = UnixTime::from_secs(1_795_747_980);
+pub(crate) const CAMERA: &str = "m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=fmtp:96 packetization-mode=1\r\n\
     m=audio 0 RTP/AVP 97\r\na=rtpmap:97 MPEG4-GENERIC/44100/2\r\n\
     a=fmtp:97 mode=AAC-hbr;sizelength=13;indexlength=3;indexdeltalength=3;config=1210\r\n";
 
@@ -27,25 +27,25 @@ fn describe(media: &str) -> Description {
 }
 
 /// A camera of 25 pictures a second with a key frame each second, and its sound, into a recorder and its files.
-struct World {
-    recorder: Recorder,
-    files: MemoryFiles,
-    writer: Box<dyn FileWriter>,
-    events: Vec<Event>,
-    now: Instant,
-    deadline: Option<Instant>,
-    sps: &'static [u8],
-    video_sequence: u16,
-    audio_sequence: u16,
+pub(crate) struct World {
+    pub(crate) recorder: Recorder,
+    pub(crate) files: MemoryFiles,
+    pub(crate) writer: Box<dyn FileWriter>,
+    pub(crate) events: Vec<Event>,
+    pub(crate) now: Instant,
+    pub(crate) deadline: Option<Instant>,
+    pub(crate) sps: &'static [u8],
+    pub(crate) video_sequence: u16,
+    pub(crate) audio_sequence: u16,
     /// Added to the wall's clock, and to video's timestamps.
-    wall_offset: Duration,
-    video_offset: u32,
-    gop: u64,
+    pub(crate) wall_offset: Duration,
+    pub(crate) video_offset: u32,
+    pub(crate) gop: u64,
     /// Access units as they were sent.
-    sent: Vec<(usize, u32, Vec<u8>)>,
+    pub(crate) sent: Vec<(usize, u32, Vec<u8>)>,
 }
 
-fn world(media: &str) -> World {
+pub(crate) fn world(media: &str) -> World {
     let files = MemoryFiles::new(|| BEGAN);
     World {
         recorder: Recorder::new(&describe(media), Settings::default()).expect("a recorder"),
@@ -65,11 +65,11 @@ fn world(media: &str) -> World {
 }
 
 impl World {
-    fn wall(&self, at: Duration) -> UnixTime {
+    pub(crate) fn wall(&self, at: Duration) -> UnixTime {
         BEGAN + self.wall_offset + at
     }
 
-    fn run(&mut self) {
+    pub(crate) fn run(&mut self) {
         let folder = "door".parse().expect("a folder");
         let (events, writer) = (&mut self.events, self.writer.as_mut());
         self.deadline = write_out(&mut self.recorder, self.now, &folder, writer, |event| {
@@ -77,7 +77,13 @@ impl World {
         });
     }
 
-    fn packets(&mut self, track: usize, timestamp: u32, at: Duration, payloads: Vec<write::Payload>) {
+    pub(crate) fn packets(
+        &mut self,
+        track: usize,
+        timestamp: u32,
+        at: Duration,
+        payloads: Vec<write::Payload>,
+    ) {
         let sequence = match track {
             0 => &mut self.video_sequence,
             _ => &mut self.audio_sequence,
@@ -103,7 +109,7 @@ impl World {
         }
     }
 
-    fn picture(&mut self, n: u64) {
+    pub(crate) fn picture(&mut self, n: u64) {
         let timestamp = self.video_offset.wrapping_add(n as u32 * 3_600);
         let is_key = n.is_multiple_of(self.gop);
         let fill = |kind: u8| [vec![kind, 0x80], n.to_be_bytes().repeat(300)].concat();
@@ -117,7 +123,7 @@ impl World {
         self.packets(0, timestamp, Duration::from_millis(40) * n as u32, payloads);
     }
 
-    fn sound(&mut self, n: u64) {
+    pub(crate) fn sound(&mut self, n: u64) {
         let timestamp = 1_000 + n as u32 * 1_024;
         let frame = n.to_be_bytes().repeat(20);
         let at = Duration::from_nanos(n * 1_024 * 1_000_000_000 / 44_100);
@@ -126,8 +132,8 @@ impl World {
     }
 
     /// What a camera sends from one second to another.
-    fn play(&mut self, seconds: std::ops::Range<u64>) {
-        let mut sounds = (seconds.start * 44_100).div_ceil(1_024);
+    pub(crate) fn play(&mut self, seconds: std::ops::Range<u64>) {
+        let mut sounds = seconds.start * 44_100 / 1_024;
         for picture in seconds.start * 25..seconds.end * 25 {
             self.now = Instant::ZERO + Duration::from_millis(40) * picture as u32;
             if self.deadline.is_some_and(|deadline| deadline <= self.now) {
@@ -135,14 +141,15 @@ impl World {
                 self.run();
             }
             self.picture(picture);
-            while sounds * 1_024 * 25 < (picture + 1) * 44_100 {
+            // What was heard by then.
+            while (sounds + 1) * 1_024 * 25 <= (picture + 1) * 44_100 {
                 self.sound(sounds);
                 sounds += 1;
             }
         }
     }
 
-    fn wait(&mut self, time: Duration) {
+    pub(crate) fn wait(&mut self, time: Duration) {
         let until = self.now + time;
         while let Some(deadline) = self.deadline.filter(|deadline| *deadline <= until) {
             assert!(deadline >= self.now, "a deadline lies behind");
@@ -157,12 +164,16 @@ impl World {
         self.now = until;
     }
 
-    fn finish(&mut self) {
+    pub(crate) fn finish(&mut self) {
         self.recorder.finish(self.now);
         self.run();
     }
 
-    fn names(&self) -> Vec<String> {
+    pub(crate) fn recorder_segment(&mut self, segment: Duration) {
+        self.recorder.settings.segment = segment;
+    }
+
+    pub(crate) fn names(&self) -> Vec<String> {
         let list = ready(self.files.list(&"door".parse().expect("a folder")));
         list.expect("a list")
             .into_iter()
@@ -170,7 +181,7 @@ impl World {
             .collect()
     }
 
-    fn file(&self, name: &str) -> Recorded {
+    pub(crate) fn file(&self, name: &str) -> Recorded {
         let name: FileName = format!("door/{name}").parse().expect("a name");
         let octets = ready(self.files.read(&name, 0..u64::MAX))
             .expect("octets")
@@ -179,18 +190,18 @@ impl World {
     }
 }
 
-fn ready<T>(future: impl Future<Output = T>) -> T {
+pub(crate) fn ready<T>(future: impl Future<Output = T>) -> T {
     ringpost_store::conformance::block_on(future)
 }
 
-struct Recorded {
-    octets: Vec<u8>,
-    index: Index,
-    samples: Vec<Stored>,
+pub(crate) struct Recorded {
+    pub(crate) octets: Vec<u8>,
+    pub(crate) index: Index,
+    pub(crate) samples: Vec<Stored>,
 }
 
 impl Recorded {
-    fn scan(octets: &[u8]) -> Self {
+    pub(crate) fn scan(octets: &[u8]) -> Self {
         let mut scanner = Scanner::new(octets.len() as u64);
         let part = |range: std::ops::Range<u64>| &octets[range.start as usize..range.end as usize];
         while let Some(Wanted(range)) = scanner.wanted() {
@@ -212,7 +223,7 @@ impl Recorded {
     }
 
     /// Each track's access units in the order of decoding, without lengths of NAL units, and their times.
-    fn units(&self, track: usize) -> Vec<(i64, Vec<u8>)> {
+    pub(crate) fn units(&self, track: usize) -> Vec<(i64, Vec<u8>)> {
         let of_track = self.samples.iter().filter(|sample| sample.track == track);
         let unit = |sample: &Stored| {
             let mut rest = &self.octets[sample.offset as usize..][..sample.size_bytes as usize];

@@ -1,0 +1,396 @@
+use super::media::{MediaError, Reading};
+use super::timeline::{GAP_NS, Piece, Timeline};
+use crate::file::FileTrack;
+use crate::recording;
+use bytes::Bytes;
+use ringpost_base::{UnixTime, limits};
+use ringpost_store::{FileInfo, FileName};
+use std::collections::HashMap;
+use std::ops::Range;
+use thiserror::Error;
+
+/// Knows what the files of a folder hold: a mount's recordings by when they happened, or files in the order of their names.
+///
+/// It is told which files there are ([`handle_list`](Catalog::handle_list)) and asks for what it needs to read of them; what
+/// it has read it keeps, so that another list costs what is new in it. Recordings are read from the newest on, and have a
+/// place in the [`timeline`](Catalog::timeline) before that, by their name and when they were written last.
+#[derive(Debug)]
+pub struct Catalog {
+    kind: Kind,
+    /// In order.
+    entries: Vec<Entry>,
+    /// Which entry is being read, and what was asked for.
+    asked: Option<(usize, Range<u64>)>,
+    failed: Vec<(FileName, MediaError)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Recordings,
+    Playlist,
+}
+
+#[derive(Debug)]
+struct Entry {
+    info: FileInfo,
+    /// The file, while it is being read or may become longer.
+    reading: Option<Reading>,
+    is_read: bool,
+    found: Found,
+}
+
+/// What a file holds.
+#[derive(Debug, Default)]
+struct Found {
+    tracks: Vec<FileTrack>,
+    runs: Vec<Run>,
+    /// How many of its fragments are in the runs.
+    fragments: usize,
+}
+
+/// A part of a file without a gap.
+#[derive(Clone, Copy, Debug)]
+struct Run {
+    /// When it happened, in nanoseconds since 1970; for what is no recording, since the file's beginning.
+    begin_ns: i64,
+    end_ns: i64,
+    file_begin_ns: i64,
+}
+
+/// What a catalog wants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CatalogOutput {
+    /// Read these octets of a file, or as many of them as there are, and hand them in
+    /// ([`handle_data`](Catalog::handle_data)).
+    Read {
+        /// The file.
+        file: FileName,
+        /// Its octets.
+        range: Range<u64>,
+    },
+    /// A file is not played, or not all of it; the others are.
+    Damaged {
+        /// The file.
+        file: FileName,
+        /// Why.
+        error: MediaError,
+    },
+    /// All is known.
+    Ready,
+}
+
+/// Why there is nothing to play.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("nothing that can be played")]
+pub struct NothingToPlay;
+
+impl Catalog {
+    /// A mount's recordings: files with names of [`recording::file_name`]. Others are passed over.
+    pub fn recordings() -> Self {
+        Self::new(Kind::Recordings)
+    }
+
+    /// Files to be played one behind the other, in the order of the list that is handed in. A name stands for whatever the owner
+    /// reads by it: a file of a folder, or a voicemail's body.
+    pub fn playlist() -> Self {
+        Self::new(Kind::Playlist)
+    }
+
+    fn new(kind: Kind) -> Self {
+        Catalog {
+            kind,
+            entries: Vec::new(),
+            asked: None,
+            failed: Vec::new(),
+        }
+    }
+
+    /// The files that there are now. Of more than [`limits::PLAYED_FILES`] the last ones are taken, of a playlist the first
+    /// [`limits::PLAYLIST_PIECES`].
+    pub fn handle_list(&mut self, list: Vec<FileInfo>) {
+        let mut known: HashMap<FileName, Entry> = self
+            .entries
+            .drain(..)
+            .map(|entry| (entry.info.name.clone(), entry))
+            .collect();
+        self.asked = None;
+        let is_ours = |info: &FileInfo| match self.kind {
+            Kind::Recordings => recording::began(info.name.name()).is_some(),
+            Kind::Playlist => true,
+        };
+        let mut list: Vec<FileInfo> = list.into_iter().filter(is_ours).collect();
+        match self.kind {
+            Kind::Recordings => {
+                list.sort_by(|a, b| a.name.cmp(&b.name));
+                list.drain(..list.len().saturating_sub(limits::PLAYED_FILES));
+            }
+            Kind::Playlist => list.truncate(limits::PLAYLIST_PIECES),
+        }
+        self.entries = list
+            .into_iter()
+            .map(|info| match known.remove(&info.name) {
+                Some(entry) if entry.info.size_bytes <= info.size_bytes => entry.updated(info),
+                _ => Entry::new(info),
+            })
+            .collect();
+    }
+
+    /// The octets that were asked for last, or as many of them as there are.
+    pub fn handle_data(&mut self, octets: Bytes) {
+        let Some((index, range)) = self.asked.take() else {
+            return;
+        };
+        if let Some(reading) = self
+            .entries
+            .get_mut(index)
+            .and_then(|entry| entry.reading.as_mut())
+        {
+            reading.handle(range.start, octets);
+        }
+    }
+
+    /// What was asked for last could not be read.
+    pub fn handle_failed(&mut self, reason: &str) {
+        let Some((index, _)) = self.asked.take() else {
+            return;
+        };
+        if let Some(reading) = self
+            .entries
+            .get_mut(index)
+            .and_then(|entry| entry.reading.as_mut())
+        {
+            reading.fail(reason);
+        }
+    }
+
+    /// What is next; after [`Read`](CatalogOutput::Read) its answer has to come first.
+    pub fn poll_output(&mut self) -> CatalogOutput {
+        loop {
+            if let Some((file, error)) = self.failed.pop() {
+                return CatalogOutput::Damaged { file, error };
+            }
+            if let Some((index, range)) = &self.asked {
+                let file = self.entries[*index].info.name.clone();
+                return CatalogOutput::Read {
+                    file,
+                    range: range.clone(),
+                };
+            }
+            let unread = |entry: &Entry| !entry.is_read;
+            let next = match self.kind {
+                Kind::Recordings => self.entries.iter().rposition(unread),
+                Kind::Playlist => self.entries.iter().position(unread),
+            };
+            let Some(index) = next else {
+                return CatalogOutput::Ready;
+            };
+            let entry = &mut self.entries[index];
+            let size_bytes = entry.info.size_bytes;
+            let reading = entry.reading.get_or_insert_with(|| Reading::new(size_bytes));
+            // What is known of a whole file needs no more than its header.
+            match reading.wanted().filter(|_| !reading.is_whole()) {
+                Some(range) => self.asked = Some((index, range)),
+                None => {
+                    let error = entry.close(self.kind);
+                    self.failed
+                        .extend(error.map(|error| (entry.info.name.clone(), error)));
+                }
+            }
+        }
+    }
+
+    /// What can be played by now. Recordings are told by the tracks of the newest, a playlist by those of its first file.
+    pub fn timeline(&self) -> Result<Timeline, NothingToPlay> {
+        let with_tracks = |entry: &&Entry| !entry.found.tracks.is_empty();
+        let told = match self.kind {
+            Kind::Recordings => self.entries.iter().rfind(with_tracks),
+            Kind::Playlist => self.entries.iter().find(with_tracks),
+        };
+        let tracks = Timeline::sendable(&told.ok_or(NothingToPlay)?.found.tracks);
+        let pieces = match self.kind {
+            Kind::Recordings => self.recorded(),
+            Kind::Playlist => self.in_a_row(),
+        };
+        let Some(first_ns) = pieces
+            .first()
+            .map(|piece| piece.begin_ns)
+            .filter(|_| !tracks.is_empty())
+        else {
+            return Err(NothingToPlay);
+        };
+        let shift = |piece: Piece| Piece {
+            begin_ns: piece.begin_ns.saturating_sub(first_ns),
+            end_ns: piece.end_ns.saturating_sub(first_ns),
+            ..piece
+        };
+        Ok(Timeline {
+            pieces: pieces.into_iter().map(shift).collect(),
+            tracks,
+            origin: (self.kind == Kind::Recordings).then(|| UnixTime::from_nanos(first_ns.max(0) as u64)),
+            is_open: self.entries.last().is_some_and(|entry| entry.info.is_open),
+        })
+    }
+
+    fn in_a_row(&self) -> Vec<Piece> {
+        let mut at_ns = 0_i64;
+        let mut pieces = Vec::new();
+        for (entry, run) in self.runs() {
+            let end_ns = at_ns.saturating_add(run.end_ns.saturating_sub(run.begin_ns));
+            pieces.push(entry.piece(run, at_ns, end_ns));
+            at_ns = end_ns;
+        }
+        pieces
+    }
+
+    /// Recordings where they happened. One that begins before another has ended goes on behind it.
+    fn recorded(&self) -> Vec<Piece> {
+        let begins: Vec<Option<i64>> = self.entries.iter().map(Entry::named_ns).collect();
+        let mut pieces: Vec<Piece> = Vec::new();
+        for (index, entry) in self.entries.iter().enumerate() {
+            if entry.is_read {
+                pieces.extend(
+                    entry
+                        .found
+                        .runs
+                        .iter()
+                        .map(|run| entry.piece(*run, run.begin_ns, run.end_ns)),
+                );
+            } else if let Some(begin_ns) = begins[index] {
+                let modified_ns = i64::try_from(entry.info.modified.as_nanos()).unwrap_or(i64::MAX);
+                let next_ns = begins.get(index + 1).copied().flatten().unwrap_or(i64::MAX);
+                let end_ns = modified_ns.min(next_ns);
+                let run = Run {
+                    begin_ns,
+                    end_ns,
+                    file_begin_ns: 0,
+                };
+                pieces.push(entry.piece(run, begin_ns, end_ns));
+            }
+        }
+        pieces.sort_by_key(|piece| piece.begin_ns);
+        for index in 1..pieces.len() {
+            let (before, piece) = pieces.split_at_mut(index);
+            let (before, piece) = (&mut before[index - 1], &mut piece[0]);
+            let overlap_ns = before.end_ns.saturating_sub(piece.begin_ns);
+            if (0..GAP_NS).contains(&overlap_ns) {
+                // The last sound of a file reaches into the next.
+                before.end_ns = piece.begin_ns.max(before.begin_ns);
+            } else if overlap_ns > 0 {
+                piece.begin_ns = before.end_ns;
+                piece.file_begin_ns = piece.file_begin_ns.saturating_add(overlap_ns);
+                piece.end_ns = piece.end_ns.max(before.end_ns);
+            }
+        }
+        pieces.retain(|piece| piece.end_ns > piece.begin_ns);
+        pieces
+    }
+
+    fn runs(&self) -> impl Iterator<Item = (&Entry, Run)> {
+        self.entries
+            .iter()
+            .flat_map(|entry| entry.found.runs.iter().map(move |run| (entry, *run)))
+    }
+}
+
+impl Entry {
+    fn new(info: FileInfo) -> Self {
+        Entry {
+            info,
+            reading: None,
+            is_read: false,
+            found: Found::default(),
+        }
+    }
+
+    /// The same file, perhaps longer.
+    fn updated(mut self, info: FileInfo) -> Self {
+        if info.size_bytes > self.info.size_bytes {
+            match &mut self.reading {
+                Some(reading) if reading.error().is_none() => {
+                    reading.grow(info.size_bytes);
+                    self.is_read = false;
+                }
+                _ => return Entry::new(info),
+            }
+        }
+        if !info.is_open && self.is_read {
+            self.reading = None;
+        }
+        self.info = info;
+        self
+    }
+
+    fn named_ns(&self) -> Option<i64> {
+        let began = recording::began(self.info.name.name())?;
+        i64::try_from(began.as_nanos()).ok()
+    }
+
+    fn piece(&self, run: Run, begin_ns: i64, end_ns: i64) -> Piece {
+        Piece {
+            file: self.info.name.clone(),
+            size_bytes: self.info.size_bytes,
+            begin_ns,
+            end_ns,
+            file_begin_ns: run.file_begin_ns,
+        }
+    }
+
+    /// Keeps what was found, and of a file that becomes no longer nothing else.
+    fn close(&mut self, kind: Kind) -> Option<MediaError> {
+        self.is_read = true;
+        let reading = self.reading.as_ref()?;
+        let named_ns = self.named_ns().unwrap_or_default();
+        self.found.take(reading, kind, named_ns);
+        let mut error = reading.error().cloned();
+        if error.is_none() && reading.tracks().is_empty() {
+            error = Some(crate::file::FileError::NoHeader.into());
+        }
+        if !self.info.is_open || error.is_some() {
+            self.reading = None;
+        }
+        error
+    }
+}
+
+impl Found {
+    fn take(&mut self, reading: &Reading, kind: Kind, named_ns: i64) {
+        self.tracks = reading.tracks().to_vec();
+        if reading.is_whole() {
+            let begin_ns = if kind == Kind::Recordings { named_ns } else { 0 };
+            let end_ns = begin_ns.saturating_add(reading.whole_length_ns());
+            self.runs = vec![Run {
+                begin_ns,
+                end_ns,
+                file_begin_ns: 0,
+            }];
+            return;
+        }
+        for fragment in &reading.fragments()[self.fragments..] {
+            let said = match kind {
+                Kind::Recordings => fragment
+                    .wallclock
+                    .and_then(|at| i64::try_from(at.as_nanos()).ok()),
+                Kind::Playlist => Some(fragment.begin_ns),
+            };
+            let begin_ns = said.unwrap_or(named_ns.saturating_add(fragment.begin_ns));
+            let end_ns = begin_ns.saturating_add(fragment.end_ns.saturating_sub(fragment.begin_ns));
+            match self.runs.last_mut() {
+                // One piece counts both by the file's clock and the wall's: these go on together.
+                Some(run) if follows(run, begin_ns, fragment.begin_ns) => run.end_ns = run.end_ns.max(end_ns),
+                _ => self.runs.push(Run {
+                    begin_ns,
+                    end_ns,
+                    file_begin_ns: fragment.begin_ns,
+                }),
+            }
+        }
+        self.fragments = reading.fragments().len();
+    }
+}
+
+fn follows(run: &Run, begin_ns: i64, file_begin_ns: i64) -> bool {
+    let by_file = run
+        .begin_ns
+        .saturating_add(file_begin_ns.saturating_sub(run.file_begin_ns));
+    begin_ns.saturating_sub(run.end_ns) < GAP_NS && begin_ns.abs_diff(by_file) < GAP_NS as u64
+}

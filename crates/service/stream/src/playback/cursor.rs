@@ -1,0 +1,448 @@
+//! Going through the samples of a timeline, and the packets made of them.
+
+use super::media::{Part, Reading};
+use super::pace::ticks;
+use super::player::{Event, Mode, Output, Player, Purpose, Queued};
+use super::send;
+use super::timeline::match_tracks;
+use crate::file::{Stored, to_ns};
+use bytes::Bytes;
+use ringpost_base::limits;
+use ringpost_store::FileName;
+use std::ops::Range;
+use std::time::Duration;
+
+/// The file that is being played.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) file: FileName,
+    pub(super) reading: Reading,
+    /// Which of its tracks is which of the timeline's, once they are known.
+    pub(super) tracks: Vec<Option<usize>>,
+    /// The fragment that is being played, and its samples.
+    pub(super) part: Option<(usize, Part)>,
+    /// What was read last of each of its tracks, and where that lies.
+    windows: Vec<(u64, Bytes)>,
+    is_told: bool,
+}
+
+/// Where the player is.
+#[derive(Clone, Debug)]
+pub(super) struct Cursor {
+    pub(super) piece: usize,
+    pub(super) fragment: usize,
+    /// For each track of the timeline the next sample in the fragment; where only key frames are sent, from where on the
+    /// next is looked for, and backwards up to where.
+    pub(super) next: Vec<usize>,
+    /// The track with whose key frames it began.
+    pub(super) lead: usize,
+    /// What is shown before it cannot be decoded.
+    pub(super) from_ns: i64,
+    /// Where the last key frame was.
+    pub(super) last_key_ns: Option<i64>,
+}
+
+/// What became of a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    Again,
+    /// Octets are asked for, or enough is made.
+    Wait,
+}
+
+/// Whether a fragment is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Load {
+    Ready,
+    Wait,
+    /// There is none of that number.
+    End,
+}
+
+/// How far ahead packets are made.
+const AHEAD: Duration = Duration::from_secs(1);
+/// What one call does at most.
+const STEPS: usize = 4_096;
+/// The scale up to which all pictures are sent.
+const ALL_PICTURES: f64 = 2.0;
+/// What key frames that are sent are apart in time at least.
+const KEY_SPACING_NS: f64 = 40_000_000.0;
+
+impl Player {
+    pub(super) fn advance(&mut self) {
+        self.is_unfinished = false;
+        for _ in 0..STEPS {
+            if self.asked.is_some() {
+                return;
+            }
+            let step = match &self.mode {
+                Mode::Seeking(_) => self.seek_step(),
+                Mode::Playing(_) => self.play_step(),
+                Mode::Awaiting(_, again) => {
+                    if again.is_some_and(|again| self.now >= again) {
+                        self.await_more();
+                    }
+                    Step::Wait
+                }
+                Mode::Ready(_) | Mode::Ending(_) | Mode::Paused { .. } => Step::Wait,
+            };
+            if step == Step::Wait {
+                return;
+            }
+        }
+        self.is_unfinished = true;
+    }
+
+    /// Whether only key frames are sent.
+    pub(super) fn is_trick(&self) -> bool {
+        self.plan.scale < 0.0 || self.plan.scale > ALL_PICTURES
+    }
+
+    /// Whether a track is sent as it is played now.
+    pub(super) fn is_sent(&self, sender: usize) -> bool {
+        let sender = &self.senders[sender];
+        sender.is_enabled && (self.plan.scale == 1.0 || sender.is_video)
+    }
+
+    /// Which of the timeline's tracks leads in the file that is open: the first with pictures.
+    pub(super) fn lead(&self) -> Option<usize> {
+        let opened = self.opened.as_ref()?;
+        let is_there =
+            |index: &usize| self.is_sent(*index) && opened.tracks.get(*index).is_some_and(Option::is_some);
+        let mut there = (0..self.senders.len()).filter(is_there);
+        let first = there.next()?;
+        let pictures = std::iter::once(first)
+            .chain(there)
+            .find(|index| self.senders[*index].is_video);
+        Some(pictures.unwrap_or(first))
+    }
+
+    /// Sees to it that a fragment of a piece's file is at hand.
+    pub(super) fn load(&mut self, piece: usize, fragment: usize) -> Load {
+        let of = &self.timeline.pieces[piece];
+        if self.opened.as_ref().is_none_or(|opened| opened.file != of.file) {
+            self.opened = Some(Opened {
+                file: of.file.clone(),
+                reading: Reading::new(of.size_bytes),
+                tracks: Vec::new(),
+                part: None,
+                windows: Vec::new(),
+                is_told: false,
+            });
+        }
+        let Some(opened) = &mut self.opened else {
+            return Load::End;
+        };
+        if of.size_bytes > opened.reading.length() {
+            opened.reading.grow(of.size_bytes);
+        }
+        if opened
+            .part
+            .as_ref()
+            .is_some_and(|(at_hand, _)| *at_hand == fragment)
+        {
+            return Load::Ready;
+        }
+        let wanted = if opened.reading.is_whole() || fragment < opened.reading.fragments().len() {
+            None
+        } else {
+            opened.reading.wanted()
+        };
+        if opened.tracks.is_empty() && !opened.reading.tracks().is_empty() {
+            opened.tracks = match_tracks(&self.timeline.tracks, opened.reading.tracks());
+            opened.windows = vec![(0, Bytes::new()); opened.reading.tracks().len()];
+        }
+        if opened.reading.is_whole() {
+            if fragment > 0 {
+                return Load::End;
+            }
+            opened.part = Some((0, opened.reading.take_whole()));
+            return Load::Ready;
+        }
+        if let Some(of) = opened.reading.fragments().get(fragment) {
+            let table = of.table.clone();
+            if let Some(octets) = opened.reading.at_hand(&table) {
+                opened.take_table(fragment, &octets);
+                return Load::Ready;
+            }
+            self.ask(Purpose::Table(fragment), table);
+            return Load::Wait;
+        }
+        if let Some(range) = wanted {
+            self.ask(Purpose::Scan, range);
+            return Load::Wait;
+        }
+        if let Some(error) = opened.reading.error().filter(|_| !opened.is_told) {
+            let (file, error) = (opened.file.clone(), error.clone());
+            self.outputs
+                .push_back(Output::Event(Event::Damaged { file, error }));
+            opened.is_told = true;
+        }
+        Load::End
+    }
+
+    pub(super) fn take_octets(&mut self, purpose: Purpose, range: &Range<u64>, octets: Bytes) {
+        let Some(opened) = &mut self.opened else { return };
+        match purpose {
+            Purpose::Scan => opened.reading.handle(range.start, octets),
+            Purpose::Table(fragment) => opened.take_table(fragment, &octets),
+            Purpose::Octets(track) => {
+                if let Some(window) = opened.windows.get_mut(track) {
+                    *window = (range.start, octets);
+                }
+            }
+        }
+    }
+
+    fn play_step(&mut self) -> Step {
+        let is_ahead = self.queue.back().is_some_and(|last| last.at > self.now + AHEAD);
+        if is_ahead || self.queue_bytes >= limits::PLAYER_QUEUE_BYTES {
+            return Step::Wait;
+        }
+        let Mode::Playing(cursor) = &self.mode else {
+            return Step::Wait;
+        };
+        let (piece, fragment) = (cursor.piece, cursor.fragment);
+        match self.load(piece, fragment) {
+            Load::Wait => Step::Wait,
+            Load::End => self.next_piece(),
+            Load::Ready if self.is_trick() => self.trick_step(),
+            Load::Ready => self.sample_step(),
+        }
+    }
+
+    /// The next sample of all tracks, by when they are decoded.
+    fn sample_step(&mut self) -> Step {
+        let (Mode::Playing(cursor), Some(opened)) = (&self.mode, &self.opened) else {
+            return Step::Wait;
+        };
+        let Some((_, part)) = &opened.part else {
+            return Step::Wait;
+        };
+        let piece = &self.timeline.pieces[cursor.piece];
+        let tracks = opened.reading.tracks();
+        let next = (0..self.senders.len())
+            .filter(|index| self.is_sent(*index))
+            .filter_map(|index| {
+                let track = (*opened.tracks.get(index)?)?;
+                let sample = part.lanes.get(track)?.get(cursor.next[index])?;
+                let decoded_ns = piece.on_timeline(to_ns(sample.decoded, tracks[track].clock_rate_hz));
+                Some((decoded_ns, index, track, sample))
+            });
+        let Some((decoded_ns, index, track, sample)) = next.min_by_key(|(decoded_ns, ..)| *decoded_ns) else {
+            return self.next_fragment();
+        };
+        if self.plan.end_ns.is_some_and(|end| decoded_ns >= end) {
+            return self.end_at_asked();
+        }
+        if decoded_ns >= piece.end_ns {
+            return self.next_piece();
+        }
+        let position_ns = piece.on_timeline(to_ns(sample.time, tracks[track].clock_rate_hz));
+        let is_shown = position_ns >= cursor.from_ns && self.plan.end_ns.is_none_or(|end| position_ns < end);
+        if is_shown {
+            match self.octets(track, &sample) {
+                Some(octets) => self.make(index, track, &sample, decoded_ns, position_ns, &octets),
+                None if self.asked.is_some() => return Step::Wait,
+                // It lies beyond the end of the file, or is too long for anything.
+                None => {}
+            }
+        }
+        if let Mode::Playing(cursor) = &mut self.mode {
+            cursor.next[index] += 1;
+        }
+        Step::Again
+    }
+
+    /// The next key frame in the direction of playing.
+    fn trick_step(&mut self) -> Step {
+        let (Mode::Playing(cursor), Some(opened)) = (&self.mode, &self.opened) else {
+            return Step::Wait;
+        };
+        let (lead, piece) = (cursor.lead, &self.timeline.pieces[cursor.piece]);
+        let track = opened.tracks.get(lead).copied().flatten();
+        let lane = opened
+            .part
+            .as_ref()
+            .zip(track)
+            .and_then(|((_, part), track)| Some((part.lanes.get(track)?, track)));
+        let Some((lane, track)) = lane else {
+            return self.next_piece();
+        };
+        let clock_rate_hz = opened.reading.tracks()[track].clock_rate_hz;
+        let spacing_ns = (KEY_SPACING_NS * self.plan.scale.abs()) as i64;
+        let is_backwards = self.plan.scale < 0.0;
+        let found = if is_backwards {
+            let until_ns = cursor
+                .last_key_ns
+                .map_or(i64::MAX, |last| last.saturating_sub(spacing_ns));
+            let until = match cursor.last_key_ns {
+                Some(_) => super::pace::ticks(piece.to_file(until_ns), clock_rate_hz),
+                None => i64::MAX,
+            };
+            lane.last_key(cursor.next[lead], until)
+        } else {
+            let from_ns = cursor
+                .last_key_ns
+                .map_or(cursor.from_ns, |last| last.saturating_add(spacing_ns));
+            lane.first_key(cursor.next[lead], ticks(piece.to_file(from_ns), clock_rate_hz))
+        };
+        let sample = found.and_then(|index| Some((index, lane.get(index)?)));
+        let Some((index, sample)) = sample else {
+            return if is_backwards {
+                self.previous_fragment()
+            } else {
+                self.next_fragment()
+            };
+        };
+        let position_ns = piece.on_timeline(to_ns(sample.time, clock_rate_hz));
+        if is_backwards && position_ns < piece.begin_ns {
+            return self.next_piece();
+        }
+        if !is_backwards && position_ns >= piece.end_ns {
+            return self.next_piece();
+        }
+        let is_over = |end: i64| {
+            if is_backwards {
+                position_ns < end
+            } else {
+                position_ns >= end
+            }
+        };
+        if self.plan.end_ns.is_some_and(is_over) {
+            return self.end_at_asked();
+        }
+        match self.octets(track, &sample) {
+            Some(octets) => self.make(lead, track, &sample, position_ns, position_ns, &octets),
+            None if self.asked.is_some() => return Step::Wait,
+            None => {}
+        }
+        if let Mode::Playing(cursor) = &mut self.mode {
+            cursor.next[lead] = if is_backwards { index } else { index + 1 };
+            cursor.last_key_ns = Some(position_ns);
+        }
+        Step::Again
+    }
+
+    fn next_fragment(&mut self) -> Step {
+        if let Mode::Playing(cursor) = &mut self.mode {
+            cursor.fragment += 1;
+            cursor.next.fill(0);
+        }
+        Step::Again
+    }
+
+    fn previous_fragment(&mut self) -> Step {
+        match &mut self.mode {
+            Mode::Playing(cursor) if cursor.fragment > 0 => {
+                cursor.fragment -= 1;
+                cursor.next.fill(usize::MAX);
+                Step::Again
+            }
+            _ => self.next_piece(),
+        }
+    }
+
+    fn end_at_asked(&mut self) -> Step {
+        let end_ns = self.plan.end_ns.unwrap_or(self.made_to_ns);
+        self.mode = Mode::Ending(self.pace.due(end_ns));
+        // What is played next begins where this has ended (RFC 2326 appendix B).
+        let end = self.pace.rtp_ns.saturating_add(self.pace.played_ns(end_ns));
+        self.made_until_ns = self.made_until_ns.min(end).max(self.pace.rtp_ns);
+        Step::Again
+    }
+
+    /// A sample's octets, if they are at hand; otherwise they are asked for, unless they cannot be there.
+    fn octets(&mut self, track: usize, sample: &Stored) -> Option<Bytes> {
+        let opened = self.opened.as_ref()?;
+        let length = opened.reading.length();
+        let end = sample
+            .offset
+            .checked_add(sample.size_bytes.into())
+            .filter(|end| *end <= length)?;
+        if sample.size_bytes as usize > limits::ACCESS_UNIT_BYTES || sample.size_bytes == 0 {
+            return None;
+        }
+        let (at, window) = opened.windows.get(track)?;
+        if let Some(from) = sample.offset.checked_sub(*at)
+            && let Ok(from) = usize::try_from(from)
+            && let Some(to) = from.checked_add(sample.size_bytes as usize)
+            && to <= window.len()
+        {
+            return Some(window.slice(from..to));
+        }
+        if *at == sample.offset && !window.is_empty() {
+            // They were asked for, and there are not as many.
+            return None;
+        }
+        let most = match self.is_trick() {
+            true => end,
+            false => sample
+                .offset
+                .saturating_add(limits::PLAYER_WINDOW_BYTES)
+                .min(length),
+        };
+        self.ask(Purpose::Octets(track), sample.offset..end.max(most));
+        None
+    }
+
+    /// Makes the packets of a sample.
+    fn make(
+        &mut self,
+        index: usize,
+        track: usize,
+        sample: &Stored,
+        due_ns: i64,
+        position_ns: i64,
+        octets: &Bytes,
+    ) {
+        let Some(opened) = &self.opened else { return };
+        let of = &opened.reading.tracks()[track];
+        let payloads = send::payloads(
+            of,
+            opened.reading.pcm(),
+            octets,
+            sample.is_key,
+            self.max_payload_bytes,
+        );
+        let at = self.pace.due(due_ns);
+        let length_ns = to_ns(sample.length.into(), of.clock_rate_hz);
+        let sender = &mut self.senders[index];
+        let played_ns = self.pace.played_ns(position_ns);
+        let timestamp = sender
+            .base_timestamp
+            .wrapping_add(ticks(played_ns, sender.clock_rate_hz) as u32);
+        let end_ns = position_ns.saturating_add(length_ns);
+        let end_played_ns = self.pace.played_ns(end_ns).max(played_ns);
+        let until_ns = self.pace.rtp_ns.saturating_add(end_played_ns);
+        for payload in payloads {
+            self.queue_bytes += payload.bytes.len();
+            let begins = std::mem::take(&mut sender.marks);
+            self.queue.push_back(Queued {
+                sender: index,
+                at,
+                position_ns,
+                timestamp: timestamp.wrapping_add(payload.timestamp_offset),
+                until_ns,
+                //= https://www.rfc-editor.org/rfc/rfc2326#appendix-B
+                marker: payload.marker || (begins && !sender.is_video),
+                payload: payload.bytes,
+            });
+        }
+        self.made_until_ns = self.made_until_ns.max(until_ns);
+        self.made_to_ns = match self.pace.is_backwards() {
+            true => position_ns,
+            false => self.made_to_ns.max(end_ns),
+        };
+    }
+}
+
+impl Opened {
+    fn take_table(&mut self, fragment: usize, octets: &[u8]) {
+        let of = self.reading.index().zip(self.reading.fragments().get(fragment));
+        // A table that was read once is read again, unless the file has changed under our hands.
+        let samples = of.and_then(|(index, of)| index.samples(of, octets).ok());
+        let part = Part::new(self.reading.tracks(), samples.unwrap_or_default());
+        self.part = Some((fragment, part));
+    }
+}

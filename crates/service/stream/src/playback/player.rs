@@ -1,0 +1,720 @@
+use super::cursor::{Cursor, Opened};
+use super::media::MediaError;
+use super::pace::{Pace, ns, ticks};
+use super::range::{Asked, Unit};
+use super::seek::Seek;
+use super::timeline::{FIRST_DYNAMIC, Timeline};
+use bytes::Bytes;
+use ringpost_base::{Instant, Rng};
+use ringpost_rtp::Header;
+use ringpost_rtsp::header::Range;
+use ringpost_rtsp::server::Played;
+use ringpost_store::FileName;
+use std::collections::VecDeque;
+use std::time::Duration;
+use thiserror::Error;
+
+/// Plays a [`Timeline`] to one session: RTP packets at their time.
+///
+/// - A seek lands on the key frame at or before what was asked for, or the first one behind a gap, and
+///   [`Event::Played`] says where that is.
+/// - A scale other than 1 leaves out sound. Up to 2 all pictures are sent, above that and backwards only key frames, at most 25
+///   a second.
+/// - Where recordings have a gap the answer's range ends there, and playing goes on behind the gap at once:
+///   [`Event::Jumped`] says which positions the packets from then on have. Sequence numbers and timestamps go on as if there
+///   were none, and sound has the marker bit.
+/// - Timestamps pass with the clock while it is paused, and have no hole at a jump (RFC 2326 appendix B). A speed changes when
+///   packets are sent and not their timestamps.
+///
+/// It reads ahead [`limits::PLAYER_WINDOW_BYTES`](ringpost_base::limits::PLAYER_WINDOW_BYTES) of each track, and makes packets of
+/// [`limits::PLAYER_QUEUE_BYTES`](ringpost_base::limits::PLAYER_QUEUE_BYTES), or one picture if that is longer. After each
+/// `handle_…` and command [`poll_output`](Player::poll_output) is to be drained.
+#[derive(Debug)]
+pub struct Player {
+    pub(super) timeline: Timeline,
+    pub(super) senders: Vec<Sender>,
+    pub(super) max_payload_bytes: usize,
+    pub(super) now: Instant,
+    /// When the session's RTP time began: with its first PLAY.
+    began: Option<Instant>,
+    pub(super) mode: Mode,
+    pub(super) plan: Plan,
+    pub(super) pace: Pace,
+    pub(super) opened: Option<Opened>,
+    pub(super) asked: Option<(ReadId, Purpose, std::ops::Range<u64>)>,
+    reads: u64,
+    pub(super) queue: VecDeque<Queued>,
+    pub(super) queue_bytes: usize,
+    /// The RTP time behind all that was sent, and behind all that was made.
+    sent_until_ns: i64,
+    pub(super) made_until_ns: i64,
+    /// The position behind all that was made.
+    pub(super) made_to_ns: i64,
+    /// More is to be done than one call does.
+    pub(super) is_unfinished: bool,
+    pub(super) outputs: VecDeque<Output>,
+}
+
+/// One track as it is sent.
+#[derive(Debug)]
+pub(super) struct Sender {
+    pub(super) payload_type: u8,
+    pub(super) clock_rate_hz: u32,
+    pub(super) is_video: bool,
+    pub(super) is_enabled: bool,
+    ssrc: u32,
+    /// The next packet's.
+    pub(super) sequence: u16,
+    /// The timestamp of the session's RTP time 0, and of the pace's beginning.
+    first_timestamp: u32,
+    pub(super) base_timestamp: u32,
+    /// The next packet of sound begins what was jumped to.
+    pub(super) marks: bool,
+}
+
+/// A packet that waits for its time.
+#[derive(Debug)]
+pub(super) struct Queued {
+    pub(super) sender: usize,
+    pub(super) at: Instant,
+    pub(super) position_ns: i64,
+    pub(super) timestamp: u32,
+    /// The RTP time behind it.
+    pub(super) until_ns: i64,
+    pub(super) marker: bool,
+    pub(super) payload: Vec<u8>,
+}
+
+#[derive(Debug)]
+pub(super) enum Mode {
+    /// Nothing is played; from where a PLAY without a range goes on.
+    Ready(Option<i64>),
+    /// On the way to where it begins, or goes on behind the end of a file.
+    Seeking(Seek),
+    Playing(Cursor),
+    /// All is made; the end is at that time.
+    Ending(Instant),
+    /// What is recorded now may become longer; asked again then, unless the answer is awaited.
+    Awaiting(Cursor, Option<Instant>),
+    Paused {
+        since: Instant,
+        then: Box<Mode>,
+    },
+}
+
+/// What the client asked for last.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Plan {
+    pub(super) unit: Unit,
+    pub(super) end_ns: Option<i64>,
+    pub(super) scale: f64,
+    pub(super) speed: f64,
+    tells_scale: bool,
+    tells_speed: bool,
+    /// Not before then.
+    starts: Option<Instant>,
+}
+
+/// Names a read of the player.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ReadId(pub u64);
+
+/// What is read for what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    Scan,
+    Table(usize),
+    /// Samples of one of the file's tracks.
+    Octets(usize),
+}
+
+/// What a client wants.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Play {
+    /// `None` goes on where it was paused, or at the beginning; backwards at the end.
+    pub range: Option<Range>,
+    /// `None` is 1, or as it was while it is paused.
+    pub scale: Option<f64>,
+    /// The same.
+    pub speed: Option<f64>,
+    /// Not before then, by the range's `time`.
+    pub starts: Option<Instant>,
+}
+
+/// Where it was paused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Paused {
+    /// From where it will go on.
+    pub range: Range,
+    /// Whether it has stopped; otherwise [`Event::Ended`] tells when it comes there.
+    pub is_at_once: bool,
+}
+
+/// Why a range is not played.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum PlayError {
+    /// It begins behind the end (RFC 2326 §11.3.8: 457).
+    #[error("the range begins behind the end")]
+    BeyondEnd,
+    /// It is told by the clock, and files have none (457).
+    #[error("files are played by npt or smpte, and only recordings by clock")]
+    NoClock,
+    /// Nothing of it could be read (404 or 500).
+    #[error("nothing of the range can be played")]
+    Nothing,
+    /// Another command came before its answer.
+    #[error("another command came first")]
+    Interrupted,
+}
+
+/// What a player wants, or tells.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Output {
+    /// Send this; it is due.
+    Packet {
+        /// The track's place in the [description](Timeline::description).
+        track: usize,
+        /// An RTP packet of at most 1,400 octets; a packet of Opus may be longer.
+        bytes: Bytes,
+    },
+    /// Read these octets, or as many of them as there are, and hand them in ([`Player::handle_data`]). One read is open at a time;
+    /// another one that is asked for takes its place.
+    Read {
+        /// Which read.
+        id: ReadId,
+        /// The file.
+        file: FileName,
+        /// Its octets.
+        range: std::ops::Range<u64>,
+    },
+    /// What is being recorded is played to its end: bring it up to date ([`Player::handle_timeline`]).
+    Refresh,
+    /// To be acted on.
+    Event(Event),
+    /// Nothing more until then.
+    Timeout(Option<Instant>),
+}
+
+/// What a player tells.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// The answer to [`Player::play`]: it plays.
+    Played(Played),
+    /// The answer to [`Player::play`]: it does not, and what played before has stopped.
+    Refused(PlayError),
+    /// It goes on behind a gap: the packets from these on are of this range.
+    Jumped(Played),
+    /// The end of the range or of all there is.
+    Ended,
+    /// A file is not played, or not to its end.
+    Damaged {
+        /// The file.
+        file: FileName,
+        /// Why.
+        error: MediaError,
+    },
+}
+
+/// What stands before a payload of a packet of 1,400 octets.
+const MAX_PAYLOAD_BYTES: usize = 1_400 - Header::LEN;
+/// A payload is no shorter, however small a client wants its packets.
+const LEAST_PAYLOAD_BYTES: usize = 200;
+const SCALES: std::ops::RangeInclusive<f64> = 0.125..=32.0;
+const SPEEDS: std::ops::RangeInclusive<f64> = 0.1..=10.0;
+/// Pauses between two PLAYs that are not heard: their timestamps follow each other.
+const SEAMLESS_NS: i64 = 200_000_000;
+/// How soon what is being recorded is looked at again.
+pub(super) const REFRESH: Duration = Duration::from_secs(1);
+
+impl Player {
+    /// For one session. Sources, sequence numbers and timestamps are drawn (RFC 3550 §5.1); all tracks are sent.
+    pub fn new(timeline: Timeline, rng: &mut Rng) -> Self {
+        let sender = |(track, payload_type): (&crate::file::FileTrack, u8)| {
+            let timestamp = rng.u32();
+            let codec = track.codec(payload_type);
+            Sender {
+                payload_type: codec.map_or(payload_type, |codec| codec.payload_type),
+                clock_rate_hz: track.rtp_clock_hz(),
+                is_video: track.format.is_video(),
+                is_enabled: true,
+                ssrc: rng.u32(),
+                sequence: rng.u32() as u16,
+                first_timestamp: timestamp,
+                base_timestamp: timestamp,
+                marks: true,
+            }
+        };
+        let senders = timeline.tracks.iter().zip(FIRST_DYNAMIC..).map(sender).collect();
+        Player {
+            timeline,
+            senders,
+            max_payload_bytes: MAX_PAYLOAD_BYTES,
+            now: Instant::ZERO,
+            began: None,
+            mode: Mode::Ready(None),
+            plan: Plan {
+                unit: Unit::Npt,
+                end_ns: None,
+                scale: 1.0,
+                speed: 1.0,
+                tells_scale: false,
+                tells_speed: false,
+                starts: None,
+            },
+            pace: Pace {
+                at: Instant::ZERO,
+                position_ns: 0,
+                rtp_ns: 0,
+                scale: 1.0,
+                speed: 1.0,
+            },
+            opened: None,
+            asked: None,
+            reads: 0,
+            queue: VecDeque::new(),
+            queue_bytes: 0,
+            sent_until_ns: 0,
+            made_until_ns: 0,
+            made_to_ns: 0,
+            is_unfinished: false,
+            outputs: VecDeque::new(),
+        }
+    }
+
+    /// What is played.
+    pub fn timeline(&self) -> &Timeline {
+        &self.timeline
+    }
+
+    /// A track's source.
+    pub fn ssrc(&self, track: usize) -> Option<u32> {
+        self.senders.get(track).map(|sender| sender.ssrc)
+    }
+
+    /// The timestamp of a track that belongs to now, for sender reports.
+    pub fn timestamp_at(&self, track: usize, now: Instant) -> Option<u32> {
+        let sender = self.senders.get(track)?;
+        let since = self.pace.rtp_at(now) - self.pace.rtp_ns;
+        Some(
+            sender
+                .base_timestamp
+                .wrapping_add(ticks(since, sender.clock_rate_hz) as u32),
+        )
+    }
+
+    /// Whether packets are on their way.
+    pub fn is_playing(&self) -> bool {
+        !matches!(self.mode, Mode::Ready(_) | Mode::Paused { .. })
+    }
+
+    /// How long packets may be, their header included: what a client asked for as Blocksize (RFC 2326 §12.7), at most 1,400.
+    pub fn set_blocksize(&mut self, bytes: usize) {
+        let payload = bytes.saturating_sub(Header::LEN);
+        self.max_payload_bytes = payload.clamp(LEAST_PAYLOAD_BYTES, MAX_PAYLOAD_BYTES);
+    }
+
+    /// Which tracks are sent, by their places in the description.
+    pub fn set_tracks(&mut self, tracks: &[usize]) {
+        for (index, sender) in self.senders.iter_mut().enumerate() {
+            sender.is_enabled = tracks.contains(&index);
+        }
+    }
+
+    /// Plays; [`Event::Played`] or [`Event::Refused`] is the answer, once what is needed for it has been read. While it plays,
+    /// a command without a range and with the same scale and speed changes nothing and is answered too (RFC 2326 §10.5).
+    pub fn play(&mut self, now: Instant, play: Play) {
+        self.now = now;
+        if matches!(&self.mode, Mode::Seeking(seek) if seek.is_start) {
+            self.outputs
+                .push_back(Output::Event(Event::Refused(PlayError::Interrupted)));
+        }
+        let asked = match Asked::read(play.range.as_ref(), self.timeline.origin, self.timeline.end_ns()) {
+            Ok(asked) => asked,
+            Err(error) => return self.refuse(error),
+        };
+        let is_active = !matches!(self.mode, Mode::Ready(_) | Mode::Seeking(_));
+        let (old_scale, old_speed) = if is_active {
+            (self.plan.scale, self.plan.speed)
+        } else {
+            (1.0, 1.0)
+        };
+        let scale = self.scale_for(play.scale.unwrap_or(old_scale));
+        let speed = within(play.speed.unwrap_or(old_speed), SPEEDS);
+        let goes_on = is_active && play.range.is_none();
+        let (unit, end_ns) = if goes_on {
+            (self.plan.unit, self.plan.end_ns)
+        } else {
+            (asked.unit, asked.end_ns)
+        };
+        let is_same = scale == self.plan.scale && speed == self.plan.speed;
+        self.plan = Plan {
+            unit,
+            end_ns,
+            scale,
+            speed,
+            tells_scale: play.scale.is_some() || scale != 1.0,
+            tells_speed: play.speed.is_some() || speed != 1.0,
+            starts: play.starts,
+        };
+        if goes_on && is_same {
+            return self.go_on();
+        }
+        let from_ns = match asked.start_ns {
+            Some(start_ns) => start_ns,
+            None => self
+                .position_ns()
+                .unwrap_or(if scale < 0.0 { self.timeline.end_ns() } else { 0 }),
+        };
+        self.seek(from_ns);
+        self.advance();
+    }
+
+    /// Stops: at once, or when it comes to the range's start (RFC 2326 §10.6).
+    pub fn pause(&mut self, now: Instant, range: Option<&Range>) -> Result<Paused, PlayError> {
+        self.now = now;
+        if matches!(&self.mode, Mode::Seeking(seek) if seek.is_start) {
+            self.outputs
+                .push_back(Output::Event(Event::Refused(PlayError::Interrupted)));
+            self.mode = Mode::Ready(None);
+        }
+        let position_ns = self.position_ns().unwrap_or(0);
+        let unit = self.plan.unit;
+        if let Some(range) = range {
+            let asked = Asked::read(Some(range), self.timeline.origin, self.timeline.end_ns())?;
+            let point_ns = asked.start_ns.unwrap_or(position_ns);
+            let is_ahead = match self.pace.is_backwards() {
+                true => point_ns < position_ns,
+                false => point_ns > position_ns,
+            };
+            if is_ahead && self.is_playing() {
+                self.plan.end_ns = Some(point_ns);
+                self.cut_queue(point_ns);
+                self.advance();
+                return Ok(Paused {
+                    range: asked.unit.range(point_ns, None),
+                    is_at_once: false,
+                });
+            }
+        }
+        if self.is_playing() {
+            let then = std::mem::replace(&mut self.mode, Mode::Ready(None));
+            self.mode = Mode::Paused {
+                since: now,
+                then: Box::new(then),
+            };
+        }
+        Ok(Paused {
+            range: unit.range(position_ns, None),
+            is_at_once: true,
+        })
+    }
+
+    /// The octets of a read; fewer than were asked for are all there are.
+    pub fn handle_data(&mut self, now: Instant, id: ReadId, octets: Bytes) {
+        self.now = now;
+        if let Some((_, purpose, range)) = self.asked.take_if(|(asked, ..)| *asked == id) {
+            self.take_octets(purpose, &range, octets);
+            self.advance();
+        }
+    }
+
+    /// A read has failed: the file ends there.
+    pub fn handle_failed(&mut self, now: Instant, id: ReadId, reason: &str) {
+        self.now = now;
+        if let Some((_, purpose, range)) = self.asked.take_if(|(asked, ..)| *asked == id) {
+            if let Some(opened) = &mut self.opened {
+                opened.reading.fail(reason);
+            }
+            self.take_octets(purpose, &range, Bytes::new());
+            self.advance();
+        }
+    }
+
+    /// What there is now; the answer to [`Output::Refresh`], and welcome at any time. It must be of the same folder.
+    pub fn handle_timeline(&mut self, now: Instant, timeline: Timeline) {
+        self.now = now;
+        self.replace_timeline(timeline);
+        self.advance();
+    }
+
+    /// A deadline has passed.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.now = now;
+        self.advance();
+    }
+
+    /// What is next; to be drained until it says [`Output::Timeout`].
+    pub fn poll_output(&mut self) -> Output {
+        if let Some(output) = self.outputs.pop_front() {
+            return output;
+        }
+        let is_paused = matches!(self.mode, Mode::Paused { .. });
+        if !is_paused && self.queue.front().is_some_and(|queued| queued.at <= self.now) {
+            let packet = self.release();
+            // There is room for more.
+            self.advance();
+            return packet;
+        }
+        if matches!(self.mode, Mode::Ending(at) if at <= self.now) {
+            self.sent_until_ns = self.made_until_ns;
+            self.mode = Mode::Ready(Some(self.plan.end_ns.unwrap_or(self.made_to_ns)));
+            return Output::Event(Event::Ended);
+        }
+        Output::Timeout(self.deadline().filter(|_| !is_paused))
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let end = match &self.mode {
+            Mode::Ending(at) => Some(*at),
+            Mode::Awaiting(_, again) => *again,
+            _ => None,
+        };
+        let unfinished = self.is_unfinished.then_some(self.now);
+        let packet = self.queue.front().map(|queued| queued.at);
+        [end, unfinished, packet].into_iter().flatten().min()
+    }
+
+    fn release(&mut self) -> Output {
+        let Some(queued) = self.queue.pop_front() else {
+            return Output::Timeout(None);
+        };
+        self.queue_bytes -= queued.payload.len();
+        self.sent_until_ns = self.sent_until_ns.max(queued.until_ns);
+        let sender = &mut self.senders[queued.sender];
+        let header = Header {
+            marker: queued.marker,
+            payload_type: sender.payload_type,
+            sequence: sender.sequence,
+            timestamp: queued.timestamp,
+            ssrc: sender.ssrc,
+        };
+        sender.sequence = sender.sequence.wrapping_add(1);
+        let mut bytes = Vec::new();
+        header.write(&queued.payload, &mut bytes);
+        Output::Packet {
+            track: queued.sender,
+            bytes: bytes.into(),
+        }
+    }
+
+    fn refuse(&mut self, error: PlayError) {
+        self.clear();
+        self.mode = Mode::Ready(None);
+        self.outputs.push_back(Output::Event(Event::Refused(error)));
+    }
+
+    pub(super) fn refuse_nothing(&mut self) {
+        self.refuse(PlayError::Nothing);
+    }
+
+    /// The scale that is played for one that was asked for: without pictures, there is only the usual one.
+    fn scale_for(&self, asked: f64) -> f64 {
+        let has_pictures = self
+            .senders
+            .iter()
+            .any(|sender| sender.is_video && sender.is_enabled);
+        if !has_pictures || !asked.is_finite() || asked == 0.0 {
+            return 1.0;
+        }
+        within(asked.abs(), SCALES).copysign(asked)
+    }
+
+    /// What is next to be sent, or was to be when it stopped.
+    fn position_ns(&self) -> Option<i64> {
+        let now = match &self.mode {
+            Mode::Ready(position) => return position.filter(|at| *at < self.timeline.end_ns()),
+            Mode::Seeking(seek) if seek.is_start => return Some(seek.at_ns),
+            Mode::Paused { since, .. } => *since,
+            _ => self.now,
+        };
+        let next = self.queue.front().map(|queued| queued.position_ns);
+        let position = next.unwrap_or_else(|| self.pace.position(now));
+        Some(position.clamp(0, self.timeline.end_ns().max(0)))
+    }
+
+    fn clear(&mut self) {
+        self.queue.clear();
+        self.queue_bytes = 0;
+        self.made_until_ns = self.sent_until_ns;
+        self.asked = None;
+        self.is_unfinished = false;
+    }
+
+    /// What was made beyond a point is not sent.
+    fn cut_queue(&mut self, point_ns: i64) {
+        let is_backwards = self.pace.is_backwards();
+        self.queue.retain(|queued| match is_backwards {
+            true => queued.position_ns > point_ns,
+            false => queued.position_ns < point_ns,
+        });
+        self.queue_bytes = self.queue.iter().map(|queued| queued.payload.len()).sum();
+        if let Mode::Ending(at) = &mut self.mode {
+            *at = self.pace.due(point_ns).min(*at);
+        }
+    }
+
+    fn seek(&mut self, from_ns: i64) {
+        self.clear();
+        // What is being recorded is joined at its end.
+        let last_ns = self.timeline.end_ns() - 1;
+        let from_ns = match self.timeline.is_open || self.plan.scale < 0.0 {
+            true => from_ns.min(last_ns),
+            false => from_ns,
+        };
+        let Some(piece) = self.timeline.piece_at(from_ns.max(0)) else {
+            return self.refuse(PlayError::BeyondEnd);
+        };
+        let of = &self.timeline.pieces[piece];
+        // Backwards from within a gap is backwards from its beginning.
+        let (piece, at_ns) = match self.plan.scale < 0.0 && from_ns < of.begin_ns && piece > 0 {
+            true => (piece - 1, self.timeline.pieces[piece - 1].end_ns - 1),
+            false => (piece, from_ns.max(of.begin_ns)),
+        };
+        self.mode = Mode::Seeking(Seek::new(piece, at_ns, true));
+    }
+
+    /// Goes on after a pause, or says how it plays.
+    fn go_on(&mut self) {
+        if let Mode::Paused { since, .. } = self.mode {
+            let starts = self.plan.starts.unwrap_or(self.now).max(self.now);
+            self.shift(starts.since(since));
+            if let Mode::Paused { then, .. } = std::mem::replace(&mut self.mode, Mode::Ready(None)) {
+                self.mode = *then;
+            }
+        }
+        let position_ns = self.position_ns().unwrap_or(0);
+        let played = self.played(position_ns);
+        self.outputs.push_back(Output::Event(Event::Played(played)));
+        self.advance();
+    }
+
+    /// All that was to be sent is sent so much later, with the timestamps of then.
+    fn shift(&mut self, by: Duration) {
+        let by_ns = ns(by);
+        self.pace.at += by;
+        self.pace.rtp_ns = self.pace.rtp_ns.saturating_add(by_ns);
+        self.made_until_ns = self.made_until_ns.saturating_add(by_ns);
+        for sender in &mut self.senders {
+            sender.base_timestamp = Self::pace_timestamp_of(self.pace.rtp_ns, sender);
+            sender.marks = true;
+        }
+        for queued in &mut self.queue {
+            let later = ticks(by_ns, self.senders[queued.sender].clock_rate_hz);
+            queued.at += by;
+            queued.timestamp = queued.timestamp.wrapping_add(later as u32);
+            queued.until_ns = queued.until_ns.saturating_add(by_ns);
+        }
+        if let Mode::Paused { then, .. } = &mut self.mode
+            && let Mode::Ending(at) = then.as_mut()
+        {
+            *at += by;
+        }
+    }
+
+    /// The timestamp of the pace's beginning.
+    fn pace_timestamp_of(rtp_ns: i64, sender: &Sender) -> u32 {
+        sender
+            .first_timestamp
+            .wrapping_add(ticks(rtp_ns, sender.clock_rate_hz) as u32)
+    }
+
+    /// Sets the pace for what begins at a position; `follows` goes on where the last was to end.
+    pub(super) fn begin_pace(&mut self, position_ns: i64, follows: bool) {
+        let Plan {
+            scale, speed, starts, ..
+        } = self.plan;
+        let (at, rtp_ns) = match follows {
+            true => (self.pace.due(self.made_to_ns), self.made_until_ns),
+            false => {
+                let at = starts.unwrap_or(self.now).max(self.now);
+                let began = *self.began.get_or_insert(at);
+                let elapsed_ns = ns(at.since(began));
+                //= https://www.rfc-editor.org/rfc/rfc2326#appendix-B
+                let is_seamless = elapsed_ns < self.made_until_ns.saturating_add(SEAMLESS_NS);
+                (
+                    at,
+                    if is_seamless {
+                        self.made_until_ns
+                    } else {
+                        elapsed_ns
+                    },
+                )
+            }
+        };
+        self.pace = Pace {
+            at,
+            position_ns,
+            rtp_ns,
+            scale,
+            speed,
+        };
+        self.made_to_ns = position_ns;
+        for sender in &mut self.senders {
+            sender.base_timestamp = Self::pace_timestamp_of(rtp_ns, sender);
+            sender.marks = true;
+        }
+    }
+
+    /// What is told of playing from a position on (RFC 2326 §12.29, §12.33 to §12.35).
+    pub(super) fn played(&self, position_ns: i64) -> Played {
+        let end_ns = self.told_end(position_ns);
+        let since = self.pace.played_ns(position_ns);
+        let senders = self
+            .senders
+            .iter()
+            .enumerate()
+            .filter(|(_, sender)| sender.is_enabled);
+        let begins = senders.map(|(index, sender)| {
+            let waiting = self.queue.iter().filter(|queued| queued.sender == index).count();
+            let is_first = self
+                .queue
+                .front()
+                .is_some_and(|queued| queued.position_ns == position_ns);
+            let waiting = if is_first { 0 } else { waiting as u16 };
+            let timestamp = sender
+                .base_timestamp
+                .wrapping_add(ticks(since, sender.clock_rate_hz) as u32);
+            (index, sender.sequence.wrapping_add(waiting), timestamp)
+        });
+        Played {
+            range: Some(self.plan.unit.range(position_ns, end_ns)),
+            scale: self.plan.tells_scale.then_some(self.plan.scale),
+            speed: self.plan.tells_speed.then_some(self.plan.speed),
+            begins: begins.collect(),
+        }
+    }
+
+    /// Where it ends that is played from a position on: at the end that was asked for, or a gap before it.
+    fn told_end(&self, position_ns: i64) -> Option<i64> {
+        let runs = self.timeline.runs();
+        let is_last = |run: &std::ops::Range<i64>| runs.last() == Some(run);
+        let run = runs.iter().find(|run| run.end > position_ns)?;
+        if self.plan.scale < 0.0 {
+            return Some(self.plan.end_ns.unwrap_or(0).max(run.start));
+        }
+        match self.plan.end_ns {
+            None if is_last(run) && self.timeline.is_open => None,
+            None => Some(run.end),
+            Some(end_ns) if is_last(run) && self.timeline.is_open => Some(end_ns),
+            Some(end_ns) => Some(end_ns.min(run.end)),
+        }
+    }
+
+    /// Asks for octets of the file that is open.
+    pub(super) fn ask(&mut self, purpose: Purpose, range: std::ops::Range<u64>) {
+        let Some(opened) = &self.opened else { return };
+        self.reads += 1;
+        let id = ReadId(self.reads);
+        self.asked = Some((id, purpose, range.clone()));
+        let file = opened.file.clone();
+        self.outputs.push_back(Output::Read { id, file, range });
+    }
+}
+
+fn within(value: f64, bounds: std::ops::RangeInclusive<f64>) -> f64 {
+    if value.is_finite() {
+        value.clamp(*bounds.start(), *bounds.end())
+    } else {
+        1.0
+    }
+}

@@ -1,0 +1,380 @@
+//! Finding where playing begins, and from one file to the next.
+
+use super::cursor::{Cursor, Load, Step};
+use super::pace::ticks;
+use super::player::{Event, Mode, Output, Player, Purpose, REFRESH};
+use super::timeline::{GAP_NS, Timeline};
+use crate::file::to_ns;
+
+/// On the way to a place.
+#[derive(Clone, Debug)]
+pub(super) struct Seek {
+    piece: usize,
+    /// Where on the timeline.
+    pub(super) at_ns: i64,
+    /// Whether it is the answer to a command, and not the way from one file to the next.
+    pub(super) is_start: bool,
+    /// The fragment that is looked through, once one is chosen.
+    fragment: Option<usize>,
+    /// Nothing to begin with came before: the first thing behind is taken.
+    is_forward: bool,
+    tries: usize,
+}
+
+/// How many fragments are looked through for a key frame, backwards and then forwards.
+const TRIES: usize = 256;
+
+impl Seek {
+    pub(super) fn new(piece: usize, at_ns: i64, is_start: bool) -> Self {
+        Seek {
+            piece,
+            at_ns,
+            is_start,
+            fragment: None,
+            is_forward: false,
+            tries: 0,
+        }
+    }
+}
+
+impl Player {
+    pub(super) fn seek_step(&mut self) -> Step {
+        let Mode::Seeking(seek) = &self.mode else {
+            return Step::Wait;
+        };
+        let (piece, at_ns) = (seek.piece, seek.at_ns);
+        let file_ns = self.timeline.pieces[piece].to_file(at_ns);
+        match seek.fragment {
+            None => match self.choose_fragment(piece, file_ns) {
+                Choice::Fragment(fragment) => self.look_into(fragment, false),
+                Choice::Wait => Step::Wait,
+                Choice::None => self.give_up(),
+            },
+            Some(fragment) => match self.load(piece, fragment) {
+                Load::Wait => Step::Wait,
+                Load::End => self.give_up(),
+                Load::Ready => self.look_for_key(fragment, file_ns),
+            },
+        }
+    }
+
+    fn look_into(&mut self, fragment: usize, is_forward: bool) -> Step {
+        if let Mode::Seeking(seek) = &mut self.mode {
+            seek.tries = if is_forward == seek.is_forward {
+                seek.tries + 1
+            } else {
+                0
+            };
+            (seek.fragment, seek.is_forward) = (Some(fragment), is_forward);
+        }
+        Step::Again
+    }
+
+    /// The last fragment that begins at an instant of its file or before, once enough of the file is known.
+    fn choose_fragment(&mut self, piece: usize, file_ns: i64) -> Choice {
+        match self.load(piece, 0) {
+            Load::Wait => return Choice::Wait,
+            Load::End => return Choice::None,
+            Load::Ready => {}
+        }
+        let Some(opened) = &mut self.opened else {
+            return Choice::None;
+        };
+        if opened.reading.is_whole() {
+            return Choice::Fragment(0);
+        }
+        let is_known = opened
+            .reading
+            .fragments()
+            .last()
+            .is_some_and(|last| last.begin_ns > file_ns);
+        if !is_known && let Some(range) = opened.reading.wanted() {
+            self.ask(Purpose::Scan, range);
+            return Choice::Wait;
+        }
+        let behind = opened
+            .reading
+            .fragments()
+            .partition_point(|fragment| fragment.begin_ns <= file_ns);
+        Choice::Fragment(behind.saturating_sub(1))
+    }
+
+    fn look_for_key(&mut self, fragment: usize, file_ns: i64) -> Step {
+        let (Mode::Seeking(seek), Some(lead), Some(opened)) = (&self.mode, self.lead(), &self.opened) else {
+            return self.give_up();
+        };
+        let Some((track, (_, part))) = opened.tracks[lead].zip(opened.part.as_ref()) else {
+            return self.give_up();
+        };
+        let (is_forward, tries) = (seek.is_forward, seek.tries);
+        let piece = &self.timeline.pieces[seek.piece];
+        let clock_rate_hz = opened.reading.tracks()[track].clock_rate_hz;
+        let lane = &part.lanes[track];
+        // To a nanosecond, as fragments tell their times.
+        let at = ticks(file_ns, clock_rate_hz);
+        let begin = ticks(piece.file_begin_ns, clock_rate_hz);
+        let found = match is_forward {
+            true => lane.first_key(0, begin),
+            false => lane
+                .last_key(usize::MAX, at)
+                .filter(|index| lane.get(*index).is_some_and(|sample| sample.time >= begin)),
+        };
+        if let Some(index) = found {
+            return self.arrive(fragment, lead, track, index);
+        }
+        let fragments = opened.reading.fragments();
+        let begins_ns = fragments
+            .get(fragment)
+            .map_or(i64::MIN, |fragment| fragment.begin_ns);
+        match is_forward {
+            false if fragment > 0 && begins_ns > piece.file_begin_ns && tries < TRIES => {
+                self.look_into(fragment - 1, false)
+            }
+            // Nothing before it: the first thing that there is.
+            false => self.look_into(fragment, true),
+            true if tries < TRIES => self.look_into(fragment + 1, true),
+            true => self.give_up(),
+        }
+    }
+
+    /// Plays from a sample of the lead on.
+    fn arrive(&mut self, fragment: usize, lead: usize, lead_track: usize, index: usize) -> Step {
+        let (Mode::Seeking(seek), Some(opened)) = (&self.mode, &self.opened) else {
+            return Step::Wait;
+        };
+        let (piece_index, is_start) = (seek.piece, seek.is_start);
+        let Some((_, part)) = &opened.part else {
+            return Step::Wait;
+        };
+        let Some(sample) = part.lanes[lead_track].get(index) else {
+            return Step::Wait;
+        };
+        let tracks = opened.reading.tracks();
+        let file_ns = to_ns(sample.time, tracks[lead_track].clock_rate_hz);
+        let position_ns = self.timeline.pieces[piece_index].on_timeline(file_ns);
+        let next = (0..self.senders.len()).map(|sender| {
+            let Some(track) = opened.tracks.get(sender).copied().flatten() else {
+                return 0;
+            };
+            let lane = &part.lanes[track];
+            let at = ticks(file_ns, tracks[track].clock_rate_hz);
+            match self.senders[sender].is_video {
+                _ if sender == lead => index,
+                true => lane
+                    .last_key(usize::MAX, at)
+                    .or(lane.first_key(0, at))
+                    .unwrap_or(lane.len()),
+                false => lane.first_from(at),
+            }
+        });
+        let mut cursor = Cursor {
+            piece: piece_index,
+            fragment,
+            next: next.collect(),
+            lead,
+            from_ns: position_ns,
+            last_key_ns: None,
+        };
+        if self.plan.scale < 0.0 {
+            // It is the first that is sent.
+            cursor.next[lead] = index + 1;
+        }
+        self.mode = Mode::Playing(cursor);
+        if is_start {
+            self.begin_pace(position_ns, false);
+            let played = self.played(position_ns);
+            self.outputs.push_back(Output::Event(Event::Played(played)));
+            return Step::Again;
+        }
+        let is_jump = match self.is_trick() {
+            true => self.crosses_gap(piece_index),
+            false => position_ns.abs_diff(self.made_to_ns) >= GAP_NS as u64,
+        };
+        if is_jump {
+            self.begin_pace(position_ns, true);
+            let jumped = self.played(position_ns);
+            self.outputs.push_back(Output::Event(Event::Jumped(jumped)));
+        }
+        Step::Again
+    }
+
+    /// Whether a gap lies between a piece and the one that was played before.
+    fn crosses_gap(&self, piece: usize) -> bool {
+        let pieces = &self.timeline.pieces;
+        let between = match self.plan.scale < 0.0 {
+            true => pieces
+                .get(piece + 1)
+                .map(|later| later.begin_ns.saturating_sub(pieces[piece].end_ns)),
+            false => piece
+                .checked_sub(1)
+                .map(|earlier| pieces[piece].begin_ns.saturating_sub(pieces[earlier].end_ns)),
+        };
+        between.is_some_and(|between| between >= GAP_NS)
+    }
+
+    /// A piece of which nothing can be played is passed over.
+    fn give_up(&mut self) -> Step {
+        let Mode::Seeking(seek) = &self.mode else {
+            return Step::Wait;
+        };
+        let (piece, is_start) = (seek.piece, seek.is_start);
+        match self.neighbour(piece) {
+            Some((piece, at_ns)) => {
+                self.mode = Mode::Seeking(Seek::new(piece, at_ns, is_start));
+                Step::Again
+            }
+            None if is_start => {
+                self.refuse_nothing();
+                Step::Wait
+            }
+            None => self.end(),
+        }
+    }
+
+    /// The piece that comes next in the direction of playing, and where it is begun with.
+    fn neighbour(&self, piece: usize) -> Option<(usize, i64)> {
+        let next = match self.plan.scale < 0.0 {
+            true => piece.checked_sub(1)?,
+            false => piece + 1,
+        };
+        let of = self.timeline.pieces.get(next)?;
+        let at_ns = if self.plan.scale < 0.0 {
+            of.end_ns - 1
+        } else {
+            of.begin_ns
+        };
+        let is_over = |end: i64| {
+            if self.plan.scale < 0.0 {
+                of.end_ns <= end
+            } else {
+                of.begin_ns >= end
+            }
+        };
+        (!self.plan.end_ns.is_some_and(is_over)).then_some((next, at_ns))
+    }
+
+    /// All of a piece has been played.
+    pub(super) fn next_piece(&mut self) -> Step {
+        let Mode::Playing(cursor) = &self.mode else {
+            return Step::Wait;
+        };
+        let piece = cursor.piece;
+        if let Some((piece, at_ns)) = self.neighbour(piece) {
+            self.mode = Mode::Seeking(Seek::new(piece, at_ns, false));
+            return Step::Again;
+        }
+        let is_last = piece + 1 == self.timeline.pieces.len();
+        let is_asked_for = self.plan.end_ns.is_none_or(|end| end > self.made_to_ns);
+        if self.timeline.is_open && is_last && self.plan.scale > 0.0 && is_asked_for {
+            self.await_more();
+            return Step::Wait;
+        }
+        self.end()
+    }
+
+    fn end(&mut self) -> Step {
+        self.mode = Mode::Ending(self.pace.due(self.made_to_ns));
+        Step::Again
+    }
+
+    /// Asks for what was recorded since.
+    pub(super) fn await_more(&mut self) {
+        let cursor = match std::mem::replace(&mut self.mode, Mode::Ready(None)) {
+            Mode::Playing(cursor) | Mode::Awaiting(cursor, _) => cursor,
+            other => {
+                self.mode = other;
+                return;
+            }
+        };
+        self.mode = Mode::Awaiting(cursor, None);
+        self.outputs.push_back(Output::Refresh);
+    }
+
+    /// Takes what there is now, with the positions that this session counts by.
+    pub(super) fn replace_timeline(&mut self, mut timeline: Timeline) {
+        if timeline.pieces.is_empty() {
+            return;
+        }
+        if let (Some(old), Some(new)) = (self.timeline.origin, timeline.origin) {
+            let later = i128::from(new.as_nanos()) - i128::from(old.as_nanos());
+            let later = later.clamp(i64::MIN.into(), i64::MAX.into()) as i64;
+            for piece in &mut timeline.pieces {
+                piece.begin_ns = piece.begin_ns.saturating_add(later);
+                piece.end_ns = piece.end_ns.saturating_add(later);
+            }
+            timeline.origin = Some(old);
+        }
+        timeline.tracks = std::mem::take(&mut self.timeline.tracks);
+        let old = std::mem::replace(&mut self.timeline, timeline);
+        let has_grown = self.timeline.end_ns() > old.end_ns();
+        let mode = std::mem::replace(&mut self.mode, Mode::Ready(None));
+        self.mode = self.moved(mode, &old, has_grown);
+    }
+
+    fn moved(&self, mode: Mode, old: &Timeline, has_grown: bool) -> Mode {
+        let place = |piece: usize| {
+            let of = old.pieces.get(piece)?;
+            let is_same =
+                |new: &super::timeline::Piece| new.file == of.file && new.file_begin_ns == of.file_begin_ns;
+            self.timeline.pieces.iter().position(is_same)
+        };
+        // What is gone is gone on behind.
+        let behind = |piece: usize| {
+            let end_ns = old.pieces.get(piece).map_or(0, |piece| piece.end_ns);
+            let next = self.timeline.pieces.iter().position(|new| new.begin_ns >= end_ns);
+            match next {
+                Some(next) => Mode::Seeking(Seek::new(next, self.timeline.pieces[next].begin_ns, false)),
+                None => Mode::Ending(self.pace.due(self.made_to_ns)),
+            }
+        };
+        match mode {
+            Mode::Playing(mut cursor) => match place(cursor.piece) {
+                Some(piece) => {
+                    cursor.piece = piece;
+                    Mode::Playing(cursor)
+                }
+                None => behind(cursor.piece),
+            },
+            Mode::Awaiting(mut cursor, again) => match place(cursor.piece) {
+                Some(piece) if has_grown => {
+                    cursor.piece = piece;
+                    Mode::Playing(cursor)
+                }
+                Some(piece) if self.timeline.is_open => {
+                    cursor.piece = piece;
+                    Mode::Awaiting(cursor, again.or(Some(self.now + REFRESH)))
+                }
+                _ => behind(cursor.piece),
+            },
+            Mode::Seeking(seek) => match place(seek.piece) {
+                Some(piece) => Mode::Seeking(Seek::new(piece, seek.at_ns, seek.is_start)),
+                None => match self.timeline.piece_at(seek.at_ns) {
+                    Some(piece) => {
+                        let at_ns = seek.at_ns.max(self.timeline.pieces[piece].begin_ns);
+                        Mode::Seeking(Seek::new(piece, at_ns, seek.is_start))
+                    }
+                    None => {
+                        let last = self.timeline.pieces.len() - 1;
+                        Mode::Seeking(Seek::new(
+                            last,
+                            self.timeline.pieces[last].end_ns - 1,
+                            seek.is_start,
+                        ))
+                    }
+                },
+            },
+            Mode::Paused { since, then } => Mode::Paused {
+                since,
+                then: Box::new(self.moved(*then, old, has_grown)),
+            },
+            other => other,
+        }
+    }
+}
+
+/// Which fragment to look into.
+enum Choice {
+    Fragment(usize),
+    Wait,
+    None,
+}

@@ -1,0 +1,199 @@
+//! Packets made of samples.
+
+use super::media::{Pcm, is_plain};
+use crate::file::{FileTrack, Format};
+use ringpost_rtp::payload::write::{self, Payload};
+
+/// Turns one sample's octets into the payloads of its packets, each of at most `max_bytes` where its format allows.
+///
+/// `track` is the file's own, whose parameter sets go before a key frame that has none.
+pub(super) fn payloads(
+    track: &FileTrack,
+    pcm: Pcm,
+    octets: &[u8],
+    is_key: bool,
+    max_bytes: usize,
+) -> Vec<Payload> {
+    match &track.format {
+        Format::H264 { sps, pps } => {
+            let mut nals = nal_units(octets);
+            let kinds = |kind: u8| nals.iter().any(|nal| nal[0] & 0x1f == kind);
+            if is_key && !(kinds(7) && kinds(8)) {
+                let behind_delimiter = usize::from(nals.first().is_some_and(|nal| nal[0] & 0x1f == 9));
+                nals.splice(behind_delimiter..behind_delimiter, [&sps[..], &pps[..]]);
+            }
+            write::h264(&nals, max_bytes)
+        }
+        Format::H265 { vps, sps, pps } => {
+            let mut nals = nal_units(octets);
+            let kinds = |kind: u8| nals.iter().any(|nal| nal[0] >> 1 & 0x3f == kind);
+            if is_key && !(kinds(32) && kinds(33) && kinds(34)) {
+                let behind_delimiter = usize::from(nals.first().is_some_and(|nal| nal[0] >> 1 & 0x3f == 35));
+                nals.splice(behind_delimiter..behind_delimiter, [&vps[..], &sps[..], &pps[..]]);
+            }
+            write::h265(&nals, max_bytes)
+        }
+        Format::Aac { .. } => write::aac(&[octets], 0, max_bytes),
+        Format::Opus { .. } => vec![write::opus(octets)],
+        Format::MpegAudio { .. } => mpeg_audio(octets, max_bytes),
+        Format::Vp8 { .. } => frame(octets, max_bytes, |is_first, _| if is_first { 0x10 } else { 0 }),
+        Format::Vp9 { .. } => frame(octets, max_bytes, |is_first, is_last| {
+            let ends = if is_first { 0x08 } else { 0 } | if is_last { 0x04 } else { 0 };
+            ends | if is_key { 0 } else { 0x40 }
+        }),
+        format if is_plain(format) => plain(format, pcm, octets, max_bytes),
+        _ => Vec::new(),
+    }
+}
+
+/// NAL units behind their lengths; what does not fit its length ends them.
+fn nal_units(octets: &[u8]) -> Vec<&[u8]> {
+    let mut rest = octets;
+    let mut nals = Vec::new();
+    while let Some((length, behind)) = rest.split_first_chunk::<4>() {
+        let Some((nal, behind)) = behind.split_at_checked(u32::from_be_bytes(*length) as usize) else {
+            break;
+        };
+        nals.extend((!nal.is_empty()).then_some(nal));
+        rest = behind;
+    }
+    nals
+}
+
+/// Four octets say where in its frame a packet begins.
+//= https://www.rfc-editor.org/rfc/rfc2250#section-3.5
+fn mpeg_audio(octets: &[u8], max_bytes: usize) -> Vec<Payload> {
+    let room = max_bytes.saturating_sub(4).max(1);
+    let parts = octets.chunks(room).enumerate();
+    parts
+        .map(|(index, part)| {
+            let offset = u16::try_from(index * room).unwrap_or(u16::MAX).to_be_bytes();
+            payload(false, 0, [&[0, 0], &offset[..], part].concat())
+        })
+        .collect()
+}
+
+/// Parts of a frame, each behind one octet that says which it is.
+//= https://www.rfc-editor.org/rfc/rfc7741#section-4.2
+//= https://www.rfc-editor.org/rfc/rfc9628#section-4.2
+fn frame(octets: &[u8], max_bytes: usize, descriptor: impl Fn(bool, bool) -> u8) -> Vec<Payload> {
+    let parts: Vec<_> = octets.chunks(max_bytes.saturating_sub(1).max(1)).collect();
+    let count = parts.len();
+    let payload = |(index, part): (usize, &[u8])| {
+        let is_last = index + 1 == count;
+        payload(is_last, 0, [&[descriptor(index == 0, is_last)], part].concat())
+    };
+    parts.into_iter().enumerate().map(payload).collect()
+}
+
+/// Plain samples, as RTP has them: those of 16 bits with the high octet first (RFC 3551 §4.5.11).
+fn plain(format: &Format, pcm: Pcm, octets: &[u8], max_bytes: usize) -> Vec<Payload> {
+    let sent: Vec<u8> = match pcm {
+        Pcm::AsItIs => octets.to_vec(),
+        Pcm::LowFirst => octets
+            .chunks_exact(2)
+            .flat_map(|pair| [pair[1], pair[0]])
+            .collect(),
+        Pcm::Unsigned => octets.iter().flat_map(|octet| [octet ^ 0x80, 0]).collect(),
+    };
+    let (channels, width) = match format {
+        Format::L16 { channels } => (*channels, 2),
+        Format::Pcmu { channels } | Format::Pcma { channels } => (*channels, 1),
+        _ => (1, 1),
+    };
+    let frame_bytes = usize::from(channels).max(1) * width;
+    let frames = (max_bytes / frame_bytes).max(1);
+    let parts = sent.chunks(frames * frame_bytes).enumerate();
+    parts
+        .map(|(index, part)| payload(false, (index * frames) as u32, part.to_vec()))
+        .collect()
+}
+
+fn payload(marker: bool, timestamp_offset: u32, bytes: Vec<u8>) -> Payload {
+    Payload {
+        marker,
+        timestamp_offset,
+        bytes,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use ringpost_rtp::payload::{self, Depacketizer};
+
+    fn track(format: Format) -> FileTrack {
+        FileTrack {
+            format,
+            clock_rate_hz: 90_000,
+        }
+    }
+
+    /// The sample as who receives its packets puts it together.
+    fn received(of: payload::Format, payloads: &[Payload]) -> Vec<Vec<u8>> {
+        let mut depacketizer = Depacketizer::new(of);
+        for (payload, sequence) in payloads.iter().zip(0..) {
+            depacketizer.handle(sequence, 7, payload.marker, &payload.bytes);
+        }
+        depacketizer.end();
+        let units = std::iter::from_fn(|| depacketizer.poll());
+        units.flat_map(|unit| unit.pieces).collect()
+    }
+
+    #[test]
+    fn parameter_sets_go_before_a_key_frame_that_has_none() {
+        let format = Format::H264 {
+            sps: Bytes::from_static(b"\x67set"),
+            pps: Bytes::from_static(b"\x68set"),
+        };
+        let sample = b"\0\0\0\x02\x09\x10\0\0\0\x04\x65key";
+        let made = payloads(&track(format.clone()), Pcm::AsItIs, sample, true, 1_200);
+        let nals: [&[u8]; 4] = [b"\x09\x10", b"\x67set", b"\x68set", b"\x65key"];
+        assert_eq!(received(payload::Format::H264, &made), nals);
+        let sample = b"\0\0\0\x04\x67own\0\0\0\x04\x68own\0\0\0\x04\x65key\0\0\xff\xffcut off";
+        let made = payloads(&track(format.clone()), Pcm::AsItIs, sample, true, 1_200);
+        let nals: [&[u8]; 3] = [b"\x67own", b"\x68own", b"\x65key"];
+        assert_eq!(received(payload::Format::H264, &made), nals);
+        let made = payloads(&track(format), Pcm::AsItIs, b"\0\0\0\x04\x41not", false, 1_200);
+        assert_eq!(received(payload::Format::H264, &made), [b"\x41not"]);
+    }
+
+    #[test]
+    fn frames_of_every_kind_are_received_as_they_were() {
+        let long: Vec<u8> = (0..5_000_u32).map(|n| n as u8).collect();
+        let vp8 = track(Format::Vp8 { width: 2, height: 2 });
+        let vp9 = track(Format::Vp9 { width: 2, height: 2 });
+        for (track, of) in [(vp8, payload::Format::Vp8), (vp9, payload::Format::Vp9)] {
+            for is_key in [true, false] {
+                let made = payloads(&track, Pcm::AsItIs, &long, is_key, 1_200);
+                assert!(made.iter().all(|payload| payload.bytes.len() <= 1_200));
+                assert_eq!(received(of, &made), std::slice::from_ref(&long));
+            }
+        }
+        // 128 kbit/s at 44.1 kHz: 417 octets.
+        let frame = [&[0xff, 0xfb, 0x90, 0x00][..], &[7; 413]].concat();
+        let made = payloads(
+            &track(Format::MpegAudio { channels: 2 }),
+            Pcm::AsItIs,
+            &frame,
+            true,
+            200,
+        );
+        assert_eq!(made.len(), 3);
+        assert_eq!(received(payload::Format::MpegAudio, &made), [frame]);
+    }
+
+    #[test]
+    fn plain_samples_are_turned_and_cut_between_samples() {
+        let l16 = track(Format::L16 { channels: 2 });
+        let made = payloads(&l16, Pcm::LowFirst, &[1, 2, 3, 4, 5, 6, 7, 8], true, 7);
+        let told: Vec<_> = made
+            .iter()
+            .map(|p| (p.timestamp_offset, p.bytes.clone()))
+            .collect();
+        assert_eq!(told, [(0, vec![2, 1, 4, 3]), (1, vec![6, 5, 8, 7])]);
+        let made = payloads(&l16, Pcm::Unsigned, &[0x80, 0xff], true, 1_200);
+        assert_eq!(made[0].bytes, [0, 0, 0x7f, 0]);
+    }
+}

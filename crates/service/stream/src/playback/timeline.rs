@@ -1,0 +1,173 @@
+use crate::file::FileTrack;
+use crate::{Description, Track};
+use ringpost_base::{UnixTime, limits};
+use ringpost_sdp::MediaKind;
+use ringpost_store::FileName;
+use std::ops::Range;
+use std::time::Duration;
+
+/// What can be played, and when each part of it happened: files in a row, or recordings with the gaps between them.
+///
+/// Positions are nanoseconds since its beginning. Those of recordings go on while nothing was recorded, so that they are the
+/// wall's clock less [`origin`](Timeline::origin).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Timeline {
+    /// In order; none begins before another one has ended.
+    pub(super) pieces: Vec<Piece>,
+    pub(super) tracks: Vec<FileTrack>,
+    pub(super) origin: Option<UnixTime>,
+    pub(super) is_open: bool,
+}
+
+/// A part of a file that was recorded without a gap.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Piece {
+    pub(super) file: FileName,
+    pub(super) size_bytes: u64,
+    /// On the timeline.
+    pub(super) begin_ns: i64,
+    pub(super) end_ns: i64,
+    /// Where it begins in its file.
+    pub(super) file_begin_ns: i64,
+}
+
+impl Piece {
+    /// Where an instant of the timeline is in the file.
+    pub(super) fn to_file(&self, at_ns: i64) -> i64 {
+        at_ns
+            .saturating_sub(self.begin_ns)
+            .saturating_add(self.file_begin_ns)
+    }
+
+    /// Where an instant of the file is on the timeline.
+    pub(super) fn on_timeline(&self, at_ns: i64) -> i64 {
+        at_ns
+            .saturating_sub(self.file_begin_ns)
+            .saturating_add(self.begin_ns)
+    }
+}
+
+/// What parts of a timeline may be apart and count as one: less is what a recorder needs to begin another file.
+pub(super) const GAP_NS: i64 = 1_000_000_000;
+
+impl Timeline {
+    /// When its beginning happened, if it is made of recordings.
+    pub fn origin(&self) -> Option<UnixTime> {
+        self.origin
+    }
+
+    /// Whether something is still being recorded, so that it becomes longer.
+    pub fn is_open(&self) -> bool {
+        self.is_open
+    }
+
+    /// From its beginning to its end.
+    pub fn length(&self) -> Duration {
+        Duration::from_nanos(self.end_ns().max(0) as u64)
+    }
+
+    /// The parts that play without a gap, from the timeline's beginning.
+    pub fn ranges(&self) -> Vec<Range<Duration>> {
+        let duration = |ns: i64| Duration::from_nanos(ns.max(0) as u64);
+        self.runs()
+            .into_iter()
+            .map(|run| duration(run.start)..duration(run.end))
+            .collect()
+    }
+
+    /// The same by the wall's clock, for recordings.
+    pub fn clock_ranges(&self) -> Vec<Range<UnixTime>> {
+        let Some(origin) = self.origin else {
+            return Vec::new();
+        };
+        self.ranges()
+            .into_iter()
+            .map(|range| origin + range.start..origin + range.end)
+            .collect()
+    }
+
+    /// What a session description says of it: its tracks in order, with what decoders need. Tracks of files that differ
+    /// from them are not sent.
+    pub fn description(&self, name: &str) -> Description {
+        let tracks = self.tracks.iter().zip(FIRST_DYNAMIC..);
+        let track = |(track, payload_type): (&FileTrack, u8)| {
+            let kind = if track.format.is_video() {
+                MediaKind::Video
+            } else {
+                MediaKind::Audio
+            };
+            track.codec(payload_type).map(|codec| Track {
+                kind,
+                codecs: vec![codec],
+                control: None,
+                bandwidths: Vec::new(),
+                attributes: Vec::new(),
+            })
+        };
+        Description {
+            name: if name.is_empty() { "-".into() } else { name.into() },
+            information: None,
+            tracks: tracks.filter_map(track).collect(),
+        }
+    }
+
+    pub(super) fn end_ns(&self) -> i64 {
+        self.pieces.last().map_or(0, |piece| piece.end_ns)
+    }
+
+    pub(super) fn runs(&self) -> Vec<Range<i64>> {
+        let mut runs: Vec<Range<i64>> = Vec::new();
+        for piece in &self.pieces {
+            match runs.last_mut() {
+                Some(run) if piece.begin_ns.saturating_sub(run.end) < GAP_NS => run.end = piece.end_ns,
+                _ => runs.push(piece.begin_ns..piece.end_ns),
+            }
+        }
+        runs
+    }
+
+    /// The first piece that has not ended at an instant.
+    pub(super) fn piece_at(&self, at_ns: i64) -> Option<usize> {
+        let index = self.pieces.partition_point(|piece| piece.end_ns <= at_ns);
+        (index < self.pieces.len()).then_some(index)
+    }
+
+    /// The tracks that can be told and sent.
+    pub(super) fn sendable(tracks: &[FileTrack]) -> Vec<FileTrack> {
+        let can_be_sent = |track: &&FileTrack| track.codec(FIRST_DYNAMIC).is_some();
+        tracks
+            .iter()
+            .filter(can_be_sent)
+            .take(limits::MOUNT_TRACKS)
+            .cloned()
+            .collect()
+    }
+}
+
+/// The first payload type that stands for nothing by itself (RFC 3551 §3).
+pub(super) const FIRST_DYNAMIC: u8 = 96;
+
+/// Which of a file's tracks is which of a timeline's: those that are told alike, in order.
+pub(super) fn match_tracks(told: &[FileTrack], file: &[FileTrack]) -> Vec<Option<usize>> {
+    let mut taken = vec![false; file.len()];
+    let is_alike = |a: &FileTrack, b: &FileTrack| {
+        let (Some(mut a), Some(mut b)) = (a.codec(FIRST_DYNAMIC), b.codec(FIRST_DYNAMIC)) else {
+            return false;
+        };
+        // Parameter sets of pictures are sent with each key frame.
+        if a.name == "H264" || a.name == "H265" {
+            (a.fmtp, b.fmtp) = (None, None);
+        }
+        a == b
+    };
+    told.iter()
+        .map(|told| {
+            let found = file
+                .iter()
+                .enumerate()
+                .position(|(index, track)| !taken[index] && is_alike(told, track))?;
+            taken[found] = true;
+            Some(found)
+        })
+        .collect()
+}
