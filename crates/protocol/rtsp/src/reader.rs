@@ -184,16 +184,14 @@ impl Reader {
                     false => None,
                 };
             }
-            if self.reading == Reading::Tolerant && self.scanned == 0 {
+            if self.scanned == 0 {
+                while self.stray.is_none() && matches!(self.buffer.first(), Some(b'\r' | b'\n')) {
+                    self.buffer.advance(1);
+                }
                 match self.skip_stray() {
                     Ok(true) => {}
                     Ok(false) => return None,
                     Err(error) => return Some(self.fail(error)),
-                }
-            }
-            if self.scanned == 0 {
-                while matches!(self.buffer.first(), Some(b'\r' | b'\n')) {
-                    self.buffer.advance(1);
                 }
             }
             match *self.buffer.first()? {
@@ -225,14 +223,15 @@ impl Reader {
         }
     }
 
-    /// Passes over what can begin no item, up to where one begins; false when more has to come before that is known.
+    /// Passes over what can begin no item, up to where one begins, if the reading is tolerant; false when more has to come before
+    /// that is known.
     fn skip_stray(&mut self) -> Result<bool, ReadError> {
         const RESPONSE: &[u8] = b"RTSP/";
         if self.stray.is_none() {
-            let is_line_end = |b: &&u8| matches!(b, b'\r' | b'\n');
-            let first = self.buffer.iter().find(|b| !is_line_end(b));
-            match first {
-                Some(b) if *b != b'$' && !is_token(*b) => self.stray = Some(0),
+            match self.buffer.first() {
+                Some(b) if self.reading == Reading::Tolerant && *b != b'$' && !is_token(*b) => {
+                    self.stray = Some(0);
+                }
                 _ => return Ok(true),
             }
         }

@@ -387,7 +387,7 @@ impl Client {
                 self.forgotten.push_back(pending.cseq);
                 continue;
             }
-            self.done(pending.id, Outcome::Failed(Failure::TimedOut));
+            self.fail(pending.id, &pending.op, Failure::TimedOut);
             // What is not answered once makes all that follows doubtful.
             return self.close(Failure::TimedOut);
         }
@@ -441,6 +441,13 @@ impl Client {
             .push_back(Output::Event(Event::Done { request, outcome }));
     }
 
+    /// A request has failed; of one that only kept the session alive nobody has to hear.
+    fn fail(&mut self, request: RequestId, op: &Op, failure: Failure) {
+        if !matches!(op, Op::Keepalive) {
+            self.done(request, Outcome::Failed(failure));
+        }
+    }
+
     /// Whether a quirk that was met is taken.
     fn tolerates(&mut self, quirk: Quirk) -> bool {
         let is_taken = self.config.tolerated.contains(&quirk);
@@ -477,9 +484,7 @@ impl Client {
         let pending = pending.map(|pending| (pending.id, pending.op));
         let waiting = std::mem::take(&mut self.waiting);
         for (id, op) in pending.chain(waiting) {
-            if !matches!(op, Op::Keepalive) {
-                self.done(id, Outcome::Failed(Failure::Closed));
-            }
+            self.fail(id, &op, Failure::Closed);
         }
         self.outputs.push_back(Output::Event(Event::Closed(why)));
     }

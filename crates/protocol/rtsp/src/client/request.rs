@@ -1,6 +1,6 @@
 //! Requests: which may be sent, and how.
 
-use super::{Client, Failure, Login, Offer, Op, Outcome, Output, Pending, Proof};
+use super::{Client, Failure, Login, Offer, Op, Output, Pending, Proof};
 use crate::control;
 use crate::header::{Delivery, LowerTransport, Mode, Pair, Transport};
 use crate::message::Request;
@@ -26,7 +26,7 @@ impl Client {
         };
         match self.request_of(&op) {
             Ok((request, channel)) => self.send(id, op, request, channel, 0),
-            Err(failure) => self.done(id, Outcome::Failed(failure)),
+            Err(failure) => self.fail(id, &op, failure),
         }
         true
     }

@@ -75,16 +75,10 @@ impl Client {
         }
     }
 
-    fn fail(&mut self, pending: &Pending, failure: Failure) {
-        if !matches!(pending.op, Op::Keepalive) {
-            self.done(pending.id, Outcome::Failed(failure));
-        }
-    }
-
     fn again(&mut self, pending: Pending, repeats: u32) {
         match self.request_of(&pending.op) {
             Ok((request, channel)) => self.send(pending.id, pending.op, request, channel, repeats),
-            Err(failure) => self.fail(&pending, failure),
+            Err(failure) => self.fail(pending.id, &pending.op, failure),
         }
     }
 
@@ -100,11 +94,11 @@ impl Client {
                 offers.pop_front();
                 match offers.is_empty() {
                     true if status == Status::UNSUPPORTED_TRANSPORT => {
-                        self.fail(&pending, Failure::NoTransport);
+                        self.fail(pending.id, &pending.op, Failure::NoTransport);
                     }
-                    true => self.fail(&pending, Failure::Refused { status }),
+                    true => self.fail(pending.id, &pending.op, Failure::Refused { status }),
                     false if matches!(status.code(), 400 | 461..=462 | 500..=599) => self.again(pending, 0),
-                    false => self.fail(&pending, Failure::Refused { status }),
+                    false => self.fail(pending.id, &pending.op, Failure::Refused { status }),
                 }
             }
             // It said that it could, or did not say what: OPTIONS is what every server has.
@@ -113,7 +107,7 @@ impl Client {
                     public.retain(|method| *method != Method::GetParameter);
                 }
             }
-            _ => self.fail(&pending, Failure::Refused { status }),
+            _ => self.fail(pending.id, &pending.op, Failure::Refused { status }),
         }
     }
 
@@ -122,7 +116,7 @@ impl Client {
         let values: Vec<String> = fields.flat_map(challenges).collect();
         let values: Vec<&str> = values.iter().map(String::as_str).collect();
         let Some(login) = self.login.clone() else {
-            return self.fail(&pending, Failure::Unauthorized);
+            return self.fail(pending.id, &pending.op, Failure::Unauthorized);
         };
         let mut is_fresh = false;
         if let Some(Proof::Digest(client)) = &mut self.proof {
@@ -141,7 +135,7 @@ impl Client {
                 let repeats = pending.repeats + 1;
                 self.again(pending, repeats);
             }
-            false => self.fail(&pending, Failure::Unauthorized),
+            false => self.fail(pending.id, &pending.op, Failure::Unauthorized),
         }
     }
 
@@ -171,7 +165,7 @@ impl Client {
         let url = location.and_then(|location| control::resolve(&self.url, location));
         self.redirects += 1;
         let Some(url) = url.filter(|url| url.is_secure() || !self.url.is_secure()) else {
-            return self.fail(&pending, Failure::BadRedirect);
+            return self.fail(pending.id, &pending.op, Failure::BadRedirect);
         };
         let url = url.without_credentials();
         self.outputs.push_back(Output::Event(Event::Moved {
@@ -182,10 +176,10 @@ impl Client {
             //= https://www.rfc-editor.org/rfc/rfc2326#appendix-A.1
             self.session = None;
             self.channels.clear();
-            return self.fail(&pending, Failure::Redirected(url));
+            return self.fail(pending.id, &pending.op, Failure::Redirected(url));
         }
         if self.redirects > limits::RTSP_REDIRECTS {
-            return self.fail(&pending, Failure::BadRedirect);
+            return self.fail(pending.id, &pending.op, Failure::BadRedirect);
         }
         let is_same = url.is_same_server(&self.url);
         self.url = url;

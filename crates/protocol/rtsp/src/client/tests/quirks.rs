@@ -233,6 +233,11 @@ fn a_keepalive_without_an_answer_is_none_while_media_comes() {
         }
         script.pass(5);
         assert_eq!(script.client.is_closed(), closes, "{tolerated} {hears}");
+        let is_done = script
+            .events
+            .iter()
+            .any(|event| matches!(event, Event::Done { .. }));
+        assert!(!is_done, "nobody has asked for it");
     }
 }
 
