@@ -3,6 +3,10 @@
 //! Who reads and publishes proves it with a device's secret (digest, or Basic under TLS), or under TLS with the account's
 //! password. Without a rule an account publishes and reads below its own name, and nobody else does.
 
+mod shelves;
+
+pub use shelves::{Shelves, Source};
+
 use crate::logins::{Door, LoginError};
 use crate::peers::Peers;
 use crate::world::{Endpoints, WorldRef};
@@ -52,6 +56,8 @@ pub struct Streams {
     pub peers: Arc<Peers>,
     /// The rules, which may change while the server runs.
     pub rules: Arc<Mutex<Vec<MountRule>>>,
+    /// What is played from where.
+    pub shelves: Shelves,
 }
 
 /// Where answers go.
@@ -70,7 +76,8 @@ pub async fn run(
         let (streams, answers) = (streams.clone(), answers.clone());
         let world = streams.world.clone();
         world.spawn(Box::pin(async move {
-            let answer = streams.answer(question.peer, question.ask).await;
+            let peer = question.peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+            let answer = streams.answer(peer, question.ask).await;
             answers.answer(question.id, answer).await;
         }));
     }
@@ -81,6 +88,10 @@ impl Streams {
         let answered = match ask {
             Ask::Keys { user } => self.keys(&user).await,
             Ask::Password { user, password } => self.password(peer, &user, &password).await,
+            Ask::List { mount } => return self.shelves.list(&self.directory, &mount).await,
+            Ask::Read { mount, file, range } => {
+                return self.shelves.read(&self.directory, &mount, &file, range).await;
+            }
             Ask::Authorize { user, mount, access } => self.authorize(user.as_deref(), &mount, access).await,
         };
         answered.unwrap_or_else(|error| {

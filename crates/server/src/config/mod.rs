@@ -12,7 +12,7 @@ pub(crate) use error::ConfigError;
 pub(crate) use incoming::{BlockList, Incoming, ListAction};
 pub(crate) use listen::{Listen, Listener, Service};
 pub(crate) use network::{Network, PortRange};
-pub(crate) use streams::Streams;
+pub(crate) use streams::{Played, Streams};
 
 use ringpost_base::ascii_domain;
 use ringpost_directory::is_domain;

@@ -4,6 +4,7 @@ use ringpost_stream::hub::MountSettings as HubSettings;
 use ringpost_stream::{MountName, MountPattern};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,9 +21,17 @@ pub(crate) struct Streams {
 pub(crate) struct MountSettings {
     pub(crate) publish: Vec<String>,
     pub(crate) read: Vec<String>,
+    pub(crate) file: Option<PathBuf>,
+    pub(crate) folder: Option<PathBuf>,
     pub(crate) record: bool,
     pub(crate) keep_hours: Option<u32>,
     pub(crate) keep_bytes: Option<u64>,
+}
+
+/// What a mount plays that is no live stream.
+pub(crate) enum Played<'a> {
+    File(&'a PathBuf),
+    Folder(&'a PathBuf),
 }
 
 impl Default for Streams {
@@ -50,6 +59,19 @@ impl Streams {
             if settings.keep_hours == Some(0) || settings.keep_bytes == Some(0) {
                 let wrong = "0 would keep nothing; leave the key out to keep everything".into();
                 return Err((format!("{key}.keep_hours and keep_bytes"), wrong));
+            }
+            let (file, folder) = (&settings.file, &settings.folder);
+            if file.is_some() && folder.is_some() {
+                let wrong = "names a file and a folder; leave one of them out".into();
+                return Err((key, wrong));
+            }
+            if (file.is_some() || folder.is_some()) && pattern.parse::<MountName>().is_err() {
+                let wrong = "plays something, and is many mounts; name one, without *".into();
+                return Err((key, wrong));
+            }
+            if let Some(path) = file.iter().chain(folder).find(|path| !path.is_absolute()) {
+                let wrong = format!("{} is no absolute path; write it from / on", path.display());
+                return Err((key, wrong));
             }
             for name in settings.publish.iter().chain(&settings.read) {
                 if name.is_empty() || name.contains(char::is_whitespace) {
@@ -86,6 +108,18 @@ impl Streams {
                 .map(|hours| Duration::from_secs(3_600 * u64::from(hours))),
             size_bytes: found.and_then(|settings| settings.keep_bytes),
         }
+    }
+
+    /// What is played from where: the mount, and the file or folder.
+    pub(crate) fn played(&self) -> impl Iterator<Item = (MountName, Played<'_>)> {
+        self.mounts.iter().filter_map(|(pattern, settings)| {
+            let mount = pattern.parse().ok()?;
+            match (&settings.file, &settings.folder) {
+                (Some(file), _) => Some((mount, Played::File(file))),
+                (None, Some(folder)) => Some((mount, Played::Folder(folder))),
+                (None, None) => None,
+            }
+        })
     }
 
     /// The rules, as the node takes them.

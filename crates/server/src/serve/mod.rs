@@ -212,6 +212,7 @@ impl Server {
             media: media.handle().clone(),
             world: world.clone(),
             directory: directory.clone(),
+            mail: mail.clone(),
             folder: stores.path(),
             stop: stopped.clone(),
             current: stores.config.clone(),

@@ -1,18 +1,19 @@
 //! The streams' thread, joined with the directory and the rules of the configuration.
 
-use crate::config::Config;
+use crate::config::{Config, Played};
 use crate::world::{RealWorld, random};
 use anyhow::{Context, Result};
 use futures_util::future::BoxFuture;
 use ringpost_blobs::DiskFiles;
 use ringpost_directory::Directory;
+use ringpost_mail::Mail;
 use ringpost_net::media::MediaHandle;
 use ringpost_net::rtsp::{RtspHandle, RtspParts, RtspThread};
 use ringpost_net::stream::Places;
 use ringpost_net::tls::Tls;
 use ringpost_node::Stop;
 use ringpost_node::peers::Peers;
-use ringpost_node::stream::{MountRule, StreamAnswers, Streams};
+use ringpost_node::stream::{MountRule, Shelves, Source, StreamAnswers, Streams};
 use ringpost_node::world::World;
 use ringpost_store::{Files, FolderName, StoreError, expired};
 use ringpost_stream::MountName;
@@ -39,6 +40,7 @@ pub(super) struct StreamParts<'a> {
     pub(super) media: MediaHandle,
     pub(super) world: Arc<RealWorld>,
     pub(super) directory: Directory,
+    pub(super) mail: Arc<Mail>,
     pub(super) folder: &'a Path,
     pub(super) stop: Stop,
     pub(super) current: Arc<Mutex<Config>>,
@@ -49,6 +51,7 @@ pub(super) struct StreamParts<'a> {
 pub(super) struct Streaming {
     pub(super) thread: RtspThread,
     rules: Arc<Mutex<Vec<MountRule>>>,
+    sources: Arc<Mutex<Vec<Source>>>,
 }
 
 impl StreamParts<'_> {
@@ -81,17 +84,27 @@ impl StreamParts<'_> {
             questions: questions_in,
         })
         .context("streams: the thread cannot be started")?;
+        let sources = Arc::new(Mutex::new(sources_of(self.config)));
         let rules = Arc::new(Mutex::new(self.config.streams.rules()));
         let streams = Streams {
             world: self.world,
             directory: self.directory,
             peers: self.peers,
             rules: rules.clone(),
+            shelves: Shelves {
+                sources: sources.clone(),
+                recordings: files.clone(),
+                mail: self.mail,
+            },
         };
         let answers = Arc::new(Answers(thread.handle().clone()));
         tokio::spawn(ringpost_node::stream::run(streams, questions, answers));
         tokio::spawn(keep_to_retention(files, self.current, self.stop));
-        Ok(Streaming { thread, rules })
+        Ok(Streaming {
+            thread,
+            rules,
+            sources,
+        })
     }
 }
 
@@ -101,7 +114,31 @@ impl Streaming {
         // A thread that has ended has no use for it.
         let _ = self.thread.handle().set_settings(config.streams.settings()).await;
         *self.rules.lock().unwrap_or_else(PoisonError::into_inner) = config.streams.rules();
+        *self.sources.lock().unwrap_or_else(PoisonError::into_inner) = sources_of(config);
     }
+}
+
+/// What the configuration has played; what cannot be opened is told and left out.
+fn sources_of(config: &Config) -> Vec<Source> {
+    let mut sources = Vec::new();
+    for (mount, played) in config.streams.played() {
+        let (folder, file) = match played {
+            Played::Folder(folder) => (Some(folder.as_path()), None),
+            Played::File(path) => (path.parent(), path.file_name().and_then(|name| name.to_str())),
+        };
+        let is_there = folder.is_some_and(Path::is_dir);
+        let opened = folder.filter(|_| is_there).map(|folder| DiskFiles::open(folder));
+        match opened {
+            Some(Ok(files)) => sources.push(Source {
+                mount,
+                files: Arc::new(files),
+                file: file.map(Into::into),
+            }),
+            Some(Err(error)) => tracing::warn!(%mount, %error, "its files cannot be played"),
+            None => tracing::warn!(%mount, "its files cannot be played: there is no such folder"),
+        }
+    }
+    sources
 }
 
 /// Removes recordings that are older, or more, than the configuration says.

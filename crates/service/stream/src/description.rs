@@ -1,4 +1,5 @@
 pub use ringpost_rtsp::control::{track_control as control_of, track_of};
+use ringpost_rtsp::header::Range;
 
 use ringpost_base::limits;
 use ringpost_rtsp::Url;
@@ -195,8 +196,8 @@ impl Description {
     /// What readers are told (RFC 2326 appendix C): the whole is controlled by the URL that was asked for, each track below it
     /// by [`control_of`]. With `base`, that URL, both are written absolutely, which leaves nothing for a reader to get wrong.
     ///
-    /// `length_s` is how long it lasts, where it has an end; `None` is live.
-    pub fn write(&self, origin: Origin, length_s: Option<f64>, base: Option<&Url>) -> SessionDescription {
+    /// `range` is from where to where it goes; `None` is live.
+    pub fn write(&self, origin: Origin, range: Option<&Range>, base: Option<&Url>) -> SessionDescription {
         let unspecified = match origin.address.family() {
             ringpost_sdp::Family::Ip4 => IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED),
             ringpost_sdp::Family::Ip6 => IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED),
@@ -209,7 +210,7 @@ impl Description {
         let whole = base.map_or("*".into(), |base| base.without_credentials().to_string());
         session.attributes.push(other("control", whole));
         //= https://www.rfc-editor.org/rfc/rfc2326#appendix-C.1.5
-        let range = length_s.map_or("npt=now-".into(), |length_s| format!("npt=0-{length_s:.3}"));
+        let range = range.map_or("npt=now-".into(), Range::to_string);
         session.attributes.push(other("range", range));
         session.media = self
             .tracks

@@ -35,6 +35,7 @@ pub(super) fn tell(event: Event) {
         Event::Skipped { mount, peer, skips } => {
             warn!(%mount, %peer, skips, "a reader is too slow, and goes on with the next key picture");
         }
+        Event::Damaged { mount, file, why } => warn!(%mount, file, why, "a file cannot be played"),
         Event::NotRecorded { mount, why } => warn!(%mount, why, "a stream cannot be recorded"),
         Event::Recording { mount, event } => warn!(%mount, ?event, "a recording is not whole"),
         Event::Refused { mount, peer, why } => warn!(%mount, %peer, why, "a stream cannot be published"),

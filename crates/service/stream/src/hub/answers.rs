@@ -3,6 +3,7 @@
 use super::live::Live;
 use super::plane::{Opening, Pending, Plane};
 use super::session::{Path, Role};
+use super::vod::{RANGES, Waiting};
 use super::{Ask, ConnectionId, Ends, Event, MountKey, Output, PairId, SessionKey};
 use crate::description::Description;
 use crate::mount::MountName;
@@ -10,7 +11,6 @@ use ringpost_base::Instant;
 use ringpost_rtsp::Status;
 use ringpost_rtsp::header::{Delivery, LowerTransport, Mode, Npt, Range, RangeSpec, Transport};
 use ringpost_rtsp::server::{self, Answer, Place, Refusal};
-use ringpost_sdp::SessionDescription;
 
 fn refused(status: Status) -> Option<Answer> {
     Some(Answer::Refused(status.into()))
@@ -21,6 +21,23 @@ fn refused_for(status: Status, why: &str) -> Option<Answer> {
         body: format!("{why}\r\n").into(),
         ..status.into()
     }))
+}
+
+/// Whether PLAY wants what was recorded, and not what happens now; `is_playing_past` is what went before.
+fn is_past(play: &server::Play, is_playing_past: bool) -> bool {
+    match play.range.map(|range| range.spec) {
+        Some(RangeSpec::Clock { .. }) => true,
+        Some(RangeSpec::Npt {
+            start: Some(Npt::Now),
+            ..
+        }) => false,
+        _ => is_playing_past,
+    }
+}
+
+/// Whether GET_PARAMETER asks for what is recorded, and for nothing else.
+fn is_about_ranges(body: &[u8]) -> bool {
+    body.trim_ascii().eq_ignore_ascii_case(RANGES.as_bytes())
 }
 
 /// What is live has no beginning that one could go back to.
@@ -56,18 +73,29 @@ impl Plane {
             }
             server::Ask::Session(id) => return self.attach(connection, &id),
             server::Ask::Describe(place) => {
-                return match self.live_of(&place.mount) {
-                    Some((_, live)) => Some(Answer::Description(live.sdp(ends.local.ip()))),
-                    None => refused(Status::NOT_FOUND),
-                };
+                let local = ends.local.ip();
+                if let Some((_, live)) = self.live_of(&place.mount) {
+                    return Some(Answer::Description(live.sdp(local)));
+                }
+                let waiting = Waiting::Describe { pending, local };
+                return self.now_or_later(now, &place.mount, waiting);
             }
             server::Ask::Announce { place, description } => {
                 return self.announced(connection, peer, &place, &description);
             }
             server::Ask::Setup(setup) => return self.set_up(now, pending, ends, *setup),
-            server::Ask::Play(play) => return self.play(now, &play),
-            server::Ask::Pause { session, tracks, .. } => return self.pause(&session, &tracks),
+            server::Ask::Play(play) => return self.play(now, pending, *play),
+            server::Ask::Pause {
+                session,
+                tracks,
+                range,
+            } => {
+                return self.pause(now, &session, &tracks, range.as_ref());
+            }
             server::Ask::Record { session, .. } => return self.record(now, connection, &session),
+            server::Ask::GetParameter { place, body, .. } if is_about_ranges(&body) => {
+                return self.now_or_later(now, &place.mount, Waiting::Ranges(pending));
+            }
             server::Ask::GetParameter { body, .. } | server::Ask::SetParameter { body, .. } => {
                 //= https://www.rfc-editor.org/rfc/rfc2326#section-11.3.1
                 let names = String::from_utf8_lossy(&body);
@@ -103,9 +131,7 @@ impl Plane {
         if !self.names.contains_key(&mount) && self.live.len() >= self.config.mounts {
             return refused(Status::NOT_ENOUGH_BANDWIDTH);
         }
-        let read = SessionDescription::parse(description).map_err(|error| error.to_string());
-        let read = read.and_then(|read| Description::read(&read).map_err(|error| error.to_string()));
-        match read {
+        match Description::parse(description).map_err(|error| error.to_string()) {
             Ok((description, quirks)) => {
                 self.announced.insert(connection, (mount, description, quirks));
                 Some(Answer::Granted)
@@ -116,6 +142,12 @@ impl Plane {
                 answer
             }
         }
+    }
+
+    /// Asks what there is that is not live; the answer, if it is known by now.
+    fn now_or_later(&mut self, now: Instant, mount: &MountName, waiting: Waiting) -> Option<Answer> {
+        self.look_up_shelf(now, mount, waiting)
+            .map(|answered| answered.answer)
     }
 
     fn set_up(&mut self, now: Instant, pending: Pending, ends: Ends, setup: server::Setup) -> Option<Answer> {
@@ -131,9 +163,26 @@ impl Plane {
                 .filter(|(announced, ..)| *announced == mount)
                 .map(|(_, description, _)| description.tracks.len()),
         };
-        let Some(tracks) = tracks else {
-            return refused(Status::NOT_FOUND);
-        };
+        match (tracks, setup.mode) {
+            (Some(tracks), _) => self.set_up_for(now, pending, ends, setup, tracks),
+            (None, Mode::Play) => {
+                let setup = Box::new(setup);
+                self.now_or_later(now, &mount, Waiting::Setup { pending, ends, setup })
+            }
+            (None, Mode::Record) => refused(Status::NOT_FOUND),
+        }
+    }
+
+    /// Sets a stream up of a mount that has so many tracks.
+    pub(crate) fn set_up_for(
+        &mut self,
+        now: Instant,
+        pending: Pending,
+        ends: Ends,
+        setup: server::Setup,
+        tracks: usize,
+    ) -> Option<Answer> {
+        let connection = pending.connection;
         let track = match setup.track {
             // A publisher may set up what is no track here: nothing of it is taken.
             Some(track) if track < tracks || setup.mode == Mode::Record => track,
@@ -179,16 +228,34 @@ impl Plane {
         }
     }
 
-    fn play(&mut self, now: Instant, play: &server::Play) -> Option<Answer> {
+    fn play(&mut self, now: Instant, pending: Pending, play: server::Play) -> Option<Answer> {
         let key = self.by_id.get(&play.session).copied();
         let Some((key, session)) = key.and_then(|key| Some((key, self.sessions.get_mut(&key)?))) else {
             return refused(Status::SESSION_NOT_FOUND);
         };
-        let Some(mount) = self.names.get(&session.mount).copied() else {
-            return refused(Status::NOT_FOUND);
+        let mount = self.names.get(&session.mount).copied();
+        let has_live = mount.is_some_and(|mount| self.live.contains_key(&mount));
+        let Role::Reader(reader) = &mut session.role else {
+            return refused(Status::METHOD_NOT_VALID_IN_THIS_STATE);
         };
-        let (Some(live), Role::Reader(reader)) = (self.live.get_mut(&mount), &mut session.role) else {
-            return refused(Status::NOT_FOUND);
+        let is_live = has_live && !is_past(&play, reader.played.is_some());
+        if !is_live {
+            let (mount, play) = (session.mount.clone(), Box::new(play));
+            return self.now_or_later(now, &mount, Waiting::Play { pending, play });
+        }
+        if reader.played.take().is_some() {
+            reader.ahead.clear();
+            self.set_timer(super::Timer::Player(key), None);
+        }
+        let Some((session, live)) = self
+            .sessions
+            .get_mut(&key)
+            .zip(mount.and_then(|mount| self.live.get_mut(&mount)))
+        else {
+            return refused(Status::SESSION_NOT_FOUND);
+        };
+        let Role::Reader(reader) = &mut session.role else {
+            return refused(Status::METHOD_NOT_VALID_IN_THIS_STATE);
         };
         let is_first = reader.cursor.is_none();
         for track in &play.tracks {
@@ -218,12 +285,48 @@ impl Plane {
         })))
     }
 
-    fn pause(&mut self, session: &server::SessionId, tracks: &[usize]) -> Option<Answer> {
+    fn pause(
+        &mut self,
+        now: Instant,
+        session: &server::SessionId,
+        tracks: &[usize],
+        range: Option<&Range>,
+    ) -> Option<Answer> {
         let key = self.by_id.get(session).copied();
         let Some(session) = key.and_then(|key| self.sessions.get_mut(&key)) else {
             return refused(Status::SESSION_NOT_FOUND);
         };
         match &mut session.role {
+            Role::Reader(reader) if reader.played.is_some() => {
+                let is_all = reader.playing.iter().all(|playing| tracks.contains(playing));
+                let (Some(played), Some(key)) = (&mut reader.played, key) else {
+                    return refused(Status::SESSION_NOT_FOUND);
+                };
+                if !is_all {
+                    reader.playing.retain(|playing| !tracks.contains(playing));
+                    played.player.set_tracks(&reader.playing);
+                    return Some(Answer::Paused {
+                        range: None,
+                        is_at_once: true,
+                    });
+                }
+                let paused = played.pause(now, range);
+                if paused.as_ref().is_ok_and(|paused| paused.is_at_once) {
+                    reader.ahead.clear();
+                }
+                // No PLAY waits for its answer while PAUSE is carried out.
+                self.flush_player(now, key);
+                return Some(match paused {
+                    Ok(paused) => Answer::Paused {
+                        range: Some(paused.range),
+                        is_at_once: paused.is_at_once,
+                    },
+                    Err(error) => {
+                        let why = error.to_string();
+                        return refused_for(Status::INVALID_RANGE, &why);
+                    }
+                });
+            }
             Role::Reader(reader) => {
                 reader.playing.retain(|playing| !tracks.contains(playing));
                 if reader.playing.is_empty() {

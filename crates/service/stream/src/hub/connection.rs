@@ -229,6 +229,7 @@ impl Connections {
         match order {
             Order::Alive(session) => server.handle_liveness(now, &session),
             Order::End(session) => server.end(now, &session),
+            Order::PlayEnded(session, tracks) => server.handle_play_ended(now, &session, &tracks),
             Order::Close => server.shut_down(now),
         }
     }

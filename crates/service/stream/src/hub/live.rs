@@ -103,17 +103,10 @@ impl Live {
 
     /// The session description for who asked at our address `local`.
     pub(crate) fn sdp(&self, local: IpAddr) -> Bytes {
-        let unspecified = match local {
-            IpAddr::V4(_) => IpAddr::from(Ipv4Addr::UNSPECIFIED),
-            IpAddr::V6(_) => IpAddr::from(Ipv6Addr::UNSPECIFIED),
-        };
-        let origin = Origin {
-            username: "-".into(),
-            session_id: self.number,
-            version: self.number,
-            address: Address::Ip(unspecified),
-        };
-        self.description.write(origin, None, None).to_string().into()
+        self.description
+            .write(origin(self.number, local), None, None)
+            .to_string()
+            .into()
     }
 
     fn wallclock(&self, now: Instant) -> UnixTime {
@@ -304,6 +297,20 @@ impl Live {
     /// How long nobody has published; `None` while somebody does.
     pub(crate) fn vacant_for(&self, now: Instant) -> Option<Duration> {
         self.vacant_since.map(|since| now.since(since))
+    }
+}
+
+/// The origin of descriptions that we write, with our address of no particular network.
+pub(crate) fn origin(number: u64, local: IpAddr) -> Origin {
+    let unspecified = match local {
+        IpAddr::V4(_) => IpAddr::from(Ipv4Addr::UNSPECIFIED),
+        IpAddr::V6(_) => IpAddr::from(Ipv6Addr::UNSPECIFIED),
+    };
+    Origin {
+        username: "-".into(),
+        session_id: number,
+        version: number,
+        address: Address::Ip(unspecified),
     }
 }
 

@@ -18,6 +18,7 @@ mod record;
 mod session;
 #[cfg(test)]
 mod tests;
+mod vod;
 
 pub use media::{Burst, Outlet};
 pub use plane::{MountInfo, SessionInfo};
@@ -207,6 +208,15 @@ pub enum Event {
         /// How often by now.
         skips: u64,
     },
+    /// A file is not played, or not all of it.
+    Damaged {
+        /// Of which mount.
+        mount: MountName,
+        /// Which.
+        file: String,
+        /// Why.
+        why: String,
+    },
     /// A mount that is to be recorded cannot be.
     NotRecorded {
         /// Which.
@@ -241,6 +251,8 @@ enum Timer {
     Rtcp(SessionKey, usize),
     /// A session that no connection controls.
     Detached(SessionKey),
+    /// What a session plays that is not live.
+    Player(SessionKey),
     /// Halves of tunnels.
     Tunnels,
 }
@@ -318,9 +330,10 @@ impl Hub {
 
     /// An answer to a question came. One to a question that is open no longer is ignored.
     pub fn handle_answer(&mut self, now: Instant, id: QuestionId, answer: Answer) {
-        if let Some(answered) = self.plane.handle_answer(id, answer) {
+        for answered in self.plane.handle_answer(now, id, answer) {
             self.deliver(now, answered);
         }
+        self.settle_plane(now);
     }
 
     /// The time has come that the last [`Output::Timeout`] named.
@@ -342,6 +355,11 @@ impl Hub {
                 Timer::Mount(key) => self.plane.handle_mount_timeout(now, key),
                 Timer::Rtcp(session, track) => self.plane.handle_rtcp_timeout(now, session, track),
                 Timer::Detached(session) => self.plane.end_detached(now, session),
+                Timer::Player(session) => {
+                    if let Some(answered) = self.plane.handle_player_timeout(now, session) {
+                        self.deliver(now, answered);
+                    }
+                }
             }
         }
         self.settle_plane(now);
@@ -462,4 +480,6 @@ enum Order {
     End(SessionId),
     /// It has ended, and without it the connection is for nothing.
     Close,
+    /// What it played has come to its end.
+    PlayEnded(SessionId, Vec<usize>),
 }

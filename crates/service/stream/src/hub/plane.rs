@@ -108,6 +108,11 @@ pub(crate) struct Plane {
     outputs: VecDeque<Output>,
     orders: VecDeque<(ConnectionId, Order)>,
     timers: VecDeque<(Timer, Option<Instant>)>,
+    /// What there is that is not live, by mounts.
+    pub(crate) shelves: HashMap<MountName, super::vod::Shelf>,
+    pub(crate) wanted: HashMap<QuestionId, super::vod::Wanted>,
+    /// The number in descriptions of what is not live.
+    pub(crate) number: u64,
     /// Mounts that somebody had recorded, or not, whatever the settings say.
     pub(crate) by_hand: HashMap<MountName, bool>,
     /// Mounts whose readers are to be served, and readers that are.
@@ -118,11 +123,10 @@ pub(crate) struct Plane {
 }
 
 impl Plane {
-    pub(crate) fn new(config: Config, began: (Instant, UnixTime), rng: Rng) -> Self {
+    pub(crate) fn new(config: Config, began: (Instant, UnixTime), mut rng: Rng) -> Self {
         Plane {
             config,
             began,
-            rng,
             live: HashMap::new(),
             names: HashMap::new(),
             sessions: HashMap::new(),
@@ -137,6 +141,10 @@ impl Plane {
             outputs: VecDeque::new(),
             orders: VecDeque::new(),
             timers: VecDeque::new(),
+            shelves: HashMap::new(),
+            wanted: HashMap::new(),
+            number: rng.u64() >> 1,
+            rng,
             by_hand: HashMap::new(),
             due: VecDeque::new(),
             ready: VecDeque::new(),
@@ -161,6 +169,10 @@ impl Plane {
         self.outputs.pop_front()
     }
 
+    pub(crate) fn order(&mut self, connection: ConnectionId, order: Order) {
+        self.orders.push_back((connection, order));
+    }
+
     pub(crate) fn pop_order(&mut self) -> Option<(ConnectionId, Order)> {
         self.orders.pop_front()
     }
@@ -181,10 +193,35 @@ impl Plane {
     pub(crate) fn ask(&mut self, pending: Pending, peer: IpAddr, ask: Ask) {
         let id = QuestionId(self.next_number());
         self.pending.insert(id, pending);
+        let peer = Some(peer);
         self.push(Output::Question(Question { id, peer, ask }));
     }
 
-    pub(crate) fn handle_answer(&mut self, id: QuestionId, answer: Answer) -> Option<Answered> {
+    /// Asks it on the hub's own account.
+    pub(crate) fn ask_about(&mut self, ask: Ask) -> QuestionId {
+        let id = QuestionId(self.next_number());
+        self.push(Output::Question(Question { id, peer: None, ask }));
+        id
+    }
+
+    pub(crate) fn handle_answer(&mut self, now: Instant, id: QuestionId, answer: Answer) -> Vec<Answered> {
+        match answer {
+            Answer::Files { is_playlist, files } => self.handle_files(now, id, Some((is_playlist, files))),
+            Answer::Nothing => self.handle_files(now, id, None),
+            Answer::Octets(octets) => self.handle_octets(now, id, Ok(octets)),
+            Answer::Unreadable(why) => self.handle_octets(now, id, Err(why)),
+            Answer::Unavailable if self.wanted.contains_key(&id) => {
+                let why = "the server could not answer".to_owned();
+                match self.wanted.get(&id) {
+                    Some(super::vod::Wanted::List(_)) => self.handle_files(now, id, None),
+                    _ => self.handle_octets(now, id, Err(why)),
+                }
+            }
+            answer => self.handle_permission(id, answer).into_iter().collect(),
+        }
+    }
+
+    fn handle_permission(&mut self, id: QuestionId, answer: Answer) -> Option<Answered> {
         let Pending { connection, question } = self.pending.remove(&id)?;
         let refused = |status: ringpost_rtsp::Status| server::Answer::Refused(status.into());
         let answer = match answer {
@@ -192,7 +229,7 @@ impl Plane {
             Answer::Yes => server::Answer::Granted,
             Answer::No => refused(ringpost_rtsp::Status::UNAUTHORIZED),
             Answer::Never => refused(ringpost_rtsp::Status::FORBIDDEN),
-            Answer::Unavailable => refused(ringpost_rtsp::Status::SERVICE_UNAVAILABLE),
+            _ => refused(ringpost_rtsp::Status::SERVICE_UNAVAILABLE),
         };
         Some(Answered {
             connection,
@@ -391,6 +428,7 @@ impl Plane {
         self.by_id.remove(&session.id);
         self.detached.remove(&key);
         self.timers.push_back((Timer::Detached(key), None));
+        self.timers.push_back((Timer::Player(key), None));
         if let Some(connection) = session.connection
             && let Some(keys) = self.by_connection.get_mut(&connection)
         {

@@ -1,9 +1,12 @@
 //! What the hub asks of the rest of the server.
 
 use crate::mount::MountName;
+use bytes::Bytes;
 use ringpost_auth::digest::DigestKeys;
 use ringpost_rtsp::server::{Access, Password};
+use ringpost_store::{FileInfo, FileName};
 use std::net::IpAddr;
+use std::ops::Range;
 
 /// Names a [`Question`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -14,8 +17,8 @@ pub struct QuestionId(pub u64);
 pub struct Question {
     /// To be given back with the answer.
     pub id: QuestionId,
-    /// Who makes us ask.
-    pub peer: IpAddr,
+    /// Who makes us ask; `None` where it is nobody in particular.
+    pub peer: Option<IpAddr>,
     /// What is asked.
     pub ask: Ask,
 }
@@ -34,6 +37,20 @@ pub enum Ask {
         user: String,
         /// The password.
         password: Password,
+    },
+    /// What files are there of a mount that is not live? → [`Answer::Files`] or [`Answer::Nothing`].
+    List {
+        /// Which.
+        mount: MountName,
+    },
+    /// What is in a file of a mount? → [`Answer::Octets`] or [`Answer::Unreadable`].
+    Read {
+        /// Of which.
+        mount: MountName,
+        /// A file that was listed.
+        file: FileName,
+        /// Its octets.
+        range: Range<u64>,
     },
     /// May this be? → [`Answer::Yes`] or [`Answer::No`].
     Authorize {
@@ -57,6 +74,20 @@ pub enum Answer {
     No,
     /// Not to who is asking, whoever else that may prove to be.
     Never,
+    /// These files.
+    Files {
+        /// Whether they are played one behind the other, in this order; otherwise they are recordings, whose names say when
+        /// they happened.
+        is_playlist: bool,
+        /// The files.
+        files: Vec<FileInfo>,
+    },
+    /// There is nothing of that name.
+    Nothing,
+    /// These octets, or as many of them as there are.
+    Octets(Bytes),
+    /// They cannot be read, which this says why.
+    Unreadable(String),
     /// It cannot be found out now.
     Unavailable,
 }

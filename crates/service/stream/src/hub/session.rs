@@ -45,6 +45,8 @@ pub(crate) struct Reader {
     pub(crate) is_ready: bool,
     /// Its connection takes no more for now.
     pub(crate) is_blocked: bool,
+    /// What it plays that is not live.
+    pub(crate) played: Option<Box<super::vod::Playing>>,
     pub(crate) sent_packets: u64,
     pub(crate) sent_bytes: u64,
     /// The skips that were logged.

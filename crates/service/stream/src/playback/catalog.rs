@@ -105,6 +105,11 @@ impl Catalog {
         }
     }
 
+    /// Whether its files are played one behind the other, and not by when they happened.
+    pub fn is_playlist(&self) -> bool {
+        self.kind == Kind::Playlist
+    }
+
     /// The files that there are now. Of more than [`limits::PLAYED_FILES`] the last ones are taken, of a playlist the first
     /// [`limits::PLAYLIST_PIECES`].
     pub fn handle_list(&mut self, list: Vec<FileInfo>) {

@@ -97,6 +97,7 @@ impl Timeline {
                 MediaKind::Audio
             };
             track.codec(payload_type).map(|codec| Track {
+                place: usize::from(payload_type - FIRST_DYNAMIC),
                 kind,
                 codecs: vec![codec],
                 control: None,

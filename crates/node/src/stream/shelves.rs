@@ -1,0 +1,194 @@
+//! What is played that is not live: files and folders of the configuration, voicemails, recordings.
+
+use ringpost_directory::{AccountInfo, Directory};
+use ringpost_mail::Mail;
+use ringpost_store::records::MailboxId;
+use ringpost_store::{FileInfo, FileName, Files, FolderName, StoreError};
+use ringpost_stream::MountName;
+use ringpost_stream::hub::{Answer, folder_of};
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The mount below an account's that holds its voicemails, `alice/voicemail`: all in a row, the oldest first. Each by itself is
+/// `alice/voicemail/1-17`: its mailbox's number and its UID.
+const VOICEMAIL: &str = "voicemail";
+
+/// Files that the configuration names for a mount.
+#[derive(Clone)]
+pub struct Source {
+    /// The mount. Of a folder, each file is a mount below it too.
+    pub mount: MountName,
+    /// Where the file or the folder lies.
+    pub files: Arc<dyn Files>,
+    /// The name of the one file there that is the mount; `None` for all that can be played, in the order of their names.
+    pub file: Option<String>,
+}
+
+/// All that is played and not live.
+#[derive(Clone)]
+pub struct Shelves {
+    /// What the configuration names, which may change while the server runs.
+    pub sources: Arc<Mutex<Vec<Source>>>,
+    /// Where mounts are recorded.
+    pub recordings: Arc<dyn Files>,
+    /// Where voicemails are.
+    pub mail: Arc<Mail>,
+}
+
+/// Where a mount's files are.
+enum Place {
+    /// In a folder of the operator's: those of this name, or all.
+    Source(Arc<dyn Files>, Option<String>),
+    /// In an account's mailboxes: one, or all.
+    Voicemail(Arc<AccountInfo>, Option<String>),
+    Recordings(FolderName),
+    Nowhere,
+}
+
+impl Shelves {
+    async fn place_of(&self, directory: &Directory, mount: &MountName) -> Place {
+        if let Some(place) = self.source_of(mount) {
+            return place;
+        }
+        let parts: Vec<&str> = mount.as_str().split('/').collect();
+        if let [owner, VOICEMAIL, rest @ ..] = &parts[..]
+            && rest.len() <= 1
+        {
+            let default = directory.default_domain();
+            let (name, domain) = owner.rsplit_once('@').unwrap_or((owner, default));
+            return match directory.account(domain, name).await {
+                // Aliases and numbers are other names, and no mounts.
+                Ok(Some(account)) if account.address.local_part() == name => {
+                    Place::Voicemail(account, rest.first().map(|one| one.to_string()))
+                }
+                _ => Place::Nowhere,
+            };
+        }
+        folder_of(mount).map_or(Place::Nowhere, Place::Recordings)
+    }
+
+    fn source_of(&self, mount: &MountName) -> Option<Place> {
+        let sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        sources.iter().find_map(|source| {
+            if source.mount == *mount {
+                return Some(Place::Source(source.files.clone(), source.file.clone()));
+            }
+            let below = mount
+                .as_str()
+                .strip_prefix(source.mount.as_str())?
+                .strip_prefix('/')?;
+            let is_one = source.file.is_none() && !below.contains('/');
+            is_one.then(|| Place::Source(source.files.clone(), Some(below.to_owned())))
+        })
+    }
+
+    /// The files of a mount.
+    pub(super) async fn list(&self, directory: &Directory, mount: &MountName) -> Answer {
+        let listed: Result<(bool, Vec<FileInfo>), StoreError> = match self.place_of(directory, mount).await {
+            Place::Nowhere => return Answer::Nothing,
+            Place::Source(files, only) => {
+                let is_wanted = |info: &FileInfo| match &only {
+                    Some(only) => info.name.name() == only,
+                    None => is_media(info.name.name()),
+                };
+                let listed = files.list(&FolderName::root()).await;
+                listed.map(|files| (true, files.into_iter().filter(is_wanted).collect()))
+            }
+            Place::Recordings(folder) => self.recordings.list(&folder).await.map(|files| (false, files)),
+            Place::Voicemail(account, one) => self
+                .voicemails(&account, one.as_deref())
+                .await
+                .map(|files| (true, files)),
+        };
+        match listed {
+            Ok((_, files)) if files.is_empty() => Answer::Nothing,
+            Ok((is_playlist, files)) => Answer::Files { is_playlist, files },
+            Err(error) => {
+                tracing::warn!(%mount, %error, "what there is to play cannot be listed");
+                Answer::Unavailable
+            }
+        }
+    }
+
+    /// Octets of one of them.
+    pub(super) async fn read(
+        &self,
+        directory: &Directory,
+        mount: &MountName,
+        file: &FileName,
+        range: Range<u64>,
+    ) -> Answer {
+        let read = match self.place_of(directory, mount).await {
+            Place::Nowhere => Ok(None),
+            Place::Source(files, _) => files.read(file, range).await,
+            Place::Recordings(_) => self.recordings.read(file, range).await,
+            Place::Voicemail(account, _) => self.sound_of(&account, file.name()).await.map(|sound| {
+                let sound = sound?;
+                let end = range.end.min(sound.len() as u64);
+                let range = range.start.min(end) as usize..end as usize;
+                Some(sound.slice(range))
+            }),
+        };
+        match read {
+            Ok(Some(octets)) => Answer::Octets(octets),
+            Ok(None) => Answer::Unreadable("it is not there any more".into()),
+            Err(error) => Answer::Unreadable(error.to_string()),
+        }
+    }
+
+    async fn voicemails(
+        &self,
+        account: &AccountInfo,
+        only: Option<&str>,
+    ) -> Result<Vec<FileInfo>, StoreError> {
+        let mut files = Vec::new();
+        for voicemail in self.mail.voicemails(account.id).await.map_err(unreadable)? {
+            let number = format!("{}-{}", voicemail.mailbox.0, voicemail.uid);
+            if only.is_some_and(|only| only != number) {
+                continue;
+            }
+            let name = format!("{number}.wav");
+            let (Ok(name_of_file), Some(sound)) = (name.parse(), self.sound_of(account, &name).await?) else {
+                continue;
+            };
+            files.push(FileInfo {
+                name: name_of_file,
+                size_bytes: sound.len() as u64,
+                modified: account.created,
+                is_open: false,
+            });
+        }
+        Ok(files)
+    }
+
+    async fn sound_of(&self, account: &AccountInfo, name: &str) -> Result<Option<bytes::Bytes>, StoreError> {
+        let number = name
+            .strip_suffix(".wav")
+            .and_then(|number| number.split_once('-'));
+        let numbers = number.and_then(|(mailbox, uid)| Some((mailbox.parse().ok()?, uid.parse().ok()?)));
+        let Some((mailbox, uid)) = numbers else {
+            return Ok(None);
+        };
+        let sound = self
+            .mail
+            .voicemail_audio(account.id, MailboxId(mailbox), uid)
+            .await;
+        match sound {
+            Ok(sound) => Ok(Some(sound)),
+            Err(ringpost_mail::MailError::Store(error)) => Err(StoreError::Io(error)),
+            // It was removed, or holds no sound.
+            Err(_) => Ok(None),
+        }
+    }
+}
+
+fn unreadable(error: ringpost_mail::MailError) -> StoreError {
+    StoreError::Io(error.to_string())
+}
+
+fn is_media(name: &str) -> bool {
+    let extension = name
+        .rsplit_once('.')
+        .map(|(_, extension)| extension.to_ascii_lowercase());
+    matches!(extension.as_deref(), Some("mp4" | "m4a" | "m4v" | "mov" | "wav"))
+}

@@ -1,0 +1,613 @@
+//! What is not live: files, folders and recordings, played to one session at a time.
+//!
+//! What there is of a mount is read into a [`Catalog`] when somebody asks for it first, and kept for a while. A session plays
+//! by a [`Player`] of its own; what that wants to read is asked of the rest of the server.
+
+use super::plane::{Answered, Pending, Plane};
+use super::session::{Outgoing, Session};
+use super::{Ask, Event, Order, QuestionId, SessionKey, Timer};
+use crate::mount::MountName;
+use crate::playback::{self, Catalog, CatalogOutput, Player, ReadId, Timeline};
+use bytes::Bytes;
+use ringpost_base::{Instant, limits};
+use ringpost_rtp::rtcp::{self, CNAME};
+use ringpost_rtsp::Status;
+use ringpost_rtsp::header::{Range, RangeSpec};
+use ringpost_rtsp::server::{self, Answer};
+use ringpost_store::{FileInfo, FileName};
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// A catalog is looked at again when it is older than this and somebody asks.
+const FRESH: Duration = Duration::from_secs(2);
+/// The time between two sender reports of what is played (RFC 3550 §6.2: the least).
+const REPORTS: Duration = Duration::from_secs(5);
+
+/// What a mount has that is not live.
+#[derive(Debug)]
+pub(crate) struct Shelf {
+    catalog: Catalog,
+    state: State,
+    /// When it was listed last.
+    listed: Instant,
+    used: Instant,
+    waiting: Vec<Waiting>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Listing,
+    Reading,
+    Ready,
+}
+
+/// Who waits for a shelf.
+#[derive(Debug)]
+pub(crate) enum Waiting {
+    /// DESCRIBE, from our address.
+    Describe {
+        pending: Pending,
+        local: std::net::IpAddr,
+    },
+    /// SETUP.
+    Setup {
+        pending: Pending,
+        ends: super::Ends,
+        setup: Box<server::Setup>,
+    },
+    /// PLAY.
+    Play {
+        pending: Pending,
+        play: Box<server::Play>,
+    },
+    /// A player that has come to the end of what is being recorded.
+    Refresh(SessionKey),
+    /// GET_PARAMETER of what is recorded.
+    Ranges(Pending),
+}
+
+/// What a session plays that is not live.
+#[derive(Debug)]
+pub(crate) struct Playing {
+    pub(crate) player: Player,
+    /// The PLAY that waits for its answer.
+    pending: Option<Pending>,
+    session: server::SessionId,
+    /// Those that come after what plays now (RFC 2326 §10.5).
+    queued: VecDeque<playback::Play>,
+    cname: String,
+    /// Packets and payload octets of each track.
+    sent: Vec<(u32, u32)>,
+    report_at: Instant,
+}
+
+/// What a question of a shelf or a player was.
+#[derive(Debug)]
+pub(crate) enum Wanted {
+    List(MountName),
+    Scan(MountName),
+    Octets(SessionKey, ReadId),
+}
+
+impl Plane {
+    /// What there is of a mount that is not live, read as soon as it can be; whoever waits is answered then.
+    pub(crate) fn look_up_shelf(
+        &mut self,
+        now: Instant,
+        mount: &MountName,
+        waiting: Waiting,
+    ) -> Option<Answered> {
+        if let Some(shelf) = self.shelves.get_mut(mount) {
+            shelf.used = now;
+            if shelf.state == State::Ready && now.since(shelf.listed) < FRESH {
+                return self.answer_from_shelf(now, mount, waiting);
+            }
+            shelf.waiting.push(waiting);
+            if shelf.state == State::Ready {
+                shelf.state = State::Listing;
+                self.ask_for_list(mount);
+            }
+            return None;
+        }
+        self.make_room_for_shelf(now);
+        let shelf = Shelf {
+            catalog: Catalog::recordings(),
+            state: State::Listing,
+            listed: now,
+            used: now,
+            waiting: vec![waiting],
+        };
+        self.shelves.insert(mount.clone(), shelf);
+        self.ask_for_list(mount);
+        None
+    }
+
+    /// The shelf that was used longest ago makes way, unless somebody waits for it.
+    fn make_room_for_shelf(&mut self, _now: Instant) {
+        if self.shelves.len() < limits::SHELVES {
+            return;
+        }
+        let idle = self.shelves.iter().filter(|(_, shelf)| shelf.waiting.is_empty());
+        let oldest = idle
+            .min_by_key(|(_, shelf)| shelf.used)
+            .map(|(mount, _)| mount.clone());
+        if let Some(oldest) = oldest {
+            self.shelves.remove(&oldest);
+        }
+    }
+
+    fn ask_for_list(&mut self, mount: &MountName) {
+        let id = self.ask_about(Ask::List { mount: mount.clone() });
+        self.wanted.insert(id, Wanted::List(mount.clone()));
+    }
+
+    /// The files of a mount; `None` when there is nothing of that name. `is_playlist`: played one behind the other.
+    pub(crate) fn handle_files(
+        &mut self,
+        now: Instant,
+        id: QuestionId,
+        files: Option<(bool, Vec<FileInfo>)>,
+    ) -> Vec<Answered> {
+        let Some(Wanted::List(mount)) = self.wanted.remove(&id) else {
+            return Vec::new();
+        };
+        let Some(shelf) = self.shelves.get_mut(&mount) else {
+            return Vec::new();
+        };
+        match files {
+            Some((is_playlist, files)) => {
+                if is_playlist != shelf.catalog.is_playlist() {
+                    shelf.catalog = match is_playlist {
+                        true => Catalog::playlist(),
+                        false => Catalog::recordings(),
+                    };
+                }
+                shelf.catalog.handle_list(files);
+            }
+            None => shelf.catalog = Catalog::recordings(),
+        }
+        (shelf.state, shelf.listed) = (State::Reading, now);
+        self.read_on(now, &mount)
+    }
+
+    /// The octets that a catalog or a player wanted; the error says why there are none.
+    pub(crate) fn handle_octets(
+        &mut self,
+        now: Instant,
+        id: QuestionId,
+        octets: Result<Bytes, String>,
+    ) -> Vec<Answered> {
+        match self.wanted.remove(&id) {
+            Some(Wanted::Scan(mount)) => {
+                if let Some(shelf) = self.shelves.get_mut(&mount) {
+                    match octets {
+                        Ok(octets) => shelf.catalog.handle_data(octets),
+                        Err(why) => shelf.catalog.handle_failed(&why),
+                    }
+                }
+                self.read_on(now, &mount)
+            }
+            Some(Wanted::Octets(key, read)) => {
+                let playing = self.playing_mut(key);
+                match (playing, octets) {
+                    (Some(playing), Ok(octets)) => playing.player.handle_data(now, read, octets),
+                    (Some(playing), Err(why)) => playing.player.handle_failed(now, read, &why),
+                    (None, _) => {}
+                }
+                self.flush_player(now, key).into_iter().collect()
+            }
+            Some(Wanted::List(_)) | None => Vec::new(),
+        }
+    }
+
+    /// Lets a catalog read what it needs, and answers those who wait once it has all.
+    fn read_on(&mut self, now: Instant, mount: &MountName) -> Vec<Answered> {
+        loop {
+            let Some(shelf) = self.shelves.get_mut(mount) else {
+                return Vec::new();
+            };
+            match shelf.catalog.poll_output() {
+                CatalogOutput::Read { file, range } => {
+                    let mount = mount.clone();
+                    let ask = Ask::Read {
+                        mount: mount.clone(),
+                        file,
+                        range,
+                    };
+                    let id = self.ask_about(ask);
+                    self.wanted.insert(id, Wanted::Scan(mount));
+                    return Vec::new();
+                }
+                CatalogOutput::Damaged { file, error } => {
+                    let (mount, why) = (mount.clone(), error.to_string());
+                    self.tell_damaged(mount, file, why);
+                }
+                CatalogOutput::Ready => break,
+            }
+        }
+        let Some(shelf) = self.shelves.get_mut(mount) else {
+            return Vec::new();
+        };
+        shelf.state = State::Ready;
+        let waiting = std::mem::take(&mut shelf.waiting);
+        let answered = waiting.into_iter();
+        answered
+            .filter_map(|waiting| self.answer_from_shelf(now, mount, waiting))
+            .collect()
+    }
+
+    fn tell_damaged(&mut self, mount: MountName, file: FileName, why: String) {
+        let file = file.to_string();
+        self.tell(Event::Damaged { mount, file, why });
+    }
+
+    fn answer_from_shelf(&mut self, now: Instant, mount: &MountName, waiting: Waiting) -> Option<Answered> {
+        let timeline = self.shelves.get(mount)?.catalog.timeline();
+        let refused = |status: Status| Answer::Refused(status.into());
+        let (pending, answer) = match (waiting, timeline) {
+            (Waiting::Refresh(key), timeline) => {
+                if let (Some(playing), Ok(timeline)) = (self.playing_mut(key), timeline) {
+                    playing.player.handle_timeline(now, timeline);
+                }
+                return self.flush_player(now, key);
+            }
+            (Waiting::Describe { pending, .. }, Err(_)) => (pending, refused(Status::NOT_FOUND)),
+            (Waiting::Setup { pending, .. }, Err(_)) => (pending, refused(Status::NOT_FOUND)),
+            //= https://www.rfc-editor.org/rfc/rfc2326#section-11.3.8
+            (Waiting::Play { pending, .. }, Err(_)) => (pending, refused(Status::INVALID_RANGE)),
+            (Waiting::Ranges(pending), timeline) => {
+                let ranges = timeline.map_or(Vec::new(), |timeline| timeline.clock_ranges());
+                let ranges = ranges.into_iter().map(|range| {
+                    let spec = RangeSpec::Clock {
+                        start: range.start,
+                        end: Some(range.end),
+                    };
+                    Range { spec, time: None }.to_string()
+                });
+                let ranges: Vec<_> = ranges.collect();
+                let body = format!("{RANGES}: {}\r\n", ranges.join(", "));
+                (pending, Answer::Parameters(body.into()))
+            }
+            (Waiting::Describe { pending, local }, Ok(timeline)) => {
+                let description = timeline.description(mount.as_str());
+                let origin = super::live::origin(self.number, local);
+                let text = description.write(origin, Some(&extent(&timeline)), None);
+                (pending, Answer::Description(text.to_string().into()))
+            }
+            (Waiting::Setup { pending, ends, setup }, Ok(timeline)) => {
+                let Pending { connection, question } = pending;
+                let tracks = timeline.description("").tracks.len();
+                let pending = Pending { connection, question };
+                let answer = self.set_up_for(now, pending, ends, *setup, tracks)?;
+                return Some(Answered {
+                    connection,
+                    question,
+                    answer,
+                });
+            }
+            (Waiting::Play { pending, play }, Ok(timeline)) => {
+                return self.play_from(now, pending, &play, timeline);
+            }
+        };
+        let Pending { connection, question } = pending;
+        Some(Answered {
+            connection,
+            question,
+            answer,
+        })
+    }
+
+    /// A session plays what is not live: from now on by a player of its own.
+    fn play_from(
+        &mut self,
+        now: Instant,
+        pending: Pending,
+        play: &server::Play,
+        timeline: Timeline,
+    ) -> Option<Answered> {
+        let key = self.by_id.get(&play.session).copied()?;
+        let wallclock = self.wallclock(now);
+        let (cname, mut rng) = (self.rng.token(16), self.rng.fork());
+        let session = self.sessions.get_mut(&key)?;
+        let mount = self.names.get(&session.mount).copied();
+        let reader = session.reader_mut()?;
+        // What was live for it until now is not any more.
+        if reader.cursor.take().is_some()
+            && let Some(live) = mount.and_then(|mount| self.live.get_mut(&mount))
+        {
+            live.readers.remove(&key);
+        }
+        for track in &play.tracks {
+            if !reader.playing.contains(track) {
+                reader.playing.push(*track);
+            }
+        }
+        let playing = reader.played.get_or_insert_with(|| {
+            let player = Player::new(timeline, &mut rng);
+            Box::new(Playing {
+                player,
+                pending: None,
+                session: play.session.clone(),
+                queued: VecDeque::new(),
+                cname,
+                sent: Vec::new(),
+                report_at: now,
+            })
+        });
+        playing.player.set_tracks(&reader.playing);
+        let starts = play.range.and_then(|range| range.time);
+        let wanted = playback::Play {
+            range: play.range,
+            scale: play.scale,
+            speed: play.speed,
+            starts: starts.map(|at| now + at.since(wallclock)),
+        };
+        if play.is_queued && playing.player.is_playing() {
+            playing.queued.push_back(wanted);
+            let Pending { connection, question } = pending;
+            let played = server::Played {
+                range: play.range,
+                scale: play.scale,
+                speed: play.speed,
+                begins: Vec::new(),
+            };
+            return Some(Answered {
+                connection,
+                question,
+                answer: Answer::Played(Box::new(played)),
+            });
+        }
+        reader.ahead.clear();
+        let before = playing.pending.replace(pending);
+        debug_assert!(before.is_none(), "a connection asks one thing at a time");
+        playing.queued.clear();
+        playing.report_at = now;
+        playing.player.play(now, wanted);
+        self.flush_player(now, key)
+    }
+
+    pub(crate) fn playing_mut(&mut self, key: SessionKey) -> Option<&mut Playing> {
+        let reader = self.sessions.get_mut(&key).and_then(Session::reader_mut)?;
+        reader.played.as_deref_mut()
+    }
+
+    /// A session's player is to have its time.
+    pub(crate) fn handle_player_timeout(&mut self, now: Instant, key: SessionKey) -> Option<Answered> {
+        let is_full = self.is_full(key);
+        if let Some(playing) = self.playing_mut(key).filter(|_| !is_full) {
+            playing.player.handle_timeout(now);
+        }
+        self.flush_player(now, key)
+    }
+
+    /// Whether so much waits for a reader that nothing more is made for it.
+    fn is_full(&self, key: SessionKey) -> bool {
+        let reader = self.sessions.get(&key).and_then(Session::reader);
+        reader.is_some_and(|reader| reader.ahead.len() >= limits::READER_AHEAD_PACKETS)
+    }
+
+    /// Carries out what a session's player wants.
+    pub(crate) fn flush_player(&mut self, now: Instant, key: SessionKey) -> Option<Answered> {
+        let mut answered = None;
+        let deadline = loop {
+            if self.is_full(key) {
+                break None;
+            }
+            let session = self.sessions.get_mut(&key)?;
+            let mount = session.mount.clone();
+            let reader = session.reader_mut()?;
+            let playing = reader.played.as_deref_mut()?;
+            match playing.player.poll_output() {
+                playback::Output::Packet { track, bytes } => {
+                    playing.count(track, &bytes);
+                    let is_rtcp = false;
+                    reader.ahead.push_back(Outgoing {
+                        track,
+                        is_rtcp,
+                        bytes,
+                    });
+                    self.make_ready(key);
+                }
+                playback::Output::Read { id, file, range } => {
+                    let question = self.ask_about(Ask::Read { mount, file, range });
+                    self.wanted.insert(question, Wanted::Octets(key, id));
+                }
+                playback::Output::Refresh => {
+                    let more = self.look_up_shelf(now, &mount, Waiting::Refresh(key));
+                    answered = answered.or(more);
+                }
+                playback::Output::Event(event) => {
+                    let more = self.handle_player_event(now, key, mount, event);
+                    answered = answered.or(more);
+                }
+                playback::Output::Timeout(at) => break at,
+            }
+        };
+        self.report_played(now, key);
+        let report = self
+            .playing_mut(key)
+            .filter(|playing| playing.player.is_playing());
+        let report = report.map(|playing| playing.report_at);
+        let deadline = deadline.into_iter().chain(report).min();
+        self.set_timer(Timer::Player(key), deadline.map(|at| at.max(now)));
+        answered
+    }
+
+    fn handle_player_event(
+        &mut self,
+        now: Instant,
+        key: SessionKey,
+        mount: MountName,
+        event: playback::Event,
+    ) -> Option<Answered> {
+        let connection = self.sessions.get(&key).and_then(|session| session.connection);
+        let reader = self.sessions.get(&key).and_then(Session::reader)?;
+        let tracks = reader.playing.clone();
+        let playing = self.playing_mut(key)?;
+        match event {
+            playback::Event::Played(played) => {
+                let Pending { connection, question } = playing.pending.take()?;
+                playing.report_at = now;
+                Some(Answered {
+                    connection,
+                    question,
+                    answer: Answer::Played(Box::new(played)),
+                })
+            }
+            playback::Event::Refused(error) => {
+                let Pending { connection, question } = playing.pending.take()?;
+                let status = match error {
+                    playback::PlayError::BeyondEnd | playback::PlayError::NoClock => Status::INVALID_RANGE,
+                    playback::PlayError::Nothing => Status::NOT_FOUND,
+                    playback::PlayError::Interrupted => Status::INTERNAL_SERVER_ERROR,
+                };
+                Some(Answered {
+                    connection,
+                    question,
+                    answer: Answer::Refused(server::Refusal {
+                        body: format!("{error}\r\n").into(),
+                        ..status.into()
+                    }),
+                })
+            }
+            playback::Event::Jumped(_) => None,
+            playback::Event::Ended => {
+                let (session, next) = (playing.session.clone(), playing.queued.pop_front());
+                match next {
+                    Some(next) => playing.player.play(now, next),
+                    None => self.say_played_out(now, key),
+                }
+                if let Some(connection) = connection {
+                    self.order(connection, Order::PlayEnded(session, tracks));
+                }
+                None
+            }
+            playback::Event::Damaged { file, error } => {
+                self.tell_damaged(mount, file, error.to_string());
+                None
+            }
+        }
+    }
+
+    /// Reports on what a session plays, when it is time.
+    fn report_played(&mut self, now: Instant, key: SessionKey) {
+        let wallclock = self.wallclock(now);
+        let Some(reader) = self.sessions.get_mut(&key).and_then(Session::reader_mut) else {
+            return;
+        };
+        let Some(playing) = reader.played.as_deref_mut() else {
+            return;
+        };
+        if !playing.player.is_playing() || playing.report_at > now {
+            return;
+        }
+        playing.report_at = now + REPORTS;
+        for track in reader.playing.clone() {
+            if let Some(bytes) = playing.report(now, wallclock, track, false) {
+                let is_rtcp = true;
+                reader.ahead.push_back(Outgoing {
+                    track,
+                    is_rtcp,
+                    bytes,
+                });
+            }
+        }
+        self.make_ready(key);
+    }
+
+    /// What plays has come to its end: players that know no other sign take RTCP's goodbye for it.
+    fn say_played_out(&mut self, now: Instant, key: SessionKey) {
+        let wallclock = self.wallclock(now);
+        let Some(reader) = self.sessions.get_mut(&key).and_then(Session::reader_mut) else {
+            return;
+        };
+        let Some(playing) = reader.played.as_deref_mut() else {
+            return;
+        };
+        for track in reader.playing.clone() {
+            if let Some(bytes) = playing.report(now, wallclock, track, true) {
+                let is_rtcp = true;
+                reader.ahead.push_back(Outgoing {
+                    track,
+                    is_rtcp,
+                    bytes,
+                });
+            }
+        }
+        self.make_ready(key);
+    }
+}
+
+/// The parameter that tells what is recorded of a mount: ranges of the clock, between which there are gaps.
+pub(crate) const RANGES: &str = "recorded-ranges";
+
+/// From where to where a timeline goes.
+fn extent(timeline: &Timeline) -> Range {
+    let spec = match timeline.origin() {
+        Some(origin) => RangeSpec::Clock {
+            start: origin,
+            end: (!timeline.is_open()).then(|| origin + timeline.length()),
+        },
+        None => RangeSpec::Npt {
+            start: Some(ringpost_rtsp::header::Npt::At(Duration::ZERO)),
+            end: Some(ringpost_rtsp::header::Npt::At(timeline.length())),
+        },
+    };
+    Range { spec, time: None }
+}
+
+impl Playing {
+    /// Whether a PLAY of this session waits for its answer.
+    pub(crate) fn pause(
+        &mut self,
+        now: Instant,
+        range: Option<&Range>,
+    ) -> Result<playback::Paused, playback::PlayError> {
+        self.queued.clear();
+        self.player.pause(now, range)
+    }
+
+    fn count(&mut self, track: usize, packet: &Bytes) {
+        if self.sent.len() <= track {
+            self.sent.resize(track + 1, (0, 0));
+        }
+        let (packets, octets) = &mut self.sent[track];
+        *packets = packets.wrapping_add(1);
+        *octets = octets.wrapping_add(packet.len().saturating_sub(ringpost_rtp::Header::LEN) as u32);
+    }
+
+    //= https://www.rfc-editor.org/rfc/rfc3550#section-6.4.1
+    fn report(
+        &self,
+        now: Instant,
+        wallclock: ringpost_base::UnixTime,
+        track: usize,
+        is_bye: bool,
+    ) -> Option<Bytes> {
+        let ssrc = self.player.ssrc(track)?;
+        let (packets, octets) = self.sent.get(track).copied().unwrap_or_default();
+        let mut out = Vec::with_capacity(64);
+        let mut writer = rtcp::Writer::new(&mut out);
+        let cname = [(CNAME, self.cname.as_bytes())];
+        match self.player.timestamp_at(track, now) {
+            Some(rtp_timestamp) => {
+                let info = rtcp::SenderInfo {
+                    ntp: wallclock.to_ntp(),
+                    rtp_timestamp,
+                    packets,
+                    octets,
+                };
+                writer.sender_report(ssrc, info, &[]);
+            }
+            None if is_bye => {
+                writer.receiver_report(ssrc, &[]);
+            }
+            None => return None,
+        }
+        writer.source_description(ssrc, &cname);
+        if is_bye {
+            writer.bye(&[ssrc], &[]);
+        }
+        Some(out.into())
+    }
+}
