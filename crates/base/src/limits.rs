@@ -309,6 +309,8 @@ pub const MOUNT_RING_BYTES: usize = 8 * 1024 * 1024;
 /// How much further behind a mount's newest packet a reader may fall than it was when it began; then it goes on with the
 /// newest key frame.
 pub const MOUNT_READER_LAG: Duration = Duration::from_secs(3);
+/// Parts of a recording that its description tells; more are told to who asks for them.
+pub const RANGES_DESCRIBED: usize = 64;
 /// Mounts of files and recordings of which it is kept what there is; what was used longest ago is read anew.
 pub const SHELVES: usize = 256;
 /// Packets of a file or recording that wait for one reader; while there are as many, no more are made.

@@ -2,7 +2,8 @@ use super::*;
 use crate::testing::{BEGIN, Lab, at_once};
 use ringpost_base::Rng;
 use ringpost_directory::{Cost, InlineKdf, NewAccount, Parts};
-use ringpost_store::{LocalBus, MemoryStore};
+use ringpost_mail::{Delivery, Mail};
+use ringpost_store::{Bodies, FileCommand, LocalBus, MemoryBlobs, MemoryFiles, MemoryStore};
 
 struct House {
     streams: Streams,
@@ -14,9 +15,16 @@ struct House {
 impl House {
     fn new(rules: Vec<MountRule>) -> Self {
         let lab = Lab::new();
+        let (store, bus) = (Arc::new(MemoryStore::new()), Arc::new(LocalBus::new()));
+        let bodies = Bodies::new(
+            store.clone(),
+            Arc::new(MemoryBlobs::new(|| BEGIN)),
+            Rng::from_number(2),
+        );
+        let mail = Arc::new(Mail::new(store.clone(), bodies, bus.clone(), Rng::from_number(3)));
         let parts = Parts {
-            store: Arc::new(MemoryStore::new()),
-            bus: Arc::new(LocalBus::new()),
+            store,
+            bus,
             kdf: Arc::new(InlineKdf(Cost::CHEAP)),
             seal_key: [7; 32],
             rng: Rng::from_number(1),
@@ -31,6 +39,11 @@ impl House {
                 directory,
                 peers: Arc::default(),
                 rules: Arc::new(Mutex::new(rules)),
+                shelves: Shelves {
+                    sources: Arc::default(),
+                    recordings: Arc::new(MemoryFiles::new(|| BEGIN)),
+                    mail,
+                },
             },
             _lab: lab,
             password: alice.password,
@@ -119,4 +132,70 @@ fn a_devices_secret_and_an_accounts_password_are_taken_and_others_are_not() {
     };
     let derived = DigestKeys::derive(&house.device.0, "example.org", &house.device.1);
     assert_eq!(keys.to_bytes(), derived.to_bytes());
+}
+
+#[test]
+fn voicemails_and_recordings_are_listed_and_read_and_nothing_else_is() {
+    let house = House::new(Vec::new());
+    let ask = |ask: Ask| at_once(house.streams.answer([127, 0, 0, 1].into(), ask));
+    let list = |mount: &str| {
+        ask(Ask::List {
+            mount: mount.parse().unwrap(),
+        })
+    };
+    assert!(matches!(list("alice/voicemail"), Answer::Nothing));
+    let mail = &house.streams.shelves.mail;
+    let account = at_once(house.streams.directory.account("example.org", "alice"))
+        .unwrap()
+        .unwrap();
+    let wav = b"RIFF\x04\0\0\0WAVE".to_vec();
+    let recording = ringpost_mail::Recording {
+        caller: ringpost_mail::Caller {
+            name: None,
+            address: "sip:bob@example.org".into(),
+        },
+        to: "alice@example.org",
+        at: BEGIN,
+        length: Duration::from_secs(1),
+        wav: &wav,
+    };
+    let message = ringpost_mail::voicemail_message(&recording, &mut Rng::from_number(9));
+    let letter = at_once(mail.letter(message.into())).unwrap();
+    at_once(mail.deliver(account.id, &letter, Delivery::new(BEGIN))).unwrap();
+    let Answer::Files {
+        is_playlist: true,
+        files,
+    } = list("alice/voicemail")
+    else {
+        panic!("a voicemail")
+    };
+    let file = files[0].name.clone();
+    let number = file.name().trim_end_matches(".wav").to_owned();
+    assert!(matches!(
+        list(&format!("alice/voicemail/{number}")),
+        Answer::Files { .. }
+    ));
+    assert!(matches!(list("alice/voicemail/99-1"), Answer::Nothing));
+    assert!(matches!(list("nobody/voicemail"), Answer::Nothing));
+    let read = |range| {
+        let (mount, file) = ("alice/voicemail".parse().unwrap(), file.clone());
+        ask(Ask::Read { mount, file, range })
+    };
+    let Answer::Octets(octets) = read(8..100) else {
+        panic!("its sound")
+    };
+    assert_eq!(&octets[..], b"WAVE");
+    let mut writer = house.streams.shelves.recordings.writer();
+    let name = "alice/door/20261127T035849.638Z.mp4".parse().unwrap();
+    writer.submit(FileCommand::Create(name)).unwrap();
+    writer.submit(FileCommand::Append("x".into())).unwrap();
+    writer.submit(FileCommand::Close).unwrap();
+    assert!(matches!(
+        list("alice/door"),
+        Answer::Files {
+            is_playlist: false,
+            ..
+        }
+    ));
+    assert!(matches!(list("alice/gate"), Answer::Nothing));
 }

@@ -127,7 +127,7 @@ fn sources_of(config: &Config) -> Vec<Source> {
             Played::File(path) => (path.parent(), path.file_name().and_then(|name| name.to_str())),
         };
         let is_there = folder.is_some_and(Path::is_dir);
-        let opened = folder.filter(|_| is_there).map(|folder| DiskFiles::open(folder));
+        let opened = folder.filter(|_| is_there).map(DiskFiles::open);
         match opened {
             Some(Ok(files)) => sources.push(Source {
                 mount,

@@ -418,8 +418,9 @@ mod tests {
     #[test]
     fn what_has_an_end_tells_its_length() {
         let (description, _) = read(ANNOUNCED).expect("tracks");
-        let told = description.write(origin(), Some(12.5), None).to_string();
-        assert!(told.contains("a=range:npt=0-12.500\r\n"), "{told}");
+        let range = Range::parse("npt=0-12.500").unwrap();
+        let told = description.write(origin(), Some(&range), None).to_string();
+        assert!(told.contains("a=range:npt=0-12.5\r\n"), "{told}");
     }
 
     #[test]

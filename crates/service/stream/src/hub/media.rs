@@ -162,6 +162,9 @@ impl Plane {
         self.staged.extend(ways.0);
         if more {
             self.make_ready(key);
+        } else if self.playing_mut(key).is_some() {
+            // There is room for what its player held back.
+            self.set_timer(super::Timer::Player(key), Some(now));
         }
         if octets > 0 && is_interleaved {
             // It takes what it is sent: it is there.

@@ -430,6 +430,12 @@ impl Hub {
     }
 
     #[cfg(test)]
+    fn session_ids(&self) -> Vec<String> {
+        let ids = self.plane.by_id.keys();
+        ids.map(|id| id.as_str().to_owned()).collect()
+    }
+
+    #[cfg(test)]
     fn plane_pairs(&self) -> Vec<u64> {
         let mut pairs: Vec<_> = self.plane.pairs.keys().map(|pair| pair.0).collect();
         pairs.sort_unstable();

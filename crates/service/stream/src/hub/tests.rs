@@ -14,6 +14,8 @@ struct World {
     datagrams: Vec<(SocketId, SocketAddr, Bytes)>,
     closed: Vec<ConnectionId>,
     events: Vec<Event>,
+    /// What is played, by its name.
+    files: std::collections::BTreeMap<String, Bytes>,
     written: Vec<(MountName, ringpost_store::FileCommand)>,
     full: std::collections::BTreeSet<ConnectionId>,
     /// Who may do something; the rest is refused.
@@ -37,10 +39,22 @@ impl World {
             datagrams: Vec::new(),
             closed: Vec::new(),
             events: Vec::new(),
+            files: Default::default(),
             written: Vec::new(),
             full: Default::default(),
             allows: true,
         }
+    }
+
+    fn listed(&self) -> Vec<ringpost_store::FileInfo> {
+        let files = self.files.iter();
+        let files = files.map(|(name, octets)| ringpost_store::FileInfo {
+            name: name.parse().unwrap(),
+            size_bytes: octets.len() as u64,
+            modified: UnixTime::from_secs(1_700_000_000),
+            is_open: false,
+        });
+        files.collect()
     }
 
     fn connect(&mut self) -> ConnectionId {
@@ -81,7 +95,22 @@ impl World {
                 }
                 Output::Write { mount, command } => self.written.push((mount, command)),
                 Output::Question(question) => {
-                    let answer = if self.allows { Answer::Yes } else { Answer::No };
+                    let answer = match question.ask {
+                        Ask::List { .. } => match self.files.is_empty() {
+                            true => Answer::Nothing,
+                            false => Answer::Files {
+                                is_playlist: true,
+                                files: self.listed(),
+                            },
+                        },
+                        Ask::Read { file, range, .. } => {
+                            let octets = &self.files[file.name()];
+                            let end = (range.end as usize).min(octets.len());
+                            Answer::Octets(octets.slice((range.start as usize).min(end)..end))
+                        }
+                        _ if self.allows => Answer::Yes,
+                        _ => Answer::No,
+                    };
                     self.hub.handle_answer(self.now, question.id, answer);
                 }
                 Output::Event(event) => self.events.push(event),
@@ -521,4 +550,64 @@ fn a_mount_is_recorded_by_its_settings_or_by_hand_and_written_to_its_end() {
     assert!(appended(&world) > before, "what was open is written");
     assert!(matches!(world.written.last(), Some((_, FileCommand::Close))));
     assert!(!world.hub.mounts(world.now)[0].is_recorded);
+}
+
+/// A second of µ-law, counted in its octets.
+fn wav() -> Bytes {
+    let head = b"RIFF\xff\xff\xff\xffWAVEfmt \x10\0\0\0\x07\0\x01\0\x40\x1f\0\0\x40\x1f\0\0\x01\0\x08\0data\xff\xff\xff\xff";
+    let sound = (0..8_000u32).map(|at| (at / 160) as u8);
+    head.iter().copied().chain(sound).collect()
+}
+
+#[test]
+fn a_file_plays_at_its_pace_to_its_end_and_seeks() {
+    let mut world = World::new();
+    world.files.insert("a.wav".into(), wav());
+    let (reader, played) = world.read("alice/sound", &TCP[..1]);
+    assert!(played.contains("Range: npt=0.000-1.000"), "{played}");
+    assert!(
+        played.contains("RTP-Info: url=rtsp://h/alice/sound/trackID=0;seq="),
+        "{played}"
+    );
+    world.pass(Duration::from_millis(490));
+    let first = world.received(reader, 0);
+    assert!((24..=26).contains(&first.len()), "{}", first.len());
+    assert_eq!(first[3].1, [3; 160]);
+    world.pass(Duration::from_millis(600));
+    assert_eq!(first.len() + world.received(reader, 0).len(), 50);
+    let session = world.hub.session_ids()[0].clone();
+    let again =
+        format!("PLAY rtsp://h/alice/sound RTSP/1.0\nCSeq: 9\nSession: {session}\nRange: npt=0.5-0.6\n\n");
+    let response = world.ask(reader, &again);
+    assert!(response.contains("Range: npt=0.500-0.600"), "{response}");
+    world.pass(Duration::from_millis(400));
+    let part = world.received(reader, 0);
+    assert_eq!(
+        part.iter().map(|(_, sound)| sound[0]).collect::<Vec<_>>(),
+        [25, 26, 27, 28, 29]
+    );
+    let beyond =
+        format!("PLAY rtsp://h/alice/sound RTSP/1.0\nCSeq: 10\nSession: {session}\nRange: npt=7-\n\n");
+    assert!(world.ask(reader, &beyond).starts_with("RTSP/1.0 457"));
+}
+
+#[test]
+fn a_slow_reader_of_a_file_loses_nothing_and_what_waits_for_it_is_bounded() {
+    let mut world = World::new();
+    let long: Bytes = wav()
+        .iter()
+        .copied()
+        .chain(std::iter::repeat_n(7, 8_000 * 60))
+        .collect();
+    world.files.insert("a.wav".into(), long);
+    let (reader, _) = world.read("alice/sound", &TCP[..1]);
+    world.full.insert(reader);
+    world.pass(Duration::from_secs(20));
+    let some = world.received(reader, 0).len();
+    world.full.clear();
+    world.hub.handle_writable(reader);
+    world.run();
+    world.pass(Duration::from_secs(45));
+    let rest = world.received(reader, 0);
+    assert_eq!(some + rest.len(), 61 * 50);
 }

@@ -12,8 +12,9 @@ use bytes::Bytes;
 use ringpost_base::{Instant, limits};
 use ringpost_rtp::rtcp::{self, CNAME};
 use ringpost_rtsp::Status;
-use ringpost_rtsp::header::{Range, RangeSpec};
+use ringpost_rtsp::header::{Npt, Range, RangeSpec};
 use ringpost_rtsp::server::{self, Answer};
+use ringpost_sdp::Attribute;
 use ringpost_store::{FileInfo, FileName};
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -256,23 +257,21 @@ impl Plane {
             //= https://www.rfc-editor.org/rfc/rfc2326#section-11.3.8
             (Waiting::Play { pending, .. }, Err(_)) => (pending, refused(Status::INVALID_RANGE)),
             (Waiting::Ranges(pending), timeline) => {
-                let ranges = timeline.map_or(Vec::new(), |timeline| timeline.clock_ranges());
-                let ranges = ranges.into_iter().map(|range| {
-                    let spec = RangeSpec::Clock {
-                        start: range.start,
-                        end: Some(range.end),
-                    };
-                    Range { spec, time: None }.to_string()
-                });
-                let ranges: Vec<_> = ranges.collect();
+                let ranges = timeline.map_or(Vec::new(), |timeline| clock_ranges(&timeline));
                 let body = format!("{RANGES}: {}\r\n", ranges.join(", "));
                 (pending, Answer::Parameters(body.into()))
             }
             (Waiting::Describe { pending, local }, Ok(timeline)) => {
                 let description = timeline.description(mount.as_str());
                 let origin = super::live::origin(self.number, local);
-                let text = description.write(origin, Some(&extent(&timeline)), None);
-                (pending, Answer::Description(text.to_string().into()))
+                let mut session = description.write(origin, Some(&extent(&timeline)), None);
+                // Where the gaps are, for who knows to look.
+                let ranges = clock_ranges(&timeline).into_iter().take(limits::RANGES_DESCRIBED);
+                session.attributes.extend(ranges.map(|range| Attribute::Other {
+                    name: "recorded".into(),
+                    value: Some(range),
+                }));
+                (pending, Answer::Description(session.to_string().into()))
             }
             (Waiting::Setup { pending, ends, setup }, Ok(timeline)) => {
                 let Pending { connection, question } = pending;
@@ -361,7 +360,6 @@ impl Plane {
         let before = playing.pending.replace(pending);
         debug_assert!(before.is_none(), "a connection asks one thing at a time");
         playing.queued.clear();
-        playing.report_at = now;
         playing.player.play(now, wanted);
         self.flush_player(now, key)
     }
@@ -447,7 +445,6 @@ impl Plane {
         match event {
             playback::Event::Played(played) => {
                 let Pending { connection, question } = playing.pending.take()?;
-                playing.report_at = now;
                 Some(Answered {
                     connection,
                     question,
@@ -541,19 +538,25 @@ impl Plane {
 /// The parameter that tells what is recorded of a mount: ranges of the clock, between which there are gaps.
 pub(crate) const RANGES: &str = "recorded-ranges";
 
-/// From where to where a timeline goes.
+/// From where to where a timeline goes, as players know it that seek by normal play time alone.
 fn extent(timeline: &Timeline) -> Range {
-    let spec = match timeline.origin() {
-        Some(origin) => RangeSpec::Clock {
-            start: origin,
-            end: (!timeline.is_open()).then(|| origin + timeline.length()),
-        },
-        None => RangeSpec::Npt {
-            start: Some(ringpost_rtsp::header::Npt::At(Duration::ZERO)),
-            end: Some(ringpost_rtsp::header::Npt::At(timeline.length())),
-        },
+    let spec = RangeSpec::Npt {
+        start: Some(Npt::At(Duration::ZERO)),
+        end: (!timeline.is_open()).then(|| Npt::At(timeline.length())),
     };
     Range { spec, time: None }
+}
+
+/// The parts of a recording without a gap, by the clock.
+fn clock_ranges(timeline: &Timeline) -> Vec<String> {
+    let ranges = timeline.clock_ranges().into_iter();
+    let ranges = ranges.map(|range| RangeSpec::Clock {
+        start: range.start,
+        end: Some(range.end),
+    });
+    ranges
+        .map(|spec| Range { spec, time: None }.to_string())
+        .collect()
 }
 
 impl Playing {
