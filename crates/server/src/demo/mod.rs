@@ -8,6 +8,7 @@ mod mailbox;
 mod maildrop;
 mod phones;
 mod sink;
+mod stream;
 
 use crate::config::{Config, Listener, PortRange, Service, SmartHostTls};
 use crate::serve::Server;
@@ -26,6 +27,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
+use stream::Way;
 
 const ALICE_HZ: f64 = 440.0;
 const BOB_HZ: f64 = 620.0;
@@ -206,7 +208,52 @@ impl Story<'_> {
             "alice mails carol; the queue takes it to carol's server",
             self.write_elsewhere(sink)
         );
+        let camera = step!(
+            steps,
+            "alice's camera publishes a live stream",
+            stream::Camera::publish(&self.place(0, "door"), ALICE_HZ)
+        );
+        step!(
+            steps,
+            "two players hear it, by UDP and within the connection",
+            self.watch_the_door()
+        );
+        drop(camera);
+        step!(
+            steps,
+            "bob's player hears his voicemail over RTSP",
+            self.hear_voicemail()
+        );
         steps
+    }
+
+    /// A mount of a person's, who asks with the phone's secret.
+    fn place(&self, person: usize, name: &str) -> stream::Place {
+        let person = &self.people[person];
+        // Where RTSP is off, nobody answers at port 0.
+        let nowhere = SocketAddr::new(self.ip, 0);
+        stream::Place {
+            server: self.server.address(Service::Rtsp).unwrap_or(nowhere),
+            mount: format!("{}/{name}", person.name),
+            user: person.username.clone(),
+            secret: person.secret.clone(),
+        }
+    }
+
+    /// Two players at once, each of which hears the camera's tone.
+    async fn watch_the_door(&self) -> Result<()> {
+        let door = self.place(0, "door");
+        let (by_udp, within) = tokio::join!(
+            stream::listen(&door, Way::Udp(self.ip)),
+            stream::listen(&door, Way::Interleaved)
+        );
+        is_tone_of(&by_udp.context("by UDP")?, ALICE_HZ)?;
+        is_tone_of(&within.context("within the connection")?, ALICE_HZ)
+    }
+
+    async fn hear_voicemail(&self) -> Result<()> {
+        let heard = stream::listen(&self.place(1, "voicemail"), Way::Interleaved).await?;
+        is_tone_of(&heard, ALICE_HZ)
     }
 
     async fn phones(&self) -> Result<(LivePhone, LivePhone)> {
@@ -413,6 +460,17 @@ async fn hear_each_other(a: &mut LivePhone, b: &mut LivePhone, ours: CallId, the
         },
     )
     .await
+}
+
+/// Whether that is what is heard.
+fn is_tone_of(samples: &[i16], expected_hz: f64) -> Result<()> {
+    let heard = dominant_tone(samples).context("expected a tone, found silence")?;
+    let heard_hz = heard.frequency_hz;
+    ensure!(
+        (heard_hz - expected_hz).abs() < 10.0,
+        "expected a tone of {expected_hz} Hz, found {heard_hz:.0} Hz"
+    );
+    Ok(())
 }
 
 /// `first` hangs up; the other's call ends too.
@@ -672,11 +730,19 @@ fn print_card(server: &Server, people: &[Person]) {
         at(Service::Submission),
         at(Service::Submissions)
     );
+    println!(
+        "  RTSP        {} (plain), {} (TLS): rtsp://…/alice/anything is alice's",
+        at(Service::Rtsp),
+        at(Service::Rtsps)
+    );
     println!("  domain      {DOMAIN}; the certificate is self-signed; voicemail is *97");
     println!("  elsewhere   mail to other domains goes to the demo's own sink, and no further\n");
     for person in people {
         println!("  {}@{DOMAIN}, extension {}", person.name, person.extension);
-        println!("    phone: user {}, secret {}", person.username, person.secret);
+        println!(
+            "    phone, camera, player: user {}, secret {}",
+            person.username, person.secret
+        );
         println!(
             "    mail:  user {}@{DOMAIN}, password {}",
             person.name, person.password
