@@ -21,6 +21,8 @@ pub struct Catalog {
     entries: Vec<Entry>,
     /// Which entry is being read, and what was asked for.
     asked: Option<(usize, Range<u64>)>,
+    /// How many entries have been looked at since the last list, from the newest recording or the first file on.
+    passed: usize,
     failed: Vec<(FileName, MediaError)>,
 }
 
@@ -101,6 +103,7 @@ impl Catalog {
             kind,
             entries: Vec::new(),
             asked: None,
+            passed: 0,
             failed: Vec::new(),
         }
     }
@@ -118,7 +121,7 @@ impl Catalog {
             .drain(..)
             .map(|entry| (entry.info.name.clone(), entry))
             .collect();
-        self.asked = None;
+        (self.asked, self.passed) = (None, 0);
         let is_ours = |info: &FileInfo| match self.kind {
             Kind::Recordings => recording::began(info.name.name()).is_some(),
             Kind::Playlist => true,
@@ -181,14 +184,17 @@ impl Catalog {
                     range: range.clone(),
                 };
             }
-            let unread = |entry: &Entry| !entry.is_read;
-            let next = match self.kind {
-                Kind::Recordings => self.entries.iter().rposition(unread),
-                Kind::Playlist => self.entries.iter().position(unread),
-            };
-            let Some(index) = next else {
+            if self.passed == self.entries.len() {
                 return CatalogOutput::Ready;
+            }
+            let index = match self.kind {
+                Kind::Recordings => self.entries.len() - 1 - self.passed,
+                Kind::Playlist => self.passed,
             };
+            if self.entries[index].is_read {
+                self.passed += 1;
+                continue;
+            }
             let entry = &mut self.entries[index];
             let size_bytes = entry.info.size_bytes;
             let reading = entry.reading.get_or_insert_with(|| Reading::new(size_bytes));

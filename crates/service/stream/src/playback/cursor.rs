@@ -59,6 +59,11 @@ pub(super) enum Load {
     End,
 }
 
+/// Nothing is sent faster than this, however close to each other a file has its samples: 800 Mbit/s, after 10 ms of it at once.
+const LINE_NS_PER_BYTE: u64 = 10;
+const BURST: Duration = Duration::from_millis(10);
+/// What a sample costs beside its octets.
+const SAMPLE_BYTES: usize = 100;
 /// How far ahead packets are made.
 const AHEAD: Duration = Duration::from_secs(1);
 /// What one call does at most.
@@ -405,7 +410,11 @@ impl Player {
             sample.is_key,
             self.max_payload_bytes,
         );
-        let at = self.pace.due(due_ns);
+        let due = self.pace.due(due_ns);
+        let bytes: usize = payloads.iter().map(|payload| payload.bytes.len()).sum();
+        self.busy_until =
+            self.busy_until.max(due) + Duration::from_nanos((bytes + SAMPLE_BYTES) as u64 * LINE_NS_PER_BYTE);
+        let at = due.max(self.busy_until - BURST);
         let length_ns = to_ns(sample.length.into(), of.clock_rate_hz);
         let sender = &mut self.senders[index];
         let played_ns = self.pace.played_ns(position_ns);

@@ -50,6 +50,8 @@ pub struct Player {
     pub(super) made_until_ns: i64,
     /// The position behind all that was made.
     pub(super) made_to_ns: i64,
+    /// When the fastest line that is used would have sent what was made.
+    pub(super) busy_until: Instant,
     /// More is to be done than one call does.
     pub(super) is_unfinished: bool,
     pub(super) outputs: VecDeque<Output>,
@@ -276,6 +278,7 @@ impl Player {
             sent_until_ns: 0,
             made_until_ns: 0,
             made_to_ns: 0,
+            busy_until: Instant::ZERO,
             is_unfinished: false,
             outputs: VecDeque::new(),
         }
@@ -535,6 +538,7 @@ impl Player {
     fn clear(&mut self) {
         self.queue.clear();
         self.queue_bytes = 0;
+        self.busy_until = self.now;
         self.made_until_ns = self.sent_until_ns;
         self.asked = None;
         self.is_unfinished = false;
@@ -592,6 +596,7 @@ impl Player {
     fn shift(&mut self, by: Duration) {
         let by_ns = ns(by);
         self.pace.at += by;
+        self.busy_until += by;
         self.pace.rtp_ns = self.pace.rtp_ns.saturating_add(by_ns);
         self.made_until_ns = self.made_until_ns.saturating_add(by_ns);
         for sender in &mut self.senders {

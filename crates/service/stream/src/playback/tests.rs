@@ -1,4 +1,5 @@
 use super::*;
+use crate::file::{FileTrack, FileWriter, Format, Run, Sample};
 use crate::recording::tests::{BEGAN, CAMERA, World, ready, world};
 use crate::recording::{Recorder, Settings, write_out};
 use bytes::Bytes;
@@ -733,6 +734,42 @@ fn a_file_that_is_played_can_be_recorded_and_played_again() {
     for (before, after) in before.iter().zip(&after) {
         assert!(before.pieces == after.pieces && before.is_key == after.is_key);
     }
+}
+
+#[test]
+fn samples_that_a_file_has_all_at_once_are_not_sent_all_at_once() {
+    // Sound in frames of a fiftieth of a millisecond.
+    let track = FileTrack {
+        format: Format::Opus { channels: 2 },
+        clock_rate_hz: 48_000,
+    };
+    let (mut writer, mut file) = FileWriter::new(&[track], BEGAN).expect("a header");
+    for fragment in 0..100 {
+        let sample = |n| Sample {
+            time: fragment * 200 + n,
+            is_key: true,
+            parts: vec![Bytes::from(vec![1; 1_000])],
+        };
+        let samples = (0..200).map(sample).collect();
+        let run = Run {
+            track: 0,
+            samples,
+            end: None,
+        };
+        file.extend(writer.fragment(BEGAN, &[run]));
+    }
+    let files = files_of(&[("a.mp4", &file)]);
+    let mut viewer = Viewer::new(playlist(&files), &files);
+    viewer.play("npt=0-", None, Some(10.0));
+    viewer.rest();
+    // 20,000 frames of 1,100 octets at 100 octets a microsecond.
+    assert_eq!(viewer.packets.len(), 20_000);
+    assert!(viewer.packets.last().expect("a packet").0 >= Instant::ZERO + ms(1_000 + 200));
+    let mut by_ms = std::collections::HashMap::new();
+    for (at, ..) in &viewer.packets {
+        *by_ms.entry(at.as_nanos() / 1_000_000).or_insert(0) += 1;
+    }
+    assert!(by_ms.values().all(|packets| *packets < 1_200));
 }
 
 fn wav(format: u16, bits: u16, channels: u16, rate_hz: u32, data: &[u8]) -> Vec<u8> {
