@@ -2,6 +2,7 @@
 
 use super::audio_config::{AudioConfig, latm_config};
 use super::{FileTrack, Format};
+use crate::playback::jpeg;
 use bytes::Bytes;
 use ringpost_auth::base64;
 use ringpost_base::limits;
@@ -30,6 +31,8 @@ pub(crate) enum Kind {
     Vp8,
     /// The same.
     Vp9,
+    /// In each image.
+    Jpeg,
     /// Nowhere: the description has told them.
     Told,
 }
@@ -60,6 +63,7 @@ impl Encoding {
             }
             "VP8" => awaited(payload::Format::Vp8, Kind::Vp8, None),
             "VP9" => awaited(payload::Format::Vp9, Kind::Vp9, None),
+            "JPEG" => awaited(payload::Format::Jpeg, Kind::Jpeg, None),
             "MPEG4-GENERIC" => {
                 let config = unhex(parameter(fmtp, "config")?)?;
                 let read = AudioConfig::read(&config)?;
@@ -121,6 +125,10 @@ impl Kind {
             }
             Kind::Vp8 => pieces.first().and_then(|frame| vp8_size(frame)),
             Kind::Vp9 => pieces.first().and_then(|frame| vp9_size(frame)),
+            Kind::Jpeg => {
+                let (width, height) = jpeg::size(pieces.first()?)?;
+                Some(Format::Jpeg { width, height })
+            }
             Kind::Told => known.cloned(),
         }
     }
@@ -199,7 +207,7 @@ impl FileTrack {
             Format::MpegAudio { .. } => numbered(of("MPA", 1, None)),
             Format::Vp8 { .. } => of("VP8", 1, None),
             Format::Vp9 { .. } => of("VP9", 1, None),
-            Format::Jpeg { .. } => return None,
+            Format::Jpeg { .. } => numbered(of("JPEG", 1, None)),
         })
     }
 }
@@ -394,7 +402,7 @@ mod tests {
 
     #[test]
     fn what_no_file_holds_is_none() {
-        for name in ["G722", "JPEG", "MP2T", "G729", "AV1"] {
+        for name in ["G722", "MP2T", "G729", "AV1"] {
             assert_eq!(Encoding::of(&codec(name, 8_000, 1, "")), None);
         }
         assert_eq!(

@@ -49,6 +49,7 @@
 mod catalog;
 mod cursor;
 pub mod fuzz;
+pub(crate) mod jpeg;
 mod media;
 mod pace;
 mod player;

@@ -1,5 +1,6 @@
 //! Packets made of samples.
 
+use super::jpeg;
 use super::media::{Pcm, is_plain};
 use crate::file::{FileTrack, Format};
 use ringpost_rtp::payload::write::{self, Payload};
@@ -36,6 +37,7 @@ pub(super) fn payloads(
         Format::Aac { .. } => write::aac(&[octets], 0, max_bytes),
         Format::Opus { .. } => vec![write::opus(octets)],
         Format::MpegAudio { .. } => mpeg_audio(octets, max_bytes),
+        Format::Jpeg { .. } => jpeg::payloads(octets, max_bytes),
         Format::Vp8 { .. } => frame(octets, max_bytes, |is_first, _| if is_first { 0x10 } else { 0 }),
         Format::Vp9 { .. } => frame(octets, max_bytes, |is_first, is_last| {
             let ends = if is_first { 0x08 } else { 0 } | if is_last { 0x04 } else { 0 };

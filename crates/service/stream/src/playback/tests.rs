@@ -737,6 +737,37 @@ fn a_file_that_is_played_can_be_recorded_and_played_again() {
 }
 
 #[test]
+fn images_are_recorded_and_played() {
+    let image: &[u8] = include_bytes!("../../../../protocol/rtp/src/payload/testdata/q80-420.jpg");
+    let mut world = world("m=video 0 RTP/AVP 26\r\n");
+    let payloads = super::jpeg::payloads(image, 1_200);
+    for n in 0..50_u16 {
+        world.now = Instant::ZERO + ms(u64::from(n) * 100);
+        for (payload, index) in payloads.iter().zip(0..) {
+            let header = Header {
+                marker: payload.marker,
+                payload_type: 26,
+                sequence: n * payloads.len() as u16 + index,
+                timestamp: u32::from(n) * 9_000,
+                ssrc: 1,
+            };
+            let mut packet = Vec::new();
+            header.write(&payload.bytes, &mut packet);
+            world
+                .recorder
+                .handle_packet(world.now, 0, &packet.into(), BEGAN + ms(u64::from(n) * 100));
+        }
+    }
+    world.finish();
+    let timeline = recordings(&world.files);
+    assert_eq!(timeline.description("").tracks[0].codec().payload_type, 26);
+    let mut viewer = Viewer::new(timeline, &world.files);
+    assert_eq!(range_of(&viewer.play("npt=2.05-", None, None)), "npt=2.000-5.000");
+    viewer.rest();
+    assert_eq!(viewer.units(0, payload::Format::Jpeg).len(), 30);
+}
+
+#[test]
 fn samples_that_a_file_has_all_at_once_are_not_sent_all_at_once() {
     // Sound in frames of a fiftieth of a millisecond.
     let track = FileTrack {
@@ -744,8 +775,8 @@ fn samples_that_a_file_has_all_at_once_are_not_sent_all_at_once() {
         clock_rate_hz: 48_000,
     };
     let (mut writer, mut file) = FileWriter::new(&[track], BEGAN).expect("a header");
-    for fragment in 0..100 {
-        let sample = |n| Sample {
+    for fragment in 0..100_u64 {
+        let sample = |n: u64| Sample {
             time: fragment * 200 + n,
             is_key: true,
             parts: vec![Bytes::from(vec![1; 1_000])],

@@ -72,7 +72,9 @@ impl Default for Settings {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum RecorderError {
     /// No track of the mount fits a file.
-    #[error("expected a track of H.264, H.265, VP8, VP9, AAC, Opus, G.711, L16 or MPEG audio, found {found}")]
+    #[error(
+        "expected a track of H.264, H.265, VP8, VP9, JPEG, AAC, Opus, G.711, L16 or MPEG audio, found {found}"
+    )]
     NoTracks {
         /// What there is.
         found: String,
