@@ -315,6 +315,8 @@ pub const RANGES_DESCRIBED: usize = 64;
 pub const SHELVES: usize = 256;
 /// Packets of a file or recording that wait for one reader; while there are as many, no more are made.
 pub const READER_AHEAD_PACKETS: usize = 512;
+/// Mounts whose owners are told when they fall silent; of further ones nobody is told.
+pub const MOUNTS_WATCHED: usize = 4_096;
 /// Mounts whose recording was switched by hand; a further one stays as its settings say.
 pub const RECORDED_BY_HAND: usize = 4_096;
 /// Octets that a reader of a mount is sent at once; after that the next reader has its turn.

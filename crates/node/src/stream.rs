@@ -3,6 +3,7 @@
 //! Who reads and publishes proves it with a device's secret (digest, or Basic under TLS), or under TLS with the account's
 //! password. Without a rule an account publishes and reads below its own name, and nobody else does.
 
+mod notice;
 mod shelves;
 
 pub use shelves::{Shelves, Source};
@@ -88,6 +89,10 @@ impl Streams {
         let answered = match ask {
             Ask::Keys { user } => self.keys(&user).await,
             Ask::Password { user, password } => self.password(peer, &user, &password).await,
+            Ask::Tell { mount, silent_since } => {
+                notice::tell(self, &mount, silent_since).await;
+                return Answer::Yes;
+            }
             Ask::List { mount } => return self.shelves.list(&self.directory, &mount).await,
             Ask::Read { mount, file, range } => {
                 return self.shelves.read(&self.directory, &mount, &file, range).await;

@@ -26,6 +26,8 @@ use tracing::info;
 /// The file with the key that seals the devices' digest keys.
 const SEAL_KEY: &str = "seal.key";
 /// The folder of the large bodies.
+/// The folder of recordings.
+pub(crate) const RECORDINGS: &str = "recordings";
 pub(crate) const BODIES: &str = "blobs";
 
 /// An open data folder. The folder is let go last.

@@ -14,7 +14,7 @@ pub(crate) use restore::{is_unfinished, restore};
 
 use crate::config::Config;
 use crate::data_folder::{self, socket};
-use crate::stores::BODIES;
+use crate::stores::{BODIES, RECORDINGS};
 use anyhow::{Context, Result, bail};
 use archive::Writer;
 use ringpost_base::UnixTime;
@@ -276,7 +276,15 @@ fn is_half(path: &Path) -> bool {
 /// What is the store's, belongs to a process, or is added by itself.
 fn is_passed_over(data: &Path, path: &Path) -> bool {
     let name = path.to_string_lossy();
-    let others = [DataFolder::LOCK, BODIES, LINKS, LINKS_LOCK, restore::UNPACKED];
+    // Recordings have a retention of their own, and may be more than all the rest many times over.
+    let others = [
+        DataFolder::LOCK,
+        BODIES,
+        LINKS,
+        LINKS_LOCK,
+        restore::UNPACKED,
+        RECORDINGS,
+    ];
     name.starts_with(SqliteStore::FILE) || others.contains(&&*name) || socket(data) == data.join(path)
 }
 

@@ -26,6 +26,7 @@ pub(crate) struct MountSettings {
     pub(crate) record: bool,
     pub(crate) keep_hours: Option<u32>,
     pub(crate) keep_bytes: Option<u64>,
+    pub(crate) silence_mail_s: Option<u32>,
 }
 
 /// What a mount plays that is no live stream.
@@ -73,6 +74,13 @@ impl Streams {
                 let wrong = format!("{} is no absolute path; write it from / on", path.display());
                 return Err((key, wrong));
             }
+            if settings
+                .silence_mail_s
+                .is_some_and(|seconds| !(5..=86_400).contains(&seconds))
+            {
+                let wrong = "is out of range; it may be 5 to 86400".into();
+                return Err((format!("{key}.silence_mail_s"), wrong));
+            }
             for name in settings.publish.iter().chain(&settings.read) {
                 if name.is_empty() || name.contains(char::is_whitespace) {
                     let wrong =
@@ -87,8 +95,11 @@ impl Streams {
     /// What the hub is to know of mounts.
     pub(crate) fn settings(&self) -> Vec<(MountPattern, HubSettings)> {
         let settings = self.mounts.iter().filter_map(|(pattern, settings)| {
-            let record = settings.record;
-            Some((pattern.parse().ok()?, HubSettings { record }))
+            let hub = HubSettings {
+                record: settings.record,
+                silence: settings.silence_mail_s.map(|s| Duration::from_secs(s.into())),
+            };
+            Some((pattern.parse().ok()?, hub))
         });
         settings.collect()
     }

@@ -319,6 +319,7 @@ impl Server {
         });
         self.carried.watch(&metrics);
         self.watch_limits(&metrics);
+        self.streaming.watch(&metrics);
         let tls = self.tls.clone();
         let ends = move || {
             tls.certificate()

@@ -1,14 +1,16 @@
 //! The streams' thread, joined with the directory and the rules of the configuration.
 
 use crate::config::{Config, Played};
+use crate::stores::RECORDINGS;
 use crate::world::{RealWorld, random};
 use anyhow::{Context, Result};
 use futures_util::future::BoxFuture;
+use ringpost_admin::Metrics;
 use ringpost_blobs::DiskFiles;
 use ringpost_directory::Directory;
 use ringpost_mail::Mail;
 use ringpost_net::media::MediaHandle;
-use ringpost_net::rtsp::{RtspHandle, RtspParts, RtspThread};
+use ringpost_net::rtsp::{RtspCounters, RtspHandle, RtspParts, RtspThread};
 use ringpost_net::stream::Places;
 use ringpost_net::tls::Tls;
 use ringpost_node::Stop;
@@ -23,8 +25,6 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// The folder of recordings, within the data folder.
-const RECORDINGS: &str = "recordings";
 /// How often recordings that are kept no longer are looked for.
 const RETENTION_PERIOD: Duration = Duration::from_secs(60);
 /// Questions that wait for the node.
@@ -109,6 +109,33 @@ impl StreamParts<'_> {
 }
 
 impl Streaming {
+    /// Shows what the thread has done.
+    pub(super) fn watch(&self, metrics: &Metrics) {
+        type Count = fn(&RtspCounters) -> u64;
+        let counted: [(&str, &str, Count); 4] = [
+            ("streams_sent_bytes", "Octets of streams sent to readers", |all| {
+                all.sent_bytes
+            }),
+            (
+                "streams_sent_packets",
+                "Packets of streams sent to readers",
+                |all| all.sent_packets,
+            ),
+            (
+                "streams_unsent",
+                "Datagrams of streams that the kernel did not take",
+                |all| all.unsent,
+            ),
+            ("streams_received", "Datagrams of streams received", |all| {
+                all.received
+            }),
+        ];
+        for (name, help, count) in counted {
+            let handle = self.thread.handle().clone();
+            metrics.watch_counter(name, help, move || count(&handle.counters()));
+        }
+    }
+
     /// Goes by another configuration from now on; who reads or publishes goes on.
     pub(super) async fn set(&self, config: &Config) {
         // A thread that has ended has no use for it.

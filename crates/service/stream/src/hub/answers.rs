@@ -387,6 +387,7 @@ impl Plane {
     /// A publisher begins; one that was there before has lost its connection and not noticed it yet, or is taken over from by
     /// who has the right to.
     fn go_live(&mut self, now: Instant, key: SessionKey, name: &MountName, description: Description) {
+        self.watch(now, name);
         if let Some(mount) = self.names.get(name).copied() {
             let before = self
                 .live

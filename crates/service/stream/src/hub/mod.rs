@@ -19,6 +19,7 @@ mod session;
 #[cfg(test)]
 mod tests;
 mod vod;
+mod watch;
 
 pub use media::{Burst, Outlet};
 pub use plane::{MountInfo, SessionInfo};
@@ -79,6 +80,8 @@ pub struct Config {
 pub struct MountSettings {
     /// Whether they are recorded while they are live.
     pub record: bool,
+    /// After how long without a packet the owner is told; `None`: never.
+    pub silence: Option<Duration>,
 }
 
 impl Config {
@@ -255,6 +258,8 @@ enum Timer {
     Player(SessionKey),
     /// Halves of tunnels.
     Tunnels,
+    /// Mounts that may have fallen silent.
+    Watch,
 }
 
 /// The streams' server. After each `handle_…` call and command, [`poll_output`](Hub::poll_output) is drained until it says
@@ -352,6 +357,7 @@ impl Hub {
                         self.timers.set(Timer::Tunnels, deadline);
                     }
                 }
+                Timer::Watch => self.plane.handle_watch_timeout(now),
                 Timer::Mount(key) => self.plane.handle_mount_timeout(now, key),
                 Timer::Rtcp(session, track) => self.plane.handle_rtcp_timeout(now, session, track),
                 Timer::Detached(session) => self.plane.end_detached(now, session),

@@ -113,6 +113,8 @@ pub(crate) struct Plane {
     pub(crate) wanted: HashMap<QuestionId, super::vod::Wanted>,
     /// The number in descriptions of what is not live.
     pub(crate) number: u64,
+    /// Mounts whose owners are told when they fall silent.
+    pub(crate) watched: HashMap<MountName, super::watch::Watched>,
     /// Mounts that somebody had recorded, or not, whatever the settings say.
     pub(crate) by_hand: HashMap<MountName, bool>,
     /// Mounts whose readers are to be served, and readers that are.
@@ -145,6 +147,7 @@ impl Plane {
             wanted: HashMap::new(),
             number: rng.u64() >> 1,
             rng,
+            watched: HashMap::new(),
             by_hand: HashMap::new(),
             due: VecDeque::new(),
             ready: VecDeque::new(),
@@ -261,8 +264,11 @@ impl Plane {
                     self.end_track(key, track);
                 }
             }
-            server::Event::Ended { session, .. } => {
+            server::Event::Ended { session, why } => {
                 if let Some(key) = self.by_id.get(&session).copied() {
+                    if why == server::End::Teardown {
+                        self.note_teardown(key);
+                    }
                     self.end_session(now, key);
                 }
             }
@@ -275,6 +281,17 @@ impl Plane {
             }
             // Asked before.
             server::Event::Question(_) => {}
+        }
+    }
+
+    /// Who ends a session itself has a reason to be silent.
+    fn note_teardown(&mut self, key: SessionKey) {
+        let Some(session) = self.sessions.get(&key) else {
+            return;
+        };
+        let (mount, is_publisher) = (session.mount.clone(), session.reader().is_none());
+        if is_publisher {
+            self.watch_no_more(&mount);
         }
     }
 

@@ -3,6 +3,7 @@
 use crate::mount::MountName;
 use bytes::Bytes;
 use ringpost_auth::digest::DigestKeys;
+use ringpost_base::UnixTime;
 use ringpost_rtsp::server::{Access, Password};
 use ringpost_store::{FileInfo, FileName};
 use std::net::IpAddr;
@@ -51,6 +52,13 @@ pub enum Ask {
         file: FileName,
         /// Its octets.
         range: Range<u64>,
+    },
+    /// Tell the owner of a mount that nothing has come since then, or with `None` that something comes again. It has no answer.
+    Tell {
+        /// Which.
+        mount: MountName,
+        /// Since when.
+        silent_since: Option<UnixTime>,
     },
     /// May this be? → [`Answer::Yes`] or [`Answer::No`].
     Authorize {

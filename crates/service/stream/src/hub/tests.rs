@@ -16,6 +16,8 @@ struct World {
     events: Vec<Event>,
     /// What is played, by its name.
     files: std::collections::BTreeMap<String, Bytes>,
+    /// Since when mounts are silent, as their owners were told.
+    told: Vec<Option<UnixTime>>,
     written: Vec<(MountName, ringpost_store::FileCommand)>,
     full: std::collections::BTreeSet<ConnectionId>,
     /// Who may do something; the rest is refused.
@@ -40,6 +42,7 @@ impl World {
             closed: Vec::new(),
             events: Vec::new(),
             files: Default::default(),
+            told: Vec::new(),
             written: Vec::new(),
             full: Default::default(),
             allows: true,
@@ -96,6 +99,10 @@ impl World {
                 Output::Write { mount, command } => self.written.push((mount, command)),
                 Output::Question(question) => {
                     let answer = match question.ask {
+                        Ask::Tell { silent_since, .. } => {
+                            self.told.push(silent_since);
+                            Answer::Yes
+                        }
                         Ask::List { .. } => match self.files.is_empty() {
                             true => Answer::Nothing,
                             false => Answer::Files {
@@ -510,7 +517,10 @@ fn reports_of_both_tracks_tell_the_same_moment() {
 fn a_mount_is_recorded_by_its_settings_or_by_hand_and_written_to_its_end() {
     use ringpost_store::FileCommand;
     let mut world = World::new();
-    let settings = MountSettings { record: true };
+    let settings = MountSettings {
+        record: true,
+        ..MountSettings::default()
+    };
     world
         .hub
         .set_settings(world.now, vec![("alice/**".parse().unwrap(), settings)]);
@@ -610,4 +620,35 @@ fn a_slow_reader_of_a_file_loses_nothing_and_what_waits_for_it_is_bounded() {
     world.pass(Duration::from_secs(45));
     let rest = world.received(reader, 0);
     assert_eq!(some + rest.len(), 61 * 50);
+}
+
+#[test]
+fn the_owner_is_told_when_a_mount_falls_silent_and_when_it_is_back_and_not_after_a_goodbye() {
+    let mut world = World::new();
+    let settings = MountSettings {
+        silence: Some(Duration::from_secs(20)),
+        ..MountSettings::default()
+    };
+    world
+        .hub
+        .set_settings(world.now, vec![("alice/**".parse().unwrap(), settings)]);
+    let publisher = world.publish("alice/door");
+    world.send(publisher, 0, 1, 0, KEY);
+    world.pass(Duration::from_secs(18));
+    assert!(world.told.is_empty());
+    world.hub.handle_closed(world.now, publisher);
+    world.run();
+    world.pass(Duration::from_secs(60));
+    assert_eq!(world.told.len(), 1);
+    assert!(world.told[0].is_some());
+    let again = world.publish("alice/door");
+    world.send(again, 0, 1, 0, KEY);
+    world.pass(Duration::from_secs(6));
+    assert_eq!(world.told.len(), 2);
+    assert!(world.told[1].is_none());
+    let session = world.hub.session_ids()[0].clone();
+    let bye = format!("TEARDOWN rtsp://h/alice/door RTSP/1.0\nCSeq: 9\nSession: {session}\n\n");
+    assert!(world.ask(again, &bye).starts_with("RTSP/1.0 200"));
+    world.pass(Duration::from_secs(120));
+    assert_eq!(world.told.len(), 2);
 }

@@ -1,0 +1,69 @@
+//! Mounts that fall silent: their owners are told.
+
+use super::plane::Plane;
+use super::{Ask, Timer};
+use crate::mount::MountName;
+use ringpost_base::{Instant, UnixTime, limits};
+use std::time::Duration;
+
+/// A mount whose owner wants to know when it falls silent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Watched {
+    /// When anything came last.
+    heard: Instant,
+    /// The owner was told that nothing comes.
+    is_told: bool,
+    /// How long it may be silent.
+    patience: Duration,
+}
+
+/// How soon after a mount is heard again its owner is told so, at most.
+const LOOK: Duration = Duration::from_secs(5);
+
+impl Plane {
+    /// A mount is live from now on: it is watched, if that is wanted.
+    pub(crate) fn watch(&mut self, now: Instant, mount: &MountName) {
+        let patience = self.config.settings_of(mount).silence;
+        let Some(patience) = patience.filter(|_| self.watched.len() < limits::MOUNTS_WATCHED) else {
+            return;
+        };
+        let is_told = self.watched.get(mount).is_some_and(|watched| watched.is_told);
+        let watched = Watched {
+            heard: now,
+            is_told,
+            patience,
+        };
+        self.watched.insert(mount.clone(), watched);
+        self.set_timer(Timer::Watch, Some(now + patience.min(LOOK)));
+    }
+
+    /// Its publisher has ended it on purpose: it is silent with reason.
+    pub(crate) fn watch_no_more(&mut self, mount: &MountName) {
+        self.watched.remove(mount);
+    }
+
+    /// Looks which mounts have fallen silent, and which are heard again.
+    pub(crate) fn handle_watch_timeout(&mut self, now: Instant) {
+        let wallclock = self.wallclock(now);
+        let mut told: Vec<(MountName, Option<UnixTime>)> = Vec::new();
+        for (mount, watched) in &mut self.watched {
+            let live = self.names.get(mount).and_then(|key| self.live.get(key));
+            if let Some(live) = live.filter(|live| live.publisher.is_some() && live.received_bytes > 0) {
+                watched.heard = watched.heard.max(live.heard);
+            }
+            let silent = now.since(watched.heard);
+            let is_silent = silent >= watched.patience;
+            if is_silent != watched.is_told {
+                watched.is_told = is_silent;
+                let since =
+                    UnixTime::from_nanos(wallclock.as_nanos().saturating_sub(silent.as_nanos() as u64));
+                told.push((mount.clone(), is_silent.then_some(since)));
+            }
+        }
+        for (mount, silent_since) in told {
+            self.ask_about(Ask::Tell { mount, silent_since });
+        }
+        let next = (!self.watched.is_empty()).then(|| now + LOOK);
+        self.set_timer(Timer::Watch, next);
+    }
+}
