@@ -5,11 +5,13 @@
 
 pub mod imap;
 pub mod mail;
+pub mod server;
 pub mod smtp;
 pub mod tls;
 
 use std::error::Error;
 use std::ffi::OsStr;
+use std::fmt::Write;
 use std::fs;
 use std::io::{self, BufRead, BufReader};
 use std::path::Path;
@@ -163,6 +165,52 @@ pub fn median(values: &[f64]) -> f64 {
         0 => 0.0,
         n if n % 2 == 1 => sorted[n / 2],
         n => (sorted[n / 2 - 1] + sorted[n / 2]) / 2.0,
+    }
+}
+
+/// One thing that was measured on both sides.
+#[derive(Clone, Debug)]
+pub struct Line {
+    /// What it is.
+    pub what: String,
+    /// Its unit.
+    pub unit: &'static str,
+    /// How many digits are told after the point.
+    pub digits: usize,
+    /// What ours came to, a round each.
+    pub ours: Vec<f64>,
+    /// What the peer's did; nothing where it is not measured.
+    pub peers: Vec<f64>,
+    /// What ours is to be beside the peer's, or alone; empty where it is nothing to be.
+    pub bar: String,
+}
+
+impl Line {
+    /// Nothing measured yet.
+    pub fn new(what: impl Into<String>, unit: &'static str, digits: usize, bar: impl Into<String>) -> Self {
+        Line {
+            what: what.into(),
+            unit,
+            digits,
+            ours: Vec::new(),
+            peers: Vec::new(),
+            bar: bar.into(),
+        }
+    }
+
+    /// Prints the medians, and appends them to `report`.
+    pub fn print(&self, peer: &str, report: &mut String) {
+        let (ours, peers, digits) = (median(&self.ours), median(&self.peers), self.digits);
+        let mut line = format!("- {}: ringpost {ours:.digits$} {}", self.what, self.unit);
+        if !self.peers.is_empty() {
+            let _ = write!(line, ", {peer} {peers:.digits$}, ratio {:.3}", ours / peers);
+        }
+        match self.bar.as_str() {
+            "" => line.push('\n'),
+            bar => line += &format!(" (to reach: {bar})\n"),
+        }
+        print!("{line}");
+        report.push_str(&line);
     }
 }
 

@@ -1,5 +1,6 @@
 //! The mail servers that are compared: ours, and Postfix with Dovecot.
 
+use crate::server::{binary, peers, used, wait_until};
 use crate::{Child, Result};
 use ringpost_admin::{Client, Command, Control};
 use std::fs;
@@ -7,7 +8,6 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{self, Stdio};
-use std::time::{Duration, Instant};
 
 /// The domain of both sides.
 pub const DOMAIN: &str = "bench.test";
@@ -21,8 +21,6 @@ const PEER_IMAP_PORT: u16 = 11_143;
 const PEER_POP3_PORT: u16 = 11_995;
 const PEER_LMTP_PORT: u16 = 11_024;
 const PEER_SMTP_PORT: u16 = 11_025;
-/// How long a server may take to answer.
-const START_LIMIT: Duration = Duration::from_secs(60);
 
 /// A server that runs until it is dropped.
 pub trait Server: Sync {
@@ -55,23 +53,13 @@ pub trait Server: Sync {
 
     /// CPU seconds of all its processes so far, ended ones included, and the memory (PSS) of those that live, in KiB.
     fn used(&self) -> Result<(f64, f64)> {
-        let script = peers().join("lib/cpu.py");
-        let told = Child::output("python3", [script.as_os_str(), self.pids().as_ref()])?;
-        let mut numbers = told.split_whitespace().map_while(|word| word.parse().ok());
-        match (numbers.next(), numbers.next()) {
-            (Some(cpu_s), Some(pss_kib)) => Ok((cpu_s, pss_kib)),
-            _ => Err(format!("cpu.py said {told:?}").into()),
-        }
+        used(&self.pids())
     }
 
     /// CPU seconds of all its processes so far.
     fn cpu_s(&self) -> Result<f64> {
         Ok(self.used()?.0)
     }
-}
-
-fn peers() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("peers")
 }
 
 /// What is started.
@@ -256,18 +244,6 @@ fn strace(file: &Path) -> process::Command {
     command
 }
 
-/// Waits until something is so.
-fn wait_until(what: &str, mut done: impl FnMut() -> bool) -> Result<()> {
-    let began = Instant::now();
-    while !done() {
-        if began.elapsed() > START_LIMIT {
-            return Err(format!("{what}: not within {START_LIMIT:?}").into());
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    Ok(())
-}
-
 /// Ours, with the same users.
 #[derive(Debug)]
 pub struct Ringpost {
@@ -292,7 +268,7 @@ impl Ringpost {
             "pop3",
         ]
         .iter()
-        .chain(&["metrics"])
+        .chain(&["rtsp", "rtsps", "metrics"])
         .map(|service| format!("{service} = \"off\"\n"))
         .collect();
         fs::write(
@@ -398,17 +374,5 @@ impl Server for Ringpost {
             child.terminate()?;
         }
         self.run()
-    }
-}
-
-/// The server of this build, unless another is named.
-fn binary() -> Result<PathBuf> {
-    if let Some(named) = std::env::var_os("RINGPOST_BIN") {
-        return Ok(named.into());
-    }
-    let beside = std::env::current_exe()?.with_file_name("ringpost");
-    match beside.is_file() {
-        true => Ok(beside),
-        false => Err(format!("{} is not built, and RINGPOST_BIN is not set", beside.display()).into()),
     }
 }

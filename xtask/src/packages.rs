@@ -174,6 +174,31 @@ pub(crate) const PEERS: &[Tool] = &[
         program: "/usr/lib/dovecot/lmtp",
         package: "dovecot-lmtpd",
     },
+    Tool {
+        program: "ffmpeg",
+        package: "ffmpeg",
+    },
+    Tool {
+        program: "gcc",
+        package: "gcc",
+    },
+    Tool {
+        program: "pkg-config",
+        package: "pkg-config",
+    },
+    // The RTSP server, and what it takes streams apart and puts them together with.
+    Tool {
+        program: "/usr/share/doc/libgstrtspserver-1.0-dev/copyright",
+        package: "libgstrtspserver-1.0-dev",
+    },
+    Tool {
+        program: "/usr/share/doc/gstreamer1.0-plugins-good/copyright",
+        package: "gstreamer1.0-plugins-good",
+    },
+    Tool {
+        program: "/usr/share/doc/gstreamer1.0-plugins-bad/copyright",
+        package: "gstreamer1.0-plugins-bad",
+    },
 ];
 
 /// A service's start script asks it before the service starts; installed only while we install.

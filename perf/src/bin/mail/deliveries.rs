@@ -1,6 +1,7 @@
 //! Deliveries by smtp-source.
 
-use crate::{Line, MESSAGE_BYTES, USERS, both};
+use crate::{MESSAGE_BYTES, USERS, both};
+use ringpost_perf::Line;
 use ringpost_perf::mail::{Peer, Ringpost, Server, Setup};
 use ringpost_perf::{Result, imap, in_parallel};
 use std::path::Path;

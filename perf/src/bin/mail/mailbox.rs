@@ -1,6 +1,7 @@
 //! One mailbox: APPEND to it, and what its reader asks for.
 
-use crate::{Line, both, message};
+use crate::{both, message};
+use ringpost_perf::Line;
 use ringpost_perf::mail::Server;
 use ringpost_perf::{Result, imap, in_parallel};
 use std::sync::Mutex;

@@ -19,8 +19,8 @@ mod mailbox;
 mod waiting;
 
 use ringpost_perf::mail::{Peer, Ringpost, Setup};
-use ringpost_perf::{Child, Result, median, record};
-use std::fmt::Write;
+use ringpost_perf::server::allow_files;
+use ringpost_perf::{Child, Result, record};
 use std::fs::File;
 use std::io::Write as _;
 use std::time::{Duration, Instant};
@@ -91,42 +91,6 @@ fn both(postfix: bool) -> Result<(Ringpost, Peer)> {
     Ok((ours, peer))
 }
 
-/// One thing that was measured on both sides.
-struct Line {
-    what: String,
-    unit: &'static str,
-    /// How many digits are told after the point.
-    digits: usize,
-    ours: Vec<f64>,
-    peers: Vec<f64>,
-    /// What ours is to be beside the peer's, or alone.
-    bar: String,
-}
-
-impl Line {
-    fn new(what: impl Into<String>, unit: &'static str, digits: usize, bar: impl Into<String>) -> Self {
-        Line {
-            what: what.into(),
-            unit,
-            digits,
-            ours: Vec::new(),
-            peers: Vec::new(),
-            bar: bar.into(),
-        }
-    }
-
-    fn print(&self, peer: &str, report: &mut String) {
-        let (ours, peers, digits) = (median(&self.ours), median(&self.peers), self.digits);
-        let mut line = format!("- {}: ringpost {ours:.digits$} {}", self.what, self.unit);
-        if !self.peers.is_empty() {
-            let _ = write!(line, ", {peer} {peers:.digits$}, ratio {:.3}", ours / peers);
-        }
-        let _ = writeln!(line, " (to reach: {})", self.bar);
-        print!("{line}");
-        report.push_str(&line);
-    }
-}
-
 /// Syncs that the disk does in a second, one after the other.
 fn disk() -> Result<f64> {
     let mut file: File = tempfile::tempfile()?;
@@ -137,24 +101,6 @@ fn disk() -> Result<f64> {
         count += 1.0;
     }
     Ok(count / began.elapsed().as_secs_f64())
-}
-
-/// Lets this process and what it starts open so many files.
-fn allow_files(count: libc::rlim_t) -> Result<()> {
-    let mut limit = libc::rlimit {
-        rlim_cur: 0,
-        rlim_max: 0,
-    };
-    // SAFETY: the pointer is to a whole structure that outlives the call.
-    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } != 0 {
-        return Err(std::io::Error::last_os_error().into());
-    }
-    limit.rlim_cur = limit.rlim_max.min(count).max(limit.rlim_cur);
-    // SAFETY: as above.
-    if unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) } != 0 {
-        return Err(std::io::Error::last_os_error().into());
-    }
-    Ok(())
 }
 
 /// A message of [`MESSAGE_BYTES`] with a subject and words of its own; `n` tells it from others.

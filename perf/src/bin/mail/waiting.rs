@@ -1,6 +1,7 @@
 //! Sessions that wait: what they cost, and how soon they hear.
 
-use crate::{Line, USERS, both, message};
+use crate::{USERS, both, message};
+use ringpost_perf::Line;
 use ringpost_perf::mail::Server;
 use ringpost_perf::{Result, imap, smtp};
 use std::time::{Duration, Instant};

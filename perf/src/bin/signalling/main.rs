@@ -12,13 +12,10 @@ mod load;
 mod servers;
 
 use load::{Load, run};
-use ringpost_perf::{Child, median, record};
+use ringpost_perf::{Child, Result, median, record};
 use servers::{Phone, Running, Server};
-use std::error::Error;
 use std::fmt::Write;
 use std::time::Duration;
-
-type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 /// Phones that register in turn.
 const REGISTERING: std::ops::Range<usize> = 0..800;

@@ -4,6 +4,7 @@ use crate::Result;
 use crate::load::Sipp;
 use ringpost_admin::{Answer, Client, Command, Control};
 use ringpost_perf::Child;
+use ringpost_perf::server::{binary, peers, used};
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::Range;
@@ -76,11 +77,7 @@ impl Running {
 
     /// CPU seconds of all its processes so far.
     pub(crate) fn cpu_s(&self) -> Result<f64> {
-        let script = peers().join("lib/cpu.py");
-        let pid = self.pid.to_string();
-        let told = Child::output("python3", [script.as_os_str(), pid.as_ref()])?;
-        let seconds = told.split_whitespace().next().and_then(|word| word.parse().ok());
-        seconds.ok_or_else(|| format!("cpu.py said {told:?}").into())
+        Ok(used(&self.pid.to_string())?.0)
     }
 
     /// Resident memory of its process.
@@ -102,10 +99,6 @@ impl Drop for Running {
             eprintln!("{}: {error}", script.display());
         }
     }
-}
-
-fn peers() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("peers")
 }
 
 /// The peer; each of its users has one phone.
@@ -208,18 +201,6 @@ impl Server for Ringpost {
     }
 }
 
-/// The server of this build, unless another is named.
-fn binary() -> Result<PathBuf> {
-    if let Some(named) = std::env::var_os("RINGPOST_BIN") {
-        return Ok(named.into());
-    }
-    let beside = std::env::current_exe()?.with_file_name("ringpost");
-    match beside.is_file() {
-        true => Ok(beside),
-        false => Err(format!("{} is not built, and RINGPOST_BIN is not set", beside.display()).into()),
-    }
-}
-
 /// Nothing but what is measured, and no line in the log for each call: the peer writes none.
 fn configuration(data: &Path) -> String {
     let off: String = [
@@ -232,6 +213,8 @@ fn configuration(data: &Path) -> String {
         "imaps",
         "pop3",
         "pop3s",
+        "rtsp",
+        "rtsps",
         "metrics",
     ]
     .iter()
