@@ -1,8 +1,8 @@
 //! The streams' thread: RTSP's connections, the sockets of RTP and a clock around `ringpost_stream::hub::Hub`.
 //!
-//! It is a plain thread in epoll, as the media threads are. A reader's share is written by one call, whatever it is made of: over
-//! TCP by `writev`, over UDP as one long datagram that the kernel cuts up. What a peer does not take waits in its
-//! connection, one share at most; then the hub gives that reader nothing more until there is room again.
+//! It is a plain thread in epoll, as the media threads are. A reader's share is written by one call: over TCP as one piece,
+//! which readers that are level with each other share; over UDP as one long datagram that the kernel cuts up. What a peer does
+//! not take waits in its connection, one share at most; then the hub gives that reader nothing more until there is room again.
 
 mod connection;
 mod log;
@@ -42,6 +42,11 @@ const READ_BYTES: usize = 64 * 1024;
 const UNREAD_BYTES: usize = 256 * 1024;
 /// How long a stopping thread gives its connections to take the goodbyes.
 const FAREWELL: Duration = Duration::from_millis(500);
+/// What is waited for while nothing waits to be sent.
+const READING: Interest = Interest {
+    read: true,
+    write: false,
+};
 /// Connections that are accepted at a time.
 const ACCEPTED: usize = 64;
 /// When no file can be opened, new connections are looked for again after this.
@@ -298,7 +303,6 @@ struct Driver {
     accept_at: Option<Instant>,
     inbox: Inbox,
     buffer: Box<[u8]>,
-    burst: Burst,
     counters: Arc<Counters>,
     files: Arc<dyn Files>,
     /// One for each mount that is recorded.
@@ -333,7 +337,6 @@ impl Driver {
             accept_at: None,
             inbox: Inbox::new(),
             buffer: vec![0; READ_BYTES].into(),
-            burst: Burst::default(),
             counters: handle.counters.clone(),
             files: parts.files,
             writers: HashMap::new(),
@@ -454,35 +457,29 @@ impl Driver {
 
     /// Hands each reader its share.
     fn serve(&mut self) {
-        let mut burst = std::mem::take(&mut self.burst);
+        let mut burst = Burst::default();
         while self.hub.poll_media(self.now(), &mut burst) {
             match burst.outlet {
                 Some(Outlet::Interleaved(id)) => {
                     let Some(held) = self.connections.get_mut(&id) else {
                         continue;
                     };
-                    let packets = burst.packets.len() as u64;
-                    let octets: usize = burst.packets.iter().map(|(_, bytes)| bytes.len()).sum();
-                    for (head, bytes) in burst.packets.drain(..) {
-                        held.connection.push_packet(head, bytes);
-                    }
-                    self.counters.sent_packets.fetch_add(packets, Ordering::Relaxed);
-                    self.counters
-                        .sent_bytes
-                        .fetch_add(octets as u64, Ordering::Relaxed);
+                    let bytes = std::mem::take(&mut burst.interleaved);
+                    let octets = bytes.len() - 4 * burst.packets;
+                    held.connection.push(bytes);
+                    self.count_sent(burst.packets, burst.packets, octets);
                     self.write(id);
                 }
                 Some(Outlet::Datagrams { socket, to }) => {
                     let Some(fd) = self.fd(socket) else { continue };
-                    let datagrams: Vec<Bytes> = burst.packets.drain(..).map(|(_, bytes)| bytes).collect();
-                    let sent = send_all(fd, &SockAddr::from(to), &datagrams);
+                    let datagrams = &burst.datagrams;
+                    let sent = send_all(fd, &SockAddr::from(to), datagrams);
                     let octets: usize = datagrams.iter().take(sent).map(Bytes::len).sum();
                     self.count_sent(sent, datagrams.len(), octets);
                 }
                 None => {}
             }
         }
-        self.burst = burst;
     }
 
     fn count_sent(&self, sent: usize, of: usize, octets: usize) {
@@ -674,7 +671,10 @@ impl Driver {
             held.connection.say_goodbye();
             self.broken.push(id);
         }
-        self.look_at(id);
+        // Mostly the peer has taken everything, and is heard as before.
+        if has_waiting || held.interest != READING {
+            self.look_at(id);
+        }
     }
 
     /// Waits for what a connection can use now.

@@ -64,6 +64,24 @@ impl Cursor {
     pub fn skipped_packets(&self) -> u64 {
         self.skipped
     }
+
+    /// Whether both readers get the same packets from here on.
+    pub(crate) fn is_level_with(&self, other: &Cursor) -> bool {
+        let place = |cursor: &Cursor| {
+            let waits = (cursor.awaits_entry, cursor.anywhere, cursor.has_skipped);
+            (cursor.next, cursor.began, cursor.head_start, waits)
+        };
+        place(self) == place(other)
+    }
+
+    /// Goes to where another cursor is that was level with it, and has read since without a skip.
+    pub(crate) fn go_with(&mut self, other: &Cursor) {
+        *self = Cursor {
+            skips: self.skips,
+            skipped: self.skipped,
+            ..other.clone()
+        };
+    }
 }
 
 impl Ring {
@@ -201,7 +219,7 @@ impl Ring {
     }
 
     /// The number of the packet that will be pushed next.
-    fn end(&self) -> u64 {
+    pub(crate) fn end(&self) -> u64 {
         self.first + self.packets.len() as u64
     }
 

@@ -7,38 +7,16 @@ use std::io::{self, IoSlice, Read, Write};
 use std::net::TcpStream;
 
 /// Pieces written by one call.
-const SLICES: usize = 128;
+const SLICES: usize = 16;
 
 /// A connection.
 pub(super) struct Connection {
     socket: TcpStream,
     tls: Option<Box<ServerConnection>>,
-    waiting: VecDeque<Chunk>,
+    waiting: VecDeque<Bytes>,
     /// Octets of the first that are sent.
     sent: usize,
     waiting_bytes: usize,
-}
-
-/// What is sent: a head of up to four octets, and what it is of.
-struct Chunk {
-    head: [u8; 4],
-    head_bytes: usize,
-    body: Bytes,
-}
-
-impl Chunk {
-    fn len(&self) -> usize {
-        self.head_bytes + self.body.len()
-    }
-
-    /// What is left of it behind `sent` octets.
-    fn rest(&self, sent: usize) -> (&[u8], &[u8]) {
-        let head = &self.head[..self.head_bytes];
-        match sent.checked_sub(self.head_bytes) {
-            None => (&head[sent..], &self.body),
-            Some(of_body) => (&[], &self.body[of_body..]),
-        }
-    }
 }
 
 impl Connection {
@@ -72,22 +50,12 @@ impl Connection {
     }
 
     /// Puts bytes behind what waits.
-    pub(super) fn push(&mut self, body: Bytes) {
-        self.push_chunk([0; 4], 0, body);
-    }
-
-    /// Puts an interleaved packet behind what waits.
-    pub(super) fn push_packet(&mut self, head: [u8; 4], body: Bytes) {
-        self.push_chunk(head, head.len(), body);
-    }
-
-    fn push_chunk(&mut self, head: [u8; 4], head_bytes: usize, body: Bytes) {
-        self.waiting_bytes += head_bytes + body.len();
-        self.waiting.push_back(Chunk {
-            head,
-            head_bytes,
-            body,
-        });
+    pub(super) fn push(&mut self, bytes: Bytes) {
+        // Nothing would wait, and yet it would.
+        if !bytes.is_empty() {
+            self.waiting_bytes += bytes.len();
+            self.waiting.push_back(bytes);
+        }
     }
 
     /// Sends as much as the peer takes. What is left waits, and [`has_waiting`](Connection::has_waiting) says so.
@@ -105,16 +73,11 @@ impl Connection {
     fn write_plain(&mut self) -> io::Result<()> {
         while !self.waiting.is_empty() {
             let mut slices = [IoSlice::new(&[]); SLICES];
-            let mut used = 0;
             let mut sent = self.sent;
-            for chunk in self.waiting.iter().take(SLICES / 2) {
-                let (head, body) = chunk.rest(std::mem::take(&mut sent));
-                for part in [head, body] {
-                    if !part.is_empty() {
-                        slices[used] = IoSlice::new(part);
-                        used += 1;
-                    }
-                }
+            let mut used = 0;
+            for (slice, bytes) in slices.iter_mut().zip(&self.waiting) {
+                *slice = IoSlice::new(&bytes[std::mem::take(&mut sent)..]);
+                used += 1;
             }
             let written = match self.socket.write_vectored(&slices[..used]) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -135,8 +98,8 @@ impl Connection {
     }
 
     fn write_tls(&mut self) -> io::Result<()> {
-        let Some(tls) = &mut self.tls else { return Ok(()) };
         loop {
+            let Some(tls) = &mut self.tls else { return Ok(()) };
             // What is encrypted leaves before more is, so that no more than one turn's octets are ever held twice.
             while tls.wants_write() {
                 tls.write_tls(&mut self.socket)?;
@@ -144,12 +107,17 @@ impl Connection {
             if tls.is_handshaking() || self.waiting.is_empty() {
                 return Ok(());
             }
-            for chunk in self.waiting.drain(..) {
-                let (head, body) = chunk.rest(0);
-                tls.writer().write_all(head)?;
-                tls.writer().write_all(body)?;
+            // It takes only so much at a time.
+            let (mut written, mut sent) = (0, self.sent);
+            for bytes in &self.waiting {
+                let rest = &bytes[std::mem::take(&mut sent)..];
+                let taken = tls.writer().write(rest)?;
+                written += taken;
+                if taken < rest.len() {
+                    break;
+                }
             }
-            self.waiting_bytes = 0;
+            self.advance(written);
         }
     }
 
@@ -209,5 +177,67 @@ fn read_tls(
         Ok(read) => Ok(Some(read)),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Some(0)),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tls::{Tls, self_signed};
+    use rustls::pki_types::pem::PemObject;
+    use rustls::pki_types::{CertificateDer, ServerName};
+    use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+    use std::net::TcpListener;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    #[test]
+    fn more_than_a_peer_or_tls_takes_at_a_time_arrives_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let (cert, key) = self_signed(folder.path(), &["localhost".to_string()]).unwrap();
+        let tls = Tls::load(&cert, &key).unwrap();
+        let mut roots = RootCertStore::empty();
+        for cert in CertificateDer::pem_file_iter(&cert).unwrap() {
+            roots.add(cert.unwrap()).unwrap();
+        }
+        let config =
+            ClientConfig::builder_with_provider(rustls::crypto::aws_lc_rs::default_provider().into())
+                .with_safe_default_protocol_versions()
+                .unwrap()
+                .with_root_certificates(roots)
+                .with_no_client_auth();
+        let config = Arc::new(config);
+        let whole: Vec<u8> = (0..8_000_000u32).map(|n| (n % 251) as u8).collect();
+        for is_tls in [false, true] {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let (server, len, config) = (listener.local_addr().unwrap(), whole.len(), config.clone());
+            let client = std::thread::spawn(move || {
+                let mut socket = TcpStream::connect(server).unwrap();
+                let mut came = vec![0; len];
+                if is_tls {
+                    let name = ServerName::try_from("localhost").unwrap();
+                    let client = ClientConnection::new(config, name).unwrap();
+                    StreamOwned::new(client, socket).read_exact(&mut came).unwrap();
+                } else {
+                    socket.read_exact(&mut came).unwrap();
+                }
+                came
+            });
+            let (socket, _) = listener.accept().unwrap();
+            socket.set_nonblocking(true).unwrap();
+            let tls = is_tls.then(|| ServerConnection::new(tls.server_config()).unwrap());
+            let mut connection = Connection::new(socket, tls);
+            for bytes in [&whole[..10], &whole[10..10], &whole[10..70_000], &whole[70_000..]] {
+                connection.push(Bytes::copy_from_slice(bytes));
+            }
+            assert_eq!(connection.waiting_bytes(), whole.len());
+            while connection.is_handshaking() || connection.has_waiting() {
+                connection.read(&mut [0; 1_024]).unwrap();
+                connection.write().unwrap();
+                std::thread::sleep(Duration::from_micros(100));
+            }
+            assert_eq!(connection.waiting_bytes(), 0);
+            assert!(client.join().unwrap() == whole, "TLS: {is_tls}");
+        }
     }
 }

@@ -275,6 +275,11 @@ impl Live {
         self.ring.read(cursor)
     }
 
+    /// Packets that readers were given to read so far.
+    pub(crate) fn pushed(&self) -> u64 {
+        self.ring.end()
+    }
+
     /// Packets that never came here.
     pub(crate) fn lost_packets(&self) -> u64 {
         self.ingests.iter().map(Ingest::lost_packets).sum()

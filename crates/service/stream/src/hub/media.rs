@@ -5,8 +5,8 @@ use super::session::{Path, Session};
 use super::{ConnectionId, Event, SessionKey, SocketId};
 use bytes::Bytes;
 use ringpost_base::{Instant, limits};
-use ringpost_rtsp::interleaved_head;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 /// Where a reader's share goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,15 +27,19 @@ pub enum Outlet {
 pub struct Burst {
     /// Where it goes; `None` before the first.
     pub outlet: Option<Outlet>,
-    /// The packets, which all readers share, and the four octets before each within a connection (RFC 2326 §10.12).
-    pub packets: Vec<([u8; 4], Bytes)>,
+    /// What goes on a connection: packets, each behind its four octets (RFC 2326 §10.12).
+    pub interleaved: Bytes,
+    /// Datagrams.
+    pub datagrams: Arc<[Bytes]>,
+    /// How many packets it is, one way or the other.
+    pub packets: usize,
 }
 
-/// A share that is ready.
+/// Datagrams that are ready.
 #[derive(Debug)]
 pub(crate) struct Staged {
     outlet: Outlet,
-    packets: Vec<([u8; 4], Bytes)>,
+    datagrams: Arc<[Bytes]>,
 }
 
 impl Plane {
@@ -81,13 +85,16 @@ impl Plane {
 
     pub(crate) fn poll_media(&mut self, now: Instant, burst: &mut super::Burst) -> bool {
         loop {
-            if let Some(staged) = self.staged.pop_front() {
-                burst.outlet = Some(staged.outlet);
-                burst.packets = staged.packets;
+            if let Some(Staged { outlet, datagrams }) = self.staged.pop_front() {
+                *burst = super::Burst {
+                    outlet: Some(outlet),
+                    packets: datagrams.len(),
+                    interleaved: Bytes::new(),
+                    datagrams,
+                };
                 return true;
             }
             if let Some(key) = self.ready.pop_front() {
-                burst.packets.clear();
                 if self.stage(now, key, burst) {
                     return true;
                 }
@@ -104,15 +111,13 @@ impl Plane {
         }
     }
 
-    /// Takes what one reader is to have: into `burst` what goes over its connection, the rest is staged.
+    /// Takes what one reader is to have: into `burst` what goes over its connection, which is said; the rest is staged.
     fn stage(&mut self, now: Instant, key: SessionKey, burst: &mut super::Burst) -> bool {
         let Some(session) = self.sessions.get_mut(&key) else {
             return false;
         };
-        let live = self
-            .names
-            .get(&session.mount)
-            .and_then(|mount| self.live.get(mount));
+        let mount = self.names.get(&session.mount);
+        let live = mount.and_then(|mount| Some((*mount, self.live.get(mount)?)));
         let (connection, is_interleaved) = (session.connection, session.is_interleaved());
         let (paths, peer, mount) = (&session.paths, session.peer, &session.mount);
         let super::session::Role::Reader(reader) = &mut session.role else {
@@ -122,83 +127,42 @@ impl Plane {
         if reader.is_blocked {
             return false;
         }
-        let mut ways = Ways::default();
-        let mut octets = 0;
-        while octets < limits::READER_BURST_BYTES {
-            let (track, is_rtcp, bytes) = match reader.ahead.pop_front() {
-                Some(ahead) => (ahead.track, ahead.is_rtcp, ahead.bytes),
-                None => {
-                    let (Some(live), Some(cursor)) = (live, &mut reader.cursor) else {
-                        break;
-                    };
-                    let Some(packet) = live.read(cursor) else { break };
-                    (usize::from(packet.track), packet.is_rtcp, packet.bytes.clone())
-                }
-            };
-            let Some(path) = paths.get(&track).filter(|_| reader.playing.contains(&track)) else {
-                continue;
-            };
-            octets += bytes.len();
-            reader.sent_packets += u64::from(!is_rtcp);
-            match path {
-                Path::Interleaved { rtp, rtcp } => {
-                    let channel = if is_rtcp { *rtcp } else { *rtp };
-                    // Packets come in datagrams or interleaved ones, and go out no longer than they came.
-                    burst
-                        .packets
-                        .push((interleaved_head(channel, bytes.len()), bytes));
-                }
-                Path::Datagrams(peer) => ways.push(peer.way(is_rtcp), bytes),
+        let share = self.shares.take(live, reader, paths);
+        reader.sent_packets += share.rtp_packets;
+        reader.sent_bytes += share.octets as u64;
+        let more = share.octets >= limits::READER_BURST_BYTES;
+        for (track, is_rtcp, datagrams) in share.datagrams {
+            if let Some(Path::Datagrams(peer)) = paths.get(&track) {
+                let (socket, to) = peer.way(is_rtcp);
+                let outlet = Outlet::Datagrams { socket, to };
+                self.staged.push_back(Staged { outlet, datagrams });
             }
         }
-        reader.sent_bytes += octets as u64;
-        let more = octets >= limits::READER_BURST_BYTES;
         let skips = reader.cursor.as_ref().map_or(0, crate::Cursor::skips);
         let told = std::mem::replace(&mut reader.told_skips, skips);
         if skips > told {
             let mount = mount.clone();
             self.tell(Event::Skipped { mount, peer, skips });
         }
-        self.staged.extend(ways.0);
         if more {
             self.make_ready(key);
         } else if self.playing_mut(key).is_some() {
             // There is room for what its player held back.
             self.set_timer(super::Timer::Player(key), Some(now));
         }
-        if octets > 0 && is_interleaved {
+        if share.octets > 0 && is_interleaved {
             // It takes what it is sent: it is there.
             self.note_alive(now, key);
         }
-        match (connection, burst.packets.is_empty()) {
-            (Some(connection), false) => {
-                burst.outlet = Some(Outlet::Interleaved(connection));
-                true
-            }
-            _ => match self.staged.pop_front() {
-                Some(staged) => {
-                    (burst.outlet, burst.packets) = (Some(staged.outlet), staged.packets);
-                    true
-                }
-                None => false,
-            },
-        }
-    }
-}
-
-/// Datagrams by where they go: few, mostly RTP of one or two tracks.
-#[derive(Default)]
-struct Ways(Vec<Staged>);
-
-impl Ways {
-    fn push(&mut self, (socket, to): (SocketId, SocketAddr), bytes: Bytes) {
-        let outlet = Outlet::Datagrams { socket, to };
-        match self.0.iter_mut().find(|staged| staged.outlet == outlet) {
-            Some(staged) => staged.packets.push(([0; 4], bytes)),
-            None => self.0.push(Staged {
-                outlet,
-                packets: vec![([0; 4], bytes)],
-            }),
-        }
+        let Some(connection) = connection.filter(|_| share.interleaved_packets > 0) else {
+            return false;
+        };
+        *burst = super::Burst {
+            outlet: Some(Outlet::Interleaved(connection)),
+            interleaved: share.interleaved,
+            packets: share.interleaved_packets,
+            datagrams: Arc::default(),
+        };
+        true
     }
 }

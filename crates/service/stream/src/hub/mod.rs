@@ -16,6 +16,7 @@ mod published;
 mod question;
 mod record;
 mod session;
+mod share;
 #[cfg(test)]
 mod tests;
 mod vod;

@@ -122,6 +122,8 @@ pub(crate) struct Plane {
     pub(crate) ready: VecDeque<SessionKey>,
     /// Shares of one reader that are not handed over yet.
     pub(crate) staged: VecDeque<super::media::Staged>,
+    /// Shares that other readers get too.
+    pub(crate) shares: super::share::Shares,
 }
 
 impl Plane {
@@ -152,6 +154,7 @@ impl Plane {
             due: VecDeque::new(),
             ready: VecDeque::new(),
             staged: VecDeque::new(),
+            shares: super::share::Shares::default(),
         }
     }
 

@@ -11,6 +11,8 @@ struct World {
     ports: u16,
     /// What was sent on each connection and not looked at.
     sent: std::collections::BTreeMap<ConnectionId, BytesMut>,
+    /// The pieces that it was sent in.
+    pieces: Vec<(ConnectionId, Bytes)>,
     datagrams: Vec<(SocketId, SocketAddr, Bytes)>,
     closed: Vec<ConnectionId>,
     events: Vec<Event>,
@@ -38,6 +40,7 @@ impl World {
             connections: 0,
             ports: 40_000,
             sent: Default::default(),
+            pieces: Vec::new(),
             datagrams: Vec::new(),
             closed: Vec::new(),
             events: Vec::new(),
@@ -132,18 +135,16 @@ impl World {
             match burst.outlet.unwrap() {
                 Outlet::Interleaved(connection) => {
                     let sent = self.sent.entry(connection).or_default();
-                    for (head, bytes) in &burst.packets {
-                        sent.extend_from_slice(head);
-                        sent.extend_from_slice(bytes);
-                    }
+                    sent.extend_from_slice(&burst.interleaved);
+                    self.pieces.push((connection, burst.interleaved.clone()));
                     if self.full.contains(&connection) {
                         self.hub.handle_full(connection);
                     }
                 }
                 Outlet::Datagrams { socket, to } => {
-                    let packets = burst.packets.iter();
+                    let packets = burst.datagrams.iter();
                     self.datagrams
-                        .extend(packets.map(|(_, bytes)| (socket, to, bytes.clone())));
+                        .extend(packets.map(|bytes| (socket, to, bytes.clone())));
                 }
             }
         }
@@ -371,6 +372,41 @@ fn a_reader_whose_connection_is_full_holds_up_nobody_and_goes_on_with_a_key_pict
             .iter()
             .any(|event| matches!(event, Event::Skipped { skips: 1, .. }))
     );
+}
+
+#[test]
+fn readers_that_are_level_share_one_piece_and_who_has_other_channels_or_is_behind_gets_its_own() {
+    let mut world = World::new();
+    let publisher = world.publish("alice/door");
+    world.send(publisher, 0, 1, 0, KEY);
+    let (one, _) = world.read("alice/door", &TCP[..1]);
+    let (same, _) = world.read("alice/door", &TCP[..1]);
+    let (other, _) = world.read("alice/door", &["RTP/AVP/TCP;unicast;interleaved=6-7"]);
+    let (behind, _) = world.read("alice/door", &TCP[..1]);
+    world.full.insert(behind);
+    world.sent.clear();
+    for sequence in 2..5 {
+        world.pieces.clear();
+        world.send(publisher, 0, sequence, 3_600 * u32::from(sequence), OTHER);
+        world.pass(Duration::from_millis(40));
+    }
+    world.full.clear();
+    world.hub.handle_writable(behind);
+    world.run();
+    let place = |wanted| {
+        let mut pieces = world.pieces.iter().filter(|(id, _)| *id == wanted);
+        let (_, piece) = pieces.next().unwrap();
+        assert!(pieces.next().is_none(), "one piece each");
+        (piece.as_ptr(), piece.len())
+    };
+    assert_eq!(place(one), place(same));
+    assert_ne!(place(one), place(other));
+    assert_ne!(place(one), place(behind));
+    assert_eq!(world.received(one, 0), world.received(same, 0));
+    let sequences = |packets: Vec<(u16, Vec<u8>)>| packets.into_iter().map(|(sequence, _)| sequence);
+    let all: Vec<u16> = sequences(world.received(other, 6)).collect();
+    assert_eq!(all.len(), 3);
+    assert_eq!(sequences(world.received(behind, 0)).collect::<Vec<_>>(), all);
 }
 
 #[test]
