@@ -22,6 +22,7 @@
 //! It does not know any protocol, and it does not read the machine's clock.
 
 mod cursor;
+mod id_map;
 mod idn;
 pub mod limits;
 mod peer;
@@ -30,6 +31,7 @@ mod time;
 mod timer;
 
 pub use cursor::{Cursor, CursorError};
+pub use id_map::{IdHasher, IdMap};
 pub use idn::{ascii_domain, folded, is_letter_beyond_ascii};
 pub use peer::{in_network, is_public_address, one_peer};
 pub use rng::Rng;

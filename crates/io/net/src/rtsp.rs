@@ -17,7 +17,7 @@ use crate::stream::{Place, Places};
 use crate::tls::{HANDSHAKE_TIMEOUT, Tls};
 use bytes::Bytes;
 use connection::Connection;
-use ringpost_base::{Instant, Rng, UnixTime, limits};
+use ringpost_base::{IdMap, Instant, Rng, UnixTime, limits};
 use ringpost_media::Port;
 use ringpost_store::{FileCommand, FileWriter, Files};
 use ringpost_stream::hub::{
@@ -290,8 +290,8 @@ struct Driver {
     tls: Tls,
     places: Arc<Places>,
     ports: Arc<Mutex<Ports>>,
-    pairs: HashMap<PairId, (ringpost_media::PairId, Pair)>,
-    connections: HashMap<ConnectionId, Held>,
+    pairs: IdMap<PairId, (ringpost_media::PairId, Pair)>,
+    connections: IdMap<ConnectionId, Held>,
     accepted: u64,
     /// Connections that are closed when their time comes: those that are on their way out, or in a handshake.
     ending: BTreeSet<(Instant, ConnectionId)>,
@@ -328,8 +328,8 @@ impl Driver {
             tls: parts.tls,
             places: parts.places,
             ports: parts.media.shared_ports(),
-            pairs: HashMap::new(),
-            connections: HashMap::new(),
+            pairs: IdMap::default(),
+            connections: IdMap::default(),
             accepted: 0,
             ending: BTreeSet::new(),
             paused: BTreeSet::new(),

@@ -2,10 +2,9 @@
 
 use super::plane::{Answered, Plane};
 use super::{ConnectionId, Ends, Order, Output};
-use ringpost_base::{Instant, Rng, UnixTime};
+use ringpost_base::{IdMap, Instant, Rng, UnixTime};
 use ringpost_rtsp::server::{self, Config, Event, Peer, Server};
 use ringpost_rtsp::tunnel::{self, Base64Stream, Joined, Opened, Opening, Tunnels};
-use std::collections::HashMap;
 use std::sync::Arc;
 
 /// All connections.
@@ -13,7 +12,7 @@ pub(crate) struct Connections {
     config: Arc<Config>,
     began: (Instant, UnixTime),
     rng: Rng,
-    all: HashMap<ConnectionId, Connection>,
+    all: IdMap<ConnectionId, Connection>,
     tunnels: Tunnels<ConnectionId>,
 }
 
@@ -40,7 +39,7 @@ impl Connections {
             config,
             began,
             rng,
-            all: HashMap::new(),
+            all: IdMap::default(),
             tunnels: Tunnels::new(),
         }
     }

@@ -9,7 +9,7 @@ use super::{
 use crate::description::Description;
 use crate::mount::MountName;
 use bytes::Bytes;
-use ringpost_base::{Instant, Rng, UnixTime};
+use ringpost_base::{IdMap, Instant, Rng, UnixTime};
 use ringpost_rtsp::server::{self, SessionId};
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -92,12 +92,12 @@ pub(crate) struct Plane {
     pub(crate) config: Config,
     pub(crate) began: (Instant, UnixTime),
     pub(crate) rng: Rng,
-    pub(crate) live: HashMap<MountKey, Live>,
+    pub(crate) live: IdMap<MountKey, Live>,
     pub(crate) names: HashMap<MountName, MountKey>,
-    pub(crate) sessions: HashMap<SessionKey, Session>,
+    pub(crate) sessions: IdMap<SessionKey, Session>,
     pub(crate) by_id: HashMap<SessionId, SessionKey>,
-    pub(crate) by_connection: HashMap<ConnectionId, BTreeSet<SessionKey>>,
-    pub(crate) pairs: HashMap<PairId, (SessionKey, usize)>,
+    pub(crate) by_connection: IdMap<ConnectionId, BTreeSet<SessionKey>>,
+    pub(crate) pairs: IdMap<PairId, (SessionKey, usize)>,
     /// Sessions whose connection is over.
     pub(crate) detached: HashMap<SessionKey, Box<server::Session>>,
     /// What was announced on a connection and is not recorded yet.
@@ -131,12 +131,12 @@ impl Plane {
         Plane {
             config,
             began,
-            live: HashMap::new(),
+            live: IdMap::default(),
             names: HashMap::new(),
-            sessions: HashMap::new(),
+            sessions: IdMap::default(),
             by_id: HashMap::new(),
-            by_connection: HashMap::new(),
-            pairs: HashMap::new(),
+            by_connection: IdMap::default(),
+            pairs: IdMap::default(),
             detached: HashMap::new(),
             announced: HashMap::new(),
             pending: HashMap::new(),
