@@ -420,7 +420,7 @@ mod tests {
         let (description, _) = read(ANNOUNCED).expect("tracks");
         let range = Range::parse("npt=0-12.500").unwrap();
         let told = description.write(origin(), Some(&range), None).to_string();
-        assert!(told.contains("a=range:npt=0-12.5\r\n"), "{told}");
+        assert!(told.contains("a=range:npt=0.000-12.500\r\n"), "{told}");
     }
 
     #[test]
