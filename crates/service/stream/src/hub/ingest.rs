@@ -34,6 +34,8 @@ pub(crate) struct Ingest {
     newest: Option<(u32, Instant)>,
     /// A timestamp that was given out and when it is, by the mount's wallclock.
     reference: Option<(u32, UnixTime)>,
+    /// A report that came before the source that it is of: its SSRC, and what it says.
+    early: Option<(u32, u32, UnixTime)>,
     packets: u32,
     octets: u32,
 }
@@ -64,6 +66,7 @@ impl Ingest {
             next_sequence: rng.u32() as u16,
             newest: None,
             reference: None,
+            early: None,
             packets: 0,
             octets: 0,
         }
@@ -88,6 +91,7 @@ impl Ingest {
         self.source = None;
         self.reorder = Reorder::new();
         self.reference = None;
+        self.early = None;
     }
 
     /// Takes an RTP packet; what can be given out comes from [`poll`](Ingest::poll).
@@ -167,7 +171,9 @@ impl Ingest {
             timestamp: begin.wrapping_sub(timestamp),
         };
         self.source = Some(source);
-        self.reference = None;
+        // Some report before they send anything, and tracks are together from their first packet on.
+        let early = self.early.take().filter(|(of, ..)| *of == ssrc);
+        self.reference = early.map(|(_, at, wallclock)| (at.wrapping_add(source.timestamp), wallclock));
         source
     }
 
@@ -181,6 +187,7 @@ impl Ingest {
     // Guards pitfall RTP 6.
     pub(crate) fn handle_report(&mut self, ssrc: u32, timestamp: u32, wallclock: UnixTime) {
         let Some(source) = self.source.filter(|source| source.ssrc == ssrc) else {
+            self.early = Some((ssrc, timestamp, wallclock));
             return;
         };
         self.reference = Some((timestamp.wrapping_add(source.timestamp), wallclock));
@@ -314,6 +321,20 @@ mod tests {
         let lost = ingest.poll(now, wallclock).unwrap();
         let lost = Packet::parse(&lost.bytes).unwrap().sequence();
         assert_eq!((lost, ingest.lost_packets()), (sequence.wrapping_add(5), 2));
+    }
+
+    // Guards pitfall RTP 6.
+    #[test]
+    fn a_report_that_comes_before_any_packet_holds_from_the_first_one_on() {
+        let mut ingest = Ingest::new(&track(), &mut Rng::from_number(5));
+        ingest.handle_report(7, 1_000, at(0).1);
+        let (_, timestamp) = through(&mut ingest, 300, 7, 1, 10_000).unwrap();
+        assert_eq!(ingest.wallclock_at(timestamp), Some(at(100).1));
+        // Another source's says nothing of this one.
+        ingest.restart();
+        ingest.handle_report(8, 1_000, at(300).1);
+        let (_, timestamp) = through(&mut ingest, 400, 9, 1, 10_000).unwrap();
+        assert_eq!(ingest.wallclock_at(timestamp), Some(at(400).1));
     }
 
     #[test]
