@@ -53,6 +53,8 @@ pub struct Options {
     pub acme: String,
     /// More lines of the section `listen`.
     pub listen: String,
+    /// Lines of the section `streams`.
+    pub streams: String,
 }
 
 impl Default for Options {
@@ -74,6 +76,7 @@ impl Default for Options {
             limits: String::new(),
             acme: String::new(),
             listen: String::new(),
+            streams: String::new(),
         }
     }
 }
@@ -209,6 +212,7 @@ impl Server {
             sections += &format!("[limits]\n{}", options.limits);
         }
         sections += &format!("[acme]\n{}", options.acme);
+        sections += &format!("[streams]\n{}", options.streams);
         sections += "[tls]\n";
         if let Some(authorities) = &options.authorities {
             sections += &format!("authorities = {authorities:?}\n");
@@ -233,6 +237,8 @@ impl Server {
                 "imaps",
                 "pop3",
                 "pop3s",
+                "rtsp",
+                "rtsps",
             ]
             .iter()
             .map(|key| format!("{key} = \"[::1]:0\"\n"))
@@ -247,7 +253,8 @@ impl Server {
              [listen]\nsip_udp = \"{address}:5060\"\nsip_tcp = \"{address}:5060\"\nsip_tls = \"{address}:5061\"\n\
              smtp = \"{address}:{smtp_port}\"\nsubmission = \"{address}:5870\"\nsubmissions = \"{address}:4650\"\n\
              imap = \"{address}:1430\"\nimaps = \"{address}:9930\"\n\
-             pop3 = \"{address}:1100\"\npop3s = \"{address}:9950\"\nmetrics = \"{address}:9464\"\n{listen}\
+             pop3 = \"{address}:1100\"\npop3s = \"{address}:9950\"\n\
+             rtsp = \"{address}:8554\"\nrtsps = \"{address}:8322\"\nmetrics = \"{address}:9464\"\n{listen}\
              [voicemail]\nno_answer_s = {no_answer_s}\n[log]\nlevel = \"info,ringpost=debug\"\n"
         )
     }

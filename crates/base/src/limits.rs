@@ -306,6 +306,8 @@ pub const MOUNT_NAME_PARTS: usize = 8;
 pub const MOUNT_RING_PACKETS: usize = 8_192;
 /// Octets of the packets of a mount that are kept for its readers; the oldest leave.
 pub const MOUNT_RING_BYTES: usize = 8 * 1024 * 1024;
+/// Addresses of a server that mounts are pulled from which are tried, one after the other; further ones are not.
+pub const PULL_ADDRESSES: usize = 4;
 /// How much further behind a mount's newest packet a reader may fall than it was when it began; then it goes on with the
 /// newest key frame.
 pub const MOUNT_READER_LAG: Duration = Duration::from_secs(3);

@@ -4,8 +4,10 @@
 //! password. Without a rule an account publishes and reads below its own name, and nobody else does.
 
 mod notice;
+mod pulls;
 mod shelves;
 
+pub use pulls::{PullSources, may_be_pulled_from};
 pub use shelves::{Shelves, Source};
 
 use crate::logins::{Door, LoginError};
@@ -59,6 +61,8 @@ pub struct Streams {
     pub rules: Arc<Mutex<Vec<MountRule>>>,
     /// What is played from where.
     pub shelves: Shelves,
+    /// Where may be pulled from.
+    pub pulls: PullSources,
 }
 
 /// Where answers go.
@@ -94,6 +98,7 @@ impl Streams {
                 return Answer::Yes;
             }
             Ask::List { mount } => return self.shelves.list(&self.directory, &mount).await,
+            Ask::Resolve { host } => return Answer::Addresses(self.pulls.resolve(&host).await),
             Ask::Read { mount, file, range } => {
                 return self.shelves.read(&self.directory, &mount, &file, range).await;
             }

@@ -281,6 +281,9 @@ pub struct StreamSession {
     pub session: u64,
     /// Who it is; empty when that was not asked.
     pub user: String,
+    /// Where it is pulled from, for a publisher that we are the client of; else empty.
+    #[serde(default)]
+    pub source: String,
     /// From where.
     pub peer: String,
     /// How its packets go: `tcp` or `udp`.

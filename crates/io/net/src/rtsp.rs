@@ -5,6 +5,7 @@
 //! not take waits in its connection, one share at most; then the hub gives that reader nothing more until there is room again.
 
 mod connection;
+mod doors;
 mod log;
 #[cfg(test)]
 mod tests;
@@ -14,21 +15,22 @@ use crate::media::ports::{Pair, Ports};
 use crate::media::{MediaHandle, lock};
 use crate::poll::{Interest, Poll, Waker};
 use crate::stream::{Place, Places};
-use crate::tls::{HANDSHAKE_TIMEOUT, Tls};
+use crate::tls::{Authorities, Tls};
 use bytes::Bytes;
 use connection::Connection;
+use doors::Dialling;
 use ringpost_base::{IdMap, Instant, Rng, UnixTime, limits};
 use ringpost_media::Port;
 use ringpost_store::{FileCommand, FileWriter, Files};
 use ringpost_stream::hub::{
-    Answer, Burst, Config, ConnectionId, Ends, Hub, MountInfo, MountSettings, Outlet, Output, PairId,
-    Question, QuestionId, SessionKey, SocketId,
+    Answer, Burst, Config, ConnectionId, Hub, MountInfo, MountSettings, Outlet, Output, PairId, Question,
+    QuestionId, SessionKey, SocketId,
 };
 use ringpost_stream::{MountName, MountPattern};
 use socket2::SockAddr;
 use std::collections::{BTreeSet, HashMap};
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{IpAddr, TcpListener};
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -47,10 +49,6 @@ const READING: Interest = Interest {
     read: true,
     write: false,
 };
-/// Connections that are accepted at a time.
-const ACCEPTED: usize = 64;
-/// When no file can be opened, new connections are looked for again after this.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
 /// What a thread has done since it began.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -104,6 +102,8 @@ pub struct RtspParts {
     pub tls_listeners: Vec<TcpListener>,
     /// The certificate.
     pub tls: Tls,
+    /// Who vouches for the servers that are pulled from.
+    pub authorities: Authorities,
     /// The places that connections take.
     pub places: Arc<Places>,
     /// What holds for all of it.
@@ -275,7 +275,10 @@ struct Held {
     closes: Option<Instant>,
     /// TLS must be agreed on by then.
     handshake_until: Option<Instant>,
-    _place: Place,
+    /// How far it has come, where we made it.
+    dialling: Option<Dialling>,
+    /// What it takes of the places, where it was accepted.
+    _place: Option<Place>,
 }
 
 /// The thread's own side.
@@ -288,6 +291,7 @@ struct Driver {
     questions: async_channel::Sender<Question>,
     listening: Vec<Listening>,
     tls: Tls,
+    authorities: Authorities,
     places: Arc<Places>,
     ports: Arc<Mutex<Ports>>,
     pairs: IdMap<PairId, (ringpost_media::PairId, Pair)>,
@@ -326,6 +330,7 @@ impl Driver {
             questions: parts.questions,
             listening,
             tls: parts.tls,
+            authorities: parts.authorities,
             places: parts.places,
             ports: parts.media.shared_ports(),
             pairs: IdMap::default(),
@@ -349,7 +354,8 @@ impl Driver {
 
     fn run(&mut self) -> io::Result<()> {
         let mut ready = Vec::new();
-        let mut deadline = None;
+        // It may have something to do before anybody comes.
+        let mut deadline = self.settle();
         loop {
             let ending = self.ending.first().map(|(at, _)| *at);
             let due = [deadline, ending, self.accept_at].into_iter().flatten().min();
@@ -365,10 +371,11 @@ impl Driver {
                     }
                     Token::Listener(index) => self.accept(index as usize),
                     Token::Connection(id) => {
-                        if event.write {
+                        let is_made = self.is_made(id);
+                        if event.write && is_made {
                             self.write(id);
                         }
-                        if event.read {
+                        if event.read && is_made {
                             self.read(id);
                         }
                     }
@@ -423,6 +430,7 @@ impl Driver {
                     }
                 }
                 Output::Close(id) => self.close(id),
+                Output::Connect { connection, to, tls } => self.dial(connection, to, tls),
                 Output::Write { mount, command } => self.write_file(mount, command),
                 Output::Question(question) => {
                     let id = question.id;
@@ -535,86 +543,17 @@ impl Driver {
         }
     }
 
-    fn accept(&mut self, index: usize) {
-        for _ in 0..ACCEPTED {
-            let Some(listening) = self.listening.get(index) else {
-                return;
-            };
-            let is_secure = listening.is_secure;
-            match listening.listener.accept() {
-                Ok((socket, remote)) => {
-                    if let Err(error) = self.accepted(socket, remote, is_secure) {
-                        debug!(%remote, %error, "a connection is not taken");
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-                Err(error) => {
-                    warn!(%error, "no connection can be accepted");
-                    let fd = listening.listener.as_raw_fd();
-                    let none = Interest {
-                        read: false,
-                        write: false,
-                    };
-                    let _ = self.poll.change(fd, Token::Listener(index as u64).number(), none);
-                    self.accept_at = Some(self.now() + ACCEPT_PAUSE);
-                    return;
-                }
-            }
-        }
-    }
-
-    fn accepted(
-        &mut self,
-        socket: std::net::TcpStream,
-        remote: SocketAddr,
-        is_secure: bool,
-    ) -> io::Result<()> {
-        // One over the limit is closed at once: RTSP has no greeting in which it could be told.
-        let Some(place) = self.places.take(remote.ip()) else {
-            return Ok(());
-        };
-        socket.set_nonblocking(true)?;
-        socket.set_nodelay(true)?;
-        let tls = match is_secure {
-            true => Some(rustls::ServerConnection::new(self.tls.server_config()).map_err(io::Error::other)?),
-            false => None,
-        };
-        let now = self.now();
-        self.accepted += 1;
-        let id = ConnectionId(self.accepted);
-        let interest = Interest {
-            read: true,
-            write: false,
-        };
-        self.poll
-            .add_as(socket.as_raw_fd(), Token::Connection(id).number(), interest)?;
-        let ends = Ends {
-            local: socket.local_addr()?,
-            remote,
-            is_secure,
-        };
-        let handshake_until = is_secure.then(|| now + HANDSHAKE_TIMEOUT);
-        self.ending.extend(handshake_until.map(|until| (until, id)));
-        let held = Held {
-            connection: Connection::new(socket, tls),
-            interest,
-            is_full: false,
-            closes: None,
-            handshake_until,
-            _place: place,
-        };
-        self.connections.insert(id, held);
-        self.hub.handle_accepted(now, id, ends);
-        Ok(())
-    }
-
     fn read(&mut self, id: ConnectionId) {
         let mut buffer = std::mem::take(&mut self.buffer);
         let now = self.now();
         while let Some(held) = self.connections.get_mut(&id) {
             let is_tls = held.handshake_until.is_some();
-            match held.connection.read(&mut buffer) {
+            let read = held.connection.read(&mut buffer);
+            self.look_at_handshake(id);
+            let Some(held) = self.connections.get_mut(&id) else {
+                break;
+            };
+            match read {
                 Ok(Some(0)) => {
                     // A handshake has something to say itself.
                     if held.connection.has_waiting() {
@@ -636,8 +575,7 @@ impl Driver {
                     break;
                 }
                 Err(error) => {
-                    debug!(%error, "a connection of RTSP broke");
-                    self.broken.push(id);
+                    self.note_broken(id, &error);
                     break;
                 }
             }
@@ -650,10 +588,11 @@ impl Driver {
         let Some(held) = self.connections.get_mut(&id) else {
             return;
         };
-        if let Err(error) = held.connection.write() {
-            debug!(%error, "a connection of RTSP broke");
-            self.broken.push(id);
+        if matches!(held.dialling, Some(Dialling::Tcp)) {
             return;
+        }
+        if let Err(error) = held.connection.write() {
+            return self.note_broken(id, &error);
         }
         let has_waiting = held.connection.has_waiting();
         match (has_waiting, held.is_full) {
@@ -688,9 +627,10 @@ impl Driver {
             true => self.paused.remove(&id),
             false => self.paused.insert(id),
         };
+        let is_dialling = matches!(held.dialling, Some(Dialling::Tcp));
         let interest = Interest {
-            read: is_heard || held.closes.is_some(),
-            write: held.connection.has_waiting(),
+            read: (is_heard || held.closes.is_some()) && !is_dialling,
+            write: held.connection.has_waiting() || is_dialling,
         };
         if held.interest != interest {
             held.interest = interest;
@@ -721,7 +661,10 @@ impl Driver {
         let Some(held) = self.connections.get_mut(&id) else {
             return;
         };
-        if held.closes.is_none() {
+        if held.dialling.is_some() {
+            // There is nobody yet who could be told.
+            self.broken.push(id);
+        } else if held.closes.is_none() {
             held.closes = Some(until);
             self.ending.insert((until, id));
             self.write(id);
@@ -759,7 +702,10 @@ impl Driver {
                 self.ending.remove(&(at, id));
             }
             self.paused.remove(&id);
-            self.hub.handle_closed(self.now(), id);
+            match held.dialling {
+                Some(dialling) => self.hub.handle_unconnected(self.now(), id, &dialling.why()),
+                None => self.hub.handle_closed(self.now(), id),
+            }
         }
     }
 

@@ -238,7 +238,7 @@ pub enum Proof {
 struct Clients {
     /// Of a domain's SIP server.
     sip: Arc<ClientConfig>,
-    /// Of a mail server that must prove its name.
+    /// Of a server that must prove its name.
     mail: Arc<ClientConfig>,
     /// Of a mail server that is spoken to under TLS because it offers it.
     any: Arc<ClientConfig>,
@@ -260,6 +260,11 @@ impl Authorities {
 
     pub(crate) fn connector(&self) -> TlsConnector {
         TlsConnector::from(self.clients().sip)
+    }
+
+    /// For a server of streams, which must prove its name.
+    pub(crate) fn server_config(&self) -> Arc<ClientConfig> {
+        self.clients().mail
     }
 
     /// For a mail server that must prove this.

@@ -44,6 +44,7 @@ impl House {
                     recordings: Arc::new(MemoryFiles::new(|| BEGIN)),
                     mail,
                 },
+                pulls: pulls::tests::sources(&[], &[]),
             },
             _lab: lab,
             password: alice.password,

@@ -265,11 +265,11 @@ fn stream_lines(stream: &StreamState) -> Vec<String> {
     let publisher = stream.publisher.iter().map(|session| ("publisher", session));
     let readers = stream.readers.iter().map(|session| ("reader", session));
     lines.extend(publisher.chain(readers).map(|(role, session)| {
-        let user = if session.user.is_empty() {
-            "-"
-        } else {
-            &session.user
-        };
+        // What is pulled has no user here, but comes from somewhere.
+        let named = [&session.user, &session.source]
+            .into_iter()
+            .find(|name| !name.is_empty());
+        let user = named.map_or("-", String::as_str);
         format!(
             "  {role}\t{}\t{user}\t{}\t{}\t{} s\t{} bytes\t{} packets skipped",
             session.session,

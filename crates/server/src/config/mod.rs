@@ -5,6 +5,7 @@ mod error;
 mod incoming;
 mod listen;
 mod network;
+mod pull;
 mod streams;
 
 pub(crate) use acme::{Acme, Challenge};

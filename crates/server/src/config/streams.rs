@@ -1,9 +1,12 @@
+use super::network::Network;
+use super::pull::{Pull, PullUrl, Transport, When};
 use ringpost_node::stream::{MountRule, Who};
 use ringpost_store::Retention;
-use ringpost_stream::hub::MountSettings as HubSettings;
+use ringpost_stream::hub::{MountSettings as HubSettings, PullSettings};
 use ringpost_stream::{MountName, MountPattern};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -11,6 +14,7 @@ use std::time::Duration;
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Streams {
     pub(crate) vacancy_s: u32,
+    pub(crate) pull_networks: Vec<Network>,
     /// By patterns of mounts.
     pub(crate) mounts: BTreeMap<String, MountSettings>,
 }
@@ -23,6 +27,9 @@ pub(crate) struct MountSettings {
     pub(crate) read: Vec<String>,
     pub(crate) file: Option<PathBuf>,
     pub(crate) folder: Option<PathBuf>,
+    pub(crate) pull: Option<PullUrl>,
+    pub(crate) pull_when: Option<When>,
+    pub(crate) pull_transport: Option<Transport>,
     pub(crate) record: bool,
     pub(crate) keep_hours: Option<u32>,
     pub(crate) keep_bytes: Option<u64>,
@@ -39,6 +46,7 @@ impl Default for Streams {
     fn default() -> Self {
         Streams {
             vacancy_s: 10,
+            pull_networks: Vec::new(),
             mounts: BTreeMap::new(),
         }
     }
@@ -61,6 +69,7 @@ impl Streams {
                 let wrong = "0 would keep nothing; leave the key out to keep everything".into();
                 return Err((format!("{key}.keep_hours and keep_bytes"), wrong));
             }
+            settings.check_pull(pattern, &self.pull_networks())?;
             let (file, folder) = (&settings.file, &settings.folder);
             if file.is_some() && folder.is_some() {
                 let wrong = "names a file and a folder; leave one of them out".into();
@@ -98,10 +107,16 @@ impl Streams {
             let hub = HubSettings {
                 record: settings.record,
                 silence: settings.silence_mail_s.map(|s| Duration::from_secs(s.into())),
+                pull: settings.pull(),
             };
             Some((pattern.parse().ok()?, hub))
         });
         settings.collect()
+    }
+
+    /// The networks beside the public ones that mounts may be pulled from, by the bits that count.
+    pub(crate) fn pull_networks(&self) -> Vec<(IpAddr, u8)> {
+        self.pull_networks.iter().map(|network| network.parts()).collect()
     }
 
     /// How long a mount's recordings are kept.
@@ -145,6 +160,46 @@ impl Streams {
         rules.collect()
     }
 }
+
+impl MountSettings {
+    fn pull(&self) -> Option<PullSettings> {
+        let pull = Pull {
+            url: self.pull.as_ref()?,
+            when: self.pull_when.unwrap_or_default(),
+            transport: self.pull_transport.unwrap_or_default(),
+        };
+        Some(pull.settings())
+    }
+
+    fn check_pull(&self, pattern: &str, networks: &[(IpAddr, u8)]) -> Result<(), (String, String)> {
+        let wrong = |key: &str, wrong: String| Err((format!("streams.mounts.{pattern:?}.{key}"), wrong));
+        let Some(url) = &self.pull else {
+            return match (self.pull_when, self.pull_transport) {
+                (Some(_), _) => wrong("pull_when", NOT_PULLED.into()),
+                (None, Some(_)) => wrong("pull_transport", NOT_PULLED.into()),
+                (None, None) => Ok(()),
+            };
+        };
+        if pattern.parse::<MountName>().is_err() {
+            return wrong(
+                "pull",
+                "is one stream for many mounts; name one, without *".into(),
+            );
+        }
+        if self.file.is_some() || self.folder.is_some() {
+            return wrong(
+                "pull",
+                "is set, and so is file or folder; leave one of them out".into(),
+            );
+        }
+        if !self.publish.is_empty() {
+            return wrong("publish", "is set, and so is pull; leave one of them out".into());
+        }
+        url.check(networks).or_else(|why| wrong("pull", why))
+    }
+}
+
+const NOT_PULLED: &str = "is of no use without pull; set that, or leave this out";
 
 fn who(name: &str) -> Who {
     match name {

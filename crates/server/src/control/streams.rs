@@ -62,6 +62,7 @@ fn session(info: &SessionInfo) -> StreamSession {
     StreamSession {
         session: info.key.0,
         user: info.user.clone().unwrap_or_default(),
+        source: info.source.clone().unwrap_or_default(),
         peer: info.peer.to_string(),
         transport: if info.is_interleaved { "tcp" } else { "udp" }.into(),
         lasted_s: info.lasted.as_secs(),

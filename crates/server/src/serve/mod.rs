@@ -208,6 +208,8 @@ impl Server {
             listeners: rtsp,
             tls_listeners: rtsps,
             tls: tls.clone(),
+            authorities: authorities.clone(),
+            resolver: resolver.clone(),
             places: places.clone(),
             media: media.handle().clone(),
             world: world.clone(),

@@ -1,5 +1,6 @@
 //! The streams' thread, joined with the directory and the rules of the configuration.
 
+use super::signalling::Names;
 use crate::config::{Config, Played};
 use crate::stores::RECORDINGS;
 use crate::world::{RealWorld, random};
@@ -9,18 +10,19 @@ use ringpost_admin::Metrics;
 use ringpost_blobs::DiskFiles;
 use ringpost_directory::Directory;
 use ringpost_mail::Mail;
+use ringpost_net::dns::Resolver;
 use ringpost_net::media::MediaHandle;
 use ringpost_net::rtsp::{RtspCounters, RtspHandle, RtspParts, RtspThread};
 use ringpost_net::stream::Places;
-use ringpost_net::tls::Tls;
+use ringpost_net::tls::{Authorities, Tls};
 use ringpost_node::Stop;
 use ringpost_node::peers::Peers;
-use ringpost_node::stream::{MountRule, Shelves, Source, StreamAnswers, Streams};
+use ringpost_node::stream::{MountRule, PullSources, Shelves, Source, StreamAnswers, Streams};
 use ringpost_node::world::World;
 use ringpost_store::{Files, FolderName, StoreError, expired};
 use ringpost_stream::MountName;
 use ringpost_stream::hub::{Answer, QuestionId};
-use std::net::TcpListener;
+use std::net::{IpAddr, TcpListener};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -36,6 +38,8 @@ pub(super) struct StreamParts<'a> {
     pub(super) listeners: Vec<TcpListener>,
     pub(super) tls_listeners: Vec<TcpListener>,
     pub(super) tls: Tls,
+    pub(super) authorities: Authorities,
+    pub(super) resolver: Arc<Resolver>,
     pub(super) places: Arc<Places>,
     pub(super) media: MediaHandle,
     pub(super) world: Arc<RealWorld>,
@@ -52,6 +56,7 @@ pub(super) struct Streaming {
     pub(super) thread: RtspThread,
     rules: Arc<Mutex<Vec<MountRule>>>,
     sources: Arc<Mutex<Vec<Source>>>,
+    pull_networks: Arc<Mutex<Vec<(IpAddr, u8)>>>,
 }
 
 impl StreamParts<'_> {
@@ -75,6 +80,7 @@ impl StreamParts<'_> {
             listeners: self.listeners,
             tls_listeners: self.tls_listeners,
             tls: self.tls,
+            authorities: self.authorities,
             places: self.places,
             config,
             media: self.media,
@@ -86,6 +92,7 @@ impl StreamParts<'_> {
         .context("streams: the thread cannot be started")?;
         let sources = Arc::new(Mutex::new(sources_of(self.config)));
         let rules = Arc::new(Mutex::new(self.config.streams.rules()));
+        let pull_networks = Arc::new(Mutex::new(self.config.streams.pull_networks()));
         let streams = Streams {
             world: self.world,
             directory: self.directory,
@@ -96,6 +103,10 @@ impl StreamParts<'_> {
                 recordings: files.clone(),
                 mail: self.mail,
             },
+            pulls: PullSources {
+                dns: Arc::new(Names(self.resolver)),
+                networks: pull_networks.clone(),
+            },
         };
         let answers = Arc::new(Answers(thread.handle().clone()));
         tokio::spawn(ringpost_node::stream::run(streams, questions, answers));
@@ -104,6 +115,7 @@ impl StreamParts<'_> {
             thread,
             rules,
             sources,
+            pull_networks,
         })
     }
 }
@@ -138,6 +150,8 @@ impl Streaming {
 
     /// Goes by another configuration from now on; who reads or publishes goes on.
     pub(super) async fn set(&self, config: &Config) {
+        let networks = config.streams.pull_networks();
+        *self.pull_networks.lock().unwrap_or_else(PoisonError::into_inner) = networks;
         // A thread that has ended has no use for it.
         let _ = self.thread.handle().set_settings(config.streams.settings()).await;
         *self.rules.lock().unwrap_or_else(PoisonError::into_inner) = config.streams.rules();

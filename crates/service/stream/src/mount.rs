@@ -32,6 +32,15 @@ pub enum MountPatternError {
 }
 
 impl MountPattern {
+    /// The one mount that it speaks of; `None` where there may be many.
+    pub fn name(&self) -> Option<MountName> {
+        let is_name = |part: &Part| matches!(part, Part::Name(_));
+        self.0
+            .iter()
+            .all(is_name)
+            .then(|| self.to_string().parse().ok())?
+    }
+
     /// Whether it speaks of this mount.
     pub fn matches(&self, mount: &MountName) -> bool {
         let mut names = mount.parts();

@@ -1,7 +1,6 @@
 //! One connection of the streams' thread: a socket, maybe TLS, and what waits to be sent.
 
 use bytes::Bytes;
-use rustls::ServerConnection;
 use std::collections::VecDeque;
 use std::io::{self, IoSlice, Read, Write};
 use std::net::TcpStream;
@@ -12,7 +11,7 @@ const SLICES: usize = 16;
 /// A connection.
 pub(super) struct Connection {
     socket: TcpStream,
-    tls: Option<Box<ServerConnection>>,
+    tls: Option<Box<rustls::Connection>>,
     waiting: VecDeque<Bytes>,
     /// Octets of the first that are sent.
     sent: usize,
@@ -20,7 +19,7 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(socket: TcpStream, tls: Option<ServerConnection>) -> Self {
+    pub(super) fn new(socket: TcpStream, tls: Option<rustls::Connection>) -> Self {
         Connection {
             socket,
             tls: tls.map(Box::new),
@@ -156,7 +155,7 @@ impl Connection {
 }
 
 fn read_tls(
-    tls: &mut ServerConnection,
+    tls: &mut rustls::Connection,
     socket: &mut TcpStream,
     buffer: &mut [u8],
 ) -> io::Result<Option<usize>> {

@@ -17,6 +17,26 @@ pub(super) fn tell(event: Event) {
                 warn!(%mount, ?quirk, "a description is odd, and read all the same");
             }
         }
+        Event::Pulled {
+            mount,
+            source,
+            peer,
+            quirks,
+        } => {
+            info!(%mount, source, %peer, "stream pulled");
+            for quirk in quirks {
+                warn!(%mount, ?quirk, "a description is odd, and read all the same");
+            }
+        }
+        Event::Tolerated { mount, what } => {
+            warn!(%mount, what, "what is pulled is odd, and taken all the same")
+        }
+        Event::Unpulled {
+            mount,
+            source,
+            why,
+            again_in,
+        } => warn!(%mount, source, why, again_s = again_in.as_secs(), "a stream cannot be pulled now"),
         Event::Unpublished {
             mount,
             lasted,

@@ -75,7 +75,15 @@ impl Plane {
             server::Ask::Describe(place) => {
                 let local = ends.local.ip();
                 if let Some((_, live)) = self.live_of(&place.mount) {
-                    return Some(Answer::Description(live.sdp(local)));
+                    let description = live.sdp(local);
+                    if live.publisher.is_none() && self.is_pulled(&place.mount) {
+                        self.pulling.want(place.mount, None);
+                    }
+                    return Some(Answer::Description(description));
+                }
+                if self.is_pulled(&place.mount) {
+                    self.pulling.want(place.mount, Some((pending, local)));
+                    return None;
                 }
                 let waiting = Waiting::Describe { pending, local };
                 return self.now_or_later(now, &place.mount, waiting);
@@ -128,6 +136,9 @@ impl Plane {
         description: &[u8],
     ) -> Option<Answer> {
         let mount = place.mount.clone();
+        if self.is_pulled(&mount) {
+            return refused_for(Status::FORBIDDEN, "this mount is pulled from elsewhere");
+        }
         if !self.names.contains_key(&mount) && self.live.len() >= self.config.mounts {
             return refused(Status::NOT_ENOUGH_BANDWIDTH);
         }
@@ -386,7 +397,13 @@ impl Plane {
 
     /// A publisher begins; one that was there before has lost its connection and not noticed it yet, or is taken over from by
     /// who has the right to.
-    fn go_live(&mut self, now: Instant, key: SessionKey, name: &MountName, description: Description) {
+    pub(crate) fn go_live(
+        &mut self,
+        now: Instant,
+        key: SessionKey,
+        name: &MountName,
+        description: Description,
+    ) {
         self.watch(now, name);
         if let Some(mount) = self.names.get(name).copied() {
             let before = self

@@ -228,6 +228,9 @@ impl Connections {
         match order {
             Order::Alive(session) => server.handle_liveness(now, &session),
             Order::End(session) => server.end(now, &session),
+            Order::Answer(question, answer) => server.handle_answer(now, question, *answer),
+            // A server's own clients are told by `Alive`.
+            Order::Heard => {}
             Order::PlayEnded(session, tracks) => server.handle_play_ended(now, &session, &tracks),
             Order::Close => server.shut_down(now),
         }

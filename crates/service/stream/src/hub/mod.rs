@@ -13,6 +13,7 @@ mod live;
 mod media;
 mod plane;
 mod published;
+mod pull;
 mod question;
 mod record;
 mod session;
@@ -24,13 +25,15 @@ mod watch;
 
 pub use media::{Burst, Outlet};
 pub use plane::{MountInfo, SessionInfo};
-pub use question::{Answer, Ask, Question, QuestionId};
+pub use pull::{PullSettings, PullTransport};
+pub use question::{Answer, Ask, Question, QuestionId, Unresolved};
 pub use record::folder_of;
 
 use crate::mount::{MountName, MountPattern};
 use bytes::Bytes;
 use connection::Connections;
 use plane::Plane;
+use pull::{PullKey, Pulls};
 use ringpost_base::{Deadlines, Instant, Rng, UnixTime};
 use ringpost_rtsp::server::SessionId;
 use ringpost_store::FileCommand;
@@ -38,9 +41,23 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Names a connection; the driver counts them and never gives a number again.
+/// Names a connection. The driver counts those that it accepts, below 2^60, and never gives a number again; the hub names those
+/// that it wants made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnectionId(pub u64);
+
+impl ConnectionId {
+    const DIALLED: u64 = 1 << 60;
+
+    fn dialled(number: u64) -> Self {
+        ConnectionId(number | Self::DIALLED)
+    }
+
+    /// Whether the hub wanted it made.
+    pub fn is_dialled(self) -> bool {
+        self.0 & Self::DIALLED != 0
+    }
+}
 
 /// Names a pair of datagram sockets, RTP's and RTCP's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -83,6 +100,8 @@ pub struct MountSettings {
     pub record: bool,
     /// After how long without a packet the owner is told; `None`: never.
     pub silence: Option<Duration>,
+    /// Where they are pulled from, for a pattern that names one mount; nobody publishes to such a mount.
+    pub pull: Option<PullSettings>,
 }
 
 impl Config {
@@ -145,6 +164,16 @@ pub enum Output {
     ClosePair(PairId),
     /// Close a connection once everything that it was given is sent.
     Close(ConnectionId),
+    /// Make a connection to another server, and say so with [`Hub::handle_connected`], or why not with
+    /// [`Hub::handle_unconnected`].
+    Connect {
+        /// What it is called from now on.
+        connection: ConnectionId,
+        /// Where.
+        to: SocketAddr,
+        /// Under TLS, and what the certificate must name: a name or an address.
+        tls: Option<String>,
+    },
     /// Have this done to the file of a mount's recording, and say so with [`Hub::handle_write_refused`] if it is not taken.
     Write {
         /// Of which mount: each has a writer of its own.
@@ -173,6 +202,35 @@ pub enum Event {
         peer: IpAddr,
         /// What was odd in its description and is read all the same.
         quirks: Vec<crate::Quirk>,
+    },
+    /// A mount is live from now on, pulled from another server.
+    Pulled {
+        /// Which.
+        mount: MountName,
+        /// From where, without credentials.
+        source: String,
+        /// The server's address.
+        peer: IpAddr,
+        /// What was odd in its description and is read all the same.
+        quirks: Vec<crate::Quirk>,
+    },
+    /// The server that a mount is pulled from does something against the RFC, and is borne with.
+    Tolerated {
+        /// Which mount.
+        mount: MountName,
+        /// What.
+        what: String,
+    },
+    /// A mount cannot be pulled, or not any more.
+    Unpulled {
+        /// Which.
+        mount: MountName,
+        /// From where, without credentials.
+        source: String,
+        /// Why.
+        why: String,
+        /// After which time that is tried again, if anybody wants it then.
+        again_in: Duration,
     },
     /// Nobody publishes it any more.
     Unpublished {
@@ -257,6 +315,7 @@ enum Timer {
     Detached(SessionKey),
     /// What a session plays that is not live.
     Player(SessionKey),
+    Pull(PullKey),
     /// Halves of tunnels.
     Tunnels,
     /// Mounts that may have fallen silent.
@@ -269,6 +328,7 @@ enum Timer {
 pub struct Hub {
     connections: Connections,
     plane: Plane,
+    pulls: Pulls,
     timers: Deadlines<Timer>,
 }
 
@@ -276,11 +336,27 @@ impl Hub {
     /// A hub without connections and mounts, at `now`, which is `wallclock`.
     pub fn new(now: Instant, wallclock: UnixTime, config: Config, mut rng: Rng) -> Self {
         let rtsp = Arc::new(config.rtsp.clone());
-        Hub {
+        let mut hub = Hub {
             connections: Connections::new(rtsp, (now, wallclock), rng.fork()),
             plane: Plane::new(config, (now, wallclock), rng),
+            pulls: Pulls::default(),
             timers: Deadlines::new(),
-        }
+        };
+        hub.pulls.configure(now, &mut hub.plane);
+        hub.settle_plane(now);
+        hub
+    }
+
+    /// A connection was made that [`Output::Connect`] wanted.
+    pub fn handle_connected(&mut self, now: Instant, id: ConnectionId, ends: Ends) {
+        self.pulls.handle_connected(now, id, ends, &mut self.plane);
+        self.settle_plane(now);
+    }
+
+    /// A connection that was wanted could not be made, or TLS not be agreed on.
+    pub fn handle_unconnected(&mut self, now: Instant, id: ConnectionId, why: &str) {
+        self.pulls.handle_closed(now, id, Some(why), &mut self.plane);
+        self.settle_plane(now);
     }
 
     /// A connection was accepted.
@@ -291,11 +367,15 @@ impl Hub {
 
     /// Whether more of a connection should be read.
     pub fn wants_input(&self, id: ConnectionId) -> bool {
-        self.connections.wants_input(id)
+        id.is_dialled() || self.connections.wants_input(id)
     }
 
     /// Bytes came on a connection.
     pub fn handle_bytes(&mut self, now: Instant, id: ConnectionId, bytes: &[u8]) {
+        if id.is_dialled() {
+            self.pulls.handle_bytes(now, id, bytes, &mut self.plane);
+            return self.settle_plane(now);
+        }
         let of = self.connections.handle_bytes(now, id, bytes, &mut self.plane);
         if let Some(deadline) = self.connections.tunnels_deadline() {
             self.timers.set(Timer::Tunnels, deadline);
@@ -305,6 +385,10 @@ impl Hub {
 
     /// A connection is over.
     pub fn handle_closed(&mut self, now: Instant, id: ConnectionId) {
+        if id.is_dialled() {
+            self.pulls.handle_closed(now, id, None, &mut self.plane);
+            return self.settle_plane(now);
+        }
         self.connections.handle_closed(now, id);
         self.settle(now, id);
         self.connections.forget(id);
@@ -323,7 +407,9 @@ impl Hub {
 
     /// A pair of sockets is open, with RTP's port; RTCP's is the next. Or it cannot be.
     pub fn handle_pair(&mut self, now: Instant, pair: PairId, port: Option<u16>) {
-        if let Some(of) = self.plane.handle_pair(now, pair, port) {
+        if self.pulls.handle_pair(now, pair, port, &mut self.plane) {
+            self.settle_plane(now);
+        } else if let Some(of) = self.plane.handle_pair(now, pair, port) {
             self.deliver(now, of);
         }
     }
@@ -336,8 +422,13 @@ impl Hub {
 
     /// An answer to a question came. One to a question that is open no longer is ignored.
     pub fn handle_answer(&mut self, now: Instant, id: QuestionId, answer: Answer) {
-        for answered in self.plane.handle_answer(now, id, answer) {
-            self.deliver(now, answered);
+        match self.pulls.handle_answer(now, id, answer, &mut self.plane) {
+            Some(answer) => {
+                for answered in self.plane.handle_answer(now, id, answer) {
+                    self.deliver(now, answered);
+                }
+            }
+            None => {}
         }
         self.settle_plane(now);
     }
@@ -362,6 +453,7 @@ impl Hub {
                 Timer::Mount(key) => self.plane.handle_mount_timeout(now, key),
                 Timer::Rtcp(session, track) => self.plane.handle_rtcp_timeout(now, session, track),
                 Timer::Detached(session) => self.plane.end_detached(now, session),
+                Timer::Pull(key) => self.pulls.handle_timeout(now, key, &mut self.plane),
                 Timer::Player(session) => {
                     if let Some(answered) = self.plane.handle_player_timeout(now, session) {
                         self.deliver(now, answered);
@@ -412,6 +504,7 @@ impl Hub {
     pub fn set_settings(&mut self, now: Instant, settings: Vec<(MountPattern, MountSettings)>) {
         self.plane.config.settings = settings;
         self.plane.look_at_recordings(now);
+        self.pulls.configure(now, &mut self.plane);
         self.settle_plane(now);
     }
 
@@ -429,6 +522,7 @@ impl Hub {
         for session in self.plane.session_keys() {
             self.plane.say_goodbye(now, session);
         }
+        self.pulls.shut_down(now, &mut self.plane);
         for id in self.connections.ids() {
             self.connections.shut_down(now, id);
             self.settle(now, id);
@@ -471,9 +565,19 @@ impl Hub {
 
     /// Carries out what sessions want of connections, and sets the timers anew that were moved.
     fn settle_plane(&mut self, now: Instant) {
-        while let Some((id, order)) = self.plane.pop_order() {
-            self.connections.carry_out(now, id, order);
-            self.drain(now, id);
+        loop {
+            if let Some(wanted) = self.plane.pulling.pop_wanted() {
+                self.pulls.handle_wanted(now, wanted, &mut self.plane);
+            } else if let Some((id, order)) = self.plane.pop_order() {
+                if id.is_dialled() {
+                    self.pulls.carry_out(now, id, &order, &mut self.plane);
+                } else {
+                    self.connections.carry_out(now, id, order);
+                    self.drain(now, id);
+                }
+            } else {
+                break;
+            }
         }
         while let Some((timer, at)) = self.plane.pop_timer() {
             match at {
@@ -489,8 +593,15 @@ impl Hub {
 enum Order {
     /// Its client is there.
     Alive(SessionId),
+    /// The server that we pull from sends packets.
+    Heard,
     /// It has ended.
     End(SessionId),
+    /// What it asked is answered.
+    Answer(
+        ringpost_rtsp::server::QuestionId,
+        Box<ringpost_rtsp::server::Answer>,
+    ),
     /// It has ended, and without it the connection is for nothing.
     Close,
     /// What it played has come to its end.

@@ -75,6 +75,8 @@ pub struct SessionInfo {
     pub user: Option<String>,
     /// From where.
     pub peer: IpAddr,
+    /// Where we pull it from, without credentials, where it is our own.
+    pub source: Option<String>,
     /// Whether its packets go over its connection.
     pub is_interleaved: bool,
     /// How long it has lasted.
@@ -85,6 +87,22 @@ pub struct SessionInfo {
     pub sent_bytes: u64,
     /// Packets that passed it by, since it was too slow.
     pub skipped_packets: u64,
+}
+
+/// Our side of the RTP session of a publisher's track.
+pub(crate) fn rtp_session(
+    now: (Instant, UnixTime),
+    clock_rate_hz: u32,
+    rng: &mut Rng,
+) -> ringpost_rtp::Session {
+    let config = ringpost_rtp::Config {
+        ssrc: rng.u32(),
+        cname: rng.token(16),
+        clock_rate_hz,
+        bandwidth_bps: BANDWIDTH_BPS,
+        reduced_size: true,
+    };
+    ringpost_rtp::Session::new(now.0, now.1, config, rng.fork())
 }
 
 /// All but the connections.
@@ -115,6 +133,8 @@ pub(crate) struct Plane {
     pub(crate) number: u64,
     /// Mounts whose owners are told when they fall silent.
     pub(crate) watched: HashMap<MountName, super::watch::Watched>,
+    /// What belongs to which pull.
+    pub(crate) pulling: super::pull::Routes,
     /// Mounts that somebody had recorded, or not, whatever the settings say.
     pub(crate) by_hand: HashMap<MountName, bool>,
     /// Mounts whose readers are to be served, and readers that are.
@@ -148,6 +168,7 @@ impl Plane {
             shelves: HashMap::new(),
             wanted: HashMap::new(),
             number: rng.u64() >> 1,
+            pulling: Default::default(),
             rng,
             watched: HashMap::new(),
             by_hand: HashMap::new(),
@@ -329,15 +350,14 @@ impl Plane {
             return;
         }
         session.alive = now;
-        match session.connection {
-            Some(connection) => self
-                .orders
-                .push_back((connection, Order::Alive(session.id.clone()))),
-            None if self.detached.contains_key(&key) => {
+        match (session.connection, &session.id) {
+            (Some(connection), Some(id)) => self.orders.push_back((connection, Order::Alive(id.clone()))),
+            (Some(connection), None) => self.orders.push_back((connection, Order::Heard)),
+            (None, _) if self.detached.contains_key(&key) => {
                 let expires = now + self.config.rtsp.session_timeout;
                 self.timers.push_back((Timer::Detached(key), Some(expires)));
             }
-            None => {}
+            (None, _) => {}
         }
     }
 
@@ -365,7 +385,14 @@ impl Plane {
     }
 
     /// A packet of a session's client came.
-    fn handle_media(&mut self, now: Instant, key: SessionKey, track: usize, is_rtcp: bool, data: Bytes) {
+    pub(crate) fn handle_media(
+        &mut self,
+        now: Instant,
+        key: SessionKey,
+        track: usize,
+        is_rtcp: bool,
+        data: Bytes,
+    ) {
         let Some(session) = self.sessions.get(&key) else {
             return;
         };
@@ -445,7 +472,9 @@ impl Plane {
         let Some(session) = self.sessions.remove(&key) else {
             return;
         };
-        self.by_id.remove(&session.id);
+        if let Some(id) = &session.id {
+            self.by_id.remove(id);
+        }
         self.detached.remove(&key);
         self.timers.push_back((Timer::Detached(key), None));
         self.timers.push_back((Timer::Player(key), None));
@@ -530,19 +559,19 @@ impl Plane {
         let Some(session) = self.sessions.get(&key) else {
             return;
         };
-        match session.connection {
-            Some(connection) => {
+        match (session.connection, &session.id) {
+            (Some(connection), None) => self.orders.push_back((connection, Order::Close)),
+            (Some(connection), Some(id)) => {
                 let is_alone = self
                     .by_connection
                     .get(&connection)
                     .is_none_or(|keys| keys.len() <= 1);
-                self.orders
-                    .push_back((connection, Order::End(session.id.clone())));
+                self.orders.push_back((connection, Order::End(id.clone())));
                 if is_alone {
                     self.orders.push_back((connection, Order::Close));
                 }
             }
-            None => self.end_session(now, key),
+            (None, _) => self.end_session(now, key),
         }
     }
 
@@ -571,7 +600,8 @@ impl Plane {
         let key = known.unwrap_or_else(|| SessionKey(self.next_number()));
         let is_publisher = setup.mode == ringpost_rtsp::header::Mode::Record;
         let session = self.sessions.entry(key).or_insert_with(|| Session {
-            id: setup.session.clone(),
+            id: Some(setup.session.clone()),
+            source: None,
             connection: Some(connection),
             mount,
             user: setup.place.user.clone(),
@@ -591,15 +621,8 @@ impl Plane {
                 let index = description.index_of(track)?;
                 Some(description.tracks[index].codec().clock_rate_hz)
             });
-            let config = ringpost_rtp::Config {
-                ssrc: self.rng.u32(),
-                cname: self.rng.token(16),
-                clock_rate_hz: rate.unwrap_or(90_000),
-                bandwidth_bps: BANDWIDTH_BPS,
-                reduced_size: true,
-            };
             let wallclock = self.began.1 + now.since(self.began.0);
-            let rtp = ringpost_rtp::Session::new(now, wallclock, config, self.rng.fork());
+            let rtp = rtp_session((now, wallclock), rate.unwrap_or(90_000), &mut self.rng);
             publisher.tracks.insert(track, rtp);
         }
         self.by_id.insert(setup.session.clone(), key);
@@ -701,6 +724,7 @@ impl Plane {
             key,
             user: session.user.clone(),
             peer: session.peer,
+            source: session.source.clone(),
             is_interleaved: session.is_interleaved(),
             lasted: now.since(session.began),
             sent_packets: reader.map_or(0, |reader| reader.sent_packets),

@@ -8,6 +8,7 @@ use ringpost_rtsp::server::{Access, Password};
 use ringpost_store::{FileInfo, FileName};
 use std::net::IpAddr;
 use std::ops::Range;
+use thiserror::Error;
 
 /// Names a [`Question`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -60,6 +61,11 @@ pub enum Ask {
         /// Since when.
         silent_since: Option<UnixTime>,
     },
+    /// At which addresses may a server be pulled from? → [`Answer::Addresses`].
+    Resolve {
+        /// A name, or an address (IPv6 in brackets).
+        host: String,
+    },
     /// May this be? → [`Answer::Yes`] or [`Answer::No`].
     Authorize {
         /// Who: `None` is nobody known.
@@ -82,6 +88,8 @@ pub enum Answer {
     No,
     /// Not to who is asking, whoever else that may prove to be.
     Never,
+    /// These, at least one, or why none.
+    Addresses(Result<Vec<IpAddr>, Unresolved>),
     /// These files.
     Files {
         /// Whether they are played one behind the other, in this order; otherwise they are recordings, whose names say when
@@ -97,5 +105,19 @@ pub enum Answer {
     /// They cannot be read, which this says why.
     Unreadable(String),
     /// It cannot be found out now.
+    Unavailable,
+}
+
+/// Why a server has no address that may be pulled from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum Unresolved {
+    /// There is none.
+    #[error("the DNS knows no address of it")]
+    Unknown,
+    /// None that may be gone to: this is the first.
+    #[error("its address {0} is no public one, and streams.pull_networks does not name it")]
+    Denied(IpAddr),
+    /// The DNS did not say.
+    #[error("the DNS gave no answer")]
     Unavailable,
 }

@@ -12,7 +12,10 @@ use std::net::{IpAddr, SocketAddr};
 /// A session of a reader or a publisher.
 #[derive(Debug)]
 pub(crate) struct Session {
-    pub(crate) id: SessionId,
+    /// What its client knows it by; `None` where we are the client.
+    pub(crate) id: Option<SessionId>,
+    /// Where we pull it from, without credentials.
+    pub(crate) source: Option<String>,
     /// The connection that it is controlled by now; `None` while none is.
     pub(crate) connection: Option<ConnectionId>,
     pub(crate) mount: MountName,

@@ -4,34 +4,38 @@ use super::*;
 use bytes::BytesMut;
 use ringpost_rtp::Header;
 
-struct World {
-    hub: Hub,
-    now: Instant,
-    connections: u64,
-    ports: u16,
+pub(super) struct World {
+    pub(super) hub: Hub,
+    pub(super) now: Instant,
+    pub(super) connections: u64,
+    pub(super) ports: u16,
     /// What was sent on each connection and not looked at.
-    sent: std::collections::BTreeMap<ConnectionId, BytesMut>,
+    pub(super) sent: std::collections::BTreeMap<ConnectionId, BytesMut>,
     /// The pieces that it was sent in.
-    pieces: Vec<(ConnectionId, Bytes)>,
-    datagrams: Vec<(SocketId, SocketAddr, Bytes)>,
-    closed: Vec<ConnectionId>,
-    events: Vec<Event>,
+    pub(super) pieces: Vec<(ConnectionId, Bytes)>,
+    pub(super) datagrams: Vec<(SocketId, SocketAddr, Bytes)>,
+    pub(super) closed: Vec<ConnectionId>,
+    pub(super) events: Vec<Event>,
     /// What is played, by its name.
-    files: std::collections::BTreeMap<String, Bytes>,
+    pub(super) files: std::collections::BTreeMap<String, Bytes>,
     /// Since when mounts are silent, as their owners were told.
-    told: Vec<Option<UnixTime>>,
-    written: Vec<(MountName, ringpost_store::FileCommand)>,
-    full: std::collections::BTreeSet<ConnectionId>,
+    pub(super) told: Vec<Option<UnixTime>>,
+    pub(super) written: Vec<(MountName, ringpost_store::FileCommand)>,
+    pub(super) full: std::collections::BTreeSet<ConnectionId>,
     /// Who may do something; the rest is refused.
-    allows: bool,
+    pub(super) allows: bool,
+    /// What names lead to; any other is unknown.
+    pub(super) names: std::collections::BTreeMap<String, Result<Vec<IpAddr>, Unresolved>>,
+    /// Connections that are to be made.
+    pub(super) dialled: Vec<(ConnectionId, SocketAddr, Option<String>)>,
 }
 
-const SDP: &str = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n\
+pub(super) const SDP: &str = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n\
     m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=control:streamid=0\r\n\
     m=audio 0 RTP/AVP 0\r\na=control:streamid=1\r\n";
 
 impl World {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let config = Config::default();
         let rng = Rng::from_number(1);
         World {
@@ -46,6 +50,8 @@ impl World {
             events: Vec::new(),
             files: Default::default(),
             told: Vec::new(),
+            names: Default::default(),
+            dialled: Vec::new(),
             written: Vec::new(),
             full: Default::default(),
             allows: true,
@@ -63,7 +69,7 @@ impl World {
         files.collect()
     }
 
-    fn connect(&mut self) -> ConnectionId {
+    pub(super) fn connect(&mut self) -> ConnectionId {
         self.connections += 1;
         let id = ConnectionId(self.connections);
         let ends = Ends {
@@ -76,7 +82,7 @@ impl World {
         id
     }
 
-    fn run(&mut self) {
+    pub(super) fn run(&mut self) {
         self.carry_out();
         self.serve();
         // Serving has something to tell.
@@ -95,6 +101,7 @@ impl World {
                     self.hub.handle_pair(self.now, pair, Some(self.ports));
                 }
                 Output::ClosePair(_) => {}
+                Output::Connect { connection, to, tls } => self.dialled.push((connection, to, tls)),
                 Output::Close(id) => {
                     self.closed.push(id);
                     self.hub.handle_closed(self.now, id);
@@ -117,6 +124,10 @@ impl World {
                             let octets = &self.files[file.name()];
                             let end = (range.end as usize).min(octets.len());
                             Answer::Octets(octets.slice((range.start as usize).min(end)..end))
+                        }
+                        Ask::Resolve { host } => {
+                            let known = self.names.get(&host).cloned();
+                            Answer::Addresses(known.unwrap_or(Err(Unresolved::Unknown)))
                         }
                         _ if self.allows => Answer::Yes,
                         _ => Answer::No,
@@ -150,7 +161,7 @@ impl World {
         }
     }
 
-    fn pass(&mut self, duration: Duration) {
+    pub(super) fn pass(&mut self, duration: Duration) {
         let until = self.now + duration;
         loop {
             let next = match self.hub.poll_output() {
@@ -167,13 +178,13 @@ impl World {
         self.now = until;
     }
 
-    fn input(&mut self, id: ConnectionId, bytes: &[u8]) {
+    pub(super) fn input(&mut self, id: ConnectionId, bytes: &[u8]) {
         self.hub.handle_bytes(self.now, id, bytes);
         self.run();
     }
 
     /// Sends a request and gives its response; interleaved packets before it are thrown away.
-    fn ask(&mut self, id: ConnectionId, request: &str) -> String {
+    pub(super) fn ask(&mut self, id: ConnectionId, request: &str) -> String {
         self.sent.remove(&id);
         let request = request.replace('\n', "\r\n");
         self.input(id, request.as_bytes());
@@ -194,7 +205,7 @@ impl World {
         response
     }
 
-    fn session(response: &str) -> String {
+    pub(super) fn session(response: &str) -> String {
         let line = response
             .lines()
             .find_map(|line| line.strip_prefix("Session: "))
@@ -202,7 +213,7 @@ impl World {
         line.split(';').next().unwrap().to_owned()
     }
 
-    fn publish(&mut self, mount: &str) -> ConnectionId {
+    pub(super) fn publish(&mut self, mount: &str) -> ConnectionId {
         let id = self.connect();
         let url = format!("rtsp://h/{mount}");
         let announce = format!(
@@ -235,7 +246,7 @@ impl World {
         id
     }
 
-    fn read(&mut self, mount: &str, transports: &[&str]) -> (ConnectionId, String) {
+    pub(super) fn read(&mut self, mount: &str, transports: &[&str]) -> (ConnectionId, String) {
         let id = self.connect();
         let url = format!("rtsp://h/{mount}");
         let described = self.ask(id, &format!("DESCRIBE {url} RTSP/1.0\nCSeq: 1\n\n"));
@@ -273,7 +284,7 @@ impl World {
     }
 
     /// The RTP packets that came to a connection on a channel: sequence and payload.
-    fn received(&mut self, id: ConnectionId, wanted: u8) -> Vec<(u16, Vec<u8>)> {
+    pub(super) fn received(&mut self, id: ConnectionId, wanted: u8) -> Vec<(u16, Vec<u8>)> {
         let sent = self.sent.remove(&id).unwrap_or_default();
         let mut rest = &sent[..];
         let mut packets = Vec::new();
@@ -290,13 +301,13 @@ impl World {
     }
 }
 
-const KEY: &[u8] = &[0x65, 1];
-const OTHER: &[u8] = &[0x41, 2];
-const TCP: [&str; 2] = [
+pub(super) const KEY: &[u8] = &[0x65, 1];
+pub(super) const OTHER: &[u8] = &[0x41, 2];
+pub(super) const TCP: [&str; 2] = [
     "RTP/AVP/TCP;unicast;interleaved=0-1",
     "RTP/AVP/TCP;unicast;interleaved=2-3",
 ];
-const UDP: [&str; 2] = [
+pub(super) const UDP: [&str; 2] = [
     "RTP/AVP;unicast;client_port=5000-5001",
     "RTP/AVP;unicast;client_port=5002-5003",
 ];

@@ -1,0 +1,481 @@
+//! Mounts that are pulled from other servers: when, and again after what time.
+//!
+//! A pull that is not always wanted begins with the first DESCRIBE and ends when its mount has had no reader for a while. What
+//! one attempt does is a [`Run`].
+
+mod plane;
+mod run;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use plane::Routes;
+
+use super::plane::{Pending, Plane};
+use super::{Answer, ConnectionId, Ends, Event, Order, PairId, QuestionId, Timer, Unresolved};
+use crate::mount::MountName;
+use ringpost_base::Instant;
+use ringpost_rtsp::{Status, Url};
+use run::{Ended, Next, Run};
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// The time between an attempt that failed and the next one: at first, doubled each time, and at most.
+const RESTS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+/// A pull that brought packets for so long did not fail: what follows is the first attempt again.
+const STEADY: Duration = Duration::from_secs(10);
+/// How long DESCRIBE waits for the description of another server.
+const DESCRIPTION_WAIT: Duration = Duration::from_secs(10);
+/// How often a mount that is pulled on demand is looked at for readers.
+const LOOK: Duration = Duration::from_secs(1);
+/// A reader has at least so long from DESCRIBE to SETUP.
+const LEAST_VACANCY: Duration = Duration::from_secs(5);
+
+/// Names a pull.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct PullKey(u64);
+
+/// Where a mount is pulled from, and when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PullSettings {
+    /// The presentation, with the credentials that its server wants. They are never shown.
+    pub url: Url,
+    /// Whether it is pulled always, or while somebody reads.
+    pub is_always: bool,
+    /// How its packets come.
+    pub transport: PullTransport,
+}
+
+/// How the packets of a pull come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PullTransport {
+    /// Within the connection, and over UDP from a server that does not do that.
+    #[default]
+    Auto,
+    /// Within the connection.
+    Tcp,
+    /// Over UDP, and within the connection where nothing comes that way.
+    Udp,
+}
+
+/// How the packets of an attempt come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Tcp,
+    Udp,
+}
+
+impl PullTransport {
+    /// The way that is tried first.
+    fn first(self) -> Way {
+        match self {
+            PullTransport::Auto | PullTransport::Tcp => Way::Tcp,
+            PullTransport::Udp => Way::Udp,
+        }
+    }
+
+    /// The way that is tried when that one has failed.
+    fn other_than(self, way: Way) -> Option<Way> {
+        match (self, way) {
+            (PullTransport::Tcp, _) => None,
+            (_, Way::Tcp) => Some(Way::Udp),
+            (_, Way::Udp) => Some(Way::Tcp),
+        }
+    }
+}
+
+/// A reader's DESCRIBE that waits.
+#[derive(Debug)]
+struct Describer {
+    pending: Pending,
+    /// Our address that it asked at.
+    local: IpAddr,
+    until: Instant,
+}
+
+/// One mount that is pulled.
+struct Pull {
+    key: PullKey,
+    mount: MountName,
+    settings: PullSettings,
+    state: State,
+    /// Attempts that have failed, one behind the other.
+    failures: u32,
+    way: Way,
+    /// Where the server has sent us, for the next attempt alone.
+    elsewhere: Option<Url>,
+    waiting: Vec<Describer>,
+    /// When somebody wanted it last.
+    wanted: Instant,
+    /// When its timer is set to.
+    timer: Option<Instant>,
+}
+
+enum State {
+    Idle,
+    /// The next attempt may be then.
+    Resting(Instant),
+    Running(Box<Run>),
+}
+
+/// All mounts that are pulled.
+#[derive(Default)]
+pub(crate) struct Pulls {
+    all: BTreeMap<PullKey, Pull>,
+    names: HashMap<MountName, PullKey>,
+}
+
+impl Pulls {
+    /// Goes by the settings that the plane has now.
+    pub(crate) fn configure(&mut self, now: Instant, plane: &mut Plane) {
+        let settings = plane.config.settings.iter();
+        let wanted =
+            settings.filter_map(|(pattern, settings)| Some((pattern.name()?, settings.pull.clone()?)));
+        let wanted: HashMap<_, _> = wanted.take(plane.config.mounts).collect();
+        let is_kept = |pull: &Pull| wanted.get(&pull.mount) == Some(&pull.settings);
+        let gone: Vec<_> = self
+            .all
+            .values()
+            .filter(|pull| !is_kept(pull))
+            .map(|pull| pull.key)
+            .collect();
+        for key in gone {
+            if let Some(mut pull) = self.all.remove(&key) {
+                self.names.remove(&pull.mount);
+                pull.stop(now, plane);
+                plane.watch_no_more(&pull.mount);
+                pull.answer_all(now, Status::NOT_FOUND, plane);
+                plane.set_timer(Timer::Pull(key), None);
+            }
+        }
+        for (mount, settings) in wanted {
+            if self.names.contains_key(&mount) {
+                continue;
+            }
+            let key = PullKey(plane.next_number());
+            let mut pull = Pull {
+                key,
+                mount: mount.clone(),
+                way: settings.transport.first(),
+                settings,
+                state: State::Idle,
+                failures: 0,
+                elsewhere: None,
+                waiting: Vec::new(),
+                wanted: now,
+                timer: None,
+            };
+            if pull.settings.is_always {
+                pull.begin(now, plane);
+            }
+            self.names.insert(mount, key);
+            self.all.insert(key, pull);
+        }
+    }
+
+    /// Somebody wants a mount.
+    pub(crate) fn handle_wanted(&mut self, now: Instant, wanted: plane::Wanted, plane: &mut Plane) {
+        let key = self.names.get(&wanted.mount);
+        let Some(pull) = key.and_then(|key| self.all.get_mut(key)) else {
+            // It was asked for while the settings changed.
+            if let Some((pending, _)) = wanted.describer {
+                plane::answer(plane, pending, Status::NOT_FOUND);
+            }
+            return;
+        };
+        pull.wanted = now;
+        if let Some((pending, local)) = wanted.describer {
+            let until = now + DESCRIPTION_WAIT;
+            pull.waiting.push(Describer {
+                pending,
+                local,
+                until,
+            });
+        }
+        if matches!(pull.state, State::Idle) {
+            pull.begin(now, plane);
+        }
+        pull.settle(now, plane);
+    }
+
+    pub(crate) fn handle_connected(&mut self, now: Instant, id: ConnectionId, ends: Ends, plane: &mut Plane) {
+        self.go_on(now, plane.pulling.connection(id), plane, |run, pull, plane| {
+            run.handle_connected(now, ends, pull, plane)
+        });
+    }
+
+    pub(crate) fn handle_bytes(&mut self, now: Instant, id: ConnectionId, bytes: &[u8], plane: &mut Plane) {
+        self.go_on(now, plane.pulling.connection(id), plane, |run, pull, plane| {
+            run.handle_bytes(now, bytes, pull, plane)
+        });
+    }
+
+    /// A connection is over; `why` it could not be made.
+    pub(crate) fn handle_closed(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        why: Option<&str>,
+        plane: &mut Plane,
+    ) {
+        let key = plane.pulling.connection(id);
+        plane.pulling.forget_connection(id);
+        self.go_on(now, key, plane, |run, pull, plane| {
+            run.handle_closed(now, why, pull, plane)
+        });
+    }
+
+    /// Takes an answer to a question of a pull; any other is given back.
+    pub(crate) fn handle_answer(
+        &mut self,
+        now: Instant,
+        id: QuestionId,
+        answer: Answer,
+        plane: &mut Plane,
+    ) -> Option<Answer> {
+        let Some(key) = plane.pulling.take_question(id) else {
+            return Some(answer);
+        };
+        let addresses = match answer {
+            Answer::Addresses(addresses) => addresses,
+            _ => Err(Unresolved::Unavailable),
+        };
+        self.go_on(now, Some(key), plane, |run, pull, plane| {
+            run.handle_addresses(now, id, addresses, pull, plane)
+        });
+        None
+    }
+
+    /// Whether a pair of sockets is a pull's.
+    pub(crate) fn handle_pair(
+        &mut self,
+        now: Instant,
+        pair: PairId,
+        port: Option<u16>,
+        plane: &mut Plane,
+    ) -> bool {
+        let Some(key) = plane.pulling.take_pair(pair) else {
+            return false;
+        };
+        let is_running = |pull: &Pull| matches!(pull.state, State::Running(_));
+        match self.all.get(&key).is_some_and(is_running) {
+            true => self.go_on(now, Some(key), plane, |run, pull, plane| {
+                run.handle_pair(now, pair, port, pull, plane)
+            }),
+            // What it was opened for is over.
+            false => plane.push(super::Output::ClosePair(pair)),
+        }
+        true
+    }
+
+    pub(crate) fn handle_timeout(&mut self, now: Instant, key: PullKey, plane: &mut Plane) {
+        let Some(pull) = self.all.get_mut(&key) else {
+            return;
+        };
+        pull.timer = None;
+        pull.handle_timeout(now, plane);
+        pull.settle(now, plane);
+    }
+
+    /// What a session of a pull wants.
+    pub(crate) fn carry_out(&mut self, now: Instant, id: ConnectionId, order: &Order, plane: &mut Plane) {
+        let key = plane.pulling.connection(id);
+        self.go_on(now, key, plane, |run, _, _| match order {
+            Order::Heard => {
+                run.handle_media(now);
+                Ok(())
+            }
+            _ => Err(Ended::new("it was ended by hand", Status::SERVICE_UNAVAILABLE)),
+        });
+    }
+
+    /// Says goodbye to all servers.
+    pub(crate) fn shut_down(&mut self, now: Instant, plane: &mut Plane) {
+        for pull in self.all.values_mut() {
+            pull.stop(now, plane);
+            plane.set_timer(Timer::Pull(pull.key), None);
+        }
+        self.all.clear();
+        self.names.clear();
+    }
+
+    /// Lets the attempt of a pull do something, and sees to what comes of it.
+    fn go_on(
+        &mut self,
+        now: Instant,
+        key: Option<PullKey>,
+        plane: &mut Plane,
+        what: impl FnOnce(&mut Run, &run::Of<'_>, &mut Plane) -> Result<(), Ended>,
+    ) {
+        let Some(pull) = key.and_then(|key| self.all.get_mut(&key)) else {
+            return;
+        };
+        pull.go_on(now, plane, what);
+        pull.settle(now, plane);
+    }
+}
+
+impl Pull {
+    fn of(&self) -> run::Of<'_> {
+        run::Of {
+            key: self.key,
+            mount: &self.mount,
+            settings: &self.settings,
+            way: self.way,
+        }
+    }
+
+    fn begin(&mut self, now: Instant, plane: &mut Plane) {
+        let url = self.elsewhere.take().unwrap_or_else(|| self.settings.url.clone());
+        let run = Run::new(now, url, &self.settings, plane.rng.fork());
+        self.state = State::Running(Box::new(run));
+        self.go_on(now, plane, |run, pull, plane| run.drain(now, pull, plane));
+    }
+
+    fn go_on(
+        &mut self,
+        now: Instant,
+        plane: &mut Plane,
+        what: impl FnOnce(&mut Run, &run::Of<'_>, &mut Plane) -> Result<(), Ended>,
+    ) {
+        let State::Running(mut run) = std::mem::replace(&mut self.state, State::Idle) else {
+            return;
+        };
+        let done = what(&mut run, &self.of(), plane);
+        let is_steady = run.steady_for(now, plane).is_some_and(|steady| steady >= STEADY);
+        self.state = State::Running(run);
+        if is_steady {
+            self.failures = 0;
+        }
+        if let Err(ended) = done {
+            self.ended(now, ended, plane);
+        }
+    }
+
+    /// An attempt has failed, or what it brought is over.
+    fn ended(&mut self, now: Instant, ended: Ended, plane: &mut Plane) {
+        let Ended { why, status, next } = ended;
+        let source = self.source();
+        self.stop(now, plane);
+        let first = self.settings.transport.first();
+        let other = self.settings.transport.other_than(self.way);
+        match (next, other) {
+            (Next::OtherWay, Some(other)) if self.way == first => {
+                self.way = other;
+                let mount = self.mount.clone();
+                let what = format!(
+                    "{why}; it is pulled {} now",
+                    match other {
+                        Way::Tcp => "within the connection",
+                        Way::Udp => "over UDP",
+                    }
+                );
+                plane.tell(Event::Tolerated { mount, what });
+                return self.begin(now, plane);
+            }
+            // Neither way leads there now.
+            (Next::OtherWay, _) => self.way = first,
+            (Next::Elsewhere(url), _) => self.elsewhere = Some(url),
+            (Next::Again, _) => {}
+        }
+        let doubled = RESTS.0 * 2u32.saturating_pow(self.failures.min(8));
+        let again_in = doubled.min(RESTS.1);
+        self.failures += 1;
+        self.state = State::Resting(now + again_in);
+        let mount = self.mount.clone();
+        plane.tell(Event::Unpulled {
+            mount,
+            source,
+            why,
+            again_in,
+        });
+        self.answer_all(now, status, plane);
+    }
+
+    fn source(&self) -> String {
+        match &self.state {
+            State::Running(run) => run.source(),
+            _ => self.settings.url.without_credentials().to_string(),
+        }
+    }
+
+    /// Ends what is going on.
+    fn stop(&mut self, now: Instant, plane: &mut Plane) {
+        if let State::Running(mut run) = std::mem::replace(&mut self.state, State::Idle) {
+            run.end(now, plane);
+        }
+    }
+
+    fn is_wanted(&self, plane: &Plane) -> bool {
+        self.settings.is_always || !self.waiting.is_empty() || plane.is_read(&self.mount)
+    }
+
+    fn handle_timeout(&mut self, now: Instant, plane: &mut Plane) {
+        let is_wanted = self.is_wanted(plane);
+        if is_wanted {
+            self.wanted = now;
+        }
+        match &self.state {
+            State::Resting(until) if *until <= now => match is_wanted {
+                true => self.begin(now, plane),
+                false => (self.state, self.failures) = (State::Idle, 0),
+            },
+            State::Running(_) => {
+                let vacancy = plane.config.vacancy.max(LEAST_VACANCY);
+                if now.since(self.wanted) >= vacancy {
+                    self.stop(now, plane);
+                    plane.remove_pulled(now, &self.mount);
+                } else {
+                    self.go_on(now, plane, |run, pull, plane| {
+                        run.handle_timeout(now, pull, plane)
+                    });
+                }
+            }
+            _ => {}
+        }
+        let is_late = |describer: &Describer| describer.until <= now;
+        let late: Vec<_> = self
+            .waiting
+            .extract_if(.., |describer| is_late(describer))
+            .collect();
+        for describer in late {
+            plane.answer_unpulled(
+                now,
+                &self.mount,
+                describer.pending,
+                describer.local,
+                Status::GATEWAY_TIMEOUT,
+            );
+        }
+    }
+
+    /// Answers those who wait, once there is a description, and sets the timer.
+    fn settle(&mut self, now: Instant, plane: &mut Plane) {
+        let is_live = matches!(&self.state, State::Running(run) if run.is_live());
+        if is_live && !self.waiting.is_empty() {
+            for Describer { pending, local, .. } in std::mem::take(&mut self.waiting) {
+                plane.answer_described(&self.mount, pending, local);
+            }
+        }
+        let of_state = match &self.state {
+            State::Idle => None,
+            State::Resting(until) => Some(*until),
+            State::Running(run) if self.settings.is_always => run.deadline(plane),
+            State::Running(run) => Some(run.deadline(plane).map_or(now + LOOK, |at| at.min(now + LOOK))),
+        };
+        let waiting = self.waiting.iter().map(|describer| describer.until);
+        let due = waiting.chain(of_state).min();
+        // One that is set too early finds nothing to do, and is set anew then: packets push it back all the time.
+        if due.is_some_and(|due| self.timer.is_none_or(|timer| due < timer)) {
+            self.timer = due;
+            plane.set_timer(Timer::Pull(self.key), due);
+        }
+    }
+
+    /// There will be no description.
+    fn answer_all(&mut self, now: Instant, status: Status, plane: &mut Plane) {
+        for Describer { pending, local, .. } in std::mem::take(&mut self.waiting) {
+            plane.answer_unpulled(now, &self.mount, pending, local, status);
+        }
+    }
+}
