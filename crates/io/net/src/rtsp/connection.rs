@@ -224,7 +224,7 @@ mod tests {
             });
             let (socket, _) = listener.accept().unwrap();
             socket.set_nonblocking(true).unwrap();
-            let tls = is_tls.then(|| ServerConnection::new(tls.server_config()).unwrap());
+            let tls = is_tls.then(|| rustls::ServerConnection::new(tls.server_config()).unwrap().into());
             let mut connection = Connection::new(socket, tls);
             for bytes in [&whole[..10], &whole[10..10], &whole[10..70_000], &whole[70_000..]] {
                 connection.push(Bytes::copy_from_slice(bytes));
