@@ -422,9 +422,7 @@ impl Plane {
             }
         };
         self.report_played(now, key);
-        let report = self
-            .playing_mut(key)
-            .filter(|playing| playing.player.is_playing());
+        let report = self.playing_mut(key).filter(|playing| playing.player.has_begun());
         let report = report.map(|playing| playing.report_at);
         let deadline = deadline.into_iter().chain(report).min();
         self.set_timer(Timer::Player(key), deadline.map(|at| at.max(now)));
@@ -495,7 +493,8 @@ impl Plane {
         let Some(playing) = reader.played.as_deref_mut() else {
             return;
         };
-        if !playing.player.is_playing() || playing.report_at > now {
+        // Before that a report would name a time that no packet has.
+        if !playing.player.has_begun() || playing.report_at > now {
             return;
         }
         playing.report_at = now + REPORTS;

@@ -310,6 +310,11 @@ impl Player {
         !matches!(self.mode, Mode::Ready(_) | Mode::Paused { .. })
     }
 
+    /// Whether it is known where they begin, so that [`timestamp_at`](Player::timestamp_at) means something.
+    pub fn has_begun(&self) -> bool {
+        self.is_playing() && !matches!(self.mode, Mode::Seeking(_))
+    }
+
     /// How long packets may be, their header included: what a client asked for as Blocksize (RFC 2326 §12.7), at most 1,400.
     pub fn set_blocksize(&mut self, bytes: usize) {
         let payload = bytes.saturating_sub(Header::LEN);
