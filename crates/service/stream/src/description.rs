@@ -139,7 +139,7 @@ const OF_THE_TRANSPORT: [&str; 8] = [
 impl Description {
     /// What a publisher (ANNOUNCE) or another server (DESCRIBE) sends as its session description, and what was wrong with it:
     /// everything is tolerated that has a name among [`Quirk`]s.
-    // PITFALLS RTSP 8
+    // Guards pitfall RTSP 8.
     pub fn parse(bytes: &[u8]) -> Result<(Description, Vec<Quirk>), DescriptionError> {
         let (session, met) = SessionDescription::read(bytes, &ringpost_sdp::Quirk::ALL)?;
         let (description, quirks) = Description::read(&session)?;
@@ -438,7 +438,7 @@ mod tests {
         assert!(track.carries(101) && !track.carries(0));
     }
 
-    // PITFALLS RTSP 8
+    // Guards pitfall RTSP 8.
     #[test]
     fn a_clock_rate_that_cannot_be_is_mended_and_told() {
         for (map, said_hz, used_hz) in [
@@ -491,7 +491,7 @@ mod tests {
         }
     }
 
-    // PITFALLS RTSP 3
+    // Guards pitfall RTSP 3.
     #[test]
     fn controls_are_absolute_where_the_url_is_known() {
         let (description, _) = read(ANNOUNCED).expect("tracks");
@@ -515,7 +515,7 @@ mod tests {
         }
     }
 
-    // PITFALLS RTSP 8
+    // Guards pitfall RTSP 8.
     #[test]
     fn what_is_no_stream_of_rtp_is_passed_over_and_the_others_keep_their_places() {
         let lines = "m=application 0 udp wb\r\na=control:0\r\nm=video 0 RTP/AVP/UDP 96\r\na=rtpmap:96 H264/9000\r\na=control:1\r\n\
@@ -554,7 +554,7 @@ mod tests {
         );
     }
 
-    // PITFALLS RTSP 8
+    // Guards pitfall RTSP 8.
     #[test]
     fn lines_that_are_wrong_lose_no_track_and_are_told() {
         let text = "s=\nt=x\nc=IN\nm=video\nm=audio 0 RTP/AVP 0\n";

@@ -173,6 +173,7 @@ mod tests {
         assert_eq!(all(&mut reorder, at(62), &[10]), [10]);
     }
 
+    // Guards pitfall RTP 8: what waits has a maximum, in packets and in time.
     #[test]
     fn what_waits_is_bounded() {
         let mut reorder = Reorder::new();
@@ -182,7 +183,7 @@ mod tests {
         assert_eq!(reorder.lost_packets(), 1);
     }
 
-    // PITFALLS RTP 1: a publisher that restarts goes on with other numbers.
+    // Guards pitfall RTP 1: a publisher that restarts goes on with other numbers.
     #[test]
     fn a_jump_begins_anew() {
         let mut reorder = Reorder::new();
