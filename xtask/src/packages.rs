@@ -86,6 +86,27 @@ pub(crate) const CLIENTS: &[Tool] = &[
         package: "curl",
     },
     Tool {
+        program: "ffmpeg",
+        package: "ffmpeg",
+    },
+    Tool {
+        program: "gst-launch-1.0",
+        package: "gstreamer1.0-tools",
+    },
+    // rtspclientsink, rtspsrc and the containers, the parsers of H.264.
+    Tool {
+        program: "/usr/share/doc/gstreamer1.0-rtsp/copyright",
+        package: "gstreamer1.0-rtsp",
+    },
+    Tool {
+        program: "/usr/share/doc/gstreamer1.0-plugins-good/copyright",
+        package: "gstreamer1.0-plugins-good",
+    },
+    Tool {
+        program: "/usr/share/doc/gstreamer1.0-plugins-bad/copyright",
+        package: "gstreamer1.0-plugins-bad",
+    },
+    Tool {
         program: "mutt",
         package: "mutt",
     },
