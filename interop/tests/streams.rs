@@ -250,7 +250,7 @@ fn who_is_kicked_is_sent_away_and_others_read_on() {
     let url = url(&server, "lobby/kick");
     let mut publisher = ffmpeg.publish("publish", &sample, "tcp", &url);
     wait_until_live(&server, "lobby/kick", &mut publisher);
-    let mut read = |name: &str, transport: &str| {
+    let read = |name: &str, transport: &str| {
         let target = format!("{name}.mkv");
         let arguments = ["-rtsp_transport", transport, "-i", &url, "-c", "copy", &target];
         let child = ffmpeg.spawn(name, &arguments);
@@ -320,7 +320,7 @@ fn readers_that_stop_reading_hold_up_no_other_and_are_told_of() {
     let url = url(&server, "lobby/slow");
     let mut publisher = ffmpeg.publish("publish", &sample, "tcp", &url);
     wait_until_live(&server, "lobby/slow", &mut publisher);
-    let mut stuck: Vec<RtspSocket> = (0..40)
+    let stuck: Vec<RtspSocket> = (0..40)
         .map(|_| {
             let mut socket = RtspSocket::open(&server).unwrap();
             // As little as possible waits in the kernel.

@@ -190,7 +190,8 @@ mod tests {
                 "enabled",
                 "challenge",
                 "listen",
-                "outbound"
+                "outbound",
+                "vacancy_s",
             ]
         );
     }
