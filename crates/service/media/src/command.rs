@@ -169,6 +169,17 @@ pub enum Command {
         /// From the beginning again, until stopped.
         repeat: bool,
     },
+    /// Live sound, which the leg hears from the first of these commands on to its end, in place of what it was bridged with:
+    /// 120 ms behind its arrival, never more than 500 ms, with silence where nothing comes. What is played and digits go
+    /// before it.
+    Feed {
+        /// The leg.
+        leg: LegId,
+        /// Where the first sample stands on the sound's own timeline, at 8,000 a second; it may begin anywhere and wraps.
+        timestamp: u32,
+        /// Linear samples at 8,000 a second, at most 380 ms; what is over that is left out.
+        samples: Arc<[i16]>,
+    },
     /// Ends what is being played.
     StopPlay {
         /// The leg.

@@ -230,6 +230,13 @@ impl Engine {
             } => {
                 self.with_leg(now, leg, |leg, outputs| leg.play(id, playlist, repeat, outputs));
             }
+            Command::Feed {
+                leg,
+                timestamp,
+                samples,
+            } => {
+                self.with_leg(now, leg, |leg, _| leg.feed(timestamp, &samples));
+            }
             Command::StopPlay { leg } => {
                 self.with_leg(now, leg, |leg, outputs| {
                     leg.end_play(PlayOutcome::Stopped, outputs)

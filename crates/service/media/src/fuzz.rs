@@ -94,6 +94,11 @@ impl World {
                 }
             }
             10 => Command::StopRecord { leg },
+            12 => Command::Feed {
+                leg,
+                timestamp: u32::from(argument) << (step >> 4),
+                samples: vec![i16::from(argument); usize::from(argument) * 16].into(),
+            },
             11 => {
                 self.now += Duration::from_millis(u64::from(argument) * u64::from(1 + (step >> 4)));
                 self.engine.handle_timeout(self.now);

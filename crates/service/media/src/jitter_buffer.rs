@@ -4,21 +4,41 @@ use std::time::Duration;
 
 /// 20 ms: what is taken out at a time.
 pub(crate) const FRAME: usize = 160;
-/// How far behind its arrival a source is played, in samples: 60 ms.
-const TARGET: u32 = 480;
-/// The most that is held, in samples: 200 ms. What is older when more comes is dropped.
-const MAX: u32 = 1_600;
+
+/// How much is held, in samples.
+#[derive(Clone, Copy, Debug)]
+struct Delay {
+    /// How far behind its arrival a source is played.
+    target: u32,
+    /// The most that is held. What is older when more comes is dropped.
+    max: u32,
+    /// Whether sound is repeated where the source's clock is slower than ours, before it runs out.
+    stretches: bool,
+}
+
+/// What a phone sends: 60 ms, and 200 ms at most.
+const CALL: Delay = Delay {
+    target: 480,
+    max: 1_600,
+    stretches: false,
+};
+/// What a stream brings, whose packets are longer and come less evenly: 120 ms, and 500 ms at most.
+const STREAM: Delay = Delay {
+    target: 960,
+    max: 4_000,
+    stretches: true,
+};
 /// A source whose timestamps jump by more than a second has begun anew.
 const JUMP: i32 = 8_000;
 /// So many late packets in a row are no disorder but a path that became longer.
 const LATE_PACKETS: u32 = 5;
-/// Over so many frames (2 s) the least fill is watched, to see that the source's clock is faster than ours.
+/// Over so many frames (2 s) the least fill is watched, to see that the source's clock is faster or slower than ours.
 const WATCH_FRAMES: u32 = 100;
-/// What is left out at a time to follow a faster clock: 10 ms.
-const SKIP: u32 = 80;
+/// What is left out at a time to follow a faster clock, and repeated to follow a slower one: 10 ms.
+const SKIP: usize = 80;
 
-/// The ring's length, a power of two above `MAX` and one packet.
-const RING: usize = 4_096;
+/// The ring's length, a power of two above each `max` and one packet.
+const RING: usize = 8_192;
 
 /// Samples by their timestamps at 8,000 a second, played at a steady pace a little behind their arrival.
 ///
@@ -26,6 +46,7 @@ const RING: usize = 4_096;
 /// taken, so that a pause is as long here as it was there.
 #[derive(Debug)]
 pub(crate) struct JitterBuffer {
+    delay: Delay,
     ring: Box<[i16; RING]>,
     /// The timestamp of the next sample to be played; `None` before the first packet.
     play: Option<u32>,
@@ -34,17 +55,34 @@ pub(crate) struct JitterBuffer {
     late_packets: u32,
     watched_frames: u32,
     least_fill: i32,
+    /// Whether anything came while that was watched.
+    has_come: bool,
+    /// The next frame repeats a part of itself.
+    repeats: bool,
 }
 
 impl JitterBuffer {
+    /// For what a phone sends.
     pub(crate) fn new() -> Self {
+        JitterBuffer::with(CALL)
+    }
+
+    /// For what a stream brings.
+    pub(crate) fn of_stream() -> Self {
+        JitterBuffer::with(STREAM)
+    }
+
+    fn with(delay: Delay) -> Self {
         JitterBuffer {
+            delay,
             ring: Box::new([0; RING]),
             play: None,
             end: 0,
             late_packets: 0,
             watched_frames: 0,
             least_fill: i32::MAX,
+            has_come: false,
+            repeats: false,
         }
     }
 
@@ -52,7 +90,7 @@ impl JitterBuffer {
     pub(crate) fn restart(&mut self) {
         *self = JitterBuffer {
             ring: std::mem::replace(&mut self.ring, Box::new([0; RING])),
-            ..JitterBuffer::new()
+            ..JitterBuffer::with(self.delay)
         };
         self.ring.fill(0);
     }
@@ -69,7 +107,8 @@ impl JitterBuffer {
     /// A packet came whose first sample is of `timestamp`. What does not fit into the buffer of a packet longer than that is
     /// left out.
     pub(crate) fn insert(&mut self, timestamp: u32, samples: impl ExactSizeIterator<Item = i16>) {
-        let len = samples.len().min((MAX - TARGET) as usize) as u32;
+        let len = samples.len().min((self.delay.max - self.delay.target) as usize) as u32;
+        self.has_come = true;
         let play = self.place(timestamp, len);
         for (n, sample) in samples.take(len as usize).enumerate() {
             let at = timestamp.wrapping_add(n as u32);
@@ -100,17 +139,17 @@ impl JitterBuffer {
             }
             // Everything comes later than it used to: play further behind.
             self.late_packets = 0;
-            let play = timestamp.wrapping_sub(TARGET);
+            let play = timestamp.wrapping_sub(self.delay.target);
             self.play = Some(play);
             return play;
         }
         self.late_packets = 0;
-        let over = ahead + len as i32 - MAX as i32;
+        let over = ahead + len as i32 - self.delay.max as i32;
         if over > 0 { self.skip(over as u32) } else { play }
     }
 
     fn begin(&mut self, timestamp: u32) -> u32 {
-        let play = timestamp.wrapping_sub(TARGET);
+        let play = timestamp.wrapping_sub(self.delay.target);
         (self.play, self.end) = (Some(play), timestamp);
         play
     }
@@ -130,24 +169,36 @@ impl JitterBuffer {
     pub(crate) fn take(&mut self) -> [i16; FRAME] {
         let mut frame = [0; FRAME];
         let Some(play) = self.play else { return frame };
-        for (n, sample) in frame.iter_mut().enumerate() {
+        let repeated = if std::mem::take(&mut self.repeats) {
+            SKIP
+        } else {
+            0
+        };
+        let fresh = FRAME - repeated;
+        for (n, sample) in frame.iter_mut().take(fresh).enumerate() {
             let slot = &mut self.ring[play.wrapping_add(n as u32) as usize % RING];
             *sample = std::mem::take(slot);
         }
-        self.play = Some(play.wrapping_add(FRAME as u32));
+        frame.copy_within(fresh - repeated..fresh, fresh);
+        self.play = Some(play.wrapping_add(fresh as u32));
         self.follow_clock();
         frame
     }
 
-    /// A source whose clock runs faster than ours fills the buffer little by little; so it is never that full again for long.
+    /// A source whose clock runs faster than ours fills the buffer little by little; so it is never that full again for
+    /// long. One whose clock runs slower empties it; so there is soon more in it again.
     fn follow_clock(&mut self) {
         self.least_fill = self.least_fill.min(self.waiting());
         self.watched_frames += 1;
         if self.watched_frames == WATCH_FRAMES {
-            if self.least_fill > (TARGET + FRAME as u32) as i32 {
-                self.skip(SKIP);
+            let target = self.delay.target as i32;
+            if self.least_fill > target + FRAME as i32 {
+                self.skip(SKIP as u32);
             }
-            (self.watched_frames, self.least_fill) = (0, i32::MAX);
+            // Further behind is a source that pauses.
+            let is_low = (-target..target / 2).contains(&self.least_fill);
+            self.repeats = self.delay.stretches && is_low && self.has_come;
+            (self.watched_frames, self.least_fill, self.has_come) = (0, i32::MAX, false);
         }
     }
 }
@@ -252,6 +303,41 @@ mod tests {
             }
             assert!(silent < 60, "{silent} of 30,000 frames have holes");
         }
+    }
+
+    // Guards pitfall RTP 8: of a stream sound is left out and repeated, so that it neither falls behind nor runs out.
+    #[test]
+    fn a_stream_whose_clock_is_off_has_neither_holes_nor_a_growing_delay() {
+        for drift_ppm in [-500i64, 500] {
+            let mut buffer = JitterBuffer::of_stream();
+            let (mut sent, mut holes) = (0i64, 0);
+            for tick in 0..30_000i64 {
+                // Packets of 128 ms, as some encoders make them of G.711.
+                while sent * 128_000_000 <= tick * (20_000_000 + 20 * drift_ppm) {
+                    let timestamp = sent as u32 * 1_024;
+                    buffer.insert(timestamp, (0..1_024).map(|n| value(timestamp.wrapping_add(n))));
+                    sent += 1;
+                }
+                let frame = buffer.take();
+                holes += usize::from(tick > 10 && frame.contains(&0));
+                assert!(buffer.fill() <= Duration::from_millis(300), "{:?}", buffer.fill());
+            }
+            assert_eq!(holes, 0, "{drift_ppm} ppm");
+        }
+    }
+
+    #[test]
+    fn a_stream_that_pauses_goes_on_without_more_delay() {
+        let mut buffer = JitterBuffer::of_stream();
+        let mut most = Duration::ZERO;
+        for n in 0..4_000u32 {
+            if !(1_000..3_000).contains(&n) {
+                insert(&mut buffer, n * 160);
+            }
+            buffer.take();
+            most = most.max(buffer.fill());
+        }
+        assert!(most <= Duration::from_millis(140), "{most:?}");
     }
 
     #[test]

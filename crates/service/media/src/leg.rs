@@ -1,4 +1,5 @@
 use crate::engine::{Forward, Output, Transmit};
+use crate::feed::Feed;
 use crate::jitter_buffer::FRAME;
 use crate::latch::{Latch, Origin};
 use crate::outgoing::{Outgoing, Stamp};
@@ -47,6 +48,7 @@ pub(crate) struct Leg {
     /// the other side hears them itself, and listening costs more than all the rest of a packet.
     inband: Option<DtmfDetector>,
     player: Option<Player>,
+    feed: Option<Box<Feed>>,
     digits: Option<DigitSender>,
     recorder: Option<Recorder>,
     foreign_packets: u64,
@@ -105,6 +107,7 @@ impl Leg {
             events: EventReceiver::new(),
             inband: inband(&media),
             player: None,
+            feed: None,
             digits: None,
             recorder: None,
             foreign_packets: 0,
@@ -250,7 +253,7 @@ impl Leg {
             route,
             restarted,
         } = incoming;
-        if self.player.is_some() || self.digits.is_some() {
+        if self.player.is_some() || self.digits.is_some() || self.feed.is_some() {
             return None;
         }
         let to = self.latch.rtp_target()?;
@@ -363,6 +366,11 @@ impl Leg {
         }
     }
 
+    pub(crate) fn feed(&mut self, timestamp: u32, samples: &[i16]) {
+        let feed = self.feed.get_or_insert_with(|| Box::new(Feed::new()));
+        feed.push(timestamp, samples);
+    }
+
     pub(crate) fn send_digits(&mut self, digits: &str) {
         self.digits.get_or_insert_default().push(digits);
     }
@@ -386,7 +394,7 @@ impl Leg {
 
     /// Whether the leg has something to do every 20 ms.
     pub(crate) fn wants_ticks(&self) -> bool {
-        self.player.is_some() || self.digits.is_some() || self.recorder.is_some()
+        self.player.is_some() || self.digits.is_some() || self.recorder.is_some() || self.feed.is_some()
     }
 
     /// 20 ms have passed since the last tick, and `missed` times 20 ms more.
@@ -398,9 +406,16 @@ impl Leg {
                 self.end_record(outcome, outputs);
             }
         }
+        let heard = self.tick_feed();
         let spoke = self.tick_digits(at, outputs);
-        if !spoke {
-            self.tick_player(at, outputs);
+        match (&self.player, heard) {
+            _ if spoke => {}
+            (None, Some((payload_type, first, frame))) => {
+                self.outgoing.set_clock_rate_hz(8_000);
+                let begin = self.outgoing.begin_at(at);
+                self.send(at, payload_type, begin, first, &frame, outputs);
+            }
+            _ => self.tick_player(at, outputs),
         }
     }
 
@@ -431,6 +446,16 @@ impl Leg {
             }
         }
         true
+    }
+
+    /// The next 20 ms of live sound, which goes on whether it is heard or not: under which payload type, and whether they are
+    /// the first.
+    fn tick_feed(&mut self) -> Option<(u8, bool, [u8; FRAME])> {
+        let feed = self.feed.as_mut()?;
+        let (law, payload_type) = plan::speech(&self.media).unwrap_or((Law::Mu, 0));
+        let frame = feed.frame(law);
+        plan::speech(&self.media)?;
+        Some((payload_type, feed.begins(), frame))
     }
 
     fn tick_player(&mut self, at: Instant, outputs: &mut VecDeque<Output>) {
@@ -487,6 +512,7 @@ impl Leg {
         self.end_play(PlayOutcome::Stopped, outputs);
         self.end_record(RecordOutcome::LegRemoved, outputs);
         self.digits = None;
+        self.feed = None;
         self.session.leave(now);
         self.is_left()
     }

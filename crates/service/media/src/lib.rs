@@ -26,11 +26,12 @@
 //! ```
 //!
 //! It does not read or write SDP (the negotiated result comes in), does not encrypt, does not mix conferences, and knows
-//! of codecs no more than G.711: others are relayed between legs that both have them.
+//! of codecs no more than G.711: others are relayed between legs that both have them, and live sound is fed to it as samples.
 
 mod command;
 mod engine;
 mod event;
+mod feed;
 pub mod fuzz;
 mod jitter_buffer;
 mod latch;

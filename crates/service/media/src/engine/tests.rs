@@ -604,6 +604,58 @@ fn a_prompt_in_a_call_takes_the_other_sides_place_and_gives_it_back() {
     assert_eq!(world.events.last().unwrap().1, stopped);
 }
 
+// Guards pitfall RTP 8.
+#[test]
+fn live_sound_is_fed_to_a_leg_at_a_steady_pace_with_silence_where_nothing_comes() {
+    let (mut world, _) = World::alone();
+    let mut tone = Tone::sine(440.0, -12.0);
+    let mut timestamp = 4_294_960_000;
+    // Packets of 100 ms, two at a time; one is missing, and after two seconds nothing comes.
+    for n in 0..20 {
+        let mut samples = vec![0; 800];
+        tone.fill(&mut samples);
+        let samples = samples.into();
+        if n != 7 {
+            world.command(Command::Feed {
+                leg: ALICE,
+                timestamp,
+                samples,
+            });
+        }
+        timestamp = timestamp.wrapping_add(800);
+        if n % 2 == 1 {
+            world.pass(200);
+        }
+    }
+    world.pass(1_000);
+    assert_one_stream(&world.heard);
+    assert!(world.heard[0].header.marker);
+    let gaps = world.heard.windows(2).map(|two| two[1].at.since(two[0].at));
+    assert!(gaps.into_iter().all(|gap| gap == Duration::from_millis(20)));
+    let mut sound = Vec::new();
+    for packet in &world.heard {
+        Law::Mu.decode_into(&packet.payload, &mut sound);
+    }
+    let of = |range: std::ops::Range<usize>| &sound[range.start * 8..range.end * 8];
+    assert!(of(0..100).iter().all(|sample| *sample == 0));
+    let found = dominant_tone(of(140..760)).expect("sound");
+    assert!(
+        (found.frequency_hz - 440.0).abs() < 2.0 && found.purity > 0.99,
+        "{found:?}"
+    );
+    assert!(of(840..900).iter().all(|sample| *sample == 0), "what is missing");
+    assert!(of(2_200..2_900).iter().all(|sample| *sample == 0), "and the end");
+    world.remove(ALICE);
+    let told = world.heard.len();
+    world.command(Command::Feed {
+        leg: ALICE,
+        timestamp,
+        samples: vec![1; 160].into(),
+    });
+    world.pass(1_000);
+    assert_eq!(world.heard.len(), told);
+}
+
 #[test]
 fn who_has_no_g711_is_told_that_nothing_can_be_played() {
     let (mut world, a) = World::alone();
