@@ -364,6 +364,11 @@ pub const TARGETS: &[Target] = &[
         dictionary: &[],
     },
     Target {
+        name: "stream-hearing",
+        run: ringpost_stream::fuzz::hearing,
+        dictionary: &[],
+    },
+    Target {
         name: "stream-recorder",
         run: ringpost_stream::recording::fuzz::recorder,
         dictionary: dictionary::PAYLOADS,

@@ -325,6 +325,12 @@ pub const RECORDED_BY_HAND: usize = 4_096;
 pub const READER_BURST_BYTES: usize = 64 * 1024;
 /// Tracks of a mount; a description with more is refused.
 pub const MOUNT_TRACKS: usize = 16;
+/// Who may listen to a mount within the server at a time, as phones do; one more is refused.
+pub const MOUNT_LISTENERS: usize = 1_024;
+/// Packets that wait for one of them; of a slow one the newest are lost.
+pub const LISTENER_PACKETS: usize = 64;
+/// Octets of a packet's sound; a longer one is not decoded for a telephone.
+pub const HEARD_PACKET_BYTES: usize = 16 * 1024;
 /// Octets of the header of a file of media; a file with a longer one is not played.
 pub const MEDIA_HEADER_BYTES: u64 = 64 * 1024 * 1024;
 /// Octets of the table of one fragment of a file of media; a file with a longer one is not played.

@@ -6,9 +6,12 @@
 
 mod connection;
 mod doors;
+mod listen;
 mod log;
 #[cfg(test)]
 mod tests;
+
+pub use listen::Sound;
 
 use crate::media::batch::{Inbox, send_all, send_to};
 use crate::media::ports::{Pair, Ports};
@@ -23,8 +26,8 @@ use ringpost_base::{IdMap, Instant, Rng, UnixTime, limits};
 use ringpost_media::Port;
 use ringpost_store::{FileCommand, FileWriter, Files};
 use ringpost_stream::hub::{
-    Answer, Burst, Config, ConnectionId, Hub, MountInfo, MountSettings, Outlet, Output, PairId, Question,
-    QuestionId, SessionKey, SocketId,
+    Answer, Burst, Config, ConnectionId, Hub, ListenerId, MountInfo, MountSettings, NotHeard, Outlet,
+    Output, PairId, Question, QuestionId, SessionKey, SocketId,
 };
 use ringpost_stream::{MountName, MountPattern};
 use socket2::SockAddr;
@@ -77,6 +80,7 @@ enum Message {
     Kick(SessionKey, async_channel::Sender<bool>),
     Record(MountName, bool, async_channel::Sender<bool>),
     Settings(Vec<(MountPattern, MountSettings)>),
+    Listen(MountName, async_channel::Sender<Result<Sound, NotHeard>>),
     Stop,
 }
 
@@ -311,6 +315,7 @@ struct Driver {
     files: Arc<dyn Files>,
     /// One for each mount that is recorded.
     writers: HashMap<MountName, Box<dyn FileWriter>>,
+    listeners: HashMap<ListenerId, async_channel::Sender<Bytes>>,
 }
 
 impl Driver {
@@ -345,6 +350,7 @@ impl Driver {
             counters: handle.counters.clone(),
             files: parts.files,
             writers: HashMap::new(),
+            listeners: HashMap::new(),
         }
     }
 
@@ -432,6 +438,10 @@ impl Driver {
                 Output::Close(id) => self.close(id),
                 Output::Connect { connection, to, tls } => self.dial(connection, to, tls),
                 Output::Write { mount, command } => self.write_file(mount, command),
+                Output::Heard { listener, packet } => self.hand_to(listener, packet),
+                Output::ListenerEnded(listener) => {
+                    self.listeners.remove(&listener);
+                }
                 Output::Question(question) => {
                     let id = question.id;
                     if self.questions.try_send(question).is_err() {
@@ -517,6 +527,9 @@ impl Driver {
                     let _ = reply.try_send(self.hub.record(now, &mount, is_wanted));
                 }
                 Ok(Message::Settings(settings)) => self.hub.set_settings(now, settings),
+                Ok(Message::Listen(mount, reply)) => {
+                    let _ = reply.try_send(self.listen(&mount));
+                }
                 Err(async_channel::TryRecvError::Empty) => return true,
                 Ok(Message::Stop) | Err(async_channel::TryRecvError::Closed) => {
                     self.stop();

@@ -26,12 +26,13 @@
 //! # Ok::<(), ringpost_codec::WavError>(())
 //! ```
 //!
-//! It knows no payload types and no packets, opens no files, and has no codec but G.711.
+//! It knows no payload types and no packets, opens no files, and has no codecs but G.711 and, to be heard, G.722.
 
 mod dtmf;
 #[doc(hidden)]
 pub mod fuzz;
 mod g711;
+mod g722;
 mod goertzel;
 mod pcm;
 mod resample;
@@ -40,9 +41,10 @@ mod wav;
 
 pub use dtmf::{DtmfDetector, dtmf_frequencies_hz};
 pub use g711::Law;
+pub use g722::G722;
 pub use goertzel::{ToneFound, dominant_tone, strength};
 pub use pcm::{SilenceMeter, level_dbfs, mix, scale};
-pub use resample::resample;
+pub use resample::{Resampler, resample};
 pub use tone::{Cadence, Region, Signal, Tone};
 pub use wav::{Wav, WavEncoding, WavEnd, WavError, WavWriter};
 

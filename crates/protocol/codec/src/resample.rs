@@ -41,6 +41,64 @@ pub fn resample(samples: &[i16], from_hz: u32, to_hz: u32) -> Vec<i16> {
         .collect()
 }
 
+/// The same of sound that comes piece by piece: what is given begins a few milliseconds behind what came, by the reach of the
+/// filter, and has no seams.
+#[derive(Clone, Debug)]
+pub struct Resampler {
+    filter: Vec<f64>,
+    from_hz: u32,
+    to_hz: u32,
+    /// Samples that are still within reach.
+    samples: Vec<i16>,
+    /// Where the next sample of the result is in them, counted in `1 / to_hz` of a sample.
+    next: u64,
+}
+
+impl Resampler {
+    /// From one rate to another; `None` if one of both is zero.
+    pub fn new(from_hz: u32, to_hz: u32) -> Option<Self> {
+        (from_hz > 0 && to_hz > 0).then(|| Resampler {
+            filter: match from_hz == to_hz {
+                true => Vec::new(),
+                false => half_filter(),
+            },
+            from_hz,
+            to_hz,
+            samples: Vec::new(),
+            next: 0,
+        })
+    }
+
+    /// Takes more sound, and gives what is known of the result by then.
+    pub fn push(&mut self, samples: &[i16]) -> Vec<i16> {
+        if self.from_hz == self.to_hz {
+            return samples.to_vec();
+        }
+        self.samples.extend_from_slice(samples);
+        let (from, to) = (f64::from(self.from_hz), u64::from(self.to_hz));
+        let cutoff = PASS * (f64::from(self.to_hz) / from).min(1.0);
+        let reach = CROSSINGS as f64 / cutoff;
+        let mut out = Vec::with_capacity(samples.len() * self.to_hz as usize / self.from_hz as usize + 1);
+        loop {
+            let centre = self.next as f64 / to as f64;
+            let last = (centre + reach).floor() as usize;
+            let first = (centre - reach).ceil().max(0.0) as usize;
+            let Some(within) = self.samples.get(first..=last) else {
+                let gone = first.min(self.samples.len());
+                self.samples.drain(..gone);
+                self.next -= gone as u64 * to;
+                return out;
+            };
+            let sum: f64 = (first..)
+                .zip(within)
+                .map(|(k, sample)| f64::from(*sample) * at(&self.filter, (k as f64 - centre).abs() * cutoff))
+                .sum();
+            out.push((sum * cutoff).round().clamp(-32768.0, 32767.0) as i16);
+            self.next += u64::from(self.from_hz);
+        }
+    }
+}
+
 /// The right half of sinc times window, from 0 to `CROSSINGS`.
 fn half_filter() -> Vec<f64> {
     let whole = bessel_i0(BETA);
@@ -97,6 +155,32 @@ mod tests {
             assert!(found.purity > 0.9999, "{rate}: {found:?}");
             assert!((found.level_dbfs + 6.02).abs() < 0.1, "{rate}: {found:?}");
         }
+    }
+
+    #[test]
+    fn piece_by_piece_it_is_the_same_as_at_once() {
+        for (from, to) in [
+            (48_000, 8_000),
+            (44_100, 8_000),
+            (16_000, 8_000),
+            (8_000, 44_100),
+            (8_000, 8_000),
+        ] {
+            let sound = sine(1000.0, from, 0.5);
+            let whole = resample(&sound, from, to);
+            let mut resampler = Resampler::new(from, to).unwrap();
+            let mut pieces = Vec::new();
+            for (n, piece) in sound.chunks(331).enumerate() {
+                pieces.extend(resampler.push(piece));
+                pieces.extend(resampler.push(&[]));
+                assert!(n < 10 || !pieces.is_empty());
+            }
+            let missing = whole.len() - pieces.len();
+            assert!(missing <= to as usize / 100, "{from}: {missing}");
+            let off = whole.iter().zip(&pieces).map(|(a, b)| (a - b).abs()).max();
+            assert!(off <= Some(1), "{from}: {off:?}");
+        }
+        assert!(Resampler::new(0, 8_000).is_none() && Resampler::new(8_000, 0).is_none());
     }
 
     #[test]

@@ -2,10 +2,10 @@
 
 use crate::file::{Index, Scanner, Wanted};
 use crate::parameter_sets::{h264_sequence, h265_sequence};
-use crate::{Description, MountName, MountPattern, Reorder};
+use crate::{Description, Hearing, MountName, MountPattern, Reorder};
 use bytes::Bytes;
 use ringpost_base::{Instant, limits};
-use ringpost_sdp::SessionDescription;
+use ringpost_sdp::{Codec, SessionDescription};
 use std::time::Duration;
 
 /// A file of media, as its scanner asks for it.
@@ -90,5 +90,35 @@ pub fn reorder(data: &[u8]) {
             reorder.deadline().is_none_or(|deadline| deadline > now),
             "what is due has left"
         );
+    }
+}
+
+/// Packets of a track that a telephone hears: the first octet says of which codec.
+pub fn hearing(data: &[u8]) {
+    let Some((first, data)) = data.split_first() else {
+        return;
+    };
+    let name = ["PCMU", "PCMA", "L16", "G722"][usize::from(first & 3)];
+    let codec = Codec {
+        channels: first >> 2 & 3,
+        ..Codec::new(
+            0,
+            name,
+            [8_000, 44_100, 4_000, 192_000][usize::from(first >> 4 & 3)],
+        )
+    };
+    let Some(mut hearing) = Hearing::new(&codec) else {
+        return;
+    };
+    for step in data.chunks(40) {
+        // Most octets are no packet: these are given the front of one.
+        let packet = [&[0x80, 0], step].concat();
+        if let Some(heard) = hearing.handle_packet(&packet) {
+            assert!(!heard.samples.is_empty());
+            assert!(
+                heard.samples.len() <= 2 * (step.len() + 80),
+                "no more than the rate says"
+            );
+        }
     }
 }

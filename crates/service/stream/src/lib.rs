@@ -4,6 +4,7 @@
 //! - [`Description`] is what a publisher's session description says of its tracks, and what readers are told of them;
 //! - [`hub::Hub`] is the RTSP server: connections, sessions, live mounts, and who is sent what;
 //! - [`recording::Recorder`] makes files of what is published, [`playback::Player`] sends files and recordings to a session;
+//! - [`Hearing`] decodes a track's sound for a telephone;
 //! - [`Ring`] holds what was published last, once for all readers; a reader that is too slow goes on with the next key frame.
 //!
 //! ```
@@ -22,6 +23,7 @@
 mod description;
 pub mod file;
 pub mod fuzz;
+mod hearing;
 pub mod hub;
 mod mount;
 pub mod parameter_sets;
@@ -31,6 +33,7 @@ mod reorder;
 mod ring;
 
 pub use description::{Description, DescriptionError, Quirk, Track, control_of, track_of};
+pub use hearing::{Heard, Hearing};
 pub use mount::{MountName, MountNameError, MountPattern, MountPatternError};
 pub use reorder::{REORDER_WAIT, Reorder};
 pub use ring::{Cursor, Packet, Ring};

@@ -2,6 +2,7 @@
 
 use super::SessionKey;
 use super::ingest::{ClockOffset, Ingest};
+use super::listen::ListenerId;
 use crate::description::Description;
 use crate::recording::Recorder;
 use crate::ring::{Cursor, Packet, Ring};
@@ -30,6 +31,9 @@ pub(crate) struct Live {
     pub(crate) publisher: Option<SessionKey>,
     pub(crate) vacant_since: Option<Instant>,
     pub(crate) readers: BTreeSet<SessionKey>,
+    /// Who hears a track within the server, and what has come for them.
+    pub(crate) listeners: Vec<(ListenerId, usize)>,
+    pub(crate) heard_within: Vec<(ListenerId, Bytes)>,
     began: (Instant, UnixTime),
     number: u64,
     cname: String,
@@ -63,6 +67,8 @@ impl Live {
             publisher: None,
             vacant_since: None,
             readers: BTreeSet::new(),
+            listeners: Vec::new(),
+            heard_within: Vec::new(),
             began: (now, wallclock),
             number: rng.u64() >> 1,
             cname: rng.token(16),
@@ -141,6 +147,9 @@ impl Live {
                 let happened = self.ingests[track].wallclock_at(ingested.timestamp);
                 recorder.handle_packet(now, track, &ingested.bytes, happened.unwrap_or(wallclock));
             }
+            let listeners = self.listeners.iter().filter(|(_, of)| *of == track);
+            let heard = listeners.map(|(listener, _)| (*listener, ingested.bytes.clone()));
+            self.heard_within.extend(heard);
             self.ring.push(Packet {
                 track: track as u8,
                 is_rtcp: false,

@@ -9,6 +9,7 @@ mod answers;
 mod connection;
 mod entry;
 mod ingest;
+mod listen;
 mod live;
 mod media;
 mod plane;
@@ -23,6 +24,7 @@ mod tests;
 mod vod;
 mod watch;
 
+pub use listen::{ListenerId, NotHeard};
 pub use media::{Burst, Outlet};
 pub use plane::{MountInfo, SessionInfo};
 pub use pull::{PullSettings, PullTransport};
@@ -181,6 +183,15 @@ pub enum Output {
         /// What.
         command: FileCommand,
     },
+    /// A packet of what somebody listens to within the server.
+    Heard {
+        /// Who.
+        listener: ListenerId,
+        /// The RTP packet.
+        packet: Bytes,
+    },
+    /// What somebody listened to is no more, and nothing comes for them from now on.
+    ListenerEnded(ListenerId),
     /// Find out, and come back with [`Hub::handle_answer`].
     Question(Question),
     /// Something that is worth a line in the log.
@@ -514,6 +525,20 @@ impl Hub {
         let is_live = self.plane.record_by_hand(now, mount, is_wanted);
         self.settle_plane(now);
         is_live
+    }
+
+    /// Somebody within the server listens to the sound of a mount from now on: [`Output::Heard`] brings its packets, and what is
+    /// given decodes them.
+    ///
+    /// # Errors
+    /// What keeps it from being heard.
+    pub fn listen(&mut self, mount: &MountName) -> Result<(ListenerId, crate::Hearing), NotHeard> {
+        self.plane.listen(mount)
+    }
+
+    /// Nobody listens there any more.
+    pub fn stop_listening(&mut self, listener: ListenerId) {
+        self.plane.stop_listening(listener);
     }
 
     /// Says goodbye to all readers and closes all connections.

@@ -419,6 +419,7 @@ impl Plane {
         if live.handle_timeout(now) {
             self.due.push_back(key);
         }
+        self.flush_listeners(key);
         self.flush_recorder(now, key);
         let Some(live) = self.live.get(&key) else {
             return;
@@ -439,6 +440,7 @@ impl Plane {
             self.say_goodbye(now, reader);
             self.send_away(now, reader);
         }
+        self.end_listening(key);
         self.live.remove(&key);
         self.names.retain(|_, named| *named != key);
         self.timers.push_back((Timer::Mount(key), None));

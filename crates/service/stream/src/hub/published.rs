@@ -45,6 +45,7 @@ impl Plane {
         let index = index.filter(|index| live.description.tracks[*index].carries(payload_type));
         if let Some(index) = index.filter(|_| live.publisher == Some(key)) {
             live.handle_packet(now, index, sequence, data);
+            self.flush_listeners(mount);
             self.flush_recorder(now, mount);
             self.set_mount_timer(mount);
         }

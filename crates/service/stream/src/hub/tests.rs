@@ -21,6 +21,7 @@ pub(super) struct World {
     /// Since when mounts are silent, as their owners were told.
     pub(super) told: Vec<Option<UnixTime>>,
     pub(super) written: Vec<(MountName, ringpost_store::FileCommand)>,
+    heard: Vec<(ListenerId, Option<Bytes>)>,
     pub(super) full: std::collections::BTreeSet<ConnectionId>,
     /// Who may do something; the rest is refused.
     pub(super) allows: bool,
@@ -53,6 +54,7 @@ impl World {
             names: Default::default(),
             dialled: Vec::new(),
             written: Vec::new(),
+            heard: Vec::new(),
             full: Default::default(),
             allows: true,
         }
@@ -107,6 +109,8 @@ impl World {
                     self.hub.handle_closed(self.now, id);
                 }
                 Output::Write { mount, command } => self.written.push((mount, command)),
+                Output::Heard { listener, packet } => self.heard.push((listener, Some(packet))),
+                Output::ListenerEnded(listener) => self.heard.push((listener, None)),
                 Output::Question(question) => {
                     let answer = match question.ask {
                         Ask::Tell { silent_since, .. } => {
@@ -439,6 +443,44 @@ fn readers_go_on_with_the_publisher_that_comes_back_and_are_sent_away_if_none_do
     world.pass(Duration::from_secs(11));
     assert!(world.closed.contains(&reader));
     assert!(world.hub.mounts(world.now).is_empty());
+}
+
+#[test]
+fn who_listens_within_the_server_gets_the_sound_alone_until_the_mount_is_no_more() {
+    let mut world = World::new();
+    let door: MountName = "alice/door".parse().unwrap();
+    assert_eq!(world.hub.listen(&door).unwrap_err(), NotHeard::NotLive);
+    let publisher = world.publish("alice/door");
+    let (first, mut hearing) = world.hub.listen(&door).unwrap();
+    let (second, _) = world.hub.listen(&door).unwrap();
+    world.send(publisher, 0, 1, 0, KEY);
+    world.send(publisher, 2, 7, 160, &[0xff; 160]);
+    world.hub.stop_listening(second);
+    world.send(publisher, 2, 8, 320, &[0x80; 160]);
+    let of = |world: &World, id| -> Vec<Option<Bytes>> {
+        let heard = world.heard.iter().filter(|(listener, _)| *listener == id);
+        heard.map(|(_, packet)| packet.clone()).collect()
+    };
+    assert_eq!((of(&world, first).len(), of(&world, second).len()), (2, 1));
+    let sounds: Vec<_> = of(&world, first)
+        .iter()
+        .flatten()
+        .map(|packet| hearing.handle_packet(packet).unwrap())
+        .collect();
+    assert_eq!((sounds[0].timestamp, sounds[0].samples[0]), (0, 0));
+    assert_eq!((sounds[1].timestamp, sounds[1].samples[159]), (160, 32_124));
+    world.hub.handle_closed(world.now, publisher);
+    world.run();
+    assert_eq!(world.hub.listen(&door).unwrap_err(), NotHeard::NotLive);
+    world.pass(Duration::from_secs(4));
+    let again = world.publish("alice/door");
+    world.send(again, 2, 900, 77, &[0x80; 160]);
+    assert_eq!(of(&world, first).len(), 3, "another publisher takes its place");
+    world.hub.handle_closed(world.now, again);
+    world.run();
+    world.pass(Duration::from_secs(11));
+    assert_eq!(of(&world, first).last(), Some(&None));
+    assert!(of(&world, second).iter().all(Option::is_some));
 }
 
 #[test]
