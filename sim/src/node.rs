@@ -176,6 +176,7 @@ impl Node {
                 None,
             )),
             directory: directory.clone(),
+            mounts: None,
             sip: sip.clone(),
             dns: Arc::new(Zone(zone)),
             media: media.clone(),

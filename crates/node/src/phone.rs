@@ -1,13 +1,16 @@
 //! Runs the phone service: arrivals, media events and answers in; messages, commands and questions out.
 
+use crate::stream::Dialling;
 use crate::voicemail::Voicemail;
 use crate::world::{Dns, MediaPlane, SipTransport, WorldRef};
-use futures_util::future::{BoxFuture, Fuse, FutureExt};
+use futures_util::future::{AbortHandle, Abortable, BoxFuture, Fuse, FutureExt};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use ringpost_base::{Instant, UnixTime};
 use ringpost_directory::{AccountInfo, Cached, DeviceInfo, DeviceKeys, Directory, DirectoryError};
+use ringpost_media::LegId;
 use ringpost_phone::{
-    Account, Answer, Device, DeviceId, Event, Output, Person, Phone, Question, QuestionId, Registered,
+    Account, Answer, Device, DeviceId, DialledMount, Event, Output, Person, Phone, Question, QuestionId,
+    Registered,
 };
 use ringpost_sip::{Arrival, Flow, Transport, Uri};
 use ringpost_store::records::{self, Bindings};
@@ -32,6 +35,8 @@ pub struct PhoneParts {
     pub directory: Directory,
     /// The mailboxes, as calls see them.
     pub voicemail: Arc<dyn Voicemail>,
+    /// The mounts that can be dialled; `None` where there are no streams.
+    pub mounts: Option<Dialling>,
     /// Where messages leave.
     pub sip: Arc<dyn SipTransport>,
     /// Where the servers of other domains are looked up.
@@ -89,6 +94,8 @@ struct Driver {
     parts: PhoneParts,
     phone: Phone,
     asking: FuturesUnordered<BoxFuture<'static, Answered>>,
+    /// The legs that hear a mount, each with what ends that.
+    hearing: HashMap<LegId, AbortHandle>,
     /// How many changes of the directory were heard of.
     changes: u64,
     /// The accounts that are being looked at because they have changed, each with the number of its last change.
@@ -156,6 +163,7 @@ pub async fn run(parts: PhoneParts, phone: Phone) {
         parts,
         phone,
         asking: FuturesUnordered::new(),
+        hearing: HashMap::new(),
         changes: 0,
         changed: HashMap::new(),
         looking: FuturesUnordered::new(),
@@ -228,8 +236,7 @@ impl Driver {
                     // Above, the first that is ready is taken: what arrives without a pause must not keep the rest waiting.
                     for _ in 0..ARRIVALS_A_TURN {
                         let Ok(event) = media_events.try_recv() else { break };
-                        let (now, calendar) = self.clocks();
-                        self.phone.handle_media(now, calendar, event);
+                        self.handle_media(event);
                     }
                     if let Ok(control) = control.try_recv() {
                         self.handle_control(control);
@@ -241,8 +248,7 @@ impl Driver {
                 }
                 event = media_events.recv().fuse() => {
                     let Ok(event) = event else { return };
-                    let (now, calendar) = self.clocks();
-                    self.phone.handle_media(now, calendar, event);
+                    self.handle_media(event);
                 }
                 control = control.recv().fuse() => {
                     let Ok(control) = control else { return };
@@ -270,6 +276,37 @@ impl Driver {
             self.phone.handle_arrival(now, calendar, arrival);
             self.drain();
         }
+    }
+
+    /// What the media engine tells. A leg that is no more hears nothing.
+    fn handle_media(&mut self, event: ringpost_media::Event) {
+        if let ringpost_media::Event::LegRemoved { leg, .. } = &event
+            && let Some(hearing) = self.hearing.remove(leg)
+        {
+            hearing.abort();
+        }
+        let (now, calendar) = self.clocks();
+        self.phone.handle_media(now, calendar, event);
+    }
+
+    /// Feeds a mount to a leg; the question is answered when either is no more.
+    fn hear_mount(&mut self, id: QuestionId, mount: Box<str>, leg: LegId) {
+        let (handle, registration) = AbortHandle::new_pair();
+        self.hearing.insert(leg, handle);
+        let (mounts, media, changes) = (self.parts.mounts.clone(), self.parts.media.clone(), self.changes);
+        let heard = async move {
+            if let Some(mounts) = mounts {
+                mounts.hear(&mount, leg, &*media).await;
+            }
+        };
+        let heard = Abortable::new(heard, registration);
+        let answered = heard.map(move |ended| Answered {
+            id,
+            answer: Answer::Done(ended.is_ok()),
+            question: None,
+            changes,
+        });
+        self.asking.push(answered.boxed());
     }
 
     fn wake(&mut self) {
@@ -342,6 +379,10 @@ impl Driver {
 
     /// Answers at once what is known here, and has the rest looked up.
     fn ask(&mut self, id: QuestionId, question: Question) {
+        let question = match question {
+            Question::Hear { mount, leg } => return self.hear_mount(id, mount, leg),
+            question => question,
+        };
         let directory = self.parts.directory.clone();
         let known = match &question {
             Question::Device { username, realm } => match directory.device_cached(realm, username) {
@@ -373,6 +414,7 @@ impl Driver {
             return self.phone.handle_answer(now, calendar, id, answer);
         }
         let (voicemail, dns) = (self.parts.voicemail.clone(), self.parts.dns.clone());
+        let mounts = self.parts.mounts.clone();
         let changes = self.changes;
         self.asking.push(
             async move {
@@ -387,6 +429,13 @@ impl Driver {
                         let found = directory.account(&domain, &user).await;
                         let person = logged(found).flatten().map(|info| person_of(&info));
                         (Answer::Person(person), Some(again))
+                    }
+                    Question::Mount { user, domain, caller } => {
+                        let found = match mounts {
+                            Some(mounts) => mounts.find(&user, &domain, caller).await,
+                            None => DialledMount::Unknown,
+                        };
+                        (Answer::Mount(found), None)
                     }
                     Question::Records(question) => (Answer::Records(dns.look_up(question).await), None),
                     other => (voicemail.answer(other).await, None),
@@ -540,6 +589,7 @@ impl Driver {
         let own = [
             ("questions to others", self.asking.len()),
             ("lamps looked up", self.lamps.len()),
+            ("legs that hear a mount", self.hearing.len()),
             (
                 "registrations to be saved",
                 self.unsaved.len() + self.saving.len(),
@@ -779,6 +829,7 @@ mod tests {
             world: Arc::new(Busy::default()),
             directory,
             voicemail: outside.clone(),
+            mounts: None,
             sip: outside.clone(),
             dns: outside.clone(),
             media: outside.clone(),

@@ -3,10 +3,12 @@
 //! Who reads and publishes proves it with a device's secret (digest, or Basic under TLS), or under TLS with the account's
 //! password. Without a rule an account publishes and reads below its own name, and nobody else does.
 
+mod dial;
 mod notice;
 mod pulls;
 mod shelves;
 
+pub use dial::{Dialling, LiveMounts, MountNumber, Sound};
 pub use pulls::{PullSources, may_be_pulled_from};
 pub use shelves::{Shelves, Source};
 

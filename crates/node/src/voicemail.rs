@@ -86,6 +86,8 @@ impl Voicemail for MailVoicemail {
                 // Not a question about mailboxes: the phone service passes over an answer that does not fit.
                 Question::Device { .. }
                 | Question::Person { .. }
+                | Question::Mount { .. }
+                | Question::Hear { .. }
                 | Question::Records(_)
                 | Question::Way(_)
                 | Question::Sockets { .. } => Answer::Done(false),

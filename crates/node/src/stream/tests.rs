@@ -1,9 +1,13 @@
 use super::*;
 use crate::testing::{BEGIN, Lab, at_once};
+use futures_util::FutureExt;
 use ringpost_base::Rng;
 use ringpost_directory::{Cost, InlineKdf, NewAccount, Parts};
 use ringpost_mail::{Delivery, Mail};
+use ringpost_phone::{DialledMount, MountCaller};
 use ringpost_store::{Bodies, FileCommand, LocalBus, MemoryBlobs, MemoryFiles, MemoryStore};
+use ringpost_stream::Heard;
+use ringpost_stream::hub::NotHeard;
 
 struct House {
     streams: Streams,
@@ -199,4 +203,136 @@ fn voicemails_and_recordings_are_listed_and_read_and_nothing_else_is() {
         }
     ));
     assert!(matches!(list("alice/gate"), Answer::Nothing));
+}
+
+/// What is live: `alice/door`, and `alice/film` without a sound that can be decoded.
+struct Doors(Mutex<Vec<async_channel::Sender<Heard>>>);
+
+impl LiveMounts for Doors {
+    fn listen(&self, mount: MountName) -> BoxFuture<'static, Option<Result<Sound, NotHeard>>> {
+        let answer = match mount.as_str() {
+            "alice/door" => {
+                let (heard_in, heard) = async_channel::bounded(8);
+                self.0.lock().unwrap().push(heard_in);
+                Some(Ok(heard))
+            }
+            "alice/film" => Some(Err(NotHeard::Undecodable(vec!["H264".into()]))),
+            "alice/full" => Some(Err(NotHeard::Full)),
+            "alice/broken" => None,
+            _ => Some(Err(NotHeard::NotLive)),
+        };
+        Box::pin(async move { answer })
+    }
+}
+
+fn dialling(house: &House) -> (Dialling, Arc<Doors>) {
+    let doors = Arc::new(Doors(Mutex::default()));
+    let number = |number: &str, mount: &str| MountNumber {
+        number: number.into(),
+        mount: mount.parse().unwrap(),
+    };
+    let numbers = vec![number("701", "alice/door"), number("702", "alice/gate")];
+    let dialling = Dialling {
+        streams: house.streams.clone(),
+        live: doors.clone(),
+        numbers: Arc::new(Mutex::new(numbers)),
+    };
+    (dialling, doors)
+}
+
+fn caller(user: &str, device: &str) -> Option<MountCaller> {
+    let person = ringpost_phone::Person {
+        account: ringpost_store::AccountId(1),
+        user: user.into(),
+        domain: "example.org".into(),
+        extension: None,
+        name: "".into(),
+    };
+    let (person, device) = (Arc::new(person), device.into());
+    Some(MountCaller { person, device })
+}
+
+#[test]
+fn a_mount_is_dialled_by_its_name_or_number_by_who_may_read_it() {
+    let anyone = MountRule {
+        pattern: "alice/public".parse().unwrap(),
+        publish: Vec::new(),
+        read: vec![Who::Anyone],
+    };
+    let house = House::new(vec![anyone]);
+    let (dialling, _) = dialling(&house);
+    let (alice, bob) = (caller("alice", &house.device.0), caller("bob", "bob"));
+    let live = || DialledMount::Live("alice/door".into());
+    for (user, caller, expected) in [
+        ("alice/door", &alice, live()),
+        ("701", &alice, live()),
+        ("alice/door", &bob, DialledMount::Forbidden),
+        ("701", &bob, DialledMount::Forbidden),
+        ("701", &None, DialledMount::Forbidden),
+        // Whoever calls must have proven who it is.
+        ("alice/public", &None, DialledMount::Forbidden),
+        ("alice/public", &bob, DialledMount::NotLive),
+        ("702", &alice, DialledMount::NotLive),
+        ("alice/gate", &alice, DialledMount::NotLive),
+        ("alice/cellar", &alice, DialledMount::Unknown),
+        ("carol", &alice, DialledMount::Unknown),
+        ("carol", &None, DialledMount::Unknown),
+        ("no such//thing", &alice, DialledMount::Unknown),
+        (
+            "alice/film",
+            &alice,
+            DialledMount::Undecodable(vec!["H264".into()]),
+        ),
+        ("alice/full", &alice, DialledMount::Unavailable),
+        ("alice/broken", &alice, DialledMount::Unavailable),
+    ] {
+        let found = at_once(dialling.find(user, "example.org", caller.clone()));
+        assert_eq!(found, expected, "{user} by {caller:?}");
+    }
+    let elsewhere = at_once(dialling.find("alice/door", "example.net", alice.clone()));
+    assert_eq!(elsewhere, DialledMount::Forbidden);
+    assert_eq!(
+        at_once(dialling.find("701", "example.net", alice)),
+        DialledMount::Unknown
+    );
+}
+
+#[derive(Default)]
+struct Ear(Mutex<Vec<(u32, usize)>>);
+
+impl crate::world::MediaPlane for Ear {
+    fn open(&self, _: IpAddr) -> Option<ringpost_phone::MediaSocket> {
+        None
+    }
+
+    fn close(&self, _: ringpost_media::PairId) {}
+
+    fn command(&self, command: ringpost_media::Command) {
+        if let ringpost_media::Command::Feed {
+            timestamp, samples, ..
+        } = command
+        {
+            self.0.lock().unwrap().push((timestamp, samples.len()));
+        }
+    }
+}
+
+#[test]
+fn a_legs_ears_get_what_comes_until_the_mount_is_no_more() {
+    let house = House::new(Vec::new());
+    let (dialling, doors) = dialling(&house);
+    let ear = Ear::default();
+    let leg = ringpost_media::LegId(1);
+    let mut hearing = Box::pin(dialling.hear("alice/door", leg, &ear));
+    assert!((&mut hearing).now_or_never().is_none(), "it waits for sound");
+    let sound = doors.0.lock().unwrap().pop().unwrap();
+    for timestamp in [0, 80, 160] {
+        let samples = vec![1; 80];
+        sound.try_send(Heard { timestamp, samples }).unwrap();
+    }
+    assert!((&mut hearing).now_or_never().is_none());
+    assert_eq!(*ear.0.lock().unwrap(), [(0, 80), (80, 80), (160, 80)]);
+    drop(sound);
+    assert!((&mut hearing).now_or_never().is_some());
+    at_once(dialling.hear("alice/gone", leg, &ear));
 }

@@ -1,6 +1,6 @@
 use super::network::Network;
 use super::pull::{Pull, PullUrl, Transport, When};
-use ringpost_node::stream::{MountRule, Who};
+use ringpost_node::stream::{MountNumber, MountRule, Who};
 use ringpost_store::Retention;
 use ringpost_stream::hub::{MountSettings as HubSettings, PullSettings};
 use ringpost_stream::{MountName, MountPattern};
@@ -30,6 +30,7 @@ pub(crate) struct MountSettings {
     pub(crate) pull: Option<PullUrl>,
     pub(crate) pull_when: Option<When>,
     pub(crate) pull_transport: Option<Transport>,
+    pub(crate) extension: Option<String>,
     pub(crate) record: bool,
     pub(crate) keep_hours: Option<u32>,
     pub(crate) keep_bytes: Option<u64>,
@@ -90,6 +91,10 @@ impl Streams {
                 let wrong = "is out of range; it may be 5 to 86400".into();
                 return Err((format!("{key}.silence_mail_s"), wrong));
             }
+            if let Some(extension) = &settings.extension {
+                self.check_extension(pattern, extension)
+                    .map_err(|wrong| (format!("{key}.extension"), wrong))?;
+            }
             for name in settings.publish.iter().chain(&settings.read) {
                 if name.is_empty() || name.contains(char::is_whitespace) {
                     let wrong =
@@ -99,6 +104,38 @@ impl Streams {
             }
         }
         Ok(())
+    }
+
+    /// A number leads to one mount, and one mount has it.
+    fn check_extension(&self, pattern: &str, extension: &str) -> Result<(), String> {
+        if pattern.parse::<MountName>().is_err() {
+            return Err("is one number for many mounts; name one, without *".into());
+        }
+        if extension.is_empty()
+            || extension.len() > 32
+            || !extension.chars().all(|c| "0123456789*#".contains(c))
+        {
+            return Err(format!(
+                "{extension:?} is no number; write up to 32 of 0 to 9, * and #"
+            ));
+        }
+        let others = self.mounts.iter().filter(|(other, _)| *other != pattern);
+        let mut others = others.filter(|(_, settings)| settings.extension.as_deref() == Some(extension));
+        match others.next() {
+            Some((other, _)) => Err(format!("{extension} is also the number of {other:?}")),
+            None => Ok(()),
+        }
+    }
+
+    /// What is dialled for which mount.
+    pub(crate) fn numbers(&self) -> Vec<MountNumber> {
+        let numbers = self.mounts.iter().filter_map(|(mount, settings)| {
+            Some(MountNumber {
+                number: settings.extension.as_deref()?.into(),
+                mount: mount.parse().ok()?,
+            })
+        });
+        numbers.collect()
     }
 
     /// What the hub is to know of mounts.

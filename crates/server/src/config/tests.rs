@@ -225,3 +225,28 @@ fn the_host_gives_the_domain_when_none_is_set() {
         assert!(!is_domain(bad), "{bad}");
     }
 }
+
+#[test]
+fn a_number_leads_to_one_mount() {
+    let good = parse("[streams]\nmounts.\"alice/door\" = { extension = \"*701\" }\n").unwrap();
+    let numbers = good.streams.numbers();
+    assert_eq!(
+        (&*numbers[0].number, numbers[0].mount.as_str()),
+        ("*701", "alice/door")
+    );
+    for (mounts, why) in [
+        (
+            "\"alice/*\" = { extension = \"701\" }",
+            "one number for many mounts",
+        ),
+        ("\"alice/door\" = { extension = \"door\" }", "is no number"),
+        ("\"alice/door\" = { extension = \"\" }", "is no number"),
+        (
+            "a = { extension = \"7\" }\nmounts.b = { extension = \"7\" }",
+            "also the number of",
+        ),
+    ] {
+        let error = parse(&format!("[streams]\nmounts.{mounts}\n")).unwrap_err();
+        assert!(error.contains(why), "{error}");
+    }
+}

@@ -186,23 +186,6 @@ impl Server {
             listeners.serve_local(tokio::net::UnixListener::from_std(listener)?);
         }
         let voicemail = MailVoicemail::new(mail.clone(), directory.clone(), world.clone(), greeting);
-        let signalling = SignallingThread::start(Signalling {
-            udp: sockets.sip_udp,
-            tcp: sip_tcp,
-            tls_listeners: sip_tls,
-            tls: tls.clone(),
-            authorities: authorities.clone(),
-            resolver: resolver.clone(),
-            places: places.clone(),
-            config: phone_config(&config, &directory, &addresses),
-            world: world.clone(),
-            directory: directory.clone(),
-            voicemail: Arc::new(voicemail.clone()),
-            bus: bus.clone(),
-            journal: BindingsJournal::new(stores.store.clone()),
-            media: media.handle().clone(),
-            media_events,
-        })?;
         let streaming = StreamParts {
             config: &config,
             listeners: rtsp,
@@ -221,6 +204,24 @@ impl Server {
             peers: mail_limits.peers(),
         }
         .start()?;
+        let signalling = SignallingThread::start(Signalling {
+            udp: sockets.sip_udp,
+            tcp: sip_tcp,
+            tls_listeners: sip_tls,
+            tls: tls.clone(),
+            authorities: authorities.clone(),
+            resolver: resolver.clone(),
+            places: places.clone(),
+            config: phone_config(&config, &directory, &addresses),
+            world: world.clone(),
+            directory: directory.clone(),
+            voicemail: Arc::new(voicemail.clone()),
+            mounts: streaming.dialling.clone(),
+            bus: bus.clone(),
+            journal: BindingsJournal::new(stores.store.clone()),
+            media: media.handle().clone(),
+            media_events,
+        })?;
         let asked = match authority {
             Some((settings, authorities)) => {
                 let asking = Asking {

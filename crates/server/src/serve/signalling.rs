@@ -12,6 +12,7 @@ use ringpost_net::sip::{SipNet, source_address};
 use ringpost_net::stream::Places;
 use ringpost_net::tls::{Authorities, Tls};
 use ringpost_node::phone::{PhoneControl, PhoneParts};
+use ringpost_node::stream::Dialling;
 use ringpost_node::voicemail::Voicemail;
 use ringpost_node::world::{Dns, Exchanger, Exchangers, MediaPlane, NoAnswer, SipTransport, Tlsa, World};
 use ringpost_phone::{Config, MediaSocket, Phone};
@@ -40,6 +41,7 @@ pub(crate) struct Signalling {
     pub(crate) world: Arc<RealWorld>,
     pub(crate) directory: ringpost_directory::Directory,
     pub(crate) voicemail: Arc<dyn Voicemail>,
+    pub(crate) mounts: Dialling,
     pub(crate) bus: Arc<dyn Bus>,
     pub(crate) journal: BindingsJournal,
     pub(crate) media: MediaHandle,
@@ -130,6 +132,7 @@ async fn run(
         world: signalling.world,
         directory: signalling.directory,
         voicemail: signalling.voicemail,
+        mounts: Some(signalling.mounts),
         sip: Arc::new(Transport(net)),
         dns: Arc::new(Names(signalling.resolver)),
         media: Arc::new(Media {

@@ -17,11 +17,13 @@ use ringpost_net::stream::Places;
 use ringpost_net::tls::{Authorities, Tls};
 use ringpost_node::Stop;
 use ringpost_node::peers::Peers;
-use ringpost_node::stream::{MountRule, PullSources, Shelves, Source, StreamAnswers, Streams};
+use ringpost_node::stream::{
+    Dialling, LiveMounts, MountNumber, MountRule, PullSources, Shelves, Sound, Source, StreamAnswers, Streams,
+};
 use ringpost_node::world::World;
 use ringpost_store::{Files, FolderName, StoreError, expired};
 use ringpost_stream::MountName;
-use ringpost_stream::hub::{Answer, QuestionId};
+use ringpost_stream::hub::{Answer, NotHeard, QuestionId};
 use std::net::{IpAddr, TcpListener};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -57,6 +59,9 @@ pub(super) struct Streaming {
     rules: Arc<Mutex<Vec<MountRule>>>,
     sources: Arc<Mutex<Vec<Source>>>,
     pull_networks: Arc<Mutex<Vec<(IpAddr, u8)>>>,
+    numbers: Arc<Mutex<Vec<MountNumber>>>,
+    /// The mounts as phones dial them.
+    pub(super) dialling: Dialling,
 }
 
 impl StreamParts<'_> {
@@ -108,6 +113,12 @@ impl StreamParts<'_> {
                 networks: pull_networks.clone(),
             },
         };
+        let numbers = Arc::new(Mutex::new(self.config.streams.numbers()));
+        let dialling = Dialling {
+            streams: streams.clone(),
+            live: Arc::new(Live(thread.handle().clone(), tokio::runtime::Handle::current())),
+            numbers: numbers.clone(),
+        };
         let answers = Arc::new(Answers(thread.handle().clone()));
         tokio::spawn(ringpost_node::stream::run(streams, questions, answers));
         tokio::spawn(keep_to_retention(files, self.current, self.stop));
@@ -116,6 +127,8 @@ impl StreamParts<'_> {
             rules,
             sources,
             pull_networks,
+            numbers,
+            dialling,
         })
     }
 }
@@ -156,6 +169,7 @@ impl Streaming {
         let _ = self.thread.handle().set_settings(config.streams.settings()).await;
         *self.rules.lock().unwrap_or_else(PoisonError::into_inner) = config.streams.rules();
         *self.sources.lock().unwrap_or_else(PoisonError::into_inner) = sources_of(config);
+        *self.numbers.lock().unwrap_or_else(PoisonError::into_inner) = config.streams.numbers();
     }
 }
 
@@ -214,6 +228,31 @@ async fn expire(files: &dyn Files, streams: &crate::config::Streams) -> Result<(
         }
     }
     Ok(())
+}
+
+/// What is live, decoded on this runtime, for the signalling thread has other things to do.
+struct Live(RtspHandle, tokio::runtime::Handle);
+
+impl LiveMounts for Live {
+    fn listen(&self, mount: MountName) -> BoxFuture<'static, Option<Result<Sound, NotHeard>>> {
+        let (handle, runtime) = (self.0.clone(), self.1.clone());
+        Box::pin(async move {
+            let sound = handle.listen(mount).await.ok()?;
+            Some(sound.map(|mut sound| {
+                let (heard_in, heard) = async_channel::bounded(1);
+                runtime.spawn(async move {
+                    while let Ok(packet) = sound.packets.recv().await {
+                        if let Some(heard) = sound.hearing.handle_packet(&packet)
+                            && heard_in.send(heard).await.is_err()
+                        {
+                            return;
+                        }
+                    }
+                });
+                heard
+            }))
+        })
+    }
 }
 
 struct Answers(RtspHandle);

@@ -1,6 +1,9 @@
 //! A target for the fuzzer: the whole service, with a real media engine, under a script of what phones may do.
 
-use crate::{Answer, Config, Greeting, LampCounts, MediaSocket, Output, Person, Phone, Question, QuestionId};
+use crate::{
+    Answer, Config, DialledMount, Greeting, LampCounts, MediaSocket, Output, Person, Phone, Question,
+    QuestionId,
+};
 use crate::{VoiceMessageId, VoiceMessages};
 use bytes::Bytes;
 use ringpost_base::{Cursor, CursorError, Instant, Rng, UnixTime};
@@ -193,6 +196,14 @@ impl World {
         let answer = match question {
             Question::Device { .. } => Answer::Device(None),
             Question::Person { user, .. } => Answer::Person(yes.then(|| person(&user))),
+            Question::Mount { user, .. } => Answer::Mount(match argument % 8 {
+                0 => DialledMount::Unknown,
+                1 => DialledMount::Forbidden,
+                2 => DialledMount::NotLive,
+                3 => DialledMount::Undecodable(vec![user.into()]),
+                4 => DialledMount::Unavailable,
+                _ => DialledMount::Live(user),
+            }),
             Question::Sockets { towards } if yes => {
                 Answer::Sockets(Some(towards.iter().map(|_| self.open()).collect()))
             }
@@ -222,6 +233,7 @@ impl World {
                     old: Vec::new(),
                 }
             })),
+            Question::Hear { .. } => Answer::Done(yes),
             Question::Deliver(_) | Question::Heard { .. } | Question::Delete { .. } => Answer::Done(yes),
         };
         self.phone.handle_answer(self.now, calendar(self.now), id, answer);

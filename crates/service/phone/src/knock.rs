@@ -72,7 +72,7 @@ impl Phone {
             _ if self.closing => {
                 self.turn_away(now, &(asker, flow, request), Status::SERVICE_UNAVAILABLE.into());
             }
-            Asker::Session(session) => self.begin_call(now, calendar, (session, flow, request), person()),
+            Asker::Session(session) => self.begin_call(now, calendar, (session, flow, request), device),
             Asker::Transaction(transaction) => match request.method() {
                 Method::Register => self.register(now, calendar, (transaction, flow, request), device),
                 Method::Message => self.begin_text(now, (transaction, flow, request), person()),

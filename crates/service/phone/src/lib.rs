@@ -42,8 +42,8 @@ pub use call::CallId;
 pub use config::Config;
 pub use phone::{CallRecord, Event, Output, Phone, Registered};
 pub use question::{
-    Account, Answer, Device, DeviceId, Greeting, LampCounts, MediaSocket, Person, Question, QuestionId,
-    Recording,
+    Account, Answer, Device, DeviceId, DialledMount, Greeting, LampCounts, MediaSocket, MountCaller, Person,
+    Question, QuestionId, Recording,
 };
 pub use registrar::Binding;
 pub use voicemail::{MENU_MESSAGES, SAMPLE_RATE_HZ, VoiceMessageId, VoiceMessages};

@@ -91,6 +91,10 @@ pub(crate) enum Pending {
     /// The keys of a request's device.
     Access(Asker, Flow, Message),
     Callee(CallId),
+    /// Which mount is called, where nobody is.
+    Mount(CallId),
+    /// A mount is being heard.
+    Hearing(CallId),
     Sockets(CallId, Vec<Destination>),
     /// What a search needs to know.
     Records(SeekId),
@@ -361,6 +365,8 @@ impl Phone {
                 self.judge(now, calendar, (asker, flow, request), answer.device());
             }
             Pending::Callee(call) => self.callee_found(now, call, answer.person()),
+            Pending::Mount(call) => self.mount_found(now, call, answer.mount()),
+            Pending::Hearing(call) => self.mount_ended(now, call),
             Pending::Sockets(call, destinations) => {
                 self.sockets_open(now, call, destinations, answer.sockets())
             }

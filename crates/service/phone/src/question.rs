@@ -7,7 +7,7 @@
 use crate::voicemail::{VoiceMessageId, VoiceMessages};
 use ringpost_auth::digest::DigestKeys;
 use ringpost_base::UnixTime;
-use ringpost_media::PairId;
+use ringpost_media::{LegId, PairId};
 use ringpost_sip::{Flow, locate};
 use ringpost_store::AccountId;
 use std::net::{IpAddr, SocketAddr};
@@ -34,6 +34,22 @@ pub enum Question {
         user: Box<str>,
         /// One of our domains, in lower case.
         domain: Box<str>,
+    },
+    /// Which mount is reached as `user` at `domain`, by its name or its number, where nobody is: [`Answer::Mount`].
+    Mount {
+        /// The user part of the URI, unescaped.
+        user: Box<str>,
+        /// One of our domains, in lower case.
+        domain: Box<str>,
+        /// Who calls; `None` nobody who has proven it.
+        caller: Option<MountCaller>,
+    },
+    /// Feed the sound of a mount to a leg until the mount is no more: [`Answer::Done`] then. The leg's end ends it too.
+    Hear {
+        /// As [`DialledMount::Live`] names it.
+        mount: Box<str>,
+        /// Whose leg.
+        leg: LegId,
     },
     /// Records of the DNS: [`Answer::Records`].
     Records(locate::Question),
@@ -94,6 +110,8 @@ pub enum Answer {
     Device(Option<Arc<Device>>),
     /// The person, if somebody is reached so.
     Person(Option<Arc<Person>>),
+    /// The mount, or why it is not heard.
+    Mount(DialledMount),
     /// What the DNS has, or `None` when it gave no answer.
     Records(Option<locate::Answer>),
     /// The way, with our address as the target sees it; `None` when there is none.
@@ -110,6 +128,32 @@ pub enum Answer {
     Messages(Option<VoiceMessages>),
     /// Whether it is done.
     Done(bool),
+}
+
+/// Who calls a mount.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MountCaller {
+    /// The account.
+    pub person: Arc<Person>,
+    /// The user name of the device that has proven it.
+    pub device: Box<str>,
+}
+
+/// What became of a mount that was dialled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DialledMount {
+    /// It is live, and the caller may hear it.
+    Live(Box<str>),
+    /// There is none of that name or number.
+    Unknown,
+    /// The caller may not read it.
+    Forbidden,
+    /// Nobody publishes it now.
+    NotLive,
+    /// It has no sound that can be turned into a telephone's: the encodings that it has.
+    Undecodable(Vec<String>),
+    /// That cannot be told now, or too many hear it.
+    Unavailable,
 }
 
 /// Whether a message can be left, and what comes before it.
@@ -139,6 +183,15 @@ impl Answer {
             person
         } else {
             None
+        }
+    }
+
+    /// The mount.
+    pub(crate) fn mount(self) -> DialledMount {
+        if let Answer::Mount(mount) = self {
+            mount
+        } else {
+            DialledMount::Unavailable
         }
     }
 

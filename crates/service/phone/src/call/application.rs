@@ -1,4 +1,4 @@
-//! A caller who speaks with us: leaving a message, or hearing one's own.
+//! A caller who speaks with us: leaving a message, hearing one's own, or hearing a mount.
 
 use super::{CallId, Stage};
 use crate::phone::{Pending, Phone};
@@ -28,6 +28,8 @@ pub(crate) struct Application {
 enum Program {
     Deposit(Deposit),
     Menu(Menu),
+    /// Hears a mount; its name until that has begun.
+    Mount(Option<Box<str>>),
 }
 
 impl Phone {
@@ -66,6 +68,14 @@ impl Phone {
             return self.refuse_call(now, id, status.into());
         }
         self.open(now, id, Program::Menu(Menu::new()));
+    }
+
+    /// The caller hears a mount.
+    pub(crate) fn open_mount(&mut self, now: Instant, id: CallId, mount: Box<str>) {
+        if let Err(status) = self.answer_alone(id) {
+            return self.refuse_call(now, id, status.into());
+        }
+        self.open(now, id, Program::Mount(Some(mount)));
     }
 
     fn open(&mut self, now: Instant, id: CallId, program: Program) {
@@ -117,6 +127,7 @@ impl Phone {
                 match program {
                     Program::Deposit(deposit) => deposit.handle_played(calendar),
                     Program::Menu(menu) => menu.handle_played(now),
+                    Program::Mount(_) => {}
                 }
             }
             _ => return,
@@ -129,6 +140,7 @@ impl Phone {
             match &mut application.program {
                 Program::Deposit(deposit) => deposit.handle_digit(digit),
                 Program::Menu(menu) => menu.handle_digit(digit),
+                Program::Mount(_) => {}
             }
             self.drive(now, id);
         }
@@ -236,7 +248,14 @@ impl Phone {
             let is_alone = !application.begun;
             match &mut application.program {
                 Program::Deposit(deposit) if is_alone && !deposit.is_left() => return,
-                Program::Menu(_) if is_alone => return,
+                Program::Menu(_) | Program::Mount(_) if is_alone => return,
+                Program::Mount(wanted) => {
+                    let leg = application.leg;
+                    if let Some(mount) = wanted.take() {
+                        self.ask(Question::Hear { mount, leg }, Pending::Hearing(id));
+                    }
+                    return;
+                }
                 Program::Deposit(deposit) => match deposit.poll_output() {
                     Some(output) => self.do_deposit(now, id, output),
                     None if deposit.is_ended() => return self.finish_call(now, id),

@@ -3,7 +3,7 @@
 use super::{Call, CallId, Destination, Party, Stage, codecs};
 use crate::access::{Callee, callee_of};
 use crate::phone::{Output, Pending, Phone};
-use crate::question::{MediaSocket, Person, Question};
+use crate::question::{Device, MediaSocket, Person, Question};
 use crate::registrar::Binding;
 use crate::reply::Reply;
 use crate::text::breadth_of;
@@ -22,7 +22,7 @@ impl Phone {
         now: Instant,
         calendar: UnixTime,
         (session, flow, invite): (SessionId, Flow, Message),
-        from: Option<Arc<Person>>,
+        device: Option<Arc<Device>>,
     ) {
         let offer = match offer_of(&invite) {
             Ok(offer) => offer,
@@ -40,8 +40,10 @@ impl Phone {
                 invite,
                 flow,
                 session,
-                from,
+                from: device.as_ref().map(|device| device.person.clone()),
+                device: device.map(|device| device.id.user.clone()),
                 callee: None,
+                mount: None,
                 outside: None,
                 offer,
                 caller: None,
@@ -80,7 +82,7 @@ impl Phone {
             return;
         };
         let Some(person) = person else {
-            return self.refuse_call(now, id, Status::NOT_FOUND.into());
+            return self.ask_mount(now, id);
         };
         let account = person.account;
         call.callee = Some(person);
@@ -170,6 +172,9 @@ impl Phone {
         call.caller = caller.or(call.caller.take());
         if call.outside.is_some() {
             return self.ring_outside(now, id, destinations.into_iter().zip(sockets).collect());
+        }
+        if let Some(mount) = call.mount.clone() {
+            return self.open_mount(now, id, mount);
         }
         if call.callee.is_none() {
             return self.open_menu(now, id);

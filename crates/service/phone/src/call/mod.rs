@@ -3,7 +3,7 @@
 //! ```text
 //! Asking ──▶ Ringing ──▶ Talking
 //!    │          │  (no answer, busy, nobody registered)
-//!    └──────────┴──────▶ Application: a message is left, or one's own messages are heard
+//!    └──────────┴──────▶ Application: a message is left, or one's own messages or a mount are heard
 //! ```
 //!
 //! The caller has one early dialog and one answer of ours, whatever the forks do. Each leg's session description is ours;
@@ -12,6 +12,7 @@
 mod application;
 pub(crate) mod codecs;
 mod incoming;
+mod mount;
 mod outside;
 mod ringing;
 mod talking;
@@ -174,8 +175,12 @@ pub(crate) struct Call {
     pub(crate) session: SessionId,
     /// The caller's account, when proven.
     pub(crate) from: Option<Arc<Person>>,
+    /// The user name of the device that has proven it.
+    pub(crate) device: Option<Box<str>>,
     /// Who is called; nobody while that is asked, for a number that is a service, and for somebody of another domain.
     pub(crate) callee: Option<Arc<Person>>,
+    /// The mount that is called.
+    pub(crate) mount: Option<Box<str>>,
     /// Who is called, if they are of another domain.
     pub(crate) outside: Option<Box<Outside>>,
     /// The caller's offer; `None` for a delayed one.

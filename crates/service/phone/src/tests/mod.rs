@@ -7,6 +7,7 @@ mod changes;
 mod forks;
 mod lamp;
 mod media;
+mod mounts;
 mod office;
 mod outside;
 mod peer;

@@ -3,8 +3,8 @@
 use super::media::MediaPlane;
 use super::world::SERVER;
 use crate::{
-    Answer, Device, DeviceId, Greeting, LampCounts, MediaSocket, Person, Question, Recording, VoiceMessageId,
-    VoiceMessages,
+    Answer, Device, DeviceId, DialledMount, Greeting, LampCounts, MediaSocket, Person, Question, Recording,
+    VoiceMessageId, VoiceMessages,
 };
 use ringpost_auth::digest::DigestKeys;
 use ringpost_base::UnixTime;
@@ -44,6 +44,8 @@ pub(super) struct Office {
     pub(super) dns_works: bool,
     /// The targets that a way was asked to, in order.
     pub(super) ways: Vec<Target>,
+    /// What becomes of who dials a mount.
+    pub(super) mounts: BTreeMap<&'static str, DialledMount>,
     /// Every question, in order.
     pub(super) asked: Vec<Question>,
 }
@@ -92,6 +94,7 @@ impl Office {
             zone: Vec::new(),
             dns_works: true,
             ways: Vec::new(),
+            mounts: BTreeMap::new(),
             asked: Vec::new(),
         }
     }
@@ -101,6 +104,11 @@ impl Office {
         match question {
             Question::Device { username, realm } => Answer::Device(self.device(&username, &realm)),
             Question::Person { user, domain } => Answer::Person(self.person(&user, &domain)),
+            Question::Mount { user, .. } => Answer::Mount(match self.mounts.get(&*user) {
+                Some(mount) => mount.clone(),
+                None => DialledMount::Unknown,
+            }),
+            Question::Hear { .. } => Answer::Done(true),
             Question::Records(question) => Answer::Records(self.records(&question)),
             Question::Way(target) => Answer::Way(self.way(target)),
             Question::Sockets { towards } => {

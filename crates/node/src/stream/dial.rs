@@ -1,0 +1,145 @@
+//! Mounts that phones dial: which one is meant, who may hear it, and its sound on the way to a leg.
+
+use super::Streams;
+use crate::world::MediaPlane;
+use futures_util::future::BoxFuture;
+use ringpost_media::{Command, LegId};
+use ringpost_phone::{DialledMount, MountCaller};
+use ringpost_rtsp::server::Access;
+use ringpost_stream::hub::{Answer, NotHeard};
+use ringpost_stream::{Heard, MountName};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The sound of a mount as it comes, decoded; closed when the mount is no more. Who drops it listens no longer.
+pub type Sound = async_channel::Receiver<Heard>;
+
+/// The mounts that are live.
+pub trait LiveMounts: Send + Sync + 'static {
+    /// Listens to one; `None` when nobody can tell. Decoding is work: it is done elsewhere than where this is awaited.
+    fn listen(&self, mount: MountName) -> BoxFuture<'static, Option<Result<Sound, NotHeard>>>;
+}
+
+/// A number that is dialled for a mount, in the default domain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MountNumber {
+    /// What is dialled.
+    pub number: Box<str>,
+    /// The mount.
+    pub mount: MountName,
+}
+
+/// Mounts as the phone service's questions see them.
+#[derive(Clone)]
+pub struct Dialling {
+    /// Who may read what.
+    pub streams: Streams,
+    /// What is live.
+    pub live: Arc<dyn LiveMounts>,
+    /// The numbers, which may change while the server runs.
+    pub numbers: Arc<Mutex<Vec<MountNumber>>>,
+}
+
+impl Dialling {
+    /// What becomes of who dials `user` at `domain`.
+    ///
+    /// Whether a name below an account's is a mount is told only to who may read it, as RTSP does; of a name of one part, which
+    /// could have been anybody's, it is said that there is nobody.
+    pub async fn find(&self, user: &str, domain: &str, caller: Option<MountCaller>) -> DialledMount {
+        let by_number = self.by_number(user, domain);
+        let is_named = by_number.is_some() || user.contains('/');
+        let Some(mount) = by_number.or_else(|| self.by_name(user, domain)) else {
+            return DialledMount::Unknown;
+        };
+        match self.may_read(&mount, caller).await {
+            None => return DialledMount::Unavailable,
+            Some(false) if is_named => return DialledMount::Forbidden,
+            Some(false) => return DialledMount::Unknown,
+            Some(true) => {}
+        }
+        match self.live.listen(mount.clone()).await {
+            Some(Ok(_)) => DialledMount::Live(mount.as_str().into()),
+            Some(Err(NotHeard::NotLive)) if self.is_known(&mount).await => DialledMount::NotLive,
+            Some(Err(NotHeard::NotLive)) => DialledMount::Unknown,
+            Some(Err(NotHeard::Undecodable(encodings))) => DialledMount::Undecodable(encodings),
+            Some(Err(NotHeard::Full)) | None => DialledMount::Unavailable,
+        }
+    }
+
+    fn by_number(&self, user: &str, domain: &str) -> Option<MountName> {
+        let numbers = self.numbers.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_meant = |number: &&MountNumber| *number.number == *user;
+        let found = numbers
+            .iter()
+            .find(is_meant)
+            .filter(|_| domain == self.streams.directory.default_domain());
+        found.map(|number| number.mount.clone())
+    }
+
+    /// In another than the default domain, mounts are named below addresses.
+    fn by_name(&self, user: &str, domain: &str) -> Option<MountName> {
+        if domain == self.streams.directory.default_domain() {
+            return user.parse().ok();
+        }
+        let (first, rest) = user
+            .split_once('/')
+            .map_or((user, None), |(first, rest)| (first, Some(rest)));
+        let name = match rest {
+            Some(rest) => format!("{first}@{domain}/{rest}"),
+            None => format!("{first}@{domain}"),
+        };
+        name.parse().ok()
+    }
+
+    /// Whoever calls must have proven who it is, whatever the rules say of strangers; `None` when nobody can tell.
+    async fn may_read(&self, mount: &MountName, caller: Option<MountCaller>) -> Option<bool> {
+        let Some(MountCaller { person, device }) = caller else {
+            return Some(false);
+        };
+        let is_default = *person.domain == *self.streams.directory.default_domain();
+        let user = match is_default {
+            true => device.into_string(),
+            false => format!("{device}@{}", person.domain),
+        };
+        match self.streams.authorize(Some(&user), mount, Access::Read).await {
+            Ok(answer) => Some(matches!(answer, Answer::Yes)),
+            Err(error) => {
+                tracing::warn!(%error, "the directory could not answer");
+                None
+            }
+        }
+    }
+
+    /// Whether there is something of that name, though it is not live: it has a number, the configuration names it, or there is
+    /// something to be played.
+    async fn is_known(&self, mount: &MountName) -> bool {
+        if self.is_configured(mount) {
+            return true;
+        }
+        let listed = self.streams.shelves.list(&self.streams.directory, mount).await;
+        matches!(listed, Answer::Files { .. })
+    }
+
+    fn is_configured(&self, mount: &MountName) -> bool {
+        let numbers = self.numbers.lock().unwrap_or_else(PoisonError::into_inner);
+        let rules = self.streams.rules.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut names = rules.iter().map(|rule| rule.pattern.to_string());
+        numbers.iter().any(|number| number.mount == *mount) || names.any(|name| name == mount.as_str())
+    }
+
+    /// Feeds a mount's sound to a leg until it is no more. Ending earlier is dropping the future.
+    pub async fn hear(&self, mount: &str, leg: LegId, media: &dyn MediaPlane) {
+        let Ok(mount) = mount.parse::<MountName>() else {
+            return;
+        };
+        let Some(Ok(sound)) = self.live.listen(mount).await else {
+            return;
+        };
+        while let Ok(heard) = sound.recv().await {
+            media.command(Command::Feed {
+                leg,
+                timestamp: heard.timestamp,
+                samples: heard.samples.into(),
+            });
+        }
+    }
+}
