@@ -1,0 +1,116 @@
+//! A phone dials what ffmpeg publishes, and what it hears is measured.
+
+use ringpost_interop::{Baresip, Behaviour, DOMAIN, Device, Options, Server, client, own_address, spawn};
+use std::process::Command;
+use std::time::Duration;
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+fn server() -> Server {
+    let address = own_address();
+    let options = Options {
+        listen: format!("rtsp = \"{address}:8554\"\nrtsps = \"off\"\n"),
+        ..Options::default()
+    };
+    let mut server = Server::prepared_at(address, &options);
+    let text = std::fs::read_to_string(server.config()).expect("the configuration");
+    let streams = "[streams]\nvacancy_s = 1\nmounts.\"alice/door\" = { extension = \"701\" }\n";
+    std::fs::write(server.config(), format!("{text}{streams}")).expect("the configuration");
+    server.run();
+    server
+}
+
+/// A tone that ffmpeg publishes to a mount of alice's, coded as these arguments say, until it is dropped.
+fn publish(server: &Server, device: &Device, mount: &str, coded: &[&str]) -> Option<ringpost_interop::Child> {
+    let url = format!(
+        "rtsp://{}:{}@{}:8554/{mount}",
+        device.username,
+        device.secret,
+        server.address()
+    );
+    let mut command = Command::new(client("ffmpeg")?);
+    command.args(["-hide_banner", "-nostats", "-re", "-f", "lavfi", "-i"]);
+    command.args(["sine=frequency=620:sample_rate=48000:duration=120", "-ac", "1"]);
+    command.args(coded);
+    command.args(["-f", "rtsp", "-rtsp_transport", "tcp", &url]);
+    let name = mount.replace('/', "-");
+    let mut child = spawn(server.folder(), &name, &mut command);
+    child.wait_for_output("Output #0", LIMIT);
+    Some(child)
+}
+
+/// What a phone hears that dials `number` while this is published.
+fn hear(coded: &[&str], number: &str) {
+    let server = server();
+    let (alice, phone) = server.person("alice");
+    let camera = server.device(&alice, "camera");
+    let Some(published) = publish(&server, &camera, "alice/door", coded) else {
+        return;
+    };
+    let behaviour = Behaviour {
+        tone_hz: 440.0,
+        ..Behaviour::default()
+    };
+    let Some(mut phone) = Baresip::start(&server, &phone, 6100, behaviour) else {
+        return;
+    };
+    phone.dial(number);
+    phone.wait_for("Call established");
+    let heard = phone.heard(6.0);
+    let seconds = heard.tone_seconds(620.0, 0.9);
+    assert!(
+        seconds >= 5.0,
+        "{coded:?}: {seconds} s of the tone\n{}",
+        server.log()
+    );
+    // The publisher goes, and does not come back.
+    drop(published);
+    phone.wait_for("session closed");
+    server.check_store();
+}
+
+#[test]
+fn a_mount_in_mu_law_is_heard_by_its_number_until_it_is_no_more() {
+    hear(&["-ar", "8000", "-c:a", "pcm_mulaw"], "701");
+}
+
+#[test]
+fn a_mount_in_a_law_is_heard_by_its_name() {
+    hear(&["-ar", "8000", "-c:a", "pcm_alaw"], "alice/door");
+}
+
+#[test]
+fn a_mount_in_g722_is_heard() {
+    hear(&["-ar", "16000", "-c:a", "g722"], "alice/door");
+}
+
+#[test]
+fn a_mount_in_linear_samples_at_44100_hz_is_heard() {
+    hear(&["-ar", "44100", "-c:a", "pcm_s16be"], "alice/door");
+}
+
+#[test]
+fn what_cannot_be_heard_is_refused() {
+    let server = server();
+    let (alice, alices) = server.person("alice");
+    let (_, bobs) = server.person("bob");
+    let camera = server.device(&alice, "camera");
+    let Some(mut phone) = Baresip::start(&server, &alices, 6100, Behaviour::default()) else {
+        return;
+    };
+    phone.dial("701");
+    phone.wait_for("480 ");
+    phone.dial("alice/cellar");
+    phone.wait_for("404 ");
+    let Some(_published) = publish(&server, &camera, "alice/film", &["-c:a", "aac"]) else {
+        return;
+    };
+    phone.dial("alice/film");
+    phone.wait_for("488 ");
+    let Some(mut other) = Baresip::start(&server, &bobs, 6140, Behaviour::default()) else {
+        return;
+    };
+    other.dial("701");
+    other.wait_for("403 ");
+    assert!(other.output().contains(DOMAIN));
+}
