@@ -26,8 +26,8 @@ use ringpost_base::{IdMap, Instant, Rng, UnixTime, limits};
 use ringpost_media::Port;
 use ringpost_store::{FileCommand, FileWriter, Files};
 use ringpost_stream::hub::{
-    Answer, Burst, Config, ConnectionId, Hub, ListenerId, MountInfo, MountSettings, NotHeard, Outlet,
-    Output, PairId, Question, QuestionId, SessionKey, SocketId,
+    Answer, Burst, Config, ConnectionId, Hub, ListenerId, MountInfo, MountSettings, NotHeard, Outlet, Output,
+    PairId, Question, QuestionId, SessionKey, SocketId,
 };
 use ringpost_stream::{MountName, MountPattern};
 use socket2::SockAddr;
