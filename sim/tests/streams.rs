@@ -416,7 +416,7 @@ fn play(seed: u64) -> World {
         }
         world.send_unit();
         world.read();
-        if frame % 100 == 0 {
+        if frame.is_multiple_of(100) {
             world.report();
         }
         world.pass(world.now + FRAME);

@@ -433,13 +433,10 @@ impl Hub {
 
     /// An answer to a question came. One to a question that is open no longer is ignored.
     pub fn handle_answer(&mut self, now: Instant, id: QuestionId, answer: Answer) {
-        match self.pulls.handle_answer(now, id, answer, &mut self.plane) {
-            Some(answer) => {
-                for answered in self.plane.handle_answer(now, id, answer) {
-                    self.deliver(now, answered);
-                }
+        if let Some(answer) = self.pulls.handle_answer(now, id, answer, &mut self.plane) {
+            for answered in self.plane.handle_answer(now, id, answer) {
+                self.deliver(now, answered);
             }
-            None => {}
         }
         self.settle_plane(now);
     }
