@@ -157,6 +157,8 @@ impl Serving {
             "imaps",
             "pop3",
             "pop3s",
+            "rtsp",
+            "rtsps",
             "metrics",
         ]
         .iter()

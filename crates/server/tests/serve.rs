@@ -24,7 +24,7 @@ struct Place {
     address: String,
 }
 
-const SERVICES: [(&str, u16); 11] = [
+const SERVICES: [(&str, u16); 13] = [
     ("sip_udp", 5060),
     ("sip_tcp", 5060),
     ("sip_tls", 5061),
@@ -35,6 +35,8 @@ const SERVICES: [(&str, u16); 11] = [
     ("imaps", 9930),
     ("pop3", 1100),
     ("pop3s", 9950),
+    ("rtsp", 8554),
+    ("rtsps", 8322),
     ("metrics", 9464),
 ];
 

@@ -177,6 +177,10 @@ impl Reader {
 
     /// The next item, if it is whole.
     pub fn next_item(&mut self) -> Option<Item> {
+        // What was wrong with the stream is told once.
+        if self.is_over {
+            return None;
+        }
         loop {
             if let Some((_, len)) = &self.head {
                 return match self.buffer.len() >= *len {

@@ -284,3 +284,18 @@ proptest! {
         ]);
     }
 }
+
+#[test]
+fn a_tolerant_reading_gives_up_once_when_no_message_comes() {
+    let mut reader = Reader::new(Reading::Tolerant);
+    let mut refused = 0;
+    for _ in 0..3 {
+        reader.push(&[b'('; limits::RTSP_HEADER_BYTES]);
+        while let Some(item) = reader.next_item() {
+            assert!(matches!(item, Item::Refused { .. }), "{item:?}");
+            refused += 1;
+            assert_eq!(refused, 1);
+        }
+    }
+    assert_eq!((refused, reader.len()), (1, 0));
+}
