@@ -9,13 +9,10 @@ const LIMIT: Duration = Duration::from_secs(30);
 fn server() -> Server {
     let address = own_address();
     let options = Options {
-        listen: format!("rtsp = \"{address}:8554\"\nrtsps = \"off\"\n"),
+        streams: "vacancy_s = 1\nmounts.\"alice/door\" = { extension = \"701\" }\n".into(),
         ..Options::default()
     };
     let mut server = Server::prepared_at(address, &options);
-    let text = std::fs::read_to_string(server.config()).expect("the configuration");
-    let streams = "[streams]\nvacancy_s = 1\nmounts.\"alice/door\" = { extension = \"701\" }\n";
-    std::fs::write(server.config(), format!("{text}{streams}")).expect("the configuration");
     server.run();
     server
 }

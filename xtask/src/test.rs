@@ -51,7 +51,7 @@ pub(crate) fn run(only: &[String]) -> bool {
     report.step_for("packages", &["interop"], || packages::ensure(packages::CLIENTS));
     report.step("interop", || {
         let binary = |command: &mut Command| _ = command.env("RINGPOST_BIN", released());
-        tests.run("interop", |package| package == INTEROP, binary, 15 * MINUTE)
+        tests.run("interop", |package| package == INTEROP, binary, 25 * MINUTE)
     });
     report.step("demo", demo);
     report.close()

@@ -14,6 +14,8 @@ use tracing::{debug, warn};
 
 /// Connections that are accepted at a time.
 const ACCEPTED: usize = 64;
+/// What the kernel holds for a peer that takes nothing, as it counts itself twice that: a second of a usual camera.
+const SEND_BUFFER_BYTES: usize = 256 * 1024;
 /// When no file can be opened, new connections are looked for again after this.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
@@ -80,6 +82,8 @@ impl Driver {
         };
         socket.set_nonblocking(true)?;
         socket.set_nodelay(true)?;
+        // What a slow reader has not taken is kept in the mount's ring, once for all, and not by the kernel for each.
+        socket2::SockRef::from(&socket).set_send_buffer_size(SEND_BUFFER_BYTES)?;
         let tls = match is_secure {
             true => Some(rustls::ServerConnection::new(self.tls.server_config()).map_err(io::Error::other)?),
             false => None,
