@@ -107,6 +107,19 @@ pub(crate) const CLIENTS: &[Tool] = &[
         package: "gstreamer1.0-plugins-bad",
     },
     Tool {
+        program: "/usr/share/doc/gstreamer1.0-plugins-ugly/copyright",
+        package: "gstreamer1.0-plugins-ugly",
+    },
+    // GStreamer's TLS.
+    Tool {
+        program: "/usr/share/doc/glib-networking/copyright",
+        package: "glib-networking",
+    },
+    Tool {
+        program: "pkg-config",
+        package: "pkg-config",
+    },
+    Tool {
         program: "mutt",
         package: "mutt",
     },
