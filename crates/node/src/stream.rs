@@ -44,7 +44,7 @@ pub enum Who {
 pub struct MountRule {
     /// For which mounts.
     pub pattern: MountPattern,
-    /// Who may publish, beside the account that the mount is named after; `None` says nothing of it.
+    /// Who may publish, beside the account that the mount is named after.
     pub publish: Vec<Who>,
     /// Who may read, beside that.
     pub read: Vec<Who>,

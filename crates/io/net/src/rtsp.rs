@@ -8,8 +8,6 @@ mod connection;
 mod doors;
 mod listen;
 mod log;
-#[cfg(test)]
-mod tests;
 
 pub use listen::Sound;
 

@@ -110,7 +110,7 @@ impl Plane {
             }
             return None;
         }
-        self.make_room_for_shelf(now);
+        self.make_room_for_shelf();
         let shelf = Shelf {
             catalog: Catalog::recordings(),
             state: State::Listing,
@@ -124,7 +124,7 @@ impl Plane {
     }
 
     /// The shelf that was used longest ago makes way, unless somebody waits for it.
-    fn make_room_for_shelf(&mut self, _now: Instant) {
+    fn make_room_for_shelf(&mut self) {
         if self.shelves.len() < limits::SHELVES {
             return;
         }
@@ -470,7 +470,7 @@ impl Plane {
                 let (session, next) = (playing.session.clone(), playing.queued.pop_front());
                 match next {
                     Some(next) => playing.player.play(now, next),
-                    None => self.say_played_out(now, key),
+                    None => self.push_reports(now, key, true),
                 }
                 if let Some(connection) = connection {
                     self.order(connection, Order::PlayEnded(session, tracks));
@@ -486,33 +486,19 @@ impl Plane {
 
     /// Reports on what a session plays, when it is time.
     fn report_played(&mut self, now: Instant, key: SessionKey) {
-        let wallclock = self.wallclock(now);
-        let Some(reader) = self.sessions.get_mut(&key).and_then(Session::reader_mut) else {
-            return;
-        };
-        let Some(playing) = reader.played.as_deref_mut() else {
-            return;
-        };
-        // Before that a report would name a time that no packet has.
-        if !playing.player.has_begun() || playing.report_at > now {
-            return;
+        // Before it has begun a report would name a time that no packet has.
+        let playing = self.playing_mut(key);
+        if let Some(playing) =
+            playing.filter(|playing| playing.player.has_begun() && playing.report_at <= now)
+        {
+            playing.report_at = now + REPORTS;
+            self.push_reports(now, key, false);
         }
-        playing.report_at = now + REPORTS;
-        for track in reader.playing.clone() {
-            if let Some(bytes) = playing.report(now, wallclock, track, false) {
-                let is_rtcp = true;
-                reader.ahead.push_back(Outgoing {
-                    track,
-                    is_rtcp,
-                    bytes,
-                });
-            }
-        }
-        self.make_ready(key);
     }
 
-    /// What plays has come to its end: players that know no other sign take RTCP's goodbye for it.
-    fn say_played_out(&mut self, now: Instant, key: SessionKey) {
+    /// Puts a report of each track that plays before the reader, with RTCP's goodbye behind it when what plays has come to its
+    /// end: players that know no other sign take it for that.
+    fn push_reports(&mut self, now: Instant, key: SessionKey, is_bye: bool) {
         let wallclock = self.wallclock(now);
         let Some(reader) = self.sessions.get_mut(&key).and_then(Session::reader_mut) else {
             return;
@@ -521,7 +507,7 @@ impl Plane {
             return;
         };
         for track in reader.playing.clone() {
-            if let Some(bytes) = playing.report(now, wallclock, track, true) {
+            if let Some(bytes) = playing.report(now, wallclock, track, is_bye) {
                 let is_rtcp = true;
                 reader.ahead.push_back(Outgoing {
                     track,
@@ -559,7 +545,7 @@ fn clock_ranges(timeline: &Timeline) -> Vec<String> {
 }
 
 impl Playing {
-    /// Whether a PLAY of this session waits for its answer.
+    /// Stops, at once or at the range's start; what waits to be played is forgotten (RFC 2326 §10.6).
     pub(crate) fn pause(
         &mut self,
         now: Instant,
