@@ -45,6 +45,8 @@ const READ_BYTES: usize = 64 * 1024;
 const UNREAD_BYTES: usize = 256 * 1024;
 /// How long a stopping thread gives its connections to take the goodbyes.
 const FAREWELL: Duration = Duration::from_millis(500);
+/// How often the hub has its time between two looks at the sockets.
+const TURNS: usize = 64;
 /// What is waited for while nothing waits to be sent.
 const READING: Interest = Interest {
     read: true,
@@ -390,9 +392,10 @@ impl Driver {
         }
     }
 
-    /// Lets the hub have its time, and carries out what it wants; gives when it wants to be woken.
+    /// Lets the hub have its time, and carries out what it wants; gives when it wants to be woken. However much it wants, sockets
+    /// are looked at after [`TURNS`].
     fn settle(&mut self) -> Option<Instant> {
-        loop {
+        for _ in 0..TURNS {
             let now = self.now();
             let deadline = self.carry_out();
             if deadline.is_some_and(|at| at <= now) {
@@ -410,6 +413,7 @@ impl Driver {
                 self.drop_connection(id);
             }
         }
+        Some(self.now())
     }
 
     fn carry_out(&mut self) -> Option<Instant> {

@@ -1,10 +1,11 @@
 //! `stream …`: what is live.
 
 use super::LocalControl;
-use ringpost_admin::{Answer, Command, Refusal, RefusalKind, StreamSession, StreamState};
+use ringpost_admin::{Answer, Command, RecordingState, Refusal, RefusalKind, StreamSession, StreamState};
 use ringpost_net::rtsp::Gone;
 use ringpost_stream::MountName;
 use ringpost_stream::hub::{MountInfo, SessionInfo, SessionKey};
+use ringpost_stream::recording::State;
 
 impl LocalControl {
     pub(super) async fn stream(&self, command: &Command) -> Result<Answer, Refusal> {
@@ -49,12 +50,20 @@ fn state(info: &MountInfo) -> StreamState {
     StreamState {
         mount: info.name.to_string(),
         encodings: info.encodings.clone(),
-        is_recorded: info.is_recorded,
+        recording: info.recording.map(recording),
         silent_ms: u64::try_from(info.silent_for.as_millis()).unwrap_or(u64::MAX),
         received_bytes: info.received_bytes,
         lost_packets: info.lost_packets,
         publisher: info.publisher.as_ref().map(session),
         readers: info.readers.iter().map(session).collect(),
+    }
+}
+
+fn recording(state: State) -> RecordingState {
+    match state {
+        State::Writing => RecordingState::Writing,
+        State::Waiting => RecordingState::Waiting,
+        State::Failing { retry_in } => RecordingState::Failing(retry_in.as_secs()),
     }
 }
 

@@ -56,8 +56,8 @@ pub struct MountInfo {
     pub publisher: Option<SessionInfo>,
     /// Who reads.
     pub readers: Vec<SessionInfo>,
-    /// Whether it is recorded.
-    pub is_recorded: bool,
+    /// How it stands with its recording; `None` when it is not recorded.
+    pub recording: Option<crate::recording::State>,
     /// Octets that came in.
     pub received_bytes: u64,
     /// Packets that never came in.
@@ -708,7 +708,7 @@ impl Plane {
                         .iter()
                         .filter_map(|key| self.info_of(now, *key))
                         .collect(),
-                    is_recorded: live.recorder.is_some(),
+                    recording: live.recorder.as_ref().map(|recorder| recorder.state(now)),
                     received_bytes: live.received_bytes,
                     lost_packets: live.lost_packets(),
                     silent_for: now.since(live.heard),

@@ -635,7 +635,7 @@ fn a_mount_is_recorded_by_its_settings_or_by_hand_and_written_to_its_end() {
     assert_eq!(created.count(), 1, "{:?}", world.events);
     let name: MountName = "alice/door".parse().unwrap();
     assert!(world.written.iter().all(|(mount, _)| *mount == name));
-    assert!(world.hub.mounts(world.now)[0].is_recorded);
+    assert!(world.hub.mounts(world.now)[0].recording.is_some());
     let appended = |world: &World| {
         let commands = world.written.iter();
         commands
@@ -648,7 +648,7 @@ fn a_mount_is_recorded_by_its_settings_or_by_hand_and_written_to_its_end() {
     world.run();
     assert!(appended(&world) > before, "what was open is written");
     assert!(matches!(world.written.last(), Some((_, FileCommand::Close))));
-    assert!(!world.hub.mounts(world.now)[0].is_recorded);
+    assert_eq!(world.hub.mounts(world.now)[0].recording, None);
 }
 
 /// A second of µ-law, counted in its octets.

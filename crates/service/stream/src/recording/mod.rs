@@ -101,6 +101,20 @@ pub enum Output {
     Timeout(Option<Instant>),
 }
 
+/// How it stands with a recording.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// A file is open.
+    Writing,
+    /// Nothing has come yet that a file could begin with.
+    Waiting,
+    /// It could not be written.
+    Failing {
+        /// When another file is tried, with the first key frame.
+        retry_in: Duration,
+    },
+}
+
 /// What a recorder tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
@@ -195,9 +209,10 @@ const GAP_NS: i64 = 3_000_000_000;
 const DRIFT_NS: i64 = 100_000_000;
 /// How much of the tracks that do not lead is kept for a file to begin with.
 const EARLY_NS: i64 = 2_000_000_000;
-/// How long nothing is begun after a file could not be written; doubled each time.
+/// How long nothing is begun after a file could not be written; doubled each time. A try costs one fragment, and each second more
+/// is one that is not recorded although there is room again.
 const BACKOFF: Duration = Duration::from_secs(5);
-const MOST_BACKOFF: Duration = Duration::from_secs(300);
+const MOST_BACKOFF: Duration = Duration::from_secs(20);
 
 impl Recorder {
     /// For what a publisher describes. The tracks that are left out are told as events.
@@ -321,7 +336,6 @@ impl Recorder {
         if self.opened.is_none() && self.file.is_some() && now >= self.heard + IDLE {
             self.close_file();
         }
-        self.choose_lead(now);
     }
 
     /// Ends the recording: what is there is written.
@@ -349,14 +363,22 @@ impl Recorder {
         }
     }
 
-    /// When [`handle_timeout`](Recorder::handle_timeout) is due.
+    /// When [`handle_timeout`](Recorder::handle_timeout) is due. It moves on or goes with each: what is waited for without a file
+    /// comes with a packet.
     pub fn deadline(&self) -> Option<Instant> {
         let idle = self.file.is_some().then(|| self.heard + IDLE);
-        let waiting = self.waiting_since.filter(|_| self.file.is_none());
-        let patience = waiting
-            .map(|since| since + PATIENCE)
-            .filter(|at| *at > self.heard);
-        self.fragment_deadline().or(idle).or(patience)
+        self.fragment_deadline().or(idle)
+    }
+
+    /// How it stands.
+    pub fn state(&self, now: Instant) -> State {
+        match (&self.file, self.retry_at.filter(|at| now < *at)) {
+            (_, Some(at)) => State::Failing {
+                retry_in: at.since(now),
+            },
+            (Some(_), None) => State::Writing,
+            (None, None) => State::Waiting,
+        }
     }
 
     fn fragment_deadline(&self) -> Option<Instant> {
