@@ -11,6 +11,7 @@ mod log;
 
 pub use listen::Sound;
 
+use crate::media::MediaError;
 use crate::media::batch::{Inbox, send_all, send_to};
 use crate::media::ports::{Pair, Ports};
 use crate::media::{MediaHandle, lock};
@@ -725,7 +726,14 @@ impl Driver {
     }
 
     fn open(&mut self, pair: PairId, local: IpAddr) {
-        let opened = lock(&self.ports).open(local.to_canonical());
+        let opened = {
+            let mut ports = lock(&self.ports);
+            // Whatever streams want, calls find ports.
+            match self.pairs.len() as u64 >= ports.count() / 2 {
+                true => Err(MediaError::NoPort),
+                false => ports.open(local.to_canonical()),
+            }
+        };
         let port = match opened {
             Ok((id, sockets)) => {
                 let port = sockets.rtp_port();

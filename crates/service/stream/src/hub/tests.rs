@@ -2,6 +2,7 @@
 
 use super::*;
 use bytes::BytesMut;
+use ringpost_base::limits;
 use ringpost_rtp::Header;
 
 pub(super) struct World {
@@ -350,6 +351,35 @@ fn what_is_published_comes_to_readers_over_tcp_and_udp_from_the_key_picture_on()
         (1, 1),
         "a report comes first on each track"
     );
+}
+
+#[test]
+fn who_has_not_signed_in_takes_so_many_ports_and_reads_on_over_tcp() {
+    let mut world = World::new();
+    world.publish("alice/door");
+    let readers: Vec<_> = (0..limits::RTSP_STRANGER_PAIRS / UDP.len())
+        .map(|_| world.read("alice/door", &UDP).0)
+        .collect();
+    let stranger = world.connect();
+    let set_up = |world: &mut World, transport: &str| {
+        let request =
+            format!("SETUP rtsp://h/alice/door/trackID=0 RTSP/1.0\nCSeq: 1\nTransport: {transport}\n\n");
+        world.ask(stranger, &request)
+    };
+    let refused = set_up(&mut world, UDP[0]);
+    assert!(refused.starts_with("RTSP/1.0 453 "), "{refused}");
+    let over_tcp = set_up(&mut world, TCP[0]);
+    assert!(over_tcp.starts_with("RTSP/1.0 200 "), "{over_tcp}");
+    world.hub.kick(world.now, session_keys(&world)[0]);
+    world.run();
+    assert!(world.closed.contains(&readers[0]));
+    let taken = set_up(&mut world, UDP[0]);
+    assert!(taken.starts_with("RTSP/1.0 200 "), "{taken}");
+}
+
+fn session_keys(world: &World) -> Vec<SessionKey> {
+    let mounts = world.hub.mounts(world.now);
+    mounts[0].readers.iter().map(|reader| reader.key).collect()
 }
 
 // Guards pitfall RTSP 1: a slow interleaved reader stalls nobody.
