@@ -11,7 +11,7 @@ use crate::mount::MountName;
 use bytes::Bytes;
 use ringpost_base::{IdMap, Instant, Rng, UnixTime};
 use ringpost_rtsp::server::{self, SessionId};
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -111,7 +111,7 @@ pub(crate) struct Plane {
     pub(crate) began: (Instant, UnixTime),
     pub(crate) rng: Rng,
     pub(crate) live: IdMap<MountKey, Live>,
-    pub(crate) names: HashMap<MountName, MountKey>,
+    pub(crate) names: BTreeMap<MountName, MountKey>,
     pub(crate) sessions: IdMap<SessionKey, Session>,
     pub(crate) by_id: HashMap<SessionId, SessionKey>,
     pub(crate) by_connection: IdMap<ConnectionId, BTreeSet<SessionKey>>,
@@ -152,7 +152,7 @@ impl Plane {
             config,
             began,
             live: IdMap::default(),
-            names: HashMap::new(),
+            names: BTreeMap::new(),
             sessions: IdMap::default(),
             by_id: HashMap::new(),
             by_connection: IdMap::default(),
