@@ -131,3 +131,62 @@ fn an_account_forwards_so_much_an_hour() {
     }
     assert!(sent(&mut house).starts_with("450 4.7.1 "));
 }
+
+#[test]
+fn a_full_account_has_no_copy_of_what_it_forwards() {
+    let mut house = House::new();
+    house.domain("there.test", "mx.there.test", "203.0.113.1");
+    house.forward("x@there.test", true);
+    house.mail.set_default_quota(ringpost_mail::Quota {
+        bytes: None,
+        messages: Some(1),
+    });
+    for n in 1..4 {
+        let (_, end) = house.stranger_sends("c@else.test", ALICE, "Subject: x\r\n");
+        assert!(end.starts_with("250 "), "{end}");
+        assert_eq!(
+            (house.inbox().len(), house.mail.queue_len()),
+            (2, n),
+            "one, and a notice"
+        );
+    }
+    // Where it goes no further, there is nobody but her to have it.
+    let again = "Delivered-To: Alice@Example.org\r\nSubject: again\r\n";
+    let (_, end) = house.stranger_sends("c@else.test", ALICE, again);
+    assert!(end.starts_with("452 4.2.2 "), "{end}");
+    house.check();
+}
+
+#[test]
+fn what_is_not_sent_does_not_count() {
+    let mut house = House::new();
+    house.domain("there.test", "mx.there.test", "203.0.113.1");
+    let client = house.signed_in();
+    for _ in 0..5 {
+        house.say(&client, "MAIL FROM:<alice@example.org>\r\n");
+        for n in 0..20 {
+            let said = house.say(&client, &format!("RCPT TO:<{n}@there.test>\r\n"));
+            assert!(said.starts_with("250 "), "{said}");
+        }
+        let said = house.say(&client, "RCPT TO:<more@there.test>\r\n");
+        assert!(
+            said.starts_with("450 4.7.1 "),
+            "those of the transaction count: {said}"
+        );
+        house.say(&client, "RSET\r\n");
+    }
+    // Two at once do not send more than one.
+    let other = house.signed_in();
+    for client in [&client, &other] {
+        house.say(client, "MAIL FROM:<alice@example.org>\r\n");
+        for n in 0..15 {
+            house.say(client, &format!("RCPT TO:<{n}@there.test>\r\n"));
+        }
+        assert!(house.say(client, "DATA\r\n").starts_with("354 "));
+    }
+    let message = "From: alice@example.org\r\nSubject: x\r\n\r\n.\r\n";
+    assert!(house.say(&client, message).starts_with("250 "));
+    assert!(house.say(&other, message).starts_with("450 4.7.1 "));
+    assert_eq!(house.mail.queue_len(), 1);
+    house.check();
+}

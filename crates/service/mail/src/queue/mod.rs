@@ -439,7 +439,7 @@ impl Mail {
     }
 
     /// How long until the next attempt, spread a little so that what came together does not stay together.
-    fn pause(&self, attempts: u32) -> Duration {
+    pub(crate) fn pause(&self, attempts: u32) -> Duration {
         let at = usize::try_from(attempts.saturating_sub(1)).unwrap_or(usize::MAX);
         let minutes = PAUSES_MIN[at.min(PAUSES_MIN.len() - 1)];
         let pause = Duration::from_secs(60 * minutes);
