@@ -4,7 +4,7 @@ use super::Driver;
 use crate::outbound::{Sending, Sent};
 use ringpost_base::limits;
 use ringpost_directory::{AccountInfo, Away as ReachedAway, Here};
-use ringpost_mail::{Elsewhere, Letter, MailError, Recipient};
+use ringpost_mail::{Elsewhere, Keeper, Letter, MailError, Recipient};
 use ringpost_smtp::{Answer, Domain, ForwardPath, Mailbox, Notify, RcptDsn, Refusal, ReversePath};
 use ringpost_store::AccountId;
 
@@ -132,10 +132,16 @@ impl Driver<'_> {
                 continue;
             };
             let sender = self.forwarding_sender(&one.via);
+            let without_copy = one.account.as_ref().filter(|account| !account.forward.keeps_copy);
+            let keeper = without_copy.map(|account| Keeper {
+                account: account.id,
+                address: account.address.to_string(),
+            });
             away.push(Away {
                 to: Elsewhere {
                     sender,
                     dsn: dsn.clone(),
+                    keeper,
                     prefix: format!("Delivered-To: {}\r\n", one.via),
                     ..Elsewhere::new(one.address, mailbox.domain.to_string())
                 },

@@ -74,7 +74,7 @@ pub use incoming::{Incoming, Letter};
 pub use inspect::{Action, Aside, Findings, ForgedResults, Inspection, Peer, SenderAuth};
 pub use maildrop::Maildrop;
 pub use messages::{Changed, Copied};
-pub use queue::{Elsewhere, Held, Hold, Notice, Outgoing, QueueEntry, QueuedMessage, Schedule, Work};
+pub use queue::{Elsewhere, Held, Hold, Keeper, Notice, Outgoing, QueueEntry, QueuedMessage, Schedule, Work};
 pub use quota::Quota;
 pub use selected::Selected;
 pub use sign::{Signer, Signing};

@@ -642,6 +642,10 @@ record! {
         31 long_lines: bool,
         /// What stands before the body when it is sent: our signatures.
         32 head: Bytes,
+        /// The account that forwards it and has no copy: it has what is refused for good.
+        33 keeper: Option<AccountId>,
+        /// What its recipients are called to the sender, who is not to learn where it is forwarded to.
+        34 known_as: String,
     }
 }
 

@@ -190,3 +190,55 @@ fn what_is_not_sent_does_not_count() {
     assert_eq!(house.mail.queue_len(), 1);
     house.check();
 }
+
+// The account sees what could not be forwarded, and whoever sent it does not learn where it was to go.
+#[test]
+fn what_is_forwarded_without_a_copy_and_refused_is_kept_and_told_to_nobody() {
+    let mut house = House::new();
+    house.domain("there.test", "mx.there.test", "203.0.113.1");
+    house.domain("else.test", "mx.else.test", "203.0.113.2");
+    house.listen(ONE);
+    house.listen(TWO);
+    house.forward("x@there.test", false);
+    let refuse = |house: &mut House| {
+        let server = house.accept(ONE);
+        house.greet(&server);
+        house
+            .lab
+            .say(&server, "250 ok\r\n550 5.1.1 no x@there.test\r\n503 no\r\n");
+        house.lab.say(&server, "221 bye\r\n");
+    };
+    for subject in ["one", "two"] {
+        let (_, end) = house.stranger_sends("c@else.test", ALICE, &format!("Subject: {subject}\r\n\r\nhi"));
+        assert!(end.starts_with("250 "), "{end}");
+        if subject == "one" {
+            assert!(house.inbox().is_empty());
+            refuse(&mut house);
+            let inbox = house.inbox();
+            assert_eq!(inbox.len(), 1);
+            assert!(
+                inbox[0].starts_with("Return-Path: <c@else.test>\r\nReceived: ")
+                    && inbox[0].ends_with("hi\r\n"),
+                "{inbox:?}"
+            );
+            assert_eq!((house.came_to(TWO), house.mail.queue_len()), (0, 0));
+            // There is no room for another.
+            house.mail.set_default_quota(ringpost_mail::Quota {
+                bytes: None,
+                messages: Some(1),
+            });
+        }
+    }
+    refuse(&mut house);
+    assert_eq!(house.inbox().len(), 1);
+    let server = house.accept(TWO);
+    assert!(house.greet(&server).contains("RCPT TO:<c@else.test>"));
+    let body = house.lab.say(&server, "250 ok\r\n250 ok\r\n354 go\r\n");
+    assert!(
+        body.contains("Final-Recipient: rfc822; alice@example.org\r\n") && !body.contains("there.test"),
+        "{body}"
+    );
+    house.lab.say(&server, "250 queued\r\n");
+    assert_eq!(house.mail.queue_len(), 0);
+    house.check();
+}
