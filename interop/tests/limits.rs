@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // A test says what it missed by panicking.
 
-use ringpost_interop::{Account, ImapClient, Options, Server, SmtpClient, swaks, wait_for};
+use ringpost_interop::{Account, ImapClient, Options, Server, SmtpClient, mails, swaks, wait_for};
 use std::io::Read;
 use std::net::TcpStream;
 use std::time::Duration;
@@ -245,5 +245,38 @@ fn a_server_that_may_open_no_file_waits_for_one() {
             .unwrap()
             .starts_with("250 ")
     );
+    server.check_store();
+}
+
+// Guards pitfall IMAP 12: a full account takes no more mail whatever leads to it, and delays nobody else's.
+#[test]
+fn a_list_reaches_all_but_who_is_full() {
+    let server = Server::start();
+    let (alice, carol) = (server.account("alice"), server.account("carol"));
+    let team = format!("team@{}", server.domain());
+    server.command(&["alias", "add", &team, &alice.address, &carol.address]);
+    server.command(&["account", "set", &carol.address, "--quota-messages", "1"]);
+    let send = |to: &str| {
+        bring(
+            &server,
+            "127.0.0.1",
+            2525,
+            &["--from", "x@elsewhere.test", "--to", to],
+        )
+    };
+    for n in 1..4 {
+        let Some(said) = send(&team) else { return };
+        assert!(said.contains("250 2.0.0 Ok"), "{said}");
+        assert!(wait_for(LIMIT, || mails(&server, &alice, "INBOX").len() == n));
+    }
+    // The first, and the notice that there is no more room.
+    assert_eq!(mails(&server, &carol, "INBOX").len(), 2);
+    assert!(
+        server
+            .log()
+            .contains("a message waits for room in a full account")
+    );
+    let said = send(&carol.address).unwrap();
+    assert!(said.contains("452 4.2.2 Mailbox full"), "{said}");
     server.check_store();
 }

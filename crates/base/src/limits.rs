@@ -185,7 +185,7 @@ pub const IMAP_LIST_PATTERNS: usize = 16;
 pub const MAILBOXES_PER_ACCOUNT: usize = 2_000;
 /// Messages in one APPEND (RFC 3502); more gets NO. Their small bodies are held until the last has come, and fit one batch.
 pub const IMAP_APPENDS: usize = 100;
-/// Nesting of parentheses in an IMAP command; more gets BAD.
+/// Nesting of parentheses in an IMAP command; more gets BAD. SEARCH's OR and NOT have none, and may be as many as its keys.
 pub const IMAP_NESTING: usize = 32;
 /// Nesting of MIME parts that is described; deeper parts are shown as one opaque part.
 pub const MIME_NESTING: usize = 32;

@@ -52,12 +52,22 @@ impl<K: Copy + Eq + Hash> Rates<K> {
 
     /// Whether one more would not be too many.
     pub(crate) fn has_room(&self, of: K, per_hour: u32, now: Instant) -> bool {
-        self.amount(of, per_hour, now) + 1.0 <= f64::from(per_hour)
+        self.has_room_for(of, 1, per_hour, now)
+    }
+
+    /// Whether so many more would not be too many.
+    pub(crate) fn has_room_for(&self, of: K, more: u32, per_hour: u32, now: Instant) -> bool {
+        self.amount(of, per_hour, now) + f64::from(more) <= f64::from(per_hour)
     }
 
     /// Counts one more.
     pub(crate) fn add(&mut self, of: K, per_hour: u32, now: Instant) {
-        let amount = self.amount(of, per_hour, now) + 1.0;
+        self.add_all(of, 1, per_hour, now);
+    }
+
+    /// Counts so many more.
+    pub(crate) fn add_all(&mut self, of: K, more: u32, per_hour: u32, now: Instant) {
+        let amount = self.amount(of, per_hour, now) + f64::from(more);
         if self.used.len() >= self.sweep_at {
             self.used.retain(|_, used| used.left(per_hour, now) > 0.0);
             if self.used.len() > limits::RATES {
@@ -70,7 +80,12 @@ impl<K: Copy + Eq + Hash> Rates<K> {
 
     /// One of those that were counted does not count after all.
     pub(crate) fn give_back(&mut self, of: K, per_hour: u32, now: Instant) {
-        let amount = (self.amount(of, per_hour, now) - 1.0).max(0.0);
+        self.give_back_all(of, 1, per_hour, now);
+    }
+
+    /// So many of those that were counted do not count after all.
+    pub(crate) fn give_back_all(&mut self, of: K, less: u32, per_hour: u32, now: Instant) {
+        let amount = (self.amount(of, per_hour, now) - f64::from(less)).max(0.0);
         if let Some(used) = self.used.get_mut(&of) {
             *used = Used { amount, at: now };
         }

@@ -238,15 +238,16 @@ pub(crate) async fn check(
         asker,
         known: BTreeMap::new(),
     };
-    let Ok((organization, above)) = policies.organization(author).await else {
-        return Alignment::of(DmarcResult::TempError);
-    };
+    let organization = policies.organization(author).await;
     let Ok(own) = policies.found(author).await else {
         return Alignment::of(DmarcResult::TempError);
     };
-    let (record, is_own) = match (own, above) {
+    // The author's own record holds, whatever those above it would say.
+    //= https://www.rfc-editor.org/rfc/rfc7489#section-6.6.3
+    let (record, is_own) = match (own, &organization) {
         (Some(own), _) => (Some(own), true),
-        (None, above) => (above, false),
+        (None, Ok((_, above))) => (*above, false),
+        (None, Err(())) => return Alignment::of(DmarcResult::TempError),
     };
     let (strict_dkim, strict_spf) = record.map_or((false, false), |r| (r.strict_dkim, r.strict_spf));
     //= https://www.rfc-editor.org/rfc/rfc7489#section-3.1
@@ -256,17 +257,31 @@ pub(crate) async fn check(
     }
     let passed = dkim.iter().filter(|one| one.result == DkimResult::Pass);
     proofs.extend(passed.map(|one| (&*one.domain, strict_dkim)));
+    let top = walk(author).pop();
     let mut failed = false;
     let mut is_aligned = false;
     for (proven, strict) in proofs {
         let proven = proven.trim_end_matches('.').to_ascii_lowercase();
         is_aligned |= proven == author;
+        if is_aligned {
+            break;
+        }
+        if strict {
+            continue;
+        }
         // Only what shares an end can be of the same organization.
-        let related = crate::names::is_within(&proven, &organization);
-        if !is_aligned && !strict && related {
-            match policies.organization(&proven).await {
-                Ok((theirs, _)) => is_aligned |= theirs == organization,
-                Err(()) => failed = true,
+        match &organization {
+            Ok((ours, _)) if crate::names::is_within(&proven, ours) => {
+                match policies.organization(&proven).await {
+                    Ok((theirs, _)) => is_aligned |= theirs == *ours,
+                    Err(()) => failed = true,
+                }
+            }
+            Ok(_) => {}
+            Err(()) => {
+                failed |= top
+                    .as_ref()
+                    .is_some_and(|top| crate::names::is_within(&proven, top))
             }
         }
         if is_aligned {
@@ -401,6 +416,25 @@ mod tests {
         assert_eq!(
             hold(&table, "down.test", NO_SPF, &[]).await.result,
             DmarcResult::TempError
+        );
+        // What stands above the author's own record matters to a proof that may be of the same organization, and to no other.
+        table
+            .txt("_dmarc.spffail.x.test", "v=DMARC1; p=reject")
+            .fail("_dmarc.test");
+        for (spf, expected) in [
+            ((SpfResult::Fail, "spffail.x.test"), DmarcResult::Fail),
+            ((SpfResult::Pass, "else.example"), DmarcResult::Fail),
+            ((SpfResult::Pass, "spffail.x.test"), DmarcResult::Pass),
+            ((SpfResult::Pass, "x.test"), DmarcResult::TempError),
+            ((SpfResult::TempError, "spffail.x.test"), DmarcResult::TempError),
+        ] {
+            let held = hold(&table, "spffail.x.test", spf, &[]).await;
+            assert_eq!((held.result, held.policy), (expected, Policy::Reject), "{spf:?}");
+        }
+        assert_eq!(
+            hold(&table, "y.test", NO_SPF, &[]).await.result,
+            DmarcResult::TempError,
+            "a policy may stand above it"
         );
         let asker = Asker::new(Arc::new(table));
         let two = ["example.org".to_owned(), "b.test".to_owned()];

@@ -13,6 +13,7 @@ mod session;
 mod tests;
 
 pub use limit::Sending;
+pub(crate) use limit::Sent;
 pub use secure::Unavailable;
 
 use crate::stop::Stop;

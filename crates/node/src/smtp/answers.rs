@@ -4,7 +4,7 @@ use super::taking::{Taken, Taking, Trace};
 use super::{Driver, Smtp};
 use crate::logins::{Door, LoginError, LoginRefusal};
 use ringpost_directory::{AccountInfo, DirectoryError};
-use ringpost_mail::{Delivery, Envelope, Letter, MailError, Outgoing};
+use ringpost_mail::{Delivery, Envelope, Letter, Mail, MailError, Outgoing, Recipient};
 use ringpost_smtp::{
     Answer, HeaderEditor, Missing, Question, Received, Refusal, ReturnPath, ReversePath, Role,
 };
@@ -226,14 +226,14 @@ impl Driver<'_> {
                 Ok(false) => return Answer::Refuse(Refusal::FromNotOwned),
                 Err(e) => return self.door().unavailable(&e),
             },
-            Err(e) => Err(e),
+            Err(e) => return self.refused(&e),
         };
         match stored {
             Ok(size_bytes) => {
                 self.log_taken(&id, size_bytes);
                 Answer::Stored { id }
             }
-            Err(e) => self.refused(&e),
+            Err(refusal) => Answer::Refuse(refusal),
         }
     }
 
@@ -284,7 +284,24 @@ impl Driver<'_> {
     }
 
     /// Keeps a message for all its recipients. When this is done it is on stable storage, and that is what 250 means.
-    pub(super) async fn store(&mut self, letter: Letter, junk: bool) -> Result<u64, MailError> {
+    /// Only what is kept counts as sent.
+    pub(super) async fn store(&mut self, letter: Letter, junk: bool) -> Result<u64, Refusal> {
+        let (sending, sent) = (self.smtp.sending.clone(), self.sent());
+        let now = self.smtp.world.now();
+        if let Some(sending) = &sending
+            && !sending.take(&sent, now)
+        {
+            tracing::warn!(session = %self.id, "too many recipients elsewhere within an hour");
+            return Err(Refusal::TooMuchSent);
+        }
+        let stored = self.store_counted(letter, junk).await;
+        if let (Some(sending), Err(_)) = (&sending, &stored) {
+            sending.give_back(&sent, now);
+        }
+        stored.map_err(|e| self.refusal(&e))
+    }
+
+    async fn store_counted(&mut self, letter: Letter, junk: bool) -> Result<u64, MailError> {
         let (world, mail) = (&self.smtp.world, &self.smtp.mail);
         let (now, size_bytes) = (world.unix_now(), letter.size_bytes());
         let transaction = self.session.transaction().ok_or(MailError::NoSuchAccount)?;
@@ -302,6 +319,9 @@ impl Driver<'_> {
                 mail.deliver(first.account, &letter, delivery).await?;
                 return Ok(size_bytes);
             }
+        }
+        if self.elsewhere.is_empty() && !anybody_has_room(mail, &self.recipients, size_bytes).await? {
+            return Err(MailError::OverQuota);
         }
         let sender = transaction.from.mailbox().map(ToString::to_string);
         let envelope = Envelope {
@@ -344,4 +364,17 @@ impl Driver<'_> {
             _ => Refusal::Temporary,
         }
     }
+}
+
+/// Whether anybody here has room for a message, now that its size is known.
+async fn anybody_has_room(mail: &Mail, recipients: &[Recipient], size_bytes: u64) -> Result<bool, MailError> {
+    for recipient in recipients {
+        match mail.has_room(recipient.account, size_bytes).await {
+            // Who was removed just now is seen to by the delivery.
+            Ok(true) | Err(MailError::NoSuchAccount) => return Ok(true),
+            Ok(false) => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(recipients.is_empty())
 }

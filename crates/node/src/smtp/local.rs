@@ -31,24 +31,32 @@ impl Driver<'_> {
             std::mem::take(&mut self.elsewhere),
         );
         let (mut here, mut away) = (all_here.into_iter(), all_away.into_iter());
-        let mut done: HashMap<(AccountId, Option<String>), Result<(), Refusal>> = HashMap::new();
+        // Who is named twice has it once, by whatever names.
+        let mut done: HashMap<AccountId, Result<(), Refusal>> = HashMap::new();
         let mut verdicts = Vec::new();
         let mut before = Part { here: 0, away: 0 };
         for part in std::mem::take(&mut self.parts) {
-            let here: Vec<Recipient> = here.by_ref().take(part.here - before.here).collect();
+            let mut here: Vec<Recipient> = here.by_ref().take(part.here - before.here).collect();
             let away: Vec<Away> = away.by_ref().take(part.away - before.away).collect();
             before = part;
-            let only = match (&here[..], &away[..]) {
-                ([only], []) => Some((only.account, only.folder.clone())),
-                _ => None,
+            if let ([only], []) = (&here[..], &away[..])
+                && let Some(verdict) = done.get(&only.account)
+            {
+                verdicts.push(*verdict);
+                continue;
+            }
+            here.retain(|recipient| !done.contains_key(&recipient.account));
+            let accounts: Vec<AccountId> = here.iter().map(|recipient| recipient.account).collect();
+            let is_single = accounts.len() == 1 && away.is_empty();
+            // A list has nobody left for whom the message is not answered for.
+            let verdict = match here.is_empty() && away.is_empty() {
+                true => Ok(()),
+                false => self.store_part(letter, here, away).await,
             };
-            // Who is named twice has it once.
-            let known = only.as_ref().and_then(|only| done.get(only).copied());
-            let verdict = match known {
-                Some(verdict) => verdict,
-                None => self.store_part(letter, here, away).await,
-            };
-            done.extend(only.map(|only| (only, verdict)));
+            // What a list is refused for need not hold for those on it.
+            if is_single || verdict.is_ok() {
+                done.extend(accounts.into_iter().map(|account| (account, verdict)));
+            }
             verdicts.push(verdict);
         }
         Answer::StoredFor { id, verdicts }
@@ -64,9 +72,6 @@ impl Driver<'_> {
         if !self.leave_circles(letter) {
             return Err(Refusal::Loop);
         }
-        match self.store(letter.clone(), false).await {
-            Ok(_) => Ok(()),
-            Err(error) => Err(self.refusal(&error)),
-        }
+        self.store(letter.clone(), false).await.map(drop)
     }
 }

@@ -1,9 +1,10 @@
 //! Whom a message is for: accounts here, people elsewhere, and by whose forwarding.
 
 use super::Driver;
+use crate::outbound::{Sending, Sent};
 use ringpost_base::limits;
-use ringpost_directory::{Away as ReachedAway, Here};
-use ringpost_mail::{Elsewhere, Letter, MailError, Recipient};
+use ringpost_directory::{AccountInfo, Away as ReachedAway, Here};
+use ringpost_mail::{Elsewhere, Keeper, Letter, MailError, Recipient};
 use ringpost_smtp::{Answer, Domain, ForwardPath, Mailbox, Notify, RcptDsn, Refusal, ReversePath};
 use ringpost_store::AccountId;
 
@@ -18,6 +19,8 @@ pub(super) struct Away {
     via: Option<String>,
     /// The account that forwards there.
     account: Option<AccountId>,
+    /// The account whose sending it counts as.
+    payer: Option<AccountId>,
 }
 
 impl Driver<'_> {
@@ -57,17 +60,23 @@ impl Driver<'_> {
             return Answer::Refuse(Refusal::TooManyRecipients);
         }
         match self.have_room(&here).await {
-            // One full mailbox does not keep a message from the others of an alias.
+            // One full mailbox does not keep a message from the others of an alias; for that one it waits.
             Ok(false) if away.is_empty() => return Answer::Refuse(Refusal::MailboxFull),
             Ok(_) => {}
             Err(e) => return self.refused(&e),
         }
         let details = self.smtp.policy.detail_folders;
-        self.recipients.extend(here.into_iter().map(|here| Recipient {
-            folder: here.detail.filter(|_| details),
+        let goes_on = |forwards: &AccountInfo| {
+            let is_to = |other: &Here| forwards.forward.to.contains(&other.account.address.to_string());
+            away.iter().any(|one| one.account == Some(forwards.id)) || here.iter().any(is_to)
+        };
+        let named = here.iter().map(|here| Recipient {
+            folder: here.detail.clone().filter(|_| details),
             dsn: dsn.clone(),
+            is_copy: goes_on(&here.account),
             ..Recipient::new(address.clone(), here.account.id)
-        }));
+        });
+        self.recipients.extend(named);
         self.elsewhere.extend(away);
         Answer::Yes
     }
@@ -113,7 +122,7 @@ impl Driver<'_> {
                 continue;
             };
             if let Some(account) = &one.account
-                && !sending.take(account.id, self.smtp.world.now())
+                && !self.may_send_one(sending, account.id, &away)
             {
                 tracing::warn!(session = %self.id, account = %account.address, "too much forwarded within an hour");
                 return Err(Refusal::TooMuchSent);
@@ -123,15 +132,22 @@ impl Driver<'_> {
                 continue;
             };
             let sender = self.forwarding_sender(&one.via);
+            let without_copy = one.account.as_ref().filter(|account| !account.forward.keeps_copy);
+            let keeper = without_copy.map(|account| Keeper {
+                account: account.id,
+                address: account.address.to_string(),
+            });
             away.push(Away {
                 to: Elsewhere {
                     sender,
                     dsn: dsn.clone(),
+                    keeper,
                     prefix: format!("Delivered-To: {}\r\n", one.via),
                     ..Elsewhere::new(one.address, mailbox.domain.to_string())
                 },
                 via: Some(one.via),
-                account: one.account.map(|account| account.id),
+                account: one.account.as_ref().map(|account| account.id),
+                payer: one.account.map(|account| account.id),
             });
         }
         Ok(away)
@@ -177,8 +193,27 @@ impl Driver<'_> {
             to: Elsewhere::new(address, destination),
             via: None,
             account: None,
+            payer: None,
         });
         Answer::Yes
+    }
+
+    /// Whether an account may have one more recipient beside those of the transaction. They are counted when the message is
+    /// taken.
+    fn may_send_one(&self, sending: &Sending, account: AccountId, others: &[Away]) -> bool {
+        let all = self.elsewhere.iter().chain(others);
+        let pending = all.filter(|away| away.payer == Some(account)).count();
+        let more = u32::try_from(pending + 1).unwrap_or(u32::MAX);
+        sending.may(account, more, self.smtp.world.now())
+    }
+
+    /// How many recipients elsewhere each account answers for in the transaction.
+    pub(super) fn sent(&self) -> Sent {
+        let mut sent = Sent::new();
+        for account in self.elsewhere.iter().filter_map(|away| away.payer) {
+            *sent.entry(account).or_default() += 1;
+        }
+        sent
     }
 
     /// Whoever the sender claims to be: only a password opens the way to others.
@@ -192,10 +227,11 @@ impl Driver<'_> {
         if let Domain::General(_) = mailbox.domain {
             return Answer::Refuse(Refusal::NoRoute);
         }
-        if !sending.take(account.id, self.smtp.world.now()) {
+        if !self.may_send_one(sending, account.id, &[]) {
             tracing::warn!(session = %self.id, account = %account.address, "too many recipients elsewhere within an hour");
             return Answer::Refuse(Refusal::TooMuchSent);
         }
+        let payer = Some(account.id);
         self.elsewhere.push(Away {
             to: Elsewhere {
                 dsn,
@@ -203,6 +239,7 @@ impl Driver<'_> {
             },
             via: None,
             account: None,
+            payer,
         });
         Answer::Yes
     }
@@ -218,10 +255,11 @@ impl Driver<'_> {
         for one in passed {
             let via = one.via.unwrap_or_default();
             tracing::warn!(session = %self.id, via, to = one.to.address, "forwarded in circles, and stopped");
-            if let Some(account) = one.account
-                && self.recipients.iter().all(|r| r.account != account)
-            {
-                self.recipients.push(Recipient::new(via, account));
+            let Some(account) = one.account else { continue };
+            match self.recipients.iter_mut().find(|r| r.account == account) {
+                // It is a copy no more.
+                Some(recipient) => recipient.is_copy = false,
+                None => self.recipients.push(Recipient::new(via, account)),
             }
         }
         !(self.recipients.is_empty() && self.elsewhere.is_empty())

@@ -63,5 +63,5 @@ pub use flag::{Flag, FlagChange, Flags, Keyword, SystemFlag};
 pub use name::{MailboxName, NameError, Pattern, SpecialUse};
 pub use question::{Answer, Ask, MailboxId, ObjectId, Question, QuestionId, Refusal};
 pub use sequence::{Bound, NumberSet, SequenceSet, Uid};
-pub use session::{Config, Event, Output, Session, Tls};
+pub use session::{Config, Event, Output, SWITCHES, Session, Tls, is_switch};
 pub use words::{decode_words, decode_words_with};

@@ -13,8 +13,8 @@ use ringpost_base::UnixTime;
 pub enum SearchKey {
     /// Every one matches; nothing is `All`.
     And(Vec<SearchKey>),
-    /// One of the two matches.
-    Or(Box<SearchKey>, Box<SearchKey>),
+    /// One of them matches.
+    Or(Vec<SearchKey>),
     /// It does not match.
     Not(Box<SearchKey>),
     /// The sequence number is in the set.
@@ -139,10 +139,32 @@ impl SearchKey {
         SearchKey::And(Vec::new())
     }
 
+    /// What matches where this does not. Two negations are none.
+    pub(crate) fn negated(self) -> Self {
+        match self {
+            SearchKey::Not(key) => *key,
+            key => SearchKey::Not(Box::new(key)),
+        }
+    }
+
+    /// What matches where this or the other does; their order is nobody's concern. A chain of these is one key.
+    pub(crate) fn or(self, other: SearchKey) -> Self {
+        match (self, other) {
+            (SearchKey::Or(mut keys), SearchKey::Or(more)) => {
+                keys.extend(more);
+                SearchKey::Or(keys)
+            }
+            (SearchKey::Or(mut keys), one) | (one, SearchKey::Or(mut keys)) => {
+                keys.push(one);
+                SearchKey::Or(keys)
+            }
+            (one, other) => SearchKey::Or(vec![one, other]),
+        }
+    }
+
     /// Whether a message matches, as far as the facts given decide; `None` when more facts are needed. With all that
     /// [`SearchKey::needs`] names it is always decided.
     pub fn evaluate(&self, facts: &Facts<'_>) -> Option<bool> {
-        let candidate = facts.candidate;
         match self {
             SearchKey::And(keys) => {
                 let mut all = Some(true);
@@ -155,12 +177,28 @@ impl SearchKey {
                 }
                 all
             }
-            SearchKey::Or(a, b) => match (a.evaluate(facts), b.evaluate(facts)) {
-                (Some(true), _) | (_, Some(true)) => Some(true),
-                (Some(false), Some(false)) => Some(false),
-                _ => None,
-            },
+            SearchKey::Or(keys) => {
+                let mut any = Some(false);
+                for key in keys {
+                    match key.evaluate(facts) {
+                        Some(true) => return Some(true),
+                        None => any = None,
+                        Some(false) => {}
+                    }
+                }
+                any
+            }
             SearchKey::Not(key) => key.evaluate(facts).map(|matches| !matches),
+            key => key.evaluate_alone(facts),
+        }
+    }
+
+    /// The same for a key that has no others in it. By itself, so that the way down to it takes little of the stack.
+    #[inline(never)]
+    fn evaluate_alone(&self, facts: &Facts<'_>) -> Option<bool> {
+        let candidate = facts.candidate;
+        match self {
+            SearchKey::And(_) | SearchKey::Or(_) | SearchKey::Not(_) => None,
             SearchKey::Numbers(set) => Some(set.contains(candidate.number, candidate.last.0)),
             SearchKey::Uids(set) => Some(set.contains(candidate.uid, candidate.last.1)),
             SearchKey::ModSeq(modseq) => Some(candidate.modseq >= *modseq),
@@ -204,11 +242,10 @@ impl SearchKey {
     /// What may be needed to decide it.
     pub fn needs(&self) -> Needs {
         match self {
-            SearchKey::And(keys) => keys
+            SearchKey::And(keys) | SearchKey::Or(keys) => keys
                 .iter()
                 .map(SearchKey::needs)
                 .fold(Needs::default(), Needs::or),
-            SearchKey::Or(a, b) => a.needs().or(b.needs()),
             SearchKey::Not(key) => key.needs(),
             SearchKey::Numbers(_)
             | SearchKey::Uids(_)
@@ -252,10 +289,8 @@ impl SearchKey {
     /// Puts what was saved in the place of `$` (RFC 5182): the UIDs of its messages.
     pub(crate) fn take_saved(&mut self, saved: &NumberSet) {
         match self {
-            SearchKey::And(keys) => keys.iter_mut().for_each(|key| key.take_saved(saved)),
-            SearchKey::Or(a, b) => {
-                a.take_saved(saved);
-                b.take_saved(saved);
+            SearchKey::And(keys) | SearchKey::Or(keys) => {
+                keys.iter_mut().for_each(|key| key.take_saved(saved));
             }
             SearchKey::Not(key) => key.take_saved(saved),
             SearchKey::Numbers(set) | SearchKey::Uids(set) if set.is_saved() => {
@@ -268,8 +303,7 @@ impl SearchKey {
     /// Whether one of its keys is `test`ed true.
     pub(crate) fn any(&self, test: fn(&SearchKey) -> bool) -> bool {
         match self {
-            SearchKey::And(keys) => keys.iter().any(|key| key.any(test)),
-            SearchKey::Or(a, b) => a.any(test) || b.any(test),
+            SearchKey::And(keys) | SearchKey::Or(keys) => keys.iter().any(|key| key.any(test)),
             SearchKey::Not(key) => key.any(test),
             key => test(key),
         }

@@ -53,14 +53,16 @@ pub(crate) struct MailParams {
 pub(crate) enum Malformed {
     /// No verb that is known.
     Verb,
-    /// An argument where none may be, or none where one must be, or not as its grammar wants it.
-    Argument,
+    /// An argument where none may be, or none where one must be, or not as its grammar wants it; with what was expected.
+    Argument(&'static str),
     Sender(PathError),
     Recipient(PathError),
-    /// A MAIL or RCPT parameter that was not announced, or twice.
+    /// A MAIL or RCPT parameter that was not announced.
     Parameter,
-    /// A parameter whose value is not as its extension wants it.
-    ParameterValue,
+    /// One of this name that came before.
+    ParameterTwice(&'static str),
+    /// A parameter whose value is not as its extension wants it; with what was expected.
+    ParameterValue(&'static str),
 }
 
 impl<'a> Command<'a> {
@@ -69,9 +71,9 @@ impl<'a> Command<'a> {
         // White space before the CRLF is to be tolerated.
         //= https://www.rfc-editor.org/rfc/rfc5321#section-4.1.1
         let line = line.trim_ascii_end();
-        let text = std::str::from_utf8(line).map_err(|_| Malformed::Argument)?;
+        let text = std::str::from_utf8(line).map_err(|_| Malformed::Argument("UTF-8"))?;
         if text.chars().any(char::is_control) {
-            return Err(Malformed::Argument);
+            return Err(Malformed::Argument("no control characters"));
         }
         let (verb, argument) = match text.split_once(' ') {
             Some((verb, argument)) => (verb, Some(argument)),
@@ -82,7 +84,7 @@ impl<'a> Command<'a> {
             if argument.is_none() {
                 Ok(command)
             } else {
-                Err(Malformed::Argument)
+                Err(Malformed::Argument("nothing behind the command"))
             }
         };
         if known("EHLO") {
@@ -106,7 +108,9 @@ impl<'a> Command<'a> {
         } else if known("QUIT") {
             none(Command::Quit)
         } else if known("VRFY") {
-            argument.map(|_| Command::Vrfy).ok_or(Malformed::Argument)
+            argument
+                .map(|_| Command::Vrfy)
+                .ok_or(Malformed::Argument("a name"))
         } else if known("HELP") {
             Ok(Command::Help)
         } else if known("STARTTLS") {
@@ -115,7 +119,9 @@ impl<'a> Command<'a> {
         } else if known("AUTH") {
             auth(argument.unwrap_or_default())
         } else if known("EXPN") {
-            argument.map(|_| Command::Expn).ok_or(Malformed::Argument)
+            argument
+                .map(|_| Command::Expn)
+                .ok_or(Malformed::Argument("a name"))
         } else if ["TURN", "ETRN", "ATRN", "SEND", "SOML", "SAML"]
             .into_iter()
             .any(known)
@@ -134,13 +140,18 @@ fn client_name(argument: Option<&str>) -> Result<&str, Malformed> {
     let name = argument.unwrap_or_default();
     let harmless = |c: char| c.is_alphanumeric() || "-._:[]".contains(c);
     let ok = !name.is_empty() && name.len() <= 255 && name.chars().all(harmless);
-    if ok { Ok(name) } else { Err(Malformed::Argument) }
+    match ok {
+        true => Ok(name),
+        false => Err(Malformed::Argument(
+            "the client's name, or its address in brackets",
+        )),
+    }
 }
 
 fn mail<'a>(argument: &str, extensions: Extensions) -> Result<Command<'a>, Malformed> {
     let mut tokens = Tokens::new(argument);
     if !tokens.eat_word("FROM:") {
-        return Err(Malformed::Argument);
+        return Err(Malformed::Argument("FROM:<address>"));
     }
     // Scanners and printers put a space here, and nothing else can be meant by it.
     tokens.eat(' ');
@@ -159,43 +170,51 @@ fn mail_params(tokens: Tokens<'_>, extensions: Extensions) -> Result<MailParams,
     let mut auth = false;
     for param in Params(tokens) {
         let (name, value) = param?;
-        let twice = if !extensions.extended {
-            true
+        let once = |is_again: bool, name| match is_again {
+            true => Err(Malformed::ParameterTwice(name)),
+            false => Ok(()),
+        };
+        if !extensions.extended {
+            return Err(Malformed::Parameter);
         } else if name.eq_ignore_ascii_case("SIZE") {
             //= https://www.rfc-editor.org/rfc/rfc1870#section-5
             let digits = value.filter(|v| v.len() <= 20 && v.bytes().all(|b| b.is_ascii_digit()));
             let size_bytes = digits
                 .and_then(|v| v.parse().ok())
-                .ok_or(Malformed::ParameterValue)?;
-            params.size_bytes.replace(size_bytes).is_some()
+                .ok_or(Malformed::ParameterValue("SIZE=, with 20 digits at most"))?;
+            once(params.size_bytes.replace(size_bytes).is_some(), "SIZE")?;
         } else if name.eq_ignore_ascii_case("BODY") {
-            let body = value.and_then(Body::from_name).ok_or(Malformed::ParameterValue)?;
-            params.body.replace(body).is_some()
+            let body = value.and_then(Body::from_name);
+            let body = body.ok_or(Malformed::ParameterValue("BODY=7BIT or BODY=8BITMIME"))?;
+            once(params.body.replace(body).is_some(), "BODY")?;
         } else if name.eq_ignore_ascii_case("SMTPUTF8") {
             if value.is_some() {
-                return Err(Malformed::ParameterValue);
+                return Err(Malformed::ParameterValue("SMTPUTF8 without a value"));
             }
-            std::mem::replace(&mut params.utf8, true)
+            once(std::mem::replace(&mut params.utf8, true), "SMTPUTF8")?;
         } else if name.eq_ignore_ascii_case("RET") {
             //= https://www.rfc-editor.org/rfc/rfc3461#section-4.3
-            let ret = value.and_then(Return::parse).ok_or(Malformed::ParameterValue)?;
-            params.dsn.ret.replace(ret).is_some()
+            let ret = value.and_then(Return::parse);
+            let ret = ret.ok_or(Malformed::ParameterValue("RET=FULL or RET=HDRS"))?;
+            once(params.dsn.ret.replace(ret).is_some(), "RET")?;
         } else if name.eq_ignore_ascii_case("ENVID") {
             let id = value
                 .filter(|v| is_envelope_id(v))
-                .ok_or(Malformed::ParameterValue)?;
-            !std::mem::replace(&mut params.dsn.envelope_id, id.to_owned()).is_empty()
+                .ok_or(Malformed::ParameterValue(
+                    "ENVID= and printable characters in xtext, 100 at most",
+                ))?;
+            let before = std::mem::replace(&mut params.dsn.envelope_id, id.to_owned());
+            once(!before.is_empty(), "ENVID")?;
         } else if name.eq_ignore_ascii_case("AUTH") && extensions.auth {
             // Nobody who connects is trusted to say who else wrote a message: checked, and treated as `<>`.
             //= https://www.rfc-editor.org/rfc/rfc4954#section-5
             if !value.is_some_and(is_auth_value) {
-                return Err(Malformed::ParameterValue);
+                return Err(Malformed::ParameterValue(
+                    "AUTH=<> or AUTH= and an address in xtext",
+                ));
             }
-            std::mem::replace(&mut auth, true)
+            once(std::mem::replace(&mut auth, true), "AUTH")?;
         } else {
-            true
-        };
-        if twice {
             return Err(Malformed::Parameter);
         }
     }
@@ -205,7 +224,7 @@ fn mail_params(tokens: Tokens<'_>, extensions: Extensions) -> Result<MailParams,
 fn rcpt<'a>(argument: &str, extensions: Extensions) -> Result<Command<'a>, Malformed> {
     let mut tokens = Tokens::new(argument);
     if !tokens.eat_word("TO:") {
-        return Err(Malformed::Argument);
+        return Err(Malformed::Argument("TO:<address>"));
     }
     tokens.eat(' ');
     let path = tokens.rest();
@@ -222,19 +241,24 @@ fn rcpt_params(tokens: Tokens<'_>, extensions: Extensions) -> Result<RcptDsn, Ma
     let (mut notify, mut original) = (None, None);
     for param in Params(tokens) {
         let (name, value) = param?;
-        let twice = if !extensions.extended {
-            true
+        if !extensions.extended {
+            return Err(Malformed::Parameter);
         } else if name.eq_ignore_ascii_case("NOTIFY") {
-            let value = value.and_then(Notify::parse).ok_or(Malformed::ParameterValue)?;
-            notify.replace(value).is_some()
+            let value = value.and_then(Notify::parse).ok_or(Malformed::ParameterValue(
+                "NOTIFY=NEVER, or NOTIFY= and some of SUCCESS, FAILURE and DELAY with commas between",
+            ))?;
+            if notify.replace(value).is_some() {
+                return Err(Malformed::ParameterTwice("NOTIFY"));
+            }
         } else if name.eq_ignore_ascii_case("ORCPT") {
             let value = value.filter(|v| is_original(v, extensions.utf8));
-            let value = value.ok_or(Malformed::ParameterValue)?;
-            original.replace(value.to_owned()).is_some()
+            let value = value.ok_or(Malformed::ParameterValue(
+                "ORCPT=, a type, ; and an address as the type wants it, in ASCII unless MAIL said SMTPUTF8",
+            ))?;
+            if original.replace(value.to_owned()).is_some() {
+                return Err(Malformed::ParameterTwice("ORCPT"));
+            }
         } else {
-            true
-        };
-        if twice {
             return Err(Malformed::Parameter);
         }
     }
@@ -256,14 +280,18 @@ impl<'a> Iterator for Params<'a> {
             return None;
         }
         if !tokens.eat(' ') {
-            return Some(Err(Malformed::Argument));
+            return Some(Err(Malformed::Argument(
+                "a space and a parameter behind the address",
+            )));
         }
         let name = tokens.take_while(|c| c.is_ascii_alphanumeric() || c == '-');
         let value = tokens
             .eat('=')
             .then(|| tokens.take_while(|c| c > ' ' && c != '=' && c != '\u{7f}'));
         if name.is_empty() || name.starts_with('-') || value == Some("") {
-            return Some(Err(Malformed::Argument));
+            return Some(Err(Malformed::Argument(
+                "a parameter behind one space, with = and a value or without",
+            )));
         }
         Some(Ok((name, value)))
     }
@@ -276,15 +304,16 @@ fn is_auth_value(value: &str) -> bool {
 
 //= https://www.rfc-editor.org/rfc/rfc3030#section-2
 fn bdat<'a>(argument: &str) -> Result<Command<'a>, Malformed> {
+    let malformed = Malformed::Argument("the number of octets, with LAST behind it or without");
     let (size, last) = match argument.split_once(' ') {
         Some((size, last)) if last.eq_ignore_ascii_case("LAST") => (size, true),
-        Some(_) => return Err(Malformed::Argument),
+        Some(_) => return Err(malformed),
         None => (argument, false),
     };
     if size.is_empty() || size.len() > 18 || !size.bytes().all(|b| b.is_ascii_digit()) {
-        return Err(Malformed::Argument);
+        return Err(malformed);
     }
-    let size_bytes = size.parse().map_err(|_| Malformed::Argument)?;
+    let size_bytes = size.parse().map_err(|_| malformed)?;
     Ok(Command::Bdat { size_bytes, last })
 }
 
@@ -294,7 +323,8 @@ fn auth(argument: &str) -> Result<Command<'_>, Malformed> {
         None => (argument, None),
     };
     if name.is_empty() || initial.is_some_and(|i| i.is_empty() || i.contains(' ')) {
-        return Err(Malformed::Argument);
+        let expected = "a mechanism, with an initial response in base64 behind it or without";
+        return Err(Malformed::Argument(expected));
     }
     Ok(Command::Auth {
         mechanism: Mechanism::from_name(name),
@@ -312,6 +342,17 @@ mod tests {
         utf8: true,
     };
 
+    const ARGUMENT: Malformed = Malformed::Argument("");
+    const VALUE: Malformed = Malformed::ParameterValue("");
+
+    fn without_words(why: Malformed) -> Malformed {
+        match why {
+            Malformed::Argument(_) => ARGUMENT,
+            Malformed::ParameterValue(_) => VALUE,
+            other => other,
+        }
+    }
+
     fn parse(line: &str) -> Result<Command<'_>, Malformed> {
         Command::parse(line.as_bytes(), ALL)
     }
@@ -320,16 +361,19 @@ mod tests {
     fn verbs_in_any_case_and_trailing_space() {
         assert_eq!(parse("quit"), Ok(Command::Quit));
         assert_eq!(parse("DaTa \t"), Ok(Command::Data));
-        assert_eq!(parse("RSET now"), Err(Malformed::Argument));
+        assert_eq!(parse("RSET now").map_err(without_words), Err(ARGUMENT));
         assert_eq!(parse("XYZZY"), Err(Malformed::Verb));
         assert_eq!(parse(""), Err(Malformed::Verb));
         assert_eq!(parse("EXPN list"), Ok(Command::Expn));
         assert_eq!(parse("TURN"), Ok(Command::NotImplemented));
         for needed in ["EXPN", "VRFY"] {
-            assert_eq!(parse(needed), Err(Malformed::Argument));
+            assert_eq!(parse(needed).map_err(without_words), Err(ARGUMENT));
         }
-        assert_eq!(parse("NOOP\u{0}"), Err(Malformed::Argument));
-        assert_eq!(Command::parse(b"NOOP \xff", ALL), Err(Malformed::Argument));
+        assert_eq!(parse("NOOP\u{0}").map_err(without_words), Err(ARGUMENT));
+        assert_eq!(
+            Command::parse(b"NOOP \xff", ALL).map_err(without_words),
+            Err(ARGUMENT)
+        );
     }
 
     #[test]
@@ -350,28 +394,31 @@ mod tests {
         );
         ok("mail from: <a@b> auth=e+3Dmc2@example.com");
         for (line, why) in [
-            ("MAIL FROM:<a@b> RET=NONE", Malformed::ParameterValue),
-            ("MAIL FROM:<a@b> RET=FULL RET=FULL", Malformed::Parameter),
-            ("MAIL FROM:<a@b> ENVID", Malformed::ParameterValue),
-            ("MAIL FROM:<a@b> ENVID=a+0D+0Ab", Malformed::ParameterValue),
-            ("MAIL FROM:<a@b> SIZE=1 SIZE=1", Malformed::Parameter),
-            ("MAIL FROM:<a@b> SIZE", Malformed::ParameterValue),
-            ("MAIL FROM:<a@b> SIZE=-1", Malformed::ParameterValue),
+            ("MAIL FROM:<a@b> RET=NONE", VALUE),
             (
-                "MAIL FROM:<a@b> SIZE=99999999999999999999",
-                Malformed::ParameterValue,
+                "MAIL FROM:<a@b> RET=FULL RET=FULL",
+                Malformed::ParameterTwice("RET"),
             ),
-            ("MAIL FROM:<a@b> BODY=BINARYMIME", Malformed::ParameterValue),
-            ("MAIL FROM:<a@b> AUTH=e+3", Malformed::ParameterValue),
-            ("MAIL FROM:<a@b>SIZE=1", Malformed::Argument),
-            ("MAIL FROM:<a@b>  SIZE=1", Malformed::Argument),
-            ("MAIL FROM <a@b>", Malformed::Argument),
+            ("MAIL FROM:<a@b> ENVID", VALUE),
+            ("MAIL FROM:<a@b> ENVID=a+0D+0Ab", VALUE),
+            ("MAIL FROM:<a@b> SIZE=1 SIZE=1", Malformed::ParameterTwice("SIZE")),
+            ("MAIL FROM:<a@b> SIZE", VALUE),
+            ("MAIL FROM:<a@b> SIZE=-1", VALUE),
+            ("MAIL FROM:<a@b> SIZE=99999999999999999999", VALUE),
+            ("MAIL FROM:<a@b> BODY=BINARYMIME", VALUE),
+            ("MAIL FROM:<a@b> AUTH=e+3", VALUE),
+            ("MAIL FROM:<a@b>SIZE=1", ARGUMENT),
+            ("MAIL FROM:<a@b>  SIZE=1", ARGUMENT),
+            ("MAIL FROM <a@b>", ARGUMENT),
             ("RCPT TO:<a@b> SIZE=1", Malformed::Parameter),
-            ("RCPT TO:<a@b> NOTIFY=NEVER,DELAY", Malformed::ParameterValue),
-            ("RCPT TO:<a@b> NOTIFY=DELAY NOTIFY=DELAY", Malformed::Parameter),
-            ("RCPT TO:<a@b> ORCPT=a@b", Malformed::ParameterValue),
+            ("RCPT TO:<a@b> NOTIFY=NEVER,DELAY", VALUE),
+            (
+                "RCPT TO:<a@b> NOTIFY=DELAY NOTIFY=DELAY",
+                Malformed::ParameterTwice("NOTIFY"),
+            ),
+            ("RCPT TO:<a@b> ORCPT=a@b", VALUE),
         ] {
-            assert_eq!(parse(line), Err(why), "{line}");
+            assert_eq!(parse(line).map_err(without_words), Err(why), "{line}");
         }
         let plain = Extensions {
             extended: false,
@@ -450,7 +497,7 @@ mod tests {
             "BDAT 1  LAST",
             "BDAT 9999999999999999999",
         ] {
-            assert_eq!(parse(bad), Err(Malformed::Argument), "{bad}");
+            assert_eq!(parse(bad).map_err(without_words), Err(ARGUMENT), "{bad}");
         }
     }
 
@@ -466,7 +513,7 @@ mod tests {
             assert_eq!(parse(&format!("EHLO {name}")), Ok(Command::Ehlo(name)));
         }
         for bad in ["EHLO", "EHLO ", "EHLO a b", "EHLO a;b", "EHLO <a>"] {
-            assert_eq!(parse(bad), Err(Malformed::Argument), "{bad}");
+            assert_eq!(parse(bad).map_err(without_words), Err(ARGUMENT), "{bad}");
         }
     }
 }

@@ -35,6 +35,14 @@ impl Notify {
         self.0.into()
     }
 
+    /// The same, with nothing of a failure.
+    pub fn without_failure(self) -> Self {
+        match self.0 & (SUCCESS | DELAY) {
+            0 => Notify::NEVER,
+            others => Notify(others),
+        }
+    }
+
     /// Whether success is to be told.
     pub fn success(self) -> bool {
         self.0 & SUCCESS != 0
@@ -151,7 +159,8 @@ pub(crate) fn is_envelope_id(value: &str) -> bool {
     value.len() <= 100 && printable(value)
 }
 
-/// Whether ORCPT may have this value. Addresses beyond ASCII come in their own type, as they are or in xtext.
+/// Whether ORCPT may have this value. Addresses beyond ASCII come in a type of their own: as they are where SMTPUTF8 was said,
+/// and anywhere with `\x{…}` in the place of what is not ASCII.
 //= https://www.rfc-editor.org/rfc/rfc3461#section-4.2
 //= https://www.rfc-editor.org/rfc/rfc6533#section-3
 pub(crate) fn is_original(value: &str, utf8: bool) -> bool {
@@ -160,7 +169,7 @@ pub(crate) fn is_original(value: &str, utf8: bool) -> bool {
     };
     let is_atom = !kind.is_empty() && kind.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
     let is_address = match kind.eq_ignore_ascii_case("utf-8") {
-        true => utf8 && !address.is_empty() && !address.chars().any(char::is_control),
+        true => (utf8 || address.is_ascii()) && !address.is_empty() && !address.chars().any(char::is_control),
         false => printable(address),
     };
     value.len() <= 500 && is_atom && is_address
@@ -169,6 +178,36 @@ pub(crate) fn is_original(value: &str, utf8: bool) -> bool {
 fn printable(value: &str) -> bool {
     value.is_ascii()
         && xtext(value).is_some_and(|text| !text.is_empty() && text.bytes().all(|b| matches!(b, b' '..=b'~')))
+}
+
+/// An address of the type `utf-8` as it is: `\x{…}` decoded. What does not conform stays as it came.
+//= https://www.rfc-editor.org/rfc/rfc6533#section-3
+pub fn utf8_address(written: &str) -> String {
+    let decoded = || {
+        let mut pieces = written.split('\\');
+        let mut out = pieces.next()?.to_owned();
+        for piece in pieces {
+            let (digits, rest) = piece.strip_prefix("x{")?.split_once('}')?;
+            let is_hex = (2..=6).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_hexdigit());
+            let c = char::from_u32(u32::from_str_radix(digits, 16).ok()?);
+            out.push(c.filter(|c| is_hex && !c.is_control())?);
+            out.push_str(rest);
+        }
+        Some(out)
+    };
+    decoded().unwrap_or_else(|| written.to_owned())
+}
+
+/// The same in ASCII, for where nothing else may stand.
+pub fn utf8_address_in_ascii(written: &str) -> String {
+    let mut out = String::new();
+    for c in written.chars() {
+        match c.is_ascii() {
+            true => out.push(c),
+            false => out += &format!("\\x{{{:X}}}", u32::from(c)),
+        }
+    }
+    out
 }
 
 /// Decodes xtext; `None` when it is none.
@@ -222,6 +261,22 @@ mod tests {
     fn originals_and_envelope_ids_are_printable() {
         assert!(is_original("rfc822;alice+2Bx@example.org", false));
         assert!(is_original("utf-8;j\u{f6}rg@example.org", true));
+        assert!(!is_original("utf-8;j\u{f6}rg@example.org", false));
+        for seven_bit in [r"utf-8;b\x{FC}@x.test", "utf-8;bob@x.test"] {
+            assert!(is_original(seven_bit, false) && is_original(seven_bit, true));
+        }
+        assert_eq!(utf8_address(r"b\x{FC}\x{20}\x{1F600}@x"), "b\u{fc} \u{1f600}@x");
+        assert_eq!(utf8_address_in_ascii("b\u{fc}\u{1f600}@x"), r"b\x{FC}\x{1F600}@x");
+        for other in [
+            r"b\x{0D}\x{0A}c@x",
+            r"b\xFC@x",
+            r"b\x{D800}@x",
+            r"b\x{+FC}@x",
+            r"b\x{FC@x",
+            r"b\",
+        ] {
+            assert_eq!(utf8_address(other), other);
+        }
         for bad in [
             "",
             "alice@example.org",

@@ -43,7 +43,7 @@ pub mod sts;
 mod submission;
 mod trace;
 
-pub use dsn::{MailDsn, Notify, RcptDsn, Return, xtext};
+pub use dsn::{MailDsn, Notify, RcptDsn, Return, utf8_address, utf8_address_in_ascii, xtext};
 pub use path::{Domain, ForwardPath, Mailbox, PathError, ReversePath};
 pub use reply::Refusal;
 pub use session::{

@@ -54,6 +54,8 @@ impl Carrier<'_> {
                 .enabled
                 .then(|| Arc::new(Sending::new(set.recipients_per_hour))),
         };
+        let max_age = Duration::from_secs(3_600 * u64::from(set.max_age_h));
+        self.mail.give_up_after(max_age);
         if !set.enabled {
             return carried;
         }
@@ -70,7 +72,7 @@ impl Carrier<'_> {
                 credentials: self.credentials,
             }),
             schedule: Schedule {
-                max_age: Duration::from_secs(3_600 * u64::from(set.max_age_h)),
+                max_age,
                 ..Schedule::default()
             },
             networks: set.networks.iter().map(|network| network.parts()).collect(),

@@ -74,7 +74,7 @@ pub use incoming::{Incoming, Letter};
 pub use inspect::{Action, Aside, Findings, ForgedResults, Inspection, Peer, SenderAuth};
 pub use maildrop::Maildrop;
 pub use messages::{Changed, Copied};
-pub use queue::{Elsewhere, Held, Hold, Notice, Outgoing, QueueEntry, QueuedMessage, Schedule, Work};
+pub use queue::{Elsewhere, Held, Hold, Keeper, Notice, Outgoing, QueueEntry, QueuedMessage, Schedule, Work};
 pub use quota::Quota;
 pub use selected::Selected;
 pub use sign::{Signer, Signing};
@@ -117,6 +117,7 @@ use ringpost_store::{
 use std::fmt;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::time::Duration;
 
 /// The mail of every account.
 ///
@@ -134,6 +135,8 @@ pub struct Mail {
     default_quota: RwLock<Quota>,
     signer: OnceLock<Arc<dyn Signer>>,
     hostname: OnceLock<String>,
+    /// For how long a message waits for room.
+    max_age: OnceLock<Duration>,
     /// How much greylisting remembers, about.
     greylisted: AtomicUsize,
 }
@@ -157,6 +160,7 @@ impl Mail {
             default_quota: RwLock::default(),
             signer: OnceLock::new(),
             hostname: OnceLock::new(),
+            max_age: OnceLock::new(),
             greylisted: AtomicUsize::new(0),
         }
     }

@@ -1,6 +1,6 @@
 //! How a message's text begins, for lists of messages (RFC 8970).
 
-use crate::search::part_text;
+use crate::search::text_of;
 use crate::{MailError, Selected};
 use mail_parser::decoders::html::html_to_text;
 use ringpost_imap::structure::{Content, Part};
@@ -28,7 +28,10 @@ pub(crate) async fn preview(
     let bytes = bodies
         .get_bytes(&selected.home(), message.blob, header..end)
         .await?;
-    let text = part_text(&bytes);
+    // A multipart without parts stands for a text, and has none.
+    let Some(text) = text_of(&bytes) else {
+        return Ok(String::new());
+    };
     Ok(match &part.content {
         Content::Single { subtype, .. } if subtype == "HTML" => beginning(&html_to_text(&text)),
         _ => beginning(&text),

@@ -155,6 +155,18 @@ fn percent(bytes: u64, messages: u64, quota: Quota) -> u64 {
     of(bytes, quota.bytes).max(of(messages, quota.messages))
 }
 
+/// A number of bytes as people read it.
+fn size(bytes: u64) -> String {
+    const UNITS: [(&str, u32); 3] = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
+    match UNITS.into_iter().find(|(_, shift)| bytes >> shift > 0) {
+        None => format!("{bytes} bytes"),
+        Some((unit, shift)) => {
+            let tenths = (u128::from(bytes) * 10) >> shift;
+            format!("{}.{} {unit}", tenths / 10, tenths % 10)
+        }
+    }
+}
+
 //= https://www.rfc-editor.org/rfc/rfc3834#section-5
 fn notice(
     owner: &Account,
@@ -167,9 +179,8 @@ fn notice(
     let Account {
         local_part, domain, ..
     } = owner;
-    let mib = |bytes: u64| bytes.div_ceil(1024 * 1024);
     let room = match quota.bytes {
-        Some(limit) => format!("It holds {} MiB of {} MiB. ", mib(bytes), mib(limit)),
+        Some(limit) => format!("It holds {} of {}. ", size(bytes), size(limit)),
         None => String::new(),
     };
     format!(
@@ -181,4 +192,23 @@ fn notice(
         Rfc5322Date(now),
         token(),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::size;
+
+    #[test]
+    fn sizes_are_told_in_units_that_fit() {
+        for (bytes, told) in [
+            (0, "0 bytes"),
+            (1_023, "1023 bytes"),
+            (18_432, "18.0 KiB"),
+            (5 << 20, "5.0 MiB"),
+            (1_600 << 20, "1.5 GiB"),
+            (u64::MAX, "17179869183.9 GiB"),
+        ] {
+            assert_eq!(size(bytes), told);
+        }
+    }
 }

@@ -405,17 +405,22 @@ fn header_text(header: &[u8]) -> String {
 
 /// A text part, given with its header, in UTF-8.
 pub(crate) fn part_text(bytes: &[u8]) -> String {
+    text_of(bytes).unwrap_or_else(|| String::from_utf8_lossy(bytes).into_owned())
+}
+
+/// The text of a part with its header; `None` where its header says that it is no text.
+pub(crate) fn text_of(bytes: &[u8]) -> Option<String> {
     let parsed = MessageParser::default().parse(bytes);
     let body = parsed
         .as_ref()
         .and_then(|message| message.parts.first())
         .map(|part| &part.body);
     match body {
-        Some(PartType::Text(text) | PartType::Html(text)) => text.to_string(),
+        Some(PartType::Text(text) | PartType::Html(text)) => Some(text.to_string()),
         Some(PartType::Binary(bytes) | PartType::InlineBinary(bytes)) => {
-            String::from_utf8_lossy(bytes).into_owned()
+            Some(String::from_utf8_lossy(bytes).into_owned())
         }
-        _ => String::from_utf8_lossy(bytes).into_owned(),
+        _ => None,
     }
 }
 

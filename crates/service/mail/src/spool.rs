@@ -1,11 +1,11 @@
 //! Messages for several recipients: promised with one commit, then delivered to each, once.
 
 use crate::sign::Signature;
-use crate::{Delivery, Incoming, Letter, Mail, MailError, Outgoing, queue};
+use crate::{Delivery, Incoming, Letter, Mail, MailError, Outgoing, Schedule, queue};
 use ringpost_base::UnixTime;
 use ringpost_smtp::{MailDsn, Notify, RcptDsn, Return};
 use ringpost_store::records::{Queued, QueuedRecipient, Spool, SpoolRecipient};
-use ringpost_store::{AccountId, Batch, CommitError, Entry, Partition, Record, keys};
+use ringpost_store::{AccountId, Batch, BlobId, CommitError, Entry, Partition, Record, keys};
 use std::time::Duration;
 
 /// Where a message comes from and whom it is for.
@@ -38,6 +38,8 @@ pub struct Recipient {
     pub folder: Option<String>,
     /// When the sender is told.
     pub dsn: RcptDsn,
+    /// Whether it is the copy of what is forwarded: a full account goes without, and nobody is told.
+    pub is_copy: bool,
 }
 
 impl Recipient {
@@ -48,8 +50,19 @@ impl Recipient {
             account,
             folder: None,
             dsn: RcptDsn::default(),
+            is_copy: false,
         }
     }
+}
+
+/// What a spooled message came to for a recipient.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    Delivered,
+    /// The account is gone.
+    Gone,
+    /// It had no room for too long.
+    Full,
 }
 
 /// A message that was promised to its recipients, and that not all of them have yet.
@@ -92,15 +105,24 @@ impl Mail {
             account,
             folder,
             dsn,
+            is_copy,
         } in envelope.recipients
         {
+            if is_copy && !self.has_room(account, letter.size_bytes()).await.unwrap_or(true) {
+                tracing::warn!(%account, address, "a full account has no copy of what it forwards");
+                continue;
+            }
+            let notify = match is_copy {
+                true => dsn.notify.without_failure(),
+                false => dsn.notify,
+            };
             if !recipients.iter().any(|r| r.account == Some(account)) {
                 recipients.push(SpoolRecipient {
                     address,
                     account: Some(account),
                     done: false,
                     folder: folder.unwrap_or_default(),
-                    notify: dsn.notify.bits(),
+                    notify: notify.bits(),
                     original: dsn.original,
                 });
             }
@@ -167,49 +189,94 @@ impl Mail {
         Ok(Spooled { record, due, letter })
     }
 
+    /// For so long a message waits for room in a full account; said once, before the first is delivered. Five days unless
+    /// said otherwise.
+    pub fn give_up_after(&self, max_age: Duration) {
+        // What was said first stays.
+        let _known = self.max_age.set(max_age);
+    }
+
     /// Delivers a spooled message to each recipient that does not have it, and forgets it when all do. An account that is
-    /// gone is passed over; a quota holds nobody up, since the message was promised.
+    /// gone is passed over. One that is full holds up no other: the message waits for it, until it has room or the message
+    /// is too old; then its sender is told.
     pub async fn deliver_spooled(&self, spooled: &Spooled, now: UnixTime) -> Result<(), MailError> {
+        self.deliver_to_all(spooled, now).await.map(drop)
+    }
+
+    /// Says whether anybody has it now who had it not.
+    async fn deliver_to_all(&self, spooled: &Spooled, now: UnixTime) -> Result<bool, MailError> {
         let id = spooled.record.id;
         if spooled.record.recipients.is_empty() {
             // All are elsewhere.
-            return Ok(());
+            return Ok(false);
         }
+        let too_old = self.is_too_old(&spooled.record, now);
         let mut outcome = Ok(());
-        let mut gone = Vec::new();
+        let (mut ended, mut waiting) = (Vec::new(), Vec::new());
         for recipient in &spooled.record.recipients {
             let Some(account) = recipient.account else {
                 continue;
             };
-            let mailbox = match self.folder(account, &recipient.folder).await {
-                Ok(mailbox) => mailbox,
-                Err(e) => {
-                    outcome = Err(e);
-                    continue;
-                }
-            };
-            let delivery = Delivery {
-                mailbox,
-                received: spooled.record.received,
-                within_quota: false,
-                once: Some(spooled.mark(recipient)),
-                junk: spooled.record.junk,
-                ..Delivery::new(now)
-            };
-            match self.deliver(account, &spooled.letter, delivery).await {
-                Ok(_) => {}
+            match self.deliver_to_one(spooled, recipient, account, now).await {
+                Ok(()) => ended.push((recipient, End::Delivered)),
                 Err(MailError::NoSuchAccount) => {
                     tracing::warn!(%account, spool = id, "a recipient was removed before its message came");
-                    gone.push(recipient);
+                    ended.push((recipient, End::Gone));
+                }
+                Err(MailError::OverQuota) if too_old => {
+                    tracing::warn!(%account, spool = id, "a full account has had no room for a message, which is given up");
+                    ended.push((recipient, End::Full));
+                }
+                Err(MailError::OverQuota) => {
+                    tracing::info!(%account, spool = id, "a message waits for room in a full account");
+                    waiting.push(recipient.clone());
                 }
                 // The others are tried all the same.
                 Err(e) => outcome = Err(e),
             }
         }
         outcome?;
-        let notices = self.tell_of_spooled(spooled, &gone, now).await?;
-        self.forget_spooled(&spooled.record, spooled.due, notices, now)
-            .await
+        let notices = self.tell_of_spooled(spooled, &ended, now).await?;
+        self.forget_spooled(&spooled.record, spooled.due, waiting, notices, now)
+            .await?;
+        Ok(ended.iter().any(|(_, end)| *end == End::Delivered))
+    }
+
+    async fn deliver_to_one(
+        &self,
+        spooled: &Spooled,
+        recipient: &SpoolRecipient,
+        account: AccountId,
+        now: UnixTime,
+    ) -> Result<(), MailError> {
+        let delivery = Delivery {
+            mailbox: self.folder(account, &recipient.folder).await?,
+            received: spooled.record.received,
+            once: Some(spooled.mark(recipient)),
+            junk: spooled.record.junk,
+            ..Delivery::new(now)
+        };
+        self.deliver(account, &spooled.letter, delivery).await.map(drop)
+    }
+
+    fn is_too_old(&self, record: &Spool, now: UnixTime) -> bool {
+        let max_age = self.max_age.get().copied();
+        now >= record.received + max_age.unwrap_or(Schedule::default().max_age)
+    }
+
+    /// Whether there is nothing to do for a message but to wait on: all whom it has not reached are as full as they were.
+    async fn waits_on(&self, record: &Spool, now: UnixTime) -> Result<bool, MailError> {
+        if record.attempts == 0 || self.is_too_old(record, now) {
+            return Ok(false);
+        }
+        for account in record.recipients.iter().filter_map(|r| r.account) {
+            match self.has_room(account, record.size_bytes).await {
+                Ok(false) => {}
+                Ok(true) | Err(MailError::NoSuchAccount) => return Ok(false),
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(true)
     }
 
     /// Tells the sender of deliveries where that was asked for, and of those that could not be: into the inbox here, once, or
@@ -218,7 +285,7 @@ impl Mail {
     async fn tell_of_spooled(
         &self,
         spooled: &Spooled,
-        gone: &[&SpoolRecipient],
+        ended: &[(&SpoolRecipient, End)],
         now: UnixTime,
     ) -> Result<Vec<(Queued, Letter)>, MailError> {
         let record = &spooled.record;
@@ -235,15 +302,16 @@ impl Mail {
             failed: status.starts_with('5'),
             ..QueuedRecipient::default()
         };
-        let is_gone = |r: &SpoolRecipient| gone.contains(&r);
-        let all = record.recipients.iter();
-        let recipients: Vec<QueuedRecipient> = all
-            .filter_map(|r| match (is_gone(r), Notify::from_bits(r.notify)) {
-                (true, notify) if notify.failure() => Some(of(r, "5.1.1", "the account was removed")),
-                (false, notify) if notify.success() => Some(of(r, "2.0.0", "delivered")),
-                _ => None,
-            })
-            .collect();
+        let told = |(r, end): &(&SpoolRecipient, End)| {
+            let notify = Notify::from_bits(r.notify);
+            let (is_told, status, text) = match end {
+                End::Delivered => (notify.success(), "2.0.0", "delivered"),
+                End::Gone => (notify.failure(), "5.1.1", "the account was removed"),
+                End::Full => (notify.failure(), "5.2.2", "the mailbox is full"),
+            };
+            is_told.then(|| of(r, status, text))
+        };
+        let recipients: Vec<QueuedRecipient> = ended.iter().filter_map(told).collect();
         if recipients.is_empty() {
             return Ok(notices);
         }
@@ -260,6 +328,11 @@ impl Mail {
         };
         for letter in self.reports_of_spooled(&about, now).await? {
             let (once, letter) = letter;
+            // Some may be told of now, and those who wait later.
+            let once = match record.attempts {
+                0 => once,
+                attempts => format!("{once} {attempts}"),
+            };
             match record.sender_account {
                 Some(account) => self.tell_here(account, record.id, once, &letter, now).await?,
                 None => {
@@ -282,7 +355,7 @@ impl Mail {
             let home = Partition::Queue(queue);
             for entry in self.store.scan(&home, keys::spool_due(now)).await? {
                 match self.deliver_entry(&home, entry, now).await {
-                    Ok(()) => delivered += 1,
+                    Ok(has_it) => delivered += usize::from(has_it),
                     Err(e) => tracing::warn!(queue, error = %e, "a spooled message could not be delivered"),
                 }
             }
@@ -290,21 +363,27 @@ impl Mail {
         Ok(delivered)
     }
 
-    async fn deliver_entry(&self, home: &Partition, entry: Entry, now: UnixTime) -> Result<(), MailError> {
+    async fn deliver_entry(&self, home: &Partition, entry: Entry, now: UnixTime) -> Result<bool, MailError> {
         let damaged = || MailError::Damaged(format!("{:?} is no spool record", entry.key));
         let (due, _) = keys::due_of(&entry.key).ok_or_else(damaged)?;
         let record = Spool::from_bytes(&entry.key, entry.value)?;
-        let letter = self.letter_of(home, &record).await?;
-        self.deliver_spooled(&Spooled { record, due, letter }, now).await
+        if self.waits_on(&record, now).await? {
+            let waiting = record.recipients.clone();
+            self.forget_spooled(&record, due, waiting, Vec::new(), now)
+                .await?;
+            return Ok(false);
+        }
+        let letter = self.letter_at(home, record.blob).await?;
+        self.deliver_to_all(&Spooled { record, due, letter }, now).await
     }
 
-    /// Reads a spooled message again, as it was read when it came.
-    async fn letter_of(&self, home: &Partition, record: &Spool) -> Result<Letter, MailError> {
+    /// Reads a message again that was promised, as it was read when it came.
+    pub(crate) async fn letter_at(&self, home: &Partition, blob: BlobId) -> Result<Letter, MailError> {
         let mut incoming = Incoming::new(&self.bodies);
-        let missing = || MailError::Damaged(format!("the body of spooled message {} is missing", record.id));
+        let missing = || MailError::Damaged(format!("the body {blob:?} of a promised message is missing"));
         let mut reader = self
             .bodies
-            .get(home, record.blob, 0..u64::MAX)
+            .get(home, blob, 0..u64::MAX)
             .await?
             .ok_or_else(missing)?;
         while let Some(chunk) = reader.next().await? {
@@ -313,20 +392,33 @@ impl Mail {
         incoming.finish().await
     }
 
+    /// Forgets a message, but for those who wait for room: they are tried again, ever more seldom.
     async fn forget_spooled(
         &self,
         record: &Spool,
         due: UnixTime,
+        waiting: Vec<SpoolRecipient>,
         notices: Vec<(Queued, Letter)>,
         now: UnixTime,
     ) -> Result<(), MailError> {
         let key = keys::spool(due, record.id);
         let mut batch = Batch::new(Partition::queue_of(record.id));
-        batch
-            .exists(key.clone())
-            .delete(key)
-            .add(keys::blob_count(record.blob), -1);
-        batch.put(keys::sweep(record.blob), Vec::new());
+        batch.exists(key.clone()).delete(key);
+        if waiting.is_empty() {
+            batch.add(keys::blob_count(record.blob), -1);
+            batch.put(keys::sweep(record.blob), Vec::new());
+        } else {
+            let attempts = record.attempts.saturating_add(1);
+            let later = Spool {
+                recipients: waiting,
+                attempts,
+                ..record.clone()
+            };
+            batch.put(
+                keys::spool(now + self.pause(attempts), record.id),
+                later.to_bytes(),
+            );
+        }
         for (notice, letter) in &notices {
             letter.body.name_in(&mut batch);
             batch.put(keys::queued(now, notice.id), notice.to_bytes());

@@ -644,6 +644,10 @@ record! {
         32 head: Bytes,
         /// It is sent in its 7-bit form, also to who takes more: that is what `head` signs.
         33 seven_bit: bool,
+        /// The account that forwards it and has no copy: it has what is refused for good.
+        34 keeper: Option<AccountId>,
+        /// What its recipients are called to the sender, who is not to learn where it is forwarded to.
+        35 known_as: String,
     }
 }
 

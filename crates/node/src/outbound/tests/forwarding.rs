@@ -131,3 +131,114 @@ fn an_account_forwards_so_much_an_hour() {
     }
     assert!(sent(&mut house).starts_with("450 4.7.1 "));
 }
+
+#[test]
+fn a_full_account_has_no_copy_of_what_it_forwards() {
+    let mut house = House::new();
+    house.domain("there.test", "mx.there.test", "203.0.113.1");
+    house.forward("x@there.test", true);
+    house.mail.set_default_quota(ringpost_mail::Quota {
+        bytes: None,
+        messages: Some(1),
+    });
+    for n in 1..4 {
+        let (_, end) = house.stranger_sends("c@else.test", ALICE, "Subject: x\r\n");
+        assert!(end.starts_with("250 "), "{end}");
+        assert_eq!(
+            (house.inbox().len(), house.mail.queue_len()),
+            (2, n),
+            "one, and a notice"
+        );
+    }
+    // Where it goes no further, there is nobody but her to have it.
+    let again = "Delivered-To: Alice@Example.org\r\nSubject: again\r\n";
+    let (_, end) = house.stranger_sends("c@else.test", ALICE, again);
+    assert!(end.starts_with("452 4.2.2 "), "{end}");
+    house.check();
+}
+
+#[test]
+fn what_is_not_sent_does_not_count() {
+    let mut house = House::new();
+    house.domain("there.test", "mx.there.test", "203.0.113.1");
+    let client = house.signed_in();
+    for _ in 0..5 {
+        house.say(&client, "MAIL FROM:<alice@example.org>\r\n");
+        for n in 0..20 {
+            let said = house.say(&client, &format!("RCPT TO:<{n}@there.test>\r\n"));
+            assert!(said.starts_with("250 "), "{said}");
+        }
+        let said = house.say(&client, "RCPT TO:<more@there.test>\r\n");
+        assert!(
+            said.starts_with("450 4.7.1 "),
+            "those of the transaction count: {said}"
+        );
+        house.say(&client, "RSET\r\n");
+    }
+    // Two at once do not send more than one.
+    let other = house.signed_in();
+    for client in [&client, &other] {
+        house.say(client, "MAIL FROM:<alice@example.org>\r\n");
+        for n in 0..15 {
+            house.say(client, &format!("RCPT TO:<{n}@there.test>\r\n"));
+        }
+        assert!(house.say(client, "DATA\r\n").starts_with("354 "));
+    }
+    let message = "From: alice@example.org\r\nSubject: x\r\n\r\n.\r\n";
+    assert!(house.say(&client, message).starts_with("250 "));
+    assert!(house.say(&other, message).starts_with("450 4.7.1 "));
+    assert_eq!(house.mail.queue_len(), 1);
+    house.check();
+}
+
+// The account sees what could not be forwarded, and whoever sent it does not learn where it was to go.
+#[test]
+fn what_is_forwarded_without_a_copy_and_refused_is_kept_and_told_to_nobody() {
+    let mut house = House::new();
+    house.domain("there.test", "mx.there.test", "203.0.113.1");
+    house.domain("else.test", "mx.else.test", "203.0.113.2");
+    house.listen(ONE);
+    house.listen(TWO);
+    house.forward("x@there.test", false);
+    let refuse = |house: &mut House| {
+        let server = house.accept(ONE);
+        house.greet(&server);
+        house
+            .lab
+            .say(&server, "250 ok\r\n550 5.1.1 no x@there.test\r\n503 no\r\n");
+        house.lab.say(&server, "221 bye\r\n");
+    };
+    for subject in ["one", "two"] {
+        let (_, end) = house.stranger_sends("c@else.test", ALICE, &format!("Subject: {subject}\r\n\r\nhi"));
+        assert!(end.starts_with("250 "), "{end}");
+        if subject == "one" {
+            assert!(house.inbox().is_empty());
+            refuse(&mut house);
+            let inbox = house.inbox();
+            assert_eq!(inbox.len(), 1);
+            assert!(
+                inbox[0].starts_with("Return-Path: <c@else.test>\r\nReceived: ")
+                    && inbox[0].ends_with("hi\r\n"),
+                "{inbox:?}"
+            );
+            assert_eq!((house.came_to(TWO), house.mail.queue_len()), (0, 0));
+            // There is no room for another.
+            house.mail.set_default_quota(ringpost_mail::Quota {
+                bytes: None,
+                messages: Some(1),
+            });
+        }
+    }
+    refuse(&mut house);
+    assert_eq!(house.inbox().len(), 1);
+    let server = house.accept(TWO);
+    assert!(house.greet(&server).contains("RCPT TO:<c@else.test>"));
+    let body = house.lab.say(&server, "250 ok\r\n250 ok\r\n354 go\r\n");
+    assert!(
+        body.contains("Final-Recipient: rfc822; alice@example.org\r\n") && !body.contains("there.test"),
+        "{body}"
+    );
+    house.lab.say(&server, "250 queued\r\n");
+    assert_eq!(house.mail.queue_len(), 0);
+    house.check();
+}

@@ -216,11 +216,76 @@ fn lmtp_delivers_to_each_recipient_by_itself() {
         "{:?}",
         house.inbox("bob")
     );
-    // A list is promised as a whole, and delivered behind the promise.
-    let envelope = "MAIL FROM:<c@d>\r\nRCPT TO:<team@example.org>\r\nRCPT TO:<bob@example.org>\r\nDATA\r\n";
-    assert_eq!(house.codes(&client, envelope), [250, 250, 250, 354]);
-    assert_eq!(house.codes(&client, HELLO), [250, 250]);
-    house.lab.settle();
-    assert_eq!((house.inbox("alice").len(), house.inbox("bob").len()), (2, 4));
+    // A list is promised as a whole, and delivered behind the promise. Who is on it and named too has it once.
+    for (n, to) in [["team", "bob"], ["bob", "team"]].into_iter().enumerate() {
+        let [first, second] = to;
+        let envelope = format!(
+            "MAIL FROM:<c@d>\r\nRCPT TO:<{first}@example.org>\r\nRCPT TO:<{second}@example.org>\r\nDATA\r\n"
+        );
+        assert_eq!(house.codes(&client, &envelope), [250, 250, 250, 354]);
+        assert_eq!(house.codes(&client, HELLO), [250, 250]);
+        house.lab.settle();
+        assert_eq!(
+            (house.inbox("alice").len(), house.inbox("bob").len()),
+            (2 + n, 3 + n)
+        );
+    }
     house.check();
+}
+
+// Guards pitfall IMAP 12: a full account takes no more mail, whatever leads to it, and nobody else waits for it.
+#[test]
+fn what_a_list_brings_to_a_full_account_waits_for_room_and_the_others_have_it() {
+    for role in [Role::Mx, Role::Lmtp] {
+        let mut house = House::with_quota(Some(2_000));
+        let both = ["alice@example.org".to_owned(), "bob@example.org".to_owned()];
+        at_once(house.directory.add_alias("team@example.org", &both, BEGIN)).unwrap();
+        house.lab.spawn(deliver_due(
+            house.lab.world.clone(),
+            house.mail.clone(),
+            house.stop.clone(),
+        ));
+        let client = house.connect(role);
+        let hello = if role == Role::Lmtp { "LHLO" } else { "EHLO" };
+        house.codes(&client, &format!("{hello} c\r\n"));
+        let send = |house: &mut House, to: &str| {
+            let text = format!("MAIL FROM:<bob@example.org>\r\nRCPT TO:<{to}@example.org>\r\nDATA\r\n");
+            let codes = house.codes(&client, &text);
+            if codes != [250, 250, 354] {
+                return codes[1];
+            }
+            let large = format!("Subject: {to}\r\n\r\n{}\r\n.\r\n", "x".repeat(900));
+            let code = house.codes(&client, &large)[0];
+            house.lab.settle();
+            code
+        };
+        assert_eq!(send(&mut house, "alice"), 250);
+        for n in 1..4 {
+            assert_eq!(send(&mut house, "team"), 250);
+            assert_eq!(
+                (house.inbox("alice").len(), house.inbox("bob").len()),
+                (1, n),
+                "{role:?}"
+            );
+        }
+        // What does not fit is hers alone to hear of.
+        assert_eq!(send(&mut house, "alice"), 452);
+        // She has room for one of them.
+        let alice = "alice@example.org";
+        let roomier = |set: &mut ringpost_directory::AccountSettings| set.quota_bytes = Some(2_800);
+        at_once(house.directory.set_settings(alice, roomier)).unwrap();
+        house.lab.pass(Duration::from_secs(4 * 3_600));
+        let inbox = house.inbox("alice");
+        assert_eq!(inbox.len(), 2, "{role:?}");
+        assert!(inbox[1].contains("Subject: team\r\n"));
+        // The others are given up, each told once.
+        house.lab.pass(Duration::from_secs(6 * 86_400));
+        let told = house.inbox("bob").split_off(3);
+        assert_eq!((house.inbox("alice").len(), told.len()), (2, 2), "{role:?}");
+        assert!(
+            told[0]
+                .contains("Final-Recipient: rfc822; team@example.org\r\nAction: failed\r\nStatus: 5.2.2\r\n")
+        );
+        house.check();
+    }
 }

@@ -222,6 +222,8 @@ impl Scram {
         let (without_proof, proof) = message.rsplit_once(",p=").ok_or(wants)?;
         let rest = without_proof.strip_prefix("c=").ok_or(wants)?;
         let (binding, nonce) = rest.split_once(",r=").ok_or(wants)?;
+        let (nonce, extensions) = nonce.split_once(',').map_or((nonce, None), |(n, e)| (n, Some(e)));
+        check_extensions(extensions)?;
         //= https://www.rfc-editor.org/rfc/rfc5802#section-5.1
         let bound = [self.client.gs2_header.as_bytes(), self.binding_data()?].concat();
         if binding != base64::encode(&bound) {
@@ -277,7 +279,8 @@ impl ClientFirst {
         // An extension that must be understood (`m=`) is none that we understand, so the user comes first.
         let rest = bare.strip_prefix("n=").ok_or(wants)?;
         let (user, nonce) = rest.split_once(",r=").ok_or(wants)?;
-        let nonce = nonce.split(',').next().unwrap_or_default();
+        let (nonce, extensions) = nonce.split_once(',').map_or((nonce, None), |(n, e)| (n, Some(e)));
+        check_extensions(extensions)?;
         if nonce.is_empty() || !nonce.bytes().all(|b| b.is_ascii_graphic()) {
             return Err(SaslError::Malformed("a printable nonce"));
         }
@@ -290,6 +293,19 @@ impl ClientFirst {
             nonce: nonce.to_owned(),
         })
     }
+}
+
+/// Extensions behind what a message must hold. None is known here, so none is heeded; one that must be understood fails.
+//= https://www.rfc-editor.org/rfc/rfc5802#section-5.1
+fn check_extensions(extensions: Option<&str>) -> Result<(), SaslError> {
+    for extension in extensions.into_iter().flat_map(|all| all.split(',')) {
+        match extension.as_bytes() {
+            [b'm', b'=', ..] => return Err(SaslError::Malformed("no extension that must be understood")),
+            [name, b'=', _, ..] if name.is_ascii_alphabetic() => {}
+            _ => return Err(SaslError::Malformed("extensions as x=value")),
+        }
+    }
+    Ok(())
 }
 
 /// A name in which `,` and `=` are written `=2C` and `=3D`.
@@ -357,7 +373,12 @@ pub(super) fn client_final(
     };
     let salt = base64::decode(field("s=").as_bytes(), 64).expect("the salt is base64");
     let iterations = field("i=").parse().expect("a number");
-    let without_proof = format!("c={},r={}", base64::encode(gs2_header), field("r="));
+    // The nonce may have extensions behind it.
+    let nonce = bare.split_once(",r=").map_or("", |(_, nonce)| nonce);
+    let extensions = nonce
+        .split_once(',')
+        .map_or(String::new(), |(_, all)| format!(",{all}"));
+    let without_proof = format!("c={},r={}{extensions}", base64::encode(gs2_header), field("r="));
     let auth = format!("{bare},{server_first},{without_proof}");
     let salted = salted_password(password.as_bytes(), &salt, iterations);
     let client_key = hmac(&salted, &[b"Client Key"]);

@@ -246,3 +246,27 @@ fn a_binding_must_be_the_connections_own() {
         );
     }
 }
+
+// RFC 5802 §5.1: an extension that nobody here knows is passed over, and counts for the proof; `m=` may not be.
+#[test]
+fn unknown_extensions_are_ignored_and_mandatory_ones_refused() {
+    let keys = ScramKeys::derive("pencil", b"0123456789abcdef", MIN_ITERATIONS).unwrap();
+    let talk = |extensions: &str| {
+        let bare = format!("n=user,r=xyz{extensions}");
+        let mut s = Server::new(Mechanism::ScramSha256, &mut Rng::from_number(1), &decoy());
+        s.start(Some(format!("n,,{bare}").as_bytes()))?;
+        let Step::Challenge(server_first) = s.handle_keys(Some(&keys))? else {
+            panic!("a challenge")
+        };
+        let first = std::str::from_utf8(&server_first).unwrap();
+        let (last, _) = scram::client_final("pencil", &bare, b"n,,", first);
+        assert!(last.contains(extensions), "{last}");
+        s.handle_response(last.as_bytes())
+    };
+    for fine in ["", ",x=1", ",x=1,y=a=b"] {
+        assert!(talk(fine).is_ok(), "{fine}");
+    }
+    for bad in [",m=1", ",x=1,m=1", ",x", ",x=", ",1=x"] {
+        assert!(matches!(talk(bad), Err(SaslError::Malformed(_))), "{bad}");
+    }
+}

@@ -119,23 +119,6 @@ pub(crate) enum Command {
     },
 }
 
-impl Command {
-    /// The capability that offers the command, for those that can be turned off.
-    pub(crate) fn capability(&self) -> Option<&'static str> {
-        Some(match self {
-            Command::Idle => "IDLE",
-            Command::Compress => "COMPRESS",
-            Command::Namespace => "NAMESPACE",
-            Command::Unselect => "UNSELECT",
-            Command::Move { .. } => "MOVE",
-            Command::Sort { .. } => "SORT",
-            Command::Thread { .. } => "THREAD",
-            Command::GetQuota(_) | Command::GetQuotaRoot(_) | Command::SetQuota => "QUOTA",
-            _ => return None,
-        })
-    }
-}
-
 /// APPEND up to its first message, which is to come.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Append {

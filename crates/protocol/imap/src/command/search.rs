@@ -124,9 +124,51 @@ pub(super) fn read_keys(r: &mut Reader<'_>) -> Read<SearchKey> {
     }
 }
 
+/// An operator whose operands are to come.
+enum Open {
+    Not,
+    Or,
+    /// The one that has come.
+    OrAnd(SearchKey),
+}
+
+/// A key with its operands. NOT and OR stand before these without parentheses, so a chain of them is read in a loop, however
+/// long it is: programs look for many Message-IDs so.
 fn read_key(r: &mut Reader<'_>, count: &mut usize) -> Read<SearchKey> {
-    *count += 1;
-    at_most(*count, limits::IMAP_SEARCH_KEYS, "search keys")?;
+    let mut open = Vec::new();
+    loop {
+        *count += 1;
+        at_most(*count, limits::IMAP_SEARCH_KEYS, "search keys")?;
+        let mut ahead = r.clone();
+        let operator = match ahead.word("a search key").map(str::to_ascii_uppercase).as_deref() {
+            Ok("NOT") => Some(Open::Not),
+            Ok("OR") => Some(Open::Or),
+            _ => None,
+        };
+        if let Some(operator) = operator {
+            ahead.space()?;
+            *r = ahead;
+            open.push(operator);
+            continue;
+        }
+        let mut key = read_operand(r, count)?;
+        loop {
+            key = match open.pop() {
+                None => return Ok(key),
+                Some(Open::Not) => key.negated(),
+                Some(Open::OrAnd(one)) => one.or(key),
+                Some(Open::Or) => {
+                    r.space()?;
+                    open.push(Open::OrAnd(key));
+                    break;
+                }
+            };
+        }
+    }
+}
+
+/// A key that is no operator.
+fn read_operand(r: &mut Reader<'_>, count: &mut usize) -> Read<SearchKey> {
     if r.at_sequence_set() {
         return r.sequence_set().map(SearchKey::Numbers);
     }
@@ -139,7 +181,7 @@ fn read_key(r: &mut Reader<'_>, count: &mut usize) -> Read<SearchKey> {
     let name = r.word("a search key")?.to_ascii_uppercase();
     match plain_key(&name) {
         Some(key) => Ok(key),
-        None => read_key_with_argument(r, &name, start, count),
+        None => read_key_with_argument(r, &name, start),
     }
 }
 
@@ -168,12 +210,7 @@ fn plain_key(name: &str) -> Option<SearchKey> {
     })
 }
 
-fn read_key_with_argument(
-    r: &mut Reader<'_>,
-    name: &str,
-    start: usize,
-    count: &mut usize,
-) -> Read<SearchKey> {
+fn read_key_with_argument(r: &mut Reader<'_>, name: &str, start: usize) -> Read<SearchKey> {
     let envelope = |r: &mut Reader<'_>, field| Ok(SearchKey::Envelope(field, needle(r)?));
     let arrived = |r: &mut Reader<'_>, test| Ok(SearchKey::Arrived(test, argument(r, Reader::date)?));
     let saved = |r: &mut Reader<'_>, test| Ok(SearchKey::Saved(test, argument(r, Reader::date)?));
@@ -212,15 +249,6 @@ fn read_key_with_argument(
         "MODSEQ" => super::sync::read_modseq_key(r),
         "KEYWORD" => keyword(r).map(SearchKey::Has),
         "UNKEYWORD" => Ok(SearchKey::Not(Box::new(SearchKey::Has(keyword(r)?)))),
-        "NOT" => {
-            let key = argument(r, |r| r.nested(|r| read_key(r, count)))?;
-            Ok(SearchKey::Not(Box::new(key)))
-        }
-        "OR" => {
-            let one = argument(r, |r| r.nested(|r| read_key(r, count)))?;
-            let other = argument(r, |r| r.nested(|r| read_key(r, count)))?;
-            Ok(SearchKey::Or(Box::new(one), Box::new(other)))
-        }
         _ => Err(ReadError::Syntax {
             expected: "a search key",
             at: start,

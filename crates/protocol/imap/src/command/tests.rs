@@ -1,10 +1,10 @@
 use super::*;
+use crate::section::SectionText;
+use crate::token::Announced;
 
 fn read(bytes: &[u8]) -> (Option<&str>, Read<Command>) {
     super::read(bytes, Dialect::default())
 }
-use crate::section::SectionText;
-use crate::token::Announced;
 
 fn command(text: &str) -> Command {
     match read(format!("a {text}").as_bytes()) {
@@ -80,9 +80,9 @@ fn parentheses_nest_to_a_bound_and_no_further() {
         read(text.as_bytes()).1
     };
     let bound = ringpost_base::limits::IMAP_NESTING;
-    for (open, close) in [("(", ")"), ("NOT ", ""), ("OR ", " ALL")] {
-        assert!(search(open, close, bound).is_ok(), "{open}");
-        for depth in [bound + 1, 1_000] {
+    assert!(search("(", ")", bound).is_ok());
+    for depth in [bound + 1, 1_000] {
+        for (open, close) in [("(", ")"), ("NOT (", ")"), ("OR ALL (", ")")] {
             let refused = search(open, close, depth);
             assert!(
                 matches!(refused, Err(ReadError::TooMany { .. })),
@@ -96,4 +96,52 @@ fn parentheses_nest_to_a_bound_and_no_further() {
             .is_err()
     );
     assert!(read(format!("a ID {}", "(".repeat(1_000)).as_bytes()).1.is_err());
+}
+
+#[test]
+fn chains_of_or_and_not_may_be_as_long_as_a_search_is() {
+    let most = ringpost_base::limits::IMAP_SEARCH_KEYS;
+    // However such a search is looked at, it fits a stack that is small.
+    let look = move || {
+        let chain = |open: &str, n: usize, last: &str| {
+            read(format!("a SEARCH {}{last}", open.repeat(n)).as_bytes()).1
+        };
+        for (open, keys, last) in [
+            ("OR HEADER Message-ID <a@b> ", 2, "SEEN"),
+            ("NOT ", 1, "SEEN"),
+            ("OR UNSEEN NOT ", 3, "SEEN"),
+            ("NOT OR NOT SEEN ", 4, "SEEN"),
+        ] {
+            let n = (most - 1) / keys;
+            let Ok(Command::Search { key, .. }) = chain(open, n, last) else {
+                panic!("{open}")
+            };
+            let seen = |seen: bool| {
+                let flags = seen.then_some(crate::Flag::System(crate::SystemFlag::Seen));
+                let candidate = crate::question::Candidate {
+                    uid: 1,
+                    number: 1,
+                    flags: flags.into_iter().collect(),
+                    modseq: 1,
+                    recent: false,
+                    last: (1, 1),
+                };
+                key.evaluate(&crate::search::Facts::of(&candidate))
+            };
+            match open {
+                "NOT " => assert_eq!((seen(true), seen(false)), (Some(n % 2 == 0), Some(n % 2 == 1))),
+                "OR UNSEEN NOT " => assert_eq!(seen(false), Some(true)),
+                "NOT OR NOT SEEN " => assert_eq!(seen(false), Some(false)),
+                _ => assert_eq!((seen(true), seen(false)), (Some(true), None)),
+            }
+            key.needs();
+            assert!(!key.wants_thread());
+            assert!(matches!(chain(open, most, last), Err(ReadError::TooMany { .. })));
+        }
+    };
+    let small = std::thread::Builder::new().stack_size(512 * 1024);
+    small.spawn(look).unwrap().join().unwrap();
+    for bad in ["OR SEEN", "OR", "NOT", "OR SEEN )", "NOT NOT", "OR NOT SEEN"] {
+        assert!(read(format!("a SEARCH {bad}").as_bytes()).1.is_err(), "{bad}");
+    }
 }

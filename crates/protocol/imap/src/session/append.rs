@@ -55,7 +55,7 @@ impl Session {
         if matches!(self.state, State::NotAuthenticated) {
             return self.refuse_append(tag, message, "BAD Log in first");
         }
-        if let Err(text) = self.check_append(message) {
+        if let Err(text) = self.check_append(message, utf8) {
             return self.refuse_append(tag, message, &text);
         }
         self.task = Task::Append(Box::new(AppendTask {
@@ -92,7 +92,7 @@ impl Session {
         }
         let checked = match task.count > limits::IMAP_APPENDS {
             true => Err("NO [LIMIT] There are too many messages at once".to_owned()),
-            false => self.check_append(message),
+            false => self.check_append(message, utf8),
         };
         if let Err(text) = checked {
             self.emit(Event::BodyAborted);
@@ -109,7 +109,11 @@ impl Session {
     }
 
     /// What the session itself has against a message.
-    fn check_append(&self, message: Announced) -> Result<(), String> {
+    fn check_append(&self, message: Announced, utf8: bool) -> Result<(), String> {
+        let taken = [(utf8, "UTF8=ACCEPT"), (message.binary && !utf8, "BINARY")];
+        if let Some((_, name)) = taken.iter().find(|(taken, name)| *taken && self.is_without(name)) {
+            return Err(format!("BAD {name} is turned off for the account"));
+        }
         match message.size_bytes {
             0 => Err("NO [CANNOT] A message is not empty".into()),
             size if size > self.config.message_bytes => Err(refusal(&Refusal::TooBig, true)),
@@ -144,6 +148,7 @@ impl Session {
                 self.refuse_append(task.tag, task.message, &refusal(&why, true));
             }
             //= https://www.rfc-editor.org/rfc/rfc4315#section-3
+            (_, Answer::Appended { .. }) if self.is_without("UIDPLUS") => self.finish(task.tag, "OK Done"),
             (_, Answer::Appended { uid_validity, uids }) => {
                 let mut set = String::new();
                 // A String takes everything.

@@ -71,7 +71,8 @@ impl Input {
             }
             None => Next::More,
             Some(end) if end - self.literal_bytes > limits::IMAP_LINE_BYTES => Next::TooLong,
-            Some(end) if self.buffer[..end].ends_with(b"\r\n") => Next::Line(end),
+            // A CR that a literal ends with is the literal's.
+            Some(end) if self.buffer[self.line..end].ends_with(b"\r\n") => Next::Line(end),
             Some(end) => Next::BareLine(end),
         }
     }

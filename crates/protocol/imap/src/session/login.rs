@@ -28,14 +28,6 @@ impl Session {
         words.fold(first, |all, word| all + " " + word)
     }
 
-    /// Whether a capability is turned off for the account, by its name or by that of its family.
-    pub(super) fn is_without(&self, capability: &str) -> bool {
-        let family = capability.split('=').next().unwrap_or_default();
-        self.without
-            .iter()
-            .any(|name| name.eq_ignore_ascii_case(capability) || name == family)
-    }
-
     fn offered(&self) -> String {
         //= https://www.rfc-editor.org/rfc/rfc9051#appendix-A
         // Both are here: who wants the second says so with ENABLE.

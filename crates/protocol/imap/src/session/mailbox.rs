@@ -53,7 +53,7 @@ impl Session {
     }
 
     pub(super) fn list_answered(&mut self, tag: Tag, mut task: Box<ListTask>, answer: Answer) {
-        let mailboxes = match answer {
+        let mut mailboxes = match answer {
             Answer::Mailboxes(mailboxes) => mailboxes,
             //= https://www.rfc-editor.org/rfc/rfc5819#section-2
             // Of a mailbox that cannot tell its status, or is gone meanwhile, nothing follows.
@@ -68,6 +68,11 @@ impl Session {
             Answer::Refused(why) => return self.finish(tag, refusal(&why, false)),
             _ => return self.finish(tag, MISMATCH),
         };
+        if self.is_without("SPECIAL-USE") {
+            mailboxes
+                .iter_mut()
+                .for_each(|mailbox| mailbox.special_use = None);
+        }
         let command = &task.command;
         //= https://www.rfc-editor.org/rfc/rfc3501#section-6.3.8
         // An empty pattern asks for the separator and the root.
@@ -145,6 +150,7 @@ impl Session {
         let (uid_validity, uid_next) = (snapshot.uid_validity, snapshot.uid_next);
         let mut view = View::new(snapshot);
         view.condstore = self.condstore;
+        let (tells_id, tells_modseq) = (!self.is_without("OBJECTID"), !self.is_without("CONDSTORE"));
         let out = &mut self.out;
         write_keywords(out, &view);
         tell_exists(out, &view);
@@ -161,12 +167,16 @@ impl Session {
         ));
         out.put(format_args!("* OK [UIDNEXT {uid_next}] The next UID\r\n"));
         //= https://www.rfc-editor.org/rfc/rfc8474#section-4.2
-        out.put(format_args!("* OK [MAILBOXID ({})] Its ID\r\n", view.mailbox));
+        if tells_id {
+            out.put(format_args!("* OK [MAILBOXID ({})] Its ID\r\n", view.mailbox));
+        }
         //= https://www.rfc-editor.org/rfc/rfc7162#section-3.1.2
-        out.put(format_args!(
-            "* OK [HIGHESTMODSEQ {}] The last change\r\n",
-            view.told_modseq()
-        ));
+        if tells_modseq {
+            out.put(format_args!(
+                "* OK [HIGHESTMODSEQ {}] The last change\r\n",
+                view.told_modseq()
+            ));
+        }
         let access = if view.read_only { "READ-ONLY" } else { "READ-WRITE" };
         self.state = State::Selected(Box::new(view));
         let text = format!("OK [{access}] Done");

@@ -265,6 +265,7 @@ impl Session {
     pub(super) fn copied(&mut self, tag: Tag, uid_validity: u32, pairs: &[(Uid, Uid)]) {
         match pairs.is_empty() {
             true => self.finish(tag, "NO [EXPUNGEISSUED] The messages are gone"),
+            false if self.is_without("UIDPLUS") => self.finish(tag, "OK Done"),
             false => self.finish(tag, format!("OK [{}] Done", copy_uid(uid_validity, pairs))),
         }
     }
@@ -274,8 +275,10 @@ impl Session {
         if pairs.is_empty() {
             return self.finish(tag, "NO [EXPUNGEISSUED] The messages are gone");
         }
-        self.out
-            .put(format_args!("* OK [{}] Moved\r\n", copy_uid(uid_validity, pairs)));
+        if !self.is_without("UIDPLUS") {
+            self.out
+                .put(format_args!("* OK [{}] Moved\r\n", copy_uid(uid_validity, pairs)));
+        }
         let uids: Vec<Uid> = pairs.iter().map(|(from, _)| *from).collect();
         if let State::Selected(view) = &mut self.state {
             view.expunge(&uids);

@@ -13,12 +13,14 @@ mod quota;
 mod read;
 mod search;
 mod sort;
+mod switch;
 mod sync;
 mod tell;
 #[cfg(test)]
 mod tests;
 
 pub use output::{Event, Output};
+pub use switch::{SWITCHES, is_switch};
 
 use crate::command::Command;
 use crate::name::MailboxName;
@@ -527,8 +529,8 @@ impl Session {
 
     /// Begins to carry out a command, if it may be given now (RFC 3501 §6).
     fn start(&mut self, tag: Tag, command: Command) {
-        if command.capability().is_some_and(|name| self.is_without(name)) {
-            return self.finish(tag, "BAD This is turned off for the account");
+        if let Some(name) = self.lacks(&command) {
+            return self.finish(tag, format!("BAD {name} is turned off for the account"));
         }
         match (&self.state, command) {
             (_, Command::Capability) => {
@@ -640,6 +642,7 @@ impl Session {
             }
             (_, Answer::Refused(refusal)) => self.finish(tag, output::refusal(&refusal, false)),
             //= https://www.rfc-editor.org/rfc/rfc8474#section-4.1
+            (Asked::Create, Answer::Created(_)) if self.is_without("OBJECTID") => self.finish(tag, "OK Done"),
             (Asked::Create, Answer::Created(id)) => self.finish(tag, format!("OK [MAILBOXID ({id})] Done")),
             (Asked::Change(text), Answer::Done) => self.finish(tag, text),
             (Asked::Compress, Answer::Done) => self.compress(tag),

@@ -27,7 +27,7 @@ mod verdict;
 pub use convert::{Converter, Survey, Wanted};
 pub use verdict::{Fate, Verdict};
 
-use crate::dsn::{MailDsn, RcptDsn};
+use crate::dsn::{MailDsn, RcptDsn, utf8_address_in_ascii};
 use crate::path::{ForwardPath, ReversePath};
 use crate::session::Body;
 use bytes::Bytes;
@@ -786,7 +786,11 @@ fn mail_command(message: &Message, offers: Offers) -> String {
 fn rcpt_command(message: &Message, i: usize, offers: Offers) -> String {
     let mut line = format!("RCPT TO:{}", message.recipients[i]);
     if let Some(dsn) = message.recipient_dsn.get(i).filter(|_| offers.dsn) {
-        line += &dsn.to_string();
+        //= https://www.rfc-editor.org/rfc/rfc6533#section-3
+        line += &match message.utf8 {
+            true => dsn.to_string(),
+            false => utf8_address_in_ascii(&dsn.to_string()),
+        };
     }
     line
 }

@@ -27,27 +27,38 @@ impl Session {
     }
 
     fn malformed(&mut self, line: &[u8], why: Malformed) {
-        let reply = match why {
-            Malformed::Verb => Reply::new(500, "5.5.1", "Command not recognized"),
-            Malformed::Argument => Reply::new(501, "5.5.4", "Syntax error in arguments"),
+        let (code, text) = match why {
+            Malformed::Verb => (500, "5.5.1 Command not recognized".into()),
+            Malformed::Argument(expected) => (501, format!("5.5.4 Syntax error: expected {expected}")),
             //= https://www.rfc-editor.org/rfc/rfc6531#section-3.5
-            Malformed::Sender(PathError::NeedsUtf8) | Malformed::Recipient(PathError::NeedsUtf8) => {
-                Reply::new(553, "5.6.7", "An internationalized address needs SMTPUTF8")
+            Malformed::Sender(why @ PathError::NeedsUtf8) => {
+                (550, format!("5.6.7 Bad sender address: {why}"))
             }
-            Malformed::Sender(_) => Reply::new(501, "5.1.7", "Bad sender address syntax"),
-            Malformed::Recipient(_) => Reply::new(501, "5.1.3", "Bad recipient address syntax"),
+            Malformed::Recipient(why @ PathError::NeedsUtf8) => {
+                (553, format!("5.6.7 Bad recipient address: {why}"))
+            }
+            Malformed::Sender(why) => (501, format!("5.1.7 Bad sender address: {why}")),
+            Malformed::Recipient(why) => (501, format!("5.1.3 Bad recipient address: {why}")),
             //= https://www.rfc-editor.org/rfc/rfc5321#section-4.1.1.11
-            Malformed::Parameter => Reply::new(555, "5.5.4", "Parameter not recognized"),
-            Malformed::ParameterValue => Reply::new(501, "5.5.4", "Bad parameter value"),
+            Malformed::Parameter => (555, "5.5.4 Parameter not recognized".into()),
+            Malformed::ParameterTwice(name) => (501, format!("5.5.4 {name} is given twice")),
+            Malformed::ParameterValue(expected) => {
+                (501, format!("5.5.4 Bad parameter value: expected {expected}"))
+            }
         };
         if line
             .get(..4)
             .is_some_and(|verb| verb.eq_ignore_ascii_case(b"BDAT"))
         {
             // How many octets follow is unknown, and they must not be read as commands.
-            return self.close_with(reply);
+            if !matches!(self.phase, Phase::Closed) {
+                write_line(&mut self.out, code, true, format_args!("{text}"));
+                self.close();
+            }
+            return;
         }
-        self.refuse(reply);
+        write_line(&mut self.out, code, true, format_args!("{text}"));
+        self.count_refusal(code);
     }
 
     fn execute(&mut self, command: Command<'_>) {

@@ -594,10 +594,9 @@ fn chunks_that_are_refused_are_still_read_to_their_end() {
 #[test]
 fn bdat_that_is_malformed_closes_since_nobody_knows_what_follows() {
     let mut site = Site::new(Role::Mx);
-    assert!(
-        site.says(b"EHLO c\r\nBDAT many\r\nQUIT\r\n")
-            .ends_with("501 5.5.4 Syntax error in arguments\r\n(close)\r\n")
-    );
+    assert!(site.says(b"EHLO c\r\nBDAT many\r\nQUIT\r\n").ends_with(
+        "501 5.5.4 Syntax error: expected the number of octets, with LAST behind it or without\r\n(close)\r\n"
+    ));
 }
 
 #[test]
@@ -921,4 +920,52 @@ fn a_mail_server_of_the_house_may_name_as_many_strangers_as_it_wants() {
         assert_eq!(site.codes(b"RCPT TO:<nobody@example.com>\r\n"), [550]);
     }
     assert_eq!(site.now, Instant::ZERO);
+}
+
+// RFC 6531 §3.5 has another code for each; RFC 6533 §3 has a form of ORCPT for those who do not say SMTPUTF8.
+#[test]
+fn addresses_beyond_ascii_without_smtputf8_and_what_is_original_with_it() {
+    let mut site = Site::new(Role::Mx);
+    site.says(b"EHLO c\r\n");
+    let said = site.says("MAIL FROM:<\u{fc}@x.test>\r\n".as_bytes());
+    assert_eq!(
+        said,
+        "550 5.6.7 Bad sender address: an internationalized address needs SMTPUTF8\r\n"
+    );
+    site.says(b"MAIL FROM:<a@b>\r\n");
+    let said = site.says("RCPT TO:<b\u{fc}b@example.com>\r\n".as_bytes());
+    assert!(said.starts_with("553 5.6.7 "), "{said}");
+    for original in [r"utf-8;b\x{FC}@x.test", "UTF-8;bob@x.test"] {
+        let rcpt = format!("RCPT TO:<bob@example.com> ORCPT={original}\r\n");
+        assert_eq!(site.codes(rcpt.as_bytes()), [250], "{original}");
+    }
+    let raw = "RCPT TO:<bob@example.com> ORCPT=utf-8;b\u{fc}@x.test\r\n";
+    assert_eq!(site.codes(raw.as_bytes()), [501]);
+}
+
+#[test]
+fn what_is_wrong_in_a_line_is_said() {
+    let mut site = Site::new(Role::Mx);
+    site.says(b"EHLO c\r\n");
+    for (line, said) in [
+        ("MAIL FROM:<a@b> SIZE=1 SIZE=1", "501 5.5.4 SIZE is given twice"),
+        (
+            "MAIL FROM:<a@b> BODY=9BIT",
+            "501 5.5.4 Bad parameter value: expected BODY=7BIT or BODY=8BITMIME",
+        ),
+        ("MAIL FROM:<a@b> FOO", "555 5.5.4 Parameter not recognized"),
+        ("MAIL TO:<a@b>", "501 5.5.4 Syntax error: expected FROM:<address>"),
+        (
+            "EHLO",
+            "501 5.5.4 Syntax error: expected the client's name, or its address in brackets",
+        ),
+        (
+            "RSET now",
+            "501 5.5.4 Syntax error: expected nothing behind the command",
+        ),
+        ("MAIL FROM:a@b", "501 5.1.7 Bad sender address: expected "),
+    ] {
+        let heard = site.says(format!("{line}\r\n").as_bytes());
+        assert!(heard.starts_with(said), "{line}: {heard}");
+    }
 }

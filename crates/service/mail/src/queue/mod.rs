@@ -6,6 +6,7 @@
 //! number of the process, since what another process of this data folder held ended with it. What waits is known in
 //! memory besides, by destination.
 
+mod forwarded;
 mod hold;
 mod index;
 mod policies;
@@ -52,6 +53,18 @@ pub struct Elsewhere {
     pub prefix: String,
     /// When the sender is told.
     pub dsn: RcptDsn,
+    /// Who forwards there and has no copy.
+    pub keeper: Option<Keeper>,
+}
+
+/// Who forwards a message and has no copy: what is refused for good goes to this account's inbox, and the sender is not told
+/// where it is forwarded to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Keeper {
+    /// The account.
+    pub account: AccountId,
+    /// Its address, by which the sender is told.
+    pub address: String,
 }
 
 impl Elsewhere {
@@ -63,6 +76,7 @@ impl Elsewhere {
             sender: None,
             prefix: String::new(),
             dsn: RcptDsn::default(),
+            keeper: None,
         }
     }
 }
@@ -219,8 +233,13 @@ pub(crate) fn records_of(outgoing: &Outgoing, base: &Queued, mut draw: impl FnMu
     let mut records: Vec<Queued> = Vec::new();
     for one in &outgoing.recipients {
         let sender = one.sender.as_ref().unwrap_or(&base.sender);
-        let same =
-            |r: &Queued| r.destination == one.destination && r.sender == *sender && r.prefix == one.prefix;
+        let keeper = one.keeper.as_ref().map(|keeper| keeper.account);
+        let same = |r: &Queued| {
+            r.destination == one.destination
+                && r.sender == *sender
+                && r.prefix == one.prefix
+                && r.keeper == keeper
+        };
         let at = match records.iter().position(same) {
             Some(at) => at,
             None => {
@@ -229,6 +248,8 @@ pub(crate) fn records_of(outgoing: &Outgoing, base: &Queued, mut draw: impl FnMu
                     sender: sender.clone(),
                     destination: one.destination.clone(),
                     prefix: one.prefix.clone(),
+                    keeper,
+                    known_as: one.keeper.as_ref().map(|k| k.address.clone()).unwrap_or_default(),
                     utf8: outgoing.utf8,
                     skip_bytes: outgoing.skip_bytes,
                     ..base.clone()
@@ -437,7 +458,7 @@ impl Mail {
     }
 
     /// How long until the next attempt, spread a little so that what came together does not stay together.
-    fn pause(&self, attempts: u32) -> Duration {
+    pub(crate) fn pause(&self, attempts: u32) -> Duration {
         let at = usize::try_from(attempts.saturating_sub(1)).unwrap_or(usize::MAX);
         let minutes = PAUSES_MIN[at.min(PAUSES_MIN.len() - 1)];
         let pause = Duration::from_secs(60 * minutes);
@@ -455,6 +476,7 @@ impl Mail {
         schedule: &Schedule,
         now: UnixTime,
     ) -> Result<(), MailError> {
+        self.keep_forwarded(message, now).await?;
         let mut notices = Vec::new();
         for kind in [Kind::Failed, Kind::Delayed, Kind::Relayed] {
             let told = |r: &QueuedRecipient| kind.is_for(r);

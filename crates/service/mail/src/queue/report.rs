@@ -1,7 +1,7 @@
 //! What a sender is told of a message that did not arrive, or takes long (RFC 3464 in the form of RFC 6522).
 
 use ringpost_base::UnixTime;
-use ringpost_smtp::{Notify, Rfc5322Date, xtext};
+use ringpost_smtp::{Notify, Rfc5322Date, utf8_address, utf8_address_in_ascii, xtext};
 use ringpost_store::records::{Queued, QueuedRecipient};
 use std::fmt::Write as _;
 
@@ -168,7 +168,12 @@ impl Report<'_> {
             *text += "\r\n";
             if let Some((kind, address)) = original.split_once(';') {
                 //= https://www.rfc-editor.org/rfc/rfc3464#section-2.3.1
-                let address = xtext(address).unwrap_or_else(|| address.to_owned());
+                //= https://www.rfc-editor.org/rfc/rfc6533#section-3
+                let address = match (kind.eq_ignore_ascii_case("utf-8"), self.about.utf8) {
+                    (true, true) => utf8_address(address),
+                    (true, false) => utf8_address_in_ascii(address),
+                    (false, _) => xtext(address).unwrap_or_else(|| address.to_owned()),
+                };
                 *text += &format!("Original-Recipient: {kind}; {address}\r\n");
             }
             *text += &format!(
@@ -266,6 +271,41 @@ mod tests {
             assert!(text.contains("Diagnostic-Code: smtp; 550 5.1.1 who is that who"));
             assert!(text.contains("\r\n\r\nSubject: lunch\r\nFrom: alice\r\n\r\n--token--"));
             assert_eq!(text.contains("Will-Retry-Until: "), report.kind == Kind::Delayed);
+        }
+    }
+
+    // RFC 6533 §3: in a report of seven bits an address beyond ASCII is written in ASCII.
+    #[test]
+    fn an_original_recipient_beyond_ascii_is_told_as_the_report_can() {
+        for (utf8, original, told) in [
+            (true, r"utf-8;b\x{FC}@x.test", "utf-8; b\u{fc}@x.test"),
+            (false, r"utf-8;b\x{FC}@x.test", r"utf-8; b\x{FC}@x.test"),
+            (false, "utf-8;b\u{fc}@x.test", r"utf-8; b\x{FC}@x.test"),
+            (false, "rfc822;a+2Bb@x.test", "rfc822; a+b@x.test"),
+        ] {
+            let recipient = QueuedRecipient {
+                original: original.into(),
+                ..QueuedRecipient::default()
+            };
+            let about = Queued {
+                utf8,
+                ..Queued::default()
+            };
+            let report = Report {
+                kind: Kind::Failed,
+                hostname: "mx.example.org",
+                told: "a@b",
+                about: &about,
+                recipients: vec![&recipient],
+                returned: b"",
+                is_whole: false,
+                now: UnixTime::from_secs(0),
+                until: UnixTime::from_secs(0),
+                token: "token",
+            };
+            let text = String::from_utf8(report.build()).unwrap();
+            let line = format!("\r\nOriginal-Recipient: {told}\r\n");
+            assert!(text.contains(&line), "{original}: {text}");
         }
     }
 }

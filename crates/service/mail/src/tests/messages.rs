@@ -988,6 +988,9 @@ fn a_preview_is_the_beginning_of_what_is_read() {
     let html = "Content-Type: text/html; charset=utf-8\r\n\r\n<html><style>p{}</style><p>Hello, <b>you</b></p></html>";
     assert_eq!(preview(html), "Hello, you");
     assert_eq!(preview("Content-Type: image/png\r\n\r\nx"), "");
+    let empty = "Subject: secret\r\nContent-Type: multipart/mixed; boundary=e\r\n\r\n--e--\r\n";
+    assert_eq!(preview(empty), "");
+    assert_eq!(preview(&empty.replace("--e--\r\n", "")), "");
     let attached = "Content-Type: text/plain\r\nContent-Disposition: attachment\r\n\r\nx";
     assert_eq!(preview(attached), "");
     world.check();

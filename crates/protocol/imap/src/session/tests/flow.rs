@@ -230,3 +230,14 @@ fn a_session_that_waits_holds_no_buffer() {
     assert_eq!(talk.session.out.bytes.capacity(), 0);
     assert!(size_of::<Session>() < 1024, "{}", size_of::<Session>());
 }
+
+#[test]
+fn a_line_feed_behind_a_literal_is_no_line_end_whatever_the_literal_ends_with() {
+    for literal in ["secret", "secre\r"] {
+        let mut talk = Talk::new();
+        talk.say("a LOGIN fred {6}\r\n");
+        let said = talk.say(&format!("{literal}\n"));
+        assert_eq!(said, "a BAD A line ends with CR LF\r\n", "{literal:?}");
+        assert!(talk.say("b LOGIN fred secret\r\n").contains("b OK "));
+    }
+}

@@ -347,7 +347,187 @@ fn what_is_turned_off_for_an_account_is_not_told_and_cannot_be_used() {
     for on in ["IMAP4rev1", "THREAD=ORDEREDSUBJECT", "MOVE"] {
         assert!(told.contains(&on), "{heard}");
     }
+    assert!(!told.contains(&"IMAP4rev2"), "IDLE is part of it: {heard}");
     assert!(talk.say("a IDLE\r\n").starts_with("a BAD"));
     assert!(talk.say("a COMPRESS DEFLATE\r\n").starts_with("a BAD"));
     assert!(talk.say("a NAMESPACE\r\n").contains("a OK"));
+}
+
+/// A switch with commands that take what it turns off, and words that are told with it on and in what else is answered.
+const TURNED_OFF: [(&str, &[&str], &[&str]); 25] = [
+    (
+        "ENABLE",
+        &["ENABLE CONDSTORE"],
+        &["ENABLE", "QRESYNC", "UTF8=ACCEPT", "IMAP4rev2"],
+    ),
+    ("IDLE", &["IDLE"], &["IDLE"]),
+    ("NAMESPACE", &["NAMESPACE"], &["NAMESPACE"]),
+    ("UNSELECT", &["UNSELECT"], &["UNSELECT"]),
+    (
+        "UIDPLUS",
+        &["UID EXPUNGE 1"],
+        &["UIDPLUS", "COPYUID", "APPENDUID"],
+    ),
+    ("MOVE", &["MOVE 1 x", "UID MOVE 1 x"], &["MOVE"]),
+    (
+        "CONDSTORE",
+        &[
+            "SELECT INBOX (CONDSTORE)",
+            "FETCH 1 MODSEQ",
+            "FETCH 1 FLAGS (CHANGEDSINCE 1)",
+            "STATUS INBOX (MESSAGES HIGHESTMODSEQ)",
+            "LIST \"\" * RETURN (STATUS (HIGHESTMODSEQ))",
+            "SEARCH OR SEEN MODSEQ 1",
+            "SORT (DATE) UTF-8 MODSEQ 1",
+            "STORE 1 (UNCHANGEDSINCE 1) FLAGS ()",
+            "SELECT INBOX (QRESYNC (1 1))",
+        ],
+        &["CONDSTORE", "QRESYNC", "HIGHESTMODSEQ"],
+    ),
+    (
+        "QRESYNC",
+        &[
+            "SELECT INBOX (QRESYNC (1 1))",
+            "UID FETCH 1 FLAGS (CHANGEDSINCE 1 VANISHED)",
+        ],
+        &["QRESYNC"],
+    ),
+    (
+        "ESEARCH",
+        &["SEARCH RETURN (COUNT) ALL"],
+        &["ESEARCH", "SEARCHRES", "IMAP4rev2"],
+    ),
+    (
+        "SEARCHRES",
+        &[
+            "SEARCH RETURN (SAVE) ALL",
+            "FETCH $ FLAGS",
+            "SEARCH NOT $",
+            "UID COPY $ x",
+        ],
+        &["SEARCHRES"],
+    ),
+    (
+        "LIST-EXTENDED",
+        &[
+            "LIST (SUBSCRIBED) \"\" *",
+            "LIST \"\" * RETURN (STATUS (MESSAGES))",
+        ],
+        &["LIST-EXTENDED", "LIST-STATUS"],
+    ),
+    (
+        "LIST-STATUS",
+        &["LIST \"\" * RETURN (STATUS (MESSAGES))"],
+        &["LIST-STATUS"],
+    ),
+    (
+        "SPECIAL-USE",
+        &["LIST (SPECIAL-USE) \"\" *", "CREATE s (USE (\\Sent))"],
+        &["SPECIAL-USE", "CREATE-SPECIAL-USE", "\\Sent"],
+    ),
+    (
+        "CREATE-SPECIAL-USE",
+        &["CREATE s (USE (\\Sent))"],
+        &["CREATE-SPECIAL-USE"],
+    ),
+    ("SORT", &["SORT (DATE) UTF-8 ALL"], &["SORT", "SORT=DISPLAY"]),
+    (
+        "SORT=DISPLAY",
+        &["SORT (DISPLAYFROM) UTF-8 ALL"],
+        &["SORT=DISPLAY"],
+    ),
+    (
+        "THREAD=ORDEREDSUBJECT",
+        &["THREAD ORDEREDSUBJECT UTF-8 ALL"],
+        &["THREAD=ORDEREDSUBJECT"],
+    ),
+    (
+        "THREAD=REFERENCES",
+        &["THREAD REFERENCES UTF-8 ALL"],
+        &["THREAD=REFERENCES"],
+    ),
+    (
+        "THREAD",
+        &["THREAD REFERENCES UTF-8 ALL"],
+        &["THREAD=REFERENCES", "THREAD=ORDEREDSUBJECT"],
+    ),
+    ("COMPRESS", &["COMPRESS DEFLATE"], &["COMPRESS=DEFLATE"]),
+    (
+        "BINARY",
+        &[
+            "FETCH 1 BINARY[1]",
+            "FETCH 1 BINARY.SIZE[1]",
+            "APPEND x ~{1+}\r\nx",
+        ],
+        &["BINARY", "IMAP4rev2"],
+    ),
+    ("PREVIEW", &["FETCH 1 PREVIEW"], &["PREVIEW"]),
+    ("UTF8=ACCEPT", &["APPEND x UTF8 (~{1+}\r\nx)"], &["UTF8=ACCEPT"]),
+    (
+        "QUOTA",
+        &["GETQUOTA \"\"", "GETQUOTAROOT INBOX"],
+        &["QUOTA", "QUOTA=RES-STORAGE"],
+    ),
+    (
+        "OBJECTID",
+        &["FETCH 1 EMAILID", "STATUS INBOX (MAILBOXID)", "SEARCH EMAILID x"],
+        &["OBJECTID", "MAILBOXID"],
+    ),
+];
+
+// Guards pitfall IMAP 11: every capability that can be turned off is, in what is told and in what is done.
+#[test]
+fn each_switch_turns_off_what_it_names_and_what_is_nothing_without_it() {
+    let session = |without: &[&str]| {
+        let mut talk = Talk::new();
+        talk.mail.without = without.iter().map(|name| name.to_ascii_uppercase()).collect();
+        talk.mail
+            .deliver("INBOX", Flags::new(), b"Subject: x\r\n\r\nx\r\n");
+        talk.mail.create("x");
+        talk.mail.create("z");
+        talk.mail.special.insert("z".into(), crate::SpecialUse::Sent);
+        let mut heard = talk.say("a LOGIN fred secret\r\n");
+        for command in [
+            "SELECT INBOX",
+            "COPY 1 x",
+            "APPEND x {1+}\r\nx",
+            "LIST \"\" *",
+            "CREATE y",
+        ] {
+            heard += &talk.say(&format!("a {command}\r\n"));
+        }
+        (talk, heard)
+    };
+    let words = |heard: &str| -> Vec<String> {
+        let ends = [' ', ']', '[', '(', ')', '\r', '\n'];
+        heard.split(ends).map(str::to_owned).collect()
+    };
+    for (switch, commands, told) in TURNED_OFF {
+        assert!(crate::is_switch(switch), "{switch}");
+        let (mut talk, heard) = session(&[switch]);
+        for word in told {
+            assert!(
+                !words(&heard).iter().any(|w| w == word),
+                "{word} without {switch}: {heard}"
+            );
+        }
+        for command in commands {
+            let said = talk.say(&format!("b {command}\r\n"));
+            let refused = said.starts_with("b BAD ") && said.ends_with(" is turned off for the account\r\n");
+            assert!(refused, "{command} without {switch}: {said}");
+        }
+        let (_, heard) = session(&[]);
+        for word in told {
+            assert!(words(&heard).iter().any(|w| w == word), "{word}: {heard}");
+        }
+    }
+    for name in crate::SWITCHES {
+        let is_tried = TURNED_OFF
+            .iter()
+            .any(|(switch, ..)| *switch == name || name.starts_with(switch));
+        assert!(is_tried || name == "IMAP4rev2", "{name}");
+    }
+    for other in ["FOO", "", "IMAP4rev1", "ID", "LITERAL+", "CHILDREN", "WITHIN"] {
+        assert!(!crate::is_switch(other), "{other}");
+    }
 }

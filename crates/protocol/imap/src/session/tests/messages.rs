@@ -395,7 +395,7 @@ fn charsets_of_a_search() {
 #[test]
 fn searches_that_make_no_sense_are_refused() {
     let mut talk = hello();
-    let deep = "NOT ".repeat(100) + "ALL";
+    let deep = "NOT ".repeat(1_001) + "ALL";
     let wide = "(".repeat(100) + "ALL" + &")".repeat(100);
     let many = "ALL ".repeat(1001) + "ALL";
     for bad in [

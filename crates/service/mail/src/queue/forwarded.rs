@@ -1,0 +1,56 @@
+//! What an account forwards and keeps no copy of.
+
+use super::QueuedMessage;
+use crate::{Delivery, Mail, MailError};
+use ringpost_base::UnixTime;
+use ringpost_store::Partition;
+
+impl Mail {
+    /// What is refused for good of a message that an account forwards without a copy goes to its own inbox, once, whoever
+    /// refused it; its sender is told only if that cannot be. Of where it was forwarded to, the sender learns nothing.
+    pub(super) async fn keep_forwarded(
+        &self,
+        message: &mut QueuedMessage,
+        now: UnixTime,
+    ) -> Result<(), MailError> {
+        let Some(keeper) = message.record.keeper else {
+            return Ok(());
+        };
+        // That it takes long is nothing that whoever sent it can know of.
+        message.record.delay_told |= message.delayed;
+        message.delayed = false;
+        let record = &mut message.record;
+        let mut failure = ("5.0.0", "it could not be forwarded");
+        if record.recipients.iter().any(|recipient| recipient.failed) {
+            let letter = self
+                .letter_at(&Partition::queue_of(record.id), record.blob)
+                .await?;
+            let delivery = Delivery {
+                received: record.received,
+                once: Some((0, format!("kept {:?}", record.blob))),
+                ..Delivery::new(now)
+            };
+            match self.deliver(keeper, &letter, delivery).await {
+                Ok(_) => {
+                    tracing::info!(queued = record.id, account = %keeper, "what could not be forwarded is kept");
+                    record.recipients.retain(|recipient| !recipient.failed);
+                }
+                Err(MailError::OverQuota) => {
+                    failure = ("5.2.2", "it could not be forwarded, and the mailbox is full");
+                }
+                Err(MailError::NoSuchAccount) => failure = ("5.1.1", "the account was removed"),
+                Err(e) => return Err(e),
+            }
+        }
+        for recipient in &mut record.recipients {
+            let (status, text) = match (recipient.failed, recipient.relayed) {
+                (true, _) => failure,
+                (false, true) => ("2.0.0", "it was forwarded"),
+                (false, false) => continue,
+            };
+            recipient.address.clone_from(&record.known_as);
+            (recipient.status, recipient.text, recipient.code) = (status.into(), text.into(), 0);
+        }
+        Ok(())
+    }
+}
