@@ -87,6 +87,38 @@ fn a_mount_in_linear_samples_at_44100_hz_is_heard() {
 }
 
 #[test]
+fn a_mount_in_opus_is_heard() {
+    hear(&["-c:a", "libopus", "-b:a", "24k"], "alice/door");
+}
+
+#[test]
+fn a_mount_in_stereo_opus_for_music_is_heard() {
+    hear(
+        &[
+            "-ac",
+            "2",
+            "-c:a",
+            "libopus",
+            "-b:a",
+            "96k",
+            "-application",
+            "audio",
+        ],
+        "alice/door",
+    );
+}
+
+#[test]
+fn a_mount_in_aac_is_heard() {
+    hear(&["-ar", "44100", "-c:a", "aac"], "701");
+}
+
+#[test]
+fn a_mount_in_stereo_aac_is_heard() {
+    hear(&["-ac", "2", "-c:a", "aac", "-b:a", "128k"], "alice/door");
+}
+
+#[test]
 fn what_cannot_be_heard_is_refused() {
     let server = server();
     let (alice, alices) = server.person("alice");
@@ -99,7 +131,7 @@ fn what_cannot_be_heard_is_refused() {
     phone.wait_for("480 ");
     phone.dial("alice/cellar");
     phone.wait_for("404 ");
-    let Some(_published) = publish(&server, &camera, "alice/film", &["-c:a", "aac"]) else {
+    let Some(_published) = publish(&server, &camera, "alice/film", &["-c:a", "mp2"]) else {
         return;
     };
     phone.dial("alice/film");

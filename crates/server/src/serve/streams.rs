@@ -242,10 +242,11 @@ impl LiveMounts for Live {
                 let (heard_in, heard) = async_channel::bounded(1);
                 runtime.spawn(async move {
                     while let Ok(packet) = sound.packets.recv().await {
-                        if let Some(heard) = sound.hearing.handle_packet(&packet)
-                            && heard_in.send(heard).await.is_err()
-                        {
-                            return;
+                        sound.hearing.handle_packet(&packet);
+                        while let Some(heard) = sound.hearing.poll() {
+                            if heard_in.send(heard).await.is_err() {
+                                return;
+                            }
                         }
                     }
                 });

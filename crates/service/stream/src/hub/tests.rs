@@ -465,7 +465,10 @@ fn who_listens_within_the_server_gets_the_sound_alone_until_the_mount_is_no_more
     let sounds: Vec<_> = of(&world, first)
         .iter()
         .flatten()
-        .map(|packet| hearing.handle_packet(packet).unwrap())
+        .map(|packet| {
+            hearing.handle_packet(packet);
+            hearing.poll().unwrap()
+        })
         .collect();
     assert_eq!((sounds[0].timestamp, sounds[0].samples[0]), (0, 0));
     assert_eq!((sounds[1].timestamp, sounds[1].samples[159]), (160, 32_124));
