@@ -2,12 +2,13 @@
 
 use super::Streams;
 use crate::world::MediaPlane;
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use ringpost_media::{Command, LegId};
 use ringpost_phone::{DialledMount, MountCaller};
 use ringpost_rtsp::server::Access;
 use ringpost_stream::hub::{Answer, NotHeard};
-use ringpost_stream::{Heard, MountName};
+use ringpost_stream::{Description, Heard, MountName};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The sound of a mount as it comes, decoded; closed when the mount is no more. Who drops it listens no longer.
@@ -17,6 +18,16 @@ pub type Sound = async_channel::Receiver<Heard>;
 pub trait LiveMounts: Send + Sync + 'static {
     /// Listens to one; `None` when nobody can tell. Decoding is work: it is done elsewhere than where this is awaited.
     fn listen(&self, mount: MountName) -> BoxFuture<'static, Option<Result<Sound, NotHeard>>>;
+    /// Has a mount of one track live for `user`, until the sender of its RTP packets is dropped; `None` where there is no room
+    /// for another. The channel is closed when it is published no more.
+    fn publish(
+        &self,
+        mount: MountName,
+        user: String,
+        description: Description,
+    ) -> BoxFuture<'static, Option<async_channel::Sender<Bytes>>>;
+    /// Has work done elsewhere than where this is called, for it may be much.
+    fn elsewhere(&self, work: BoxFuture<'static, ()>);
 }
 
 /// A number that is dialled for a mount, in the default domain.
