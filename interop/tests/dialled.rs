@@ -1,6 +1,9 @@
 //! A phone dials what ffmpeg publishes, and what it hears is measured.
 
-use ringpost_interop::{Baresip, Behaviour, DOMAIN, Device, Options, Server, client, own_address, spawn};
+use ringpost_interop::{
+    Baresip, Behaviour, DOMAIN, Device, Ffmpeg, Options, Server, client, own_address, spawn, tone_wav,
+    wait_for,
+};
 use std::process::Command;
 use std::time::Duration;
 
@@ -116,6 +119,41 @@ fn a_mount_in_aac_is_heard() {
 #[test]
 fn a_mount_in_stereo_aac_is_heard() {
     hear(&["-ac", "2", "-c:a", "aac", "-b:a", "128k"], "alice/door");
+}
+
+#[test]
+fn a_file_is_heard_from_its_beginning_to_its_end() {
+    let mut server = Server::prepared(&Options::default());
+    let sound = server.folder().join("sound.wav");
+    tone_wav(&sound, 620.0, 16_000, 6);
+    let film = Ffmpeg::find(server.folder()).map(|ffmpeg| ffmpeg.sample("film.mp4", 6));
+    let text = std::fs::read_to_string(server.config()).expect("it was written");
+    let mounts = format!(
+        "[streams]\nmounts.\"alice/sound\" = {{ file = {sound:?}, extension = \"702\" }}\n\
+         mounts.\"alice/film\" = {{ file = {:?} }}\n",
+        film.unwrap_or_default()
+    );
+    let text = text.replacen("[streams]\n", &mounts, 1);
+    std::fs::write(server.config(), text).expect("the folder can be written");
+    server.run();
+    let (_, phone) = server.person("alice");
+    let Some(phone) = Baresip::start(&server, &phone, 6100, Behaviour::default()) else {
+        return;
+    };
+    // The film's sound is AAC.
+    for (n, (number, tone_hz)) in [("702", 620.0), ("alice/film", 440.0)].into_iter().enumerate() {
+        phone.dial(number);
+        let is_over = wait_for(LIMIT, || phone.output().matches("session closed").count() > n);
+        assert!(is_over, "{number}: {}", phone.output());
+        let heard = phone.heard(5.0);
+        let seconds = heard.tone_seconds(tone_hz, 0.9);
+        assert!(
+            (5.0..=6.5).contains(&seconds),
+            "{number}: {seconds} s of the tone\n{}",
+            server.log()
+        );
+    }
+    server.check_store();
 }
 
 #[test]

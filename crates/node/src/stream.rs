@@ -6,6 +6,7 @@
 mod calls;
 mod dial;
 mod notice;
+mod played;
 mod pulls;
 mod shelves;
 

@@ -67,8 +67,12 @@ impl Dialling {
             Some(false) => return DialledMount::Unknown,
             Some(true) => {}
         }
-        match self.live.listen(mount.clone()).await {
-            Some(Ok(_)) => DialledMount::Live(mount.as_str().into()),
+        let heard = match self.live.listen(mount.clone()).await {
+            Some(Err(NotHeard::NotLive)) => Some(self.streams.played(&mount).await.map(drop)),
+            other => other.map(|heard| heard.map(drop)),
+        };
+        match heard {
+            Some(Ok(())) => DialledMount::Live(mount.as_str().into()),
             Some(Err(NotHeard::NotLive)) if self.is_known(&mount).await => DialledMount::NotLive,
             Some(Err(NotHeard::NotLive)) => DialledMount::Unknown,
             Some(Err(NotHeard::Undecodable(encodings))) => DialledMount::Undecodable(encodings),
@@ -137,12 +141,24 @@ impl Dialling {
         numbers.iter().any(|number| number.mount == *mount) || names.any(|name| name == mount.as_str())
     }
 
+    /// The sound of a mount: what is live, or else what can be played.
+    async fn sound_of(&self, mount: MountName) -> Option<Sound> {
+        match self.live.listen(mount.clone()).await? {
+            Ok(sound) => Some(sound),
+            Err(NotHeard::NotLive) => {
+                let played = self.streams.played(&mount).await.ok()?;
+                Some(played.play(self.streams.clone(), mount, &self.live))
+            }
+            Err(_) => None,
+        }
+    }
+
     /// Feeds a mount's sound to a leg until it is no more. Ending earlier is dropping the future.
     pub async fn hear(&self, mount: &str, leg: LegId, media: &dyn MediaPlane) {
         let Ok(mount) = mount.parse::<MountName>() else {
             return;
         };
-        let Some(Ok(sound)) = self.live.listen(mount).await else {
+        let Some(sound) = self.sound_of(mount).await else {
             return;
         };
         while let Ok(heard) = sound.recv().await {

@@ -461,3 +461,57 @@ fn a_legs_ears_get_what_comes_until_the_mount_is_no_more() {
     assert!((&mut hearing).now_or_never().is_some());
     at_once(dialling.hear("alice/gone", leg, &ear));
 }
+
+#[test]
+fn a_voicemail_is_dialled_by_its_owner_and_heard_to_its_end() {
+    let mut house = House::new(Vec::new());
+    let (dialling, doors) = dialling(&house);
+    let mail = &house.streams.shelves.mail;
+    let account = at_once(house.streams.directory.account("example.org", "alice"))
+        .unwrap()
+        .unwrap();
+    let mut wav = Vec::new();
+    let mut writer = ringpost_codec::WavWriter::new(ringpost_codec::WavEncoding::Pcm16);
+    wav.extend(writer.header());
+    writer.write(&[1_000; 8_000], &mut wav);
+    let end = writer.finish();
+    wav.extend(end.padding);
+    wav[..end.header.len()].copy_from_slice(&end.header);
+    let recording = ringpost_mail::Recording {
+        caller: ringpost_mail::Caller {
+            name: None,
+            address: "sip:bob@example.org".into(),
+        },
+        to: "alice@example.org",
+        at: BEGIN,
+        length: Duration::from_secs(1),
+        wav: &wav,
+    };
+    let alice = caller("alice", &house.device.0);
+    let find = |user: &str, by| at_once(dialling.find(user, "example.org", by));
+    assert_eq!(find("alice/voicemail", alice.clone()), DialledMount::Unknown);
+    let message = ringpost_mail::voicemail_message(&recording, &mut Rng::from_number(9));
+    let letter = at_once(mail.letter(message.into())).unwrap();
+    at_once(mail.deliver(account.id, &letter, Delivery::new(BEGIN))).unwrap();
+    let live = DialledMount::Live("alice/voicemail".into());
+    assert_eq!(find("alice/voicemail", alice), live);
+    assert_eq!(
+        find("alice/voicemail", caller("bob", "bob")),
+        DialledMount::Forbidden
+    );
+    let ear = Arc::new(Ear::default());
+    let (heard, dialled) = (ear.clone(), dialling.clone());
+    house.lab.spawn(async move {
+        let leg = ringpost_media::LegId(1);
+        dialled.hear("alice/voicemail", leg, &*heard).await;
+    });
+    house.lab.settle();
+    let work: Vec<_> = doors.2.lock().unwrap().drain(..).collect();
+    work.into_iter().for_each(|work| house.lab.spawn(work));
+    house.lab.pass(Duration::from_millis(500));
+    assert_eq!(house.lab.running(), 2, "it is played at its pace");
+    house.lab.pass(Duration::from_millis(600));
+    assert_eq!(house.lab.running(), 0);
+    let heard: usize = ear.0.lock().unwrap().iter().map(|(_, samples)| samples).sum();
+    assert_eq!(heard, 8_000);
+}
