@@ -79,6 +79,11 @@ pub const TARGETS: &[Target] = &[
         dictionary: dictionary::WAV,
     },
     Target {
+        name: "codec-compressed",
+        run: ringpost_codec::fuzz::compressed,
+        dictionary: &[],
+    },
+    Target {
         name: "sip-endpoint",
         run: ringpost_sip::fuzz::endpoint,
         dictionary: dictionary::SIP,

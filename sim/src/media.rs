@@ -2,7 +2,7 @@
 
 use crate::network::Datagram;
 use ringpost_base::{Instant, Rng, limits};
-use ringpost_media::{Command, Engine, Event, Output, PairId, Port, SocketId};
+use ringpost_media::{Command, Engine, Event, LegId, Output, PairId, Port, SocketId, Tapped};
 use ringpost_node::world::{MediaPlane, WorldRef};
 use ringpost_phone::MediaSocket;
 use std::collections::VecDeque;
@@ -26,6 +26,7 @@ struct Plane {
     rng: Rng,
     open: [bool; PAIRS],
     events: async_channel::Sender<Event>,
+    taps: Vec<(LegId, async_channel::Sender<Tapped>)>,
     to_send: VecDeque<Datagram>,
     deadline: Option<Instant>,
 }
@@ -41,6 +42,7 @@ impl SimMedia {
             rng,
             open: [false; PAIRS],
             events,
+            taps: Vec::new(),
             to_send: VecDeque::new(),
             deadline: None,
         };
@@ -114,7 +116,16 @@ impl SimMedia {
                 }),
                 Output::Close(pair) => plane.open[pair.0 as usize] = false,
                 // The node that would have listened is gone, or the channel is as long as the real one and full.
-                Output::Event(event) => drop(plane.events.try_send(event)),
+                Output::Event(event) => {
+                    if let Event::LegRemoved { leg, .. } = &event {
+                        plane.taps.retain(|(tapped, _)| tapped != leg);
+                    }
+                    drop(plane.events.try_send(event));
+                }
+                Output::Tapped(packet) => {
+                    let listeners = plane.taps.iter().filter(|(leg, _)| *leg == packet.leg);
+                    listeners.for_each(|(_, listener)| drop(listener.try_send(packet.clone())));
+                }
                 Output::Timeout(at) => {
                     plane.deadline = at;
                     return;
@@ -154,6 +165,20 @@ impl MediaPlane for SimMedia {
 
     fn close(&self, pair: PairId) {
         self.plane().open[pair.0 as usize] = false;
+    }
+
+    fn tap(&self, legs: [LegId; 2]) -> async_channel::Receiver<Tapped> {
+        let (listener, packets) = async_channel::bounded(limits::TAPPED_PACKETS);
+        for leg in legs {
+            let mut plane = self.plane();
+            if plane.engine.has_leg(leg) {
+                plane.taps.push((leg, listener.clone()));
+                plane
+                    .engine
+                    .handle_command(self.world.now(), Command::Tap { leg });
+            }
+        }
+        packets
     }
 
     fn command(&self, command: Command) {

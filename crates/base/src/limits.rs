@@ -332,6 +332,10 @@ pub const MOUNT_TRACKS: usize = 16;
 pub const MOUNT_LISTENERS: usize = 1_024;
 /// Packets that wait for one of them; of a slow one the newest are lost.
 pub const LISTENER_PACKETS: usize = 64;
+/// Calls that are mounts at a time; a further one is none, and goes on.
+pub const CALL_MOUNTS: usize = 64;
+/// Packets of a call's two legs that wait for who listens to it within the server; of a slow one the newest are lost.
+pub const TAPPED_PACKETS: usize = 64;
 /// Octets of a packet's sound; a longer one is not decoded for a telephone.
 pub const HEARD_PACKET_BYTES: usize = 16 * 1024;
 /// Octets of the header of a file of media; a file with a longer one is not played.

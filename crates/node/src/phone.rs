@@ -1,6 +1,6 @@
 //! Runs the phone service: arrivals, media events and answers in; messages, commands and questions out.
 
-use crate::stream::Dialling;
+use crate::stream::{CallParts, Calls, Dialling};
 use crate::voicemail::Voicemail;
 use crate::world::{Dns, MediaPlane, SipTransport, WorldRef};
 use futures_util::future::{AbortHandle, Abortable, BoxFuture, Fuse, FutureExt};
@@ -96,6 +96,8 @@ struct Driver {
     asking: FuturesUnordered<BoxFuture<'static, Answered>>,
     /// The legs that hear a mount, each with what ends that.
     hearing: HashMap<LegId, AbortHandle>,
+    /// The calls that are mounts.
+    overheard: Calls,
     /// How many changes of the directory were heard of.
     changes: u64,
     /// The accounts that are being looked at because they have changed, each with the number of its last change.
@@ -164,6 +166,7 @@ pub async fn run(parts: PhoneParts, phone: Phone) {
         phone,
         asking: FuturesUnordered::new(),
         hearing: HashMap::new(),
+        overheard: Calls::default(),
         changes: 0,
         changed: HashMap::new(),
         looking: FuturesUnordered::new(),
@@ -531,6 +534,17 @@ impl Driver {
                 );
                 self.save_at.get_or_insert(now + SAVE_AFTER);
             }
+            Event::Overheard(call) => {
+                if let Some(mounts) = &self.parts.mounts {
+                    let parts = CallParts {
+                        world: &self.parts.world,
+                        streams: &mounts.streams,
+                        live: &mounts.live,
+                    };
+                    let sound = self.parts.media.tap([call.own, call.far]);
+                    self.overheard.begin(&parts, &call, sound);
+                }
+            }
             Event::CallEnded(record) => info!(
                 call = record.id.0, call_id = %record.call_id, caller = %record.caller, callee = %record.callee,
                 began = %record.began, duration_ms = record.duration.as_millis() as u64,
@@ -782,6 +796,10 @@ mod tests {
         fn close(&self, _: ringpost_media::PairId) {}
 
         fn command(&self, _: ringpost_media::Command) {}
+
+        fn tap(&self, _: [LegId; 2]) -> async_channel::Receiver<ringpost_media::Tapped> {
+            async_channel::bounded(1).1
+        }
     }
 
     impl Voicemail for Outside {

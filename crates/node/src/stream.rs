@@ -3,11 +3,14 @@
 //! Who reads and publishes proves it with a device's secret (digest, or Basic under TLS), or under TLS with the account's
 //! password. Without a rule an account publishes and reads below its own name, and nobody else does.
 
+mod calls;
 mod dial;
 mod notice;
+mod played;
 mod pulls;
 mod shelves;
 
+pub(crate) use calls::{CallParts, Calls};
 pub use dial::{Dialling, LiveMounts, MountNumber, Sound};
 pub use pulls::{PullSources, may_be_pulled_from};
 pub use shelves::{Shelves, Source};

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use ringpost_auth::sasl::ChannelBindings;
 use ringpost_base::{Instant, Rng, UnixTime};
-use ringpost_media::PairId;
+use ringpost_media::{LegId, PairId, Tapped};
 use ringpost_phone::MediaSocket;
 use ringpost_sip::Flow;
 use ringpost_sip::locate::{Answer, Question, Target};
@@ -197,4 +197,6 @@ pub trait MediaPlane: Send + Sync + 'static {
     fn close(&self, pair: PairId);
     /// Hands the engine a command. Never waits.
     fn command(&self, command: ringpost_media::Command);
+    /// What two legs receive from now on, as it comes; closed when both are no more. What is not taken in time is lost.
+    fn tap(&self, legs: [LegId; 2]) -> async_channel::Receiver<Tapped>;
 }

@@ -8,12 +8,13 @@
 
 pub(crate) mod batch;
 pub(crate) mod ports;
+mod taps;
 
 use self::batch::{BATCH, Inbox, Outbound, send_to};
 use self::ports::{Pair, Ports};
 use crate::poll::{Poll, Waker};
 use ringpost_base::{Instant, Rng, UnixTime, limits};
-use ringpost_media::{Command, Engine, Event, Output, PairId, Port, SocketId};
+use ringpost_media::{Command, Engine, Event, LegId, Output, PairId, Port, SocketId, Tapped};
 use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -81,6 +82,7 @@ enum Message {
     Open(PairId, Pair),
     CloseUnused(PairId),
     Command(Command),
+    Tap([LegId; 2], async_channel::Sender<Tapped>),
     Stop,
 }
 
@@ -134,6 +136,7 @@ impl MediaThread {
                 counters,
                 events,
                 waiting_events: VecDeque::new(),
+                taps: Default::default(),
                 inbox: Inbox::new(),
                 outbound: Vec::with_capacity(BATCH),
                 sweep: 0,
@@ -263,6 +266,8 @@ struct Driver {
     events: async_channel::Sender<Event>,
     /// What found no room in `events`.
     waiting_events: VecDeque<Event>,
+    /// Who listens to calls.
+    taps: taps::Taps,
     inbox: Inbox,
     outbound: Vec<Outbound>,
     /// Counts the times that the sockets were looked at after a pause.
@@ -334,6 +339,7 @@ impl Driver {
                     self.engine.handle_command(self.now(), command);
                     self.drain();
                 }
+                Ok(Message::Tap(legs, listener)) => self.tap(legs, &listener),
                 Err(async_channel::TryRecvError::Empty) => return true,
                 Ok(Message::Stop) | Err(async_channel::TryRecvError::Closed) => {
                     self.remove_all();
@@ -453,6 +459,7 @@ impl Driver {
                 }
                 Output::Close(pair) => self.close(pair),
                 Output::Event(event) => self.tell(event),
+                Output::Tapped(packet) => self.hand_on(packet),
                 Output::Timeout(_) => return,
             }
         }
@@ -460,6 +467,9 @@ impl Driver {
 
     /// Events keep their order. Over the limit, sound and digits are lost; what ends something never is.
     fn tell(&mut self, event: Event) {
+        if let Event::LegRemoved { leg, .. } = &event {
+            self.taps.remove(leg);
+        }
         let may_be_lost = matches!(event, Event::Recorded { .. } | Event::Digit { .. });
         if may_be_lost && self.waiting_events.len() >= limits::MEDIA_EVENTS {
             if self.counters.lost_events.fetch_add(1, Ordering::Relaxed) == 0 {
@@ -501,7 +511,7 @@ fn socket_of(number: u64) -> SocketId {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ringpost_media::{Audio, LegId, LegMedia, PlayOutcome, RecordOutcome};
+    use ringpost_media::{Audio, LegMedia, PlayOutcome, RecordOutcome};
     use ringpost_rtp::{Header, Packet, is_rtcp};
     use std::net::{Ipv4Addr, UdpSocket};
 

@@ -8,8 +8,10 @@ mod connection;
 mod doors;
 mod listen;
 mod log;
+mod publish;
 
 pub use listen::Sound;
+pub use publish::OwnMount;
 
 use crate::media::MediaError;
 use crate::media::batch::{Inbox, send_all, send_to};
@@ -82,6 +84,7 @@ enum Message {
     Record(MountName, bool, async_channel::Sender<bool>),
     Settings(Vec<(MountPattern, MountSettings)>),
     Listen(MountName, async_channel::Sender<Result<Sound, NotHeard>>),
+    Own(publish::Own),
     Stop,
 }
 
@@ -533,6 +536,7 @@ impl Driver {
                 Ok(Message::Listen(mount, reply)) => {
                     let _ = reply.try_send(self.listen(&mount));
                 }
+                Ok(Message::Own(own)) => self.handle_own(own),
                 Err(async_channel::TryRecvError::Empty) => return true,
                 Ok(Message::Stop) | Err(async_channel::TryRecvError::Closed) => {
                     self.stop();

@@ -2,12 +2,13 @@
 
 use super::Streams;
 use crate::world::MediaPlane;
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use ringpost_media::{Command, LegId};
 use ringpost_phone::{DialledMount, MountCaller};
 use ringpost_rtsp::server::Access;
 use ringpost_stream::hub::{Answer, NotHeard};
-use ringpost_stream::{Heard, MountName};
+use ringpost_stream::{Description, Heard, MountName};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The sound of a mount as it comes, decoded; closed when the mount is no more. Who drops it listens no longer.
@@ -17,6 +18,16 @@ pub type Sound = async_channel::Receiver<Heard>;
 pub trait LiveMounts: Send + Sync + 'static {
     /// Listens to one; `None` when nobody can tell. Decoding is work: it is done elsewhere than where this is awaited.
     fn listen(&self, mount: MountName) -> BoxFuture<'static, Option<Result<Sound, NotHeard>>>;
+    /// Has a mount of one track live for `user`, until the sender of its RTP packets is dropped; `None` where there is no room
+    /// for another. The channel is closed when it is published no more.
+    fn publish(
+        &self,
+        mount: MountName,
+        user: String,
+        description: Description,
+    ) -> BoxFuture<'static, Option<async_channel::Sender<Bytes>>>;
+    /// Has work done elsewhere than where this is called, for it may be much.
+    fn elsewhere(&self, work: BoxFuture<'static, ()>);
 }
 
 /// A number that is dialled for a mount, in the default domain.
@@ -56,8 +67,12 @@ impl Dialling {
             Some(false) => return DialledMount::Unknown,
             Some(true) => {}
         }
-        match self.live.listen(mount.clone()).await {
-            Some(Ok(_)) => DialledMount::Live(mount.as_str().into()),
+        let heard = match self.live.listen(mount.clone()).await {
+            Some(Err(NotHeard::NotLive)) => Some(self.streams.played(&mount).await.map(drop)),
+            other => other.map(|heard| heard.map(drop)),
+        };
+        match heard {
+            Some(Ok(())) => DialledMount::Live(mount.as_str().into()),
             Some(Err(NotHeard::NotLive)) if self.is_known(&mount).await => DialledMount::NotLive,
             Some(Err(NotHeard::NotLive)) => DialledMount::Unknown,
             Some(Err(NotHeard::Undecodable(encodings))) => DialledMount::Undecodable(encodings),
@@ -126,12 +141,24 @@ impl Dialling {
         numbers.iter().any(|number| number.mount == *mount) || names.any(|name| name == mount.as_str())
     }
 
+    /// The sound of a mount: what is live, or else what can be played.
+    async fn sound_of(&self, mount: MountName) -> Option<Sound> {
+        match self.live.listen(mount.clone()).await? {
+            Ok(sound) => Some(sound),
+            Err(NotHeard::NotLive) => {
+                let played = self.streams.played(&mount).await.ok()?;
+                Some(played.play(self.streams.clone(), mount, &self.live))
+            }
+            Err(_) => None,
+        }
+    }
+
     /// Feeds a mount's sound to a leg until it is no more. Ending earlier is dropping the future.
     pub async fn hear(&self, mount: &str, leg: LegId, media: &dyn MediaPlane) {
         let Ok(mount) = mount.parse::<MountName>() else {
             return;
         };
-        let Some(Ok(sound)) = self.live.listen(mount).await else {
+        let Some(sound) = self.sound_of(mount).await else {
             return;
         };
         while let Ok(heard) = sound.recv().await {

@@ -1,5 +1,6 @@
 //! What is played that is not live: files and folders of the configuration, voicemails, recordings.
 
+use ringpost_base::limits;
 use ringpost_directory::{AccountInfo, Directory};
 use ringpost_mail::Mail;
 use ringpost_store::records::MailboxId;
@@ -42,6 +43,8 @@ enum Place {
     /// In an account's mailboxes: one, or all.
     Voicemail(Arc<AccountInfo>, Option<String>),
     Recordings(FolderName),
+    /// The recordings of all calls of an account.
+    Calls(FolderName),
     Nowhere,
 }
 
@@ -64,7 +67,11 @@ impl Shelves {
                 _ => Place::Nowhere,
             };
         }
-        folder_of(mount).map_or(Place::Nowhere, Place::Recordings)
+        let folder = folder_of(mount);
+        match &parts[..] {
+            [_, super::calls::CALL] => folder.map_or(Place::Nowhere, Place::Calls),
+            _ => folder.map_or(Place::Nowhere, Place::Recordings),
+        }
     }
 
     fn source_of(&self, mount: &MountName) -> Option<Place> {
@@ -95,6 +102,7 @@ impl Shelves {
                 listed.map(|files| (true, files.into_iter().filter(is_wanted).collect()))
             }
             Place::Recordings(folder) => self.recordings.list(&folder).await.map(|files| (false, files)),
+            Place::Calls(folder) => self.calls(&folder).await.map(|files| (true, files)),
             Place::Voicemail(account, one) => self
                 .voicemails(&account, one.as_deref())
                 .await
@@ -121,7 +129,7 @@ impl Shelves {
         let read = match self.place_of(directory, mount).await {
             Place::Nowhere => Ok(None),
             Place::Source(files, _) => files.read(file, range).await,
-            Place::Recordings(_) => self.recordings.read(file, range).await,
+            Place::Recordings(_) | Place::Calls(_) => self.recordings.read(file, range).await,
             Place::Voicemail(account, _) => self.sound_of(&account, file.name()).await.map(|sound| {
                 let sound = sound?;
                 let end = range.end.min(sound.len() as u64);
@@ -134,6 +142,22 @@ impl Shelves {
             Ok(None) => Answer::Unreadable("it is not there any more".into()),
             Err(error) => Answer::Unreadable(error.to_string()),
         }
+    }
+
+    /// What was recorded of an account's calls, in the order of their names, which is that of their times. What is being
+    /// recorded has no end yet.
+    async fn calls(&self, folder: &FolderName) -> Result<Vec<FileInfo>, StoreError> {
+        let mut calls = self.recordings.folders(folder).await?;
+        calls.sort();
+        let mut files = Vec::new();
+        for call in calls {
+            let listed = self.recordings.list(&call).await?.into_iter();
+            files.extend(listed.filter(|info| !info.is_open && is_media(info.name.name())));
+            if files.len() >= limits::PLAYED_FILES {
+                break;
+            }
+        }
+        Ok(files)
     }
 
     async fn voicemails(

@@ -1,17 +1,18 @@
 use super::*;
 use crate::testing::{BEGIN, Lab, at_once};
+use bytes::Bytes;
 use futures_util::FutureExt;
 use ringpost_base::Rng;
 use ringpost_directory::{Cost, InlineKdf, NewAccount, Parts};
 use ringpost_mail::{Delivery, Mail};
 use ringpost_phone::{DialledMount, MountCaller};
 use ringpost_store::{Bodies, FileCommand, LocalBus, MemoryBlobs, MemoryFiles, MemoryStore};
-use ringpost_stream::Heard;
 use ringpost_stream::hub::NotHeard;
+use ringpost_stream::{Description, Heard};
 
 struct House {
     streams: Streams,
-    _lab: Lab,
+    lab: Lab,
     password: String,
     device: (String, String),
 }
@@ -50,7 +51,7 @@ impl House {
                 },
                 pulls: pulls::tests::sources(&[], &[]),
             },
-            _lab: lab,
+            lab,
             password: alice.password,
             device: (device.user, device.secret),
         }
@@ -203,12 +204,132 @@ fn voicemails_and_recordings_are_listed_and_read_and_nothing_else_is() {
         }
     ));
     assert!(matches!(list("alice/gate"), Answer::Nothing));
+    // The calls of an account one behind the other, without the one that goes on.
+    assert!(matches!(list("alice/call"), Answer::Nothing));
+    let mut open = Vec::new();
+    for (call, is_over) in [
+        ("20261128T101500Z-3", true),
+        ("20261127T101500Z-9", true),
+        ("20261129T101500Z-1", false),
+    ] {
+        let mut writer = house.streams.shelves.recordings.writer();
+        let name = format!("alice/call/{call}/20261127T035849.638Z.mp4")
+            .parse()
+            .unwrap();
+        writer.submit(FileCommand::Create(name)).unwrap();
+        writer.submit(FileCommand::Append("x".into())).unwrap();
+        match is_over {
+            true => writer.submit(FileCommand::Close).unwrap(),
+            false => open.push(writer),
+        }
+    }
+    let Answer::Files {
+        is_playlist: true,
+        files,
+    } = list("alice/call")
+    else {
+        panic!("two calls")
+    };
+    let calls: Vec<_> = files.iter().map(|info| info.name.folder().as_str()).collect();
+    assert_eq!(
+        calls,
+        ["alice/call/20261127T101500Z-9", "alice/call/20261128T101500Z-3"]
+    );
+    let (mount, file) = ("alice/call".parse().unwrap(), files[1].name.clone());
+    let octets = ask(Ask::Read {
+        mount,
+        file,
+        range: 0..9,
+    });
+    assert!(matches!(octets, Answer::Octets(octets) if &octets[..] == b"x"));
+    let one = list("alice/call/20261128T101500Z-3");
+    assert!(matches!(
+        one,
+        Answer::Files {
+            is_playlist: false,
+            ..
+        }
+    ));
 }
 
-/// What is live: `alice/door`, and `alice/film` without a sound that can be decoded.
-struct Doors(Mutex<Vec<async_channel::Sender<Heard>>>);
+#[test]
+fn a_call_is_a_mount_of_its_account_until_both_legs_are_gone() {
+    let mut house = House::new(Vec::new());
+    let (dialling, doors) = dialling(&house);
+    let world: crate::world::WorldRef = house.lab.world.clone();
+    let (sound_in, sound) = async_channel::bounded(8);
+    let calls = Calls::default();
+    let parts = CallParts {
+        world: &world,
+        streams: &dialling.streams,
+        live: &dialling.live,
+    };
+    let MountCaller { person, .. } = caller("alice", "desk").unwrap();
+    let call = ringpost_phone::Overheard {
+        call: ringpost_phone::CallId(7),
+        began: BEGIN,
+        person,
+        own: ringpost_media::LegId(1),
+        far: ringpost_media::LegId(2),
+    };
+    calls.begin(&parts, &call, sound);
+    let work: Vec<_> = doors.2.lock().unwrap().drain(..).collect();
+    work.into_iter().for_each(|work| house.lab.spawn(work));
+    house.lab.pass(Duration::from_secs(1));
+    let (mount, user, encoding, packets) = doors.1.lock().unwrap().pop().unwrap();
+    assert_eq!(mount.as_str(), "alice/call/20231114T221320Z-7");
+    assert_eq!((&user[..], &encoding[..]), ("alice", "L16"));
+    // Nobody has said anything, and time keeps.
+    assert_eq!(packets.len(), 50);
+    let packet = packets.try_recv().unwrap();
+    assert_eq!((packet.len(), &packet[12..]), (12 + 640, &[0; 640][..]));
+    let name = mount.as_str();
+    assert_eq!(house.may(Some("alice"), name, Access::Read), "yes");
+    assert_eq!(house.may(Some("bob"), name, Access::Read), "never");
+    assert_eq!(house.may(None, name, Access::Read), "no");
+    drop(sound_in);
+    house.lab.settle();
+    assert_eq!(house.lab.running(), 0);
+    assert!(packets.is_closed());
+    // Whoever takes the mount over ends the work too.
+    let (_sound_in, sound) = async_channel::bounded(8);
+    calls.begin(&parts, &call, sound);
+    let work: Vec<_> = doors.2.lock().unwrap().drain(..).collect();
+    work.into_iter().for_each(|work| house.lab.spawn(work));
+    house.lab.settle();
+    drop(doors.1.lock().unwrap().pop());
+    house.lab.pass(Duration::from_millis(40));
+    assert_eq!(house.lab.running(), 0);
+}
+
+/// A mount of the server's own: its name, for whom, its encoding, its packets.
+type Own = (MountName, String, String, async_channel::Receiver<Bytes>);
+
+/// What is live: `alice/door`, and `alice/film` without a sound that can be decoded. With whoever listens, what the server itself
+/// publishes, and the work that it has done elsewhere.
+struct Doors(
+    Mutex<Vec<async_channel::Sender<Heard>>>,
+    Mutex<Vec<Own>>,
+    Mutex<Vec<BoxFuture<'static, ()>>>,
+);
 
 impl LiveMounts for Doors {
+    fn publish(
+        &self,
+        mount: MountName,
+        user: String,
+        description: Description,
+    ) -> BoxFuture<'static, Option<async_channel::Sender<Bytes>>> {
+        let encoding = description.tracks[0].codec().name.to_string();
+        let (packets_in, packets) = async_channel::bounded(64);
+        self.1.lock().unwrap().push((mount, user, encoding, packets));
+        Box::pin(async move { Some(packets_in) })
+    }
+
+    fn elsewhere(&self, work: BoxFuture<'static, ()>) {
+        self.2.lock().unwrap().push(work);
+    }
+
     fn listen(&self, mount: MountName) -> BoxFuture<'static, Option<Result<Sound, NotHeard>>> {
         let answer = match mount.as_str() {
             "alice/door" => {
@@ -226,7 +347,7 @@ impl LiveMounts for Doors {
 }
 
 fn dialling(house: &House) -> (Dialling, Arc<Doors>) {
-    let doors = Arc::new(Doors(Mutex::default()));
+    let doors = Arc::new(Doors(Mutex::default(), Mutex::default(), Mutex::default()));
     let number = |number: &str, mount: &str| MountNumber {
         number: number.into(),
         mount: mount.parse().unwrap(),
@@ -307,6 +428,10 @@ impl crate::world::MediaPlane for Ear {
 
     fn close(&self, _: ringpost_media::PairId) {}
 
+    fn tap(&self, _: [ringpost_media::LegId; 2]) -> async_channel::Receiver<ringpost_media::Tapped> {
+        async_channel::bounded(1).1
+    }
+
     fn command(&self, command: ringpost_media::Command) {
         if let ringpost_media::Command::Feed {
             timestamp, samples, ..
@@ -335,4 +460,58 @@ fn a_legs_ears_get_what_comes_until_the_mount_is_no_more() {
     drop(sound);
     assert!((&mut hearing).now_or_never().is_some());
     at_once(dialling.hear("alice/gone", leg, &ear));
+}
+
+#[test]
+fn a_voicemail_is_dialled_by_its_owner_and_heard_to_its_end() {
+    let mut house = House::new(Vec::new());
+    let (dialling, doors) = dialling(&house);
+    let mail = &house.streams.shelves.mail;
+    let account = at_once(house.streams.directory.account("example.org", "alice"))
+        .unwrap()
+        .unwrap();
+    let mut wav = Vec::new();
+    let mut writer = ringpost_codec::WavWriter::new(ringpost_codec::WavEncoding::Pcm16);
+    wav.extend(writer.header());
+    writer.write(&[1_000; 8_000], &mut wav);
+    let end = writer.finish();
+    wav.extend(end.padding);
+    wav[..end.header.len()].copy_from_slice(&end.header);
+    let recording = ringpost_mail::Recording {
+        caller: ringpost_mail::Caller {
+            name: None,
+            address: "sip:bob@example.org".into(),
+        },
+        to: "alice@example.org",
+        at: BEGIN,
+        length: Duration::from_secs(1),
+        wav: &wav,
+    };
+    let alice = caller("alice", &house.device.0);
+    let find = |user: &str, by| at_once(dialling.find(user, "example.org", by));
+    assert_eq!(find("alice/voicemail", alice.clone()), DialledMount::Unknown);
+    let message = ringpost_mail::voicemail_message(&recording, &mut Rng::from_number(9));
+    let letter = at_once(mail.letter(message.into())).unwrap();
+    at_once(mail.deliver(account.id, &letter, Delivery::new(BEGIN))).unwrap();
+    let live = DialledMount::Live("alice/voicemail".into());
+    assert_eq!(find("alice/voicemail", alice), live);
+    assert_eq!(
+        find("alice/voicemail", caller("bob", "bob")),
+        DialledMount::Forbidden
+    );
+    let ear = Arc::new(Ear::default());
+    let (heard, dialled) = (ear.clone(), dialling.clone());
+    house.lab.spawn(async move {
+        let leg = ringpost_media::LegId(1);
+        dialled.hear("alice/voicemail", leg, &*heard).await;
+    });
+    house.lab.settle();
+    let work: Vec<_> = doors.2.lock().unwrap().drain(..).collect();
+    work.into_iter().for_each(|work| house.lab.spawn(work));
+    house.lab.pass(Duration::from_millis(500));
+    assert_eq!(house.lab.running(), 2, "it is played at its pace");
+    house.lab.pass(Duration::from_millis(600));
+    assert_eq!(house.lab.running(), 0);
+    let heard: usize = ear.0.lock().unwrap().iter().map(|(_, samples)| samples).sum();
+    assert_eq!(heard, 8_000);
 }

@@ -1,6 +1,7 @@
 //! What must hold for any bytes.
 
-use crate::{DtmfDetector, SAMPLE_RATE_HZ, Wav, WavEncoding, WavWriter};
+use crate::pieces::packets;
+use crate::{Aac, DtmfDetector, Opus, SAMPLE_RATE_HZ, Wav, WavEncoding, WavWriter};
 
 /// Reads `data` as a WAV file; what can be read is of the length it says, and is written and read back equal.
 ///
@@ -37,4 +38,27 @@ pub fn wav(data: &[u8]) {
     }
     let most = samples.len() / 320 + 1;
     assert!(DtmfDetector::default().push(&samples).len() <= most);
+}
+
+/// Takes `data` as packets of Opus and frames of AAC, each behind its length in two octets: whatever they hold, it is so much
+/// sound at most.
+///
+/// # Panics
+///
+/// When an invariant breaks.
+pub fn compressed(data: &[u8]) {
+    let config = data.get(..2).unwrap_or_default();
+    let (mut opus, mut aac) = (Opus::new(), Aac::new(config));
+    for packet in packets(data.get(2..).unwrap_or_default()) {
+        let mut sound = Vec::new();
+        if let Some(opus) = &mut opus {
+            opus.decode_into(packet, &mut sound);
+        }
+        assert!(sound.len() <= Opus::RATE_HZ as usize * 120 / 1_000);
+        let mut sound = Vec::new();
+        if let Some(aac) = &mut aac {
+            aac.decode_into(packet, &mut sound);
+        }
+        assert!(sound.len() <= 4 * 2_048, "{}", sound.len());
+    }
 }

@@ -1,4 +1,4 @@
-//! Sound as numbers: G.711, WAV files, tones and how to hear them, and the small arithmetic of 16-bit samples.
+//! Sound as numbers: G.711 and what else is heard, WAV files, tones and how to hear them, and the small arithmetic of 16-bit samples.
 //!
 //! Everything works at [`SAMPLE_RATE_HZ`], one channel, 16 bits, unless it says otherwise.
 //!
@@ -26,23 +26,32 @@
 //! # Ok::<(), ringpost_codec::WavError>(())
 //! ```
 //!
-//! It knows no payload types and no packets, opens no files, and has no codecs but G.711 and, to be heard, G.722.
+//! It knows no payload types and no packets, opens no files, and codes G.711 alone; G.722, Opus and AAC it has to be heard.
 
+mod aac;
+mod contained;
 mod dtmf;
+mod ear;
 #[doc(hidden)]
 pub mod fuzz;
 mod g711;
 mod g722;
 mod goertzel;
+mod opus;
 mod pcm;
+#[doc(hidden)]
+pub mod pieces;
 mod resample;
 mod tone;
 mod wav;
 
+pub use aac::Aac;
 pub use dtmf::{DtmfDetector, dtmf_frequencies_hz};
+pub use ear::{Coding, Ear, Heard};
 pub use g711::Law;
 pub use g722::G722;
 pub use goertzel::{ToneFound, dominant_tone, strength};
+pub use opus::Opus;
 pub use pcm::{SilenceMeter, level_dbfs, mix, scale};
 pub use resample::{Resampler, resample};
 pub use tone::{Cadence, Region, Signal, Tone};

@@ -1,6 +1,7 @@
 //! `ringpost.toml`: what can be set, what it is when it is not, and one line for what is wrong with it.
 
 mod acme;
+mod calls;
 mod error;
 mod incoming;
 mod listen;
@@ -9,6 +10,7 @@ mod pull;
 mod streams;
 
 pub(crate) use acme::{Acme, Challenge};
+pub(crate) use calls::Calls;
 pub(crate) use error::ConfigError;
 pub(crate) use incoming::{BlockList, Incoming, ListAction};
 pub(crate) use listen::{Listen, Listener, Service};
@@ -49,6 +51,7 @@ pub(crate) struct Config {
     pub(crate) incoming: Incoming,
     pub(crate) outbound: Outbound,
     pub(crate) voicemail: Voicemail,
+    pub(crate) calls: Calls,
     pub(crate) streams: Streams,
     pub(crate) log: Log,
 }
@@ -352,6 +355,7 @@ impl Config {
         self.acme.check()?;
         self.incoming.check()?;
         self.streams.check()?;
+        self.calls.check()?;
         match (&self.tls.certificate, &self.tls.key) {
             (Some(_), None) => {
                 return wrong(

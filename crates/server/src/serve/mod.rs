@@ -554,6 +554,13 @@ fn phone_config(
             .iter()
             .map(|network| network.parts())
             .collect(),
+        overheard: config
+            .calls
+            .mounts
+            .iter()
+            .map(|name| name.as_str().into())
+            .collect(),
+        overheard_tone: config.calls.notice_tone,
         calls: config.limits.calls,
         digest_algorithms: config
             .sip

@@ -5,7 +5,7 @@ use crate::world::RealWorld;
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use ringpost_media::{Command, PairId};
+use ringpost_media::{Command, LegId, PairId, Tapped};
 use ringpost_net::dns::{self, Records, Resolver};
 use ringpost_net::media::MediaHandle;
 use ringpost_net::sip::{SipNet, source_address};
@@ -252,6 +252,14 @@ impl MediaPlane for Media {
             // The thread that would close it has ended: so has the socket.
             let _ = handle.close_unused(pair).await;
         });
+    }
+
+    fn tap(&self, legs: [LegId; 2]) -> async_channel::Receiver<Tapped> {
+        self.handle.tap(legs).unwrap_or_else(|error| {
+            tracing::error!(%error, "a call cannot be listened to");
+            // Closed, as that of a call that is over.
+            async_channel::bounded(1).1
+        })
     }
 
     fn command(&self, command: Command) {

@@ -5,8 +5,10 @@ use crate::config::{Config, Played};
 use crate::stores::RECORDINGS;
 use crate::world::{RealWorld, random};
 use anyhow::{Context, Result};
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use ringpost_admin::Metrics;
+use ringpost_base::limits;
 use ringpost_blobs::DiskFiles;
 use ringpost_directory::Directory;
 use ringpost_mail::Mail;
@@ -22,8 +24,8 @@ use ringpost_node::stream::{
 };
 use ringpost_node::world::World;
 use ringpost_store::{Files, FolderName, StoreError, expired};
-use ringpost_stream::MountName;
 use ringpost_stream::hub::{Answer, NotHeard, QuestionId};
+use ringpost_stream::{Description, MountName};
 use std::net::{IpAddr, TcpListener};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -234,6 +236,34 @@ async fn expire(files: &dyn Files, streams: &crate::config::Streams) -> Result<(
 struct Live(RtspHandle, tokio::runtime::Handle);
 
 impl LiveMounts for Live {
+    fn publish(
+        &self,
+        mount: MountName,
+        user: String,
+        description: Description,
+    ) -> BoxFuture<'static, Option<async_channel::Sender<Bytes>>> {
+        let (handle, runtime) = (self.0.clone(), self.1.clone());
+        Box::pin(async move {
+            let published = handle.publish(mount, user, description).await.ok()??;
+            let (packets_in, packets) = async_channel::bounded::<Bytes>(limits::LISTENER_PACKETS);
+            runtime.spawn(async move {
+                while let Ok(packet) = packets.recv().await {
+                    match handle.publish_packet(&published, packet).await {
+                        Ok(true) => {}
+                        Ok(false) | Err(_) => return,
+                    }
+                }
+                // A thread that has ended has ended it too.
+                let _ = handle.unpublish(published).await;
+            });
+            Some(packets_in)
+        })
+    }
+
+    fn elsewhere(&self, work: BoxFuture<'static, ()>) {
+        self.1.spawn(work);
+    }
+
     fn listen(&self, mount: MountName) -> BoxFuture<'static, Option<Result<Sound, NotHeard>>> {
         let (handle, runtime) = (self.0.clone(), self.1.clone());
         Box::pin(async move {
@@ -242,10 +272,11 @@ impl LiveMounts for Live {
                 let (heard_in, heard) = async_channel::bounded(1);
                 runtime.spawn(async move {
                     while let Ok(packet) = sound.packets.recv().await {
-                        if let Some(heard) = sound.hearing.handle_packet(&packet)
-                            && heard_in.send(heard).await.is_err()
-                        {
-                            return;
+                        sound.hearing.handle_packet(&packet);
+                        while let Some(heard) = sound.hearing.poll() {
+                            if heard_in.send(heard).await.is_err() {
+                                return;
+                            }
                         }
                     }
                 });

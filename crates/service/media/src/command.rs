@@ -209,4 +209,15 @@ pub enum Command {
         /// The leg.
         leg: LegId,
     },
+    /// From now on what the leg receives comes as [`Output::Tapped`](crate::Output::Tapped) too, as far as it is speech that
+    /// can be decoded.
+    Tap {
+        /// The leg.
+        leg: LegId,
+    },
+    /// Ends that.
+    Untap {
+        /// The leg.
+        leg: LegId,
+    },
 }

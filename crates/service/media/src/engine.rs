@@ -1,5 +1,6 @@
 use crate::leg::Leg;
 use crate::plan::Plan;
+use crate::tap::Tapped;
 use crate::{Command, Event, LegId, LegMedia, PairId, PlayOutcome, Port, RecordOutcome, SocketId};
 use ringpost_base::{Deadlines, Instant, Rng, UnixTime, limits};
 use ringpost_rtp::is_rtcp;
@@ -53,6 +54,8 @@ pub enum Output {
     Close(PairId),
     /// Something to tell the signalling side.
     Event(Event),
+    /// What a tapped leg has received, for who listens to it.
+    Tapped(Tapped),
     /// Nothing else for now; `handle_timeout` is to be called at this time.
     Timeout(Option<Instant>),
 }
@@ -131,6 +134,11 @@ impl Engine {
     /// The legs that have not been removed.
     pub fn leg_ids(&self) -> Vec<LegId> {
         self.by_id.keys().copied().collect()
+    }
+
+    /// Whether there is a leg of that number that has not been removed.
+    pub fn has_leg(&self, leg: LegId) -> bool {
+        self.by_id.contains_key(&leg)
     }
 
     /// Whether a leg has this pair of sockets.
@@ -253,6 +261,8 @@ impl Engine {
             } => {
                 self.with_leg(now, leg, |leg, outputs| leg.record(id, max, silence, outputs));
             }
+            Command::Tap { leg } => self.with_leg(now, leg, |leg, _| leg.set_tapped(true)),
+            Command::Untap { leg } => self.with_leg(now, leg, |leg, _| leg.set_tapped(false)),
             Command::StopRecord { leg } => {
                 self.with_leg(now, leg, |leg, outputs| {
                     leg.end_record(RecordOutcome::Stopped, outputs)

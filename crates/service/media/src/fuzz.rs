@@ -94,6 +94,8 @@ impl World {
                 }
             }
             10 => Command::StopRecord { leg },
+            13 if step & 0x10 != 0 => Command::Tap { leg },
+            13 => Command::Untap { leg },
             12 => Command::Feed {
                 leg,
                 timestamp: u32::from(argument) << (step >> 4),
@@ -160,7 +162,7 @@ impl World {
                 Output::Event(Event::Recorded { samples, .. }) => {
                     assert!((1..=8_000).contains(&samples.len()))
                 }
-                Output::Event(_) => {}
+                Output::Event(_) | Output::Tapped(_) => {}
                 Output::Timeout(at) => {
                     assert_eq!(at, self.engine.next_timeout());
                     return;

@@ -6,9 +6,11 @@ use crate::outgoing::{Outgoing, Stamp};
 use crate::plan::{self, Content, Out, Plan, Route};
 use crate::player::{DigitFrame, DigitSender, Player};
 use crate::recorder::Recorder;
+use crate::tap::{Tapped, coding_of};
 use crate::{
     Audio, Event, LegId, LegMedia, LegStatistics, PairId, PlayOutcome, Port, RecordOutcome, SocketId,
 };
+use bytes::Bytes;
 use ringpost_base::{Instant, Rng, UnixTime};
 use ringpost_codec::{DtmfDetector, Law};
 use ringpost_rtp::{
@@ -51,6 +53,8 @@ pub(crate) struct Leg {
     feed: Option<Box<Feed>>,
     digits: Option<DigitSender>,
     recorder: Option<Recorder>,
+    /// Somebody listens to what is received.
+    is_tapped: bool,
     foreign_packets: u64,
     refused_packets: u64,
 }
@@ -110,6 +114,7 @@ impl Leg {
             feed: None,
             digits: None,
             recorder: None,
+            is_tapped: false,
             foreign_packets: 0,
             refused_packets: 0,
             media,
@@ -177,6 +182,9 @@ impl Leg {
         }
         let route = self.plan.route(header.payload_type);
         self.listen(now, &header, route.content, packet.payload(), outputs);
+        if self.is_tapped {
+            self.tap(&header, restarted, packet.payload(), outputs);
+        }
         Some(Incoming {
             header,
             payload: packet.payload_range(),
@@ -216,6 +224,29 @@ impl Leg {
                     outputs.extend(digits.map(|digit| Output::Event(Event::Digit { leg, digit })));
                 }
             }
+        }
+    }
+
+    pub(crate) fn set_tapped(&mut self, is_tapped: bool) {
+        self.is_tapped = is_tapped;
+    }
+
+    /// Gives who listens a copy of what came, if it is speech that can be decoded and we want to hear it.
+    fn tap(&self, header: &Header, begins: bool, payload: &[u8], outputs: &mut VecDeque<Output>) {
+        let mut formats = self.media.codecs.iter();
+        let format = formats.find(|format| format.receive_payload_type == header.payload_type);
+        let Some(format) = format.filter(|_| self.media.direction.receives()) else {
+            return;
+        };
+        if let Some(coding) = coding_of(&format.codec) {
+            outputs.push_back(Output::Tapped(Tapped {
+                leg: self.id,
+                coding,
+                clock_rate_hz: format.codec.clock_rate_hz,
+                timestamp: header.timestamp,
+                begins,
+                payload: Bytes::copy_from_slice(payload),
+            }));
         }
     }
 

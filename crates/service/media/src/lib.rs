@@ -25,9 +25,14 @@
 //! # Ok::<(), std::net::AddrParseError>(())
 //! ```
 //!
-//! It does not read or write SDP (the negotiated result comes in), does not encrypt, does not mix conferences, and knows
-//! of codecs no more than G.711: others are relayed between legs that both have them, and live sound is fed to it as samples.
+//! What a leg receives can be tapped: copies of its speech go to who asked, and [`CallSound`] makes one sound of both sides of a
+//! call, elsewhere.
+//!
+//! It does not read or write SDP (the negotiated result comes in), does not encrypt, does not mix conferences, and the engine
+//! knows of codecs no more than G.711: others are relayed between legs that both have them, and live sound is fed to it as
+//! samples.
 
+mod call_sound;
 mod command;
 mod engine;
 mod event;
@@ -40,7 +45,10 @@ mod outgoing;
 mod plan;
 mod player;
 mod recorder;
+mod tap;
 
+pub use call_sound::CallSound;
 pub use command::{Audio, Command, LegId, LegMedia, PairId, Port, SocketId};
 pub use engine::{Engine, Forward, Output, Transmit};
 pub use event::{Event, LegStatistics, PlayOutcome, RecordOutcome};
+pub use tap::Tapped;

@@ -1,3 +1,4 @@
+use crate::question::Person;
 use ringpost_auth::digest::Algorithm;
 use ringpost_base::{in_network, is_public_address, limits};
 use ringpost_sip::{Flow, Transport};
@@ -44,6 +45,10 @@ pub struct Config {
     /// Networks that calls and texts may go to although their addresses are not public ones, as an address and a prefix
     /// length.
     pub outbound_networks: Vec<(IpAddr, u8)>,
+    /// The accounts whose calls are mounts of theirs while they last: names in the first domain, or addresses.
+    pub overheard: Vec<Box<str>>,
+    /// Whether both sides of such a call hear a tone when it begins.
+    pub overheard_tone: bool,
     /// Whether digest challenges are made at all. Only tests of parsers turn it off.
     pub authenticate: bool,
 }
@@ -68,6 +73,8 @@ impl Default for Config {
             digest_algorithms: vec![Algorithm::Sha256, Algorithm::Md5],
             outbound: true,
             outbound_networks: Vec::new(),
+            overheard: Vec::new(),
+            overheard_tone: true,
             authenticate: true,
         }
     }
@@ -79,6 +86,14 @@ impl Config {
         self.trusted
             .iter()
             .any(|(network, prefix)| in_network(address, *network, *prefix))
+    }
+
+    /// Whether an account's calls are mounts.
+    pub(crate) fn is_overheard(&self, person: &Person) -> bool {
+        self.overheard.iter().any(|name| match name.rsplit_once('@') {
+            Some((user, domain)) => *user == *person.user && domain.eq_ignore_ascii_case(&person.domain),
+            None => **name == *person.user && self.realm().eq_ignore_ascii_case(&person.domain),
+        })
     }
 
     /// Whether a request to another domain may go to `address`: to public ones, and to those of the configured networks.

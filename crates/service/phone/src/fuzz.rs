@@ -299,6 +299,7 @@ impl World {
                     self.phone.handle_media(self.now, calendar(self.now), event);
                     told = true;
                 }
+                MediaOutput::Tapped(_) => {}
                 MediaOutput::Timeout(_) => return told,
             }
         }

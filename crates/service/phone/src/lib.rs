@@ -38,7 +38,7 @@ mod tests;
 mod text;
 mod voicemail;
 
-pub use call::CallId;
+pub use call::{CallId, Overheard};
 pub use config::Config;
 pub use phone::{CallRecord, Event, Output, Phone, Registered};
 pub use question::{

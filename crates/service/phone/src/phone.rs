@@ -1,7 +1,7 @@
 //! The service's machine: everything that happens to calls and registrations passes through [`Phone`].
 
 use crate::access::Gate;
-use crate::call::{Call, CallId, Destination, Stage};
+use crate::call::{Call, CallId, Destination, Overheard, Stage};
 use crate::config::Config;
 use crate::lamp::Lamps;
 use crate::question::{Account, Answer, LampCounts, Owner, Person, Question, QuestionId};
@@ -46,6 +46,8 @@ pub enum Event {
         /// What is registered now.
         bindings: Vec<Binding>,
     },
+    /// A call is to be a mount of one of its two accounts, until both of its legs are removed.
+    Overheard(Overheard),
     /// A call is over.
     CallEnded(CallRecord),
     /// What came was no message, or could not be taken; for the log.

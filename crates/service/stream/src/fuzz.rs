@@ -98,27 +98,36 @@ pub fn hearing(data: &[u8]) {
     let Some((first, data)) = data.split_first() else {
         return;
     };
-    let name = ["PCMU", "PCMA", "L16", "G722"][usize::from(first & 3)];
+    let name = ["PCMU", "PCMA", "L16", "G722", "opus", "MPEG4-GENERIC"][usize::from(first & 7) % 6];
+    let fmtp = "mode=AAC-hbr;sizelength=13;indexlength=3;indexdeltalength=3;config=1190";
     let codec = Codec {
-        channels: first >> 2 & 3,
+        channels: first >> 3 & 3,
+        fmtp: (name == "MPEG4-GENERIC").then(|| fmtp.into()),
         ..Codec::new(
             0,
             name,
-            [8_000, 44_100, 4_000, 192_000][usize::from(first >> 4 & 3)],
+            [8_000, 44_100, 4_000, 192_000][usize::from(first >> 5 & 3)],
         )
     };
     let Some(mut hearing) = Hearing::new(&codec) else {
         return;
     };
-    for step in data.chunks(40) {
+    for (n, step) in data.chunks(40).enumerate() {
         // Most octets are no packet: these are given the front of one.
-        let packet = [&[0x80, 0], step].concat();
-        if let Some(heard) = hearing.handle_packet(&packet) {
-            assert!(!heard.samples.is_empty());
-            assert!(
-                heard.samples.len() <= 2 * (step.len() + 80),
-                "no more than the rate says"
-            );
+        let packet = [&[0x80, 0, 0, n as u8, 0, 0, 0, 0, 0, 0, 0, 0], step].concat();
+        hearing.handle_packet(&packet);
+        let mut heard = 0;
+        while let Some(part) = hearing.poll() {
+            assert!(!part.samples.is_empty());
+            heard += part.samples.len();
         }
+        let most = match name {
+            // A packet lasts 120 ms at most.
+            "opus" => 960 + 80,
+            // Two octets and four bits begin a frame, which lasts a quarter of a second at most.
+            "MPEG4-GENERIC" => (step.len() + 1) * 2_048,
+            _ => 2 * (step.len() + 80),
+        };
+        assert!(heard <= most, "no more than the rate says: {heard} of {most}");
     }
 }

@@ -1,9 +1,12 @@
 //! What a telephone hears of a track: its packets as linear samples at 8,000 a second in one channel.
 
+use crate::file::Encoding;
 use ringpost_base::limits;
-use ringpost_codec::{G722, Law, Resampler, SAMPLE_RATE_HZ};
+use ringpost_codec::{Coding, Ear, Heard, Law};
 use ringpost_rtp::Packet;
+use ringpost_rtp::payload::{Depacketizer, Format};
 use ringpost_sdp::Codec;
+use std::collections::VecDeque;
 
 /// Decodes one track for a telephone.
 ///
@@ -12,116 +15,58 @@ use ringpost_sdp::Codec;
 #[derive(Debug)]
 pub struct Hearing {
     payload_type: u8,
-    /// The clock of the packets' timestamps.
-    clock_hz: u32,
-    decoder: Decoder,
-    resampler: Resampler,
-    /// The timestamp of what would follow without a gap.
-    expected: Option<u32>,
-    /// Where the next sample that is given stands.
-    next: u32,
-}
-
-#[derive(Debug)]
-enum Decoder {
-    Law(Law, usize),
-    /// 16 bits in network byte order (RFC 3551 §4.5.11).
-    L16(usize),
-    G722(G722),
-}
-
-/// What is heard of a packet.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Heard {
-    /// Where the first sample stands, in samples; it wraps.
-    pub timestamp: u32,
-    /// The samples.
-    pub samples: Vec<i16>,
+    depacketizer: Depacketizer,
+    ear: Ear,
+    heard: VecDeque<Heard>,
 }
 
 impl Hearing {
     /// For a codec; `None` where it cannot be decoded.
     pub fn new(codec: &Codec) -> Option<Self> {
-        let channels = usize::from(codec.channels.max(1));
-        let (decoder, rate_hz) = match codec.name.to_ascii_uppercase().as_str() {
-            "PCMU" => (Decoder::Law(Law::Mu, channels), codec.clock_rate_hz),
-            "PCMA" => (Decoder::Law(Law::A, channels), codec.clock_rate_hz),
-            "L16" => (Decoder::L16(channels), codec.clock_rate_hz),
-            //= https://www.rfc-editor.org/rfc/rfc3551#section-4.5.2
-            // Its clock is 8,000 Hz by an old mistake; and so many samples come out, since a telephone hears half its band.
-            "G722" if channels == 1 => (Decoder::G722(G722::default()), SAMPLE_RATE_HZ),
-            _ => return None,
+        let channels = codec.channels.max(1);
+        let (coding, format) = match codec.name.to_ascii_uppercase().as_str() {
+            "PCMU" => (Coding::G711(Law::Mu, channels), Format::Whole),
+            "PCMA" => (Coding::G711(Law::A, channels), Format::Whole),
+            "L16" => (Coding::L16(channels), Format::Whole),
+            "G722" if channels == 1 => (Coding::G722, Format::Whole),
+            "OPUS" => (Coding::Opus, Format::Whole),
+            // Their descriptions are read as those of what is recorded are.
+            _ => {
+                let encoding = Encoding::of(codec)?;
+                let crate::file::Format::Aac { config, .. } = encoding.format? else {
+                    return None;
+                };
+                (Coding::Aac(config.to_vec().into()), encoding.payload)
+            }
         };
-        // What is beyond that no microphone does, and a sample of it would be thousands of ours.
-        if !(4_000..=192_000).contains(&codec.clock_rate_hz) {
-            return None;
-        }
         Some(Hearing {
             payload_type: codec.payload_type,
-            clock_hz: codec.clock_rate_hz,
-            decoder,
-            resampler: Resampler::new(rate_hz, SAMPLE_RATE_HZ)?,
-            expected: None,
-            next: 0,
+            depacketizer: Depacketizer::new(format),
+            ear: Ear::new(&coding, codec.clock_rate_hz)?,
+            heard: VecDeque::new(),
         })
     }
 
     /// The next packet of the track, whole; nothing is heard of one that is no RTP, or of another payload type.
-    pub fn handle_packet(&mut self, datagram: &[u8]) -> Option<Heard> {
-        let packet = Packet::parse(datagram).ok()?;
-        if packet.payload_type() != self.payload_type || packet.payload().len() > limits::HEARD_PACKET_BYTES {
-            return None;
-        }
-        let samples = self.decoder.decode(packet.payload());
-        self.turn_to(packet.timestamp());
-        self.expected = Some(packet.timestamp().wrapping_add(samples.len() as u32));
-        let samples = self.resampler.push(&samples);
-        let timestamp = self.next;
-        self.next = self.next.wrapping_add(samples.len() as u32);
-        (!samples.is_empty()).then_some(Heard { timestamp, samples })
-    }
-
-    /// A gap before a packet is one in what is heard. Some publishers' timestamps shake by a little: that is none.
-    fn turn_to(&mut self, timestamp: u32) {
-        let Some(expected) = self.expected else { return };
-        let gap = i64::from(timestamp.wrapping_sub(expected) as i32);
-        let shake = i64::from(self.clock_hz) / 200;
-        if gap.abs() > shake {
-            let gap = gap * i64::from(SAMPLE_RATE_HZ) / i64::from(self.clock_hz.max(1));
-            self.next = self.next.wrapping_add(gap as u32);
-        }
-    }
-}
-
-impl Decoder {
-    /// A payload as samples of one channel.
-    fn decode(&mut self, payload: &[u8]) -> Vec<i16> {
-        let mut samples = Vec::new();
-        let channels = match self {
-            Decoder::Law(law, channels) => {
-                law.decode_into(payload, &mut samples);
-                *channels
-            }
-            Decoder::L16(channels) => {
-                let (pairs, _) = payload.as_chunks::<2>();
-                samples.extend(pairs.iter().map(|pair| i16::from_be_bytes(*pair)));
-                *channels
-            }
-            Decoder::G722(decoder) => {
-                decoder.decode_into(payload, &mut samples);
-                1
-            }
+    pub fn handle_packet(&mut self, datagram: &[u8]) {
+        let Ok(packet) = Packet::parse(datagram) else {
+            return;
         };
-        match channels {
-            1 => samples,
-            _ => samples.chunks_exact(channels).map(mean).collect(),
+        if packet.payload_type() != self.payload_type || packet.payload().len() > limits::HEARD_PACKET_BYTES {
+            return;
+        }
+        self.depacketizer.handle_packet(&packet);
+        while let Some(unit) = self.depacketizer.poll() {
+            for piece in &unit.pieces {
+                self.heard.extend(self.ear.hear(unit.timestamp, piece));
+            }
         }
     }
-}
 
-fn mean(channels: &[i16]) -> i16 {
-    let sum: i32 = channels.iter().map(|sample| i32::from(*sample)).sum();
-    (sum / channels.len().max(1) as i32) as i16
+    /// What is heard next of the packets so far.
+    pub fn poll(&mut self) -> Option<Heard> {
+        self.heard.pop_front()
+    }
 }
 
 #[cfg(test)]
@@ -131,11 +76,11 @@ mod tests {
     use ringpost_rtp::Header;
     use std::f64::consts::TAU;
 
-    fn packet(payload_type: u8, timestamp: u32, payload: &[u8]) -> Vec<u8> {
+    fn packet(payload_type: u8, sequence: u16, timestamp: u32, payload: &[u8]) -> Vec<u8> {
         let header = Header {
-            marker: false,
+            marker: true,
             payload_type,
-            sequence: 1,
+            sequence,
             timestamp,
             ssrc: 1,
         };
@@ -157,8 +102,8 @@ mod tests {
                 (0..codec.channels.max(1)).for_each(|_| code(sample, &mut payload));
             }
             let timestamp = (u32::MAX - 5_000).wrapping_add(n * (rate / 50));
-            let bytes = packet(codec.payload_type, timestamp, &payload);
-            let part = hearing.handle_packet(&bytes).unwrap();
+            hearing.handle_packet(&packet(codec.payload_type, n as u16, timestamp, &payload));
+            let part = hearing.poll().unwrap();
             assert_eq!(part.timestamp as usize, heard.len());
             heard.extend(part.samples);
         }
@@ -194,9 +139,11 @@ mod tests {
     #[test]
     fn a_gap_is_as_long_as_the_timestamps_say_and_a_shake_is_none() {
         let mut hearing = Hearing::new(&Codec::pcmu()).unwrap();
+        let mut sequence = 0;
         let mut at = |timestamp| {
-            let bytes = packet(0, timestamp, &[0xff; 160]);
-            hearing.handle_packet(&bytes).unwrap().timestamp
+            sequence += 1;
+            hearing.handle_packet(&packet(0, sequence, timestamp, &[0xff; 160]));
+            hearing.poll().unwrap().timestamp
         };
         assert_eq!(
             [at(1_000), at(1_160), at(1_323), at(1_963), at(1_803)],
@@ -208,16 +155,63 @@ mod tests {
     fn what_is_not_of_the_track_is_not_heard() {
         let mut hearing = Hearing::new(&Codec::pcmu()).unwrap();
         for bytes in [
-            &packet(13, 0, &[1; 4])[..],
-            &packet(0, 0, &[]),
+            &packet(13, 1, 0, &[1; 4])[..],
+            &packet(0, 2, 0, &[]),
             &[],
-            &packet(0, 0, &vec![0; limits::HEARD_PACKET_BYTES + 1]),
+            &packet(0, 3, 0, &vec![0; limits::HEARD_PACKET_BYTES + 1]),
         ] {
-            assert_eq!(hearing.handle_packet(bytes), None);
+            hearing.handle_packet(bytes);
+            assert_eq!(hearing.poll(), None);
         }
         assert!(Hearing::new(&Codec::new(96, "H264", 90_000)).is_none());
         for rate in [0, 1, 3_999, 192_001, u32::MAX] {
             assert!(Hearing::new(&Codec::new(96, "L16", rate)).is_none());
         }
+    }
+
+    /// What is heard of these pieces, whose units each are so long, in packets made by `pack`.
+    fn hear_pieces(codec: &Codec, pieces: &[u8], units: u32, pack: impl Fn(&[u8]) -> Vec<u8>) -> Vec<i16> {
+        let mut hearing = Hearing::new(codec).unwrap();
+        let mut heard = Vec::new();
+        for (n, piece) in ringpost_codec::pieces::packets(pieces).enumerate() {
+            let bytes = packet(codec.payload_type, n as u16, n as u32 * units, &pack(piece));
+            hearing.handle_packet(&bytes);
+            while let Some(part) = hearing.poll() {
+                heard.extend(part.samples);
+            }
+        }
+        heard
+    }
+
+    #[test]
+    fn opus_and_aac_are_heard_as_their_publishers_pack_them() {
+        const AAC: &[u8] =
+            include_bytes!("../../../protocol/codec/tests/data/tone_1000hz_48000_stereo.aac_frames");
+        const OPUS: &[u8] =
+            include_bytes!("../../../protocol/codec/tests/data/tone_1000hz_speech.opus_packets");
+        let of = |name, rate, fmtp: &str| Codec {
+            channels: 2,
+            fmtp: Some(fmtp.into()),
+            ..Codec::new(96, name, rate)
+        };
+        let headed = |frame: &[u8]| {
+            let mut payload = vec![0, 16];
+            payload.extend(((frame.len() as u16) << 3).to_be_bytes());
+            payload.extend(frame);
+            payload
+        };
+        let mpeg4 = "mode=AAC-hbr;sizelength=13;indexlength=3;indexdeltalength=3;config=1190";
+        let heard = [
+            hear_pieces(&of("MPEG4-GENERIC", 48_000, mpeg4), AAC, 1_024, headed),
+            hear_pieces(&of("opus", 48_000, "sprop-stereo=0"), OPUS, 2_880, <[u8]>::to_vec),
+        ];
+        for (n, sound) in heard.iter().enumerate() {
+            assert!((7_900..=8_200).contains(&sound.len()), "{n}: {}", sound.len());
+            let found = dominant_tone(&sound[4_000..7_600]).expect("a tone");
+            assert!((found.frequency_hz - 1_000.0).abs() < 1.0, "{n}: {found:?}");
+            assert!((found.level_dbfs + 18.06).abs() < 0.7, "{n}: {found:?}");
+        }
+        // Without its configuration it is not known what a frame is.
+        assert!(Hearing::new(&of("MPEG4-GENERIC", 48_000, "mode=AAC-hbr;sizelength=13")).is_none());
     }
 }

@@ -33,7 +33,8 @@ mod reorder;
 mod ring;
 
 pub use description::{Description, DescriptionError, Quirk, Track, control_of, track_of};
-pub use hearing::{Heard, Hearing};
+pub use hearing::Hearing;
 pub use mount::{MountName, MountNameError, MountPattern, MountPatternError};
 pub use reorder::{REORDER_WAIT, Reorder};
 pub use ring::{Cursor, Packet, Ring};
+pub use ringpost_codec::Heard;

@@ -272,12 +272,18 @@ impl Desk {
     }
 
     fn create(&mut self, state: &Arc<State>, name: FileName) -> io::Result<()> {
-        let folder = make_folders(&self.root, name.folder().as_str())?;
-        let file = OpenOptions::new()
-            .append(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(folder.join(name.name()))?;
+        let make = || -> io::Result<_> {
+            let folder = make_folders(&self.root, name.folder().as_str())?;
+            let mut options = OpenOptions::new();
+            let path = folder.join(name.name());
+            let file = options.append(true).create_new(true).mode(0o600).open(path)?;
+            Ok((folder, file))
+        };
+        let (folder, file) = match make() {
+            // The last file of the folder was removed in between, and the folder with it.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => make()?,
+            made => made?,
+        };
         sync_folder(&folder)?;
         self.openings += 1;
         self.shared.open().insert(name.clone(), self.openings);

@@ -130,6 +130,10 @@ impl Inner {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
             done => {
                 self.lanes.forget(file);
+                // A folder with something in it stays.
+                if done.is_ok() && !file.folder().as_str().is_empty() {
+                    let _ = std::fs::remove_dir(self.root.join(file.folder().as_str()));
+                }
                 done
             }
         }

@@ -47,6 +47,31 @@ fn what_was_submitted_is_written_before_the_folder_is_left() {
 }
 
 #[test]
+fn a_folder_goes_with_its_last_file_and_comes_again_with_another() {
+    let dir = tempfile::tempdir().unwrap();
+    let files = files(&dir);
+    let mut writer = files.writer();
+    let write = |writer: &mut Box<dyn FileWriter>, file: &str| {
+        writer.submit(FileCommand::Create(name(file))).unwrap();
+        writer.submit(FileCommand::Close).unwrap();
+        block_on(writer.settle()).unwrap();
+    };
+    write(&mut writer, "alice/call/7/1.mp4");
+    write(&mut writer, "alice/call/7/2.mp4");
+    let is_there = || dir.path().join("media/alice/call/7").exists();
+    block_on(files.remove(&name("alice/call/7/1.mp4"))).unwrap();
+    assert!(is_there());
+    block_on(files.remove(&name("alice/call/7/2.mp4"))).unwrap();
+    assert!(!is_there());
+    write(&mut writer, "alice/call/7/3.mp4");
+    assert!(is_there());
+    // What lies in no folder leaves the root alone.
+    write(&mut writer, "4.mp4");
+    block_on(files.remove(&name("4.mp4"))).unwrap();
+    assert!(dir.path().join("media").exists());
+}
+
+#[test]
 fn a_file_is_open_until_its_writer_is_gone() {
     let dir = tempfile::tempdir().unwrap();
     let files = files(&dir);

@@ -94,6 +94,7 @@ struct World {
     rtcp: Vec<(Instant, SocketId, SocketAddr, Vec<u8>)>,
     events: Vec<(Instant, Event)>,
     closed: Vec<PairId>,
+    tapped: Vec<crate::Tapped>,
 }
 
 impl World {
@@ -105,6 +106,7 @@ impl World {
             rtcp: Vec::new(),
             events: Vec::new(),
             closed: Vec::new(),
+            tapped: Vec::new(),
         }
     }
 
@@ -209,6 +211,7 @@ impl World {
                 Output::Transmit(transmit) => self.heard.push(heard(self.now, transmit.to, &transmit.bytes)),
                 Output::Event(event) => self.events.push((self.now, event)),
                 Output::Close(pair) => self.closed.push(pair),
+                Output::Tapped(packet) => self.tapped.push(packet),
                 Output::Timeout(_) => return,
             }
         }
@@ -299,6 +302,44 @@ fn a_long_call_wraps_without_a_seam() {
     assert_eq!(statistics.rtp.received_lost, 0);
     // Guards pitfall RTP 2: neither wrap shows as jitter.
     assert_eq!(statistics.rtp.received_jitter, Duration::ZERO);
+}
+
+#[test]
+fn who_taps_a_leg_gets_copies_of_its_speech_and_the_call_goes_on_as_before() {
+    let (mut world, mut a, mut b) = World::call(pcmu(), pcmu());
+    world.command(Command::Tap { leg: ALICE });
+    let timestamp = a.timestamp;
+    let relayed = world.speak(&mut a).unwrap();
+    world.speak(&mut b).unwrap();
+    a.payload_type = 101;
+    world.speak(&mut a);
+    a.payload_type = 0;
+    let [tapped] = &world.tapped[..] else {
+        panic!("digits and the other leg are not tapped: {:?}", world.tapped)
+    };
+    assert_eq!(
+        (tapped.leg, tapped.timestamp, tapped.clock_rate_hz),
+        (ALICE, timestamp, 8_000)
+    );
+    assert_eq!(tapped.payload[..], relayed.payload[..]);
+    // Whom we do not want to hear is not tapped either.
+    let deaf = LegMedia {
+        direction: ringpost_sdp::Direction::SendOnly,
+        ..a.media(pcmu())
+    };
+    world.command(Command::UpdateLeg {
+        leg: ALICE,
+        media: deaf,
+    });
+    world.speak(&mut a);
+    assert_eq!(world.tapped.len(), 1);
+    let media = a.media(pcmu());
+    world.command(Command::UpdateLeg { leg: ALICE, media });
+    world.speak(&mut a);
+    assert_eq!(world.tapped.len(), 2);
+    world.command(Command::Untap { leg: ALICE });
+    world.speak(&mut a);
+    assert_eq!(world.tapped.len(), 2);
 }
 
 #[test]

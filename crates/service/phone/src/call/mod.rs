@@ -14,10 +14,12 @@ pub(crate) mod codecs;
 mod incoming;
 mod mount;
 mod outside;
+mod overhear;
 mod ringing;
 mod talking;
 
 pub(crate) use application::Application;
+pub use overhear::Overheard;
 pub(crate) use ringing::Ringing;
 pub(crate) use talking::Talking;
 

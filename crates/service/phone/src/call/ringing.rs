@@ -217,6 +217,7 @@ impl Phone {
         call.stage = Stage::Talking(Box::new(Talking::new(callee)));
         update.into_iter().for_each(|update| self.command(update));
         self.command(Command::Bridge { a, b });
+        self.overhear(id);
         self.accept(now, id);
     }
 

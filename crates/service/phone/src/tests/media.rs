@@ -100,7 +100,9 @@ impl MediaPlane {
                 let length = Duration::from_micros(samples as u64 * 125);
                 self.leg(leg).playing = Some((id, now + length));
             }
-            Command::Feed { .. } => panic!("a leg is fed by the node, not by the service"),
+            Command::Feed { .. } | Command::Tap { .. } | Command::Untap { .. } => {
+                panic!("a leg is fed and tapped by the node, not by the service")
+            }
             Command::StopPlay { leg } => self.end_play(now, leg, PlayOutcome::Stopped),
             Command::SendDigits { leg, digits } => {
                 self.leg(leg);

@@ -10,6 +10,7 @@ mod media;
 mod mounts;
 mod office;
 mod outside;
+mod overheard;
 mod peer;
 mod registration;
 mod storms;

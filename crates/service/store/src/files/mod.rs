@@ -36,7 +36,7 @@ pub trait Files: Send + Sync {
         range: Range<u64>,
     ) -> BoxFuture<'a, Result<Option<Bytes>, StoreError>>;
 
-    /// Removes a file; one that is not there is no error.
+    /// Removes a file, and its folder with it if nothing else is in there; one that is not there is no error.
     fn remove<'a>(&'a self, file: &'a FileName) -> BoxFuture<'a, Result<(), StoreError>>;
 }
 

@@ -23,6 +23,7 @@ mod share;
 mod tests;
 mod vod;
 mod watch;
+mod within;
 
 pub use listen::{ListenerId, NotHeard};
 pub use media::{Burst, Outlet};

@@ -495,7 +495,10 @@ fn who_listens_within_the_server_gets_the_sound_alone_until_the_mount_is_no_more
     let sounds: Vec<_> = of(&world, first)
         .iter()
         .flatten()
-        .map(|packet| hearing.handle_packet(packet).unwrap())
+        .map(|packet| {
+            hearing.handle_packet(packet);
+            hearing.poll().unwrap()
+        })
         .collect();
     assert_eq!((sounds[0].timestamp, sounds[0].samples[0]), (0, 0));
     assert_eq!((sounds[1].timestamp, sounds[1].samples[159]), (160, 32_124));
@@ -511,6 +514,69 @@ fn who_listens_within_the_server_gets_the_sound_alone_until_the_mount_is_no_more
     world.pass(Duration::from_secs(11));
     assert_eq!(of(&world, first).last(), Some(&None));
     assert!(of(&world, second).iter().all(Option::is_some));
+}
+
+#[test]
+fn a_mount_of_the_servers_own_is_read_and_recorded_and_ends_at_once() {
+    use ringpost_store::FileCommand;
+    let mut world = World::new();
+    let settings = MountSettings {
+        record: true,
+        ..MountSettings::default()
+    };
+    let pattern = "alice/call/*".parse().unwrap();
+    world.hub.set_settings(world.now, vec![(pattern, settings)]);
+    let call: MountName = "alice/call/1".parse().unwrap();
+    let sdp = "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=Call\r\nt=0 0\r\nm=audio 0 RTP/AVP 96\r\na=rtpmap:96 L16/8000/2\r\n";
+    let (description, _) = crate::Description::parse(sdp.as_bytes()).unwrap();
+    let key = world
+        .hub
+        .publish(world.now, &call, "alice".into(), description.clone())
+        .unwrap();
+    world.run();
+    let (reader, _) = world.read("alice/call/1", &TCP[..1]);
+    let speak = |world: &mut World, key, sequence: u16| {
+        let header = Header {
+            marker: false,
+            payload_type: 96,
+            sequence,
+            timestamp: u32::from(sequence) * 160,
+            ssrc: 9,
+        };
+        let mut packet = Vec::new();
+        header.write(&[7; 640], &mut packet);
+        let is_taken = world.hub.handle_own_packet(world.now, key, packet.into());
+        world.run();
+        world.pass(Duration::from_millis(20));
+        is_taken
+    };
+    assert!((0..100).all(|sequence| speak(&mut world, key, sequence)));
+    let heard = world.received(reader, 0);
+    assert_eq!((heard.len(), &heard[99].1[..]), (100, &[7; 640][..]));
+    let info = &world.hub.mounts(world.now)[0];
+    assert_eq!(
+        info.publisher.as_ref().and_then(|info| info.user.as_deref()),
+        Some("alice")
+    );
+    assert!(info.is_recorded);
+    world.hub.unpublish(world.now, key);
+    world.run();
+    // RTCP's goodbye, and then the connection's end.
+    let sent = &world.sent[&reader];
+    assert!(sent.windows(2).any(|octets| octets == [0x81, 203]), "{sent:?}");
+    assert!(world.closed.contains(&reader));
+    assert!(matches!(world.written.last(), Some((_, FileCommand::Close))));
+    assert!(world.hub.mounts(world.now).is_empty());
+    assert!(!speak(&mut world, key, 100));
+    // Whoever ends it from the command line ends it for its publisher too.
+    let again = world
+        .hub
+        .publish(world.now, &call, "alice".into(), description)
+        .unwrap();
+    world.run();
+    assert!(world.hub.kick(world.now, again));
+    world.run();
+    assert!(!speak(&mut world, again, 0));
 }
 
 #[test]
