@@ -12,6 +12,7 @@ mod ingest;
 mod listen;
 mod live;
 mod media;
+mod patience;
 mod plane;
 mod published;
 mod pull;

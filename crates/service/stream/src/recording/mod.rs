@@ -123,9 +123,11 @@ pub enum Event {
 /// Makes files of what a mount's publisher sends.
 ///
 /// The first track with pictures leads: files begin with its key frames, and fragments where they can; without pictures a
-/// track of sound does, and so it does where no key frame has come within [`PATIENCE`]. Another file begins with the first key
-/// frame after [`Settings::segment`], where parameter sets change, after three seconds of nothing, where timestamps jump, and
-/// where tracks have drifted apart, since each is placed by the wall's clock when its file begins.
+/// track of sound does, and so it does where no key frame has come within [`PATIENCE`]. An encoder that refreshes its pictures
+/// little by little and never sends a key frame is begun with anywhere after that time, if its parameter sets are known: a
+/// decoder has a whole picture before long. Another file begins with the first key frame after [`Settings::segment`], where
+/// parameter sets change, after three seconds of nothing, where timestamps jump, and where tracks have drifted apart, since each
+/// is placed by the wall's clock when its file begins.
 ///
 /// It holds at most [`limits::RECORDING_FRAGMENT_BYTES`] of an open fragment: a longer one is closed before its time.
 #[derive(Debug)]
@@ -145,6 +147,8 @@ pub struct Recorder {
     open_samples: usize,
     /// When the last packet came.
     heard: Instant,
+    /// When it was looked last who should lead.
+    looked: Instant,
     /// When the lead's last unit happened.
     lead_wall_ns: Option<i64>,
     /// Another file is to begin with the next key frame.
@@ -170,6 +174,8 @@ struct File {
     /// Which tracks it has, in its own order.
     tracks: Vec<usize>,
     fragments: u64,
+    /// Its pictures are begun with anywhere, since none that needs no other has come.
+    is_keyless: bool,
 }
 
 #[derive(Debug)]
@@ -185,6 +191,8 @@ struct Previous {
 const LATE_UNITS: usize = 512;
 /// How long a picture to begin with is waited for.
 pub const PATIENCE: Duration = Duration::from_secs(10);
+/// How long it is where a file is open, so that a long group of pictures is not cut in two.
+const MORE_PATIENCE: Duration = Duration::from_secs(60);
 /// How much later than its length a fragment is closed when nothing comes that would close it.
 const GRACE: Duration = Duration::from_millis(500);
 /// How long a file stays open when nothing comes.
@@ -238,6 +246,7 @@ impl Recorder {
             open_bytes: 0,
             open_samples: 0,
             heard: Instant::ZERO,
+            looked: Instant::ZERO,
             lead_wall_ns: None,
             is_renewed: false,
             last_name_ms: 0,
@@ -355,7 +364,7 @@ impl Recorder {
         let waiting = self.waiting_since.filter(|_| self.file.is_none());
         let patience = waiting
             .map(|since| since + PATIENCE)
-            .filter(|at| *at > self.heard);
+            .filter(|at| *at > self.heard.max(self.looked));
         self.fragment_deadline().or(idle).or(patience)
     }
 
@@ -383,8 +392,14 @@ impl Recorder {
 
     /// Lets another track lead where the one that should has nothing to begin with.
     fn choose_lead(&mut self, now: Instant) {
+        self.looked = now;
         let is_late = self.waiting_since.is_some_and(|since| now >= since + PATIENCE);
         if self.file.is_some() || !is_late || self.retry_at.is_some_and(|at| now < at) {
+            return;
+        }
+        // Any picture will do in a moment.
+        let lead = self.tracks[self.lead].as_ref();
+        if lead.is_some_and(|lead| lead.may_begin_by(now, PATIENCE)) {
             return;
         }
         let can_lead = |(index, track): &(usize, &Option<Track>)| {
@@ -399,7 +414,14 @@ impl Recorder {
     }
 
     fn take_units(&mut self, now: Instant, track: usize) {
-        while let Some(unit) = self.tracks[track].as_mut().and_then(Track::unit) {
+        loop {
+            let patience = if self.file.is_some() && track == self.lead {
+                MORE_PATIENCE
+            } else {
+                PATIENCE
+            };
+            let next = self.tracks[track].as_mut().and_then(|of| of.unit(now, patience));
+            let Some(unit) = next else { return };
             if track == self.lead {
                 self.lead_unit(now, unit);
             } else {
@@ -418,7 +440,11 @@ impl Recorder {
         let next = Some((unit.number, unit.wall_ns));
         let elapsed_ns = unit.wall_ns - self.fragment_began_ns().unwrap_or(unit.wall_ns);
         let fragment_ns = ns(self.settings.fragment);
-        if !unit.is_key {
+        let segment_ns = ns(self.settings.segment);
+        let is_over = |file: &File| unit.wall_ns - file.began_ns >= segment_ns;
+        let is_other = self.is_renewed || self.file.as_ref().is_none_or(is_over) || unit.changes.is_some();
+        if !unit.is_key && !(unit.is_begin && is_other) {
+            self.note_changes(lead, &mut unit);
             if self.file.is_none() {
                 return;
             }
@@ -427,9 +453,9 @@ impl Recorder {
             }
             return self.push(now, lead, unit);
         }
-        let segment_ns = ns(self.settings.segment);
-        let is_over = |file: &File| unit.wall_ns - file.began_ns >= segment_ns;
-        if unit.changes.is_some() || self.is_renewed || self.file.as_ref().is_none_or(is_over) {
+        // The first picture that really needs no other has a file of its own.
+        let is_keyless = |file: &File| file.is_keyless && unit.is_key;
+        if is_other || self.file.as_ref().is_some_and(is_keyless) {
             self.close_fragment(now, Some(unit.wall_ns), next);
             self.leave_file();
             if let (Some(format), Some(track)) = (unit.changes.take(), &mut self.tracks[lead]) {
@@ -438,21 +464,29 @@ impl Recorder {
             if !self.begin_file(now, unit.wall_ns) {
                 return self.close_file();
             }
+            if let Some(file) = &mut self.file {
+                file.is_keyless = !unit.is_key && self.tracks[lead].as_ref().is_some_and(Track::is_video);
+            }
         } else if elapsed_ns >= fragment_ns / if self.is_video(lead) { 2 } else { 1 } {
             self.close_fragment(now, Some(unit.wall_ns), next);
         }
         self.push(now, lead, unit);
     }
 
-    fn other_unit(&mut self, now: Instant, track: usize, mut unit: Unit) {
-        let is_led_by_sound = !self.is_video(self.lead);
-        let Some(of) = &mut self.tracks[track] else { return };
-        if let Some(format) = unit.changes.take() {
-            of.format = Some(format);
+    /// Parameter sets that come without a key frame hold from some picture on: the next file begins with them.
+    fn note_changes(&mut self, track: usize, unit: &mut Unit) {
+        if let (Some(format), Some(track)) = (unit.changes.take(), &mut self.tracks[track]) {
+            track.format = Some(format);
             self.is_renewed = true;
         }
+    }
+
+    fn other_unit(&mut self, now: Instant, track: usize, mut unit: Unit) {
+        let is_led_by_sound = !self.is_video(self.lead);
+        self.note_changes(track, &mut unit);
+        let Some(of) = &mut self.tracks[track] else { return };
         // Pictures lead as soon as there is one to begin with.
-        if unit.is_key && of.is_video() && of.format.is_some() && is_led_by_sound {
+        if unit.is_begin && of.is_video() && of.format.is_some() && is_led_by_sound {
             (self.lead, self.is_renewed) = (track, true);
             self.lead_wall_ns = None;
             return self.lead_unit(now, unit);
@@ -477,7 +511,7 @@ impl Recorder {
             return;
         }
         let is_first = of.anchor.is_none() && of.pending.is_empty();
-        if !file.tracks.contains(&track) || (is_first && !unit.is_key) {
+        if !file.tracks.contains(&track) || (is_first && !unit.is_begin) {
             return;
         }
         // Where the lead has stopped, the others close its fragments.
@@ -535,7 +569,7 @@ impl Recorder {
             while track
                 .pending
                 .front()
-                .is_some_and(|unit| unit.wall_ns < wall_ns || !unit.is_key)
+                .is_some_and(|unit| unit.wall_ns < wall_ns || !unit.is_begin)
             {
                 track.pending.pop_front();
             }
@@ -561,6 +595,7 @@ impl Recorder {
             began_ns: wall_ns,
             tracks,
             fragments: 0,
+            is_keyless: false,
         });
         self.waiting_since = None;
         self.is_renewed = false;
@@ -616,6 +651,13 @@ impl Recorder {
                 samples.push(unit.into_sample(time));
             }
             let Some(last) = last else { continue };
+            if let Some(first) = samples
+                .first_mut()
+                .filter(|_| file.is_keyless && index == self.lead)
+            {
+                // Players seek to nothing else.
+                first.is_key = true;
+            }
             self.is_renewed |= track.drift_ns(last, file.began_ns).abs() > DRIFT_NS;
             let follows = match index == self.lead {
                 true => next,
