@@ -1,5 +1,7 @@
 //! A hub with a publisher and readers, without a socket.
 
+mod leaving;
+
 use super::*;
 use bytes::BytesMut;
 use ringpost_rtp::Header;
