@@ -36,15 +36,16 @@ mod name;
 #[cfg(test)]
 pub(crate) mod tests;
 mod track;
+mod writing;
 
 pub use name::{began, file_name};
+pub use writing::write_out;
 
 use crate::Description;
 use crate::file::{FileTrack, FileWriter, Run};
 use bytes::Bytes;
 use ringpost_base::{Instant, UnixTime, limits};
 use ringpost_rtp::Packet;
-use ringpost_store::{FileCommand, FolderName};
 use std::collections::VecDeque;
 use std::time::Duration;
 use thiserror::Error;
@@ -796,36 +797,4 @@ fn first_lead(tracks: &[Option<Track>]) -> Option<usize> {
 
 fn ns(duration: Duration) -> i64 {
     i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
-}
-
-/// Hands all that a recorder wants to the writer of files in a mount's folder, and gives its deadline.
-pub fn write_out(
-    recorder: &mut Recorder,
-    now: Instant,
-    folder: &FolderName,
-    writer: &mut dyn ringpost_store::FileWriter,
-    mut tell: impl FnMut(Event),
-) -> Option<Instant> {
-    loop {
-        let command = match recorder.poll_output() {
-            Output::Create { name } => match folder.file(&name) {
-                Ok(name) => FileCommand::Create(name),
-                Err(_) => {
-                    recorder.handle_refused(now);
-                    continue;
-                }
-            },
-            Output::Append(bytes) => FileCommand::Append(bytes),
-            Output::Sync => FileCommand::Sync,
-            Output::Close => FileCommand::Close,
-            Output::Event(event) => {
-                tell(event);
-                continue;
-            }
-            Output::Timeout(deadline) => return deadline,
-        };
-        if writer.submit(command).is_err() {
-            recorder.handle_refused(now);
-        }
-    }
 }
