@@ -277,7 +277,10 @@ fn stream_lines(stream: &StreamState) -> Vec<String> {
             Some(seconds) => format!("tried again in {seconds} s"),
             None => "tried again when somebody reads it".into(),
         };
-        let failed = format!("failed {} times", failure.attempts);
+        let failed = match failure.attempts {
+            1 => "1 attempt failed".to_owned(),
+            attempts => format!("{attempts} attempts failed"),
+        };
         lines.push(format!(
             "  pull\t{}\t{failed}\t{}\t{again}",
             failure.source, failure.why
