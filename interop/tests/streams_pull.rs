@@ -286,3 +286,27 @@ fn gstreamers_server_is_pulled_from_over_tcp_and_in_place_of_udp_that_brings_not
         );
     }
 }
+
+#[test]
+fn what_cannot_be_pulled_is_listed_with_the_reason_and_the_next_attempt() {
+    let from = own_address();
+    let pulls = format!(
+        "mounts.\"lobby/always\" = {{ pull = \"rtsp://user:s3cret@{from}:8554/door\", pull_when = \"always\" }}\n\
+         mounts.\"lobby/read\" = {{ pull = \"rtsp://{from}:8554/yard\", read = [\"anyone\"] }}\n"
+    );
+    let server = server(format!("{NETWORKS}{pulls}"));
+    let mut list = String::new();
+    let is_told = wait_for(LIMIT, || {
+        list = server.command(&["stream", "list"]);
+        list.contains("2 attempts failed")
+    });
+    assert!(is_told, "{list}");
+    let expected = format!("lobby/always\tnot live\n  pull\trtsp://{from}:8554/door\t2 attempts failed\t");
+    assert!(list.starts_with(&expected), "{list}");
+    assert!(
+        list.contains("\ttried again in ") && !list.contains("s3cret"),
+        "{list}"
+    );
+    // Nobody has wanted the other one.
+    assert!(!list.contains("lobby/read"), "{list}");
+}

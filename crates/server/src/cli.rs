@@ -300,10 +300,13 @@ fn quota(text: &str) -> Result<Quota, String> {
 pub(crate) enum StreamCommand {
     /// List what is live, with who publishes and reads it
     List,
-    /// End a session of a publisher or a reader
+    /// End a session of a publisher or a reader, or those of all readers of a stream
     Kick {
-        /// Its number, as the list shows it
-        session: u64,
+        /// The session's number, as the list shows it, or the mount's name, such as alice/door
+        what: String,
+        /// Tell them before to go there instead, such as rtsp://other.example.org/alice/door
+        #[arg(long, value_name = "URL")]
+        redirect: Option<String>,
     },
     /// Record a stream while it is live, whatever the configuration says, until the server ends
     Record {

@@ -197,6 +197,17 @@ pub enum Command {
     StreamKick {
         /// Its number, as the list shows it.
         session: u64,
+        /// Where its client is told to go before, as an RTSP URL.
+        #[serde(default)]
+        redirect: Option<String>,
+    },
+    /// Ends the sessions of all readers of a stream. Answered with `Done`.
+    StreamClear {
+        /// The mount's name.
+        mount: String,
+        /// Where their clients are told to go before, as an RTSP URL.
+        #[serde(default)]
+        redirect: Option<String>,
     },
     /// Has a stream recorded while it is live, or not, until this is said again or the server ends. Answered with `Done`.
     StreamRecord {
@@ -268,6 +279,9 @@ pub struct StreamState {
     pub received_bytes: u64,
     /// Packets that never came.
     pub lost_packets: u64,
+    /// Why it cannot be pulled from where it is to be pulled from, if it cannot.
+    #[serde(default)]
+    pub failure: Option<PullFailure>,
     /// Who publishes; none while its readers wait for another publisher.
     pub publisher: Option<StreamSession>,
     /// Who reads.
@@ -283,6 +297,19 @@ pub enum RecordingState {
     Waiting,
     /// It could not be written, and is tried again so many seconds later.
     Failing(u64),
+}
+
+/// Why a stream cannot be pulled.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PullFailure {
+    /// From where it is pulled, without credentials.
+    pub source: String,
+    /// What the last attempt failed for.
+    pub why: String,
+    /// Attempts that have failed, one behind the other.
+    pub attempts: u32,
+    /// When the next is made, in seconds from now; none: when somebody wants to read it.
+    pub again_in_s: Option<u64>,
 }
 
 /// A session of a publisher or a reader.

@@ -9,6 +9,8 @@ mod doors;
 mod listen;
 mod log;
 mod publish;
+#[cfg(test)]
+mod tests;
 
 pub use listen::Sound;
 pub use publish::OwnMount;
@@ -28,7 +30,7 @@ use ringpost_media::Port;
 use ringpost_store::{FileCommand, FileWriter, Files};
 use ringpost_stream::hub::{
     Answer, Burst, Config, ConnectionId, Hub, ListenerId, MountInfo, MountSettings, NotHeard, Outlet, Output,
-    PairId, Question, QuestionId, SessionKey, SocketId,
+    PairId, PullFailure, Question, QuestionId, SendAway, SocketId,
 };
 use ringpost_stream::{MountName, MountPattern};
 use socket2::SockAddr;
@@ -80,7 +82,8 @@ struct Counters {
 enum Message {
     Answer(QuestionId, Answer),
     Mounts(async_channel::Sender<Vec<MountInfo>>),
-    Kick(SessionKey, async_channel::Sender<bool>),
+    FailingPulls(async_channel::Sender<Vec<PullFailure>>),
+    SendAway(SendAway, async_channel::Sender<usize>),
     Record(MountName, bool, async_channel::Sender<bool>),
     Settings(Vec<(MountPattern, MountSettings)>),
     Listen(MountName, async_channel::Sender<Result<Sound, NotHeard>>),
@@ -185,10 +188,17 @@ impl RtspHandle {
         answer.recv().await.map_err(|_| Gone)
     }
 
-    /// Ends a session; whether there was one.
-    pub async fn kick(&self, session: SessionKey) -> Result<bool, Gone> {
+    /// What cannot be pulled.
+    pub async fn failing_pulls(&self) -> Result<Vec<PullFailure>, Gone> {
         let (reply, answer) = async_channel::bounded(1);
-        self.push(Message::Kick(session, reply)).await?;
+        self.push(Message::FailingPulls(reply)).await?;
+        answer.recv().await.map_err(|_| Gone)
+    }
+
+    /// Ends sessions, or tells their clients first where to go; how many there were.
+    pub async fn send_away(&self, what: SendAway) -> Result<usize, Gone> {
+        let (reply, answer) = async_channel::bounded(1);
+        self.push(Message::SendAway(what, reply)).await?;
         answer.recv().await.map_err(|_| Gone)
     }
 
@@ -526,8 +536,11 @@ impl Driver {
                 Ok(Message::Mounts(reply)) => {
                     let _ = reply.try_send(self.hub.mounts(now));
                 }
-                Ok(Message::Kick(session, reply)) => {
-                    let _ = reply.try_send(self.hub.kick(now, session));
+                Ok(Message::FailingPulls(reply)) => {
+                    let _ = reply.try_send(self.hub.failing_pulls(now));
+                }
+                Ok(Message::SendAway(what, reply)) => {
+                    let _ = reply.try_send(self.hub.send_away(now, &what));
                 }
                 Ok(Message::Record(mount, is_wanted, reply)) => {
                     let _ = reply.try_send(self.hub.record(now, &mount, is_wanted));

@@ -172,13 +172,21 @@ impl Shelves {
                 continue;
             }
             let name = format!("{number}.wav");
-            let (Ok(name_of_file), Some(sound)) = (name.parse(), self.sound_of(account, &name).await?) else {
-                continue;
+            let Ok(name) = name.parse() else { continue };
+            let size = self
+                .mail
+                .voicemail_size(account.id, voicemail.mailbox, voicemail.uid)
+                .await;
+            let size_bytes = match size {
+                Ok(size_bytes) => size_bytes,
+                Err(ringpost_mail::MailError::Store(error)) => return Err(StoreError::Io(error)),
+                // It was removed, or holds no sound.
+                Err(_) => continue,
             };
             files.push(FileInfo {
-                name: name_of_file,
-                size_bytes: sound.len() as u64,
-                modified: account.created,
+                name,
+                size_bytes,
+                modified: voicemail.received,
                 is_open: false,
             });
         }

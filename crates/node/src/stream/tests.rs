@@ -175,6 +175,10 @@ fn voicemails_and_recordings_are_listed_and_read_and_nothing_else_is() {
     else {
         panic!("a voicemail")
     };
+    assert_eq!(
+        (files[0].size_bytes, files[0].modified),
+        (wav.len() as u64, BEGIN)
+    );
     let file = files[0].name.clone();
     let number = file.name().trim_end_matches(".wav").to_owned();
     assert!(matches!(

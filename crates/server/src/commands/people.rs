@@ -103,7 +103,13 @@ pub(crate) async fn device(control: &dyn Control, command: DeviceCommand) -> Res
 pub(crate) async fn stream(control: &dyn Control, command: StreamCommand) -> Result<()> {
     let command = match command {
         StreamCommand::List => Command::StreamList,
-        StreamCommand::Kick { session } => Command::StreamKick { session },
+        StreamCommand::Kick { what, redirect } => match what.parse() {
+            Ok(session) => Command::StreamKick { session, redirect },
+            Err(_) => Command::StreamClear {
+                mount: what,
+                redirect,
+            },
+        },
         StreamCommand::Record { mount, off } => Command::StreamRecord {
             mount,
             is_wanted: !off,
@@ -255,14 +261,32 @@ fn stream_lines(stream: &StreamState) -> Vec<String> {
         Some(RecordingState::Waiting) => "recorded from the first key picture on".to_owned(),
         Some(RecordingState::Failing(s)) => format!("NOT RECORDED: it cannot be written, next try in {s} s"),
     };
-    let mut lines = vec![format!(
-        "{}\t{}\t{recorded}\t{} bytes came\t{} packets lost\tlast {} ms ago",
-        stream.mount,
-        stream.encodings.join(","),
-        stream.received_bytes,
-        stream.lost_packets,
-        stream.silent_ms
-    )];
+    let is_there = !stream.encodings.is_empty();
+    let mut lines = match is_there {
+        false => vec![format!("{}\tnot live", stream.mount)],
+        true => vec![format!(
+            "{}\t{}\t{recorded}\t{} bytes came\t{} packets lost\tlast {} ms ago",
+            stream.mount,
+            stream.encodings.join(","),
+            stream.received_bytes,
+            stream.lost_packets,
+            stream.silent_ms
+        )],
+    };
+    if let Some(failure) = &stream.failure {
+        let again = match failure.again_in_s {
+            Some(seconds) => format!("tried again in {seconds} s"),
+            None => "tried again when somebody reads it".into(),
+        };
+        let failed = match failure.attempts {
+            1 => "1 attempt failed".to_owned(),
+            attempts => format!("{attempts} attempts failed"),
+        };
+        lines.push(format!(
+            "  pull\t{}\t{failed}\t{}\t{again}",
+            failure.source, failure.why
+        ));
+    }
     let publisher = stream.publisher.iter().map(|session| ("publisher", session));
     let readers = stream.readers.iter().map(|session| ("reader", session));
     lines.extend(publisher.chain(readers).map(|(role, session)| {

@@ -53,6 +53,10 @@ impl Pull<'_> {
 }
 
 impl PullUrl {
+    pub(super) fn url(&self) -> &Url {
+        &self.0
+    }
+
     /// Whether it may lead where it does, as far as that can be seen without the DNS.
     // Guards pitfall RTSP 10.
     pub(super) fn check(&self, networks: &[(IpAddr, u8)]) -> Result<(), String> {
@@ -70,8 +74,7 @@ impl TryFrom<String> for PullUrl {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        let wrong =
-            |error| format!("{error}; write it like \"rtsp://user:password@camera.example.org/stream\"");
+        let wrong = |error| format!("{error}; write it like \"rtsp://camera.example.org/stream\"");
         Url::parse(&text).map(PullUrl).map_err(wrong)
     }
 }

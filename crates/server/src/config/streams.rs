@@ -30,6 +30,7 @@ pub(crate) struct MountSettings {
     pub(crate) pull: Option<PullUrl>,
     pub(crate) pull_when: Option<When>,
     pub(crate) pull_transport: Option<Transport>,
+    pub(crate) redirect: Option<PullUrl>,
     pub(crate) extension: Option<String>,
     pub(crate) record: bool,
     pub(crate) keep_hours: Option<u32>,
@@ -71,6 +72,7 @@ impl Streams {
                 return Err((format!("{key}.keep_hours and keep_bytes"), wrong));
             }
             settings.check_pull(pattern, &self.pull_networks())?;
+            settings.check_redirect(&key)?;
             let (file, folder) = (&settings.file, &settings.folder);
             if file.is_some() && folder.is_some() {
                 let wrong = "names a file and a folder; leave one of them out".into();
@@ -145,6 +147,7 @@ impl Streams {
                 record: settings.record,
                 silence: settings.silence_mail_s.map(|s| Duration::from_secs(s.into())),
                 pull: settings.pull(),
+                redirect: settings.redirect.as_ref().map(|url| url.url().clone()),
             };
             Some((pattern.parse().ok()?, hub))
         });
@@ -206,6 +209,17 @@ impl MountSettings {
             transport: self.pull_transport.unwrap_or_default(),
         };
         Some(pull.settings())
+    }
+
+    fn check_redirect(&self, key: &str) -> Result<(), (String, String)> {
+        let has_password = |url: &PullUrl| url.url().credentials().is_some();
+        match self.redirect.as_ref().is_some_and(has_password) {
+            true => {
+                let wrong = "has a password in it, which readers are not told; leave it out".into();
+                Err((format!("{key}.redirect"), wrong))
+            }
+            false => Ok(()),
+        }
     }
 
     fn check_pull(&self, pattern: &str, networks: &[(IpAddr, u8)]) -> Result<(), (String, String)> {

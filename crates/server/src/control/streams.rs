@@ -1,10 +1,13 @@
 //! `stream …`: what is live.
 
 use super::LocalControl;
-use ringpost_admin::{Answer, Command, RecordingState, Refusal, RefusalKind, StreamSession, StreamState};
+use ringpost_admin::{
+    Answer, Command, PullFailure, RecordingState, Refusal, RefusalKind, StreamSession, StreamState,
+};
 use ringpost_net::rtsp::Gone;
+use ringpost_rtsp::Url;
 use ringpost_stream::MountName;
-use ringpost_stream::hub::{MountInfo, SessionInfo, SessionKey};
+use ringpost_stream::hub::{self, MountInfo, SendAway, SessionInfo, SessionKey, Whom};
 use ringpost_stream::recording::State;
 
 impl LocalControl {
@@ -14,18 +17,24 @@ impl LocalControl {
             return Err(Refusal::new(RefusalKind::Unavailable, why));
         };
         match command {
-            Command::StreamKick { session } => {
-                match streams.kick(SessionKey(*session)).await.map_err(gone)? {
-                    true => Ok(Answer::Done),
-                    false => Err(Refusal::not_found(format!(
+            Command::StreamKick { session, redirect } => {
+                let (whom, to) = (Whom::Session(SessionKey(*session)), url(redirect.as_deref())?);
+                match streams.send_away(SendAway { whom, to }).await.map_err(gone)? {
+                    0 => Err(Refusal::not_found(format!(
                         "there is no session {session}; `ringpost stream list` shows them"
                     ))),
+                    _ => Ok(Answer::Done),
+                }
+            }
+            Command::StreamClear { mount, redirect } => {
+                let (whom, to) = (Whom::ReadersOf(name(mount)?), url(redirect.as_deref())?);
+                match streams.send_away(SendAway { whom, to }).await.map_err(gone)? {
+                    0 => Err(Refusal::not_found(format!("nobody reads {mount}"))),
+                    _ => Ok(Answer::Done),
                 }
             }
             Command::StreamRecord { mount, is_wanted } => {
-                let name: MountName = mount
-                    .parse()
-                    .map_err(|error| Refusal::invalid(format!("{mount:?} is no mount: {error}")))?;
+                let name = name(mount)?;
                 match streams.record(name, *is_wanted).await.map_err(gone)? {
                     true => Ok(Answer::Done),
                     false => Err(Refusal::not_found(format!(
@@ -36,14 +45,62 @@ impl LocalControl {
             }
             _ => {
                 let mounts = streams.mounts().await.map_err(gone)?;
-                Ok(Answer::Streams(mounts.iter().map(state).collect()))
+                let failing = streams.failing_pulls().await.map_err(gone)?;
+                Ok(Answer::Streams(listed(&mounts, failing)))
             }
         }
     }
 }
 
+fn name(mount: &str) -> Result<MountName, Refusal> {
+    let parsed = mount.parse();
+    parsed.map_err(|error| Refusal::invalid(format!("{mount:?} is no mount: {error}")))
+}
+
+fn url(redirect: Option<&str>) -> Result<Option<Url>, Refusal> {
+    let wrong = |error| {
+        Refusal::invalid(format!(
+            "{error}; write where to go like rtsp://other.example.org/alice/door"
+        ))
+    };
+    redirect.map(Url::parse).transpose().map_err(wrong)
+}
+
 fn gone(error: Gone) -> Refusal {
     Refusal::new(RefusalKind::Failed, error.to_string())
+}
+
+/// What is live, and what should be and is not, by name.
+fn listed(mounts: &[MountInfo], failing: Vec<hub::PullFailure>) -> Vec<StreamState> {
+    let mut states: Vec<_> = mounts.iter().map(state).collect();
+    for failing in failing {
+        let mount = failing.mount.to_string();
+        let failure = Some(PullFailure {
+            source: failing.source,
+            why: failing.why,
+            attempts: failing.attempts,
+            again_in_s: failing
+                .again_in
+                .map(|again_in| again_in.as_secs_f64().ceil() as u64),
+        });
+        match states.iter_mut().find(|state| state.mount == mount) {
+            // Its readers wait.
+            Some(state) => state.failure = failure,
+            None => states.push(StreamState {
+                mount,
+                encodings: Vec::new(),
+                recording: None,
+                silent_ms: 0,
+                received_bytes: 0,
+                lost_packets: 0,
+                failure,
+                publisher: None,
+                readers: Vec::new(),
+            }),
+        }
+    }
+    states.sort_by(|a, b| a.mount.cmp(&b.mount));
+    states
 }
 
 fn state(info: &MountInfo) -> StreamState {
@@ -54,6 +111,7 @@ fn state(info: &MountInfo) -> StreamState {
         silent_ms: u64::try_from(info.silent_for.as_millis()).unwrap_or(u64::MAX),
         received_bytes: info.received_bytes,
         lost_packets: info.lost_packets,
+        failure: None,
         publisher: info.publisher.as_ref().map(session),
         readers: info.readers.iter().map(session).collect(),
     }

@@ -66,6 +66,7 @@ mod tests;
 mod transfer;
 mod upgrade;
 mod voicemail;
+mod voicemail_size;
 
 pub use append::{Append, Appended};
 pub use deliver::{Delivered, Delivery};

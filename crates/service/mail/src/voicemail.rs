@@ -286,7 +286,7 @@ impl Mail {
 }
 
 /// The first part with sound in it.
-fn audio_part(part: &Part) -> Option<&Part> {
+pub(crate) fn audio_part(part: &Part) -> Option<&Part> {
     match &part.content {
         Content::Single { kind, .. } => (kind == "AUDIO").then_some(part),
         Content::Multipart { parts, .. } => parts.iter().find_map(audio_part),

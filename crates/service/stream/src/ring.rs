@@ -218,6 +218,11 @@ impl Ring {
         packet
     }
 
+    /// The number of the oldest packet that is kept.
+    pub(crate) fn first(&self) -> u64 {
+        self.first
+    }
+
     /// The number of the packet that will be pushed next.
     pub(crate) fn end(&self) -> u64 {
         self.first + self.packets.len() as u64

@@ -26,7 +26,7 @@ mod tests;
 
 pub use audio::{AacHeaders, opus_duration_units};
 pub use formats::{StaticFormat, duration_units, static_format};
-pub use nal::{is_h264_key, is_h265_key, split_annex_b};
+pub use nal::{is_h264_key, is_h264_recovery_point, is_h265_key, is_h265_recovery_point, split_annex_b};
 
 use crate::Packet;
 use ringpost_base::limits;
@@ -66,7 +66,8 @@ pub enum Format {
 pub struct AccessUnit {
     /// Its instant, in units of the payload's clock.
     pub timestamp: u32,
-    /// Whether decoding may begin with it. So it is with every unit of audio.
+    /// Whether decoding may begin with it: of H.264 and H.265 with key pictures and recovery points. So it is with every unit
+    /// of audio.
     pub is_key: bool,
     /// Whether something before it, since the last unit that was given, was lost.
     pub follows_loss: bool,
@@ -230,10 +231,14 @@ impl Depacketizer {
             return;
         }
         let pieces = unit.pieces.split_off(unit.pieces.len() - count);
+        // What a recovery point says is said of the picture behind it.
+        let begins = |piece: &Vec<u8>| nal::begins_decoding(self.format, piece);
+        let is_key = pieces.iter().any(begins);
+        unit.is_key = unit.pieces.iter().any(begins);
         self.finish();
         self.unit = Some(Unit {
             timestamp,
-            is_key: false,
+            is_key,
             is_damaged: false,
             is_after_gap: false,
             bytes: pieces.iter().map(Vec::len).sum(),

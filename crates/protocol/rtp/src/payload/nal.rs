@@ -1,6 +1,6 @@
 //! H.264 (RFC 6184) and H.265 (RFC 7798).
 
-use super::{At, Depacketizer};
+use super::{At, Depacketizer, Format};
 
 /// NAL unit types of H.264 payloads (RFC 6184 §5.2, table 1).
 mod h264 {
@@ -37,6 +37,70 @@ pub fn is_h264_key(nal: &[u8]) -> bool {
 pub fn is_h265_key(nal: &[u8]) -> bool {
     nal.first()
         .is_some_and(|header| matches!(header >> 1 & 0x3f, 16..=21))
+}
+
+/// `payloadType` of the message by which an encoder without IDR pictures says where decoding may begin: what it has refreshed
+/// little by little is whole some pictures later (ITU-T H.264 §D.2.8, H.265 §D.3.8).
+const RECOVERY_POINT: u32 = 6;
+
+/// Whether this NAL unit of H.264, or what a first fragment holds of it, says that decoding may begin with the picture that
+/// follows: SEI with a recovery point.
+pub fn is_h264_recovery_point(nal: &[u8]) -> bool {
+    let is_sei = nal.first().is_some_and(|header| header & 0x1f == h264::SEI);
+    is_sei && has_message(&nal[1..], RECOVERY_POINT)
+}
+
+/// The same of H.265.
+pub fn is_h265_recovery_point(nal: &[u8]) -> bool {
+    let is_sei = nal
+        .first()
+        .is_some_and(|header| header >> 1 & 0x3f == h265::PREFIX_SEI);
+    is_sei && nal.get(2..).is_some_and(|rest| has_message(rest, RECOVERY_POINT))
+}
+
+/// Whether SEI, behind the unit's header, has a message of a type (ITU-T H.264 §7.3.2.3.1, H.265 §7.3.5).
+fn has_message(sei: &[u8], wanted: u32) -> bool {
+    let mut zeros = 0;
+    let mut octets = sei.iter().copied().filter(|octet| {
+        // What keeps a start code from appearing is no part of any message.
+        let is_guard = zeros >= 2 && *octet == 3;
+        zeros = if *octet == 0 { zeros + 1 } else { 0 };
+        !is_guard
+    });
+    // Of the trailing bits no message can be made: it would have no size.
+    while let Some(kind) = sei_number(&mut octets) {
+        let Some(size) = sei_number(&mut octets) else {
+            return false;
+        };
+        if kind == wanted {
+            return true;
+        }
+        if size > 0 && octets.nth(size as usize - 1).is_none() {
+            return false;
+        }
+    }
+    false
+}
+
+/// A type or a size: octets of 255 and one below it, added up.
+fn sei_number(octets: &mut impl Iterator<Item = u8>) -> Option<u32> {
+    let mut sum = 0_u32;
+    loop {
+        let octet = octets.next()?;
+        sum = sum.saturating_add(octet.into());
+        if octet != 0xff {
+            return Some(sum);
+        }
+    }
+}
+
+/// Whether decoding may begin with the picture of this NAL unit, in a format that has some.
+pub(super) fn begins_decoding(format: Format, nal: &[u8]) -> bool {
+    match format {
+        Format::H264 => is_h264_key(nal) || is_h264_recovery_point(nal),
+        Format::H265 { .. } => is_h265_key(nal) || is_h265_recovery_point(nal),
+        _ => false,
+    }
 }
 
 /// Whether this NAL unit of H.264 stands before the slices of its picture: SEI, parameter sets, a delimiter, or what comes
@@ -192,7 +256,7 @@ impl Depacketizer {
         if may_lack && is_slice && nal.get(1).is_none_or(|byte| byte & 0x80 == 0) {
             self.damage(timestamp);
         }
-        self.piece(timestamp, nal.to_vec(), is_h264_key(nal));
+        self.piece(timestamp, nal.to_vec(), begins_decoding(Format::H264, nal));
     }
 
     pub(super) fn h265(&mut self, at: At<'_>, has_donl: bool) {
@@ -284,7 +348,7 @@ impl Depacketizer {
         if may_lack && is_slice && nal.get(2).is_none_or(|byte| byte & 0x80 == 0) {
             self.damage(timestamp);
         }
-        self.piece(timestamp, nal.to_vec(), is_h265_key(nal));
+        self.piece(timestamp, nal.to_vec(), begins_decoding(self.format, nal));
     }
 }
 

@@ -59,6 +59,35 @@ mod h264 {
         }
     }
 
+    // ITU-T H.264 §D.2.8: who refreshes pictures little by little sends no IDR picture.
+    #[test]
+    fn a_recovery_point_is_where_decoding_may_begin() {
+        const RECOVERY: &[u8] = &[0x06, 6, 2, 0x1a, 0x40, 0x80];
+        // Behind user data with an octet that keeps a start code from appearing.
+        const BEHIND: &[u8] = &[0x06, 5, 4, 0, 0, 3, 1, 2, 6, 1, 0xc4, 0x80];
+        const USER_DATA: &[u8] = &[0x06, 5, 3, 6, 1, 6, 0x80];
+        const CUT: &[u8] = &[0x06, 5, 255];
+        for (sei, is_key) in [(RECOVERY, true), (BEHIND, true), (USER_DATA, false), (CUT, false)] {
+            assert_eq!(is_h264_recovery_point(sei), is_key, "{sei:?}");
+            let packets: &[_] = &[
+                Some((10, true, SLICE)),
+                // With the marker and the timestamp of the picture before.
+                Some((10, true, sei)),
+                Some((20, true, SLICE)),
+                Some((30, true, SLICE)),
+            ];
+            let (units, _) = feed(Format::H264, packets);
+            assert_eq!(
+                pieces(&units),
+                [
+                    (10, false, false, vec![SLICE]),
+                    (20, is_key, false, vec![sei, SLICE]),
+                    (30, false, false, vec![SLICE])
+                ]
+            );
+        }
+    }
+
     // RFC 6184 §5.7.2, figures 12 and 13: two units of different times, here against their decoding order.
     #[test]
     fn a_multi_time_aggregate_is_two_pictures_in_decoding_order() {
@@ -390,6 +419,21 @@ mod h264 {
 
 mod h265 {
     use super::*;
+
+    // ITU-T H.265 §D.3.8.
+    #[test]
+    fn a_recovery_point_is_where_decoding_may_begin() {
+        const RECOVERY: &[u8] = &[39 << 1, 1, 6, 1, 0xc0, 0x80];
+        const HASH: &[u8] = &[40 << 1, 1, 6, 1, 0xc0, 0x80];
+        const TRAIL: &[u8] = &[1 << 1, 1, 0x80, 7];
+        let format = Format::H265 { has_donl: false };
+        for (sei, is_key) in [(RECOVERY, true), (HASH, false)] {
+            assert_eq!(is_h265_recovery_point(sei), is_key);
+            let (units, _) = feed(format, &[Some((10, false, sei)), Some((10, true, TRAIL))]);
+            assert_eq!(pieces(&units), [(10, is_key, false, vec![sei, TRAIL])]);
+        }
+        assert!(!is_h265_recovery_point(&[39 << 1]));
+    }
 
     const VPS: &[u8] = &[0x40, 1, 9];
     const SPS: &[u8] = &[0x42, 1, 8];

@@ -1,10 +1,12 @@
 //! Typed views of header fields (RFC 2326 §12).
 
+mod date;
 mod range;
 mod rtp_info;
 mod session;
 mod transport;
 
+pub use date::{date, parse_date};
 pub use range::{Clock, Npt, Range, RangeSpec, Smpte, SmpteType};
 pub use rtp_info::RtpInfo;
 pub use session::{SessionHeader, is_session_id};

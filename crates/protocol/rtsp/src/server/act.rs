@@ -3,13 +3,15 @@
 use super::question::{Answer, Ask, Control, Place, Play, SessionId};
 use super::{Announced, Current, End, Event, Output, Server, Status, Waiting, names, setup};
 use crate::control;
-use crate::header::{Mode, Range, RtpInfo, Transport, accepts, parse_decimal};
+use crate::header::{Mode, Range, RtpInfo, Transport, accepts, date, parse_date, parse_decimal};
 use crate::message::Response;
 use crate::method::Method;
 use crate::mount::{MountPath, PathError};
 use crate::server::session::State;
 use crate::url::Url;
-use ringpost_base::limits;
+use bytes::Bytes;
+use ringpost_base::{UnixTime, limits};
+use std::time::Duration;
 
 /// What the answer of the mount will complete.
 pub(super) enum Act {
@@ -146,6 +148,15 @@ fn read_range(field: &str) -> Result<Range, Wrong> {
 }
 
 impl Server {
+    /// What a client has is as it was until the end of this second. A date that is none, or has not come yet, says nothing.
+    pub(super) fn modified_since(&self, current: &Current) -> Option<UnixTime> {
+        let field = current.request.headers.field("If-Modified-Since")?;
+        let since = parse_date(field)
+            .ok()
+            .filter(|since| *since <= self.wallclock())?;
+        Some(since + Duration::from_nanos(999_999_999))
+    }
+
     pub(super) fn act(&mut self, current: Box<Current>) {
         match current.request.method {
             Method::Options => {
@@ -369,9 +380,25 @@ impl Server {
         let ok = self.response(&current, Status::OK);
         match (act, answer) {
             (Act::Describe, Answer::Description(body)) => {
-                let base = current.url.as_ref().map(content_base).unwrap_or_default();
-                let response = ok.with("Content-Base", base).with_body("application/sdp", body);
-                self.answer(&current, response);
+                self.answer(&current, described(&current, ok, body));
+            }
+            (
+                Act::Describe,
+                Answer::DatedDescription {
+                    description,
+                    modified,
+                },
+            ) => {
+                let is_known = self
+                    .modified_since(&current)
+                    .is_some_and(|since| modified <= since);
+                //= https://www.rfc-editor.org/rfc/rfc2326#section-12.23
+                let response = match is_known {
+                    true => self.response(&current, Status::NOT_MODIFIED),
+                    false => described(&current, ok, description),
+                };
+                //= https://www.rfc-editor.org/rfc/rfc2326#section-12.24
+                self.answer(&current, response.with("Last-Modified", date(modified)));
             }
             (Act::Announce, Answer::Granted) => {
                 if let (Some(place), Some(url)) = (&current.place, &current.url) {
@@ -461,6 +488,12 @@ impl Server {
         }
         self.answer(current, response);
     }
+}
+
+fn described(current: &Current, ok: Response, description: Bytes) -> Response {
+    let base = current.url.as_ref().map(content_base).unwrap_or_default();
+    ok.with("Content-Base", base)
+        .with_body("application/sdp", description)
 }
 
 fn with_range(mut response: Response, range: Option<Range>) -> Response {

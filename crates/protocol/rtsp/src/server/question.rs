@@ -9,6 +9,7 @@ use crate::status::Status;
 use crate::url::Url;
 use bytes::Bytes;
 use ringpost_auth::digest::DigestKeys;
+use ringpost_base::UnixTime;
 use std::fmt;
 
 /// A session's identifier, which nobody can guess (RFC 2326 §3.4).
@@ -90,7 +91,7 @@ pub enum Ask {
         /// What for.
         access: Access,
     },
-    /// What is there? → [`Answer::Description`], in which the streams' control attributes are
+    /// What is there? → [`Answer::Description`] or [`Answer::DatedDescription`], in which the streams' control attributes are
     /// [`track_control`](crate::control::track_control) of their place among the m-lines, or
     /// [`track_url`](crate::control::track_url) of it below [`Place::base`].
     Describe(Place),
@@ -172,6 +173,8 @@ pub struct Setup {
     pub blocksize: Option<u32>,
     /// What the client can take, in bits a second (RFC 2326 §12.6).
     pub bandwidth_bps: Option<u64>,
+    /// Nothing is to be set up, and refused with 304, unless it was modified since then (RFC 2326 §12.23).
+    pub modified_since: Option<UnixTime>,
 }
 
 /// What PLAY wants.
@@ -273,6 +276,13 @@ pub enum Answer {
     Keys(Option<DigestKeys>),
     /// This session description.
     Description(Bytes),
+    /// This one, which is as it is since then. Who has it from later is told 304 and no more (RFC 2326 §12.23).
+    DatedDescription {
+        /// It.
+        description: Bytes,
+        /// Since when.
+        modified: UnixTime,
+    },
     /// The stream is set up.
     SetUp(Box<SetUp>),
     /// It will be played.

@@ -105,6 +105,7 @@ impl Server {
             is_change,
             blocksize: number("Blocksize").and_then(|n: u64| u32::try_from(n).ok()),
             bandwidth_bps: number("Bandwidth"),
+            modified_since: self.modified_since(&current),
         };
         let act = Act::Setup {
             session,
@@ -134,6 +135,7 @@ impl Server {
                 Mode::Play => Vec::new(),
                 Mode::Record => vec![Mode::Record],
             };
+            //= https://www.rfc-editor.org/rfc/rfc2326#section-12.39
             let destination = candidate.destination.take().filter(|address| !address.is_empty());
             match (transport.delivery(), transport.lower) {
                 (Delivery::Multicast, LowerTransport::Udp) if mode == Mode::Play => {
@@ -157,6 +159,7 @@ impl Server {
                     let Some(channels) = self.free_channels(current, transport.interleaved) else {
                         continue;
                     };
+                    // A destination is of no use: the packets go where the answer goes (RFC 2326 §16).
                     candidate.interleaved = Some(channels);
                     candidate.client_port = None;
                 }

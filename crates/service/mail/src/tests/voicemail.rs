@@ -223,7 +223,10 @@ fn the_recording_comes_back_byte_for_byte() {
         now(world.mail.voicemail_audio(ALICE, voicemail.mailbox, uid)).unwrap(),
         wav
     );
+    let size = now(world.mail.voicemail_size(ALICE, voicemail.mailbox, uid)).unwrap();
+    assert_eq!(size, wav.len() as u64);
     let other = world.deliver("INBOX", "no sound");
+    assert!(now(world.mail.voicemail_size(ALICE, voicemail.mailbox, other)).is_err());
     assert!(now(world.mail.voicemail_audio(ALICE, voicemail.mailbox, other)).is_err());
     assert!(now(world.mail.voicemail_audio(ALICE, voicemail.mailbox, 99)).is_err());
 }

@@ -97,6 +97,16 @@ impl Encoding {
 }
 
 impl Kind {
+    /// Whether an access unit holds parameter sets, which may stand before any picture.
+    pub(crate) fn has_sets(self, pieces: &[Vec<u8>]) -> bool {
+        let is_set = |nal: &Vec<u8>| match (self, nal.first()) {
+            (Kind::H264, Some(header)) => matches!(header & 0x1f, 7 | 8),
+            (Kind::H265, Some(header)) => matches!(header >> 1 & 0x3f, 32..=34),
+            _ => false,
+        };
+        pieces.iter().any(is_set)
+    }
+
     /// The format that an access unit shows, where it holds what tells it; `known` is what was known before.
     pub(crate) fn format_in(self, pieces: &[Vec<u8>], known: Option<&Format>) -> Option<Format> {
         match self {

@@ -73,6 +73,9 @@ impl Plane {
             }
             server::Ask::Session(id) => return self.attach(connection, &id),
             server::Ask::Describe(place) => {
+                if let Some(moved) = self.moved(&place.mount) {
+                    return Some(moved);
+                }
                 let local = ends.local.ip();
                 if let Some((_, live)) = self.live_of(&place.mount) {
                     let description = live.sdp(local);
@@ -164,6 +167,11 @@ impl Plane {
     fn set_up(&mut self, now: Instant, pending: Pending, ends: Ends, setup: server::Setup) -> Option<Answer> {
         let mount = setup.place.mount.clone();
         let connection = pending.connection;
+        if setup.mode == Mode::Play
+            && let Some(moved) = self.moved(&mount)
+        {
+            return Some(moved);
+        }
         let tracks = match setup.mode {
             Mode::Play => self
                 .live_of(&mount)

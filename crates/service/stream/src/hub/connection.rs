@@ -232,6 +232,8 @@ impl Connections {
             // A server's own clients are told by `Alive`.
             Order::Heard => {}
             Order::PlayEnded(session, tracks) => server.handle_play_ended(now, &session, &tracks),
+            // One that leaves so many requests without an answer is sent away when its time is over.
+            Order::Redirect(session, to) => drop(server.redirect(now, Some(&session), &to, None)),
             Order::Close => server.shut_down(now),
         }
     }

@@ -1,17 +1,34 @@
 //! Where a reader may begin: which packets begin a picture that needs no other.
 
-use ringpost_rtp::payload::{is_h264_key, is_h265_key, split_annex_b};
+use ringpost_rtp::payload::{
+    is_h264_key, is_h264_recovery_point, is_h265_key, is_h265_recovery_point, split_annex_b,
+};
 
 /// Finds the packets of one source that a reader may begin with, in the order in which they were sent.
 ///
 /// A key picture is begun with its parameter sets where they come right before it, though cameras give them a timestamp of
-/// their own, or mark their end.
+/// their own, or mark their end. What says of itself that decoding may begin there (a recovery point) is one.
 #[derive(Debug)]
 pub(crate) struct Entries {
     coding: Coding,
     run: Run,
     /// The timestamp of the packet before.
     timestamp: Option<u32>,
+    /// The timestamp of the last slice that needs others.
+    slice: Option<u32>,
+    /// Whether a decoder knows, or could, what it needs beside pictures.
+    has_sets: bool,
+}
+
+/// What a packet is to a reader who has had none before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// It may begin here.
+    Entry,
+    /// A picture begins here that needs others; its parameter sets are known.
+    Picture,
+    /// Nothing begins here.
+    Within,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,8 +60,8 @@ struct Found {
 }
 
 impl Entries {
-    /// For a track of this encoding, as `a=rtpmap` names it.
-    pub(crate) fn new(encoding: &str) -> Self {
+    /// For a track of this encoding, as `a=rtpmap` names it; `has_sets`: the description tells its parameter sets.
+    pub(crate) fn new(encoding: &str, has_sets: bool) -> Self {
         let coding = match encoding.to_ascii_uppercase().as_str() {
             "H264" => Coding::H264,
             "H265" => Coding::H265,
@@ -56,15 +73,18 @@ impl Entries {
             coding,
             run: Run::Other,
             timestamp: None,
+            slice: None,
+            has_sets,
         }
     }
 
-    /// Whether a reader may begin with the packet of this timestamp and payload, which comes next.
-    pub(crate) fn handle(&mut self, timestamp: u32, payload: &[u8]) -> bool {
+    /// What the packet of this timestamp and payload is, which comes next.
+    pub(crate) fn handle(&mut self, timestamp: u32, payload: &[u8]) -> Place {
         let is_new = self.timestamp.replace(timestamp) != Some(timestamp);
         let mut found = Found::default();
         match self.coding {
-            Coding::Each => return is_new,
+            Coding::Each if is_new => return Place::Entry,
+            Coding::Each => return Place::Within,
             Coding::Vp8 => found.note_vp8(payload),
             Coding::Vp9 => found.note_vp9(payload),
             Coding::H264 | Coding::H265 if is_annex_b(payload) => {
@@ -82,10 +102,19 @@ impl Entries {
             Found { other: true, .. } => Run::Other,
             _ => before,
         };
-        match before {
-            Run::Sets => false,
-            Run::Key(of) if of == timestamp => false,
-            _ => found.key || found.sets,
+        self.has_sets |= found.sets;
+        let is_first_slice = found.other && self.slice.replace(timestamp) != Some(timestamp);
+        let is_begun = match before {
+            Run::Sets => true,
+            Run::Key(of) => of == timestamp,
+            Run::Other => false,
+        };
+        // Of other codings nothing can be made without a key picture, ever.
+        let is_refreshing = matches!(self.coding, Coding::H264 | Coding::H265) && self.has_sets;
+        match found {
+            Found { key, sets, .. } if (key || sets) && !is_begun => Place::Entry,
+            _ if is_first_slice && is_refreshing && !is_begun => Place::Picture,
+            _ => Place::Within,
         }
     }
 }
@@ -101,7 +130,8 @@ impl Found {
         let Some(header) = nal.first() else { return };
         if coding == Coding::H264 {
             self.note_h264_kind(header & 0x1f);
-        } else if is_h265_key(nal) {
+            self.key |= is_h264_recovery_point(nal);
+        } else if is_h265_key(nal) || is_h265_recovery_point(nal) {
             self.key = true;
         } else {
             match header >> 1 & 0x3f {
@@ -109,6 +139,19 @@ impl Found {
                 32..=34 => self.sets = true,
                 _ => {}
             }
+        }
+    }
+
+    /// The same of a unit of which the beginning alone is there.
+    fn note_begun(&mut self, coding: Coding, header: &[u8], beginning: &[u8]) {
+        let is_sei = match coding {
+            Coding::H264 => header[0] == 6,
+            _ => header[0] >> 1 == 39,
+        };
+        match is_sei {
+            // Long user data may stand behind what is looked for.
+            true => self.note_nal(coding, &[header, beginning].concat()),
+            false => self.note_nal(coding, header),
         }
     }
 
@@ -141,7 +184,9 @@ impl Found {
             // FU-A and FU-B: only the first piece begins anything.
             [header, fragment, ..] if matches!(header & 0x1f, 28 | 29) => {
                 if fragment & 0x80 != 0 {
-                    self.note_h264_kind(fragment & 0x1f);
+                    let skip = 2 + 2 * usize::from(header & 0x1f == 29);
+                    let beginning = payload.get(skip..).unwrap_or_default();
+                    self.note_begun(Coding::H264, &[fragment & 0x1f], beginning);
                 }
             }
             nal => self.note_nal(Coding::H264, nal),
@@ -164,8 +209,10 @@ impl Found {
                 }
             }
             49 => {
-                if let Some(fragment) = rest.first().filter(|fragment| *fragment & 0x80 != 0) {
-                    self.note_nal(Coding::H265, &[(fragment & 0x3f) << 1]);
+                if let Some((fragment, beginning)) = rest.split_first()
+                    && fragment & 0x80 != 0
+                {
+                    self.note_begun(Coding::H265, &[(fragment & 0x3f) << 1, 1], beginning);
                 }
             }
             _ => self.note_nal(Coding::H265, payload),
@@ -214,12 +261,51 @@ impl Found {
 mod tests {
     use super::*;
 
-    fn entries(encoding: &str, packets: &[(u32, &[u8])]) -> Vec<bool> {
-        let mut entries = Entries::new(encoding);
+    fn places(encoding: &str, has_sets: bool, packets: &[(u32, &[u8])]) -> Vec<Place> {
+        let mut entries = Entries::new(encoding, has_sets);
         let packets = packets.iter();
         packets
             .map(|(timestamp, payload)| entries.handle(*timestamp, payload))
             .collect()
+    }
+
+    fn entries(encoding: &str, packets: &[(u32, &[u8])]) -> Vec<bool> {
+        let places = places(encoding, true, packets).into_iter();
+        places.map(|place| place == Place::Entry).collect()
+    }
+
+    #[test]
+    fn a_recovery_point_is_entered_with_the_sets_before_it_whole_or_begun() {
+        let recovery: &[u8] = &[0x06, 6, 2, 0x1a, 0x40, 0x80];
+        let packets: &[(u32, &[u8])] = &[
+            (0, &[0x67, 1]),
+            (0, &[0x68, 1]),
+            (0, recovery),
+            (0, &[0x41, 1]),
+            (9, &[0x41, 1]),
+            (18, &[0x41, 1]),
+            (18, &[0x41, 1]),
+            (27, &[0x1c, 0x86, 6, 2, 0x1a]),
+            (27, &[0x41, 1]),
+            (36, &[0x09, 0xf0]),
+            (36, &[0x41, 1]),
+        ];
+        use Place::{Entry, Picture, Within};
+        let expected = [
+            Entry, Within, Within, Within, Picture, Picture, Within, Entry, Within, Within, Picture,
+        ];
+        assert_eq!(places("H264", false, packets), expected);
+        let sei: &[u8] = &[39 << 1, 1, 6, 1, 0xc0, 0x80];
+        let begun: &[u8] = &[49 << 1, 1, 0x80 | 39, 6, 1, 0xc0];
+        let trail: &[u8] = &[1 << 1, 1, 0];
+        let packets: &[(u32, &[u8])] = &[(0, sei), (0, trail), (1, trail), (2, begun), (2, trail)];
+        assert_eq!(
+            places("H265", true, packets),
+            [Entry, Within, Picture, Entry, Within]
+        );
+        // Nothing can be made of these.
+        assert_eq!(places("H265", false, &[(0, trail), (1, trail)]), [Within; 2]);
+        assert_eq!(places("VP8", true, &[(0, &[0x10, 0x01])]), [Within]);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! What comes from a publisher, made into one source that goes on whoever publishes.
 
-use super::entry::Entries;
+use super::entry::{Entries, Place};
 use crate::description::Track;
+use crate::file::Encoding;
 use crate::reorder::Reorder;
 use bytes::{Bytes, BytesMut};
 use ringpost_base::{Instant, Rng, UnixTime};
@@ -13,7 +14,7 @@ use std::time::Duration;
 pub(crate) struct Ingested {
     pub(crate) bytes: Bytes,
     pub(crate) timestamp: u32,
-    pub(crate) is_entry: bool,
+    pub(crate) place: Place,
     pub(crate) is_marked: bool,
 }
 
@@ -40,6 +41,11 @@ pub(crate) struct Ingest {
     octets: u32,
 }
 
+/// Whether a description tells the parameter sets of pictures.
+fn is_told(codec: &ringpost_sdp::Codec) -> bool {
+    Encoding::of(codec).is_some_and(|encoding| encoding.format.is_some())
+}
+
 /// The present publisher's source.
 #[derive(Clone, Copy, Debug)]
 struct Source {
@@ -60,7 +66,7 @@ impl Ingest {
         Ingest {
             ssrc: rng.u32(),
             clock_rate_hz: track.codec().clock_rate_hz.max(1),
-            entries: Entries::new(&track.codec().name),
+            entries: Entries::new(&track.codec().name, is_told(track.codec())),
             reorder: Reorder::new(),
             source: None,
             next_sequence: rng.u32() as u16,
@@ -131,7 +137,7 @@ impl Ingest {
             self.newest = Some((timestamp, now));
         }
         self.reference.get_or_insert((timestamp, wallclock));
-        let is_entry = self.entries.handle(timestamp, &bytes[payload.clone()]);
+        let place = self.entries.handle(timestamp, &bytes[payload.clone()]);
         self.packets = self.packets.wrapping_add(1);
         self.octets = self.octets.wrapping_add(payload.len() as u32);
         // Mostly nobody else holds the octets, and nothing is copied.
@@ -144,7 +150,7 @@ impl Ingest {
         Some(Ingested {
             bytes: bytes.freeze(),
             timestamp,
-            is_entry,
+            place,
             is_marked: header.marker,
         })
     }

@@ -3,6 +3,7 @@
 use super::SessionKey;
 use super::ingest::{ClockOffset, Ingest};
 use super::listen::ListenerId;
+use super::patience::Patience;
 use crate::description::Description;
 use crate::recording::Recorder;
 use crate::ring::{Cursor, Packet, Ring};
@@ -44,6 +45,7 @@ pub(crate) struct Live {
     /// When sound came first without any picture since; `None` once a picture came.
     sound_since: Option<Instant>,
     has_pictures: bool,
+    patience: Patience,
     /// Makes files of what comes, if they are wanted.
     pub(crate) recorder: Option<Recorder>,
     /// Octets that came.
@@ -76,6 +78,7 @@ impl Live {
             report_at: now,
             rng,
             sound_since: None,
+            patience: Patience::default(),
             recorder: None,
             received_bytes: 0,
             heard: now,
@@ -89,6 +92,7 @@ impl Live {
         (self.publisher, self.vacant_since) = (Some(publisher), None);
         self.offset = ClockOffset::default();
         self.sound_since = None;
+        self.patience = Patience::default();
         self.ring.clear();
         self.ingests.iter_mut().for_each(Ingest::restart);
     }
@@ -150,13 +154,17 @@ impl Live {
             let listeners = self.listeners.iter().filter(|(_, of)| *of == track);
             let heard = listeners.map(|(listener, _)| (*listener, ingested.bytes.clone()));
             self.heard_within.extend(heard);
+            let is_entry = match is_picture {
+                true => {
+                    let (first, number) = (self.ring.first(), self.ring.end());
+                    self.patience.is_entry(now, ingested.place, first, number)
+                }
+                false => !self.has_pictures || is_pictureless,
+            };
             self.ring.push(Packet {
                 track: track as u8,
                 is_rtcp: false,
-                is_entry: match is_picture {
-                    true => ingested.is_entry,
-                    false => !self.has_pictures || is_pictureless,
-                },
+                is_entry,
                 arrived: now,
                 bytes: ingested.bytes,
             });

@@ -8,15 +8,18 @@
 mod answers;
 mod connection;
 mod entry;
+mod farewell;
 mod ingest;
 mod listen;
 mod live;
 mod media;
+mod patience;
 mod plane;
 mod published;
 mod pull;
 mod question;
 mod record;
+mod redirect;
 mod session;
 mod share;
 #[cfg(test)]
@@ -28,9 +31,10 @@ mod within;
 pub use listen::{ListenerId, NotHeard};
 pub use media::{Burst, Outlet};
 pub use plane::{MountInfo, SessionInfo};
-pub use pull::{PullSettings, PullTransport};
+pub use pull::{PullFailure, PullSettings, PullTransport};
 pub use question::{Answer, Ask, Question, QuestionId, Unresolved};
 pub use record::folder_of;
+pub use redirect::{SendAway, Whom};
 
 use crate::mount::{MountName, MountPattern};
 use bytes::Bytes;
@@ -38,6 +42,7 @@ use connection::Connections;
 use plane::Plane;
 use pull::{PullKey, Pulls};
 use ringpost_base::{Deadlines, Instant, Rng, UnixTime};
+use ringpost_rtsp::Url;
 use ringpost_rtsp::server::SessionId;
 use ringpost_store::FileCommand;
 use std::net::{IpAddr, SocketAddr};
@@ -105,6 +110,8 @@ pub struct MountSettings {
     pub silence: Option<Duration>,
     /// Where they are pulled from, for a pattern that names one mount; nobody publishes to such a mount.
     pub pull: Option<PullSettings>,
+    /// Where their readers are sent; for a pattern of many mounts, what a mount's name is put behind.
+    pub redirect: Option<Url>,
 }
 
 impl Config {
@@ -327,6 +334,10 @@ enum Timer {
     Detached(SessionKey),
     /// What a session plays that is not live.
     Player(SessionKey),
+    /// A client that was told to go elsewhere.
+    Moving(SessionKey),
+    /// A publisher that has said goodbye.
+    Departing(SessionKey),
     Pull(PullKey),
     /// Halves of tunnels.
     Tunnels,
@@ -462,6 +473,8 @@ impl Hub {
                 Timer::Mount(key) => self.plane.handle_mount_timeout(now, key),
                 Timer::Rtcp(session, track) => self.plane.handle_rtcp_timeout(now, session, track),
                 Timer::Detached(session) => self.plane.end_detached(now, session),
+                Timer::Departing(session) => self.plane.handle_departing_timeout(now, session),
+                Timer::Moving(session) => self.plane.handle_moving_timeout(now, session),
                 Timer::Pull(key) => self.pulls.handle_timeout(now, key, &mut self.plane),
                 Timer::Player(session) => {
                     if let Some(answered) = self.plane.handle_player_timeout(now, session) {
@@ -496,9 +509,15 @@ impl Hub {
         self.plane.mounts(now)
     }
 
-    /// Ends a session, and closes the connection that its packets go over; whether there was one.
-    pub fn kick(&mut self, now: Instant, session: SessionKey) -> bool {
-        let found = self.plane.kick(now, session);
+    /// The mounts that cannot be pulled, by name, with what the last attempt failed for.
+    pub fn failing_pulls(&self, now: Instant) -> Vec<PullFailure> {
+        self.pulls.failures(now)
+    }
+
+    /// Ends sessions, and closes the connections that their packets go over; how many there were. Their clients
+    /// are told before where to go (RFC 2326 §10.10), if there is such a place, and have a while for it.
+    pub fn send_away(&mut self, now: Instant, what: &SendAway) -> usize {
+        let found = self.plane.send_whom_away(now, what);
         self.settle_plane(now);
         found
     }
@@ -513,6 +532,7 @@ impl Hub {
     pub fn set_settings(&mut self, now: Instant, settings: Vec<(MountPattern, MountSettings)>) {
         self.plane.config.settings = settings;
         self.plane.look_at_recordings(now);
+        self.plane.move_readers(now);
         self.pulls.configure(now, &mut self.plane);
         self.settle_plane(now);
     }
@@ -625,6 +645,8 @@ enum Order {
         ringpost_rtsp::server::QuestionId,
         Box<ringpost_rtsp::server::Answer>,
     ),
+    /// Its client is to go elsewhere.
+    Redirect(SessionId, Box<Url>),
     /// It has ended, and without it the connection is for nothing.
     Close,
     /// What it played has come to its end.

@@ -11,7 +11,7 @@ use crate::mount::MountName;
 use bytes::Bytes;
 use ringpost_base::{IdMap, Instant, Rng, UnixTime};
 use ringpost_rtsp::server::{self, SessionId};
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -135,6 +135,8 @@ pub(crate) struct Plane {
     pub(crate) watched: HashMap<MountName, super::watch::Watched>,
     /// What belongs to which pull.
     pub(crate) pulling: super::pull::Routes,
+    /// Sessions whose clients were told to go elsewhere.
+    pub(crate) moving: HashSet<SessionKey>,
     /// Mounts that somebody had recorded, or not, whatever the settings say.
     pub(crate) by_hand: HashMap<MountName, bool>,
     /// Mounts whose readers are to be served, and readers that are.
@@ -171,6 +173,7 @@ impl Plane {
             pulling: Default::default(),
             rng,
             watched: HashMap::new(),
+            moving: HashSet::new(),
             by_hand: HashMap::new(),
             due: VecDeque::new(),
             ready: VecDeque::new(),
@@ -297,7 +300,7 @@ impl Plane {
                 }
             }
             server::Event::Detached(session) => self.detach(now, session),
-            server::Event::Answered { .. } => {}
+            server::Event::Answered { outcome, .. } => self.handle_answered(now, connection, &outcome),
             server::Event::Closed => {
                 self.announced.remove(&connection);
                 self.pending.retain(|_, pending| pending.connection != connection);
@@ -309,7 +312,7 @@ impl Plane {
     }
 
     /// Who ends a session itself has a reason to be silent.
-    fn note_teardown(&mut self, key: SessionKey) {
+    pub(crate) fn note_teardown(&mut self, key: SessionKey) {
         let Some(session) = self.sessions.get(&key) else {
             return;
         };
@@ -323,8 +326,8 @@ impl Plane {
         let Some(key) = self.by_id.get(session.id()).copied() else {
             return;
         };
-        self.timers
-            .push_back((Timer::Detached(key), Some(session.expires().max(now))));
+        let expires = self.abandoned_at(now, key, session.expires().max(now));
+        self.timers.push_back((Timer::Detached(key), Some(expires)));
         if let Some(session) = self.sessions.get_mut(&key)
             && let Some(connection) = session.connection.take()
             && let Some(keys) = self.by_connection.get_mut(&connection)
@@ -354,7 +357,7 @@ impl Plane {
             (Some(connection), Some(id)) => self.orders.push_back((connection, Order::Alive(id.clone()))),
             (Some(connection), None) => self.orders.push_back((connection, Order::Heard)),
             (None, _) if self.detached.contains_key(&key) => {
-                let expires = now + self.config.rtsp.session_timeout;
+                let expires = self.abandoned_at(now, key, now + self.config.rtsp.session_timeout);
                 self.timers.push_back((Timer::Detached(key), Some(expires)));
             }
             (None, _) => {}
@@ -478,6 +481,9 @@ impl Plane {
             self.by_id.remove(id);
         }
         self.detached.remove(&key);
+        self.moving.remove(&key);
+        self.timers.push_back((Timer::Moving(key), None));
+        self.timers.push_back((Timer::Departing(key), None));
         self.timers.push_back((Timer::Detached(key), None));
         self.timers.push_back((Timer::Player(key), None));
         if let Some(connection) = session.connection
@@ -577,11 +583,9 @@ impl Plane {
         }
     }
 
-    pub(crate) fn kick(&mut self, now: Instant, key: SessionKey) -> bool {
-        let found = self.sessions.contains_key(&key);
+    pub(crate) fn kick(&mut self, now: Instant, key: SessionKey) {
         self.say_goodbye(now, key);
         self.send_away(now, key);
-        found
     }
 
     pub(crate) fn session_keys(&self) -> Vec<SessionKey> {

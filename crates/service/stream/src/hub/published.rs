@@ -33,6 +33,7 @@ impl Plane {
             Received::Probation | Received::Valid { .. }
         );
         let (sequence, payload_type) = (packet.sequence(), packet.payload_type());
+        publisher.farewells.handle_packet(now, track, packet.ssrc());
         let mount = session.mount.clone();
         self.flush_rtcp(now, key, track);
         let Some(mount) = self.names.get(&mount).copied().filter(|_| is_taken) else {
@@ -70,13 +71,20 @@ impl Plane {
         let Some(live) = self.names.get(&mount).and_then(|key| self.live.get_mut(key)) else {
             return;
         };
+        let mut gone = Vec::new();
         for packet in compound.iter() {
-            if let RtcpPacket::SenderReport { ssrc, info, .. } = packet
-                && live.publisher == Some(key)
-                && let Some(index) = live.description.index_of(track)
-            {
-                live.handle_report(now, index, ssrc, info);
+            match packet {
+                RtcpPacket::SenderReport { ssrc, info, .. } if live.publisher == Some(key) => {
+                    if let Some(index) = live.description.index_of(track) {
+                        live.handle_report(now, index, ssrc, info);
+                    }
+                }
+                RtcpPacket::Bye { sources, .. } => gone.extend(sources.iter()),
+                _ => {}
             }
+        }
+        for ssrc in gone {
+            self.handle_goodbye(now, key, track, ssrc);
         }
     }
 

@@ -69,6 +69,7 @@ pub(crate) struct Outgoing {
 pub(crate) struct Publisher {
     pub(crate) tracks: BTreeMap<usize, ringpost_rtp::Session>,
     pub(crate) is_recording: bool,
+    pub(crate) farewells: super::farewell::Farewells,
 }
 
 /// How the packets of a track go.

@@ -1,5 +1,7 @@
 //! A hub with a publisher and readers, without a socket.
 
+mod leaving;
+
 use super::*;
 use bytes::BytesMut;
 use ringpost_base::limits;
@@ -836,4 +838,36 @@ fn the_owner_is_told_when_a_mount_falls_silent_and_when_it_is_back_and_not_after
     assert!(world.ask(again, &bye).starts_with("RTSP/1.0 200"));
     world.pass(Duration::from_secs(120));
     assert_eq!(world.told.len(), 2);
+}
+
+// RFC 2326 §11.3.1.
+#[test]
+fn parameters_that_are_not_known_are_named_in_the_answer_and_recorded_ranges_are() {
+    let mut world = World::new();
+    world.publish("alice/door");
+    let id = world.connect();
+    // `World::ask` writes each line's end in two octets.
+    let ask = |method: &str, body: &str| {
+        let length = body.len() + body.matches('\n').count();
+        format!(
+            "{method} rtsp://h/alice/door RTSP/1.0\nCSeq: 1\nContent-Type: text/parameters\nContent-Length: {length}\n\n{body}"
+        )
+    };
+    for (method, body) in [
+        ("GET_PARAMETER", "position\n\nbarparam\n"),
+        ("SET_PARAMETER", "position: 1\nbarparam: barstuff\n"),
+    ] {
+        let response = world.ask(id, &ask(method, body));
+        assert!(response.starts_with("RTSP/1.0 451"), "{response}");
+        assert!(
+            response.contains("Content-Type: text/parameters\r\n"),
+            "{response}"
+        );
+        assert!(
+            response.ends_with("\r\n\r\nposition\r\nbarparam\r\n"),
+            "{response}"
+        );
+    }
+    let response = world.ask(id, &ask("GET_PARAMETER", "recorded-ranges"));
+    assert!(response.ends_with("\r\n\r\nrecorded-ranges: \r\n"), "{response}");
 }

@@ -9,7 +9,7 @@ use super::{Ask, Event, Order, QuestionId, SessionKey, Timer};
 use crate::mount::MountName;
 use crate::playback::{self, Catalog, CatalogOutput, Player, ReadId, Timeline};
 use bytes::Bytes;
-use ringpost_base::{Instant, limits};
+use ringpost_base::{Instant, UnixTime, limits};
 use ringpost_rtp::rtcp::{self, CNAME};
 use ringpost_rtsp::Status;
 use ringpost_rtsp::header::{Npt, Range, RangeSpec};
@@ -17,6 +17,7 @@ use ringpost_rtsp::server::{self, Answer};
 use ringpost_sdp::Attribute;
 use ringpost_store::{FileInfo, FileName};
 use std::collections::VecDeque;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
 /// A catalog is looked at again when it is older than this and somebody asks.
@@ -33,6 +34,32 @@ pub(crate) struct Shelf {
     listed: Instant,
     used: Instant,
     waiting: Vec<Waiting>,
+    composition: Composition,
+}
+
+/// Which files there are, and since when it has been known that they are those.
+#[derive(Debug, Default)]
+struct Composition {
+    /// A sum of their names and sizes.
+    sum: Option<u64>,
+    since: Option<UnixTime>,
+}
+
+impl Composition {
+    /// These files there are now. Of one file its own date says all; of several any may have gone before they were looked at
+    /// first.
+    fn handle(&mut self, wallclock: UnixTime, files: &[FileInfo]) {
+        let mut hasher = DefaultHasher::new();
+        for file in files {
+            (file.name.name(), file.size_bytes).hash(&mut hasher);
+        }
+        let sum = Some(hasher.finish());
+        let is_other = self.sum.is_some() && self.sum != sum;
+        if is_other || (self.sum.is_none() && files.len() > 1) {
+            self.since = Some(wallclock);
+        }
+        self.sum = sum;
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,6 +117,18 @@ pub(crate) enum Wanted {
     Octets(SessionKey, ReadId),
 }
 
+impl Shelf {
+    /// When what there is was modified last, if that is over.
+    fn modified(&self) -> Option<UnixTime> {
+        let modified = self.catalog.modified()?;
+        Some(
+            self.composition
+                .since
+                .map_or(modified, |since| modified.max(since)),
+        )
+    }
+}
+
 impl Plane {
     /// What there is of a mount that is not live, read as soon as it can be; whoever waits is answered then.
     pub(crate) fn look_up_shelf(
@@ -117,6 +156,7 @@ impl Plane {
             listed: now,
             used: now,
             waiting: vec![waiting],
+            composition: Composition::default(),
         };
         self.shelves.insert(mount.clone(), shelf);
         self.ask_for_list(mount);
@@ -152,6 +192,7 @@ impl Plane {
         let Some(Wanted::List(mount)) = self.wanted.remove(&id) else {
             return Vec::new();
         };
+        let wallclock = self.wallclock(now);
         let Some(shelf) = self.shelves.get_mut(&mount) else {
             return Vec::new();
         };
@@ -163,6 +204,7 @@ impl Plane {
                         false => Catalog::recordings(),
                     };
                 }
+                shelf.composition.handle(wallclock, &files);
                 shelf.catalog.handle_list(files);
             }
             None => shelf.catalog = Catalog::recordings(),
@@ -243,7 +285,8 @@ impl Plane {
     }
 
     fn answer_from_shelf(&mut self, now: Instant, mount: &MountName, waiting: Waiting) -> Option<Answered> {
-        let timeline = self.shelves.get(mount)?.catalog.timeline();
+        let shelf = self.shelves.get(mount)?;
+        let (timeline, modified) = (shelf.catalog.timeline(), shelf.modified());
         let refused = |status: Status| Answer::Refused(status.into());
         let (pending, answer) = match (waiting, timeline) {
             (Waiting::Refresh(key), timeline) => {
@@ -271,7 +314,21 @@ impl Plane {
                     name: "recorded".into(),
                     value: Some(range),
                 }));
-                (pending, Answer::Description(session.to_string().into()))
+                let description = session.to_string().into();
+                let answer = match modified {
+                    Some(modified) => Answer::DatedDescription {
+                        description,
+                        modified,
+                    },
+                    None => Answer::Description(description),
+                };
+                (pending, answer)
+            }
+            //= https://www.rfc-editor.org/rfc/rfc2326#section-12.23
+            (Waiting::Setup { pending, setup, .. }, Ok(_))
+                if modified.is_some_and(|modified| Some(modified) <= setup.modified_since) =>
+            {
+                (pending, refused(Status::NOT_MODIFIED))
             }
             (Waiting::Setup { pending, ends, setup }, Ok(timeline)) => {
                 let Pending { connection, question } = pending;

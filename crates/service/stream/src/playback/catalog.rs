@@ -242,6 +242,13 @@ impl Catalog {
         })
     }
 
+    /// When any of its files was modified last; `None` where one is still being written, or none is known.
+    pub fn modified(&self) -> Option<UnixTime> {
+        let is_open = self.entries.iter().any(|entry| entry.info.is_open);
+        let modified = self.entries.iter().map(|entry| entry.info.modified);
+        modified.max().filter(|_| !is_open)
+    }
+
     fn in_a_row(&self) -> Vec<Piece> {
         let mut at_ns = 0_i64;
         let mut pieces = Vec::new();

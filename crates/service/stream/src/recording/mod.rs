@@ -36,110 +36,30 @@ mod name;
 #[cfg(test)]
 pub(crate) mod tests;
 mod track;
+mod types;
+mod writing;
 
 pub use name::{began, file_name};
+pub use types::{Event, Output, RecorderError, Settings, State};
+pub use writing::write_out;
 
 use crate::Description;
 use crate::file::{FileTrack, FileWriter, Run};
 use bytes::Bytes;
 use ringpost_base::{Instant, UnixTime, limits};
 use ringpost_rtp::Packet;
-use ringpost_store::{FileCommand, FolderName};
 use std::collections::VecDeque;
 use std::time::Duration;
-use thiserror::Error;
 use track::{Track, Unit};
-
-/// How long what is written is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Settings {
-    /// A fragment's length at most.
-    pub fragment: Duration,
-    /// A file's length, to the next key frame.
-    pub segment: Duration,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Settings {
-            fragment: Duration::from_secs(2),
-            segment: Duration::from_secs(600),
-        }
-    }
-}
-
-/// Why nothing is recorded.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum RecorderError {
-    /// No track of the mount fits a file.
-    #[error(
-        "expected a track of H.264, H.265, VP8, VP9, JPEG, AAC, Opus, G.711, L16 or MPEG audio, found {found}"
-    )]
-    NoTracks {
-        /// What there is.
-        found: String,
-    },
-}
-
-/// What a recorder wants, or tells.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Output {
-    /// Begin a file; the one before is closed.
-    Create {
-        /// Its name in the mount's folder: [`file_name`] of when it begins.
-        name: String,
-    },
-    /// Append to it: a header, or a whole fragment.
-    Append(Bytes),
-    /// Make it survive a loss of power.
-    Sync,
-    /// It is finished.
-    Close,
-    /// To be noted.
-    Event(Event),
-    /// Nothing more until then.
-    Timeout(Option<Instant>),
-}
-
-/// How it stands with a recording.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
-    /// A file is open.
-    Writing,
-    /// Nothing has come yet that a file could begin with.
-    Waiting,
-    /// It could not be written.
-    Failing {
-        /// When another file is tried, with the first key frame.
-        retry_in: Duration,
-    },
-}
-
-/// What a recorder tells.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// A track is not recorded; the others are.
-    LeftOut {
-        /// Its place in the description.
-        track: usize,
-        /// Its encoding's name.
-        encoding: String,
-        /// Why.
-        reason: String,
-    },
-    /// Fragments are lost, since they could not be written. What follows goes to another file.
-    Dropped {
-        /// How many, at least.
-        fragments: u64,
-    },
-}
 
 /// Makes files of what a mount's publisher sends.
 ///
 /// The first track with pictures leads: files begin with its key frames, and fragments where they can; without pictures a
-/// track of sound does, and so it does where no key frame has come within [`PATIENCE`]. Another file begins with the first key
-/// frame after [`Settings::segment`], where parameter sets change, after three seconds of nothing, where timestamps jump, and
-/// where tracks have drifted apart, since each is placed by the wall's clock when its file begins.
+/// track of sound does, and so it does where no key frame has come within [`PATIENCE`]. An encoder that refreshes its pictures
+/// little by little and never sends a key frame is begun with anywhere after that time, if its parameter sets are known: a
+/// decoder has a whole picture before long. Another file begins with the first key frame after [`Settings::segment`], where
+/// parameter sets change, after three seconds of nothing, where timestamps jump, and where tracks have drifted apart, since each
+/// is placed by the wall's clock when its file begins.
 ///
 /// It holds at most [`limits::RECORDING_FRAGMENT_BYTES`] of an open fragment: a longer one is closed before its time.
 #[derive(Debug)]
@@ -184,6 +104,8 @@ struct File {
     /// Which tracks it has, in its own order.
     tracks: Vec<usize>,
     fragments: u64,
+    /// Its pictures are begun with anywhere, since none that needs no other has come.
+    is_keyless: bool,
 }
 
 #[derive(Debug)]
@@ -199,6 +121,8 @@ struct Previous {
 const LATE_UNITS: usize = 512;
 /// How long a picture to begin with is waited for.
 pub const PATIENCE: Duration = Duration::from_secs(10);
+/// How long it is where a file is open, so that a long group of pictures is not cut in two.
+const MORE_PATIENCE: Duration = Duration::from_secs(60);
 /// How much later than its length a fragment is closed when nothing comes that would close it.
 const GRACE: Duration = Duration::from_millis(500);
 /// How long a file stays open when nothing comes.
@@ -409,6 +333,11 @@ impl Recorder {
         if self.file.is_some() || !is_late || self.retry_at.is_some_and(|at| now < at) {
             return;
         }
+        // Any picture will do in a moment.
+        let lead = self.tracks[self.lead].as_ref();
+        if lead.is_some_and(|lead| lead.may_begin_by(now, PATIENCE)) {
+            return;
+        }
         let can_lead = |(index, track): &(usize, &Option<Track>)| {
             let has_come = |track: &Track| track.format.is_some() && !track.pending.is_empty();
             *index != self.lead && track.as_ref().is_some_and(has_come)
@@ -421,7 +350,14 @@ impl Recorder {
     }
 
     fn take_units(&mut self, now: Instant, track: usize) {
-        while let Some(unit) = self.tracks[track].as_mut().and_then(Track::unit) {
+        loop {
+            let patience = if self.file.is_some() && track == self.lead {
+                MORE_PATIENCE
+            } else {
+                PATIENCE
+            };
+            let next = self.tracks[track].as_mut().and_then(|of| of.unit(now, patience));
+            let Some(unit) = next else { return };
             if track == self.lead {
                 self.lead_unit(now, unit);
             } else {
@@ -440,7 +376,12 @@ impl Recorder {
         let next = Some((unit.number, unit.wall_ns));
         let elapsed_ns = unit.wall_ns - self.fragment_began_ns().unwrap_or(unit.wall_ns);
         let fragment_ns = ns(self.settings.fragment);
-        if !unit.is_key {
+        let segment_ns = ns(self.settings.segment);
+        let is_over = |file: &File| unit.wall_ns - file.began_ns >= segment_ns;
+        let is_other = self.is_renewed || self.file.as_ref().is_none_or(is_over) || unit.changes.is_some();
+        let begins = unit.is_key || (unit.is_begin && is_other);
+        if !begins {
+            self.note_changes(lead, &mut unit);
             if self.file.is_none() {
                 return;
             }
@@ -449,9 +390,9 @@ impl Recorder {
             }
             return self.push(now, lead, unit);
         }
-        let segment_ns = ns(self.settings.segment);
-        let is_over = |file: &File| unit.wall_ns - file.began_ns >= segment_ns;
-        if unit.changes.is_some() || self.is_renewed || self.file.as_ref().is_none_or(is_over) {
+        // The first picture that really needs no other has a file of its own.
+        let is_keyless = |file: &File| file.is_keyless && unit.is_key;
+        if is_other || self.file.as_ref().is_some_and(is_keyless) {
             self.close_fragment(now, Some(unit.wall_ns), next);
             self.leave_file();
             if let (Some(format), Some(track)) = (unit.changes.take(), &mut self.tracks[lead]) {
@@ -460,21 +401,29 @@ impl Recorder {
             if !self.begin_file(now, unit.wall_ns) {
                 return self.close_file();
             }
+            if let Some(file) = &mut self.file {
+                file.is_keyless = !unit.is_key && self.tracks[lead].as_ref().is_some_and(Track::is_video);
+            }
         } else if elapsed_ns >= fragment_ns / if self.is_video(lead) { 2 } else { 1 } {
             self.close_fragment(now, Some(unit.wall_ns), next);
         }
         self.push(now, lead, unit);
     }
 
-    fn other_unit(&mut self, now: Instant, track: usize, mut unit: Unit) {
-        let is_led_by_sound = !self.is_video(self.lead);
-        let Some(of) = &mut self.tracks[track] else { return };
-        if let Some(format) = unit.changes.take() {
-            of.format = Some(format);
+    /// Parameter sets that come without a key frame hold from some picture on: the next file begins with them.
+    fn note_changes(&mut self, track: usize, unit: &mut Unit) {
+        if let (Some(format), Some(track)) = (unit.changes.take(), &mut self.tracks[track]) {
+            track.format = Some(format);
             self.is_renewed = true;
         }
+    }
+
+    fn other_unit(&mut self, now: Instant, track: usize, mut unit: Unit) {
+        let is_led_by_sound = !self.is_video(self.lead);
+        self.note_changes(track, &mut unit);
+        let Some(of) = &mut self.tracks[track] else { return };
         // Pictures lead as soon as there is one to begin with.
-        if unit.is_key && of.is_video() && of.format.is_some() && is_led_by_sound {
+        if unit.is_begin && of.is_video() && of.format.is_some() && is_led_by_sound {
             (self.lead, self.is_renewed) = (track, true);
             self.lead_wall_ns = None;
             return self.lead_unit(now, unit);
@@ -499,7 +448,7 @@ impl Recorder {
             return;
         }
         let is_first = of.anchor.is_none() && of.pending.is_empty();
-        if !file.tracks.contains(&track) || (is_first && !unit.is_key) {
+        if !file.tracks.contains(&track) || (is_first && !unit.is_begin) {
             return;
         }
         // Where the lead has stopped, the others close its fragments.
@@ -557,7 +506,7 @@ impl Recorder {
             while track
                 .pending
                 .front()
-                .is_some_and(|unit| unit.wall_ns < wall_ns || !unit.is_key)
+                .is_some_and(|unit| unit.wall_ns < wall_ns || !unit.is_begin)
             {
                 track.pending.pop_front();
             }
@@ -583,6 +532,7 @@ impl Recorder {
             began_ns: wall_ns,
             tracks,
             fragments: 0,
+            is_keyless: false,
         });
         self.waiting_since = None;
         self.is_renewed = false;
@@ -638,6 +588,13 @@ impl Recorder {
                 samples.push(unit.into_sample(time));
             }
             let Some(last) = last else { continue };
+            if let Some(first) = samples
+                .first_mut()
+                .filter(|_| file.is_keyless && index == self.lead)
+            {
+                // Players seek to nothing else.
+                first.is_key = true;
+            }
             self.is_renewed |= track.drift_ns(last, file.began_ns).abs() > DRIFT_NS;
             let follows = match index == self.lead {
                 true => next,
@@ -776,36 +733,4 @@ fn first_lead(tracks: &[Option<Track>]) -> Option<usize> {
 
 fn ns(duration: Duration) -> i64 {
     i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
-}
-
-/// Hands all that a recorder wants to the writer of files in a mount's folder, and gives its deadline.
-pub fn write_out(
-    recorder: &mut Recorder,
-    now: Instant,
-    folder: &FolderName,
-    writer: &mut dyn ringpost_store::FileWriter,
-    mut tell: impl FnMut(Event),
-) -> Option<Instant> {
-    loop {
-        let command = match recorder.poll_output() {
-            Output::Create { name } => match folder.file(&name) {
-                Ok(name) => FileCommand::Create(name),
-                Err(_) => {
-                    recorder.handle_refused(now);
-                    continue;
-                }
-            },
-            Output::Append(bytes) => FileCommand::Append(bytes),
-            Output::Sync => FileCommand::Sync,
-            Output::Close => FileCommand::Close,
-            Output::Event(event) => {
-                tell(event);
-                continue;
-            }
-            Output::Timeout(deadline) => return deadline,
-        };
-        if writer.submit(command).is_err() {
-            recorder.handle_refused(now);
-        }
-    }
 }

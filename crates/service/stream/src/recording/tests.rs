@@ -439,6 +439,95 @@ fn sound_is_recorded_where_no_key_frame_comes_and_pictures_as_soon_as_one_does()
     assert_eq!(world.file(&names[1]).units(0).len(), 75);
 }
 
+/// Parameter sets told, and no key picture ever.
+fn keyless_camera() -> World {
+    use ringpost_auth::base64::encode;
+    let sets = format!(
+        "packetization-mode=1;sprop-parameter-sets={},{}",
+        encode(SPS),
+        encode(PPS)
+    );
+    let mut world = world(&CAMERA.replace("packetization-mode=1", &sets));
+    world.gop = u64::MAX;
+    world
+}
+
+#[test]
+fn pictures_without_a_key_picture_are_begun_with_after_a_while_in_fragments_of_two_seconds() {
+    let mut world = keyless_camera();
+    world.recorder_segment(Duration::from_secs(100));
+    world.play(1..180);
+    world.finish();
+    let [first, second] = &world.names()[..] else {
+        panic!("two files: {:?}", world.names())
+    };
+    for (name, from_s, to_s) in [(first, 11, 111), (second, 111, 180)] {
+        let file = world.file(name);
+        assert_eq!(file.index.tracks.len(), 2, "pictures and sound");
+        let (pictures, sounds) = (file.units(0), file.units(1));
+        assert_eq!(pictures.len(), 25 * (to_s - from_s), "{name}");
+        assert!(sounds.len() > 40 * (to_s - from_s), "{}", sounds.len());
+        for fragment in &file.index.fragments {
+            assert!(
+                fragment.end_ns - fragment.begin_ns <= 2_100_000_000,
+                "{fragment:?}"
+            );
+            assert!(fragment.is_key, "a player may begin with it: {fragment:?}");
+        }
+    }
+}
+
+#[test]
+fn the_first_picture_that_needs_no_other_has_a_file_of_its_own() {
+    let mut world = keyless_camera();
+    world.gop = 25 * 30;
+    world.play(1..90);
+    world.finish();
+    let names = world.names();
+    assert_eq!(
+        names.len(),
+        2,
+        "begun at 11 s, and again with the picture of 30 s: {names:?}"
+    );
+    assert_eq!(world.file(&names[0]).units(0).len(), 25 * 19);
+    assert_eq!(world.file(&names[1]).units(0).len(), 25 * 60);
+}
+
+#[test]
+fn a_picture_that_nothing_follows_is_waited_with_for_nothing() {
+    let mut world = keyless_camera();
+    world.picture(1);
+    world.wait(Duration::from_secs(60));
+    assert!(world.names().is_empty());
+}
+
+#[test]
+fn parameter_sets_between_key_pictures_hold_for_the_next_file() {
+    let mut world = world(CAMERA);
+    world.play(0..3);
+    world.now += Duration::from_millis(40);
+    let slice: Vec<u8> = [&[0x41, 0x80][..], &[7; 50]].concat();
+    let timestamp = world.video_offset.wrapping_add(75 * 3_600);
+    let payloads = write::h264(&[OTHER_SPS, PPS, &slice], 1_200);
+    world.packets(0, timestamp, Duration::from_secs(3), payloads);
+    // The next key picture brings none.
+    for n in 76..150_u64 {
+        world.now = Instant::ZERO + Duration::from_millis(40) * n as u32;
+        let slice = [if n.is_multiple_of(25) { 0x65 } else { 0x41 }, 0x80, 1, 2];
+        let timestamp = world.video_offset.wrapping_add(n as u32 * 3_600);
+        let payloads = write::h264(&[&slice], 1_200);
+        world.packets(0, timestamp, Duration::from_millis(40) * n as u32, payloads);
+    }
+    world.finish();
+    let names = world.names();
+    assert_eq!(names.len(), 2, "{names:?}");
+    let sps_of = |name: &str| match &world.file(name).index.tracks[0].format {
+        crate::file::Format::H264 { sps, .. } => sps.clone(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!((&sps_of(&names[0])[..], &sps_of(&names[1])[..]), (SPS, OTHER_SPS));
+}
+
 #[test]
 fn pictures_that_nothing_can_begin_with_are_waited_for_without_a_deadline_that_has_passed() {
     for is_full in [false, true] {

@@ -1,11 +1,12 @@
 use super::clock::MediaClock;
 use crate::file::{Encoding, Format, Kind, Sample};
 use bytes::Bytes;
-use ringpost_base::UnixTime;
+use ringpost_base::{Instant, UnixTime};
 use ringpost_rtp::Packet;
 use ringpost_rtp::payload::Depacketizer;
 use ringpost_sdp::Codec;
 use std::collections::VecDeque;
+use std::time::Duration;
 
 /// One track on its way from packets to samples.
 #[derive(Debug)]
@@ -23,6 +24,8 @@ pub(super) struct Track {
     pub(super) pending: VecDeque<Unit>,
     /// The number of the first unit in the file, and its time there.
     pub(super) anchor: Option<(i64, i64)>,
+    /// Since when pictures have come of which none is one to begin with.
+    keyless_since: Option<Instant>,
 }
 
 /// What is decoded at once.
@@ -33,12 +36,16 @@ pub(super) struct Unit {
     /// When it is shown or heard.
     pub(super) wall_ns: i64,
     pub(super) is_key: bool,
+    /// Whether a file may begin with it: a key picture, or any where there are no key pictures.
+    pub(super) is_begin: bool,
     /// The format that it shows, where that is another than was known.
     pub(super) changes: Option<Format>,
     pub(super) parts: Vec<Bytes>,
     pub(super) bytes: usize,
 }
 
+/// How much later than what came first a track's first picture may come.
+const MOMENT: Duration = Duration::from_secs(1);
 /// What a unit takes beside its octets, about, for each part.
 const PART_BYTES: usize = 64;
 
@@ -56,6 +63,7 @@ impl Track {
             encoding,
             pending: VecDeque::new(),
             anchor: None,
+            keyless_since: None,
         })
     }
 
@@ -74,24 +82,45 @@ impl Track {
         jumps
     }
 
-    /// The next unit that is whole.
-    pub(super) fn unit(&mut self) -> Option<Unit> {
+    /// The next unit that is whole. One to begin with that has not come for `patience` is waited for no longer.
+    pub(super) fn unit(&mut self, now: Instant, patience: Duration) -> Option<Unit> {
         let unit = self.depacketizer.poll()?;
         let number = self.clock.number(unit.timestamp);
-        // Parameter sets change where decoding begins anew.
-        let shown = match unit.is_key {
+        let shown = match unit.is_key || self.encoding.kind.has_sets(&unit.pieces) {
             true => self.encoding.kind.format_in(&unit.pieces, self.format.as_ref()),
             false => None,
         };
+        let is_begin = unit.is_key || self.is_keyless(now, patience);
+        if unit.is_key {
+            self.keyless_since = None;
+        }
         let bytes = unit.pieces.iter().map(|piece| piece.len() + PART_BYTES).sum();
         Some(Unit {
             number,
             wall_ns: self.clock.wall_ns(number),
             is_key: unit.is_key,
+            is_begin,
             changes: shown.filter(|shown| self.format.as_ref() != Some(shown)),
             parts: unit.pieces.into_iter().map(Bytes::from).collect(),
             bytes,
         })
+    }
+
+    /// Whether pictures that can be decoded little by little have come for so long without one to begin with.
+    fn is_keyless(&mut self, now: Instant, patience: Duration) -> bool {
+        let since = *self.keyless_since.get_or_insert(now);
+        self.can_refresh() && now.since(since) >= patience
+    }
+
+    /// Whether pictures can be decoded though none comes to begin with: of other codings nothing can be made.
+    fn can_refresh(&self) -> bool {
+        matches!(self.encoding.kind, Kind::H264 | Kind::H265) && self.format.is_some()
+    }
+
+    /// Whether it will be begun with any picture before long, when `patience` with it is about to end.
+    pub(super) fn may_begin_by(&self, now: Instant, patience: Duration) -> bool {
+        let is_soon = |since: Instant| now.since(since) < patience + MOMENT;
+        self.can_refresh() && self.keyless_since.is_some_and(is_soon)
     }
 
     /// Nothing more is coming of the unit at hand.
@@ -105,6 +134,7 @@ impl Track {
         self.clock = MediaClock::new(self.clock_rate_hz);
         self.pending.clear();
         self.anchor = None;
+        self.keyless_since = None;
     }
 
     /// When a unit is shown, in its file, which began at `began_ns`; `None` before the file's beginning.

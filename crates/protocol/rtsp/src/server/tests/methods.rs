@@ -525,6 +525,27 @@ fn packets_go_to_nobody_but_the_client() {
             "{stranger}"
         );
     }
+    // Within the connection nothing is sent anywhere but there: what is said of a destination means nothing, the answer names
+    // none, and clients behind a translator of addresses, which name an address that we do not see, are served.
+    for transport in [
+        "RTP/AVP/TCP;unicast;interleaved=0-1",
+        "RTP/AVP/TCP;interleaved=0-1;source=203.0.113.9",
+    ] {
+        let mut world = World::new();
+        let fields = format!("Transport: {transport};destination=198.51.100.7\r\n");
+        let response = world.request("SETUP rtsp://h/a", &fields);
+        assert_eq!(response.status.code(), 200);
+        let granted = Transport::parse_all(response.headers.field("Transport").unwrap()).unwrap();
+        assert_eq!((&granted[0].destination, &granted[0].source), (&None, &None));
+        assert!(granted[0].interleaved.is_some());
+    }
+    // The same of who records over UDP: nobody is sent its reports for it.
+    let record = "RTP/AVP;unicast;client_port=5000-5001;destination=198.51.100.7;mode=record";
+    let sdp = "v=0\r\nm=video 0 RTP/AVP 96\r\na=control:streamid=0\r\n";
+    let mut publisher = World::new();
+    publisher.request_with("ANNOUNCE rtsp://h/a", "Content-Type: application/sdp\r\n", sdp);
+    let set_up = publisher.status("SETUP rtsp://h/a/streamid=0", &format!("Transport: {record}\r\n"));
+    assert_eq!(set_up, 403);
     // The group is the mount's.
     let group = "Transport: RTP/AVP;multicast;destination=224.2.0.1;port=4000;ttl=200\r\n";
     assert_eq!(world.status("SETUP rtsp://h/a", group), 200);

@@ -32,6 +32,8 @@ struct World {
     next_channel_is_wrong: bool,
     holds: bool,
     open: Option<(QuestionId, Answer)>,
+    /// When the description was modified.
+    modified: Option<UnixTime>,
 }
 
 impl World {
@@ -74,6 +76,7 @@ impl World {
             next_channel_is_wrong: false,
             holds: false,
             open: None,
+            modified: None,
         }
     }
 
@@ -178,7 +181,13 @@ impl World {
                 true => Answer::Refused(Status::UNAUTHORIZED.into()),
                 false => Answer::Granted,
             },
-            Ask::Describe(_) => Answer::Description(SDP.into()),
+            Ask::Describe(_) => match self.modified {
+                Some(modified) => Answer::DatedDescription {
+                    description: SDP.into(),
+                    modified,
+                },
+                None => Answer::Description(SDP.into()),
+            },
             Ask::Announce { .. } | Ask::SetParameter { .. } => Answer::Granted,
             Ask::GetParameter { body, .. } => Answer::Parameters([body, &b": 1\r\n"[..]].concat().into()),
             Ask::Setup(setup) => {

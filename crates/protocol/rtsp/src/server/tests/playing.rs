@@ -176,12 +176,51 @@ fn a_timestamp_is_echoed_and_what_is_required_of_proxies_refused() {
     }
 }
 
+// RFC 2326 §12.23, §12.24.
+#[test]
+fn a_description_that_the_client_has_is_not_sent_again() {
+    let mut world = World::new();
+    world.modified = UnixTime::from_civil(2023, 11, 14, 20, 0, 0).map(|at| at + Duration::from_millis(300));
+    for (since, status) in [
+        ("Tue, 14 Nov 2023 19:59:59 GMT", 200),
+        // To a second, as dates are.
+        ("Tue, 14 Nov 2023 20:00:00 GMT", 304),
+        ("Tuesday, 14-Nov-23 21:00:00 GMT", 304),
+        // It has not come yet (that is WALL), or is no date.
+        ("Tue, 14 Nov 2023 22:13:21 GMT", 200),
+        ("yesterday", 200),
+    ] {
+        let response = world.request("DESCRIBE rtsp://h/a", &format!("If-Modified-Since: {since}\r\n"));
+        assert_eq!(response.status.code(), status, "{since}");
+        assert_eq!(response.body.is_empty(), status == 304);
+        assert_eq!(response.headers.field("Content-Type").is_some(), status == 200);
+        let modified = response.headers.field("Last-Modified");
+        assert_eq!(modified, Some("Tue, 14 Nov 2023 20:00:00 GMT"));
+    }
+    let since = "If-Modified-Since: Tue, 14 Nov 2023 21:00:00 GMT\r\n";
+    let fields = format!("{since}Transport: RTP/AVP/TCP\r\n");
+    assert_eq!(world.status("SETUP rtsp://h/a", &fields), 200);
+    let Some(Ask::Setup(setup)) = world.asked.last() else {
+        panic!("{:?}", world.asked)
+    };
+    let second = UnixTime::from_civil(2023, 11, 14, 21, 0, 0).unwrap();
+    let until = setup.modified_since.unwrap();
+    assert!(until >= second && until < second + Duration::from_secs(1));
+    // What is modified all the time has no date.
+    world.modified = None;
+    let response = world.request("DESCRIBE rtsp://h/a", since);
+    assert_eq!(
+        (response.status.code(), response.headers.field("Last-Modified")),
+        (200, None)
+    );
+}
+
 // RFC 2326 §7.1.1: whatever the owner refuses with reaches the client.
 #[test]
 fn every_status_can_be_an_owners_refusal() {
     for code in [
-        300, 302, 303, 304, 305, 400, 402, 403, 404, 406, 408, 410, 412, 413, 415, 451, 452, 453, 454, 455,
-        456, 457, 458, 459, 460, 461, 462, 500, 502, 503, 504, 551,
+        300, 301, 302, 303, 304, 305, 400, 402, 403, 404, 405, 406, 407, 408, 410, 411, 412, 413, 414, 415,
+        451, 452, 453, 454, 455, 456, 457, 458, 459, 460, 461, 462, 500, 501, 502, 503, 504, 505, 551,
     ] {
         let mut world = World::new();
         let id = world.set_up("rtsp://h/a/trackID=0", None);

@@ -20,7 +20,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// The time between an attempt that failed and the next one: at first, doubled each time, and at most.
+/// The time between an attempt that failed and the next one: at first, doubled each time, and at most; each time up to a quarter
+/// less, so that what has failed at one moment does not begin again at one.
 const RESTS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 /// A pull that brought packets for so long did not fail: what follows is the first attempt again.
 const STEADY: Duration = Duration::from_secs(10);
@@ -84,6 +85,21 @@ impl PullTransport {
     }
 }
 
+/// A mount that cannot be pulled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PullFailure {
+    /// Which.
+    pub mount: MountName,
+    /// From where, without credentials.
+    pub source: String,
+    /// Why the last attempt failed.
+    pub why: String,
+    /// Attempts that have failed, one behind the other.
+    pub attempts: u32,
+    /// After which time the next is made; `None`: when somebody wants it, or it is under way.
+    pub again_in: Option<Duration>,
+}
+
 /// A reader's DESCRIBE that waits.
 #[derive(Debug)]
 struct Describer {
@@ -101,6 +117,8 @@ struct Pull {
     state: State,
     /// Attempts that have failed, one behind the other.
     failures: u32,
+    /// Why the last attempt failed, until one succeeds, and how many had by then.
+    failure: Option<(String, u32)>,
     way: Way,
     /// Where the server has sent us, for the next attempt alone.
     elsewhere: Option<Url>,
@@ -160,6 +178,7 @@ impl Pulls {
                 settings,
                 state: State::Idle,
                 failures: 0,
+                failure: None,
                 elsewhere: None,
                 waiting: Vec::new(),
                 wanted: now,
@@ -171,6 +190,27 @@ impl Pulls {
             self.names.insert(mount, key);
             self.all.insert(key, pull);
         }
+    }
+
+    /// What cannot be pulled, by name.
+    pub(crate) fn failures(&self, now: Instant) -> Vec<PullFailure> {
+        let failed = self.all.values().filter_map(|pull| {
+            let (why, attempts) = pull.failure.clone()?;
+            let again_in = match &pull.state {
+                State::Resting(until) => Some(until.since(now)),
+                State::Running(_) | State::Idle => None,
+            };
+            Some(PullFailure {
+                mount: pull.mount.clone(),
+                source: pull.source(),
+                why,
+                attempts,
+                again_in,
+            })
+        });
+        let mut failed: Vec<_> = failed.collect();
+        failed.sort_by(|a, b| a.mount.cmp(&b.mount));
+        failed
     }
 
     /// Somebody wants a mount.
@@ -379,8 +419,9 @@ impl Pull {
             (Next::Again, _) => {}
         }
         let doubled = RESTS.0 * 2u32.saturating_pow(self.failures.min(8));
-        let again_in = doubled.min(RESTS.1);
-        self.failures += 1;
+        let again_in = doubled.min(RESTS.1).mul_f64(1.0 - plane.rng.unit() / 4.0);
+        self.failures = self.failures.saturating_add(1);
+        self.failure = Some((why.clone(), self.failures));
         self.state = State::Resting(now + again_in);
         let mount = self.mount.clone();
         plane.tell(Event::Unpulled {
@@ -452,6 +493,9 @@ impl Pull {
     /// Answers those who wait, once there is a description, and sets the timer.
     fn settle(&mut self, now: Instant, plane: &mut Plane) {
         let is_live = matches!(&self.state, State::Running(run) if run.is_live());
+        if is_live {
+            self.failure = None;
+        }
         if is_live && !self.waiting.is_empty() {
             for Describer { pending, local, .. } in std::mem::take(&mut self.waiting) {
                 plane.answer_described(&self.mount, pending, local);

@@ -250,7 +250,8 @@ impl Camera {
         String::from_utf8(self.world.sent.remove(&id).unwrap_or_default().to_vec()).unwrap()
     }
 
-    /// What was told of pulls that failed: why, and after how many seconds that is tried again.
+    /// What was told of pulls that failed: why, and after how many seconds that is tried again, at most; it may be a quarter
+    /// less.
     fn failures(&self) -> Vec<(String, u64)> {
         let events = self.world.events.iter();
         let failures = events.filter_map(|event| match event {
@@ -261,7 +262,11 @@ impl Camera {
                 ..
             } => {
                 assert!(!source.contains("s3cret"), "{source}");
-                Some((why.clone(), again_in.as_secs()))
+                let most = [1, 2, 4, 8, 16, 30].into_iter();
+                let mut most = most.filter(|most| *again_in <= Duration::from_secs(*most));
+                let most = most.next().expect("it is tried again within 30 s");
+                assert!(*again_in >= Duration::from_secs(most) * 3 / 4, "{again_in:?}");
+                Some((why.clone(), most))
             }
             _ => None,
         });
@@ -552,8 +557,27 @@ fn a_camera_that_comes_back_goes_on_for_its_readers_and_is_asked_ever_less_often
         "nobody has published for too long"
     );
     camera.is_there = true;
-    camera.pass(Duration::from_secs(25));
+    let failing = camera.world.hub.failing_pulls(camera.world.now);
+    let [failing] = &failing[..] else {
+        panic!("{failing:?}")
+    };
+    assert_eq!(failing.source, "rtsp://cam.test/cam");
+    assert!(
+        failing.why.contains("connection refused") && failing.attempts == 8,
+        "{failing:?}"
+    );
+    assert!(
+        failing
+            .again_in
+            .is_some_and(|again_in| again_in <= Duration::from_secs(30))
+    );
+    for _ in 0..31 {
+        if !camera.is_live() {
+            camera.pass(Duration::from_secs(1));
+        }
+    }
     assert!(camera.is_live());
+    assert!(camera.world.hub.failing_pulls(camera.world.now).is_empty());
 }
 
 #[test]
@@ -648,7 +672,9 @@ fn nobody_publishes_to_what_is_pulled_and_a_kick_begins_it_anew() {
     assert!(camera.heard(publisher).starts_with("RTSP/1.0 403"));
     let mounts = camera.world.hub.mounts(camera.world.now);
     let key = mounts[0].publisher.as_ref().unwrap().key;
-    assert!(camera.world.hub.kick(camera.world.now, key));
+    let whom = crate::hub::Whom::Session(key);
+    let what = crate::hub::SendAway { whom, to: None };
+    assert_eq!(camera.world.hub.send_away(camera.world.now, &what), 1);
     camera.run();
     assert_eq!((camera.is_live(), camera.count("TEARDOWN")), (false, 1));
     camera.pass(Duration::from_millis(1_100));

@@ -1,0 +1,355 @@
+//! Pictures that are not as most are: without key pictures, and of another size in mid-stream; and sound in LATM.
+
+#![allow(clippy::unwrap_used)] // A test says what it missed by panicking.
+
+use ringpost_interop::{
+    Child, Ffmpeg, Finished, Options, Server, client, compare_units, run, spawn, wait_for,
+};
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+const LIMIT: Duration = Duration::from_secs(40);
+/// Reports move times a little: the server follows its publisher's clock.
+const JITTER_S: f64 = 0.010;
+
+fn server() -> Server {
+    let rule = "{ publish = [\"anyone\"], read = [\"anyone\"], record = true }";
+    Server::start_with(&Options {
+        streams: format!("vacancy_s = 1\nmounts.\"lobby/*\" = {rule}\n"),
+        ..Options::default()
+    })
+}
+
+fn url(server: &Server, mount: &str) -> String {
+    format!("rtsp://{}:8554/{mount}", server.address())
+}
+
+fn listed(server: &Server, mount: &str) -> Option<String> {
+    let list = server.command(&["stream", "list"]);
+    let line = list.lines().find(|line| line.starts_with(&format!("{mount}\t")));
+    line.map(str::to_owned)
+}
+
+fn wait_until_live(server: &Server, mount: &str, publisher: &Child) {
+    let is_live = wait_for(LIMIT, || {
+        listed(server, mount).is_some_and(|line| !line.contains("\t0 bytes came"))
+    });
+    assert!(is_live, "{mount} does not come alive:\n{}", publisher.output());
+}
+
+fn wait_until_over(server: &Server, mount: &str) {
+    assert!(
+        wait_for(LIMIT, || listed(server, mount).is_none()),
+        "{mount} stays"
+    );
+}
+
+/// What ffprobe says of the streams of something.
+fn probe(server: &Server, what: &str, arguments: &[&str]) -> Finished {
+    let mut command = Command::new(client("ffprobe").unwrap());
+    command.args(["-v", "error"]).args(arguments);
+    if what.starts_with("rtsp") {
+        command.args(["-rtsp_transport", "tcp"]);
+    }
+    run(
+        server.folder(),
+        "ffprobe",
+        command.args(["-of", "csv", what]),
+        LIMIT,
+    )
+}
+
+/// The recorded files of a mount, the oldest first.
+fn recorded(server: &Server, mount: &str) -> Vec<PathBuf> {
+    let mut folders = vec![server.folder().to_owned()];
+    let mut found = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let is_of_mount = path.parent().unwrap().ends_with(mount);
+            match path.is_dir() {
+                true => folders.push(path),
+                false if is_of_mount && path.extension().is_some_and(|end| end == "mp4") => found.push(path),
+                false => {}
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// Forty seconds of pictures that are refreshed little by little, within two seconds, and of sound.
+fn refreshing_sample(ffmpeg: &Ffmpeg) -> String {
+    let pictures = "testsrc2=size=320x240:rate=25";
+    let mut arguments = vec!["-f", "lavfi", "-i", pictures, "-f", "lavfi"];
+    arguments.extend([
+        "-i",
+        "sine=frequency=440:sample_rate=48000",
+        "-t",
+        "40",
+        "-c:v",
+        "libx264",
+    ]);
+    arguments.extend(["-preset", "ultrafast", "-pix_fmt", "yuv420p", "-x264-params"]);
+    arguments.extend([
+        "intra-refresh=1:keyint=50:bframes=0:ref=1",
+        "-c:a",
+        "aac",
+        "refreshing.mp4",
+    ]);
+    let made = ffmpeg.run("make-refreshing", &arguments, LIMIT);
+    assert!(made.succeeded(), "{}", made.output);
+    "refreshing.mp4".into()
+}
+
+/// Publishes it without NAL units of some types.
+fn publish_without(ffmpeg: &Ffmpeg, sample: &str, types: &str, url: &str) -> Child {
+    let filter = format!("h264_mp4toannexb,filter_units=remove_types={types}");
+    let mut arguments = vec!["-re", "-i", sample, "-map", "0", "-c", "copy", "-bsf:v", &filter];
+    arguments.extend(["-f", "rtsp", "-rtsp_transport", "tcp", url]);
+    ffmpeg.spawn("publish-refreshing", &arguments)
+}
+
+#[test]
+fn pictures_that_are_refreshed_little_by_little_are_read_recorded_and_played() {
+    let server = server();
+    let Some(ffmpeg) = Ffmpeg::find(server.folder()) else {
+        return;
+    };
+    let sample = refreshing_sample(&ffmpeg);
+    let sent = ffmpeg.units("sent", &[], &sample);
+    let url = url(&server, "lobby/refreshing");
+    // No IDR picture, and parameter sets in the description alone; what is left are recovery points.
+    let publisher = publish_without(&ffmpeg, &sample, "5|7|8", &url);
+    wait_until_live(&server, "lobby/refreshing", &publisher);
+    let tcp = ["-rtsp_transport", "tcp", "-t", "6"];
+    let live = ffmpeg.units("live", &tcp, &url);
+    let streams = compare_units(&sent, &live, JITTER_S);
+    assert!(
+        streams.len() == 2 && streams[0].0 > 75 && streams[1].0 > 200,
+        "{streams:?}"
+    );
+    // A decoder makes pictures of it.
+    let decode = [
+        "-rtsp_transport",
+        "tcp",
+        "-i",
+        &url,
+        "-t",
+        "3",
+        "-map",
+        "0:v",
+        "-f",
+        "framemd5",
+        "decoded",
+    ];
+    let decoded = ffmpeg.run("decode", &decode, LIMIT);
+    assert!(decoded.succeeded(), "{}", decoded.output);
+    let lines = std::fs::read_to_string(server.folder().join("decoded")).unwrap();
+    assert!(
+        lines.lines().filter(|line| !line.starts_with('#')).count() > 50,
+        "{lines}"
+    );
+    drop(publisher);
+    wait_until_over(&server, "lobby/refreshing");
+    let played = ffmpeg.units("played", &tcp, &url);
+    let streams = compare_units(&sent, &played, JITTER_S);
+    assert!(
+        streams.len() == 2 && streams[0].0 > 100 && streams[1].0 > 200,
+        "{streams:?}"
+    );
+}
+
+#[test]
+fn pictures_of_which_none_says_where_to_begin_are_begun_with_after_a_while() {
+    let server = server();
+    let Some(ffmpeg) = Ffmpeg::find(server.folder()) else {
+        return;
+    };
+    let sample = refreshing_sample(&ffmpeg);
+    let url = url(&server, "lobby/silent");
+    let publisher = publish_without(&ffmpeg, &sample, "5-8", &url);
+    wait_until_live(&server, "lobby/silent", &publisher);
+    // ffmpeg copies nothing of it by itself.
+    let copied = |name: &str| {
+        let mut arguments = vec![
+            "-rtsp_transport",
+            "tcp",
+            "-i",
+            &url,
+            "-t",
+            "5",
+            "-map",
+            "0:v",
+            "-c",
+            "copy",
+        ];
+        arguments.extend(["-copyinkf", "-f", "framemd5", name]);
+        let read = ffmpeg.run(name, &arguments, LIMIT);
+        assert!(read.succeeded(), "{}", read.output);
+        let lines = std::fs::read_to_string(server.folder().join(name)).unwrap();
+        lines.lines().filter(|line| !line.starts_with('#')).count()
+    };
+    let live = copied("live");
+    assert!(live > 100, "{live} pictures");
+    drop(publisher);
+    wait_until_over(&server, "lobby/silent");
+    let played = copied("played");
+    assert!(played > 75, "{played} pictures are played");
+    let files = recorded(&server, "lobby/silent");
+    let of_last = files.last().unwrap().display().to_string();
+    let probed = probe(&server, &of_last, &["-show_entries", "stream=codec_name"]);
+    assert!(
+        probed.output.contains("h264") && probed.output.contains("aac"),
+        "{}",
+        probed.output
+    );
+}
+
+#[test]
+fn pictures_of_another_size_go_on_in_another_file_and_all_are_played() {
+    let server = server();
+    let Some(ffmpeg) = Ffmpeg::find(server.folder()) else {
+        return;
+    };
+    let mut both = Vec::new();
+    for size in ["320x240", "640x480"] {
+        let (pictures, target) = (format!("testsrc2=size={size}:rate=25"), format!("{size}.h264"));
+        let mut arguments = vec![
+            "-f", "lavfi", "-i", &pictures, "-t", "6", "-c:v", "libx264", "-preset",
+        ];
+        arguments.extend([
+            "ultrafast",
+            "-pix_fmt",
+            "yuv420p",
+            "-g",
+            "25",
+            "-bf",
+            "0",
+            &target,
+        ]);
+        let made = ffmpeg.run(&format!("make-{size}"), &arguments, LIMIT);
+        assert!(made.succeeded(), "{}", made.output);
+        both.extend(std::fs::read(server.folder().join(target)).unwrap());
+    }
+    std::fs::write(server.folder().join("both.h264"), both).unwrap();
+    let url = url(&server, "lobby/sizes");
+    let mut arguments = vec![
+        "-re",
+        "-framerate",
+        "25",
+        "-f",
+        "h264",
+        "-i",
+        "both.h264",
+        "-c",
+        "copy",
+    ];
+    arguments.extend(["-f", "rtsp", "-rtsp_transport", "tcp", &url]);
+    let publisher = ffmpeg.spawn("publish", &arguments);
+    wait_until_live(&server, "lobby/sizes", &publisher);
+    let sizes = |probed: &Finished| {
+        let count = |size: &str| probed.output.matches(&format!("frame,{size}")).count();
+        (count("320,240"), count("640,480"))
+    };
+    let entries = ["-select_streams", "v", "-show_entries", "frame=width,height"];
+    // Who reads while it changes decodes what comes.
+    let read = probe(
+        &server,
+        &url,
+        &[&entries[..], &["-read_intervals", "%+9"]].concat(),
+    );
+    let (small, large) = sizes(&read);
+    assert!(
+        small > 50 && large > 25,
+        "{small} and {large} pictures\n{}",
+        read.output
+    );
+    let finished = publisher.finish(LIMIT);
+    assert!(finished.succeeded(), "{}", finished.output);
+    wait_until_over(&server, "lobby/sizes");
+    let files = recorded(&server, "lobby/sizes");
+    let of_files: Vec<_> = files
+        .iter()
+        .map(|file| sizes(&probe(&server, &file.display().to_string(), &entries)))
+        .collect();
+    let all = of_files
+        .iter()
+        .fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+    assert!(
+        of_files.iter().all(|(small, large)| *small == 0 || *large == 0),
+        "{of_files:?}"
+    );
+    assert_eq!(all, (150, 150), "{of_files:?}");
+    let played = probe(
+        &server,
+        &url,
+        &[&entries[..], &["-read_intervals", "%+11"]].concat(),
+    );
+    let (small, large) = sizes(&played);
+    assert!(
+        small > 140 && large > 75,
+        "{small} and {large} pictures are played\n{}",
+        played.output
+    );
+}
+
+// RFC 6416: what rtspclientsink makes of AAC.
+#[test]
+fn what_gstreamer_publishes_with_sound_in_latm_is_read_recorded_and_played() {
+    let server = server();
+    let (Some(gst), Some(ffmpeg)) = (client("gst-launch-1.0"), Ffmpeg::find(server.folder())) else {
+        return;
+    };
+    for transport in ["tcp", "udp"] {
+        let mount = format!("lobby/latm-{transport}");
+        let url = url(&server, &mount);
+        let pipeline = format!(
+            "rtspclientsink name=sink location={url} protocols={transport} \
+             videotestsrc is-live=true ! video/x-raw,width=320,height=240,framerate=25/1,format=I420 ! \
+             x264enc tune=zerolatency key-int-max=25 ! h264parse ! sink. \
+             audiotestsrc is-live=true ! audio/x-raw,rate=44100,channels=2 ! voaacenc ! aacparse ! sink."
+        );
+        let mut command = Command::new(&gst);
+        command.arg("-q").args(pipeline.split_whitespace());
+        let publisher = spawn(server.folder(), &format!("publish-{transport}"), &mut command);
+        wait_until_live(&server, &mount, &publisher);
+        assert!(listed(&server, &mount).unwrap().contains("MP4A-LATM"));
+        let look = |name: &str, what: &str| {
+            let probed = probe(
+                &server,
+                what,
+                &[
+                    "-show_entries",
+                    "stream=codec_name,width,height,sample_rate,channels",
+                ],
+            );
+            assert!(probed.output.contains("aac,44100,2"), "{name}: {}", probed.output);
+            assert!(
+                probed.output.contains("h264,320,240"),
+                "{name}: {}",
+                probed.output
+            );
+            let target = format!("{name}.wav");
+            let mut arguments = vec!["-xerror", "-err_detect", "explode"];
+            if what.starts_with("rtsp") {
+                arguments.extend(["-rtsp_transport", "tcp"]);
+            }
+            arguments.extend(["-t", "3", "-i", what, "-map", "0:a", &target]);
+            let decoded = ffmpeg.run(name, &arguments, LIMIT);
+            assert!(decoded.succeeded(), "{name}: {}", decoded.output);
+            let size = std::fs::metadata(server.folder().join(target)).unwrap().len();
+            assert!(size > 44_100 * 4 * 2, "{name}: {size} octets of sound");
+        };
+        look(&format!("live-{transport}"), &url);
+        drop(publisher);
+        wait_until_over(&server, &mount);
+        look(&format!("played-{transport}"), &url);
+        let files = recorded(&server, &mount);
+        look(
+            &format!("file-{transport}"),
+            &files.last().unwrap().display().to_string(),
+        );
+    }
+}
