@@ -52,9 +52,10 @@ impl Control for LocalControl {
         Box::pin(async move {
             match &command {
                 Command::CheckStore => self.check().await,
-                Command::StreamList | Command::StreamKick { .. } | Command::StreamRecord { .. } => {
-                    self.stream(&command).await
-                }
+                Command::StreamList
+                | Command::StreamAnnounced
+                | Command::StreamKick { .. }
+                | Command::StreamRecord { .. } => self.stream(&command).await,
                 Command::CertShow | Command::CertRenew => self.certificate.handle(&command).await,
                 Command::DomainAdd { .. }
                 | Command::DomainRecords { .. }
@@ -179,6 +180,7 @@ impl LocalControl {
             | Command::DomainRecords { .. }
             | Command::DomainDkimRotate { .. }
             | Command::StreamList
+            | Command::StreamAnnounced
             | Command::StreamKick { .. }
             | Command::StreamRecord { .. }
             | Command::QueueList

@@ -6,9 +6,12 @@
 
 mod connection;
 mod doors;
+mod groups;
 mod listen;
 mod log;
+mod token;
 
+pub use groups::Multicast;
 pub use listen::Sound;
 
 use crate::media::batch::{Inbox, send_all, send_to};
@@ -20,12 +23,13 @@ use crate::tls::{Authorities, Tls};
 use bytes::Bytes;
 use connection::Connection;
 use doors::Dialling;
+use groups::{Announcements, GroupSockets};
 use ringpost_base::{IdMap, Instant, Rng, UnixTime, limits};
 use ringpost_media::Port;
 use ringpost_store::{FileCommand, FileWriter, Files};
 use ringpost_stream::hub::{
-    Answer, Burst, Config, ConnectionId, Hub, ListenerId, MountInfo, MountSettings, NotHeard, Outlet, Output,
-    PairId, Question, QuestionId, SessionKey, SocketId,
+    AnnouncedInfo, Answer, Burst, Config, ConnectionId, Hub, ListenerId, MountInfo, MountSettings, NotHeard,
+    Outlet, Output, PairId, Question, QuestionId, SessionKey, SocketId,
 };
 use ringpost_stream::{MountName, MountPattern};
 use socket2::SockAddr;
@@ -37,6 +41,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
+use token::Token;
 use tracing::{debug, error, warn};
 
 /// What is read from a connection at a time.
@@ -75,6 +80,7 @@ struct Counters {
 enum Message {
     Answer(QuestionId, Answer),
     Mounts(async_channel::Sender<Vec<MountInfo>>),
+    Announced(async_channel::Sender<Vec<AnnouncedInfo>>),
     Kick(SessionKey, async_channel::Sender<bool>),
     Record(MountName, bool, async_channel::Sender<bool>),
     Settings(Vec<(MountPattern, MountSettings)>),
@@ -112,6 +118,8 @@ pub struct RtspParts {
     pub config: Config,
     /// Whose range of ports RTP uses.
     pub media: MediaHandle,
+    /// How groups are sent to.
+    pub multicast: Multicast,
     /// The calendar's time now.
     pub wallclock: UnixTime,
     /// Where recordings are written.
@@ -216,38 +224,6 @@ impl RtspHandle {
     }
 }
 
-/// A number that epoll knows a socket by: what it is, and which.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Token {
-    Waker,
-    Listener(u64),
-    Connection(ConnectionId),
-    Socket(SocketId),
-}
-
-impl Token {
-    fn number(self) -> u64 {
-        match self {
-            Token::Waker => 0,
-            Token::Listener(index) => index << 2 | 1,
-            Token::Connection(id) => id.0 << 2 | 2,
-            Token::Socket(socket) => socket.pair.0 << 3 | u64::from(socket.is_rtcp) << 2 | 3,
-        }
-    }
-
-    fn of(number: u64) -> Self {
-        match number & 3 {
-            0 => Token::Waker,
-            1 => Token::Listener(number >> 2),
-            2 => Token::Connection(ConnectionId(number >> 2)),
-            _ => Token::Socket(SocketId {
-                pair: PairId(number >> 3),
-                is_rtcp: number & 4 != 0,
-            }),
-        }
-    }
-}
-
 struct Listening {
     listener: TcpListener,
     is_secure: bool,
@@ -314,6 +290,9 @@ struct Driver {
     /// One for each mount that is recorded.
     writers: HashMap<MountName, Box<dyn FileWriter>>,
     listeners: HashMap<ListenerId, async_channel::Sender<Bytes>>,
+    multicast: Multicast,
+    groups: IdMap<PairId, GroupSockets>,
+    announcements: Announcements,
 }
 
 impl Driver {
@@ -349,6 +328,9 @@ impl Driver {
             files: parts.files,
             writers: HashMap::new(),
             listeners: HashMap::new(),
+            multicast: parts.multicast,
+            groups: IdMap::default(),
+            announcements: Announcements::default(),
         }
     }
 
@@ -358,11 +340,16 @@ impl Driver {
 
     fn run(&mut self) -> io::Result<()> {
         let mut ready = Vec::new();
+        self.join_announcements();
         // It may have something to do before anybody comes.
         let mut deadline = self.settle();
         loop {
             let ending = self.ending.first().map(|(at, _)| *at);
-            let due = [deadline, ending, self.accept_at].into_iter().flatten().min();
+            let retry = self.announcements.retry_at;
+            let due = [deadline, ending, self.accept_at, retry]
+                .into_iter()
+                .flatten()
+                .min();
             let timeout = due.map(|at| at.since(self.now()));
             ready.clear();
             ready.extend(self.poll.wait_ready(timeout)?);
@@ -384,7 +371,11 @@ impl Driver {
                         }
                     }
                     Token::Socket(socket) => self.receive(socket),
+                    Token::Announcements(index) => self.hear_announcements(index as usize),
                 }
+            }
+            if retry.is_some_and(|at| at <= self.now()) {
+                self.join_announcements();
             }
             deadline = self.settle();
         }
@@ -428,7 +419,10 @@ impl Driver {
                     }
                 }
                 Output::Open { pair, local } => self.open(pair, local),
+                Output::OpenGroup { pair, to, ttl } => self.open_group(pair, to, ttl),
+                Output::Announce { to, bytes } => self.announce(to, &bytes),
                 Output::ClosePair(pair) => {
+                    self.groups.remove(&pair);
                     if let Some((id, pair)) = self.pairs.remove(&pair) {
                         lock(&self.ports).release(id, pair);
                     }
@@ -517,6 +511,9 @@ impl Driver {
                 // Who asked may be gone by now.
                 Ok(Message::Mounts(reply)) => {
                     let _ = reply.try_send(self.hub.mounts(now));
+                }
+                Ok(Message::Announced(reply)) => {
+                    let _ = reply.try_send(self.hub.announced(now));
                 }
                 Ok(Message::Kick(session, reply)) => {
                     let _ = reply.try_send(self.hub.kick(now, session));
@@ -747,8 +744,10 @@ impl Driver {
     }
 
     fn fd(&self, socket: SocketId) -> Option<RawFd> {
-        let (_, pair) = self.pairs.get(&socket.pair)?;
-        Some(fd_of(pair, socket.is_rtcp))
+        match self.pairs.get(&socket.pair) {
+            Some((_, pair)) => Some(fd_of(pair, socket.is_rtcp)),
+            None => Some(self.groups.get(&socket.pair)?.fd(socket.is_rtcp)),
+        }
     }
 
     fn receive(&mut self, socket: SocketId) {

@@ -4,6 +4,7 @@ mod acme;
 mod error;
 mod incoming;
 mod listen;
+mod multicast;
 mod network;
 mod pull;
 mod streams;

@@ -1,10 +1,12 @@
 //! `stream …`: what is live.
 
 use super::LocalControl;
-use ringpost_admin::{Answer, Command, Refusal, RefusalKind, StreamSession, StreamState};
+use ringpost_admin::{
+    AnnouncedStream, Answer, Command, Refusal, RefusalKind, StreamGroup, StreamSession, StreamState,
+};
 use ringpost_net::rtsp::Gone;
 use ringpost_stream::MountName;
-use ringpost_stream::hub::{MountInfo, SessionInfo, SessionKey};
+use ringpost_stream::hub::{AnnouncedInfo, GroupInfo, MountInfo, SessionInfo, SessionKey};
 
 impl LocalControl {
     pub(super) async fn stream(&self, command: &Command) -> Result<Answer, Refusal> {
@@ -33,6 +35,10 @@ impl LocalControl {
                     ))),
                 }
             }
+            Command::StreamAnnounced => {
+                let announced = streams.announced().await.map_err(gone)?;
+                Ok(Answer::Announced(announced.iter().map(announced_state).collect()))
+            }
             _ => {
                 let mounts = streams.mounts().await.map_err(gone)?;
                 Ok(Answer::Streams(mounts.iter().map(state).collect()))
@@ -53,8 +59,32 @@ fn state(info: &MountInfo) -> StreamState {
         silent_ms: u64::try_from(info.silent_for.as_millis()).unwrap_or(u64::MAX),
         received_bytes: info.received_bytes,
         lost_packets: info.lost_packets,
+        group: info.group.as_ref().map(group),
         publisher: info.publisher.as_ref().map(session),
         readers: info.readers.iter().map(session).collect(),
+    }
+}
+
+fn group(info: &GroupInfo) -> StreamGroup {
+    StreamGroup {
+        address: info.group.rtp(0).to_string(),
+        ttl: info.group.ttl,
+        is_sending: info.is_sending,
+        is_announced: info.is_announced,
+        sent_packets: info.sent_packets,
+        sent_bytes: info.sent_bytes,
+    }
+}
+
+fn announced_state(info: &AnnouncedInfo) -> AnnouncedStream {
+    AnnouncedStream {
+        name: info.name.clone(),
+        origin: info.source.to_string(),
+        from: info.from.to_string(),
+        group: info.group.map(|group| group.to_string()).unwrap_or_default(),
+        media: info.media.clone(),
+        age_s: info.age.as_secs(),
+        silent_s: info.silent_for.as_secs(),
     }
 }
 
@@ -64,7 +94,12 @@ fn session(info: &SessionInfo) -> StreamSession {
         user: info.user.clone().unwrap_or_default(),
         source: info.source.clone().unwrap_or_default(),
         peer: info.peer.to_string(),
-        transport: if info.is_interleaved { "tcp" } else { "udp" }.into(),
+        transport: match (info.is_in_group, info.is_interleaved) {
+            (true, _) => "multicast",
+            (false, true) => "tcp",
+            (false, false) => "udp",
+        }
+        .into(),
         lasted_s: info.lasted.as_secs(),
         sent_bytes: info.sent_bytes,
         skipped_packets: info.skipped_packets,

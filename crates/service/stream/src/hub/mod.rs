@@ -8,6 +8,9 @@
 mod answers;
 mod connection;
 mod entry;
+mod group;
+#[cfg(test)]
+mod group_tests;
 mod ingest;
 mod listen;
 mod live;
@@ -17,6 +20,7 @@ mod published;
 mod pull;
 mod question;
 mod record;
+mod sap;
 mod session;
 mod share;
 #[cfg(test)]
@@ -24,12 +28,14 @@ mod tests;
 mod vod;
 mod watch;
 
+pub use group::{Group, GroupInfo, GroupRange, GroupSettings};
 pub use listen::{ListenerId, NotHeard};
 pub use media::{Burst, Outlet};
 pub use plane::{MountInfo, SessionInfo};
 pub use pull::{PullSettings, PullTransport};
 pub use question::{Answer, Ask, Question, QuestionId, Unresolved};
 pub use record::folder_of;
+pub use sap::{AnnouncedInfo, SAP_IPV4, SAP_IPV6, SAP_PORT, SAP_TTL, Sources};
 
 use crate::mount::{MountName, MountPattern};
 use bytes::Bytes;
@@ -93,6 +99,10 @@ pub struct Config {
     pub mounts: usize,
     /// What is set for mounts, by patterns of which the most particular one that matches holds.
     pub settings: Vec<(MountPattern, MountSettings)>,
+    /// The groups that mounts are given whose settings name none.
+    pub groups: Option<GroupRange>,
+    /// Whether mounts are announced by SAP, and what others announce is listened to.
+    pub sap: bool,
 }
 
 /// What is set for the mounts of a pattern.
@@ -104,6 +114,8 @@ pub struct MountSettings {
     pub silence: Option<Duration>,
     /// Where they are pulled from, for a pattern that names one mount; nobody publishes to such a mount.
     pub pull: Option<PullSettings>,
+    /// Their groups, if they are sent to any.
+    pub multicast: Option<GroupSettings>,
 }
 
 impl Config {
@@ -121,6 +133,8 @@ impl Default for Config {
             vacancy: Duration::from_secs(10),
             mounts: 1_024,
             settings: Vec::new(),
+            groups: None,
+            sap: false,
         }
     }
 }
@@ -161,6 +175,23 @@ pub enum Output {
         pair: PairId,
         /// Our address.
         local: IpAddr,
+    },
+    /// Open a pair of sockets that sends to a group: RTP to this port of it, RTCP to the next, where RTCP of others is heard too. Say
+    /// so with [`Hub::handle_pair`], whatever ports they have themselves.
+    OpenGroup {
+        /// What it is called from now on.
+        pair: PairId,
+        /// The group, and RTP's port.
+        to: SocketAddr,
+        /// The time to live of its packets.
+        ttl: u8,
+    },
+    /// Send an announcement of SAP, with the time to live of those.
+    Announce {
+        /// To which group.
+        to: SocketAddr,
+        /// The packet.
+        bytes: Bytes,
     },
     /// Close a pair.
     ClosePair(PairId),
@@ -304,6 +335,15 @@ pub enum Event {
         /// What.
         event: crate::recording::Event,
     },
+    /// Somebody announces a session by SAP, or no longer does.
+    Announced {
+        /// Its name.
+        name: String,
+        /// From where.
+        from: IpAddr,
+        /// Whether it is announced now.
+        is_there: bool,
+    },
     /// A description was refused.
     Refused {
         /// Which mount it was for.
@@ -327,6 +367,10 @@ enum Timer {
     /// What a session plays that is not live.
     Player(SessionKey),
     Pull(PullKey),
+    /// Announced mounts whose groups could not be opened.
+    Groups,
+    /// Announcements.
+    Sap,
     /// Halves of tunnels.
     Tunnels,
     /// Mounts that may have fallen silent.
@@ -420,6 +464,9 @@ impl Hub {
     pub fn handle_pair(&mut self, now: Instant, pair: PairId, port: Option<u16>) {
         if self.pulls.handle_pair(now, pair, port, &mut self.plane) {
             self.settle_plane(now);
+        } else if let Some(answered) = self.plane.handle_group_pair(now, pair, port) {
+            answered.into_iter().for_each(|of| self.deliver(now, of));
+            self.settle_plane(now);
         } else if let Some(of) = self.plane.handle_pair(now, pair, port) {
             self.deliver(now, of);
         }
@@ -461,6 +508,8 @@ impl Hub {
                 Timer::Mount(key) => self.plane.handle_mount_timeout(now, key),
                 Timer::Rtcp(session, track) => self.plane.handle_rtcp_timeout(now, session, track),
                 Timer::Detached(session) => self.plane.end_detached(now, session),
+                Timer::Groups => self.plane.look_at_groups(now),
+                Timer::Sap => self.plane.handle_sap_timeout(now),
                 Timer::Pull(key) => self.pulls.handle_timeout(now, key, &mut self.plane),
                 Timer::Player(session) => {
                     if let Some(answered) = self.plane.handle_player_timeout(now, session) {
@@ -512,6 +561,7 @@ impl Hub {
     pub fn set_settings(&mut self, now: Instant, settings: Vec<(MountPattern, MountSettings)>) {
         self.plane.config.settings = settings;
         self.plane.look_at_recordings(now);
+        self.plane.look_at_groups(now);
         self.pulls.configure(now, &mut self.plane);
         self.settle_plane(now);
     }
@@ -522,6 +572,33 @@ impl Hub {
         let is_live = self.plane.record_by_hand(now, mount, is_wanted);
         self.settle_plane(now);
         is_live
+    }
+
+    /// Our addresses, which announcements name, are these from now on.
+    pub fn set_sources(&mut self, now: Instant, sources: Sources) {
+        self.plane.set_sources(now, sources);
+        self.settle_plane(now);
+    }
+
+    /// A packet of SAP came to a group from an address.
+    ///
+    /// # Errors
+    /// Why it changes nothing.
+    pub fn handle_announcement(
+        &mut self,
+        now: Instant,
+        group: IpAddr,
+        from: IpAddr,
+        bytes: &[u8],
+    ) -> Result<(), ringpost_sdp::sap::Ignored> {
+        let handled = self.plane.handle_announcement(now, group, from, bytes);
+        self.settle_plane(now);
+        handled
+    }
+
+    /// What others announce by SAP.
+    pub fn announced(&self, now: Instant) -> Vec<AnnouncedInfo> {
+        self.plane.announced_by_others(now)
     }
 
     /// Somebody within the server listens to the sound of a mount from now on: [`Output::Heard`] brings its packets, and what is
@@ -541,6 +618,7 @@ impl Hub {
     /// Says goodbye to all readers and closes all connections.
     pub fn shut_down(&mut self, now: Instant) {
         self.plane.finish_recordings(now);
+        self.plane.withdraw_all();
         for session in self.plane.session_keys() {
             self.plane.say_goodbye(now, session);
         }

@@ -29,6 +29,10 @@ pub(super) struct World {
     pub(super) names: std::collections::BTreeMap<String, Result<Vec<IpAddr>, Unresolved>>,
     /// Connections that are to be made.
     pub(super) dialled: Vec<(ConnectionId, SocketAddr, Option<String>)>,
+    /// Sockets of groups that are open, with the group's port and the time to live, and whether more can be opened.
+    pub(super) groups: std::collections::BTreeMap<PairId, (SocketAddr, u8)>,
+    pub(super) has_groups: bool,
+    pub(super) announced: Vec<(SocketAddr, Bytes)>,
 }
 
 pub(super) const SDP: &str = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n\
@@ -37,7 +41,10 @@ pub(super) const SDP: &str = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4
 
 impl World {
     pub(super) fn new() -> Self {
-        let config = Config::default();
+        World::with(Config::default())
+    }
+
+    pub(super) fn with(config: Config) -> Self {
         let rng = Rng::from_number(1);
         World {
             hub: Hub::new(Instant::ZERO, UnixTime::from_secs(1_700_000_000), config, rng),
@@ -57,6 +64,9 @@ impl World {
             heard: Vec::new(),
             full: Default::default(),
             allows: true,
+            groups: Default::default(),
+            has_groups: true,
+            announced: Vec::new(),
         }
     }
 
@@ -102,7 +112,15 @@ impl World {
                     self.ports += 2;
                     self.hub.handle_pair(self.now, pair, Some(self.ports));
                 }
-                Output::ClosePair(_) => {}
+                Output::OpenGroup { pair, to, ttl } => {
+                    if self.has_groups {
+                        self.groups.insert(pair, (to, ttl));
+                    }
+                    let port = self.has_groups.then_some(50_000);
+                    self.hub.handle_pair(self.now, pair, port);
+                }
+                Output::Announce { to, bytes } => self.announced.push((to, bytes)),
+                Output::ClosePair(pair) => drop(self.groups.remove(&pair)),
                 Output::Connect { connection, to, tls } => self.dialled.push((connection, to, tls)),
                 Output::Close(id) => {
                     self.closed.push(id);
@@ -271,7 +289,14 @@ impl World {
         (id, response)
     }
 
-    fn send(&mut self, id: ConnectionId, channel: u8, sequence: u16, timestamp: u32, payload: &[u8]) {
+    pub(super) fn send(
+        &mut self,
+        id: ConnectionId,
+        channel: u8,
+        sequence: u16,
+        timestamp: u32,
+        payload: &[u8],
+    ) {
         let header = Header {
             marker: true,
             payload_type: if channel == 0 { 96 } else { 0 },
