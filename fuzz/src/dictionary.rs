@@ -1,5 +1,18 @@
 //! The tokens of each protocol: what a mutation needs to get past the first look of a parser.
 
+pub(crate) const SAP: &[&[u8]] = &[
+    b"\x20\x00\x00\x07\xc0\x00\x02\x01",
+    b"\x24\x00\x00\x07\xc0\x00\x02\x01",
+    b"\x30\x00\x00\x07",
+    b"application/sdp\0",
+    b"v=0\r\n",
+    b"o=- 1 1 IN IP4 192.0.2.1\r\n",
+    b"o=- 1 2 IN IP4 192.0.2.1\r\n",
+    b"s=-\r\n",
+    b"t=0 0\r\n",
+    b"t=3908988000 3908989000\r\n",
+];
+
 pub(crate) const SDP: &[&[u8]] = &[
     b"v=0\r\n",
     b"o=- 1 1 IN IP4 127.0.0.1\r\n",

@@ -34,6 +34,11 @@ pub const TARGETS: &[Target] = &[
         dictionary: dictionary::SDP,
     },
     Target {
+        name: "sdp-announcements",
+        run: ringpost_sdp::fuzz::announcements,
+        dictionary: dictionary::SAP,
+    },
+    Target {
         name: "rtp-packet",
         run: ringpost_rtp::fuzz::packet,
         dictionary: dictionary::RTP,

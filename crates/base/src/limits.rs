@@ -40,6 +40,14 @@ pub const SDP_MEDIA: usize = 32;
 pub const SDP_BYTES: usize = 64 * 1024;
 /// Payload formats of one m-line; further ones are ignored.
 pub const SDP_FORMATS: usize = 64;
+/// Sessions of others that are remembered from SAP, and sessions of ours that are announced; further ones are not.
+pub const SAP_SESSIONS: usize = 1_024;
+/// Sessions that are remembered from SAP of one address; further ones are not.
+pub const SAP_SESSIONS_OF_ONE: usize = 128;
+/// Octets of the descriptions that are remembered from SAP; one that does not fit is not.
+pub const SAP_BYTES: usize = 1024 * 1024;
+/// A packet of SAP, whose authors are told to keep it below 1 KiB; a longer one is ignored.
+pub const SAP_PACKET_BYTES: usize = 2_048;
 /// What one protocol session may hold in its machine; a session over it stops reading, or is closed where the RFC
 /// gives no other way.
 pub const SESSION_BYTES: usize = 256 * 1024;

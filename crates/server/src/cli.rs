@@ -299,7 +299,11 @@ fn quota(text: &str) -> Result<Quota, String> {
 #[derive(Debug, Subcommand)]
 pub(crate) enum StreamCommand {
     /// List what is live, with who publishes and reads it
-    List,
+    List {
+        /// List what others announce by SAP instead: name, origin, group, age
+        #[arg(long)]
+        announced: bool,
+    },
     /// End a session of a publisher or a reader, or those of all readers of a stream
     Kick {
         /// The session's number, as the list shows it, or the mount's name, such as alice/door

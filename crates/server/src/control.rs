@@ -53,6 +53,7 @@ impl Control for LocalControl {
             match &command {
                 Command::CheckStore => self.check().await,
                 Command::StreamList
+                | Command::StreamAnnounced
                 | Command::StreamKick { .. }
                 | Command::StreamClear { .. }
                 | Command::StreamRecord { .. } => self.stream(&command).await,
@@ -180,6 +181,7 @@ impl LocalControl {
             | Command::DomainRecords { .. }
             | Command::DomainDkimRotate { .. }
             | Command::StreamList
+            | Command::StreamAnnounced
             | Command::StreamKick { .. }
             | Command::StreamClear { .. }
             | Command::StreamRecord { .. }

@@ -193,6 +193,8 @@ pub enum Command {
     CertRenew,
     /// The streams that are live, with who publishes and reads them. Answered with `Streams`.
     StreamList,
+    /// The sessions that others announce by SAP. Answered with `Announced`.
+    StreamAnnounced,
     /// Ends a session of a publisher or a reader. Answered with `Done`.
     StreamKick {
         /// Its number, as the list shows it.
@@ -260,6 +262,8 @@ pub enum Answer {
     Certificate(CertificateState),
     /// The streams that are live, by name.
     Streams(Vec<StreamState>),
+    /// What others announce.
+    Announced(Vec<AnnouncedStream>),
     /// What is wrong with the store, one line each; nothing is good.
     Findings(Vec<String>),
 }
@@ -282,6 +286,9 @@ pub struct StreamState {
     /// Why it cannot be pulled from where it is to be pulled from, if it cannot.
     #[serde(default)]
     pub failure: Option<PullFailure>,
+    /// The group that it is sent to by multicast, while it has one.
+    #[serde(default)]
+    pub group: Option<StreamGroup>,
     /// Who publishes; none while its readers wait for another publisher.
     pub publisher: Option<StreamSession>,
     /// Who reads.
@@ -312,6 +319,42 @@ pub struct PullFailure {
     pub again_in_s: Option<u64>,
 }
 
+/// The group of a stream.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StreamGroup {
+    /// Its address and the first port.
+    pub address: String,
+    /// The time to live of its packets.
+    pub ttl: u8,
+    /// Whether packets go there now.
+    pub is_sending: bool,
+    /// Whether it is announced by SAP.
+    pub is_announced: bool,
+    /// Packets that went there since they do.
+    pub sent_packets: u64,
+    /// Octets of them.
+    pub sent_bytes: u64,
+}
+
+/// A session that somebody else announces by SAP.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AnnouncedStream {
+    /// Its name.
+    pub name: String,
+    /// Who announces it, by its own word.
+    pub origin: String,
+    /// Where its packets come from.
+    pub from: String,
+    /// The group and port of its first stream; empty where it names none.
+    pub group: String,
+    /// What its streams are: `video`, `audio`.
+    pub media: Vec<String>,
+    /// How long it has been known, in seconds.
+    pub age_s: u64,
+    /// How long ago it was heard of last, in seconds.
+    pub silent_s: u64,
+}
+
 /// A session of a publisher or a reader.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StreamSession {
@@ -324,7 +367,7 @@ pub struct StreamSession {
     pub source: String,
     /// From where.
     pub peer: String,
-    /// How its packets go: `tcp` or `udp`.
+    /// How its packets go: `tcp`, `udp` or `multicast`.
     pub transport: String,
     /// How long it has lasted, in seconds.
     pub lasted_s: u64,

@@ -28,9 +28,9 @@ mod transfer;
 
 pub use client::Client;
 pub use command::{
-    Account, AccountSettings, Alias, Answer, BoxFuture, CertificateState, Command, Control, Device,
-    DnsRecord, DomainSettings, Forward, Hold, NewAccount, NewDevice, PullFailure, QueuedMail, Quota,
-    RecordingState, Refusal, RefusalKind, StreamSession, StreamState, WaitingRecipient,
+    Account, AccountSettings, Alias, AnnouncedStream, Answer, BoxFuture, CertificateState, Command, Control,
+    Device, DnsRecord, DomainSettings, Forward, Hold, NewAccount, NewDevice, PullFailure, QueuedMail, Quota,
+    RecordingState, Refusal, RefusalKind, StreamGroup, StreamSession, StreamState, WaitingRecipient,
 };
 pub use metrics::{Counter, CounterFamily, Gauge, Histogram, Metrics};
 pub use server::{AdminError, serve_control, serve_metrics};

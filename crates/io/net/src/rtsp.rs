@@ -6,12 +6,15 @@
 
 mod connection;
 mod doors;
+mod groups;
 mod listen;
 mod log;
 mod publish;
 #[cfg(test)]
 mod tests;
+mod token;
 
+pub use groups::Multicast;
 pub use listen::Sound;
 pub use publish::OwnMount;
 
@@ -25,12 +28,13 @@ use crate::tls::{Authorities, Tls};
 use bytes::Bytes;
 use connection::Connection;
 use doors::Dialling;
+use groups::{Announcements, GroupSockets};
 use ringpost_base::{IdMap, Instant, Rng, UnixTime, limits};
 use ringpost_media::Port;
 use ringpost_store::{FileCommand, FileWriter, Files};
 use ringpost_stream::hub::{
-    Answer, Burst, Config, ConnectionId, Hub, ListenerId, MountInfo, MountSettings, NotHeard, Outlet, Output,
-    PairId, PullFailure, Question, QuestionId, SendAway, SocketId,
+    AnnouncedInfo, Answer, Burst, Config, ConnectionId, Hub, ListenerId, MountInfo, MountSettings, NotHeard,
+    Outlet, Output, PairId, PullFailure, Question, QuestionId, SendAway, SocketId,
 };
 use ringpost_stream::{MountName, MountPattern};
 use socket2::SockAddr;
@@ -42,6 +46,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
+use token::Token;
 use tracing::{debug, error, warn};
 
 /// What is read from a connection at a time.
@@ -84,6 +89,7 @@ enum Message {
     Mounts(async_channel::Sender<Vec<MountInfo>>),
     FailingPulls(async_channel::Sender<Vec<PullFailure>>),
     SendAway(SendAway, async_channel::Sender<usize>),
+    Announced(async_channel::Sender<Vec<AnnouncedInfo>>),
     Record(MountName, bool, async_channel::Sender<bool>),
     Settings(Vec<(MountPattern, MountSettings)>),
     Listen(MountName, async_channel::Sender<Result<Sound, NotHeard>>),
@@ -121,6 +127,8 @@ pub struct RtspParts {
     pub config: Config,
     /// Whose range of ports RTP uses.
     pub media: MediaHandle,
+    /// How groups are sent to.
+    pub multicast: Multicast,
     /// The calendar's time now.
     pub wallclock: UnixTime,
     /// Where recordings are written.
@@ -232,38 +240,6 @@ impl RtspHandle {
     }
 }
 
-/// A number that epoll knows a socket by: what it is, and which.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Token {
-    Waker,
-    Listener(u64),
-    Connection(ConnectionId),
-    Socket(SocketId),
-}
-
-impl Token {
-    fn number(self) -> u64 {
-        match self {
-            Token::Waker => 0,
-            Token::Listener(index) => index << 2 | 1,
-            Token::Connection(id) => id.0 << 2 | 2,
-            Token::Socket(socket) => socket.pair.0 << 3 | u64::from(socket.is_rtcp) << 2 | 3,
-        }
-    }
-
-    fn of(number: u64) -> Self {
-        match number & 3 {
-            0 => Token::Waker,
-            1 => Token::Listener(number >> 2),
-            2 => Token::Connection(ConnectionId(number >> 2)),
-            _ => Token::Socket(SocketId {
-                pair: PairId(number >> 3),
-                is_rtcp: number & 4 != 0,
-            }),
-        }
-    }
-}
-
 struct Listening {
     listener: TcpListener,
     is_secure: bool,
@@ -330,6 +306,9 @@ struct Driver {
     /// One for each mount that is recorded.
     writers: HashMap<MountName, Box<dyn FileWriter>>,
     listeners: HashMap<ListenerId, async_channel::Sender<Bytes>>,
+    multicast: Multicast,
+    groups: IdMap<PairId, GroupSockets>,
+    announcements: Announcements,
 }
 
 impl Driver {
@@ -365,6 +344,9 @@ impl Driver {
             files: parts.files,
             writers: HashMap::new(),
             listeners: HashMap::new(),
+            multicast: parts.multicast,
+            groups: IdMap::default(),
+            announcements: Announcements::default(),
         }
     }
 
@@ -374,11 +356,16 @@ impl Driver {
 
     fn run(&mut self) -> io::Result<()> {
         let mut ready = Vec::new();
+        self.join_announcements();
         // It may have something to do before anybody comes.
         let mut deadline = self.settle();
         loop {
             let ending = self.ending.first().map(|(at, _)| *at);
-            let due = [deadline, ending, self.accept_at].into_iter().flatten().min();
+            let retry = self.announcements.retry_at;
+            let due = [deadline, ending, self.accept_at, retry]
+                .into_iter()
+                .flatten()
+                .min();
             let timeout = due.map(|at| at.since(self.now()));
             ready.clear();
             ready.extend(self.poll.wait_ready(timeout)?);
@@ -400,7 +387,11 @@ impl Driver {
                         }
                     }
                     Token::Socket(socket) => self.receive(socket),
+                    Token::Announcements(index) => self.hear_announcements(index as usize),
                 }
+            }
+            if retry.is_some_and(|at| at <= self.now()) {
+                self.join_announcements();
             }
             deadline = self.settle();
         }
@@ -446,7 +437,10 @@ impl Driver {
                     }
                 }
                 Output::Open { pair, local } => self.open(pair, local),
+                Output::OpenGroup { pair, to, ttl } => self.open_group(pair, to, ttl),
+                Output::Announce { to, bytes } => self.announce(to, &bytes),
                 Output::ClosePair(pair) => {
+                    self.groups.remove(&pair);
                     if let Some((id, pair)) = self.pairs.remove(&pair) {
                         lock(&self.ports).release(id, pair);
                     }
@@ -535,6 +529,9 @@ impl Driver {
                 // Who asked may be gone by now.
                 Ok(Message::Mounts(reply)) => {
                     let _ = reply.try_send(self.hub.mounts(now));
+                }
+                Ok(Message::Announced(reply)) => {
+                    let _ = reply.try_send(self.hub.announced(now));
                 }
                 Ok(Message::FailingPulls(reply)) => {
                     let _ = reply.try_send(self.hub.failing_pulls(now));
@@ -776,8 +773,10 @@ impl Driver {
     }
 
     fn fd(&self, socket: SocketId) -> Option<RawFd> {
-        let (_, pair) = self.pairs.get(&socket.pair)?;
-        Some(fd_of(pair, socket.is_rtcp))
+        match self.pairs.get(&socket.pair) {
+            Some((_, pair)) => Some(fd_of(pair, socket.is_rtcp)),
+            None => Some(self.groups.get(&socket.pair)?.fd(socket.is_rtcp)),
+        }
     }
 
     fn receive(&mut self, socket: SocketId) {

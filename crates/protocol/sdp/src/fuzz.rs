@@ -1,7 +1,10 @@
 //! What must hold for any bytes.
 
+use crate::sap::{self, Kind, Listener, ListenerEvent, ListenerOutput, Packet};
 use crate::{Codec, Negotiation, Quirk, SessionDescription, Stream, merge_codecs};
-use std::net::{Ipv4Addr, SocketAddr};
+use ringpost_base::{Instant, UnixTime, limits};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 /// Reads `data` as a description; what can be read must print and read back equal, and be answered by the rules.
 ///
@@ -78,5 +81,79 @@ fn answer(offer: &SessionDescription) {
             .answer(&offer, &ours)
             .expect("codecs in common");
         caller.handle_answer(&answer).expect("a right answer");
+    }
+}
+
+/// Reads `data` as packets of SAP, each behind its length in an octet and who sends it in another, and has a listener remember
+/// what they say.
+///
+/// # Panics
+///
+/// When an invariant breaks.
+pub fn announcements(data: &[u8]) {
+    let mut listener = Listener::new(Instant::ZERO, UnixTime::from_secs(1_700_000_000));
+    let (mut now, mut known) = (Instant::ZERO, 0_isize);
+    let mut rest = data;
+    while let [sender, length, behind @ ..] = rest {
+        let length = (usize::from(*length) * 4).min(behind.len());
+        let (bytes, next) = behind.split_at(length);
+        rest = next;
+        read_packet(bytes);
+        let from = IpAddr::from([192, 0, 2, sender & 3]);
+        let group = sap::IPV4_GROUPS[usize::from(sender >> 2 & 1)].into();
+        let before = listener.sessions().count();
+        let handled = listener.handle_packet(now, group, from, bytes);
+        let after = listener.sessions().count();
+        assert!(
+            handled.is_ok() || before == after,
+            "what is ignored changes nothing"
+        );
+        if after < before {
+            let packet = Packet::parse(bytes).expect("what deletes is a packet");
+            assert_eq!(packet.kind, Kind::Deletion);
+        }
+        now += Duration::from_secs(u64::from(sender >> 3) * 60);
+        listener.handle_timeout(now);
+        known += drain(&mut listener, now);
+        assert_eq!(known, listener.sessions().count() as isize);
+        assert!(listener.payload_bytes() <= limits::SAP_BYTES);
+        assert!(listener.sessions().count() <= limits::SAP_SESSIONS);
+    }
+    // What is announced no more is forgotten.
+    for _ in 0..limits::SAP_SESSIONS {
+        let ListenerOutput::Timeout(Some(at)) = listener.poll_output() else {
+            break;
+        };
+        now = now.max(at);
+        listener.handle_timeout(now);
+        drain(&mut listener, now);
+    }
+    assert_eq!((listener.sessions().count(), listener.payload_bytes()), (0, 0));
+}
+
+fn read_packet(bytes: &[u8]) {
+    let Ok(packet) = Packet::parse(bytes) else { return };
+    let mut again = Vec::new();
+    packet.write(&mut again);
+    let unsigned = Packet {
+        is_signed: false,
+        ..packet
+    };
+    assert_eq!(Packet::parse(&again), Ok(unsigned), "our own print parses");
+}
+
+/// How many more sessions are known than before.
+fn drain(listener: &mut Listener, now: Instant) -> isize {
+    let mut more = 0;
+    loop {
+        match listener.poll_output() {
+            ListenerOutput::Event(ListenerEvent::Appeared(_)) => more += 1,
+            ListenerOutput::Event(ListenerEvent::Changed(_)) => {}
+            ListenerOutput::Event(ListenerEvent::Gone(_)) => more -= 1,
+            ListenerOutput::Timeout(at) => {
+                assert!(at.is_none_or(|at| at > now), "what is due is done");
+                return more;
+            }
+        }
     }
 }

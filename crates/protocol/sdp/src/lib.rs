@@ -1,4 +1,4 @@
-//! Session descriptions (SDP, RFC 8866) and the offer/answer model (RFC 3264).
+//! Session descriptions (SDP, RFC 8866), the offer/answer model (RFC 3264), and announcements of sessions ([`sap`], RFC 2974).
 //!
 //! [`SessionDescription::parse`] is tolerant where real phones need it, and says in its documentation where;
 //! [`SessionDescription::read`] takes besides what cameras do wrong, each by a [`Quirk`] with a name. `Display` is strict. [`Negotiation`] is one party's side of one leg: it makes our offers, answers the peer's, checks
@@ -31,6 +31,7 @@ mod negotiation;
 mod parse;
 mod print;
 mod quirk;
+pub mod sap;
 mod session;
 mod stream;
 

@@ -6,8 +6,8 @@ use crate::cli::{
 };
 use anyhow::{Result, bail};
 use ringpost_admin::{
-    Answer, CertificateState, Command, Control, DnsRecord, Forward, Hold, NewAccount, QueuedMail, Quota,
-    RecordingState, StreamState,
+    AnnouncedStream, Answer, CertificateState, Command, Control, DnsRecord, Forward, Hold, NewAccount,
+    QueuedMail, Quota, RecordingState, StreamState,
 };
 use ringpost_base::UnixTime;
 use std::io::{BufRead, IsTerminal};
@@ -102,7 +102,8 @@ pub(crate) async fn device(control: &dyn Control, command: DeviceCommand) -> Res
 /// `queue …`.
 pub(crate) async fn stream(control: &dyn Control, command: StreamCommand) -> Result<()> {
     let command = match command {
-        StreamCommand::List => Command::StreamList,
+        StreamCommand::List { announced: false } => Command::StreamList,
+        StreamCommand::List { announced: true } => Command::StreamAnnounced,
         StreamCommand::Kick { what, redirect } => match what.parse() {
             Ok(session) => Command::StreamKick { session, redirect },
             Err(_) => Command::StreamClear {
@@ -244,6 +245,7 @@ fn text(answer: &Answer) -> String {
             })
             .collect(),
         Answer::Streams(streams) => streams.iter().flat_map(stream_lines).collect(),
+        Answer::Announced(announced) => announced.iter().map(announced_line).collect(),
         Answer::Certificate(certificate) => shown(certificate),
         Answer::Findings(findings) if findings.is_empty() => vec!["the store is good".into()],
         Answer::Findings(findings) => findings.clone(),
@@ -287,6 +289,18 @@ fn stream_lines(stream: &StreamState) -> Vec<String> {
             failure.source, failure.why
         ));
     }
+    lines.extend(stream.group.iter().map(|group| {
+        let state = if group.is_sending { "sending" } else { "idle" };
+        let announced = if group.is_announced {
+            "announced"
+        } else {
+            "not announced"
+        };
+        format!(
+            "  group\t{}\tttl {}\t{state}\t{announced}\t{} packets\t{} bytes",
+            group.address, group.ttl, group.sent_packets, group.sent_bytes
+        )
+    }));
     let publisher = stream.publisher.iter().map(|session| ("publisher", session));
     let readers = stream.readers.iter().map(|session| ("reader", session));
     lines.extend(publisher.chain(readers).map(|(role, session)| {
@@ -306,6 +320,26 @@ fn stream_lines(stream: &StreamState) -> Vec<String> {
         )
     }));
     lines
+}
+
+/// A session that somebody else announces. Its name is theirs to choose, and stays on its line.
+fn announced_line(announced: &AnnouncedStream) -> String {
+    let name: String = announced
+        .name
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect();
+    let group = match announced.group.as_str() {
+        "" => "-",
+        group => group,
+    };
+    format!(
+        "{name}\t{}\t{group}\t{}\tknown for {} s\theard {} s ago",
+        announced.origin,
+        announced.media.join(","),
+        announced.age_s,
+        announced.silent_s
+    )
 }
 
 /// A certificate, and what there is to say of the next one.

@@ -5,6 +5,7 @@ mod calls;
 mod error;
 mod incoming;
 mod listen;
+mod multicast;
 mod network;
 mod pull;
 mod streams;

@@ -1,3 +1,4 @@
+use super::multicast::GroupAddress;
 use super::network::Network;
 use super::pull::{Pull, PullUrl, Transport, When};
 use ringpost_node::stream::{MountNumber, MountRule, Who};
@@ -15,6 +16,10 @@ use std::time::Duration;
 pub(crate) struct Streams {
     pub(crate) vacancy_s: u32,
     pub(crate) pull_networks: Vec<Network>,
+    pub(crate) multicast_range: Option<Network>,
+    pub(crate) multicast_port: u16,
+    pub(crate) multicast_interface: Option<String>,
+    pub(crate) sap: bool,
     /// By patterns of mounts.
     pub(crate) mounts: BTreeMap<String, MountSettings>,
 }
@@ -36,6 +41,9 @@ pub(crate) struct MountSettings {
     pub(crate) keep_hours: Option<u32>,
     pub(crate) keep_bytes: Option<u64>,
     pub(crate) silence_mail_s: Option<u32>,
+    pub(crate) multicast: Option<GroupAddress>,
+    pub(crate) multicast_ttl: Option<u8>,
+    pub(crate) sap: bool,
 }
 
 /// What a mount plays that is no live stream.
@@ -49,6 +57,10 @@ impl Default for Streams {
         Streams {
             vacancy_s: 10,
             pull_networks: Vec::new(),
+            multicast_range: None,
+            multicast_port: 5_004,
+            multicast_interface: None,
+            sap: false,
             mounts: BTreeMap::new(),
         }
     }
@@ -61,6 +73,7 @@ impl Streams {
             let wrong = format!("{} is out of range; it may be 0 to 3600", self.vacancy_s);
             return Err(("streams.vacancy_s".into(), wrong));
         }
+        self.check_multicast()?;
         for (pattern, settings) in &self.mounts {
             let key = format!("streams.mounts.{pattern:?}");
             if let Err(error) = pattern.parse::<MountPattern>() {
@@ -73,6 +86,7 @@ impl Streams {
             }
             settings.check_pull(pattern, &self.pull_networks())?;
             settings.check_redirect(&key)?;
+            self.check_group(pattern, settings)?;
             let (file, folder) = (&settings.file, &settings.folder);
             if file.is_some() && folder.is_some() {
                 let wrong = "names a file and a folder; leave one of them out".into();
@@ -148,6 +162,7 @@ impl Streams {
                 silence: settings.silence_mail_s.map(|s| Duration::from_secs(s.into())),
                 pull: settings.pull(),
                 redirect: settings.redirect.as_ref().map(|url| url.url().clone()),
+                multicast: settings.group(),
             };
             Some((pattern.parse().ok()?, hub))
         });

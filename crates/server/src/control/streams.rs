@@ -2,12 +2,15 @@
 
 use super::LocalControl;
 use ringpost_admin::{
-    Answer, Command, PullFailure, RecordingState, Refusal, RefusalKind, StreamSession, StreamState,
+    AnnouncedStream, Answer, Command, PullFailure, RecordingState, Refusal, RefusalKind, StreamGroup,
+    StreamSession, StreamState,
 };
 use ringpost_net::rtsp::Gone;
 use ringpost_rtsp::Url;
 use ringpost_stream::MountName;
-use ringpost_stream::hub::{self, MountInfo, SendAway, SessionInfo, SessionKey, Whom};
+use ringpost_stream::hub::{
+    self, AnnouncedInfo, GroupInfo, MountInfo, SendAway, SessionInfo, SessionKey, Whom,
+};
 use ringpost_stream::recording::State;
 
 impl LocalControl {
@@ -42,6 +45,10 @@ impl LocalControl {
                         if *is_wanted { "recorded" } else { "left unrecorded" }
                     ))),
                 }
+            }
+            Command::StreamAnnounced => {
+                let announced = streams.announced().await.map_err(gone)?;
+                Ok(Answer::Announced(announced.iter().map(announced_state).collect()))
             }
             _ => {
                 let mounts = streams.mounts().await.map_err(gone)?;
@@ -94,6 +101,7 @@ fn listed(mounts: &[MountInfo], failing: Vec<hub::PullFailure>) -> Vec<StreamSta
                 received_bytes: 0,
                 lost_packets: 0,
                 failure,
+                group: None,
                 publisher: None,
                 readers: Vec::new(),
             }),
@@ -112,6 +120,7 @@ fn state(info: &MountInfo) -> StreamState {
         received_bytes: info.received_bytes,
         lost_packets: info.lost_packets,
         failure: None,
+        group: info.group.as_ref().map(group),
         publisher: info.publisher.as_ref().map(session),
         readers: info.readers.iter().map(session).collect(),
     }
@@ -125,13 +134,41 @@ fn recording(state: State) -> RecordingState {
     }
 }
 
+fn group(info: &GroupInfo) -> StreamGroup {
+    StreamGroup {
+        address: info.group.rtp(0).to_string(),
+        ttl: info.group.ttl,
+        is_sending: info.is_sending,
+        is_announced: info.is_announced,
+        sent_packets: info.sent_packets,
+        sent_bytes: info.sent_bytes,
+    }
+}
+
+fn announced_state(info: &AnnouncedInfo) -> AnnouncedStream {
+    AnnouncedStream {
+        name: info.name.clone(),
+        origin: info.source.to_string(),
+        from: info.from.to_string(),
+        group: info.group.map(|group| group.to_string()).unwrap_or_default(),
+        media: info.media.clone(),
+        age_s: info.age.as_secs(),
+        silent_s: info.silent_for.as_secs(),
+    }
+}
+
 fn session(info: &SessionInfo) -> StreamSession {
     StreamSession {
         session: info.key.0,
         user: info.user.clone().unwrap_or_default(),
         source: info.source.clone().unwrap_or_default(),
         peer: info.peer.to_string(),
-        transport: if info.is_interleaved { "tcp" } else { "udp" }.into(),
+        transport: match (info.is_in_group, info.is_interleaved) {
+            (true, _) => "multicast",
+            (false, true) => "tcp",
+            (false, false) => "udp",
+        }
+        .into(),
         lasted_s: info.lasted.as_secs(),
         sent_bytes: info.sent_bytes,
         skipped_packets: info.skipped_packets,

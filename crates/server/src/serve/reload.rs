@@ -118,6 +118,20 @@ fn at_the_next_start(started: &Config, config: &Config) -> Vec<String> {
     if started.streams.vacancy_s != config.streams.vacancy_s {
         keys.push("streams.vacancy_s".into());
     }
+    let (old, new) = (&started.streams, &config.streams);
+    for (key, is_changed) in [
+        ("multicast_range", old.multicast_range != new.multicast_range),
+        ("multicast_port", old.multicast_port != new.multicast_port),
+        (
+            "multicast_interface",
+            old.multicast_interface != new.multicast_interface,
+        ),
+        ("sap", old.sap != new.sap),
+    ] {
+        if is_changed {
+            keys.push(format!("streams.{key}"));
+        }
+    }
     if started.listen.lmtp_socket != config.listen.lmtp_socket {
         keys.push("listen.lmtp_socket".into());
     }
@@ -145,7 +159,7 @@ mod tests {
         let changed = config(
             "data = \"/elsewhere\"\nuser = \"x\"\ndomains = [\"two.test\", \"one.test\"]\n\
              [listen]\nimap = \"off\"\nmetrics = \"127.0.0.1:1\"\n[limits]\ncalls = 1\n\
-             [outbound]\nmax_age_h = 1\n[acme]\nenabled = true\nagree_to_terms = true\nchallenge = \"tls-alpn-01\"\n",
+             [outbound]\nmax_age_h = 1\n[streams]\nsap = true\nmulticast_port = 6000\n[acme]\nenabled = true\nagree_to_terms = true\nchallenge = \"tls-alpn-01\"\n",
         );
         assert_eq!(
             at_the_next_start(&started, &changed),
@@ -156,6 +170,8 @@ mod tests {
                 "acme.enabled",
                 "acme.challenge",
                 "outbound",
+                "streams.multicast_port",
+                "streams.sap",
                 "listen.imap",
                 "acme.listen",
                 "listen.metrics"
@@ -192,6 +208,10 @@ mod tests {
                 "listen",
                 "outbound",
                 "vacancy_s",
+                "multicast_range",
+                "multicast_port",
+                "multicast_interface",
+                "sap",
             ]
         );
     }

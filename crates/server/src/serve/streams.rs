@@ -14,7 +14,7 @@ use ringpost_directory::Directory;
 use ringpost_mail::Mail;
 use ringpost_net::dns::Resolver;
 use ringpost_net::media::MediaHandle;
-use ringpost_net::rtsp::{RtspCounters, RtspHandle, RtspParts, RtspThread};
+use ringpost_net::rtsp::{Multicast, RtspCounters, RtspHandle, RtspParts, RtspThread};
 use ringpost_net::stream::Places;
 use ringpost_net::tls::{Authorities, Tls};
 use ringpost_node::Stop;
@@ -78,6 +78,8 @@ impl StreamParts<'_> {
             rtsp,
             settings: self.config.streams.settings(),
             vacancy: Duration::from_secs(self.config.streams.vacancy_s.into()),
+            groups: self.config.streams.groups(),
+            sap: self.config.streams.sap,
             ..ringpost_stream::hub::Config::default()
         };
         let files = Arc::new(
@@ -90,6 +92,10 @@ impl StreamParts<'_> {
             authorities: self.authorities,
             places: self.places,
             config,
+            multicast: Multicast {
+                interface: self.config.streams.multicast_interface.clone(),
+                sap: self.config.streams.sap,
+            },
             media: self.media,
             wallclock: self.world.unix_now(),
             files: files.clone(),

@@ -1,11 +1,13 @@
 pub use ringpost_rtsp::control::{track_control as control_of, track_of};
 use ringpost_rtsp::header::Range;
 
+use crate::hub::Group;
 use ringpost_base::limits;
 use ringpost_rtsp::Url;
 use ringpost_rtsp::control::track_url;
 use ringpost_sdp::{
-    Attribute, Bandwidth, Codec, Connection, Media, MediaKind, Origin, ParseError, SessionDescription,
+    Attribute, Bandwidth, Codec, Connection, Direction, Media, MediaKind, Origin, ParseError,
+    SessionDescription,
 };
 use std::net::IpAddr;
 use thiserror::Error;
@@ -221,7 +223,35 @@ impl Description {
                     Some(base) => track_url(&base.without_credentials(), index).to_string(),
                     None => control_of(index),
                 };
-                write_track(track, control)
+                let mut media = write_track(track);
+                media.attributes.push(other("control", control));
+                media
+            })
+            .collect();
+        session
+    }
+}
+
+impl Description {
+    /// What is announced of a mount that is sent to a group: all that somebody needs who hears it and asks nobody. `name` is that
+    /// of a session whose publisher gave it none.
+    pub fn write_group(&self, origin: Origin, name: &str, group: &Group) -> SessionDescription {
+        let mut session = SessionDescription::new(origin);
+        // What publishers write who have nothing to say.
+        let is_named = !matches!(&*self.name, "" | "-" | " " | "No Name" | "Unnamed");
+        session.name = if is_named { self.name.clone() } else { name.into() };
+        session.information.clone_from(&self.information);
+        //= https://www.rfc-editor.org/rfc/rfc8866#section-5.7
+        session.connection = Some(Connection {
+            ttl: group.address.is_ipv4().then_some(group.ttl),
+            ..Connection::from(group.address)
+        });
+        session.attributes.push(Attribute::Direction(Direction::RecvOnly));
+        let tracks = self.tracks.iter().enumerate();
+        session.media = tracks
+            .map(|(index, track)| Media {
+                port: group.rtp(index).port(),
+                ..write_track(track)
             })
             .collect();
         session
@@ -337,7 +367,7 @@ fn is_of_the_stream(attribute: &Attribute) -> bool {
     }
 }
 
-fn write_track(track: &Track, control: String) -> Media {
+fn write_track(track: &Track) -> Media {
     let formats = track
         .codecs
         .iter()
@@ -360,7 +390,6 @@ fn write_track(track: &Track, control: String) -> Media {
         }
     }
     media.attributes.extend(track.attributes.iter().cloned());
-    media.attributes.push(other("control", control));
     media
 }
 

@@ -1,7 +1,7 @@
 //! What the log tells of streams: a line an event.
 
 use ringpost_stream::hub::Event;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 pub(super) fn tell(event: Event) {
     match event {
@@ -58,6 +58,9 @@ pub(super) fn tell(event: Event) {
         Event::Damaged { mount, file, why } => warn!(%mount, file, why, "a file cannot be played"),
         Event::NotRecorded { mount, why } => warn!(%mount, why, "a stream cannot be recorded"),
         Event::Recording { mount, event } => warn!(%mount, ?event, "a recording is not whole"),
+        Event::Announced { name, from, is_there } => {
+            debug!(name, %from, is_there, "a stream of others is announced, or no longer")
+        }
         Event::Refused { mount, peer, why } => warn!(%mount, %peer, why, "a stream cannot be published"),
     }
 }

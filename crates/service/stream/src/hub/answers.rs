@@ -51,6 +51,18 @@ fn now_on() -> Range {
     }
 }
 
+/// What is live plays.
+fn played(play: &server::Play, begins: Vec<(usize, u16, u32)>) -> Option<Answer> {
+    // What happens now passes as fast as it happens.
+    let is_said = |value: Option<f64>| value.map(|_| 1.0);
+    Some(Answer::Played(Box::new(server::Played {
+        range: Some(now_on()),
+        scale: is_said(play.scale),
+        speed: is_said(play.speed),
+        begins,
+    })))
+}
+
 impl Plane {
     /// Answers a question of a connection; `None` when the answer comes later.
     pub(crate) fn handle_question(
@@ -210,10 +222,21 @@ impl Plane {
             None => return refused(Status::AGGREGATE_OPERATION_NOT_ALLOWED),
             Some(_) => return refused(Status::NOT_FOUND),
         };
-        let is_possible = |transport: &&Transport| transport.delivery() == Delivery::Unicast;
+        let deliveries = self.deliveries(&setup);
+        let is_possible = |transport: &&Transport| deliveries.contains(&transport.delivery());
         let Some(chosen) = setup.candidates.iter().find(is_possible).cloned() else {
             return refused(Status::UNSUPPORTED_TRANSPORT);
         };
+        if chosen.delivery() == Delivery::Multicast {
+            let opening = Opening {
+                pending,
+                ends,
+                setup,
+                chosen,
+                track,
+            };
+            return self.set_up_in_group(now, opening);
+        }
         match (chosen.lower, chosen.interleaved) {
             (LowerTransport::Tcp, Some(channels)) => {
                 let path = Path::Interleaved {
@@ -272,6 +295,14 @@ impl Plane {
         };
         let mount = self.names.get(&session.mount).copied();
         let has_live = mount.is_some_and(|mount| self.live.contains_key(&mount));
+        let is_in_group = session.paths.values().any(Path::is_in_group);
+        if is_in_group && (!has_live || is_past(&play, false)) {
+            return refused_for(Status::INVALID_RANGE, "a group is sent what happens now");
+        }
+        if is_in_group {
+            let begins = self.play_in_group(now, key, &play.tracks);
+            return played(&play, begins);
+        }
         let Role::Reader(reader) = &mut session.role else {
             return refused(Status::METHOD_NOT_VALID_IN_THIS_STATE);
         };
@@ -312,14 +343,7 @@ impl Plane {
         let begins = begins
             .into_iter()
             .filter(|(track, ..)| play.tracks.contains(track));
-        // What happens now passes as fast as it happens.
-        let is_said = |value: Option<f64>| value.map(|_| 1.0);
-        Some(Answer::Played(Box::new(server::Played {
-            range: Some(now_on()),
-            scale: is_said(play.scale),
-            speed: is_said(play.speed),
-            begins: begins.collect(),
-        })))
+        played(&play, begins.collect())
     }
 
     fn pause(
@@ -377,6 +401,8 @@ impl Plane {
             }
             Role::Publisher(publisher) => publisher.is_recording = false,
         }
+        let mount = session.mount.clone();
+        self.look_at_group(now, &mount);
         Some(Answer::Paused {
             range: None,
             is_at_once: true,
@@ -446,6 +472,7 @@ impl Plane {
             {
                 live.restart(key);
                 self.look_at_recording(now, mount);
+                self.look_at_announced(now, name);
                 return self.set_mount_timer(mount);
             }
             self.remove_mount(now, mount);
@@ -457,6 +484,7 @@ impl Plane {
         self.live.insert(mount, live);
         self.names.insert(name.clone(), mount);
         self.look_at_recording(now, mount);
+        self.look_at_announced(now, name);
         self.set_mount_timer(mount);
     }
 }

@@ -1,16 +1,17 @@
 //! A mount that is live: what its publisher brings, and the ring that all readers share.
 
-use super::SessionKey;
 use super::ingest::{ClockOffset, Ingest};
 use super::listen::ListenerId;
 use super::patience::Patience;
+use super::{Group, SessionKey};
 use crate::description::Description;
+use crate::mount::MountName;
 use crate::recording::Recorder;
 use crate::ring::{Cursor, Packet, Ring};
 use bytes::Bytes;
 use ringpost_base::{Instant, Rng, UnixTime, limits};
 use ringpost_rtp::rtcp::{self, CNAME};
-use ringpost_sdp::{Address, MediaKind, Origin};
+use ringpost_sdp::{Address, MediaKind, Origin, SessionDescription};
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
@@ -117,6 +118,15 @@ impl Live {
             .write(origin(self.number, local), None, None)
             .to_string()
             .into()
+    }
+
+    /// What is announced of the mount, which is sent to `group`, by us at `source`.
+    pub(crate) fn announcement(&self, mount: &MountName, source: IpAddr, group: Group) -> SessionDescription {
+        let origin = Origin {
+            address: Address::Ip(source),
+            ..origin(self.number, source)
+        };
+        self.description.write_group(origin, mount.as_str(), &group)
     }
 
     fn wallclock(&self, now: Instant) -> UnixTime {
@@ -266,9 +276,14 @@ impl Live {
             true => self.ring.join(),
             false => self.ring.join_anywhere(),
         };
-        let begins = tracks.iter().filter_map(|track| self.begin_of(&cursor, *track));
-        let begins = begins.collect();
+        let begins = self.begins(&cursor, tracks);
         (cursor, begins)
+    }
+
+    /// The sequence number and timestamp that each track begins with for who reads from there on, where that is known.
+    pub(crate) fn begins(&self, cursor: &Cursor, tracks: &[usize]) -> Vec<(usize, u16, u32)> {
+        let begins = tracks.iter().filter_map(|track| self.begin_of(cursor, *track));
+        begins.collect()
     }
 
     fn begin_of(&self, cursor: &Cursor, track: usize) -> Option<(usize, u16, u32)> {

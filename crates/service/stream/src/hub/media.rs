@@ -132,7 +132,7 @@ impl Plane {
         reader.sent_bytes += share.octets as u64;
         let more = share.octets >= limits::READER_BURST_BYTES;
         for (track, is_rtcp, datagrams) in share.datagrams {
-            if let Some(Path::Datagrams(peer)) = paths.get(&track) {
+            if let Some(Path::Datagrams(peer) | Path::Group(peer)) = paths.get(&track) {
                 let (socket, to) = peer.way(is_rtcp);
                 let outlet = Outlet::Datagrams { socket, to };
                 self.staged.push_back(Staged { outlet, datagrams });

@@ -9,6 +9,9 @@ mod answers;
 mod connection;
 mod entry;
 mod farewell;
+mod group;
+#[cfg(test)]
+mod group_tests;
 mod ingest;
 mod listen;
 mod live;
@@ -20,6 +23,7 @@ mod pull;
 mod question;
 mod record;
 mod redirect;
+mod sap;
 mod session;
 mod share;
 #[cfg(test)]
@@ -28,6 +32,7 @@ mod vod;
 mod watch;
 mod within;
 
+pub use group::{Group, GroupInfo, GroupRange, GroupSettings};
 pub use listen::{ListenerId, NotHeard};
 pub use media::{Burst, Outlet};
 pub use plane::{MountInfo, SessionInfo};
@@ -35,6 +40,7 @@ pub use pull::{PullFailure, PullSettings, PullTransport};
 pub use question::{Answer, Ask, Question, QuestionId, Unresolved};
 pub use record::folder_of;
 pub use redirect::{SendAway, Whom};
+pub use sap::{AnnouncedInfo, SAP_IPV4, SAP_IPV6, SAP_PORT, SAP_TTL, Sources};
 
 use crate::mount::{MountName, MountPattern};
 use bytes::Bytes;
@@ -99,6 +105,10 @@ pub struct Config {
     pub mounts: usize,
     /// What is set for mounts, by patterns of which the most particular one that matches holds.
     pub settings: Vec<(MountPattern, MountSettings)>,
+    /// The groups that mounts are given whose settings name none.
+    pub groups: Option<GroupRange>,
+    /// Whether mounts are announced by SAP, and what others announce is listened to.
+    pub sap: bool,
 }
 
 /// What is set for the mounts of a pattern.
@@ -112,6 +122,8 @@ pub struct MountSettings {
     pub pull: Option<PullSettings>,
     /// Where their readers are sent; for a pattern of many mounts, what a mount's name is put behind.
     pub redirect: Option<Url>,
+    /// Their groups, if they are sent to any.
+    pub multicast: Option<GroupSettings>,
 }
 
 impl Config {
@@ -129,6 +141,8 @@ impl Default for Config {
             vacancy: Duration::from_secs(10),
             mounts: 1_024,
             settings: Vec::new(),
+            groups: None,
+            sap: false,
         }
     }
 }
@@ -169,6 +183,23 @@ pub enum Output {
         pair: PairId,
         /// Our address.
         local: IpAddr,
+    },
+    /// Open a pair of sockets that sends to a group: RTP to this port of it, RTCP to the next, where RTCP of others is heard too. Say
+    /// so with [`Hub::handle_pair`], whatever ports they have themselves.
+    OpenGroup {
+        /// What it is called from now on.
+        pair: PairId,
+        /// The group, and RTP's port.
+        to: SocketAddr,
+        /// The time to live of its packets.
+        ttl: u8,
+    },
+    /// Send an announcement of SAP, with the time to live of those.
+    Announce {
+        /// To which group.
+        to: SocketAddr,
+        /// The packet.
+        bytes: Bytes,
     },
     /// Close a pair.
     ClosePair(PairId),
@@ -312,6 +343,15 @@ pub enum Event {
         /// What.
         event: crate::recording::Event,
     },
+    /// Somebody announces a session by SAP, or no longer does.
+    Announced {
+        /// Its name.
+        name: String,
+        /// From where.
+        from: IpAddr,
+        /// Whether it is announced now.
+        is_there: bool,
+    },
     /// A description was refused.
     Refused {
         /// Which mount it was for.
@@ -339,6 +379,10 @@ enum Timer {
     /// A publisher that has said goodbye.
     Departing(SessionKey),
     Pull(PullKey),
+    /// Announced mounts whose groups could not be opened.
+    Groups,
+    /// Announcements.
+    Sap,
     /// Halves of tunnels.
     Tunnels,
     /// Mounts that may have fallen silent.
@@ -432,6 +476,9 @@ impl Hub {
     pub fn handle_pair(&mut self, now: Instant, pair: PairId, port: Option<u16>) {
         if self.pulls.handle_pair(now, pair, port, &mut self.plane) {
             self.settle_plane(now);
+        } else if let Some(answered) = self.plane.handle_group_pair(now, pair, port) {
+            answered.into_iter().for_each(|of| self.deliver(now, of));
+            self.settle_plane(now);
         } else if let Some(of) = self.plane.handle_pair(now, pair, port) {
             self.deliver(now, of);
         }
@@ -475,6 +522,8 @@ impl Hub {
                 Timer::Detached(session) => self.plane.end_detached(now, session),
                 Timer::Departing(session) => self.plane.handle_departing_timeout(now, session),
                 Timer::Moving(session) => self.plane.handle_moving_timeout(now, session),
+                Timer::Groups => self.plane.look_at_groups(now),
+                Timer::Sap => self.plane.handle_sap_timeout(now),
                 Timer::Pull(key) => self.pulls.handle_timeout(now, key, &mut self.plane),
                 Timer::Player(session) => {
                     if let Some(answered) = self.plane.handle_player_timeout(now, session) {
@@ -533,6 +582,7 @@ impl Hub {
         self.plane.config.settings = settings;
         self.plane.look_at_recordings(now);
         self.plane.move_readers(now);
+        self.plane.look_at_groups(now);
         self.pulls.configure(now, &mut self.plane);
         self.settle_plane(now);
     }
@@ -543,6 +593,33 @@ impl Hub {
         let is_live = self.plane.record_by_hand(now, mount, is_wanted);
         self.settle_plane(now);
         is_live
+    }
+
+    /// Our addresses, which announcements name, are these from now on.
+    pub fn set_sources(&mut self, now: Instant, sources: Sources) {
+        self.plane.set_sources(now, sources);
+        self.settle_plane(now);
+    }
+
+    /// A packet of SAP came to a group from an address.
+    ///
+    /// # Errors
+    /// Why it changes nothing.
+    pub fn handle_announcement(
+        &mut self,
+        now: Instant,
+        group: IpAddr,
+        from: IpAddr,
+        bytes: &[u8],
+    ) -> Result<(), ringpost_sdp::sap::Ignored> {
+        let handled = self.plane.handle_announcement(now, group, from, bytes);
+        self.settle_plane(now);
+        handled
+    }
+
+    /// What others announce by SAP.
+    pub fn announced(&self, now: Instant) -> Vec<AnnouncedInfo> {
+        self.plane.announced_by_others(now)
     }
 
     /// Somebody within the server listens to the sound of a mount from now on: [`Output::Heard`] brings its packets, and what is
@@ -562,6 +639,7 @@ impl Hub {
     /// Says goodbye to all readers and closes all connections.
     pub fn shut_down(&mut self, now: Instant) {
         self.plane.finish_recordings(now);
+        self.plane.withdraw_all();
         for session in self.plane.session_keys() {
             self.plane.say_goodbye(now, session);
         }

@@ -58,6 +58,8 @@ pub struct MountInfo {
     pub readers: Vec<SessionInfo>,
     /// How it stands with its recording; `None` when it is not recorded.
     pub recording: Option<crate::recording::State>,
+    /// Its group, while it has one.
+    pub group: Option<super::GroupInfo>,
     /// Octets that came in.
     pub received_bytes: u64,
     /// Packets that never came in.
@@ -79,6 +81,8 @@ pub struct SessionInfo {
     pub source: Option<String>,
     /// Whether its packets go over its connection.
     pub is_interleaved: bool,
+    /// Whether it hears the mount's group.
+    pub is_in_group: bool,
     /// How long it has lasted.
     pub lasted: Duration,
     /// Packets that it was sent.
@@ -146,10 +150,15 @@ pub(crate) struct Plane {
     pub(crate) staged: VecDeque<super::media::Staged>,
     /// Shares that other readers get too.
     pub(crate) shares: super::share::Shares,
+    pub(crate) groups: super::group::Groups,
+    pub(crate) sap: Option<super::sap::Sap>,
 }
 
 impl Plane {
     pub(crate) fn new(config: Config, began: (Instant, UnixTime), mut rng: Rng) -> Self {
+        let sap = config
+            .sap
+            .then(|| super::sap::Sap::new(began.0, began.1, rng.fork()));
         Plane {
             config,
             began,
@@ -179,6 +188,8 @@ impl Plane {
             ready: VecDeque::new(),
             staged: VecDeque::new(),
             shares: super::share::Shares::default(),
+            groups: Default::default(),
+            sap,
         }
     }
 
@@ -288,7 +299,7 @@ impl Plane {
             }
             server::Event::TrackEnded { session, track } => {
                 if let Some(key) = self.by_id.get(&session).copied() {
-                    self.end_track(key, track);
+                    self.end_track(now, key, track);
                 }
             }
             server::Event::Ended { session, why } => {
@@ -372,7 +383,7 @@ impl Plane {
         datagram: Bytes,
     ) {
         let Some((key, track)) = self.pairs.get(&socket.pair).copied() else {
-            return;
+            return self.handle_group_datagram(now, socket, from, &datagram);
         };
         let Some(session) = self.sessions.get_mut(&key) else {
             return;
@@ -438,6 +449,9 @@ impl Plane {
 
     /// Nobody has published for too long: the readers are sent away.
     pub(crate) fn remove_mount(&mut self, now: Instant, key: MountKey) {
+        if let Some(name) = self.name_of(key) {
+            self.drop_group(now, &name);
+        }
         let readers = self.live.get(&key).map(|live| live.readers.clone());
         for reader in readers.unwrap_or_default() {
             self.say_goodbye(now, reader);
@@ -450,7 +464,7 @@ impl Plane {
     }
 
     /// A stream of a session is no more.
-    fn end_track(&mut self, key: SessionKey, track: usize) {
+    fn end_track(&mut self, now: Instant, key: SessionKey, track: usize) {
         let Some(session) = self.sessions.get_mut(&key) else {
             return;
         };
@@ -461,8 +475,10 @@ impl Plane {
                 publisher.tracks.remove(&track);
             }
         }
+        let mount = session.mount.clone();
         self.timers.push_back((Timer::Rtcp(key, track), None));
         self.close_pair(pair);
+        self.look_at_group(now, &mount);
     }
 
     pub(crate) fn close_pair(&mut self, pair: Option<PairId>) {
@@ -506,6 +522,7 @@ impl Plane {
                     live.readers.remove(&key);
                 }
                 let (mount, peer) = (session.mount, session.peer);
+                let of = mount.clone();
                 let skipped_packets = reader.skipped_packets();
                 let sent_packets = reader.sent_packets;
                 self.tell(Event::Read {
@@ -514,6 +531,7 @@ impl Plane {
                     sent_packets,
                     skipped_packets,
                 });
+                self.leave_group(now, &of, key);
             }
             Role::Publisher(_) => {
                 if let Some(live) = live.filter(|live| live.publisher == Some(key)) {
@@ -710,9 +728,13 @@ impl Plane {
                     readers: live
                         .readers
                         .iter()
-                        .filter_map(|key| self.info_of(now, *key))
+                        .copied()
+                        .filter(|key| !self.groups.is_sender(name, *key))
+                        .chain(self.groups.members(name))
+                        .filter_map(|key| self.info_of(now, key))
                         .collect(),
                     recording: live.recorder.as_ref().map(|recorder| recorder.state(now)),
+                    group: self.group_info(name),
                     received_bytes: live.received_bytes,
                     lost_packets: live.lost_packets(),
                     silent_for: now.since(live.heard),
@@ -732,6 +754,7 @@ impl Plane {
             peer: session.peer,
             source: session.source.clone(),
             is_interleaved: session.is_interleaved(),
+            is_in_group: session.paths.values().any(super::session::Path::is_in_group),
             lasted: now.since(session.began),
             sent_packets: reader.map_or(0, |reader| reader.sent_packets),
             sent_bytes: reader.map_or(0, |reader| reader.sent_bytes),

@@ -116,7 +116,7 @@ impl Plane {
 
     pub(crate) fn send_rtcp(&mut self, path: Option<Path>, connection: Option<ConnectionId>, bytes: Bytes) {
         match (path, connection) {
-            (Some(Path::Datagrams(peer)), _) => {
+            (Some(Path::Datagrams(peer) | Path::Group(peer)), _) => {
                 let (socket, to) = peer.way(true);
                 self.push(Output::Datagram { socket, to, bytes });
             }
@@ -164,7 +164,7 @@ impl Plane {
         }
     }
 
-    fn request_key_picture(&mut self, now: Instant, publisher: Option<SessionKey>, track: usize) {
+    pub(crate) fn request_key_picture(&mut self, now: Instant, publisher: Option<SessionKey>, track: usize) {
         let Some(key) = publisher else { return };
         let source = self.sessions.get(&key).and_then(|session| {
             let live = self

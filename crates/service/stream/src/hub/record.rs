@@ -116,7 +116,7 @@ impl Plane {
         }
     }
 
-    fn name_of(&self, key: MountKey) -> Option<MountName> {
+    pub(crate) fn name_of(&self, key: MountKey) -> Option<MountName> {
         let mut names = self.names.iter();
         names.find(|(_, of)| **of == key).map(|(name, _)| name.clone())
     }

@@ -79,6 +79,10 @@ pub(crate) enum Path {
     Interleaved { rtp: u8, rtcp: u8 },
     /// Over a pair of sockets of our own.
     Datagrams(Peer),
+    /// To the mount's group: the way of its sender, over sockets that are the group's.
+    Group(Peer),
+    /// By the mount's group, whose sender sends it.
+    InGroup,
 }
 
 /// The other end of a pair of sockets.
@@ -152,8 +156,12 @@ impl Reader {
 impl Path {
     pub(crate) fn pair(&self) -> Option<PairId> {
         match self {
-            Path::Interleaved { .. } => None,
+            Path::Interleaved { .. } | Path::Group(_) | Path::InGroup => None,
             Path::Datagrams(peer) => Some(peer.pair),
         }
+    }
+
+    pub(crate) fn is_in_group(&self) -> bool {
+        matches!(self, Path::InGroup)
     }
 }

@@ -55,7 +55,8 @@ impl Share {
                     // Packets come in datagrams or interleaved ones, and go out no longer than they came.
                     interleaved.push((interleaved_head(channel, bytes.len()), bytes));
                 }
-                Path::Datagrams(_) => {
+                Path::InGroup => {}
+                Path::Datagrams(_) | Path::Group(_) => {
                     let mut ways = datagrams.iter_mut();
                     match ways.find(|(of, rtcp, _)| (*of, *rtcp) == (track, is_rtcp)) {
                         Some((.., packets)) => packets.push(bytes),
@@ -106,7 +107,7 @@ impl Kept {
 /// Whether packets look the same on these paths: datagrams do wherever they go.
 fn are_alike(some: &BTreeMap<usize, Path>, others: &BTreeMap<usize, Path>) -> bool {
     let alike = |one: &Path, other: &Path| match (one, other) {
-        (Path::Datagrams(_), Path::Datagrams(_)) => true,
+        (Path::Datagrams(_) | Path::Group(_), Path::Datagrams(_) | Path::Group(_)) => true,
         (
             Path::Interleaved { rtp, rtcp },
             Path::Interleaved {

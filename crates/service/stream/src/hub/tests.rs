@@ -32,6 +32,10 @@ pub(super) struct World {
     pub(super) names: std::collections::BTreeMap<String, Result<Vec<IpAddr>, Unresolved>>,
     /// Connections that are to be made.
     pub(super) dialled: Vec<(ConnectionId, SocketAddr, Option<String>)>,
+    /// Sockets of groups that are open, with the group's port and the time to live, and whether more can be opened.
+    pub(super) groups: std::collections::BTreeMap<PairId, (SocketAddr, u8)>,
+    pub(super) has_groups: bool,
+    pub(super) announced: Vec<(SocketAddr, Bytes)>,
 }
 
 pub(super) const SDP: &str = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n\
@@ -40,7 +44,10 @@ pub(super) const SDP: &str = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4
 
 impl World {
     pub(super) fn new() -> Self {
-        let config = Config::default();
+        World::with(Config::default())
+    }
+
+    pub(super) fn with(config: Config) -> Self {
         let rng = Rng::from_number(1);
         World {
             hub: Hub::new(Instant::ZERO, UnixTime::from_secs(1_700_000_000), config, rng),
@@ -60,6 +67,9 @@ impl World {
             heard: Vec::new(),
             full: Default::default(),
             allows: true,
+            groups: Default::default(),
+            has_groups: true,
+            announced: Vec::new(),
         }
     }
 
@@ -105,7 +115,15 @@ impl World {
                     self.ports += 2;
                     self.hub.handle_pair(self.now, pair, Some(self.ports));
                 }
-                Output::ClosePair(_) => {}
+                Output::OpenGroup { pair, to, ttl } => {
+                    if self.has_groups {
+                        self.groups.insert(pair, (to, ttl));
+                    }
+                    let port = self.has_groups.then_some(50_000);
+                    self.hub.handle_pair(self.now, pair, port);
+                }
+                Output::Announce { to, bytes } => self.announced.push((to, bytes)),
+                Output::ClosePair(pair) => drop(self.groups.remove(&pair)),
                 Output::Connect { connection, to, tls } => self.dialled.push((connection, to, tls)),
                 Output::Close(id) => {
                     self.closed.push(id);
@@ -274,7 +292,14 @@ impl World {
         (id, response)
     }
 
-    fn send(&mut self, id: ConnectionId, channel: u8, sequence: u16, timestamp: u32, payload: &[u8]) {
+    pub(super) fn send(
+        &mut self,
+        id: ConnectionId,
+        channel: u8,
+        sequence: u16,
+        timestamp: u32,
+        payload: &[u8],
+    ) {
         let header = Header {
             marker: true,
             payload_type: if channel == 0 { 96 } else { 0 },
@@ -560,7 +585,7 @@ fn a_mount_of_the_servers_own_is_read_and_recorded_and_ends_at_once() {
         info.publisher.as_ref().and_then(|info| info.user.as_deref()),
         Some("alice")
     );
-    assert!(info.is_recorded);
+    assert!(info.recording.is_some());
     world.hub.unpublish(world.now, key);
     world.run();
     // RTCP's goodbye, and then the connection's end.

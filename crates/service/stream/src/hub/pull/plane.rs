@@ -87,7 +87,7 @@ impl Plane {
         settings.any(|(pattern, settings)| settings.pull.is_some() && pattern.matches(mount))
     }
 
-    fn deliver(&mut self, pending: Pending, answer: Answer) {
+    pub(crate) fn deliver(&mut self, pending: Pending, answer: Answer) {
         let Pending { connection, question } = pending;
         self.order(connection, Order::Answer(question, Box::new(answer)));
     }

@@ -1,0 +1,309 @@
+//! Mounts that are sent to groups, as GStreamer and ffmpeg hear them, by RTSP and by announcements alone; each test in a network
+//! of its own.
+
+#![allow(clippy::unwrap_used)] // A test says what it missed by panicking.
+
+use ringpost_interop::{
+    Child, Ffmpeg, Options, RtspSocket, Server, Unit, client, compare_units, own_network, spawn, wait_for,
+};
+use socket2::{Domain, Protocol, Socket, Type};
+use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+const LIMIT: Duration = Duration::from_secs(40);
+/// Reports move times a little: the server follows its publisher's clock.
+const JITTER_S: f64 = 0.010;
+
+const GROUP: Ipv4Addr = Ipv4Addr::new(239, 255, 42, 1);
+
+/// Everybody may do everything below `lobby`, which is sent to groups; `lobby/tv` is announced.
+const STREAMS: &str = "multicast_interface = \"lo\"\nsap = true\nmulticast_range = \"239.255.43.0/24\"\n\
+    mounts.\"lobby/door\" = { publish = [\"anyone\"], read = [\"anyone\"], multicast = \"239.255.42.1:6000\" }\n\
+    mounts.\"lobby/*\" = { publish = [\"anyone\"], read = [\"anyone\"], multicast = \"auto\" }\n\
+    mounts.\"lobby/tv\" = { publish = [\"anyone\"], read = [\"anyone\"], multicast = \"239.255.42.2:6100\", sap = true }\n\
+    mounts.\"alone/*\" = { publish = [\"anyone\"], read = [\"anyone\"] }\n";
+
+/// A server in a network of its own, and ffmpeg; or says that the test is skipped.
+fn begin() -> Option<(Server, Ffmpeg)> {
+    let folder = tempfile::tempdir().unwrap();
+    if !own_network(folder.path()) {
+        return None;
+    }
+    let server = Server::start_with(&Options {
+        streams: STREAMS.into(),
+        ..Options::default()
+    });
+    let ffmpeg = Ffmpeg::find(server.folder())?;
+    Some((server, ffmpeg))
+}
+
+fn url(server: &Server, mount: &str) -> String {
+    format!("rtsp://{}:8554/{mount}", server.address())
+}
+
+fn lines_of(server: &Server, mount: &str) -> Vec<String> {
+    let list = server.command(&["stream", "list"]);
+    let mut lines = list
+        .lines()
+        .skip_while(|line| !line.starts_with(&format!("{mount}\t")));
+    let first = lines.next().map(str::to_owned);
+    let rest = lines.take_while(|line| line.starts_with(' ')).map(str::to_owned);
+    first.into_iter().chain(rest).collect()
+}
+
+fn wait_until_live(server: &Server, mount: &str, publisher: &mut Child) {
+    let is_live = wait_for(LIMIT, || {
+        assert!(
+            !publisher.has_ended(),
+            "it publishes no more:\n{}",
+            publisher.output()
+        );
+        let lines = lines_of(server, mount);
+        lines.first().is_some_and(|line| !line.contains("\t0 bytes came"))
+    });
+    assert!(is_live, "{mount} does not come alive:\n{}", publisher.output());
+}
+
+/// Where somebody listens to the group's port too.
+fn join(port: u16) -> UdpSocket {
+    let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP)).unwrap();
+    socket.set_reuse_address(true).unwrap();
+    socket.bind(&SocketAddr::new(GROUP.into(), port).into()).unwrap();
+    socket.join_multicast_v4(&GROUP, &Ipv4Addr::LOCALHOST).unwrap();
+    socket.set_read_timeout(Some(LIMIT)).unwrap();
+    socket.into()
+}
+
+fn pictures(units: &[Unit]) -> Vec<Unit> {
+    let pictures = units.iter().filter(|unit| unit.stream == 0);
+    pictures.cloned().collect()
+}
+
+/// Has GStreamer write so many pictures of a mount into a file, by multicast.
+fn gstreamer(server: &Server, name: &str, mount: &str, count: usize) -> Option<Child> {
+    let gst = client("gst-launch-1.0")?;
+    let target = server.folder().join(format!("{name}.h264")).display().to_string();
+    let pipeline = format!(
+        "rtspsrc location={} protocols=udp-mcast name=s s. ! application/x-rtp,media=video ! \
+         rtph264depay wait-for-keyframe=true ! h264parse ! video/x-h264,stream-format=byte-stream,alignment=au ! \
+         identity eos-after={count} ! filesink location={target}",
+        url(server, mount)
+    );
+    let mut command = Command::new(gst);
+    command.arg("-v").args(pipeline.split_whitespace());
+    Some(spawn(server.folder(), name, &mut command))
+}
+
+#[test]
+fn what_is_published_comes_by_multicast_to_gstreamer_and_ffmpeg_unit_by_unit() {
+    let Some((server, ffmpeg)) = begin() else { return };
+    let sample = ffmpeg.sample("sample.mp4", 60);
+    let sent = ffmpeg.units("sent", &[], &sample.display().to_string());
+    for mount in ["lobby/door", "lobby/other"] {
+        let name = mount.replace('/', "-");
+        let mut publisher = ffmpeg.publish(&format!("publish-{name}"), &sample, "tcp", &url(&server, mount));
+        wait_until_live(&server, mount, &mut publisher);
+        let Some(heard) = gstreamer(&server, &format!("gst-{name}"), mount, 150) else {
+            return;
+        };
+        let units = ffmpeg.units(
+            &format!("read-{name}"),
+            &["-rtsp_transport", "udp_multicast", "-t", "6"],
+            &url(&server, mount),
+        );
+        let streams = compare_units(&sent, &units, JITTER_S);
+        let [(pictures_read, later), (frames, sound_later)] = streams[..] else {
+            panic!("two streams were sent, and {} read", streams.len())
+        };
+        assert!(
+            pictures_read > 100 && frames > 200,
+            "{pictures_read} and {frames}"
+        );
+        assert!((later - sound_later).abs() < 0.040, "{later}, {sound_later}");
+        let finished = heard.finish(LIMIT);
+        assert!(finished.succeeded(), "{}", finished.output);
+        let file = server
+            .folder()
+            .join(format!("gst-{name}.h264"))
+            .display()
+            .to_string();
+        // What is written has no times: each picture is at its place.
+        let units = ffmpeg.units(&format!("gst-units-{name}"), &["-f", "h264", "-r", "25"], &file);
+        let read = compare_units(&pictures(&sent), &units, JITTER_S);
+        assert!(read[0].0 >= 145, "{read:?}");
+        // Nobody is left who would want it.
+        let is_idle = wait_for(LIMIT, || {
+            lines_of(&server, mount)
+                .iter()
+                .all(|line| !line.contains("  group"))
+        });
+        assert!(is_idle, "{:?}", lines_of(&server, mount));
+    }
+}
+
+#[test]
+fn two_readers_of_a_group_cost_one_stream_of_datagrams() {
+    let Some((server, ffmpeg)) = begin() else { return };
+    let sample = ffmpeg.sample("sample.mp4", 60);
+    let (mount, url) = ("lobby/door", url(&server, "lobby/door"));
+    let mut publisher = ffmpeg.publish("publish", &sample, "udp", &url);
+    wait_until_live(&server, mount, &mut publisher);
+    let (rtp, rtcp) = (join(6_000), join(6_001));
+    let Some(first) = gstreamer(&server, "first", mount, 400) else {
+        return;
+    };
+    let reads = |count: usize| {
+        wait_for(LIMIT, || {
+            let lines = lines_of(&server, mount);
+            lines.iter().filter(|line| line.contains("\tmulticast\t")).count() == count
+        })
+    };
+    assert!(reads(1), "{}", first.output());
+    let second = gstreamer(&server, "second", mount, 300).unwrap();
+    assert!(reads(2), "{}", second.output());
+    // From now on both read; what was sent before is not looked at.
+    rtp.set_nonblocking(true).unwrap();
+    let mut buffer = [0; 2_048];
+    while rtp.recv(&mut buffer).is_ok() {}
+    rtp.set_nonblocking(false).unwrap();
+    let (came, sent) = (
+        received(&server, mount),
+        server.metric("streams_sent_bytes_total"),
+    );
+    let mut seen = BTreeSet::new();
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(6) {
+        let length = rtp.recv(&mut buffer).unwrap();
+        assert!(length > 12 && buffer[0] >> 6 == 2);
+        let sequence = u16::from_be_bytes([buffer[2], buffer[3]]);
+        assert!(seen.insert(sequence), "packet {sequence} came twice");
+    }
+    let (came, sent) = (
+        received(&server, mount) - came,
+        server.metric("streams_sent_bytes_total") - sent,
+    );
+    assert!(reads(2), "{:?}", lines_of(&server, mount));
+    let ratio = sent / came;
+    println!(
+        "{} datagrams of pictures; {sent} octets sent, {came} came",
+        seen.len()
+    );
+    assert!((0.9..1.1).contains(&ratio), "{sent} octets sent of {came}");
+    // Reports of ours come to the next port, with a sender report first.
+    let (length, _) = rtcp.recv_from(&mut buffer).unwrap();
+    assert!(length >= 28 && buffer[1] == 200, "{:?}", &buffer[..length]);
+    let group = lines_of(&server, mount)
+        .into_iter()
+        .find(|line| line.contains("  group"));
+    let group = group.unwrap();
+    assert!(
+        group.contains("239.255.42.1:6000\tttl 1\tsending\tnot announced"),
+        "{group}"
+    );
+    for (name, child) in [("first", first), ("second", second)] {
+        let finished = child.finish(LIMIT);
+        assert!(finished.succeeded(), "{name}: {}", finished.output);
+    }
+    // The last one has gone.
+    rtp.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+    let is_silent = wait_for(LIMIT, || rtp.recv(&mut buffer).is_err());
+    assert!(is_silent);
+    let mut socket = RtspSocket::open(&server).unwrap();
+    let refused = socket
+        .ask(
+            "SETUP",
+            "/alone/nothing/trackID=0",
+            "Transport: RTP/AVP;multicast\r\n",
+            "",
+        )
+        .unwrap();
+    assert!([404, 461].contains(&refused.status), "{}", refused.head);
+}
+
+/// Octets that have come into a mount.
+fn received(server: &Server, mount: &str) -> f64 {
+    let lines = lines_of(server, mount);
+    let column = lines[0]
+        .split('\t')
+        .find_map(|column| column.strip_suffix(" bytes came"));
+    column.unwrap().parse().unwrap()
+}
+
+/// How many sockets of this thread's network are bound to the port of announcements.
+fn announcement_sockets() -> usize {
+    let table = std::fs::read_to_string("/proc/thread-self/net/udp").unwrap();
+    table.lines().filter(|line| line.contains(":2693 ")).count()
+}
+
+#[test]
+fn an_announced_mount_is_heard_by_its_announcement_alone() {
+    let Some((server, ffmpeg)) = begin() else { return };
+    let sample = ffmpeg.sample("sample.mp4", 60);
+    let sent = ffmpeg.units("sent", &[], &sample.display().to_string());
+    let ours = announcement_sockets();
+    assert_eq!(ours, 3, "the server listens to three groups");
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let options = ["-f", "sap", "-t", "6"];
+            ffmpeg.units("read", &options, "sap://239.255.255.255")
+        });
+        assert!(
+            wait_for(LIMIT, || announcement_sockets() > ours),
+            "ffmpeg does not listen"
+        );
+        let mut publisher = ffmpeg.publish("publish", &sample, "tcp", &url(&server, "lobby/tv"));
+        wait_until_live(&server, "lobby/tv", &mut publisher);
+        let lines = lines_of(&server, "lobby/tv");
+        let group = lines.iter().find(|line| line.contains("  group")).unwrap();
+        assert!(
+            group.contains("239.255.42.2:6100\tttl 1\tsending\tannounced"),
+            "{group}"
+        );
+        let units = reader.join().unwrap();
+        // Until a report comes nobody knows which moments of two streams belong together: then ffmpeg moves one of them.
+        let streams = compare_units(&sent, &units, 0.050);
+        assert!(streams[0].0 > 100 && streams[1].0 > 200, "{streams:?}");
+        // What we announce ourselves is nobody else's.
+        assert_eq!(server.command(&["stream", "list", "--announced"]), "");
+    });
+}
+
+#[test]
+fn what_ffmpeg_announces_is_listed_until_it_takes_it_back() {
+    let Some((server, ffmpeg)) = begin() else { return };
+    let sample = ffmpeg.sample("sample.mp4", 60).display().to_string();
+    let arguments = [
+        "-re",
+        "-i",
+        &sample,
+        "-map",
+        "0",
+        "-c",
+        "copy",
+        "-metadata",
+        "title=Harbour",
+    ];
+    let announcer = ffmpeg.spawn(
+        "announce",
+        &[&arguments[..], &["-f", "sap", "sap://239.255.9.9:7000"]].concat(),
+    );
+    let list = || server.command(&["stream", "list", "--announced"]);
+    let is_listed = wait_for(LIMIT, || list().starts_with("Harbour\t"));
+    assert!(is_listed, "{}\n{}", list(), announcer.output());
+    let line = list();
+    let columns: Vec<&str> = line.trim_end().split('\t').collect();
+    let [_, origin, group, media, known, heard] = columns[..] else {
+        panic!("{line}")
+    };
+    assert!(origin.parse::<Ipv4Addr>().is_ok(), "{origin}");
+    assert_eq!((group, media), ("239.255.9.9:7000", "video,audio"));
+    assert!(
+        known.starts_with("known for ") && heard.starts_with("heard "),
+        "{line}"
+    );
+    announcer.signal(libc::SIGINT);
+    let is_gone = wait_for(LIMIT, || list().is_empty());
+    assert!(is_gone, "{}\n{}", list(), announcer.output());
+}
