@@ -209,6 +209,46 @@ mod tests {
     }
 
     #[test]
+    fn opus_and_g722_are_heard() {
+        const OPUS: &[u8] =
+            include_bytes!("../../../protocol/codec/tests/data/tone_1000hz_speech.opus_packets");
+        const G722: &[u8] = include_bytes!("../../../protocol/codec/tests/data/tone_1000hz.g722");
+        let opus: Vec<&[u8]> = ringpost_codec::pieces::packets(OPUS).collect();
+        let mut call = CallSound::new(Instant::ZERO, 1, LEFT, RIGHT);
+        let mut sound = Vec::new();
+        // Half a second is there of G.722, and a second of Opus in packets of 60 ms.
+        for tick in 0..45 {
+            let packet = |leg, coding, clock_rate_hz, timestamp, payload: &[u8]| Tapped {
+                leg,
+                coding,
+                clock_rate_hz,
+                timestamp,
+                begins: false,
+                payload: Bytes::copy_from_slice(payload),
+            };
+            if tick % 3 == 0 {
+                let n = tick / 3;
+                call.handle_packet(&packet(LEFT, Coding::Opus, 48_000, n as u32 * 2_880, opus[n]));
+            }
+            if let Some(octets) = G722.chunks_exact(160).nth(tick) {
+                call.handle_packet(&packet(RIGHT, Coding::G722, 8_000, tick as u32 * 160, octets));
+            }
+            sound.extend(call.samples());
+        }
+        for (n, part) in [
+            &channel(&sound, 0)[3_200..6_800],
+            &channel(&sound, 1)[1_200..3_600],
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let tone = dominant_tone(part).expect("a tone");
+            assert!((tone.frequency_hz - 1_000.0).abs() < 1.5, "{n}: {tone:?}");
+            assert!((tone.level_dbfs + 18.06).abs() < 0.7, "{n}: {tone:?}");
+        }
+    }
+
+    #[test]
     fn packets_keep_time_and_too_late_is_a_gap() {
         let at = |ms| Instant::ZERO + Duration::from_millis(ms);
         let mut call = CallSound::new(at(0), 1, LEFT, RIGHT);
