@@ -118,8 +118,8 @@ pub(crate) struct ImportArgs {
     /// A file in mbox format
     #[arg(long, value_name = "FILE")]
     pub(crate) mbox: Option<PathBuf>,
-    /// The mailbox that the file goes into [default: INBOX]
-    #[arg(long, value_name = "MAILBOX", requires = "mbox")]
+    /// The mailbox that the file of --mbox goes into [default: INBOX]
+    #[arg(long, value_name = "MAILBOX", requires = "mbox", conflicts_with_all = ["maildir", "imap"])]
     pub(crate) into: Option<String>,
     /// Another IMAP server
     #[arg(long, value_name = "HOST[:PORT]", requires_all = ["user", "password_file"])]
@@ -157,11 +157,22 @@ pub(crate) enum CertCommand {
 #[derive(Debug, Subcommand)]
 pub(crate) enum DomainCommand {
     /// Add a domain with keys that sign its mail, and print what the DNS is to say of it
-    Add { name: String },
+    Add {
+        /// The domain, as example.org
+        name: String,
+    },
     /// List the domains
     List,
+    /// Remove a domain that no account, alias, forward or waiting mail uses any more
+    Remove {
+        /// The domain, as example.org
+        name: String,
+    },
     /// Print what the DNS is to say of a domain, as lines of a zone file
-    Records { name: String },
+    Records {
+        /// The domain, as example.org
+        name: String,
+    },
     /// The keys that sign a domain's mail
     Dkim {
         #[command(subcommand)]
@@ -169,6 +180,7 @@ pub(crate) enum DomainCommand {
     },
     /// Show how a domain's mail is handled, or change it
     Set {
+        /// The domain, as example.org
         name: String,
         /// Deliver mail for addresses that nobody has to this one; "none" refuses it
         #[arg(long, value_name = "ADDRESS")]
@@ -178,8 +190,10 @@ pub(crate) enum DomainCommand {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum DkimCommand {
-    /// Make the next keys and print their records; once those are in the DNS, --finish has them sign
+    /// Make the next keys, unless some wait already, and print their records; once those are in the DNS, --finish has them
+    /// sign
     Rotate {
+        /// The domain, as example.org
         name: String,
         /// Sign with the next keys from now on
         #[arg(long)]
@@ -215,7 +229,7 @@ pub(crate) enum AliasCommand {
 pub(crate) enum AccountCommand {
     /// Add an account; its generated password is printed once
     Add {
-        /// user@domain
+        /// Its address, user@domain, in one of the domains; its owner signs in with it, too
         address: String,
         /// The number that calls it [default: the next free one]
         #[arg(long, value_name = "DIGITS")]
@@ -244,7 +258,8 @@ pub(crate) enum AccountCommand {
         /// How many messages it may have: a number; none; or default
         #[arg(long, value_name = "NUMBER", value_parser = quota)]
         quota_messages: Option<Quota>,
-        /// Capabilities of IMAP that its programs are not told of and cannot use, as CONDSTORE,COMPRESS; none turns all on
+        /// Capabilities of IMAP that its programs are not told of and cannot use, as CONDSTORE,COMPRESS, and with them those
+        /// that are nothing without these; none turns all on
         #[arg(long, value_name = "CAP,…")]
         imap_without: Option<String>,
         /// Whether what looks like junk goes to Junk; otherwise it goes to the inbox
@@ -331,9 +346,9 @@ pub(crate) enum QueueCommand {
         /// Its number, as the list shows it
         id: String,
     },
-    /// Have a message tried now
+    /// Have a message tried now that is not held
     Retry {
-        /// Its number [default: all that wait]
+        /// Its number [default: all that wait and are not held]
         id: Option<String>,
     },
     /// Hold mail back until it is released, over restarts too; alone, show what is held so
@@ -341,10 +356,10 @@ pub(crate) enum QueueCommand {
         #[command(flatten)]
         what: HoldArgs,
     },
-    /// End a hold
+    /// End a hold; what waits is tried as it is due
     Release {
         #[command(flatten)]
-        what: HoldArgs,
+        what: ReleaseArgs,
     },
     /// Remove a message; its sender is not told
     Remove {
@@ -353,7 +368,7 @@ pub(crate) enum QueueCommand {
     },
 }
 
-/// What is held, or released: one of these.
+/// What is held: one of these.
 #[derive(Debug, clap::Args)]
 #[group(multiple = false)]
 pub(crate) struct HoldArgs {
@@ -368,6 +383,40 @@ pub(crate) struct HoldArgs {
     /// Everything, from now on
     #[arg(long)]
     pub(crate) all: bool,
+}
+
+/// Which hold ends: one of these.
+#[derive(Debug, clap::Args)]
+#[group(multiple = false)]
+pub(crate) struct ReleaseArgs {
+    /// That of a message, by its number
+    pub(crate) id: Option<String>,
+    /// That of what goes to a domain
+    #[arg(long, value_name = "DOMAIN")]
+    pub(crate) destination: Option<String>,
+    /// That of what an account sends
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) account: Option<String>,
+    /// That of everything; what else holds a message goes on holding it
+    #[arg(long)]
+    pub(crate) all: bool,
+}
+
+impl From<ReleaseArgs> for HoldArgs {
+    fn from(which: ReleaseArgs) -> Self {
+        let ReleaseArgs {
+            id,
+            destination,
+            account,
+            all,
+        } = which;
+        HoldArgs {
+            id,
+            destination,
+            account,
+            all,
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -401,6 +450,16 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn what_is_said_is_used_or_refused() {
+        let said = |words: &str| Cli::try_parse_from(words.split(' '));
+        assert!(said("ringpost import a@b --mbox f --into Foo").is_ok());
+        for elsewhere in ["--maildir d", "--imap h --user u --password-file f"] {
+            assert!(said(&format!("ringpost import a@b {elsewhere}")).is_ok());
+            assert!(said(&format!("ringpost import a@b {elsewhere} --into Foo")).is_err());
+        }
     }
 
     #[test]

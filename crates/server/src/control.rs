@@ -14,6 +14,7 @@ use ringpost_admin::{
 };
 use ringpost_base::{Rng, UnixTime};
 use ringpost_directory::{self as directory, AccountInfo, Directory, DirectoryError};
+use ringpost_imap::{SWITCHES, is_switch};
 use ringpost_mail::Mail;
 use ringpost_net::rtsp::RtspHandle;
 use ringpost_store::{Blobs, Store, check_store};
@@ -59,6 +60,7 @@ impl Control for LocalControl {
                 | Command::StreamRecord { .. } => self.stream(&command).await,
                 Command::CertShow | Command::CertRenew => self.certificate.handle(&command).await,
                 Command::DomainAdd { .. }
+                | Command::DomainRemove { .. }
                 | Command::DomainRecords { .. }
                 | Command::DomainDkimRotate { .. } => self.domain(&command).await,
                 Command::QueueList
@@ -178,6 +180,7 @@ impl LocalControl {
                 .map(|()| Answer::Done),
             // Answered before, in their own words.
             Command::DomainAdd { .. }
+            | Command::DomainRemove { .. }
             | Command::DomainRecords { .. }
             | Command::DomainDkimRotate { .. }
             | Command::StreamList
@@ -244,6 +247,13 @@ impl LocalControl {
         imap_without: Option<Vec<String>>,
         junk: Option<bool>,
     ) -> Result<Answer, DirectoryError> {
+        let unknown = imap_without.iter().flatten().find(|name| !is_switch(name));
+        if let Some(name) = unknown {
+            let known = SWITCHES.join(", ");
+            return Err(DirectoryError::Cannot(format!(
+                "{name} cannot be turned off; what can: {known}, QUOTA"
+            )));
+        }
         let is_asked =
             quota_bytes.is_none() && quota_messages.is_none() && imap_without.is_none() && junk.is_none();
         let set = match is_asked {
@@ -332,9 +342,10 @@ fn refusal(command: &Command, error: DirectoryError) -> Refusal {
         | DirectoryError::NoSuchAccount(_)
         | DirectoryError::NoSuchAlias(_)
         | DirectoryError::NoSuchDevice(_) => RefusalKind::NotFound,
-        DirectoryError::Taken(_) | DirectoryError::TooManyDevices(_) | DirectoryError::TooManyTargets(_) => {
-            RefusalKind::Conflict
-        }
+        DirectoryError::Taken(_)
+        | DirectoryError::InUse { .. }
+        | DirectoryError::TooManyDevices(_)
+        | DirectoryError::TooManyTargets(_) => RefusalKind::Conflict,
         DirectoryError::BadName(_)
         | DirectoryError::BadPassword(_)
         | DirectoryError::Cannot(_)
@@ -366,6 +377,7 @@ fn mend(command: &Command, error: &DirectoryError) -> String {
         (DirectoryError::Taken(_), Command::DomainAdd { .. }) => {
             "; `ringpost domain list` shows the domains".into()
         }
+        (DirectoryError::InUse { .. }, _) => "; remove that first".into(),
         (DirectoryError::Taken(_), Command::DeviceAdd { address, .. }) => {
             format!(
                 "; choose another name (`ringpost device list {address}` shows its devices), or remove that one first"

@@ -26,9 +26,14 @@ with smtplib.SMTP(host, 2525) as smtp:
         assert not refused, refused
     # Without SMTPUTF8 such an address may not pass.
     smtp.command_encoding = "utf-8"
+    code, said = smtp.docmd("MAIL", f"FROM:<{user}>")
+    assert (code, said[:5]) == (550, b"5.6.7"), (code, said)
     smtp.docmd("MAIL", "FROM:<x@elsewhere.test>")
     code, said = smtp.docmd("RCPT", f"TO:<{user}>")
     assert (code, said[:5]) == (553, b"5.6.7"), (code, said)
+    plain = next(spelling for spelling in spellings if spelling.isascii())
+    code, said = smtp.docmd("RCPT", f"TO:<{plain}> ORCPT=utf-8;j\\x{{F6}}rg@x.test")
+    assert code == 250, (code, said)
 
 with smtplib.SMTP_SSL(host, 4650, context=context) as smtp:
     smtp.ehlo("client.test")

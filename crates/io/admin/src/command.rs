@@ -15,12 +15,18 @@ pub enum Command {
         /// Its name.
         name: String,
     },
+    /// A domain of ours no more; refused while something uses it. Answered with `Done`.
+    DomainRemove {
+        /// Its name.
+        name: String,
+    },
     /// What the DNS is to say of a domain. Answered with `Records`.
     DomainRecords {
         /// Its name.
         name: String,
     },
-    /// New keys to sign a domain's mail. They are made at first, and put to use by a second command, once they are published.
+    /// New keys to sign a domain's mail. They are made at first, unless some wait already, and put to use by a second command,
+    /// once they are published.
     /// Answered with `Records`.
     DomainDkimRotate {
         /// Its name.
@@ -132,7 +138,7 @@ pub enum Command {
         /// Its number, as the list shows it.
         id: String,
     },
-    /// Has messages tried as soon as there is room. Answered with `Done`.
+    /// Has messages tried as soon as there is room; refused for one that is held. Answered with `Done`.
     QueueRetry {
         /// The number of one; all of them when it is None.
         id: Option<String>,

@@ -19,6 +19,7 @@ const PASSWORD_BYTES: usize = 1024;
 pub(crate) async fn domain(control: &dyn Control, command: DomainCommand) -> Result<()> {
     match command {
         DomainCommand::Add { name } => show(control, Command::DomainAdd { name }).await,
+        DomainCommand::Remove { name } => show(control, Command::DomainRemove { name }).await,
         DomainCommand::List => show(control, Command::DomainList).await,
         DomainCommand::Records { name } => show(control, Command::DomainRecords { name }).await,
         DomainCommand::Dkim {
@@ -135,7 +136,7 @@ pub(crate) async fn queue(control: &dyn Control, command: QueueCommand) -> Resul
             Some(what) => show(control, Command::QueueHold { what }).await,
             None => show(control, Command::QueueHolds).await,
         },
-        QueueCommand::Release { what } => match hold(what) {
+        QueueCommand::Release { what } => match hold(what.into()) {
             Some(what) => show(control, Command::QueueRelease { what }).await,
             None => bail!(
                 "expected what to release: a message's number, --destination DOMAIN, --account ADDRESS, or --all"

@@ -4,6 +4,7 @@ use super::{LocalControl, refusal};
 use ringpost_admin::{Answer, Command, DnsRecord, Refusal, RefusalKind};
 use ringpost_base::ascii_domain;
 use ringpost_directory::{Directory, DirectoryError, KeyState, SigningKey};
+use ringpost_mail::QueueEntry;
 use ringpost_sender_auth::generate_keys;
 
 /// Gives a domain keys that sign its mail, if it has none.
@@ -39,14 +40,25 @@ impl LocalControl {
                 ensure_keys(&self.directory, name, now).await.map_err(broken)?;
                 self.records(name).await.map_err(told)
             }
+            Command::DomainRemove { name } => {
+                self.queue_is_without(name).await?;
+                self.directory.remove_domain(name).await.map_err(told)?;
+                self.domains_changed.notify_one();
+                Ok(Answer::Done)
+            }
             Command::DomainRecords { name } => {
                 ensure_keys(&self.directory, name, now).await.map_err(broken)?;
                 self.records(name).await.map_err(told)
             }
             Command::DomainDkimRotate { name, finish: false } => {
-                make_keys(&self.directory, name, now).await.map_err(broken)?;
-                let keys = self.directory.signing_keys(name).await.map_err(told)?;
-                let next = keys.iter().filter(|key| key.state == KeyState::Next);
+                let is_next = |key: &&SigningKey| key.state == KeyState::Next;
+                let mut keys = self.directory.signing_keys(name).await.map_err(told)?;
+                // Those that wait may be in the DNS already.
+                if !keys.iter().any(|key| is_next(&key)) {
+                    make_keys(&self.directory, name, now).await.map_err(broken)?;
+                    keys = self.directory.signing_keys(name).await.map_err(told)?;
+                }
+                let next = keys.iter().filter(is_next);
                 Ok(Answer::Records(next.map(|key| key_record(name, key)).collect()))
             }
             Command::DomainDkimRotate { name, finish: true } => {
@@ -60,6 +72,34 @@ impl LocalControl {
             }
             _ => Ok(Answer::Done),
         }
+    }
+
+    /// Refuses a domain to which waiting mail would be told of, or goes.
+    async fn queue_is_without(&self, name: &str) -> Result<(), Refusal> {
+        let domain = ascii_domain(name).unwrap_or_default();
+        let entries = self.mail.queue_entries().await;
+        let entries = entries.map_err(|e| Refusal::failed(e.to_string()))?;
+        let is_of = |entry: &&QueueEntry| {
+            let sender = entry.record.sender.rsplit_once('@');
+            sender.is_some_and(|(_, of)| of == domain) || entry.record.destination == *domain
+        };
+        let ids: Vec<String> = entries
+            .iter()
+            .filter(is_of)
+            .map(|entry| format!("{:016x}", entry.record.id))
+            .collect();
+        let Some(first) = ids.first() else { return Ok(()) };
+        let more = match ids.len() - 1 {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        Err(Refusal::new(
+            RefusalKind::Conflict,
+            format!(
+                "{domain} is used by mail that waits, {first}{more}; `ringpost queue list` shows it, `ringpost queue retry` has \
+                 it tried, `ringpost queue remove` removes it"
+            ),
+        ))
     }
 
     async fn records(&self, name: &str) -> Result<Answer, DirectoryError> {
@@ -191,6 +231,8 @@ mod tests {
         assert_eq!(refused.kind, RefusalKind::Conflict);
         let next = records_of(&control, rotate(false)).await;
         assert_eq!((next.len(), keys(&next, "DKIM: the next").len()), (2, 2));
+        // What was printed stays true.
+        assert_eq!(records_of(&control, rotate(false)).await, next);
         let finished = records_of(&control, rotate(true)).await;
         assert_eq!(keys(&finished, "DKIM: a retired"), first);
         assert_eq!(keys(&finished, "DKIM: the key"), keys(&next, "DKIM: the next"));
@@ -207,5 +249,87 @@ mod tests {
             control.handle(Command::CheckStore).await,
             Ok(Answer::Findings(Vec::new()))
         );
+    }
+
+    #[tokio::test]
+    async fn a_domain_goes_when_nothing_uses_it_and_what_does_is_named() {
+        let control = control().await;
+        let name = "second.test".to_owned();
+        records_of(&control, Command::DomainAdd { name: name.clone() }).await;
+        let remove = || Command::DomainRemove { name: name.clone() };
+        let alias = |alias: &str, to: &str| Command::AliasAdd {
+            alias: alias.to_owned(),
+            targets: vec![to.to_owned(), "x@there.test".to_owned()],
+        };
+        let account = |address: &str| Command::AccountAdd {
+            address: address.to_owned(),
+            extension: None,
+            password: Some("correct horse".to_owned()),
+        };
+        for command in [
+            account("carol@second.test"),
+            account("bob@example.org"),
+            alias("team@second.test", "bob@example.org"),
+            alias("all@example.org", "carol@second.test"),
+            Command::AccountForward {
+                address: "bob@example.org".to_owned(),
+                to: Some(vec!["carol@second.test".to_owned()]),
+                keep_copy: true,
+            },
+            Command::DomainSet {
+                name: "example.org".to_owned(),
+                catch_all: Some("carol@second.test".to_owned()),
+            },
+        ] {
+            control.handle(command).await.unwrap();
+        }
+        let refused = control.handle(remove()).await.unwrap_err();
+        assert_eq!(refused.kind, RefusalKind::Conflict);
+        for used_by in [
+            "the account carol@second.test",
+            "the alias team@second.test",
+            "the alias all@example.org",
+            "the forward of bob@example.org",
+            "the catch-all of example.org",
+        ] {
+            assert!(refused.message.contains(used_by), "{}", refused.message);
+        }
+        for command in [
+            Command::AliasRemove {
+                alias: "team@second.test".to_owned(),
+                targets: Vec::new(),
+            },
+            Command::AliasRemove {
+                alias: "all@example.org".to_owned(),
+                targets: Vec::new(),
+            },
+            Command::AccountForward {
+                address: "bob@example.org".to_owned(),
+                to: Some(Vec::new()),
+                keep_copy: true,
+            },
+            Command::AccountRemove {
+                address: "carol@second.test".to_owned(),
+            },
+        ] {
+            control.handle(command).await.unwrap();
+        }
+        assert_eq!(control.handle(remove()).await, Ok(Answer::Done));
+        let domains = control.handle(Command::DomainList).await;
+        assert_eq!(domains, Ok(Answer::Domains(vec!["example.org".to_owned()])));
+        assert_eq!(
+            control.handle(remove()).await.unwrap_err().kind,
+            RefusalKind::NotFound
+        );
+        let own = Command::DomainRemove {
+            name: "example.org".to_owned(),
+        };
+        assert_eq!(control.handle(own).await.unwrap_err().kind, RefusalKind::Invalid);
+        assert_eq!(
+            control.handle(Command::CheckStore).await,
+            Ok(Answer::Findings(Vec::new()))
+        );
+        // It may come again, with other keys.
+        records_of(&control, Command::DomainAdd { name: name.clone() }).await;
     }
 }

@@ -19,6 +19,17 @@ impl LocalControl {
                 Ok(Answer::Queue(vec![shown(&found)]))
             }
             Command::QueueRetry { id: Some(id) } => {
+                let entry = mail.queue_entry(number(id)?).await.map_err(failed)?;
+                if let Some((entry, by)) = entry.as_ref().and_then(|e| Some((e, e.held?))) {
+                    let rule = match by {
+                        Held::Itself => id.clone(),
+                        by => self.rule(by, entry).await?,
+                    };
+                    return Err(Refusal::new(
+                        RefusalKind::Conflict,
+                        format!("message {id} is held; `ringpost queue release {rule}` has it tried again"),
+                    ));
+                }
                 let tried = mail.retry_queued(number(id)?, self.now()).await;
                 done(id, tried)
             }
@@ -89,11 +100,7 @@ impl LocalControl {
             && let Some(entry) = self.mail.queue_entry(id).await.map_err(failed)?
             && let Some(by) = entry.held.filter(|held| *held != Held::Itself)
         {
-            let rule = match by {
-                Held::Destination => format!("--destination {}", entry.record.destination),
-                Held::Account => format!("--account {}", self.submitter(entry.record.submitter).await?),
-                Held::Itself | Held::All => "--all".to_owned(),
-            };
+            let rule = self.rule(by, &entry).await?;
             return Err(Refusal::new(
                 RefusalKind::Conflict,
                 format!(
@@ -115,6 +122,15 @@ impl LocalControl {
             (Err(e), AdminHold::Message(id)) => done(id, Err(e)),
             (Err(e), _) => Err(failed(e)),
         }
+    }
+
+    /// The option that names what holds a message with others.
+    async fn rule(&self, by: Held, entry: &QueueEntry) -> Result<String, Refusal> {
+        Ok(match by {
+            Held::Destination => format!("--destination {}", entry.record.destination),
+            Held::Account => format!("--account {}", self.submitter(entry.record.submitter).await?),
+            Held::Itself | Held::All => "--all".to_owned(),
+        })
     }
 
     async fn holds(&self) -> Result<Answer, Refusal> {
@@ -269,6 +285,10 @@ mod tests {
                 panic!("a list")
             };
             assert_eq!(holds.len(), 1, "{holds:?}");
+            let retry = Command::QueueRetry { id: Some(id.clone()) };
+            let held = control.handle(retry).await.unwrap_err();
+            assert_eq!(held.kind, RefusalKind::Conflict);
+            assert!(held.message.contains("`ringpost queue release "), "{held}");
             if *what != message {
                 let alone = control.handle(release(&message)).await.unwrap_err();
                 assert!(alone.message.contains("`ringpost queue release --"), "{alone}");

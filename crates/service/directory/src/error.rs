@@ -31,6 +31,14 @@ pub enum DirectoryError {
         /// Whose name it is.
         account: String,
     },
+    /// What is to be removed is used.
+    #[error("{name} is used by {by}")]
+    InUse {
+        /// What was to be removed.
+        name: String,
+        /// Whose use it is.
+        by: String,
+    },
     /// Somebody has this name, number or address.
     #[error("{0} is taken")]
     Taken(String),

@@ -44,6 +44,7 @@ mod accounts;
 mod aliases;
 mod cache;
 mod devices;
+mod domains;
 mod error;
 #[doc(hidden)]
 pub mod fuzz;

@@ -3,7 +3,17 @@
 use super::QueuedMessage;
 use crate::{Delivery, Mail, MailError};
 use ringpost_base::UnixTime;
-use ringpost_store::Partition;
+use ringpost_store::{AccountId, Partition};
+
+/// Who forwards a message and has no copy: what is refused for good goes to this account's inbox, and the sender is not told
+/// where it is forwarded to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Keeper {
+    /// The account.
+    pub account: AccountId,
+    /// Its address, by which the sender is told.
+    pub address: String,
+}
 
 impl Mail {
     /// What is refused for good of a message that an account forwards without a copy goes to its own inbox, once, whoever

@@ -12,6 +12,7 @@ mod index;
 mod policies;
 mod report;
 
+pub use forwarded::Keeper;
 pub use hold::{Held, Hold};
 pub use index::Work;
 
@@ -55,16 +56,6 @@ pub struct Elsewhere {
     pub dsn: RcptDsn,
     /// Who forwards there and has no copy.
     pub keeper: Option<Keeper>,
-}
-
-/// Who forwards a message and has no copy: what is refused for good goes to this account's inbox, and the sender is not told
-/// where it is forwarded to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Keeper {
-    /// The account.
-    pub account: AccountId,
-    /// Its address, by which the sender is told.
-    pub address: String,
 }
 
 impl Elsewhere {
