@@ -42,6 +42,7 @@ impl House {
             authorities: Authorities::load(Some(&cert)).unwrap(),
             places: places.clone(),
             config: Config::default(),
+            multicast: Multicast::default(),
             media: media.handle().clone(),
             wallclock,
             files: Arc::new(MemoryFiles::new(UnixTime::default)),

@@ -27,6 +27,7 @@ mod tests;
 pub use audio::{AacHeaders, opus_duration_units};
 pub use formats::{StaticFormat, duration_units, static_format};
 pub use nal::{is_h264_key, is_h264_recovery_point, is_h265_key, is_h265_recovery_point, split_annex_b};
+pub use video::{begins_vp8, begins_vp9};
 
 use crate::Packet;
 use ringpost_base::limits;

@@ -940,12 +940,29 @@ mod video {
     fn vp9_descriptors_of_both_modes() {
         // I, L, B, E, V with a structure of two layers and one picture; then a frame of the upper layer.
         let key = [
-            0xae, 0x85, 1, 0x00, 9, 0x38, 0, 8, 0, 9, 0, 8, 0, 9, 1, 0x04, 3, 0xaa,
+            0xae, 0x85, 1, 0x00, 9, 0x38, 0, 8, 0, 9, 0, 8, 0, 9, 1, 0x04, 3, 0x82,
         ];
         let upper = [0xac, 0x85, 1, 0x03, 9, 0xbb];
         let (units, lost) = feed(Format::Vp9, &[Some((1, false, &key)), Some((1, true, &upper))]);
-        assert_eq!(pieces(&units), [(1, true, false, vec![&[0xaa][..], &[0xbb]])]);
+        assert_eq!(pieces(&units), [(1, true, false, vec![&[0x82][..], &[0xbb]])]);
         assert_eq!(lost, 0);
+        // Guards pitfall RTP 11: without P, frames of every profile say themselves whether they are keys.
+        for (head, expected) in [
+            (0x82, true),
+            (0x86, false),
+            (0x8a, false),
+            (0xa2, true),
+            (0x92, true),
+            (0xb0, true),
+            (0xb4, false),
+            (0xb2, false),
+            (0x42, false),
+        ] {
+            let (units, _) = feed(Format::Vp9, &[Some((1, true, &[0x0c, head, 0x49]))]);
+            assert_eq!(units[0].is_key, expected, "{head:#x}");
+        }
+        let (units, _) = feed(Format::Vp9, &[Some((1, true, &[0x4c, 0x82, 0x49]))]);
+        assert!(!units[0].is_key, "its descriptor says that it is predicted");
         // I, P, F, B: two references; continued and ended.
         let flexible = [0xd8, 5, 3, 2, 0xcc];
         let end = [0xd4, 5, 2, 0xdd];

@@ -71,10 +71,34 @@ fn vp9_descriptor(payload: &[u8]) -> Option<Descriptor<'_>> {
     let descriptor = Descriptor {
         begins,
         ends: has(0x04),
-        is_key: begins && !is_predicted && layer == 0,
+        // Packetizers that do not look into frames leave P at zero for all of them.
+        is_key: begins && !is_predicted && layer == 0 && is_vp9_key(frame),
         frame,
     };
     (!frame.is_empty()).then_some(descriptor)
+}
+
+/// Whether a frame of VP9 is a key frame, by the beginning of its uncompressed header: the frame marker, the profile, and for
+/// profile 3 a reserved bit, whether it only shows another frame, and its type (VP9 bitstream specification §6.2).
+fn is_vp9_key(frame: &[u8]) -> bool {
+    let Some(head) = frame.first() else { return false };
+    let behind_profile = if head & 0x30 == 0x30 { 5 } else { 4 };
+    let shows_or_is_predicted = 0xc0_u8 >> behind_profile;
+    head >> 6 == 2 && head & shows_or_is_predicted == 0
+}
+
+/// Whether a payload of VP8 begins a frame, and then whether decoding may begin with that one.
+// Guards pitfall RTP 11.
+pub fn begins_vp8(payload: &[u8]) -> Option<bool> {
+    let descriptor = vp8_descriptor(payload)?;
+    descriptor.begins.then_some(descriptor.is_key)
+}
+
+/// The same of VP9; of a frame with several spatial layers the lowest one decides.
+// Guards pitfall RTP 11.
+pub fn begins_vp9(payload: &[u8]) -> Option<bool> {
+    let descriptor = vp9_descriptor(payload)?;
+    descriptor.begins.then_some(descriptor.is_key)
 }
 
 //= https://www.rfc-editor.org/rfc/rfc9628#section-4.2.1

@@ -1,7 +1,8 @@
 //! Where a reader may begin: which packets begin a picture that needs no other.
 
 use ringpost_rtp::payload::{
-    is_h264_key, is_h264_recovery_point, is_h265_key, is_h265_recovery_point, split_annex_b,
+    begins_vp8, begins_vp9, is_h264_key, is_h264_recovery_point, is_h265_key, is_h265_recovery_point,
+    split_annex_b,
 };
 
 /// Finds the packets of one source that a reader may begin with, in the order in which they were sent.
@@ -85,8 +86,8 @@ impl Entries {
         match self.coding {
             Coding::Each if is_new => return Place::Entry,
             Coding::Each => return Place::Within,
-            Coding::Vp8 => found.note_vp8(payload),
-            Coding::Vp9 => found.note_vp9(payload),
+            Coding::Vp8 => found.note_frame(begins_vp8(payload)),
+            Coding::Vp9 => found.note_frame(begins_vp9(payload)),
             Coding::H264 | Coding::H265 if is_annex_b(payload) => {
                 split_annex_b(payload).for_each(|nal| found.note_nal(self.coding, nal));
             }
@@ -219,40 +220,11 @@ impl Found {
         }
     }
 
-    //= https://www.rfc-editor.org/rfc/rfc7741#section-4.2
-    fn note_vp8(&mut self, payload: &[u8]) {
-        let Some((flags, mut rest)) = payload.split_first() else {
-            return;
-        };
-        // S and PID 0: the first partition begins here.
-        let is_begin = flags & 0x10 != 0 && flags & 0x07 == 0;
-        if flags & 0x80 != 0 {
-            let Some((extension, behind)) = rest.split_first() else {
-                return;
-            };
-            let picture_id = match (extension & 0x80 != 0, behind.first()) {
-                (true, Some(first)) => 1 + usize::from(first & 0x80 != 0),
-                _ => 0,
-            };
-            let others = usize::from(extension & 0x40 != 0) + usize::from(extension & 0x30 != 0);
-            rest = behind.get(picture_id + others..).unwrap_or_default();
-        }
-        //= https://www.rfc-editor.org/rfc/rfc7741#section-4.3
-        match rest.first().filter(|_| is_begin) {
-            Some(header) if header & 0x01 == 0 => self.key = true,
-            Some(_) => self.other = true,
+    fn note_frame(&mut self, begins: Option<bool>) {
+        match begins {
+            Some(true) => self.key = true,
+            Some(false) => self.other = true,
             None => {}
-        }
-    }
-
-    //= https://www.rfc-editor.org/rfc/rfc9628#section-4.2
-    fn note_vp9(&mut self, payload: &[u8]) {
-        let Some(flags) = payload.first().filter(|flags| *flags & 0x08 != 0) else {
-            return;
-        };
-        match flags & 0x40 == 0 {
-            true => self.key = true,
-            false => self.other = true,
         }
     }
 }
@@ -354,6 +326,22 @@ mod tests {
         assert_eq!(entries("H264", &[(0, cut), (1, &[]), (2, &[0x7c])]), [false; 3]);
     }
 
+    // Guards pitfall RTP 11.
+    #[test]
+    fn a_frame_of_vp9_that_only_its_descriptor_calls_a_key_is_none() {
+        // As ffmpeg sends them: I, B, E and a picture's number before each frame.
+        let packets: &[(u32, &[u8])] = &[
+            (0, &[0x8c, 1, 0x86, 0x00, 0x40]),
+            (1, &[0x8c, 2, 0x82, 0x49, 0x83, 0x42]),
+            (2, &[0x8c, 3, 0x86, 0x00, 0x40]),
+            // Another frame is shown.
+            (3, &[0x8c, 4, 0x88]),
+            // A key frame of an upper layer.
+            (4, &[0x28, 0x02, 0, 0x82]),
+        ];
+        assert_eq!(entries("VP9", packets), [false, true, false, false, false]);
+    }
+
     #[test]
     fn h265_vp8_vp9_and_what_stands_for_itself() {
         let vps: &[u8] = &[32 << 1, 1, 0];
@@ -367,7 +355,10 @@ mod tests {
         let vp8_other: &[u8] = &[0x10, 0x01];
         assert_eq!(entries("VP8", &[(0, vp8_key), (1, vp8_other)]), [true, false]);
         assert_eq!(
-            entries("VP9", &[(0, &[0x08]), (1, &[0x48]), (2, &[0x00])]),
+            entries(
+                "VP9",
+                &[(0, &[0x08, 0x82]), (1, &[0x48, 0x86]), (2, &[0x00, 0x82])]
+            ),
             [true, false, false]
         );
         assert_eq!(
