@@ -93,8 +93,9 @@ for number in range(198):
     taken[-1].sendall(hello[: number % len(hello)] if "s" == name[-1] else b"x")
 taken += [connect(2525, "127.77.1.1") for _ in range(10)]
 # Each listener takes its own as it comes to it: any of them may be the last.
+limit = time.monotonic() + 60
 while sum(is_closed(stream) for stream in taken) < 8:
-    assert time.monotonic() - began < 10, "one address has more than 200 connections"
+    assert time.monotonic() < limit, "one address has more than 200 connections"
     time.sleep(0.1)
 others_are_served("beside an address that has all it may have")
 

@@ -271,8 +271,8 @@ pub struct StreamState {
     pub mount: String,
     /// What its tracks are encoded with.
     pub encodings: Vec<String>,
-    /// Whether it is recorded.
-    pub is_recorded: bool,
+    /// How it stands with its recording; none when it is not recorded.
+    pub recording: Option<RecordingState>,
     /// How long ago anything came, in milliseconds.
     pub silent_ms: u64,
     /// Octets that came.
@@ -299,6 +299,17 @@ pub struct PullFailure {
     pub attempts: u32,
     /// When the next is made, in seconds from now; none: when somebody wants to read it.
     pub again_in_s: Option<u64>,
+}
+
+/// How it stands with a recording.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RecordingState {
+    /// It is written.
+    Writing,
+    /// Nothing has come yet that a file could begin with.
+    Waiting,
+    /// It could not be written, and is tried again so many seconds later.
+    Failing(u64),
 }
 
 /// A session of a publisher or a reader.

@@ -29,8 +29,8 @@ mod transfer;
 pub use client::Client;
 pub use command::{
     Account, AccountSettings, Alias, Answer, BoxFuture, CertificateState, Command, Control, Device,
-    DnsRecord, DomainSettings, Forward, Hold, NewAccount, NewDevice, PullFailure, QueuedMail, Quota, Refusal,
-    RefusalKind, StreamSession, StreamState, WaitingRecipient,
+    DnsRecord, DomainSettings, Forward, Hold, NewAccount, NewDevice, PullFailure, QueuedMail, Quota,
+    RecordingState, Refusal, RefusalKind, StreamSession, StreamState, WaitingRecipient,
 };
 pub use metrics::{Counter, CounterFamily, Gauge, Histogram, Metrics};
 pub use server::{AdminError, serve_control, serve_metrics};

@@ -13,6 +13,7 @@ mod tests;
 
 pub use listen::Sound;
 
+use crate::media::MediaError;
 use crate::media::batch::{Inbox, send_all, send_to};
 use crate::media::ports::{Pair, Ports};
 use crate::media::{MediaHandle, lock};
@@ -47,6 +48,8 @@ const READ_BYTES: usize = 64 * 1024;
 const UNREAD_BYTES: usize = 256 * 1024;
 /// How long a stopping thread gives its connections to take the goodbyes.
 const FAREWELL: Duration = Duration::from_millis(500);
+/// How often the hub has its time between two looks at the sockets.
+const TURNS: usize = 64;
 /// What is waited for while nothing waits to be sent.
 const READING: Interest = Interest {
     read: true,
@@ -400,9 +403,10 @@ impl Driver {
         }
     }
 
-    /// Lets the hub have its time, and carries out what it wants; gives when it wants to be woken.
+    /// Lets the hub have its time, and carries out what it wants; gives when it wants to be woken. However much it wants, sockets
+    /// are looked at after [`TURNS`].
     fn settle(&mut self) -> Option<Instant> {
-        loop {
+        for _ in 0..TURNS {
             let now = self.now();
             let deadline = self.carry_out();
             if deadline.is_some_and(|at| at <= now) {
@@ -420,6 +424,7 @@ impl Driver {
                 self.drop_connection(id);
             }
         }
+        Some(self.now())
     }
 
     fn carry_out(&mut self) -> Option<Instant> {
@@ -734,7 +739,14 @@ impl Driver {
     }
 
     fn open(&mut self, pair: PairId, local: IpAddr) {
-        let opened = lock(&self.ports).open(local.to_canonical());
+        let opened = {
+            let mut ports = lock(&self.ports);
+            // Whatever streams want, calls find ports.
+            match self.pairs.len() as u64 >= ports.count() / 2 {
+                true => Err(MediaError::NoPort),
+                false => ports.open(local.to_canonical()),
+            }
+        };
         let port = match opened {
             Ok((id, sockets)) => {
                 let port = sockets.rtp_port();

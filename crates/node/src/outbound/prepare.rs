@@ -17,14 +17,17 @@ pub(super) async fn prepared(
     let mut envelope = envelope(message).ok_or_else(no_address)?;
     let broken = |e: MailError| Verdict::deferred("4.3.0", e.to_string());
     let body = async || outbound.mail.queued_body(message).await.map_err(broken);
-    let seven_bit = message.record().eight_bit && !takes_eight_bit;
+    let record = message.record();
+    let cannot_take = record.eight_bit && !takes_eight_bit;
+    let seven_bit = cannot_take || record.seven_bit;
     let mut source = Source {
         body: body().await?,
         converter: None,
         ended: false,
     };
     // What needs SMTPUTF8 is not converted; a server without 8BITMIME has none of that either.
-    if !message.record().long_lines && !seven_bit || seven_bit && envelope.utf8 {
+    let is_fine = !record.long_lines && !seven_bit;
+    if is_fine || envelope.utf8 && cannot_take && !record.seven_bit {
         return Ok((envelope, source));
     }
     let mut survey = Survey::new();

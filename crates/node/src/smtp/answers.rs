@@ -6,7 +6,7 @@ use crate::logins::{Door, LoginError, LoginRefusal};
 use ringpost_directory::{AccountInfo, DirectoryError};
 use ringpost_mail::{Delivery, Envelope, Letter, MailError, Outgoing};
 use ringpost_smtp::{
-    Answer, Body, HeaderEditor, Missing, Question, Received, Refusal, ReturnPath, ReversePath, Role,
+    Answer, HeaderEditor, Missing, Question, Received, Refusal, ReturnPath, ReversePath, Role,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -313,7 +313,6 @@ impl Driver<'_> {
             submitter: self.account.as_ref().map(|account| account.id),
             outgoing: Outgoing {
                 recipients: self.elsewhere.iter().map(|away| away.to.clone()).collect(),
-                eight_bit: transaction.body == Body::EightBit,
                 utf8: transaction.utf8,
                 // The Return-Path is made where a message ends its way.
                 //= https://www.rfc-editor.org/rfc/rfc5321#section-4.4

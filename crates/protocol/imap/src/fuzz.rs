@@ -524,19 +524,21 @@ impl MessageText for Echo {
     }
 }
 
-/// What a client must be able to follow: lines of printable ASCII with literals of the size told, and sequence numbers
-/// that exist.
+/// What a client must be able to follow: printable lines, of ASCII until something else was enabled, with literals of the size
+/// told, and sequence numbers that exist.
 fn check_conversation(heard: &[u8]) {
     let mut rest = heard;
     let mut exists = 0u32;
+    let mut knows_utf8 = false;
     while !rest.is_empty() {
         let mut line = String::new();
         loop {
             let Some(end) = rest.windows(2).position(|w| w == b"\r\n") else {
                 return;
             };
-            let text = std::str::from_utf8(&rest[..end]).expect("nothing but ASCII is said");
-            assert!(text.bytes().all(|b| matches!(b, b'\t' | b' '..=b'~')), "{text:?}");
+            let text = std::str::from_utf8(&rest[..end]).expect("lines are UTF-8");
+            let is_fine = |c: char| matches!(c, '\t' | ' '..='~') || knows_utf8 && !c.is_ascii();
+            assert!(text.chars().all(is_fine), "{text:?}");
             line.push_str(text);
             rest = &rest[end + 2..];
             let literal = text
@@ -549,6 +551,11 @@ fn check_conversation(heard: &[u8]) {
                 _ => break,
             }
         }
+        //= https://www.rfc-editor.org/rfc/rfc9051#section-4.3
+        //= https://www.rfc-editor.org/rfc/rfc6855#section-3
+        knows_utf8 |= line
+            .strip_prefix("* ENABLED ")
+            .is_some_and(|names| names.contains("IMAP4rev2") || names.contains("UTF8=ACCEPT"));
         let mut words = line.splitn(4, ' ');
         let (tag, number, word) = (words.next(), words.next(), words.next());
         if let Some(set) = line.strip_prefix("* VANISHED ").filter(|s| !s.starts_with('(')) {

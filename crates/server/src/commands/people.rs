@@ -7,7 +7,7 @@ use crate::cli::{
 use anyhow::{Result, bail};
 use ringpost_admin::{
     Answer, CertificateState, Command, Control, DnsRecord, Forward, Hold, NewAccount, QueuedMail, Quota,
-    StreamState,
+    RecordingState, StreamState,
 };
 use ringpost_base::UnixTime;
 use std::io::{BufRead, IsTerminal};
@@ -255,10 +255,11 @@ fn text(answer: &Answer) -> String {
 
 /// A stream, and under it who publishes and reads it.
 fn stream_lines(stream: &StreamState) -> Vec<String> {
-    let recorded = if stream.is_recorded {
-        "recorded"
-    } else {
-        "not recorded"
+    let recorded = match stream.recording {
+        None => "not recorded".to_owned(),
+        Some(RecordingState::Writing) => "recorded".to_owned(),
+        Some(RecordingState::Waiting) => "recorded from the first key picture on".to_owned(),
+        Some(RecordingState::Failing(s)) => format!("NOT RECORDED: it cannot be written, next try in {s} s"),
     };
     let is_there = !stream.encodings.is_empty();
     let mut lines = match is_there {

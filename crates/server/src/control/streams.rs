@@ -1,11 +1,14 @@
 //! `stream …`: what is live.
 
 use super::LocalControl;
-use ringpost_admin::{Answer, Command, PullFailure, Refusal, RefusalKind, StreamSession, StreamState};
+use ringpost_admin::{
+    Answer, Command, PullFailure, RecordingState, Refusal, RefusalKind, StreamSession, StreamState,
+};
 use ringpost_net::rtsp::Gone;
 use ringpost_rtsp::Url;
 use ringpost_stream::MountName;
 use ringpost_stream::hub::{self, MountInfo, SendAway, SessionInfo, SessionKey, Whom};
+use ringpost_stream::recording::State;
 
 impl LocalControl {
     pub(super) async fn stream(&self, command: &Command) -> Result<Answer, Refusal> {
@@ -86,7 +89,7 @@ fn listed(mounts: &[MountInfo], failing: Vec<hub::PullFailure>) -> Vec<StreamSta
             None => states.push(StreamState {
                 mount,
                 encodings: Vec::new(),
-                is_recorded: false,
+                recording: None,
                 silent_ms: 0,
                 received_bytes: 0,
                 lost_packets: 0,
@@ -104,13 +107,21 @@ fn state(info: &MountInfo) -> StreamState {
     StreamState {
         mount: info.name.to_string(),
         encodings: info.encodings.clone(),
-        is_recorded: info.is_recorded,
+        recording: info.recording.map(recording),
         silent_ms: u64::try_from(info.silent_for.as_millis()).unwrap_or(u64::MAX),
         received_bytes: info.received_bytes,
         lost_packets: info.lost_packets,
         failure: None,
         publisher: info.publisher.as_ref().map(session),
         readers: info.readers.iter().map(session).collect(),
+    }
+}
+
+fn recording(state: State) -> RecordingState {
+    match state {
+        State::Writing => RecordingState::Writing,
+        State::Waiting => RecordingState::Waiting,
+        State::Failing { retry_in } => RecordingState::Failing(retry_in.as_secs()),
     }
 }
 

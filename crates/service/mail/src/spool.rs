@@ -1,7 +1,7 @@
 //! Messages for several recipients: promised with one commit, then delivered to each, once.
 
+use crate::sign::Signature;
 use crate::{Delivery, Incoming, Letter, Mail, MailError, Outgoing, queue};
-use bytes::Bytes;
 use ringpost_base::UnixTime;
 use ringpost_smtp::{MailDsn, Notify, RcptDsn, Return};
 use ringpost_store::records::{Queued, QueuedRecipient, Spool, SpoolRecipient};
@@ -81,9 +81,9 @@ impl Mail {
     ) -> Result<Spooled, MailError> {
         // What is passed on for others is theirs to sign.
         let leaves = envelope.submitter.is_some() && !envelope.outgoing.recipients.is_empty();
-        let head = match leaves {
+        let signature = match leaves {
             true => self.signature(&letter, envelope.outgoing.skip_bytes, now).await?,
-            false => Bytes::new(),
+            false => Signature::default(),
         };
         let id = self.draw(|rng| rng.u64());
         let mut recipients: Vec<SpoolRecipient> = Vec::new();
@@ -131,9 +131,10 @@ impl Mail {
                 Some(Return::Full) => queue::FULL,
                 Some(Return::Headers) => queue::HEADERS,
             },
-            eight_bit: envelope.outgoing.eight_bit || letter.eight_bit,
+            eight_bit: letter.eight_bit,
             long_lines: letter.long_lines,
-            head,
+            seven_bit: signature.seven_bit,
+            head: signature.head,
             ..Queued::default()
         };
         let outgoing = Outgoing {

@@ -135,6 +135,11 @@ impl Phone {
         request: Message,
         device: Option<Arc<Device>>,
     ) {
+        //= https://www.rfc-editor.org/rfc/rfc6665#section-4.1.2.1
+        let takes_counts = request.accepts("application", "simple-message-summary");
+        if request.has(HeaderName::Accept) && !takes_counts {
+            return self.respond(now, transaction, &request, Status::NOT_ACCEPTABLE.into());
+        }
         let to = request.to();
         let domain = domain_of(to.uri(), &self.config).map(Box::<str>::from);
         match (device, to.uri().user_unescaped(), domain) {

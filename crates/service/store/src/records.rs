@@ -618,7 +618,7 @@ record! {
         8 received: UnixTime,
         /// Who submitted it, if somebody did.
         9 submitter: Option<AccountId>,
-        /// It has bytes beyond ASCII, or was declared to.
+        /// It has bytes beyond ASCII.
         10 eight_bit: bool,
         /// It was declared to need SMTPUTF8.
         11 utf8: bool,
@@ -642,6 +642,8 @@ record! {
         31 long_lines: bool,
         /// What stands before the body when it is sent: our signatures.
         32 head: Bytes,
+        /// It is sent in its 7-bit form, also to who takes more: that is what `head` signs.
+        33 seven_bit: bool,
     }
 }
 

@@ -58,7 +58,7 @@ impl Ports {
     }
 
     /// The even ports of the range whose odd neighbour is in it too.
-    fn count(&self) -> u64 {
+    pub(crate) fn count(&self) -> u64 {
         let first = self.range.start().next_multiple_of(2);
         u64::from((u32::from(*self.range.end()) + 1).saturating_sub(u32::from(first)) / 2)
     }

@@ -78,7 +78,12 @@ impl Connection {
                 *slice = IoSlice::new(&bytes[std::mem::take(&mut sent)..]);
                 used += 1;
             }
-            let written = match self.socket.write_vectored(&slices[..used]) {
+            let written = match &slices[..used] {
+                // What most readers get at a time, and the shorter way through the kernel.
+                [alone] => self.socket.write(alone),
+                several => self.socket.write_vectored(several),
+            };
+            let written = match written {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 written => written?,
             };

@@ -153,3 +153,83 @@ fn a_message_is_converted_for_a_server_that_takes_less() {
     assert_eq!((house.counters.sent(), house.inbox().len()), (5, 0));
     house.check();
 }
+
+/// Signs with what it was shown, in hexadecimal.
+struct Shows;
+
+impl ringpost_mail::Signer for Shows {
+    fn begin(&self, _: ringpost_base::UnixTime) -> Box<dyn ringpost_mail::Signing> {
+        Box::new(Shown(String::new()))
+    }
+}
+
+struct Shown(String);
+
+impl ringpost_mail::Signing for Shown {
+    fn write(&mut self, chunk: &[u8]) {
+        self.0.extend(chunk.iter().map(|byte| format!("{byte:02x}")));
+    }
+
+    fn finish(self: Box<Self>) -> BoxFuture<'static, String> {
+        let fields = self.0.as_bytes().chunks(60).map(|piece| {
+            let piece = std::str::from_utf8(piece).unwrap();
+            format!("X-Signed: {piece}\r\n")
+        });
+        let fields = fields.collect();
+        Box::pin(async move { fields })
+    }
+}
+
+// RFC 6376 §5.3: a signature is of what is sent, whatever the server takes.
+#[test]
+fn what_is_sent_is_what_was_signed() {
+    let text = "Subject: x\r\nContent-Type: text/plain; charset=utf-8\r\n\r\ngr\u{fc}n";
+    let long_line = format!("Subject: x\r\n\r\n{}", "q".repeat(1_200));
+    let long_and_eight_bit = format!("Content-Type: text/html\r\n\r\n{}", "\u{fc}".repeat(600));
+    let long_field = format!("Subject: {}\r\n\r\nx", "s".repeat(2_000));
+    let eight_bit_header = format!("Subject: \u{fc}\r\n\r\n{}", "q".repeat(1_200));
+    let frozen = format!(
+        "Content-Type: multipart/signed; boundary=b\r\n\r\n--b\r\n\r\n{}\r\n--b--\r\n",
+        "\u{fc}".repeat(600)
+    );
+    let tree = "MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: multipart/mixed; \
+                boundary=c\r\nContent-Transfer-Encoding: 8bit\r\n\r\n--c\r\n\r\nASCII\r\n--c--\r\n--b--\r\n";
+    let eight_bit = "250-there\r\n250 8BITMIME\r\n";
+    for (message, offers, is_seven_bit) in [
+        ("Subject: x\r\n\r\nhello", eight_bit, true),
+        (text, eight_bit, true),
+        (text, "250 there\r\n", true),
+        (&long_line, eight_bit, true),
+        (&long_line, "250 there\r\n", true),
+        (&long_and_eight_bit, eight_bit, true),
+        (&long_field, eight_bit, true),
+        (&eight_bit_header, eight_bit, false),
+        (&frozen, eight_bit, false),
+        (tree, "250 there\r\n", true),
+    ] {
+        let mut house = House::new();
+        house.mail.set_signer(Arc::new(Shows));
+        house.domain("there.test", "mx.there.test", "203.0.113.1");
+        house.listen(ONE);
+        house.submit_message(ALICE, &["x@there.test"], " BODY=8BITMIME", message);
+        let server = house.accept(ONE);
+        house.lab.say(&server, "220 there\r\n");
+        house.lab.say(&server, offers);
+        house.lab.say(&server, "250 ok\r\n");
+        house.lab.say(&server, "250 ok\r\n");
+        let sent = house.lab.say(&server, "354 go\r\n");
+        let sent = sent.strip_suffix(".\r\n").unwrap();
+        let (mut signed, mut rest) = (String::new(), sent);
+        while let Some((shown, behind)) = rest
+            .strip_prefix("X-Signed: ")
+            .and_then(|rest| rest.split_once("\r\n"))
+        {
+            signed += shown;
+            rest = behind;
+        }
+        let shown: String = rest.bytes().map(|byte| format!("{byte:02x}")).collect();
+        assert!(!signed.is_empty() && signed == shown, "{sent}");
+        assert_eq!(sent.is_ascii(), is_seven_bit, "{sent}");
+        house.check();
+    }
+}

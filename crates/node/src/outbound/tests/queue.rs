@@ -14,7 +14,8 @@ fn a_message_goes_from_port_465_to_another_server_once() {
         envelope.starts_with("MAIL FROM:<alice@example.org> SIZE="),
         "{envelope}"
     );
-    assert!(envelope.contains(" BODY=8BITMIME\r\n"), "{envelope}");
+    // It was declared, but all of it is ASCII: any server can have it.
+    assert!(!envelope.contains("BODY="), "{envelope}");
     assert!(
         envelope.contains("RCPT TO:<x@there.test>\r\nRCPT TO:<y@there.test>\r\nDATA\r\n"),
         "{envelope}"

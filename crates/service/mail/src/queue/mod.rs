@@ -33,9 +33,7 @@ use std::time::Duration;
 pub struct Outgoing {
     /// Who is elsewhere, and where: a domain in lower case, or an address in brackets.
     pub recipients: Vec<Elsewhere>,
-    /// The message was declared to have bytes beyond ASCII.
-    pub eight_bit: bool,
-    /// It was declared to need SMTPUTF8.
+    /// The message was declared to need SMTPUTF8.
     pub utf8: bool,
     /// So many bytes at the body's beginning stay here: the Return-Path.
     pub skip_bytes: u64,
@@ -529,8 +527,10 @@ impl Mail {
         now: UnixTime,
     ) -> Result<Queued, MailError> {
         let skip_bytes = report::RETURN_PATH.len() as u64;
+        let signature = self.signature(letter, skip_bytes, now).await?;
         Ok(Queued {
-            head: self.signature(letter, skip_bytes, now).await?,
+            head: signature.head,
+            seven_bit: signature.seven_bit,
             id: beside(about.id, self.draw(|rng| rng.u64())),
             recipients: vec![QueuedRecipient {
                 address: there.address.clone(),
@@ -541,7 +541,7 @@ impl Mail {
             size_bytes: letter.size_bytes(),
             skip_bytes,
             received: now,
-            eight_bit: true,
+            eight_bit: letter.eight_bit,
             utf8: about.utf8,
             ..Queued::default()
         })

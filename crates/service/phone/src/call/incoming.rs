@@ -269,9 +269,15 @@ pub(crate) fn offer_of(request: &Message) -> Result<Option<SessionDescription>, 
         let refusal = Reply::new(Status::UNSUPPORTED_MEDIA_TYPE);
         return Err(refusal.with(HeaderName::Accept, "application/sdp"));
     }
-    let description = SessionDescription::parse(request.body()).map_err(|_| Status::NOT_ACCEPTABLE_HERE)?;
+    let refusal = |code: u16, words: &str| {
+        //= https://www.rfc-editor.org/rfc/rfc3261#section-13.3.1.3
+        Reply::new(Status::NOT_ACCEPTABLE_HERE)
+            .with(HeaderName::Warning, format_args!("{code} ringpost \"{words}\""))
+    };
+    let description = SessionDescription::parse(request.body())
+        .map_err(|_| refusal(399, "a session description was expected that can be read"))?;
     if codecs::of_audio(&description).is_empty() {
-        return Err(Status::NOT_ACCEPTABLE_HERE.into());
+        return Err(refusal(304, "audio over RTP/AVP was expected"));
     }
     Ok(Some(description))
 }

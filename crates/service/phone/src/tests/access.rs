@@ -241,6 +241,23 @@ fn a_trusted_network_needs_no_credentials() {
         Some(Status::FORBIDDEN),
         "a mailbox is for who has proven to be its owner"
     );
+    // RFC 6665 §4.1.2.1: who takes no counts is told none.
+    let lines = "Event: message-summary\r\nAccept: text/plain\r\n";
+    let subscribe = request("SUBSCRIBE", "alice@example.org", "alice@example.org", 3, lines);
+    assert_eq!(ask(&mut w, &subscribe).status(), Some(Status::NOT_ACCEPTABLE));
+    // RFC 3261 §13.3.1.3: a 488 says why.
+    let lines = "Content-Type: application/sdp\r\n";
+    for (n, (body, warning)) in (4..).zip([
+        ("v=1\r\n", "399 "),
+        ("v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nt=0 0\r\n", "304 "),
+    ]) {
+        let invite = request("INVITE", "alice@example.org", "bob@example.org", n, lines);
+        let head = invite.replace("Content-Length: 0", &format!("Content-Length: {}", body.len()));
+        let refused = ask(&mut w, &(head + body));
+        assert_eq!(refused.status(), Some(Status::NOT_ACCEPTABLE_HERE));
+        let said = refused.header(HeaderName::Warning).unwrap_or_default();
+        assert!(said.starts_with(warning), "{said}");
+    }
     w.assert_over();
 }
 

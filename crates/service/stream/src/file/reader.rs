@@ -1,6 +1,7 @@
 use super::{FileTrack, Format, FormatError};
 use mp4_atom::{Atom, FourCC, Moof, Moov, Mvex, Prft, Stbl, StszSamples, Traf};
 use ringpost_base::{UnixTime, limits};
+use std::borrow::Cow;
 use std::ops::Range;
 use thiserror::Error;
 
@@ -281,7 +282,7 @@ impl Scanner {
         };
         match pending.kind {
             MOOV => {
-                let moov = Moov::decode_body(&mut &octets[..]).map_err(bad)?;
+                let moov = Moov::decode_body(&mut &tamed(octets)[..]).map_err(bad)?;
                 self.index.read_header(&moov, self.length)?;
                 self.has_header = true;
                 self.whole_until = pending.body.end;
@@ -291,7 +292,7 @@ impl Scanner {
                 self.wallclock = Some(prft);
             }
             _ => {
-                let moof = Moof::decode_body(&mut &octets[..]).map_err(bad)?;
+                let moof = Moof::decode_body(&mut &tamed(octets)[..]).map_err(bad)?;
                 let samples = self.index.samples_of(&moof, at)?;
                 if self.index.fragments.len() == limits::MEDIA_FRAGMENTS {
                     let found = "more fragments than a file may have".into();
@@ -309,11 +310,28 @@ impl Scanner {
     }
 }
 
+/// A header without the boxes whose reading has no end: mp4-atom takes an `sgpd` for as many entries as it says, of no length
+/// each. Nothing here asks for one, and what is called `free` is passed over, wherever it stands.
+fn tamed(octets: &[u8]) -> Cow<'_, [u8]> {
+    const ENDLESS: &[u8] = b"sgpd";
+    let mut octets = Cow::Borrowed(octets);
+    let mut from = 0;
+    let next = |octets: &[u8], from: usize| {
+        let mut windows = octets[from..].windows(ENDLESS.len());
+        windows.position(|window| window == ENDLESS)
+    };
+    while let Some(at) = next(&octets, from) {
+        from += at;
+        octets.to_mut()[from..from + ENDLESS.len()].copy_from_slice(b"free");
+    }
+    octets
+}
+
 impl Index {
     /// The samples of a fragment, from the octets of [`Fragment::table`], track by track.
     pub fn samples(&self, fragment: &Fragment, table: &[u8]) -> Result<Vec<Stored>, FileError> {
         let at = fragment.at;
-        let moof = Moof::decode_body(&mut &table[..]).map_err(|error| FileError::Box {
+        let moof = Moof::decode_body(&mut &tamed(table)[..]).map_err(|error| FileError::Box {
             at,
             found: error.to_string(),
         })?;

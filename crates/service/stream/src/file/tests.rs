@@ -402,3 +402,19 @@ fn damaged_files_are_read_or_refused() {
         }
     }
 }
+
+#[test]
+fn sample_groups_without_an_end_are_passed_over() {
+    let (good, _) = scan(WHOLE).expect("a file");
+    let mut file = WHOLE.to_vec();
+    let at = file
+        .windows(4)
+        .position(|window| window == b"sgpd")
+        .expect("sample groups");
+    // Version 0 tells no lengths; a group of no known kind has none.
+    file[at + 4] = 0;
+    file[at + 8..at + 12].copy_from_slice(b"none");
+    file[at + 12..at + 16].copy_from_slice(&u32::MAX.to_be_bytes());
+    let (index, _) = scan(&file).expect("a file");
+    assert_eq!(index.whole, good.whole);
+}

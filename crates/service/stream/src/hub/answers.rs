@@ -2,12 +2,12 @@
 
 use super::live::Live;
 use super::plane::{Opening, Pending, Plane};
-use super::session::{Path, Role};
+use super::session::{Path, Role, Session};
 use super::vod::{RANGES, Waiting};
 use super::{Ask, ConnectionId, Ends, Event, MountKey, Output, PairId, SessionKey};
 use crate::description::Description;
 use crate::mount::MountName;
-use ringpost_base::Instant;
+use ringpost_base::{Instant, limits};
 use ringpost_rtsp::Status;
 use ringpost_rtsp::header::{Delivery, LowerTransport, Mode, Npt, Range, RangeSpec, Transport};
 use ringpost_rtsp::server::{self, Answer, Place, Refusal};
@@ -230,6 +230,9 @@ impl Plane {
                 })))
             }
             (LowerTransport::Tcp, None) => refused(Status::UNSUPPORTED_TRANSPORT),
+            (LowerTransport::Udp, _) if self.has_its_pairs(&setup, ends) => {
+                refused(Status::NOT_ENOUGH_BANDWIDTH)
+            }
             (LowerTransport::Udp, _) => {
                 let pair = PairId(self.next_number());
                 let opening = Opening {
@@ -245,6 +248,21 @@ impl Plane {
                 None
             }
         }
+    }
+
+    /// Whether somebody who has not signed in has all the pairs of ports that one address may have.
+    fn has_its_pairs(&self, setup: &server::Setup, ends: Ends) -> bool {
+        if setup.place.user.is_some() {
+            return false;
+        }
+        let peer = ends.remote.ip().to_canonical();
+        let of_peer = |session: &&Session| session.user.is_none() && session.peer == peer;
+        let sessions = self.sessions.values().filter(of_peer);
+        let open = sessions.flat_map(|session| session.paths.values());
+        let open = open.filter(|path| path.pair().is_some()).count();
+        let opening = self.opening.values();
+        let opening = opening.filter(|opening| opening.ends.remote.ip().to_canonical() == peer);
+        open + opening.count() >= limits::RTSP_STRANGER_PAIRS
     }
 
     fn play(&mut self, now: Instant, pending: Pending, play: server::Play) -> Option<Answer> {

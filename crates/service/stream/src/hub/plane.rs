@@ -11,7 +11,7 @@ use crate::mount::MountName;
 use bytes::Bytes;
 use ringpost_base::{IdMap, Instant, Rng, UnixTime};
 use ringpost_rtsp::server::{self, SessionId};
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -56,8 +56,8 @@ pub struct MountInfo {
     pub publisher: Option<SessionInfo>,
     /// Who reads.
     pub readers: Vec<SessionInfo>,
-    /// Whether it is recorded.
-    pub is_recorded: bool,
+    /// How it stands with its recording; `None` when it is not recorded.
+    pub recording: Option<crate::recording::State>,
     /// Octets that came in.
     pub received_bytes: u64,
     /// Packets that never came in.
@@ -111,7 +111,7 @@ pub(crate) struct Plane {
     pub(crate) began: (Instant, UnixTime),
     pub(crate) rng: Rng,
     pub(crate) live: IdMap<MountKey, Live>,
-    pub(crate) names: HashMap<MountName, MountKey>,
+    pub(crate) names: BTreeMap<MountName, MountKey>,
     pub(crate) sessions: IdMap<SessionKey, Session>,
     pub(crate) by_id: HashMap<SessionId, SessionKey>,
     pub(crate) by_connection: IdMap<ConnectionId, BTreeSet<SessionKey>>,
@@ -154,7 +154,7 @@ impl Plane {
             config,
             began,
             live: IdMap::default(),
-            names: HashMap::new(),
+            names: BTreeMap::new(),
             sessions: IdMap::default(),
             by_id: HashMap::new(),
             by_connection: IdMap::default(),
@@ -712,7 +712,7 @@ impl Plane {
                         .iter()
                         .filter_map(|key| self.info_of(now, *key))
                         .collect(),
-                    is_recorded: live.recorder.is_some(),
+                    recording: live.recorder.as_ref().map(|recorder| recorder.state(now)),
                     received_bytes: live.received_bytes,
                     lost_packets: live.lost_packets(),
                     silent_for: now.since(live.heard),

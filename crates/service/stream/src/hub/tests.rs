@@ -4,6 +4,7 @@ mod leaving;
 
 use super::*;
 use bytes::BytesMut;
+use ringpost_base::limits;
 use ringpost_rtp::Header;
 
 pub(super) struct World {
@@ -354,6 +355,36 @@ fn what_is_published_comes_to_readers_over_tcp_and_udp_from_the_key_picture_on()
     );
 }
 
+#[test]
+fn who_has_not_signed_in_takes_so_many_ports_and_reads_on_over_tcp() {
+    let mut world = World::new();
+    world.publish("alice/door");
+    let readers: Vec<_> = (0..limits::RTSP_STRANGER_PAIRS / UDP.len())
+        .map(|_| world.read("alice/door", &UDP).0)
+        .collect();
+    let stranger = world.connect();
+    let set_up = |world: &mut World, transport: &str| {
+        let request =
+            format!("SETUP rtsp://h/alice/door/trackID=0 RTSP/1.0\nCSeq: 1\nTransport: {transport}\n\n");
+        world.ask(stranger, &request)
+    };
+    let refused = set_up(&mut world, UDP[0]);
+    assert!(refused.starts_with("RTSP/1.0 453 "), "{refused}");
+    let over_tcp = set_up(&mut world, TCP[0]);
+    assert!(over_tcp.starts_with("RTSP/1.0 200 "), "{over_tcp}");
+    let whom = Whom::Session(session_keys(&world)[0]);
+    world.hub.send_away(world.now, &SendAway { whom, to: None });
+    world.run();
+    assert!(world.closed.contains(&readers[0]));
+    let taken = set_up(&mut world, UDP[0]);
+    assert!(taken.starts_with("RTSP/1.0 200 "), "{taken}");
+}
+
+fn session_keys(world: &World) -> Vec<SessionKey> {
+    let mounts = world.hub.mounts(world.now);
+    mounts[0].readers.iter().map(|reader| reader.key).collect()
+}
+
 // Guards pitfall RTSP 1: a slow interleaved reader stalls nobody.
 #[test]
 fn a_reader_whose_connection_is_full_holds_up_nobody_and_goes_on_with_a_key_picture() {
@@ -637,7 +668,7 @@ fn a_mount_is_recorded_by_its_settings_or_by_hand_and_written_to_its_end() {
     assert_eq!(created.count(), 1, "{:?}", world.events);
     let name: MountName = "alice/door".parse().unwrap();
     assert!(world.written.iter().all(|(mount, _)| *mount == name));
-    assert!(world.hub.mounts(world.now)[0].is_recorded);
+    assert!(world.hub.mounts(world.now)[0].recording.is_some());
     let appended = |world: &World| {
         let commands = world.written.iter();
         commands
@@ -650,7 +681,7 @@ fn a_mount_is_recorded_by_its_settings_or_by_hand_and_written_to_its_end() {
     world.run();
     assert!(appended(&world) > before, "what was open is written");
     assert!(matches!(world.written.last(), Some((_, FileCommand::Close))));
-    assert!(!world.hub.mounts(world.now)[0].is_recorded);
+    assert_eq!(world.hub.mounts(world.now)[0].recording, None);
 }
 
 /// A second of µ-law, counted in its octets.

@@ -60,6 +60,9 @@ pub fn recorder(data: &[u8]) {
         let deadline = write_out(&mut recorder, now, &door, writer.as_mut(), |_| {});
         assert!(recorder.pending_bytes() <= limits::RECORDING_FRAGMENT_BYTES + limits::ACCESS_UNIT_BYTES);
         assert!(deadline.is_none_or(|deadline| deadline <= now + Duration::from_secs(11)));
+        // Time that has passed is not asked for again.
+        let is_timeout = kind & 0x0f == 12;
+        assert!(!is_timeout || deadline.is_none_or(|deadline| deadline > now));
     }
     files.set_room(None);
     recorder.finish(now);

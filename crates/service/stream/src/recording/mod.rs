@@ -40,7 +40,7 @@ mod types;
 mod writing;
 
 pub use name::{began, file_name};
-pub use types::{Event, Output, RecorderError, Settings};
+pub use types::{Event, Output, RecorderError, Settings, State};
 pub use writing::write_out;
 
 use crate::Description;
@@ -79,8 +79,6 @@ pub struct Recorder {
     open_samples: usize,
     /// When the last packet came.
     heard: Instant,
-    /// When it was looked last who should lead.
-    looked: Instant,
     /// When the lead's last unit happened.
     lead_wall_ns: Option<i64>,
     /// Another file is to begin with the next key frame.
@@ -135,9 +133,10 @@ const GAP_NS: i64 = 3_000_000_000;
 const DRIFT_NS: i64 = 100_000_000;
 /// How much of the tracks that do not lead is kept for a file to begin with.
 const EARLY_NS: i64 = 2_000_000_000;
-/// How long nothing is begun after a file could not be written; doubled each time.
+/// How long nothing is begun after a file could not be written; doubled each time. A try costs one fragment, and each second more
+/// is one that is not recorded although there is room again.
 const BACKOFF: Duration = Duration::from_secs(5);
-const MOST_BACKOFF: Duration = Duration::from_secs(300);
+const MOST_BACKOFF: Duration = Duration::from_secs(20);
 
 impl Recorder {
     /// For what a publisher describes. The tracks that are left out are told as events.
@@ -178,7 +177,6 @@ impl Recorder {
             open_bytes: 0,
             open_samples: 0,
             heard: Instant::ZERO,
-            looked: Instant::ZERO,
             lead_wall_ns: None,
             is_renewed: false,
             last_name_ms: 0,
@@ -262,7 +260,6 @@ impl Recorder {
         if self.opened.is_none() && self.file.is_some() && now >= self.heard + IDLE {
             self.close_file();
         }
-        self.choose_lead(now);
     }
 
     /// Ends the recording: what is there is written.
@@ -290,14 +287,22 @@ impl Recorder {
         }
     }
 
-    /// When [`handle_timeout`](Recorder::handle_timeout) is due.
+    /// When [`handle_timeout`](Recorder::handle_timeout) is due. It moves on or goes with each: what is waited for without a file
+    /// comes with a packet.
     pub fn deadline(&self) -> Option<Instant> {
         let idle = self.file.is_some().then(|| self.heard + IDLE);
-        let waiting = self.waiting_since.filter(|_| self.file.is_none());
-        let patience = waiting
-            .map(|since| since + PATIENCE)
-            .filter(|at| *at > self.heard.max(self.looked));
-        self.fragment_deadline().or(idle).or(patience)
+        self.fragment_deadline().or(idle)
+    }
+
+    /// How it stands.
+    pub fn state(&self, now: Instant) -> State {
+        match (&self.file, self.retry_at.filter(|at| now < *at)) {
+            (_, Some(at)) => State::Failing {
+                retry_in: at.since(now),
+            },
+            (Some(_), None) => State::Writing,
+            (None, None) => State::Waiting,
+        }
     }
 
     fn fragment_deadline(&self) -> Option<Instant> {
@@ -324,7 +329,6 @@ impl Recorder {
 
     /// Lets another track lead where the one that should has nothing to begin with.
     fn choose_lead(&mut self, now: Instant) {
-        self.looked = now;
         let is_late = self.waiting_since.is_some_and(|since| now >= since + PATIENCE);
         if self.file.is_some() || !is_late || self.retry_at.is_some_and(|at| now < at) {
             return;

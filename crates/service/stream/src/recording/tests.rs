@@ -139,6 +139,8 @@ impl World {
             if self.deadline.is_some_and(|deadline| deadline <= self.now) {
                 self.recorder.handle_timeout(self.now);
                 self.run();
+                let moves_on = self.deadline.is_none_or(|deadline| deadline > self.now);
+                assert!(moves_on, "a deadline that has passed is told again");
             }
             self.picture(picture);
             // What was heard by then.
@@ -527,6 +529,41 @@ fn parameter_sets_between_key_pictures_hold_for_the_next_file() {
 }
 
 #[test]
+fn pictures_that_nothing_can_begin_with_are_waited_for_without_a_deadline_that_has_passed() {
+    for is_full in [false, true] {
+        let mut world = world(
+            CAMERA
+                .split_inclusive("m=audio")
+                .next()
+                .expect("video")
+                .trim_end_matches("m=audio"),
+        );
+        world.gop = if is_full { 25 } else { u64::MAX };
+        world.files.set_room(is_full.then_some(0));
+        let mut states = Vec::new();
+        for picture in 1..25 * 40 {
+            world.now = Instant::ZERO + Duration::from_millis(40) * picture as u32;
+            world.wait(Duration::ZERO);
+            world.picture(picture);
+            // Its deadline passes between two packets.
+            world.now += Duration::from_millis(20);
+            world.recorder.handle_timeout(world.now);
+            world.run();
+            assert!(world.deadline.is_none_or(|deadline| deadline > world.now));
+            states.push(world.recorder.state(world.now));
+        }
+        states.dedup_by_key(|state| std::mem::discriminant(state));
+        match is_full {
+            false => assert_eq!(states, [State::Waiting]),
+            true => assert!(matches!(
+                states[..],
+                [State::Waiting, State::Writing, State::Failing { .. }, ..]
+            )),
+        }
+    }
+}
+
+#[test]
 fn an_open_fragment_is_bounded() {
     let mut world = world(CAMERA);
     let nal = [vec![0x41, 0x80], vec![7; 3_000_000]].concat();
@@ -549,7 +586,9 @@ fn a_full_disk_costs_fragments_which_are_counted_and_recording_goes_on_behind_it
     world.files.set_room(Some(10_000));
     world.play(4..8);
     world.files.set_room(None);
+    assert!(matches!(world.recorder.state(world.now), State::Failing { .. }));
     world.play(8..30);
+    assert_eq!(world.recorder.state(world.now), State::Writing);
     world.finish();
     let names = world.names();
     assert_eq!(names.len(), 2, "{names:?}");
@@ -568,6 +607,17 @@ fn a_full_disk_costs_fragments_which_are_counted_and_recording_goes_on_behind_it
             .iter()
             .all(|name| world.file(name).index.fragments[0].is_key)
     );
+}
+
+#[test]
+fn however_long_the_disk_was_full_recording_goes_on_soon_behind_it() {
+    let mut world = world(CAMERA);
+    world.files.set_room(Some(0));
+    world.play(0..600);
+    world.files.set_room(None);
+    world.play(600..600 + MOST_BACKOFF.as_secs() + 3);
+    world.finish();
+    assert_eq!(world.names().len(), 1);
 }
 
 #[test]

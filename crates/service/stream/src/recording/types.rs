@@ -56,6 +56,20 @@ pub enum Output {
     Timeout(Option<Instant>),
 }
 
+/// How it stands with a recording.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// A file is open.
+    Writing,
+    /// Nothing has come yet that a file could begin with.
+    Waiting,
+    /// It could not be written.
+    Failing {
+        /// When another file is tried, with the first key frame.
+        retry_in: Duration,
+    },
+}
+
 /// What a recorder tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {

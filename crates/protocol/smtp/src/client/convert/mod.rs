@@ -64,9 +64,7 @@ impl Survey {
     /// The message is whole: what makes it fit, or why that cannot be.
     pub fn finish(mut self, wanted: Wanted) -> Result<Converter, Verdict> {
         self.walker.finish(&mut self.noted);
-        let parts = self.noted.parts;
-        let is_stuck = |part: &Facts| part.eight_bit_header || part.eight_bit && part.fixed;
-        if wanted.seven_bit && (self.walker.is_beyond_us() || parts.iter().any(is_stuck)) {
+        if wanted.seven_bit && self.is_stuck() {
             //= https://www.rfc-editor.org/rfc/rfc6152#section-3
             return Err(Verdict::failed(
                 "5.6.3",
@@ -74,7 +72,25 @@ impl Survey {
                  signed",
             ));
         }
-        Ok(Converter {
+        Ok(self.converter(wanted))
+    }
+
+    /// The message is whole: what makes it fit for every server, or, where that cannot be, for those with 8BITMIME.
+    pub fn finish_as_far_as_possible(mut self) -> Converter {
+        self.walker.finish(&mut self.noted);
+        let seven_bit = !self.is_stuck();
+        self.converter(Wanted { seven_bit })
+    }
+
+    /// Whether something beyond ASCII cannot be encoded.
+    fn is_stuck(&self) -> bool {
+        let is_stuck = |part: &Facts| part.eight_bit_header || part.eight_bit && part.fixed;
+        self.walker.is_beyond_us() || self.noted.parts.iter().any(is_stuck)
+    }
+
+    fn converter(self, wanted: Wanted) -> Converter {
+        let parts = self.noted.parts;
+        Converter {
             walker: Walker::default(),
             writer: Writer {
                 // What was not understood is left alone.
@@ -85,7 +101,7 @@ impl Survey {
                 encoder: Encoder::AsItIs,
                 out: Vec::new(),
             },
-        })
+        }
     }
 }
 
