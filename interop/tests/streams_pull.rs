@@ -185,7 +185,8 @@ fn under_tls_a_server_is_pulled_from_that_proves_itself_and_no_other() {
         "nobody that it knows vouches for it:\n{}",
         stranger.log()
     );
-    assert!(line_of(&stranger, "house/door").is_none());
+    let told = line_of(&stranger, "house/door").unwrap();
+    assert!(told.ends_with("\tnot live"), "{told}");
     assert!(
         !camera.log().contains("stream is read"),
         "it has not been asked for anything"

@@ -397,7 +397,8 @@ fn who_has_not_signed_in_takes_so_many_ports_and_reads_on_over_tcp() {
     assert!(refused.starts_with("RTSP/1.0 453 "), "{refused}");
     let over_tcp = set_up(&mut world, TCP[0]);
     assert!(over_tcp.starts_with("RTSP/1.0 200 "), "{over_tcp}");
-    world.hub.kick(world.now, session_keys(&world)[0]);
+    let whom = Whom::Session(session_keys(&world)[0]);
+    world.hub.send_away(world.now, &SendAway { whom, to: None });
     world.run();
     assert!(world.closed.contains(&readers[0]));
     let taken = set_up(&mut world, UDP[0]);
