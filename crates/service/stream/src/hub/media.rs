@@ -1,7 +1,7 @@
 //! Who is sent what next.
 
 use super::plane::Plane;
-use super::session::{Path, Session};
+use super::session::{Outgoing, Path, Session};
 use super::{ConnectionId, Event, SessionKey, SocketId};
 use bytes::Bytes;
 use ringpost_base::{Instant, limits};
@@ -164,5 +164,35 @@ impl Plane {
             datagrams: Arc::default(),
         };
         true
+    }
+
+    /// Puts a report of a track before what a reader gets next.
+    pub(crate) fn report_first(&mut self, now: Instant, key: SessionKey) {
+        let Some(session) = self.sessions.get_mut(&key) else {
+            return;
+        };
+        let Some(live) = self
+            .names
+            .get(&session.mount)
+            .and_then(|mount| self.live.get(mount))
+        else {
+            return;
+        };
+        let tracks: Vec<usize> = session
+            .reader()
+            .map_or(Vec::new(), |reader| reader.playing.clone());
+        let Some(reader) = session.reader_mut() else {
+            return;
+        };
+        for track in tracks {
+            if let Some(bytes) = live.report_of(now, track) {
+                let is_rtcp = true;
+                reader.ahead.push_back(Outgoing {
+                    track,
+                    is_rtcp,
+                    bytes,
+                });
+            }
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Mounts and sessions: who publishes, who reads, and by which ways.
 
 use super::live::Live;
-use super::session::{Outgoing, Path, Peer, Publisher, Role, Session};
+use super::session::{Path, Peer, Publisher, Role, Session};
 use super::{
     Answer, Ask, Config, ConnectionId, Ends, Event, MountKey, Order, Output, PairId, Question, QuestionId,
     SessionKey, SocketId, Timer,
@@ -760,35 +760,5 @@ impl Plane {
             sent_bytes: reader.map_or(0, |reader| reader.sent_bytes),
             skipped_packets: reader.map_or(0, |reader| reader.skipped_packets()),
         })
-    }
-
-    /// Puts a report of a track before what a reader gets next.
-    pub(crate) fn report_first(&mut self, now: Instant, key: SessionKey) {
-        let Some(session) = self.sessions.get_mut(&key) else {
-            return;
-        };
-        let Some(live) = self
-            .names
-            .get(&session.mount)
-            .and_then(|mount| self.live.get(mount))
-        else {
-            return;
-        };
-        let tracks: Vec<usize> = session
-            .reader()
-            .map_or(Vec::new(), |reader| reader.playing.clone());
-        let Some(reader) = session.reader_mut() else {
-            return;
-        };
-        for track in tracks {
-            if let Some(bytes) = live.report_of(now, track) {
-                let is_rtcp = true;
-                reader.ahead.push_back(Outgoing {
-                    track,
-                    is_rtcp,
-                    bytes,
-                });
-            }
-        }
     }
 }
