@@ -215,7 +215,16 @@ fn a_deferred_mail_is_tried_again_and_delivered() {
         server.command(&["queue", "hold"]),
         "account\talice@interop.test\n"
     );
-    assert_eq!(server.command(&["queue", "retry", id]), "done\n");
+    let retry = std::process::Command::new(Server::binary())
+        .args(["queue", "retry", id, "--config"])
+        .arg(server.config())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&retry.stderr);
+    assert!(
+        !retry.status.success() && said.contains("`ringpost queue release --account alice@interop.test`"),
+        "{said}"
+    );
     send(&server, &alice, "carol@later.test", "later").unwrap();
     assert_eq!(queue(&server).matches("\theld (account)\n").count(), 2);
     server.command(&[

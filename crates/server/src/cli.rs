@@ -346,9 +346,9 @@ pub(crate) enum QueueCommand {
         /// Its number, as the list shows it
         id: String,
     },
-    /// Have a message tried now that is not held
+    /// Have a message tried now; one that is held, when it is released
     Retry {
-        /// Its number [default: all that wait and are not held]
+        /// Its number [default: all that wait]
         id: Option<String>,
     },
     /// Hold mail back until it is released, over restarts too; alone, show what is held so

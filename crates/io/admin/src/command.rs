@@ -138,7 +138,8 @@ pub enum Command {
         /// Its number, as the list shows it.
         id: String,
     },
-    /// Has messages tried as soon as there is room; refused for one that is held. Answered with `Done`.
+    /// Has messages tried as soon as there is room; one that is held, when it is released, and the answer is a refusal that
+    /// says so. Answered with `Done`.
     QueueRetry {
         /// The number of one; all of them when it is None.
         id: Option<String>,

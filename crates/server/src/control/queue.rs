@@ -20,18 +20,18 @@ impl LocalControl {
             }
             Command::QueueRetry { id: Some(id) } => {
                 let entry = mail.queue_entry(number(id)?).await.map_err(failed)?;
-                if let Some((entry, by)) = entry.as_ref().and_then(|e| Some((e, e.held?))) {
-                    let rule = match by {
-                        Held::Itself => id.clone(),
-                        by => self.rule(by, entry).await?,
-                    };
-                    return Err(Refusal::new(
-                        RefusalKind::Conflict,
-                        format!("message {id} is held; `ringpost queue release {rule}` has it tried again"),
-                    ));
-                }
-                let tried = mail.retry_queued(number(id)?, self.now()).await;
-                done(id, tried)
+                let tried = done(id, mail.retry_queued(number(id)?, self.now()).await)?;
+                let Some((entry, by)) = entry.as_ref().and_then(|e| Some((e, e.held?))) else {
+                    return Ok(tried);
+                };
+                let rule = match by {
+                    Held::Itself => id.clone(),
+                    by => self.rule(by, entry).await?,
+                };
+                let why = format!(
+                    "message {id} is held, and will be tried when it is released; `ringpost queue release {rule}` does so"
+                );
+                Err(Refusal::new(RefusalKind::Conflict, why))
             }
             Command::QueueRetry { id: None } => {
                 for entry in mail.queue_entries().await.map_err(failed)? {
