@@ -141,13 +141,13 @@ fn several_readers_of_a_group_cost_one_packet_each_time_and_the_last_one_ends_it
     assert_eq!(sent_to(&mut world, 6_001).len(), 1);
     for _ in 0..30 {
         let reader = info(&world, "alice/door").readers[2].key;
-        world.hub.kick(world.now, reader);
+        world.kick(reader);
         world.run();
         world.read("alice/door", &GROUP);
     }
     assert!(sent_to(&mut world, 6_001).len() <= 10, "but no flood of them");
     let third = info(&world, "alice/door").readers[2].key;
-    assert!(world.hub.kick(world.now, third));
+    assert!(world.kick(third));
     world.run();
     assert!(
         !has_bye(&sent_to(&mut world, 6_001)),

@@ -203,6 +203,11 @@ impl World {
         self.now = until;
     }
 
+    pub(super) fn kick(&mut self, session: SessionKey) -> bool {
+        let whom = Whom::Session(session);
+        self.hub.send_away(self.now, &SendAway { whom, to: None }) > 0
+    }
+
     pub(super) fn input(&mut self, id: ConnectionId, bytes: &[u8]) {
         self.hub.handle_bytes(self.now, id, bytes);
         self.run();
@@ -397,8 +402,7 @@ fn who_has_not_signed_in_takes_so_many_ports_and_reads_on_over_tcp() {
     assert!(refused.starts_with("RTSP/1.0 453 "), "{refused}");
     let over_tcp = set_up(&mut world, TCP[0]);
     assert!(over_tcp.starts_with("RTSP/1.0 200 "), "{over_tcp}");
-    let whom = Whom::Session(session_keys(&world)[0]);
-    world.hub.send_away(world.now, &SendAway { whom, to: None });
+    world.kick(session_keys(&world)[0]);
     world.run();
     assert!(world.closed.contains(&readers[0]));
     let taken = set_up(&mut world, UDP[0]);
@@ -602,7 +606,7 @@ fn a_mount_of_the_servers_own_is_read_and_recorded_and_ends_at_once() {
         .publish(world.now, &call, "alice".into(), description)
         .unwrap();
     world.run();
-    assert!(world.hub.kick(world.now, again));
+    assert!(world.kick(again));
     world.run();
     assert!(!speak(&mut world, again, 0));
 }
