@@ -311,7 +311,10 @@ impl Plane {
         let mount = self.names.get(&session.mount).copied();
         let reader = session.reader_mut()?;
         // What was live for it until now is not any more.
-        if reader.cursor.take().is_some()
+        let left = reader.cursor.take();
+        let was_live = left.is_some();
+        reader.left = left.or(reader.left.take());
+        if was_live
             && let Some(live) = mount.and_then(|mount| self.live.get_mut(&mount))
         {
             live.readers.remove(&key);
