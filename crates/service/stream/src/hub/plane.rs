@@ -133,6 +133,8 @@ pub(crate) struct Plane {
     pub(crate) number: u64,
     /// Mounts whose owners are told when they fall silent.
     pub(crate) watched: HashMap<MountName, super::watch::Watched>,
+    /// Sessions whose rights are looked at again.
+    pub(crate) reconsidering: super::rights::Reconsidering,
     /// What belongs to which pull.
     pub(crate) pulling: super::pull::Routes,
     /// Mounts that somebody had recorded, or not, whatever the settings say.
@@ -168,6 +170,7 @@ impl Plane {
             shelves: HashMap::new(),
             wanted: HashMap::new(),
             number: rng.u64() >> 1,
+            reconsidering: Default::default(),
             pulling: Default::default(),
             rng,
             watched: HashMap::new(),
@@ -232,6 +235,9 @@ impl Plane {
     }
 
     pub(crate) fn handle_answer(&mut self, now: Instant, id: QuestionId, answer: Answer) -> Vec<Answered> {
+        let Some(answer) = self.handle_reconsidered(now, id, answer) else {
+            return Vec::new();
+        };
         match answer {
             Answer::Files { is_playlist, files } => self.handle_files(now, id, Some((is_playlist, files))),
             Answer::Nothing => self.handle_files(now, id, None),
@@ -256,6 +262,10 @@ impl Plane {
             Answer::Yes => server::Answer::Granted,
             Answer::No => refused(ringpost_rtsp::Status::UNAUTHORIZED),
             Answer::Never => refused(ringpost_rtsp::Status::FORBIDDEN),
+            Answer::Refused(why) => server::Answer::Refused(server::Refusal {
+                body: format!("{why}\r\n").into(),
+                ..ringpost_rtsp::Status::FORBIDDEN.into()
+            }),
             _ => refused(ringpost_rtsp::Status::SERVICE_UNAVAILABLE),
         };
         Some(Answered {

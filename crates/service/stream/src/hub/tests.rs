@@ -25,6 +25,8 @@ pub(super) struct World {
     pub(super) full: std::collections::BTreeSet<ConnectionId>,
     /// Who may do something; the rest is refused.
     pub(super) allows: bool,
+    /// Whether anybody knows.
+    pub(super) answers: bool,
     /// What names lead to; any other is unknown.
     pub(super) names: std::collections::BTreeMap<String, Result<Vec<IpAddr>, Unresolved>>,
     /// Connections that are to be made.
@@ -57,6 +59,7 @@ impl World {
             heard: Vec::new(),
             full: Default::default(),
             allows: true,
+            answers: true,
         }
     }
 
@@ -133,6 +136,7 @@ impl World {
                             let known = self.names.get(&host).cloned();
                             Answer::Addresses(known.unwrap_or(Err(Unresolved::Unknown)))
                         }
+                        _ if !self.answers => Answer::Unavailable,
                         _ if self.allows => Answer::Yes,
                         _ => Answer::No,
                     };
@@ -271,7 +275,14 @@ impl World {
         (id, response)
     }
 
-    fn send(&mut self, id: ConnectionId, channel: u8, sequence: u16, timestamp: u32, payload: &[u8]) {
+    pub(super) fn send(
+        &mut self,
+        id: ConnectionId,
+        channel: u8,
+        sequence: u16,
+        timestamp: u32,
+        payload: &[u8],
+    ) {
         let header = Header {
             marker: true,
             payload_type: if channel == 0 { 96 } else { 0 },
@@ -688,6 +699,43 @@ fn a_file_plays_at_its_pace_to_its_end_and_seeks() {
     let beyond =
         format!("PLAY rtsp://h/alice/sound RTSP/1.0\nCSeq: 10\nSession: {session}\nRange: npt=7-\n\n");
     assert!(world.ask(reader, &beyond).starts_with("RTSP/1.0 457"));
+}
+
+// RFC 3550 §5.1: a number stands for one packet.
+#[test]
+fn a_play_while_it_plays_and_after_a_pause_sends_nothing_twice() {
+    let mut world = World::new();
+    let publisher = world.publish("alice/door");
+    world.send(publisher, 0, 10, 0, KEY);
+    world.send(publisher, 0, 11, 3_600, OTHER);
+    let (reader, played) = world.read("alice/door", &TCP[..1]);
+    let session = World::session(&played);
+    let ask = |world: &mut World, method: &str, range: &str| {
+        let request =
+            format!("{method} rtsp://h/alice/door RTSP/1.0\nCSeq: 9\nSession: {session}\n{range}\n");
+        let response = world.ask(reader, &request);
+        assert!(response.starts_with("RTSP/1.0 200"), "{response}");
+        response
+    };
+    let numbers = |packets: Vec<(u16, Vec<u8>)>| packets.into_iter().map(|(number, _)| number);
+    let mut had: Vec<u16> = numbers(world.received(reader, 0)).collect();
+    assert_eq!(had.len(), 2);
+    ask(&mut world, "PLAY", "Range: npt=now-\n");
+    had.extend(numbers(world.received(reader, 0)));
+    world.send(publisher, 0, 12, 7_200, OTHER);
+    had.extend(numbers(world.received(reader, 0)));
+    assert_eq!(had.len(), 3);
+    ask(&mut world, "PAUSE", "");
+    world.send(publisher, 0, 13, 10_800, OTHER);
+    let told = ask(&mut world, "PLAY", "");
+    assert!(
+        told.contains(&format!("seq={}", had[2].wrapping_add(1))),
+        "{told}"
+    );
+    world.send(publisher, 0, 14, 14_400, OTHER);
+    had.extend(numbers(world.received(reader, 0)));
+    let expected: Vec<u16> = (0..5).map(|n| had[0].wrapping_add(n)).collect();
+    assert_eq!(had, expected);
 }
 
 #[test]
