@@ -253,13 +253,16 @@ pub enum Answer {
     Findings(Vec<String>),
 }
 
-/// A stream that is live.
+/// A stream that is live, or a mount whose files or recordings somebody plays.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StreamState {
     /// The mount's name.
     pub mount: String,
     /// What its tracks are encoded with.
     pub encodings: Vec<String>,
+    /// Whether it is not live: its readers have files or recordings.
+    #[serde(default)]
+    pub is_played: bool,
     /// Whether it is recorded.
     pub is_recorded: bool,
     /// How long ago anything came, in milliseconds.

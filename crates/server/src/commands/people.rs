@@ -254,14 +254,14 @@ fn stream_lines(stream: &StreamState) -> Vec<String> {
     } else {
         "not recorded"
     };
-    let mut lines = vec![format!(
-        "{}\t{}\t{recorded}\t{} bytes came\t{} packets lost\tlast {} ms ago",
-        stream.mount,
-        stream.encodings.join(","),
-        stream.received_bytes,
-        stream.lost_packets,
-        stream.silent_ms
-    )];
+    let encodings = stream.encodings.join(",");
+    let mut lines = vec![match stream.is_played {
+        true => format!("{}\t{encodings}\tplayed from files", stream.mount),
+        false => format!(
+            "{}\t{encodings}\t{recorded}\t{} bytes came\t{} packets lost\tlast {} ms ago",
+            stream.mount, stream.received_bytes, stream.lost_packets, stream.silent_ms
+        ),
+    }];
     let publisher = stream.publisher.iter().map(|session| ("publisher", session));
     let readers = stream.readers.iter().map(|session| ("reader", session));
     lines.extend(publisher.chain(readers).map(|(role, session)| {

@@ -49,6 +49,7 @@ fn state(info: &MountInfo) -> StreamState {
     StreamState {
         mount: info.name.to_string(),
         encodings: info.encodings.clone(),
+        is_played: !info.is_live,
         is_recorded: info.is_recorded,
         silent_ms: u64::try_from(info.silent_for.as_millis()).unwrap_or(u64::MAX),
         received_bytes: info.received_bytes,

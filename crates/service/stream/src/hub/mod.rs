@@ -9,6 +9,7 @@ mod answers;
 mod connection;
 mod entry;
 mod ingest;
+mod list;
 mod listen;
 mod live;
 mod media;
@@ -494,7 +495,7 @@ impl Hub {
         found
     }
 
-    /// What is live, by name.
+    /// What is live or played to somebody, by name.
     pub fn mounts(&self, now: Instant) -> Vec<MountInfo> {
         self.plane.mounts(now)
     }

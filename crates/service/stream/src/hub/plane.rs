@@ -45,16 +45,18 @@ pub(crate) struct Opening {
     pub(crate) track: usize,
 }
 
-/// What is live.
+/// What is live, or played to somebody.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MountInfo {
     /// Its name.
     pub name: MountName,
     /// Its tracks' encodings.
     pub encodings: Vec<String>,
+    /// Whether it is live, or its readers wait for another publisher; otherwise they have files or recordings of it.
+    pub is_live: bool,
     /// Who publishes; `None` while nobody does.
     pub publisher: Option<SessionInfo>,
-    /// Who reads.
+    /// Who reads or has paused, what is live or what was recorded.
     pub readers: Vec<SessionInfo>,
     /// Whether it is recorded.
     pub is_recorded: bool,
@@ -703,6 +705,7 @@ impl Plane {
     }
 
     pub(crate) fn mounts(&self, now: Instant) -> Vec<MountInfo> {
+        let mut readers = self.readers(now);
         let mut infos: Vec<_> = self
             .names
             .iter()
@@ -712,12 +715,9 @@ impl Plane {
                 Some(MountInfo {
                     name: name.clone(),
                     encodings: tracks.map(|track| track.codec().name.to_string()).collect(),
+                    is_live: true,
                     publisher: live.publisher.and_then(|key| self.info_of(now, key)),
-                    readers: live
-                        .readers
-                        .iter()
-                        .filter_map(|key| self.info_of(now, *key))
-                        .collect(),
+                    readers: readers.remove(name).unwrap_or_default(),
                     is_recorded: live.recorder.is_some(),
                     received_bytes: live.received_bytes,
                     lost_packets: live.lost_packets(),
@@ -725,11 +725,12 @@ impl Plane {
                 })
             })
             .collect();
+        infos.extend(self.played_mounts(readers));
         infos.sort_by(|a, b| a.name.cmp(&b.name));
         infos
     }
 
-    fn info_of(&self, now: Instant, key: SessionKey) -> Option<SessionInfo> {
+    pub(crate) fn info_of(&self, now: Instant, key: SessionKey) -> Option<SessionInfo> {
         let session = self.sessions.get(&key)?;
         let reader = session.reader();
         Some(SessionInfo {

@@ -696,9 +696,20 @@ fn a_file_plays_at_its_pace_to_its_end_and_seeks() {
         part.iter().map(|(_, sound)| sound[0]).collect::<Vec<_>>(),
         [25, 26, 27, 28, 29]
     );
+    let listed = world.hub.mounts(world.now);
+    assert_eq!(
+        (listed[0].name.as_str(), listed[0].is_live),
+        ("alice/sound", false)
+    );
+    assert_eq!(listed[0].encodings, ["PCMU"]);
+    let session_key = listed[0].readers[0].key;
     let beyond =
         format!("PLAY rtsp://h/alice/sound RTSP/1.0\nCSeq: 10\nSession: {session}\nRange: npt=7-\n\n");
     assert!(world.ask(reader, &beyond).starts_with("RTSP/1.0 457"));
+    assert!(world.hub.kick(world.now, session_key));
+    world.run();
+    assert_eq!(world.closed, [reader]);
+    assert!(world.hub.mounts(world.now).is_empty());
 }
 
 // RFC 3550 §5.1: a number stands for one packet.
