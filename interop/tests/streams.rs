@@ -193,7 +193,7 @@ fn a_device_that_is_removed_publishes_and_reads_no_more_and_voicemail_is_nobodys
         let (url, target) = (of(device, "alice/door"), format!("{name}.mkv"));
         ffmpeg.spawn(
             name,
-            &["-rtsp_transport", "udp", "-i", &url, "-c", "copy", &target],
+            &["-rtsp_transport", "tcp", "-i", &url, "-c", "copy", &target],
         )
     };
     let (mut viewing, mut staying) = (read("viewer", &viewer), read("stays", &stays));
