@@ -167,6 +167,61 @@ fn a_mount_is_its_accounts_own_unless_a_rule_lets_others_in() {
 }
 
 #[test]
+fn a_device_that_is_removed_publishes_and_reads_no_more_and_voicemail_is_nobodys_to_publish() {
+    let server = server("");
+    let Some(ffmpeg) = Ffmpeg::find(server.folder()) else {
+        return;
+    };
+    let (account, camera) = server.person("alice");
+    let (viewer, stays) = (
+        server.device(&account, "viewer"),
+        server.device(&account, "stays"),
+    );
+    let sample = ffmpeg.sample("sample.mp4", 60);
+    let of = |device: &ringpost_interop::Device, mount: &str| {
+        url_of(&server, &device.username, &device.secret, mount)
+    };
+    for (name, mount) in [("voicemail", "alice/voicemail"), ("one", "alice/voicemail/1-1")] {
+        let refused = ffmpeg
+            .publish(name, &sample, "tcp", &of(&camera, mount))
+            .finish(LIMIT);
+        assert!(refused.output.contains("403"), "{mount}: {}", refused.output);
+    }
+    let mut publisher = ffmpeg.publish("camera", &sample, "tcp", &of(&camera, "alice/door"));
+    wait_until_live(&server, "alice/door", &mut publisher);
+    let read = |name: &str, device: &ringpost_interop::Device| {
+        let (url, target) = (of(device, "alice/door"), format!("{name}.mkv"));
+        ffmpeg.spawn(
+            name,
+            &["-rtsp_transport", "tcp", "-i", &url, "-c", "copy", &target],
+        )
+    };
+    let (mut viewing, mut staying) = (read("viewer", &viewer), read("stays", &stays));
+    assert!(
+        wait_for(LIMIT, || listed(&server, "  reader\t").len() == 2),
+        "{}",
+        viewing.output()
+    );
+    server.command(&["device", "remove", &account.address, "viewer"]);
+    assert!(wait_for(LIMIT, || viewing.has_ended()), "{}", viewing.output());
+    let left = listed(&server, "  reader\t");
+    assert!(left.len() == 1 && left[0].contains(&stays.username), "{left:?}");
+    assert!(!publisher.has_ended() && !staying.has_ended());
+    server.command(&["device", "remove", &account.address, "phone"]);
+    assert!(
+        wait_for(Duration::from_secs(5), || listed(&server, "  publisher\t")
+            .is_empty()),
+        "{}",
+        publisher.output()
+    );
+    assert!(
+        wait_for(LIMIT, || publisher.has_ended()),
+        "{}",
+        publisher.output()
+    );
+}
+
+#[test]
 fn basic_is_offered_under_tls_alone_and_works_there() {
     let server = server("");
     let Some(ffmpeg) = Ffmpeg::find(server.folder()) else {

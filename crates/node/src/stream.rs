@@ -8,11 +8,13 @@ mod dial;
 mod notice;
 mod played;
 mod pulls;
+mod rights;
 mod shelves;
 
 pub(crate) use calls::{CallParts, Calls};
 pub use dial::{Dialling, LiveMounts, MountNumber, Sound};
 pub use pulls::{PullSources, may_be_pulled_from};
+pub use rights::{LiveSessions, keep_to_rights};
 pub use shelves::{Shelves, Source};
 
 use crate::logins::{Door, LoginError};
@@ -184,6 +186,12 @@ impl Streams {
             .as_deref()
             .is_some_and(|account| self.owns(account, mount));
         let may = is_owner || self.is_let_in(user, account.as_deref(), mount, access);
+        if may
+            && access == Access::Publish
+            && let Some(why) = self.shelves.reserved_for(&self.directory, mount).await
+        {
+            return Ok(Answer::Refused(why));
+        }
         Ok(match (may, user) {
             (true, _) => Answer::Yes,
             (false, None) => Answer::No,

@@ -275,7 +275,7 @@ pub enum Answer {
     Findings(Vec<String>),
 }
 
-/// A stream that is live.
+/// A stream that is live, or a mount whose files or recordings somebody plays.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StreamState {
     /// The mount's name.
@@ -284,6 +284,9 @@ pub struct StreamState {
     pub encodings: Vec<String>,
     /// How it stands with its recording; none when it is not recorded.
     pub recording: Option<RecordingState>,
+    /// Whether it is not live: its readers have files or recordings.
+    #[serde(default)]
+    pub is_played: bool,
     /// How long ago anything came, in milliseconds.
     pub silent_ms: u64,
     /// Octets that came.

@@ -92,6 +92,8 @@ enum Message {
     Announced(async_channel::Sender<Vec<AnnouncedInfo>>),
     Record(MountName, bool, async_channel::Sender<bool>),
     Settings(Vec<(MountPattern, MountSettings)>),
+    Users(async_channel::Sender<Vec<String>>),
+    Reconsider(Vec<String>),
     Listen(MountName, async_channel::Sender<Result<Sound, NotHeard>>),
     Own(publish::Own),
     Stop,
@@ -220,6 +222,18 @@ impl RtspHandle {
     /// Goes by other settings of mounts from now on.
     pub async fn set_settings(&self, settings: Vec<(MountPattern, MountSettings)>) -> Result<(), Gone> {
         self.push(Message::Settings(settings)).await
+    }
+
+    /// Who has proven a name and has a session.
+    pub async fn users(&self) -> Result<Vec<String>, Gone> {
+        let (reply, answer) = async_channel::bounded(1);
+        self.push(Message::Users(reply)).await?;
+        answer.recv().await.map_err(|_| Gone)
+    }
+
+    /// Ends the sessions of these users, and of those who may not any more.
+    pub async fn reconsider(&self, gone: Vec<String>) -> Result<(), Gone> {
+        self.push(Message::Reconsider(gone)).await
     }
 
     async fn push(&self, message: Message) -> Result<(), Gone> {
@@ -543,6 +557,10 @@ impl Driver {
                     let _ = reply.try_send(self.hub.record(now, &mount, is_wanted));
                 }
                 Ok(Message::Settings(settings)) => self.hub.set_settings(now, settings),
+                Ok(Message::Users(reply)) => {
+                    let _ = reply.try_send(self.hub.users());
+                }
+                Ok(Message::Reconsider(gone)) => self.hub.reconsider(now, &gone),
                 Ok(Message::Listen(mount, reply)) => {
                     let _ = reply.try_send(self.listen(&mount));
                 }

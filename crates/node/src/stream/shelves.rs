@@ -74,6 +74,20 @@ impl Shelves {
         }
     }
 
+    /// Why nobody may publish to a mount: a live stream would hide what it plays.
+    pub(super) async fn reserved_for(
+        &self,
+        directory: &Directory,
+        mount: &MountName,
+    ) -> Option<&'static str> {
+        match self.place_of(directory, mount).await {
+            Place::Source(..) => Some("this mount plays files of the server"),
+            Place::Voicemail(..) => Some("this mount plays voicemails"),
+            Place::Calls(_) => Some("this mount plays calls"),
+            Place::Recordings(_) | Place::Nowhere => None,
+        }
+    }
+
     fn source_of(&self, mount: &MountName) -> Option<Place> {
         let sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
         sources.iter().find_map(|source| {

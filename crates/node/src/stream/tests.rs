@@ -13,6 +13,7 @@ use ringpost_stream::{Description, Heard};
 struct House {
     streams: Streams,
     lab: Lab,
+    bus: Arc<LocalBus>,
     password: String,
     device: (String, String),
 }
@@ -29,7 +30,7 @@ impl House {
         let mail = Arc::new(Mail::new(store.clone(), bodies, bus.clone(), Rng::from_number(3)));
         let parts = Parts {
             store,
-            bus,
+            bus: bus.clone(),
             kdf: Arc::new(InlineKdf(Cost::CHEAP)),
             seal_key: [7; 32],
             rng: Rng::from_number(1),
@@ -52,6 +53,7 @@ impl House {
                 pulls: pulls::tests::sources(&[], &[]),
             },
             lab,
+            bus,
             password: alice.password,
             device: (device.user, device.secret),
         }
@@ -68,6 +70,7 @@ impl House {
             Answer::Yes => "yes",
             Answer::No => "no",
             Answer::Never => "never",
+            Answer::Refused(_) => "refused",
             _ => "?",
         }
     }
@@ -111,6 +114,88 @@ fn the_most_particular_rule_lets_in_whom_it_names() {
     let only = House::new(vec![rule("lobby/back", vec![one(user)], Vec::new())]);
     assert_eq!(only.may(Some(user), "lobby/back", Access::Publish), "yes");
     assert_eq!(only.may(Some("alice"), "lobby/back", Access::Publish), "never");
+}
+
+/// Sessions of these users; who is gone, as it was told.
+struct Sessions(Vec<String>, Mutex<Vec<Vec<String>>>);
+
+impl LiveSessions for Sessions {
+    fn users(&self) -> BoxFuture<'static, Vec<String>> {
+        let users = self.0.clone();
+        Box::pin(async move { users })
+    }
+
+    fn reconsider(&self, gone: Vec<String>) -> BoxFuture<'static, ()> {
+        self.1.lock().unwrap().push(gone);
+        Box::pin(async {})
+    }
+}
+
+#[test]
+fn sessions_are_looked_at_again_when_what_they_hang_on_changes() {
+    use ringpost_store::{Bus, Interest};
+    let house = House::new(Vec::new());
+    let (bus, device) = (house.bus.clone(), house.device.0.clone());
+    let users = ["alice", "alice@example.org", "bob", &device]
+        .map(Into::into)
+        .into();
+    let sessions = Arc::new(Sessions(users, Mutex::default()));
+    let heard = bus.subscribe(Interest::AllButMail);
+    let mut keeping = Box::pin(keep_to_rights(house.streams.clone(), heard, sessions.clone()));
+    let mut told = || {
+        assert!((&mut keeping).now_or_never().is_none(), "it goes on");
+        std::mem::take(&mut *sessions.1.lock().unwrap())
+    };
+    assert!(told().is_empty());
+    let directory = &house.streams.directory;
+    at_once(directory.set_password("alice@example.org", "another and a long one", BEGIN)).unwrap();
+    let gone = told().concat();
+    assert_eq!(
+        gone,
+        ["alice", "alice@example.org"],
+        "her devices have secrets of their own"
+    );
+    assert_eq!(house.may(Some(&device), "alice/door", Access::Publish), "yes");
+    at_once(directory.remove_device("alice@example.org", "door")).unwrap();
+    assert!(!told().is_empty());
+    assert_eq!(house.may(Some(&device), "alice/door", Access::Publish), "never");
+    at_once(directory.remove_account("alice@example.org")).unwrap();
+    assert!(!told().is_empty());
+    assert_eq!(house.may(Some("alice"), "alice/door", Access::Publish), "never");
+}
+
+#[test]
+fn nobody_publishes_where_files_or_voicemails_are_played() {
+    let house = House::new(Vec::new());
+    let source = |mount: &str, file: Option<&str>| Source {
+        mount: mount.parse().unwrap(),
+        files: Arc::new(MemoryFiles::new(|| BEGIN)),
+        file: file.map(Into::into),
+    };
+    let sources = vec![
+        source("alice/music", None),
+        source("alice/film", Some("film.mp4")),
+    ];
+    *house.streams.shelves.sources.lock().unwrap() = sources;
+    for mount in [
+        "alice/music",
+        "alice/music/one.wav",
+        "alice/film",
+        "alice/voicemail",
+        "alice/voicemail/1-17",
+    ] {
+        assert_eq!(
+            house.may(Some("alice"), mount, Access::Publish),
+            "refused",
+            "{mount}"
+        );
+        assert_eq!(house.may(Some("alice"), mount, Access::Read), "yes", "{mount}");
+        assert_eq!(house.may(Some("bob"), mount, Access::Publish), "never", "{mount}");
+        assert_eq!(house.may(None, mount, Access::Publish), "no", "{mount}");
+    }
+    for mount in ["alice/films", "alice/music/of/hers", "alice/film/behind"] {
+        assert_eq!(house.may(Some("alice"), mount, Access::Publish), "yes", "{mount}");
+    }
 }
 
 #[test]

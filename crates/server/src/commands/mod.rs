@@ -29,6 +29,7 @@ pub(crate) fn config_check(file: Option<&Path>) -> Result<()> {
         acme::authorities(&config)?;
     }
     files::authorities(&config)?;
+    files::played(&config)?;
     privileges::check_user(&config)?;
     if file.is_none() && !Path::new(USUAL_FILE).exists() {
         return say(&format!("there is no {USUAL_FILE}: the defaults hold\n"));

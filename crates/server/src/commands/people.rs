@@ -264,18 +264,15 @@ fn stream_lines(stream: &StreamState) -> Vec<String> {
         Some(RecordingState::Waiting) => "recorded from the first key picture on".to_owned(),
         Some(RecordingState::Failing(s)) => format!("NOT RECORDED: it cannot be written, next try in {s} s"),
     };
-    let is_there = !stream.encodings.is_empty();
-    let mut lines = match is_there {
-        false => vec![format!("{}\tnot live", stream.mount)],
-        true => vec![format!(
-            "{}\t{}\t{recorded}\t{} bytes came\t{} packets lost\tlast {} ms ago",
-            stream.mount,
-            stream.encodings.join(","),
-            stream.received_bytes,
-            stream.lost_packets,
-            stream.silent_ms
-        )],
-    };
+    let encodings = stream.encodings.join(",");
+    let mut lines = vec![match stream.is_played {
+        true => format!("{}\t{encodings}\tplayed from files", stream.mount),
+        false if encodings.is_empty() => format!("{}\tnot live", stream.mount),
+        false => format!(
+            "{}\t{encodings}\t{recorded}\t{} bytes came\t{} packets lost\tlast {} ms ago",
+            stream.mount, stream.received_bytes, stream.lost_packets, stream.silent_ms
+        ),
+    }];
     if let Some(failure) = &stream.failure {
         let again = match failure.again_in_s {
             Some(seconds) => format!("tried again in {seconds} s"),

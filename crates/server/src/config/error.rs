@@ -42,7 +42,8 @@ impl ConfigError {
         } else {
             line
         };
-        let mut wrong = error.message().lines().collect::<Vec<_>>().join("; ");
+        let wrong = error.message().lines().collect::<Vec<_>>().join("; ");
+        let mut wrong = in_words(wrong);
         // What others' readers of values say, which does not tell how they are written.
         if wrong.starts_with("invalid ") {
             wrong += "; `ringpost config default` shows how it is written";
@@ -60,6 +61,27 @@ impl ConfigError {
             wrong,
         }
     }
+}
+
+/// The names of the program's own types, as what may be written.
+fn in_words(mut wrong: String) -> String {
+    for (name, most) in [
+        ("u8", u64::from(u8::MAX)),
+        ("u16", u16::MAX.into()),
+        ("u32", u32::MAX.into()),
+        ("u64", i64::MAX as u64),
+        ("usize", i64::MAX as u64),
+    ] {
+        let (expected, words) = (
+            format!("expected {name}"),
+            format!("expected a whole number from 0 to {most}"),
+        );
+        if wrong.ends_with(&expected) {
+            wrong.truncate(wrong.len() - expected.len());
+            wrong += &words;
+        }
+    }
+    wrong
 }
 
 /// The dotted key that stands on a line (counted from 1), with a colon; nothing where none stands.

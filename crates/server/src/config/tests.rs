@@ -180,7 +180,7 @@ fn what_is_wrong_is_told_in_one_line_with_its_key() {
         ),
         (
             "[voicemail]\nno_answer_s = -3",
-            "ringpost.toml:2: voicemail.no_answer_s: invalid value: integer `-3`, expected u32; `ringpost config default`",
+            "ringpost.toml:2: voicemail.no_answer_s: invalid value: integer `-3`, expected a whole number from 0 to 4294967295; `ringpost config default`",
         ),
         ("data = \"\"", "ringpost.toml: data: is empty; name a folder"),
         ("this is not toml", "ringpost.toml:1: "),

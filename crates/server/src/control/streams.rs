@@ -97,6 +97,7 @@ fn listed(mounts: &[MountInfo], failing: Vec<hub::PullFailure>) -> Vec<StreamSta
                 mount,
                 encodings: Vec::new(),
                 recording: None,
+                is_played: false,
                 silent_ms: 0,
                 received_bytes: 0,
                 lost_packets: 0,
@@ -115,6 +116,7 @@ fn state(info: &MountInfo) -> StreamState {
     StreamState {
         mount: info.name.to_string(),
         encodings: info.encodings.clone(),
+        is_played: !info.is_live,
         recording: info.recording.map(recording),
         silent_ms: u64::try_from(info.silent_for.as_millis()).unwrap_or(u64::MAX),
         received_bytes: info.received_bytes,

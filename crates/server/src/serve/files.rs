@@ -2,7 +2,7 @@
 //!
 //! At the start they are read before rights are dropped; at SIGHUP as whoever the server runs as by then.
 
-use crate::config::Config;
+use crate::config::{Config, Played};
 use crate::privileges::current_user;
 use anyhow::{Context, Result, bail};
 use base64::Engine;
@@ -31,6 +31,33 @@ pub(crate) fn certificate(config: &Config) -> Result<Option<Tls>> {
         Ok(tls) => Ok(Some(tls)),
         Err(error) => Err(wrong_certificate(certificate, key, &error)),
     }
+}
+
+/// Looks whether what mounts play is there and may be read, and is what is played.
+pub(crate) fn played(config: &Config) -> Result<()> {
+    for (mount, played) in config.streams.played() {
+        let key = format!("streams.mounts.\"{mount}\"");
+        match played {
+            Played::Folder(path) => {
+                let listed = std::fs::read_dir(path);
+                listed.with_context(|| format!("{key}.folder: {} cannot be listed", path.display()))?;
+            }
+            Played::File(path) => {
+                let mut head = [0; 12];
+                File::open(path)
+                    .and_then(|mut file| file.read_exact(&mut head))
+                    .with_context(|| format!("{key}.file: {} cannot be read", path.display()))?;
+                let is_wav = head.starts_with(b"RIFF") && head.ends_with(b"WAVE");
+                let is_mp4 = [b"ftyp", b"moov", b"free", b"wide", b"mdat", b"skip"]
+                    .iter()
+                    .any(|kind| head[4..8] == **kind);
+                if !is_wav && !is_mp4 {
+                    bail!("{key}.file: {} is neither WAV nor MP4", path.display());
+                }
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Takes the configured certificate over into `tls`, or leaves it as it is. False when none is configured.
@@ -205,6 +232,33 @@ mod tests {
 
     fn config(text: &str) -> Config {
         Config::parse(text, Path::new("ringpost.toml")).unwrap()
+    }
+
+    #[test]
+    fn what_mounts_play_is_there_and_is_what_is_played() {
+        let folder = tempfile::tempdir().unwrap();
+        let (sound, text) = (folder.path().join("sound.wav"), folder.path().join("text.mp4"));
+        std::fs::write(&sound, b"RIFF\x04\0\0\0WAVE").unwrap();
+        std::fs::write(&text, "nothing that is played").unwrap();
+        let missing = folder.path().join("missing");
+        let check = |key: &str, path: &Path| {
+            played(&config(&format!(
+                "[streams]\nmounts.\"a/b\" = {{ {key} = {path:?} }}\n"
+            )))
+            .map_err(|error| format!("{error:#}"))
+        };
+        assert_eq!(check("file", &sound), Ok(()));
+        assert_eq!(check("folder", folder.path()), Ok(()));
+        for (key, path, told) in [
+            ("file", &missing, "missing cannot be read: "),
+            ("file", &text, "text.mp4 is neither WAV nor MP4"),
+            ("folder", &missing, "missing cannot be listed: "),
+            ("folder", &sound, "sound.wav cannot be listed: "),
+        ] {
+            let said = check(key, path).unwrap_err();
+            let begins = format!("streams.mounts.\"a/b\".{key}: ");
+            assert!(said.starts_with(&begins) && said.contains(told), "{said}");
+        }
     }
 
     #[test]

@@ -197,6 +197,7 @@ impl Server {
             media: media.handle().clone(),
             world: world.clone(),
             directory: directory.clone(),
+            bus: bus.clone(),
             mail: mail.clone(),
             folder: stores.path(),
             stop: stopped.clone(),

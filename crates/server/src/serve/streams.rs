@@ -20,10 +20,11 @@ use ringpost_net::tls::{Authorities, Tls};
 use ringpost_node::Stop;
 use ringpost_node::peers::Peers;
 use ringpost_node::stream::{
-    Dialling, LiveMounts, MountNumber, MountRule, PullSources, Shelves, Sound, Source, StreamAnswers, Streams,
+    Dialling, LiveMounts, LiveSessions, MountNumber, MountRule, PullSources, Shelves, Sound, Source,
+    StreamAnswers, Streams, keep_to_rights,
 };
 use ringpost_node::world::World;
-use ringpost_store::{Files, FolderName, StoreError, expired};
+use ringpost_store::{Bus, Files, FolderName, Interest, StoreError, expired};
 use ringpost_stream::hub::{Answer, NotHeard, QuestionId};
 use ringpost_stream::{Description, MountName};
 use std::net::{IpAddr, TcpListener};
@@ -48,6 +49,7 @@ pub(super) struct StreamParts<'a> {
     pub(super) media: MediaHandle,
     pub(super) world: Arc<RealWorld>,
     pub(super) directory: Directory,
+    pub(super) bus: Arc<dyn Bus>,
     pub(super) mail: Arc<Mail>,
     pub(super) folder: &'a Path,
     pub(super) stop: Stop,
@@ -127,6 +129,9 @@ impl StreamParts<'_> {
             live: Arc::new(Live(thread.handle().clone(), tokio::runtime::Handle::current())),
             numbers: numbers.clone(),
         };
+        let heard = self.bus.subscribe(Interest::AllButMail);
+        let sessions = Arc::new(Sessions(thread.handle().clone()));
+        tokio::spawn(keep_to_rights(streams.clone(), heard, sessions));
         let answers = Arc::new(Answers(thread.handle().clone()));
         tokio::spawn(ringpost_node::stream::run(streams, questions, answers));
         tokio::spawn(keep_to_retention(files, self.current, self.stop));
@@ -169,7 +174,7 @@ impl Streaming {
         }
     }
 
-    /// Goes by another configuration from now on; who reads or publishes goes on.
+    /// Goes by another configuration from now on; who reads or publishes and still may goes on.
     pub(super) async fn set(&self, config: &Config) {
         let networks = config.streams.pull_networks();
         *self.pull_networks.lock().unwrap_or_else(PoisonError::into_inner) = networks;
@@ -178,6 +183,7 @@ impl Streaming {
         *self.rules.lock().unwrap_or_else(PoisonError::into_inner) = config.streams.rules();
         *self.sources.lock().unwrap_or_else(PoisonError::into_inner) = sources_of(config);
         *self.numbers.lock().unwrap_or_else(PoisonError::into_inner) = config.streams.numbers();
+        let _ = self.thread.handle().reconsider(Vec::new()).await;
     }
 }
 
@@ -288,6 +294,23 @@ impl LiveMounts for Live {
                 });
                 heard
             }))
+        })
+    }
+}
+
+struct Sessions(RtspHandle);
+
+// A thread that has ended has no sessions.
+impl LiveSessions for Sessions {
+    fn users(&self) -> BoxFuture<'static, Vec<String>> {
+        let handle = self.0.clone();
+        Box::pin(async move { handle.users().await.unwrap_or_default() })
+    }
+
+    fn reconsider(&self, gone: Vec<String>) -> BoxFuture<'static, ()> {
+        let handle = self.0.clone();
+        Box::pin(async move {
+            let _ = handle.reconsider(gone).await;
         })
     }
 }

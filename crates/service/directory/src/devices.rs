@@ -111,6 +111,11 @@ impl Directory {
         let mut batch = Batch::new(self.home_of(account.address.domain())?);
         batch.delete(keys::device_user(&stored.record.user));
         self.store().commit_durable(batch).await?;
+        // Whoever has looked in between has found the account by it still, and looks again.
+        let mut batch = Batch::new(Partition::Account(account.id));
+        let change = batch.mint(keys::directory_changes());
+        let minted = self.store().commit_durable(batch).await?;
+        self.announce(account.id, change.of(&minted).unwrap_or(u64::MAX));
         Ok(())
     }
 

@@ -146,6 +146,48 @@ impl Ring {
         }
     }
 
+    /// A cursor for a reader that stopped at `left` and goes on: at the newest packet that one may begin with, if it has not
+    /// had that, and otherwise where it stopped, for it gets no packet twice.
+    //= https://www.rfc-editor.org/rfc/rfc3550#section-5.1
+    pub fn resume(&self, left: &Cursor) -> Cursor {
+        let joined = match left.anywhere {
+            true => self.join_anywhere(),
+            false => self.join(),
+        };
+        let kept = Cursor {
+            skips: left.skips,
+            skipped: left.skipped,
+            ..joined
+        };
+        if left.began != self.began || kept.next >= left.next {
+            return kept;
+        }
+        let is_there = left.next >= self.first;
+        Cursor {
+            next: left.next.max(self.first),
+            awaits_entry: left.awaits_entry || !(left.anywhere || is_there),
+            head_start: if is_there {
+                self.age(left.next)
+            } else {
+                Duration::ZERO
+            },
+            ..kept
+        }
+    }
+
+    /// The same, now with pictures that it did not read before: none of what it had, and not before one may begin.
+    pub fn resume_with_pictures(&self, left: &Cursor) -> Cursor {
+        let resumed = self.resume(&Cursor {
+            anywhere: false,
+            ..left.clone()
+        });
+        let has_begun = !left.anywhere || self.entry == Some(resumed.next);
+        Cursor {
+            awaits_entry: resumed.awaits_entry || !has_begun,
+            ..resumed
+        }
+    }
+
     /// A cursor before the next packet to come, where one may begin.
     pub fn join_live(&self) -> Cursor {
         Cursor {
@@ -307,6 +349,38 @@ mod tests {
         play(&mut ring, 2_520, 2_600);
         assert_eq!(drain(&ring, &mut cursor), [2_520, 2_560]);
         assert_eq!((cursor.skips(), cursor.skipped_packets()), (0, 0));
+    }
+
+    #[test]
+    fn who_goes_on_gets_nothing_twice() {
+        let mut ring = Ring::new();
+        play(&mut ring, 0, 1_520);
+        let mut cursor = ring.join();
+        assert_eq!(drain(&ring, &mut cursor).len(), 13);
+        let mut again = ring.resume(&cursor);
+        assert!(drain(&ring, &mut again).is_empty());
+        play(&mut ring, 1_520, 1_640);
+        let mut again = ring.resume(&cursor);
+        assert_eq!(drain(&ring, &mut again), [1_520, 1_560, 1_600]);
+        // Behind a newer picture that one may begin with, what came before that is let go.
+        play(&mut ring, 1_640, 2_080);
+        let mut again = ring.resume(&cursor);
+        assert_eq!(drain(&ring, &mut again), [2_000, 2_040]);
+        assert_eq!(again.skipped_packets(), 0, "it did not want them");
+        // Without pictures too.
+        let mut sound = ring.join_anywhere();
+        assert_eq!(drain(&ring, &mut sound), [2_040]);
+        let mut again = ring.resume(&sound);
+        assert!(drain(&ring, &mut again).is_empty());
+        // Who wants pictures now waits for one.
+        let mut with_pictures = ring.resume_with_pictures(&sound);
+        play(&mut ring, 2_080, 3_040);
+        assert_eq!(drain(&ring, &mut with_pictures), [3_000]);
+        // Another publisher is begun with anew.
+        ring.clear();
+        ring.push(packet(9_000, true));
+        let mut again = ring.resume(&sound);
+        assert_eq!(drain(&ring, &mut again), [9_000]);
     }
 
     #[test]

@@ -609,6 +609,9 @@ impl Server {
             Ok(()) => Ok(current),
             Err((status, why)) => {
                 let mut response = self.response_to(&current.request, status);
+                if status == Status::METHOD_NOT_VALID_IN_THIS_STATE {
+                    response.headers.push("Allow", names(OUTSIDE));
+                }
                 if current.request.method == Method::Describe && status == Status::NOT_ACCEPTABLE {
                     response.headers.push("Content-Type", "application/sdp");
                 }
@@ -687,7 +690,13 @@ impl Server {
     }
 
     fn answer_status(&mut self, current: &Current, status: Status) {
-        let response = self.response(current, status);
+        let mut response = self.response(current, status);
+        //= https://www.rfc-editor.org/rfc/rfc2326#section-11.3.6
+        if status == Status::METHOD_NOT_VALID_IN_THIS_STATE {
+            let session = current.session.as_ref().and_then(|id| self.sessions.get(id));
+            let allowed = session.map(|session| session.state().allowed(session.mode));
+            response.headers.push("Allow", names(allowed.unwrap_or(OUTSIDE)));
+        }
         self.answer(current, response);
     }
 
@@ -738,6 +747,9 @@ impl Server {
 }
 
 /// The same with a reason, if there is one.
+/// What may be asked where there is no session.
+const OUTSIDE: &[Method] = &[Method::Options, Method::Describe, Method::Announce, Method::Setup];
+
 fn said(response: Response, why: &str) -> Response {
     match why {
         "" => response,

@@ -325,13 +325,14 @@ impl Plane {
         let Role::Reader(reader) = &mut session.role else {
             return refused(Status::METHOD_NOT_VALID_IN_THIS_STATE);
         };
-        let is_first = reader.cursor.is_none();
+        let left = reader.cursor.take().or(reader.left.take());
+        let is_first = left.is_none();
         for track in &play.tracks {
             if !reader.playing.contains(track) {
                 reader.playing.push(*track);
             }
         }
-        let (cursor, begins) = live.join(&reader.playing);
+        let (cursor, begins) = live.join(&reader.playing, left.as_ref());
         reader.cursor = Some(cursor);
         live.readers.insert(key);
         let (user, peer, mount) = (session.user.clone(), session.peer, session.mount.clone());
@@ -391,7 +392,7 @@ impl Plane {
             Role::Reader(reader) => {
                 reader.playing.retain(|playing| !tracks.contains(playing));
                 if reader.playing.is_empty() {
-                    reader.cursor = None;
+                    reader.left = reader.cursor.take().or(reader.left.take());
                     reader.ahead.clear();
                     if let (Some(key), Some(live)) = (key, self.names.get(&session.mount)) {
                         let live = self.live.get_mut(live);

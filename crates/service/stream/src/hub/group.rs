@@ -447,7 +447,7 @@ impl Plane {
             };
             (track, Path::Group(peer))
         });
-        let (cursor, _) = live.join(&tracks);
+        let (cursor, _) = live.join(&tracks, None);
         let reader = Reader {
             cursor: Some(cursor),
             playing: tracks,

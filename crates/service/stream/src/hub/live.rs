@@ -267,14 +267,16 @@ impl Live {
         self.report_at = now + Duration::from_secs_f64(least_s * (self.rng.unit() + 0.5) / compensation);
     }
 
-    /// A reader of these tracks begins: where, and the sequence number and timestamp that each track begins with, if that
-    /// is known.
-    pub(crate) fn join(&self, tracks: &[usize]) -> (Cursor, Vec<(usize, u16, u32)>) {
+    /// A reader of these tracks begins, or goes on where it `left`: where, and the sequence number and timestamp that each
+    /// track begins with, if that is known.
+    pub(crate) fn join(&self, tracks: &[usize], left: Option<&Cursor>) -> (Cursor, Vec<(usize, u16, u32)>) {
         let wants_pictures = tracks.iter().any(|track| is_picture(&self.description, *track));
         let is_of_both = wants_pictures || !self.has_pictures;
-        let cursor = match is_of_both {
-            true => self.ring.join(),
-            false => self.ring.join_anywhere(),
+        let cursor = match (is_of_both, left) {
+            (true, None) => self.ring.join(),
+            (false, None) => self.ring.join_anywhere(),
+            (true, Some(left)) => self.ring.resume_with_pictures(left),
+            (false, Some(left)) => self.ring.resume(left),
         };
         let begins = self.begins(&cursor, tracks);
         (cursor, begins)

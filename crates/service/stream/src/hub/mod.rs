@@ -13,6 +13,7 @@ mod group;
 #[cfg(test)]
 mod group_tests;
 mod ingest;
+mod list;
 mod listen;
 mod live;
 mod media;
@@ -23,6 +24,7 @@ mod pull;
 mod question;
 mod record;
 mod redirect;
+mod rights;
 mod sap;
 mod session;
 mod share;
@@ -387,6 +389,8 @@ enum Timer {
     Tunnels,
     /// Mounts that may have fallen silent.
     Watch,
+    /// Rights of sessions that could not be looked at.
+    Rights,
 }
 
 /// The streams' server. After each `handle_…` call and command, [`poll_output`](Hub::poll_output) is drained until it says
@@ -517,6 +521,7 @@ impl Hub {
                     }
                 }
                 Timer::Watch => self.plane.handle_watch_timeout(now),
+                Timer::Rights => self.plane.handle_rights_timeout(),
                 Timer::Mount(key) => self.plane.handle_mount_timeout(now, key),
                 Timer::Rtcp(session, track) => self.plane.handle_rtcp_timeout(now, session, track),
                 Timer::Detached(session) => self.plane.end_detached(now, session),
@@ -553,7 +558,7 @@ impl Hub {
         found
     }
 
-    /// What is live, by name.
+    /// What is live or played to somebody, by name.
     pub fn mounts(&self, now: Instant) -> Vec<MountInfo> {
         self.plane.mounts(now)
     }
@@ -569,6 +574,18 @@ impl Hub {
         let found = self.plane.send_whom_away(now, what);
         self.settle_plane(now);
         found
+    }
+
+    /// Who has proven a name and has a session.
+    pub fn users(&self) -> Vec<String> {
+        self.plane.users()
+    }
+
+    /// Rights or credentials have changed: ends the sessions of `gone`, whose passwords hold no longer, and those that
+    /// [`Ask::Authorize`] does not allow any more.
+    pub fn reconsider(&mut self, now: Instant, gone: &[String]) {
+        self.plane.reconsider(now, gone);
+        self.settle_plane(now);
     }
 
     /// What was to be written of a mount's recording was not taken, or something before it has failed.

@@ -45,16 +45,18 @@ pub(crate) struct Opening {
     pub(crate) track: usize,
 }
 
-/// What is live.
+/// What is live, or played to somebody.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MountInfo {
     /// Its name.
     pub name: MountName,
     /// Its tracks' encodings.
     pub encodings: Vec<String>,
+    /// Whether it is live, or its readers wait for another publisher; otherwise they have files or recordings of it.
+    pub is_live: bool,
     /// Who publishes; `None` while nobody does.
     pub publisher: Option<SessionInfo>,
-    /// Who reads.
+    /// Who reads or has paused, what is live or what was recorded.
     pub readers: Vec<SessionInfo>,
     /// How it stands with its recording; `None` when it is not recorded.
     pub recording: Option<crate::recording::State>,
@@ -137,6 +139,8 @@ pub(crate) struct Plane {
     pub(crate) number: u64,
     /// Mounts whose owners are told when they fall silent.
     pub(crate) watched: HashMap<MountName, super::watch::Watched>,
+    /// Sessions whose rights are looked at again.
+    pub(crate) reconsidering: super::rights::Reconsidering,
     /// What belongs to which pull.
     pub(crate) pulling: super::pull::Routes,
     /// Sessions whose clients were told to go elsewhere.
@@ -179,6 +183,7 @@ impl Plane {
             shelves: HashMap::new(),
             wanted: HashMap::new(),
             number: rng.u64() >> 1,
+            reconsidering: Default::default(),
             pulling: Default::default(),
             rng,
             watched: HashMap::new(),
@@ -246,6 +251,9 @@ impl Plane {
     }
 
     pub(crate) fn handle_answer(&mut self, now: Instant, id: QuestionId, answer: Answer) -> Vec<Answered> {
+        let Some(answer) = self.handle_reconsidered(now, id, answer) else {
+            return Vec::new();
+        };
         match answer {
             Answer::Files { is_playlist, files } => self.handle_files(now, id, Some((is_playlist, files))),
             Answer::Nothing => self.handle_files(now, id, None),
@@ -270,6 +278,10 @@ impl Plane {
             Answer::Yes => server::Answer::Granted,
             Answer::No => refused(ringpost_rtsp::Status::UNAUTHORIZED),
             Answer::Never => refused(ringpost_rtsp::Status::FORBIDDEN),
+            Answer::Refused(why) => server::Answer::Refused(server::Refusal {
+                body: format!("{why}\r\n").into(),
+                ..ringpost_rtsp::Status::FORBIDDEN.into()
+            }),
             _ => refused(ringpost_rtsp::Status::SERVICE_UNAVAILABLE),
         };
         Some(Answered {
@@ -715,6 +727,7 @@ impl Plane {
     }
 
     pub(crate) fn mounts(&self, now: Instant) -> Vec<MountInfo> {
+        let mut readers = self.readers(now);
         let mut infos: Vec<_> = self
             .names
             .iter()
@@ -724,15 +737,9 @@ impl Plane {
                 Some(MountInfo {
                     name: name.clone(),
                     encodings: tracks.map(|track| track.codec().name.to_string()).collect(),
+                    is_live: true,
                     publisher: live.publisher.and_then(|key| self.info_of(now, key)),
-                    readers: live
-                        .readers
-                        .iter()
-                        .copied()
-                        .filter(|key| !self.groups.is_sender(name, *key))
-                        .chain(self.groups.members(name))
-                        .filter_map(|key| self.info_of(now, key))
-                        .collect(),
+                    readers: readers.remove(name).unwrap_or_default(),
                     recording: live.recorder.as_ref().map(|recorder| recorder.state(now)),
                     group: self.group_info(name),
                     received_bytes: live.received_bytes,
@@ -741,11 +748,12 @@ impl Plane {
                 })
             })
             .collect();
+        infos.extend(self.played_mounts(readers));
         infos.sort_by(|a, b| a.name.cmp(&b.name));
         infos
     }
 
-    fn info_of(&self, now: Instant, key: SessionKey) -> Option<SessionInfo> {
+    pub(crate) fn info_of(&self, now: Instant, key: SessionKey) -> Option<SessionInfo> {
         let session = self.sessions.get(&key)?;
         let reader = session.reader();
         Some(SessionInfo {

@@ -88,6 +88,8 @@ pub enum Answer {
     No,
     /// Not to who is asking, whoever else that may prove to be.
     Never,
+    /// Never, whoever asks, for this reason.
+    Refused(&'static str),
     /// These, at least one, or why none.
     Addresses(Result<Vec<IpAddr>, Unresolved>),
     /// These files.

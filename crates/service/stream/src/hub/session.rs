@@ -40,6 +40,8 @@ pub(crate) enum Role {
 pub(crate) struct Reader {
     /// Where it is in its mount's ring; `None` while it does not play.
     pub(crate) cursor: Option<Cursor>,
+    /// Where it was when it stopped to play what is live.
+    pub(crate) left: Option<Cursor>,
     /// The tracks that play.
     pub(crate) playing: Vec<usize>,
     /// What is sent to it before anything of the ring: reports, goodbyes.
@@ -149,7 +151,8 @@ impl Session {
 impl Reader {
     /// Packets that passed it by, since it was too slow.
     pub(crate) fn skipped_packets(&self) -> u64 {
-        self.cursor.as_ref().map_or(0, Cursor::skipped_packets)
+        let cursor = self.cursor.as_ref().or(self.left.as_ref());
+        cursor.map_or(0, Cursor::skipped_packets)
     }
 }
 

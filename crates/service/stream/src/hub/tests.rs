@@ -28,6 +28,8 @@ pub(super) struct World {
     pub(super) full: std::collections::BTreeSet<ConnectionId>,
     /// Who may do something; the rest is refused.
     pub(super) allows: bool,
+    /// Whether anybody knows.
+    pub(super) answers: bool,
     /// What names lead to; any other is unknown.
     pub(super) names: std::collections::BTreeMap<String, Result<Vec<IpAddr>, Unresolved>>,
     /// Connections that are to be made.
@@ -70,6 +72,7 @@ impl World {
             groups: Default::default(),
             has_groups: true,
             announced: Vec::new(),
+            answers: true,
         }
     }
 
@@ -154,6 +157,7 @@ impl World {
                             let known = self.names.get(&host).cloned();
                             Answer::Addresses(known.unwrap_or(Err(Unresolved::Unknown)))
                         }
+                        _ if !self.answers => Answer::Unavailable,
                         _ if self.allows => Answer::Yes,
                         _ => Answer::No,
                     };
@@ -813,9 +817,57 @@ fn a_file_plays_at_its_pace_to_its_end_and_seeks() {
         part.iter().map(|(_, sound)| sound[0]).collect::<Vec<_>>(),
         [25, 26, 27, 28, 29]
     );
+    let listed = world.hub.mounts(world.now);
+    assert_eq!(
+        (listed[0].name.as_str(), listed[0].is_live),
+        ("alice/sound", false)
+    );
+    assert_eq!(listed[0].encodings, ["PCMU"]);
+    let session_key = listed[0].readers[0].key;
     let beyond =
         format!("PLAY rtsp://h/alice/sound RTSP/1.0\nCSeq: 10\nSession: {session}\nRange: npt=7-\n\n");
     assert!(world.ask(reader, &beyond).starts_with("RTSP/1.0 457"));
+    assert!(world.kick(session_key));
+    world.run();
+    assert_eq!(world.closed, [reader]);
+    assert!(world.hub.mounts(world.now).is_empty());
+}
+
+// RFC 3550 §5.1: a number stands for one packet.
+#[test]
+fn a_play_while_it_plays_and_after_a_pause_sends_nothing_twice() {
+    let mut world = World::new();
+    let publisher = world.publish("alice/door");
+    world.send(publisher, 0, 10, 0, KEY);
+    world.send(publisher, 0, 11, 3_600, OTHER);
+    let (reader, played) = world.read("alice/door", &TCP[..1]);
+    let session = World::session(&played);
+    let ask = |world: &mut World, method: &str, range: &str| {
+        let request =
+            format!("{method} rtsp://h/alice/door RTSP/1.0\nCSeq: 9\nSession: {session}\n{range}\n");
+        let response = world.ask(reader, &request);
+        assert!(response.starts_with("RTSP/1.0 200"), "{response}");
+        response
+    };
+    let numbers = |packets: Vec<(u16, Vec<u8>)>| packets.into_iter().map(|(number, _)| number);
+    let mut had: Vec<u16> = numbers(world.received(reader, 0)).collect();
+    assert_eq!(had.len(), 2);
+    ask(&mut world, "PLAY", "Range: npt=now-\n");
+    had.extend(numbers(world.received(reader, 0)));
+    world.send(publisher, 0, 12, 7_200, OTHER);
+    had.extend(numbers(world.received(reader, 0)));
+    assert_eq!(had.len(), 3);
+    ask(&mut world, "PAUSE", "");
+    world.send(publisher, 0, 13, 10_800, OTHER);
+    let told = ask(&mut world, "PLAY", "");
+    assert!(
+        told.contains(&format!("seq={}", had[2].wrapping_add(1))),
+        "{told}"
+    );
+    world.send(publisher, 0, 14, 14_400, OTHER);
+    had.extend(numbers(world.received(reader, 0)));
+    let expected: Vec<u16> = (0..5).map(|n| had[0].wrapping_add(n)).collect();
+    assert_eq!(had, expected);
 }
 
 #[test]

@@ -368,9 +368,10 @@ impl Plane {
         let mount = self.names.get(&session.mount).copied();
         let reader = session.reader_mut()?;
         // What was live for it until now is not any more.
-        if reader.cursor.take().is_some()
-            && let Some(live) = mount.and_then(|mount| self.live.get_mut(&mount))
-        {
+        let left = reader.cursor.take();
+        let was_live = left.is_some();
+        reader.left = left.or(reader.left.take());
+        if was_live && let Some(live) = mount.and_then(|mount| self.live.get_mut(&mount)) {
             live.readers.remove(&key);
         }
         for track in &play.tracks {
@@ -413,11 +414,12 @@ impl Plane {
                 answer: Answer::Played(Box::new(played)),
             });
         }
-        reader.ahead.clear();
         let before = playing.pending.replace(pending);
         debug_assert!(before.is_none(), "a connection asks one thing at a time");
-        playing.queued.clear();
-        playing.player.play(now, wanted);
+        if playing.player.play(now, wanted) {
+            reader.ahead.clear();
+            playing.queued.clear();
+        }
         self.flush_player(now, key)
     }
 
@@ -509,7 +511,9 @@ impl Plane {
             playback::Event::Refused(error) => {
                 let Pending { connection, question } = playing.pending.take()?;
                 let status = match error {
-                    playback::PlayError::BeyondEnd | playback::PlayError::NoClock => Status::INVALID_RANGE,
+                    playback::PlayError::Empty
+                    | playback::PlayError::NotPlayed
+                    | playback::PlayError::NoClock => Status::INVALID_RANGE,
                     playback::PlayError::Nothing => Status::NOT_FOUND,
                     playback::PlayError::Interrupted => Status::INTERNAL_SERVER_ERROR,
                 };
@@ -526,7 +530,7 @@ impl Plane {
             playback::Event::Ended => {
                 let (session, next) = (playing.session.clone(), playing.queued.pop_front());
                 match next {
-                    Some(next) => playing.player.play(now, next),
+                    Some(next) => drop(playing.player.play(now, next)),
                     None => self.push_reports(now, key, true),
                 }
                 if let Some(connection) = connection {
@@ -602,14 +606,31 @@ fn clock_ranges(timeline: &Timeline) -> Vec<String> {
 }
 
 impl Playing {
-    /// Stops, at once or at the range's start; what waits to be played is forgotten (RFC 2326 §10.6).
+    /// Stops, at once or at the range's start, which may be in what waits to be played; what comes behind that is forgotten.
+    //= https://www.rfc-editor.org/rfc/rfc2326#section-10.6
     pub(crate) fn pause(
         &mut self,
         now: Instant,
         range: Option<&Range>,
     ) -> Result<playback::Paused, playback::PlayError> {
-        self.queued.clear();
-        self.player.pause(now, range)
+        let paused = self.player.pause(now, range);
+        let (Err(playback::PlayError::NotPlayed), Some(range)) = (&paused, range) else {
+            if paused.is_ok() {
+                self.queued.clear();
+            }
+            return paused;
+        };
+        for (index, waiting) in self.queued.iter_mut().enumerate() {
+            if let Some(cut) = self.player.cut(waiting.range.as_ref(), range) {
+                waiting.range = Some(cut);
+                self.queued.truncate(index + 1);
+                return Ok(playback::Paused {
+                    range: *range,
+                    is_at_once: false,
+                });
+            }
+        }
+        paused
     }
 
     fn count(&mut self, track: usize, packet: &Bytes) {

@@ -1,5 +1,5 @@
 use super::media::{MediaError, Reading};
-use super::timeline::{GAP_NS, Piece, Timeline};
+use super::timeline::{FIRST_DYNAMIC, GAP_NS, Piece, Timeline, match_tracks};
 use crate::file::FileTrack;
 use crate::recording;
 use bytes::Bytes;
@@ -38,6 +38,8 @@ struct Entry {
     /// The file, while it is being read or may become longer.
     reading: Option<Reading>,
     is_read: bool,
+    /// It was told that it is none like the first of its list.
+    is_told: bool,
     found: Found,
 }
 
@@ -185,7 +187,11 @@ impl Catalog {
                 };
             }
             if self.passed == self.entries.len() {
-                return CatalogOutput::Ready;
+                match self.find_another() {
+                    Some(failed) => self.failed.push(failed),
+                    None => return CatalogOutput::Ready,
+                }
+                continue;
             }
             let index = match self.kind {
                 Kind::Recordings => self.entries.len() - 1 - self.passed,
@@ -210,17 +216,42 @@ impl Catalog {
         }
     }
 
-    /// What can be played by now. Recordings are told by the tracks of the newest, a playlist by those of its first file.
-    pub fn timeline(&self) -> Result<Timeline, NothingToPlay> {
-        let with_tracks = |entry: &&Entry| !entry.found.tracks.is_empty();
-        let told = match self.kind {
-            Kind::Recordings => self.entries.iter().rfind(with_tracks),
-            Kind::Playlist => self.entries.iter().find(with_tracks),
+    /// The tracks by which everything is told: those of the newest recording, or of the first file of a list.
+    fn told(&self) -> Vec<FileTrack> {
+        let mut sendable = self
+            .entries
+            .iter()
+            .map(|entry| Timeline::sendable(&entry.found.tracks));
+        let found = match self.kind {
+            Kind::Recordings => sendable.rfind(|tracks| !tracks.is_empty()),
+            Kind::Playlist => sendable.find(|tracks| !tracks.is_empty()),
         };
-        let tracks = Timeline::sendable(&told.ok_or(NothingToPlay)?.found.tracks);
+        found.unwrap_or_default()
+    }
+
+    /// The next file of a list that has nothing of what the first one has, and for which no session is set up therefore.
+    fn find_another(&mut self) -> Option<(FileName, MediaError)> {
+        let told = self.told();
+        let is_another = |entry: &&mut Entry| {
+            !entry.is_told && !entry.found.tracks.is_empty() && !entry.found.is_like(&told)
+        };
+        let is_list = self.kind == Kind::Playlist;
+        let another = self.entries.iter_mut().filter(|_| is_list).find(is_another)?;
+        another.is_told = true;
+        let error = MediaError::Other {
+            expected: names(&told),
+            found: names(&another.found.tracks),
+        };
+        Some((another.info.name.clone(), error))
+    }
+
+    /// What can be played by now. Recordings are told by the tracks of the newest, a playlist by those of its first file, and
+    /// files of a playlist that have none of those are left out.
+    pub fn timeline(&self) -> Result<Timeline, NothingToPlay> {
+        let tracks = self.told();
         let pieces = match self.kind {
             Kind::Recordings => self.recorded(),
-            Kind::Playlist => self.in_a_row(),
+            Kind::Playlist => self.in_a_row(&tracks),
         };
         let Some(first_ns) = pieces
             .first()
@@ -249,10 +280,10 @@ impl Catalog {
         modified.max().filter(|_| !is_open)
     }
 
-    fn in_a_row(&self) -> Vec<Piece> {
+    fn in_a_row(&self, told: &[FileTrack]) -> Vec<Piece> {
         let mut at_ns = 0_i64;
         let mut pieces = Vec::new();
-        for (entry, run) in self.runs() {
+        for (entry, run) in self.runs().filter(|(entry, _)| entry.found.is_like(told)) {
             let end_ns = at_ns.saturating_add(run.end_ns.saturating_sub(run.begin_ns));
             pieces.push(entry.piece(run, at_ns, end_ns));
             at_ns = end_ns;
@@ -316,6 +347,7 @@ impl Entry {
             info,
             reading: None,
             is_read: false,
+            is_told: false,
             found: Found::default(),
         }
     }
@@ -371,6 +403,11 @@ impl Entry {
 }
 
 impl Found {
+    /// Whether any of its tracks is one of these.
+    fn is_like(&self, told: &[FileTrack]) -> bool {
+        match_tracks(told, &self.tracks).iter().any(Option::is_some)
+    }
+
     fn take(&mut self, reading: &Reading, kind: Kind, named_ns: i64) {
         self.tracks = reading.tracks().to_vec();
         if reading.is_whole() {
@@ -404,6 +441,15 @@ impl Found {
         }
         self.fragments = reading.fragments().len();
     }
+}
+
+/// What tracks are called, as a description calls them.
+fn names(tracks: &[FileTrack]) -> String {
+    let names = tracks.iter().filter_map(|track| {
+        let codec = track.codec(FIRST_DYNAMIC)?;
+        Some(format!("{}/{}", codec.name, codec.clock_rate_hz))
+    });
+    names.collect::<Vec<_>>().join(" and ")
 }
 
 fn follows(run: &Run, begin_ns: i64, file_begin_ns: i64) -> bool {

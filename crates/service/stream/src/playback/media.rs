@@ -17,6 +17,14 @@ pub enum MediaError {
     /// It is none of WAV that can be played.
     #[error(transparent)]
     Wav(#[from] WavError),
+    /// Of a list, it has none of the tracks that its first file has.
+    #[error("expected {expected}, as the first file has, found {found}")]
+    Other {
+        /// What the first file has.
+        expected: String,
+        /// What this one has.
+        found: String,
+    },
     /// It could not be read.
     #[error("the file could not be read: {0}")]
     Read(String),

@@ -52,6 +52,7 @@ pub mod fuzz;
 pub(crate) mod jpeg;
 mod media;
 mod pace;
+mod place;
 mod player;
 mod range;
 mod seek;

@@ -20,9 +20,9 @@ use thiserror::Error;
 ///   [`Event::Played`] says where that is.
 /// - A scale other than 1 leaves out sound. Up to 2 all pictures are sent, above that and backwards only key frames, at most 25
 ///   a second.
-/// - Where recordings have a gap the answer's range ends there, and playing goes on behind the gap at once:
-///   [`Event::Jumped`] says which positions the packets from then on have. Sequence numbers and timestamps go on as if there
-///   were none, and sound has the marker bit.
+/// - The answer's range is all that will be played. Where recordings have a gap within it, playing goes on behind the gap at
+///   once, or backwards before it: [`Event::Jumped`] says which positions the packets from then on have. Sequence numbers and
+///   timestamps go on as if there were none, and sound has the marker bit.
 /// - Timestamps pass with the clock while it is paused, and have no hole at a jump (RFC 2326 appendix B). A speed changes when
 ///   packets are sent and not their timestamps.
 ///
@@ -108,6 +108,8 @@ pub(super) enum Mode {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Plan {
     pub(super) unit: Unit,
+    /// Where it began, once that is known.
+    pub(super) start_ns: i64,
     pub(super) end_ns: Option<i64>,
     pub(super) scale: f64,
     pub(super) speed: f64,
@@ -133,9 +135,9 @@ pub(super) enum Purpose {
 /// What a client wants.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Play {
-    /// `None` goes on where it was paused, or at the beginning; backwards at the end.
+    /// `None` goes on where it has stopped, or at the beginning; backwards at the end.
     pub range: Option<Range>,
-    /// `None` is 1, or as it was while it is paused.
+    /// `None` is 1, or without a range as it was when it stopped.
     pub scale: Option<f64>,
     /// The same.
     pub speed: Option<f64>,
@@ -155,9 +157,13 @@ pub struct Paused {
 /// Why a range is not played.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum PlayError {
-    /// It begins behind the end (RFC 2326 §11.3.8: 457).
-    #[error("the range begins behind the end")]
-    BeyondEnd,
+    /// There is nothing in it, since it begins behind the end, ends where it begins or before, or lies where nothing was
+    /// recorded (RFC 2326 §11.3.8: 457).
+    #[error("there is nothing in that range")]
+    Empty,
+    /// It is to be paused where nothing is to be played (RFC 2326 §10.6: 457).
+    #[error("nothing that is played or waits to be played comes to that point")]
+    NotPlayed,
     /// It is told by the clock, and files have none (457).
     #[error("files are played by npt or smpte, and only recordings by clock")]
     NoClock,
@@ -256,6 +262,7 @@ impl Player {
             mode: Mode::Ready(None),
             plan: Plan {
                 unit: Unit::Npt,
+                start_ns: 0,
                 end_ns: None,
                 scale: 1.0,
                 speed: 1.0,
@@ -329,19 +336,24 @@ impl Player {
     }
 
     /// Plays; [`Event::Played`] or [`Event::Refused`] is the answer, once what is needed for it has been read. While it plays,
-    /// a command without a range and with the same scale and speed changes nothing and is answered too (RFC 2326 §10.5).
-    pub fn play(&mut self, now: Instant, play: Play) {
+    /// a command without a range and with the same scale and speed changes nothing and is answered too (RFC 2326 §10.5). What
+    /// plays goes on after a range that is refused. Whether it leaves what was played before, so that what of it is not sent
+    /// yet is not to be.
+    pub fn play(&mut self, now: Instant, play: Play) -> bool {
         self.now = now;
         if matches!(&self.mode, Mode::Seeking(seek) if seek.is_start) {
-            self.outputs
-                .push_back(Output::Event(Event::Refused(PlayError::Interrupted)));
+            self.refuse(PlayError::Interrupted);
         }
         let asked = match Asked::read(play.range.as_ref(), self.timeline.origin, self.timeline.end_ns()) {
             Ok(asked) => asked,
-            Err(error) => return self.refuse(error),
+            Err(error) => return self.decline(error),
         };
         let is_active = !matches!(self.mode, Mode::Ready(_) | Mode::Seeking(_));
-        let (old_scale, old_speed) = if is_active {
+        let stopped_ns = self.position_ns();
+        // What has come to the end of its range has paused (RFC 2326 §10.5), and goes on as it was: with its scale and speed. What
+        // begins anew, or elsewhere, has the usual ones unless others are asked for.
+        //= https://www.rfc-editor.org/rfc/rfc2326#section-12.34
+        let (old_scale, old_speed) = if play.range.is_none() && (is_active || stopped_ns.is_some()) {
             (self.plan.scale, self.plan.speed)
         } else {
             (1.0, 1.0)
@@ -355,8 +367,18 @@ impl Player {
             (asked.unit, asked.end_ns)
         };
         let is_same = scale == self.plan.scale && speed == self.plan.speed;
+        let from_ns = asked.start_ns.or(stopped_ns);
+        let from_ns = from_ns.unwrap_or(if scale < 0.0 { self.timeline.end_ns() } else { 0 });
+        let place = match goes_on && is_same {
+            true => None,
+            false => match self.place_of(from_ns, end_ns, scale < 0.0) {
+                Ok(place) => Some(place),
+                Err(error) => return self.decline(error),
+            },
+        };
         self.plan = Plan {
             unit,
+            start_ns: self.plan.start_ns,
             end_ns,
             scale,
             speed,
@@ -364,20 +386,19 @@ impl Player {
             tells_speed: play.speed.is_some() || speed != 1.0,
             starts: play.starts,
         };
-        if goes_on && is_same {
-            return self.go_on();
-        }
-        let from_ns = match asked.start_ns {
-            Some(start_ns) => start_ns,
-            None => self
-                .position_ns()
-                .unwrap_or(if scale < 0.0 { self.timeline.end_ns() } else { 0 }),
+        let Some((piece, at_ns)) = place else {
+            self.go_on();
+            return false;
         };
-        self.seek(from_ns);
+        self.clear();
+        self.plan.start_ns = at_ns;
+        self.mode = Mode::Seeking(Seek::new(piece, at_ns, true));
         self.advance();
+        true
     }
 
-    /// Stops: at once, or when it comes to the range's start (RFC 2326 §10.6).
+    /// Stops: at once, or when it comes to the range's start, which must be in what is played now. What has passed it stops at
+    /// once too, and goes on from there (RFC 2326 §10.6).
     pub fn pause(&mut self, now: Instant, range: Option<&Range>) -> Result<Paused, PlayError> {
         self.now = now;
         if matches!(&self.mode, Mode::Seeking(seek) if seek.is_start) {
@@ -390,10 +411,22 @@ impl Player {
         if let Some(range) = range {
             let asked = Asked::read(Some(range), self.timeline.origin, self.timeline.end_ns())?;
             let point_ns = asked.start_ns.unwrap_or(position_ns);
-            let is_ahead = match self.pace.is_backwards() {
+            let is_backwards = self.pace.is_backwards();
+            if !self.plays_to(point_ns) {
+                return Err(PlayError::NotPlayed);
+            }
+            let is_ahead = match is_backwards {
                 true => point_ns < position_ns,
                 false => point_ns > position_ns,
             };
+            if !is_ahead && point_ns != position_ns && self.is_playing() {
+                self.clear();
+                self.mode = Mode::Ready(Some(point_ns));
+                return Ok(Paused {
+                    range: asked.unit.range(point_ns, None),
+                    is_at_once: true,
+                });
+            }
             if is_ahead && self.is_playing() {
                 self.plan.end_ns = Some(point_ns);
                 self.cut_queue(point_ns);
@@ -505,6 +538,12 @@ impl Player {
         }
     }
 
+    /// Nothing becomes of a command, and what plays goes on.
+    fn decline(&mut self, error: PlayError) -> bool {
+        self.outputs.push_back(Output::Event(Event::Refused(error)));
+        false
+    }
+
     fn refuse(&mut self, error: PlayError) {
         self.clear();
         self.mode = Mode::Ready(None);
@@ -530,7 +569,11 @@ impl Player {
     /// What is next to be sent, or was to be when it stopped.
     fn position_ns(&self) -> Option<i64> {
         let now = match &self.mode {
-            Mode::Ready(position) => return position.filter(|at| *at < self.timeline.end_ns()),
+            Mode::Ready(position) => {
+                let is_backwards = self.plan.scale < 0.0;
+                let has_more = |at: &i64| *at < self.timeline.end_ns() && (!is_backwards || *at > 0);
+                return position.filter(has_more);
+            }
             Mode::Seeking(seek) if seek.is_start => return Some(seek.at_ns),
             Mode::Paused { since, .. } => *since,
             _ => self.now,
@@ -560,26 +603,6 @@ impl Player {
         if let Mode::Ending(at) = &mut self.mode {
             *at = self.pace.due(point_ns).min(*at);
         }
-    }
-
-    fn seek(&mut self, from_ns: i64) {
-        self.clear();
-        // What is being recorded is joined at its end.
-        let last_ns = self.timeline.end_ns() - 1;
-        let from_ns = match self.timeline.is_open || self.plan.scale < 0.0 {
-            true => from_ns.min(last_ns),
-            false => from_ns,
-        };
-        let Some(piece) = self.timeline.piece_at(from_ns.max(0)) else {
-            return self.refuse(PlayError::BeyondEnd);
-        };
-        let of = &self.timeline.pieces[piece];
-        // Backwards from within a gap is backwards from its beginning.
-        let (piece, at_ns) = match self.plan.scale < 0.0 && from_ns < of.begin_ns && piece > 0 {
-            true => (piece - 1, self.timeline.pieces[piece - 1].end_ns - 1),
-            false => (piece, from_ns.max(of.begin_ns)),
-        };
-        self.mode = Mode::Seeking(Seek::new(piece, at_ns, true));
     }
 
     /// Goes on after a pause, or says how it plays.
@@ -667,7 +690,7 @@ impl Player {
 
     /// What is told of playing from a position on (RFC 2326 §12.29, §12.33 to §12.35).
     pub(super) fn played(&self, position_ns: i64) -> Played {
-        let end_ns = self.told_end(position_ns);
+        let end_ns = self.told_end();
         let since = self.pace.played_ns(position_ns);
         let senders = self
             .senders
@@ -691,22 +714,6 @@ impl Player {
             scale: self.plan.tells_scale.then_some(self.plan.scale),
             speed: self.plan.tells_speed.then_some(self.plan.speed),
             begins: begins.collect(),
-        }
-    }
-
-    /// Where it ends that is played from a position on: at the end that was asked for, or a gap before it.
-    fn told_end(&self, position_ns: i64) -> Option<i64> {
-        let runs = self.timeline.runs();
-        let is_last = |run: &std::ops::Range<i64>| runs.last() == Some(run);
-        let run = runs.iter().find(|run| run.end > position_ns)?;
-        if self.plan.scale < 0.0 {
-            return Some(self.plan.end_ns.unwrap_or(0).max(run.start));
-        }
-        match self.plan.end_ns {
-            None if is_last(run) && self.timeline.is_open => None,
-            None => Some(run.end),
-            Some(end_ns) if is_last(run) && self.timeline.is_open => Some(end_ns),
-            Some(end_ns) => Some(end_ns.min(run.end)),
         }
     }
 

@@ -322,8 +322,21 @@ fn a_seek_lands_on_the_key_frame_before_in_every_unit() {
 fn what_lies_behind_the_end_or_cannot_be_told_is_refused() {
     let world = recorded(3);
     let mut viewer = Viewer::new(recordings(&world.files), &world.files);
-    assert_eq!(viewer.refused("npt=3-"), PlayError::BeyondEnd);
-    assert_eq!(viewer.refused("clock=20261127T025303Z-"), PlayError::BeyondEnd);
+    assert_eq!(viewer.refused("npt=3-"), PlayError::Empty);
+    assert_eq!(viewer.refused("clock=20261127T025303Z-"), PlayError::Empty);
+    for nothing in [
+        "npt=2-1",
+        "npt=2-2",
+        "clock=20200101T000000Z-20200101T000100Z",
+        "clock=20300101T000000Z-",
+    ] {
+        assert_eq!(viewer.refused(nothing), PlayError::Empty, "{nothing}");
+    }
+    viewer.play("npt=0-2", None, None);
+    viewer.rest();
+    assert_eq!(viewer.events.pop(), Some(Event::Ended));
+    assert_eq!(viewer.refused("npt=-1"), PlayError::Empty, "it goes on at 2");
+    assert_eq!(viewer.pictures().len(), 50);
     let files = files_of(&[("a.mp4", WHOLE)]);
     let mut viewer = Viewer::new(playlist(&files), &files);
     assert_eq!(viewer.refused("clock=20261127T025303Z-"), PlayError::NoClock);
@@ -531,6 +544,92 @@ fn a_play_without_a_range_while_it_plays_changes_nothing() {
 }
 
 #[test]
+fn what_plays_goes_on_after_a_range_that_is_refused() {
+    let world = recorded(5);
+    let mut viewer = Viewer::new(recordings(&world.files), &world.files);
+    viewer.play("npt=0-", None, None);
+    viewer.wait(ms(1_000));
+    assert_eq!(viewer.refused("npt=9-"), PlayError::Empty);
+    viewer.rest();
+    let expected: Vec<_> = (0..125).map(|n| (n, n as u32 * 3_600)).collect();
+    assert_eq!(viewer.pictures(), expected);
+}
+
+// RFC 2326 §10.6: what nothing that plays comes to is no point to pause at; what has passed stops at once, and goes on from there.
+#[test]
+fn a_pause_is_in_what_plays_and_may_have_passed() {
+    let world = recorded(12);
+    let mut viewer = Viewer::new(recordings(&world.files), &world.files);
+    viewer.play("npt=6-10", None, None);
+    viewer.wait(ms(1_500));
+    let range = |text| Range::parse(text).expect("a range");
+    for outside in ["npt=1-", "npt=11-"] {
+        let refused = viewer.player.pause(viewer.now, Some(&range(outside)));
+        assert_eq!(refused, Err(PlayError::NotPlayed), "{outside}");
+    }
+    assert!(viewer.player.is_playing());
+    let paused = viewer
+        .player
+        .pause(viewer.now, Some(&range("npt=7-")))
+        .expect("paused");
+    assert!(paused.is_at_once && !viewer.player.is_playing());
+    assert_eq!(range_of(&viewer.play("", None, None)), "npt=7.000-12.000");
+}
+
+#[test]
+fn a_scale_holds_until_something_is_played_anew() {
+    let world = recorded(20);
+    let mut viewer = Viewer::new(recordings(&world.files), &world.files);
+    viewer.play("npt=0-8", Some(4.0), None);
+    viewer.wait(ms(500));
+    viewer.player.pause(viewer.now, None).expect("paused");
+    assert_eq!(viewer.play("", None, None).scale, Some(4.0), "after a pause");
+    viewer.rest();
+    assert_eq!(viewer.events.pop(), Some(Event::Ended));
+    // The end of a range is a pause (RFC 2326 §10.5).
+    let played = viewer.play("", None, None);
+    assert_eq!(
+        (range_of(&played).as_str(), played.scale),
+        ("npt=8.000-20.000", Some(4.0))
+    );
+    // Another range is played as usual, unless it says otherwise.
+    assert_eq!(viewer.play("npt=3-4", None, None).scale, None);
+    assert_eq!(viewer.play("npt=3-", Some(2.0), None).scale, Some(2.0));
+    viewer.rest();
+    // So is all of it from the beginning, behind its end.
+    viewer.events.clear();
+    assert_eq!(viewer.play("", None, None).scale, None);
+}
+
+#[test]
+fn a_file_with_other_tracks_than_the_first_is_left_out_of_a_list_and_told_once() {
+    let (second, half) = (wav(7, 8, 1, 8_000, &[7; 8_000]), wav(7, 8, 1, 8_000, &[9; 4_000]));
+    let other = wav(1, 16, 1, 16_000, &[0; 32_000]);
+    let files = files_of(&[
+        ("a.wav", &second),
+        ("b.wav", &other),
+        ("c.wav", &half),
+        ("d.mp4", WHOLE),
+    ]);
+    let mut catalog = Catalog::playlist();
+    let told = read_all(&mut catalog, &files);
+    let told: Vec<_> = told.iter().map(MediaError::to_string).collect();
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(
+        told.contains(&"expected PCMU/8000, as the first file has, found L16/16000".to_owned()),
+        "{told:?}"
+    );
+    assert_eq!(read_all(&mut catalog, &files), [], "once");
+    let timeline = catalog.timeline().expect("files");
+    assert_eq!(timeline.length(), ms(1_500));
+    let mut viewer = Viewer::new(timeline, &files);
+    assert_eq!(range_of(&viewer.play("npt=1.2-", None, None)), "npt=1.200-1.500");
+    viewer.rest();
+    assert_eq!(viewer.of_track(0).len(), 15);
+    assert_eq!(viewer.refused("npt=1.5-"), PlayError::Empty);
+}
+
+#[test]
 fn a_gap_is_told_and_passed_over() {
     let mut world = world(CAMERA);
     world.play(0..5);
@@ -543,7 +642,11 @@ fn a_gap_is_told_and_passed_over() {
     assert_eq!(clock[1], BEGAN + ms(100_000)..BEGAN + ms(104_000));
     let mut viewer = Viewer::new(timeline.clone(), &world.files);
     let played = viewer.play("clock=20261127T025303Z-", None, None);
-    assert_eq!(range_of(&played), "clock=20261127T025303Z-20261127T025305Z");
+    assert_eq!(
+        range_of(&played),
+        "clock=20261127T025303Z-20261127T025444Z",
+        "all that is played, over the gap"
+    );
     viewer.rest();
     let [Event::Jumped(jumped), Event::Ended] = &viewer.events[..] else {
         panic!("{:?}", viewer.events)
@@ -569,6 +672,8 @@ fn a_gap_is_told_and_passed_over() {
         .find(|(_, _, header, _)| header.sequence == jumped.begins[1].1);
     assert!(sound.expect("the packet that was told").2.marker);
     assert_eq!(viewer.now, Instant::ZERO + ms(7_000));
+    // Nothing is within the gap.
+    assert_eq!(viewer.refused("npt=20-60"), PlayError::Empty);
     // A seek into the gap goes behind it, and backwards before it.
     let mut viewer = Viewer::new(timeline.clone(), &world.files);
     assert_eq!(

@@ -113,7 +113,13 @@ fn a_stream_is_announced_and_recorded() {
 fn what_was_not_announced_cannot_be_recorded() {
     let mut world = World::new();
     let record = "Transport: RTP/AVP/TCP;interleaved=0-1;mode=record\r\n";
-    assert_eq!(world.status(&format!("SETUP {CAM}/streamid=0"), record), 455);
+    let refused = world.request_with(&format!("SETUP {CAM}/streamid=0"), record, "");
+    assert_eq!(refused.status.code(), 455);
+    assert_eq!(
+        refused.headers.field("Allow"),
+        Some("OPTIONS, DESCRIBE, ANNOUNCE, SETUP"),
+        "what comes first"
+    );
     world.publish("RTP/AVP/TCP;interleaved=0-1;mode=record");
     assert_eq!(world.status(&format!("SETUP {CAM}/streamid=1"), record), 455);
 }
