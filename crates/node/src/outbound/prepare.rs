@@ -16,55 +16,54 @@ pub(super) async fn prepared(
     let no_address = || Verdict::failed("5.1.3", "the address is none that mail can be sent to");
     let mut envelope = envelope(message).ok_or_else(no_address)?;
     let broken = |e: MailError| Verdict::deferred("4.3.0", e.to_string());
-    let body = async || outbound.mail.queued_body(message).await.map_err(broken);
+    // What is signed is the message itself, and so is what is converted.
+    let body = async || outbound.mail.queued_message(message).await.map_err(broken);
+    let head = message.head();
     let record = message.record();
     let cannot_take = record.eight_bit && !takes_eight_bit;
     let seven_bit = cannot_take || record.seven_bit;
-    let mut source = Source {
-        body: body().await?,
-        converter: None,
-        ended: false,
+    let source = async |head: &Bytes, converter| {
+        Ok::<Source, Verdict>(Source {
+            head: Some(head.clone()).filter(|head| !head.is_empty()),
+            body: body().await?,
+            converter,
+            ended: false,
+        })
     };
     // What needs SMTPUTF8 is not converted; a server without 8BITMIME has none of that either.
     let is_fine = !record.long_lines && !seven_bit;
     if is_fine || envelope.utf8 && cannot_take && !record.seven_bit {
-        return Ok((envelope, source));
+        return Ok((envelope, source(&head, None).await?));
     }
     let mut survey = Survey::new();
-    while let Some(piece) = source.next().await.map_err(broken)? {
+    let mut whole = source(&Bytes::new(), None).await?;
+    while let Some(piece) = whole.next().await.map_err(broken)? {
         survey.push(&piece);
     }
-    source = Source {
-        body: body().await?,
-        converter: Some(survey.finish(Wanted { seven_bit })?),
-        ended: false,
-    };
+    let mut whole = source(&head, Some(survey.finish(Wanted { seven_bit })?)).await?;
     // Its length is to be told before it is sent.
     envelope.size_bytes = 0;
-    while let Some(piece) = source.next().await.map_err(broken)? {
+    while let Some(piece) = whole.next().await.map_err(broken)? {
         envelope.size_bytes += piece.len() as u64;
     }
-    let Some(mut converter) = source.converter else {
+    let Some(mut converter) = whole.converter else {
         return Err(Verdict::deferred(
             "4.3.0",
             "a message that is converted has a converter",
         ));
     };
     converter.rewind();
-    envelope.body = match converter.is_eight_bit() {
+    envelope.body = match converter.is_eight_bit() || !head.is_ascii() {
         true => Body::EightBit,
         false => Body::SevenBit,
     };
-    let source = Source {
-        body: body().await?,
-        converter: Some(converter),
-        ended: false,
-    };
-    Ok((envelope, source))
+    Ok((envelope, source(&head, Some(converter)).await?))
 }
 
 /// A message's bytes as they are sent.
 pub(super) struct Source {
+    /// What goes before the message as it is.
+    head: Option<Bytes>,
     body: Box<dyn BlobReader>,
     converter: Option<Converter>,
     ended: bool,
@@ -73,6 +72,9 @@ pub(super) struct Source {
 impl Source {
     /// The next piece; `None` at the end.
     pub(super) async fn next(&mut self) -> Result<Option<Bytes>, MailError> {
+        if let Some(head) = self.head.take() {
+            return Ok(Some(head));
+        }
         while !self.ended {
             let piece = self.body.next().await?;
             self.ended = piece.is_none();
@@ -115,7 +117,8 @@ fn envelope(message: &QueuedMessage) -> Option<client::Message> {
         } else {
             Body::SevenBit
         },
-        utf8: record.utf8 || is_utf8,
+        // What is sent in its 7-bit form needs it for addresses alone.
+        utf8: record.utf8 && !record.seven_bit || is_utf8,
         dsn: message.dsn(),
         recipient_dsn: message.waiting_dsn(),
     })

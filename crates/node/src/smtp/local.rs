@@ -4,7 +4,7 @@ use super::{Away, Driver};
 use ringpost_mail::{Letter, Recipient};
 use ringpost_smtp::{Answer, Refusal};
 use ringpost_store::AccountId;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Whom one RCPT means.
 #[derive(Clone, Copy, Debug)]
@@ -33,11 +33,12 @@ impl Driver<'_> {
         let (mut here, mut away) = (all_here.into_iter(), all_away.into_iter());
         // Who is named twice has it once, by whatever names.
         let mut done: HashMap<AccountId, Result<(), Refusal>> = HashMap::new();
+        let mut sent: HashSet<String> = HashSet::new();
         let mut verdicts = Vec::new();
         let mut before = Part { here: 0, away: 0 };
         for part in std::mem::take(&mut self.parts) {
             let mut here: Vec<Recipient> = here.by_ref().take(part.here - before.here).collect();
-            let away: Vec<Away> = away.by_ref().take(part.away - before.away).collect();
+            let mut away: Vec<Away> = away.by_ref().take(part.away - before.away).collect();
             before = part;
             if let ([only], []) = (&here[..], &away[..])
                 && let Some(verdict) = done.get(&only.account)
@@ -46,6 +47,8 @@ impl Driver<'_> {
                 continue;
             }
             here.retain(|recipient| !done.contains_key(&recipient.account));
+            away.retain(|away| !sent.contains(&away.to.address));
+            let addresses: Vec<String> = away.iter().map(|away| away.to.address.clone()).collect();
             let accounts: Vec<AccountId> = here.iter().map(|recipient| recipient.account).collect();
             let is_single = accounts.len() == 1 && away.is_empty();
             // A list has nobody left for whom the message is not answered for.
@@ -54,6 +57,9 @@ impl Driver<'_> {
                 false => self.store_part(letter, here, away).await,
             };
             // What a list is refused for need not hold for those on it.
+            if verdict.is_ok() {
+                sent.extend(addresses);
+            }
             if is_single || verdict.is_ok() {
                 done.extend(accounts.into_iter().map(|account| (account, verdict)));
             }

@@ -67,7 +67,11 @@ impl Driver<'_> {
         }
         let details = self.smtp.policy.detail_folders;
         let goes_on = |forwards: &AccountInfo| {
-            let is_to = |other: &Here| forwards.forward.to.contains(&other.account.address.to_string());
+            // One that forwards too may be full itself: accounts that forward to each other are no copies of each other.
+            let is_to = |other: &Here| {
+                let account = &other.account;
+                account.forward.to.is_empty() && forwards.forward.to.contains(&account.address.to_string())
+            };
             away.iter().any(|one| one.account == Some(forwards.id)) || here.iter().any(is_to)
         };
         let named = here.iter().map(|here| Recipient {

@@ -12,7 +12,7 @@ use tracing::warn;
 
 /// The mount below an account's that holds its calls, `alice/call`: what was recorded of them in a row, the oldest first. Each
 /// by itself is `alice/call/20261127T101500Z-7`: when it began, and its number in the log.
-pub(super) const CALL: &str = "call";
+pub(super) use ringpost_stream::CALLS as CALL;
 
 /// What a call's mount is: linear samples, which every player takes, the account's side left and the other one right.
 //= https://www.rfc-editor.org/rfc/rfc3551#section-4.5.11

@@ -1,4 +1,5 @@
 use std::f64::consts::PI;
+use std::sync::OnceLock;
 
 /// Zero crossings of the filter to either side of a sample: the more, the narrower between pass and stop band.
 const CROSSINGS: usize = 32;
@@ -34,7 +35,7 @@ pub fn resample(samples: &[i16], from_hz: u32, to_hz: u32) -> Vec<i16> {
             let last = ((centre + reach).floor() as usize + 1).min(samples.len());
             let mut sum = 0.0;
             for (k, sample) in samples.iter().enumerate().take(last).skip(first) {
-                sum += f64::from(*sample) * at(&filter, (k as f64 - centre).abs() * cutoff);
+                sum += f64::from(*sample) * at(filter, (k as f64 - centre).abs() * cutoff);
             }
             (sum * cutoff).round().clamp(-32768.0, 32767.0) as i16
         })
@@ -45,7 +46,7 @@ pub fn resample(samples: &[i16], from_hz: u32, to_hz: u32) -> Vec<i16> {
 /// filter, and has no seams.
 #[derive(Clone, Debug)]
 pub struct Resampler {
-    filter: Vec<f64>,
+    filter: &'static [f64],
     from_hz: u32,
     to_hz: u32,
     /// Samples that are still within reach.
@@ -59,7 +60,7 @@ impl Resampler {
     pub fn new(from_hz: u32, to_hz: u32) -> Option<Self> {
         (from_hz > 0 && to_hz > 0).then(|| Resampler {
             filter: match from_hz == to_hz {
-                true => Vec::new(),
+                true => &[],
                 false => half_filter(),
             },
             from_hz,
@@ -91,7 +92,7 @@ impl Resampler {
             };
             let sum: f64 = (first..)
                 .zip(within)
-                .map(|(k, sample)| f64::from(*sample) * at(&self.filter, (k as f64 - centre).abs() * cutoff))
+                .map(|(k, sample)| f64::from(*sample) * at(self.filter, (k as f64 - centre).abs() * cutoff))
                 .sum();
             out.push((sum * cutoff).round().clamp(-32768.0, 32767.0) as i16);
             self.next += u64::from(self.from_hz);
@@ -100,16 +101,18 @@ impl Resampler {
 }
 
 /// The right half of sinc times window, from 0 to `CROSSINGS`.
-fn half_filter() -> Vec<f64> {
-    let whole = bessel_i0(BETA);
-    (0..=CROSSINGS * POINTS)
-        .map(|i| {
+fn half_filter() -> &'static [f64] {
+    static FILTER: OnceLock<Vec<f64>> = OnceLock::new();
+    FILTER.get_or_init(|| {
+        let whole = bessel_i0(BETA);
+        let points = (0..=CROSSINGS * POINTS).map(|i| {
             let x = i as f64 / POINTS as f64;
             let sinc = if i == 0 { 1.0 } else { (PI * x).sin() / (PI * x) };
             let place = x / CROSSINGS as f64;
             sinc * bessel_i0(BETA * (1.0 - place * place).max(0.0).sqrt()) / whole
-        })
-        .collect()
+        });
+        points.collect()
+    })
 }
 
 fn at(filter: &[f64], x: f64) -> f64 {

@@ -76,7 +76,8 @@ impl Streams {
     pub(super) fn check_multicast(&self) -> Result<(), (String, String)> {
         let wrong = |key: &str, wrong: String| (format!("streams.{key}"), wrong);
         if let Some(range) = self.multicast_range {
-            check_address(range.parts().0).map_err(|why| {
+            let (first, last) = range.ends();
+            check_address(first).and(check_address(last)).map_err(|why| {
                 wrong(
                     "multicast_range",
                     format!("{why}, with the bits that all have behind it"),

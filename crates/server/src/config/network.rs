@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 /// A network, `192.168.0.0/16`; an address alone is a network of one.
@@ -15,6 +15,23 @@ impl Network {
     /// Its address and the number of bits that count.
     pub(crate) fn parts(self) -> (IpAddr, u8) {
         (self.address, self.prefix_bits)
+    }
+
+    /// Its first address and its last.
+    pub(crate) fn ends(self) -> (IpAddr, IpAddr) {
+        let bits = u32::from(self.prefix_bits);
+        match self.address {
+            IpAddr::V4(address) => {
+                let rest = u32::MAX.checked_shr(bits).unwrap_or(0);
+                let first = u32::from(address) & !rest;
+                (Ipv4Addr::from(first).into(), Ipv4Addr::from(first | rest).into())
+            }
+            IpAddr::V6(address) => {
+                let rest = u128::MAX.checked_shr(bits).unwrap_or(0);
+                let first = u128::from(address) & !rest;
+                (Ipv6Addr::from(first).into(), Ipv6Addr::from(first | rest).into())
+            }
+        }
     }
 }
 

@@ -18,7 +18,7 @@ pub struct Delivery {
     pub received: UnixTime,
     /// When it is delivered.
     pub now: UnixTime,
-    /// Whether the account's quota holds. It does not for a message that was promised already.
+    /// Whether the account's quota holds. It does not for what nobody could be told of otherwise.
     pub within_quota: bool,
     /// Delivered at most once under this spool number and recipient.
     pub once: Option<(u64, String)>,

@@ -59,7 +59,7 @@ impl Mail {
         }
         let head = Bytes::from(signing.finish().await);
         Ok(Signature {
-            seven_bit: !head.is_empty() && converter.is_some_and(|converter| !converter.is_eight_bit()),
+            seven_bit: !head.is_empty() && converter.is_some_and(|converter| converter.is_seven_bit()),
             head,
         })
     }

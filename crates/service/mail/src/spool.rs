@@ -217,7 +217,13 @@ impl Mail {
             let Some(account) = recipient.account else {
                 continue;
             };
-            match self.deliver_to_one(spooled, recipient, account, now).await {
+            // Where nobody would be told of it, what was promised is worth more than the quota.
+            let is_told = !spooled.record.sender.is_empty() && Notify::from_bits(recipient.notify).failure();
+            let within_quota = is_told || !too_old;
+            match self
+                .deliver_to_one(spooled, recipient, account, within_quota, now)
+                .await
+            {
                 Ok(()) => ended.push((recipient, End::Delivered)),
                 Err(MailError::NoSuchAccount) => {
                     tracing::warn!(%account, spool = id, "a recipient was removed before its message came");
@@ -247,9 +253,11 @@ impl Mail {
         spooled: &Spooled,
         recipient: &SpoolRecipient,
         account: AccountId,
+        within_quota: bool,
         now: UnixTime,
     ) -> Result<(), MailError> {
         let delivery = Delivery {
+            within_quota,
             mailbox: self.folder(account, &recipient.folder).await?,
             received: spooled.record.received,
             once: Some(spooled.mark(recipient)),

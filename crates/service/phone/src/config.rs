@@ -91,8 +91,12 @@ impl Config {
     /// Whether an account's calls are mounts.
     pub(crate) fn is_overheard(&self, person: &Person) -> bool {
         self.overheard.iter().any(|name| match name.rsplit_once('@') {
-            Some((user, domain)) => *user == *person.user && domain.eq_ignore_ascii_case(&person.domain),
-            None => **name == *person.user && self.realm().eq_ignore_ascii_case(&person.domain),
+            Some((user, domain)) => {
+                user.eq_ignore_ascii_case(&person.user) && domain.eq_ignore_ascii_case(&person.domain)
+            }
+            None => {
+                name.eq_ignore_ascii_case(&person.user) && self.realm().eq_ignore_ascii_case(&person.domain)
+            }
         })
     }
 

@@ -34,7 +34,7 @@ mod ring;
 
 pub use description::{Description, DescriptionError, Quirk, Track, control_of, track_of};
 pub use hearing::Hearing;
-pub use mount::{MountName, MountNameError, MountPattern, MountPatternError};
+pub use mount::{CALLS, MountName, MountNameError, MountPattern, MountPatternError};
 pub use reorder::{REORDER_WAIT, Reorder};
 pub use ring::{Cursor, Packet, Ring};
 pub use ringpost_codec::Heard;

@@ -5,6 +5,9 @@ use std::fmt;
 use std::str::FromStr;
 use thiserror::Error;
 
+/// Where an account's calls are, below its name: `alice/call/…`.
+pub const CALLS: &str = "call";
+
 /// Which mounts a line of the configuration speaks of: a mount's name in which `*` stands for one name between slashes and
 /// a last `**` for one or more.
 ///
@@ -41,8 +44,13 @@ impl MountPattern {
             .then(|| self.to_string().parse().ok())?
     }
 
-    /// Whether it speaks of this mount.
+    /// Whether it speaks of this mount. Of an account's calls ([`CALLS`]) speaks only what names them: who opens all that an
+    /// account has does not think of those.
     pub fn matches(&self, mount: &MountName) -> bool {
+        let is_calls = |part: &Part| matches!(part, Part::Name(name) if name == CALLS);
+        if mount.parts().nth(1) == Some(CALLS) && !self.0.get(1).is_some_and(is_calls) {
+            return false;
+        }
         let mut names = mount.parts();
         for part in &self.0 {
             match (part, names.next()) {
@@ -129,6 +137,14 @@ mod tests {
             ("alice/**", "alice/door/left", true),
             ("alice/**", "alice", false),
             ("**", "alice", true),
+            // Calls are opened by nobody who does not speak of them.
+            ("alice/*", "alice/call", false),
+            ("alice/**", "alice/call/1", false),
+            ("*/*/*", "alice/call/1", false),
+            ("**", "alice/call/1", false),
+            ("*/call/*", "alice/call/1", true),
+            ("alice/call/**", "alice/call/1", true),
+            ("alice/**", "alice/door/call", true),
         ] {
             let parsed: MountPattern = pattern.parse().expect("a pattern");
             assert_eq!(parsed.matches(&name(mount)), expected, "{pattern} for {mount}");

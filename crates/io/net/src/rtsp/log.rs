@@ -56,6 +56,7 @@ pub(super) fn tell(event: Event) {
             warn!(%mount, %peer, skips, "a reader is too slow, and goes on with the next key picture");
         }
         Event::Damaged { mount, file, why } => warn!(%mount, file, why, "a file cannot be played"),
+        Event::NoGroup { mount } => warn!(%mount, "no group of streams.multicast_range is free for a stream"),
         Event::NotRecorded { mount, why } => warn!(%mount, why, "a stream cannot be recorded"),
         Event::Recording { mount, event } => warn!(%mount, ?event, "a recording is not whole"),
         Event::Announced { name, from, is_there } => {

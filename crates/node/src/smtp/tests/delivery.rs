@@ -289,3 +289,53 @@ fn what_a_list_brings_to_a_full_account_waits_for_room_and_the_others_have_it() 
         house.check();
     }
 }
+
+// Accounts that forward to each other are no copies of each other: what finds no room in either waits, and is given up where
+// somebody is told of it, and kept where nobody could be.
+#[test]
+fn nothing_is_lost_between_full_accounts_that_forward_to_each_other() {
+    for (sender, is_told) in [("bob@example.org", true), ("carol@else.test", false)] {
+        let mut house = House::with_quota(Some(1_000));
+        let carol = at_once(
+            house
+                .directory
+                .add_account(NewAccount::new("carol@example.org".to_owned()), BEGIN),
+        );
+        let carol = carol.unwrap();
+        at_once(house.mail.create_defaults(carol.account.id, BEGIN)).unwrap();
+        house.accounts.insert("carol", (carol.account.id, carol.password));
+        let limited = |set: &mut ringpost_directory::AccountSettings| set.quota_bytes = Some(1_000);
+        at_once(house.directory.set_settings("bob@example.org", limited)).unwrap();
+        for (from, to) in [("alice", "bob"), ("bob", "alice")] {
+            let (from, to) = (format!("{from}@example.org"), [format!("{to}@example.org")]);
+            at_once(house.directory.set_forward(&from, &to, true)).unwrap();
+        }
+        let all = ["alice", "bob", "carol"].map(|name| format!("{name}@example.org"));
+        at_once(house.directory.add_alias("team@example.org", &all, BEGIN)).unwrap();
+        house.lab.spawn(deliver_due(
+            house.lab.world.clone(),
+            house.mail.clone(),
+            house.stop.clone(),
+        ));
+        let client = house.connect(Role::Mx);
+        house.codes(&client, "EHLO c\r\n");
+        let text = format!("MAIL FROM:<{sender}>\r\nRCPT TO:<team@example.org>\r\nDATA\r\n");
+        assert_eq!(house.codes(&client, &text), [250, 250, 354]);
+        let large = format!("Subject: team\r\n\r\n{}\r\n.\r\n", "x".repeat(2_000));
+        assert_eq!(house.codes(&client, &large), [250]);
+        house.lab.settle();
+        let count = |house: &House| ["alice", "bob", "carol"].map(|name| house.inbox(name).len());
+        assert_eq!(count(&house), [0, 0, 1], "{sender}");
+        house.lab.pass(Duration::from_secs(6 * 86_400));
+        let kept = usize::from(!is_told);
+        let inboxes = ["alice", "bob"].map(|name| {
+            let texts = house.inbox(name);
+            texts
+                .iter()
+                .filter(|text| text.contains("Subject: team\r\n\r\nxxx"))
+                .count()
+        });
+        assert_eq!(inboxes, [kept, kept], "{sender}");
+        house.check();
+    }
+}

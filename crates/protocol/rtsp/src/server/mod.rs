@@ -746,10 +746,10 @@ impl Server {
     }
 }
 
-/// The same with a reason, if there is one.
 /// What may be asked where there is no session.
 const OUTSIDE: &[Method] = &[Method::Options, Method::Describe, Method::Announce, Method::Setup];
 
+/// The same with a reason, if there is one.
 fn said(response: Response, why: &str) -> Response {
     match why {
         "" => response,

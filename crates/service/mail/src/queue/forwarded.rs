@@ -32,15 +32,17 @@ impl Mail {
         let record = &mut message.record;
         let mut failure = ("5.0.0", "it could not be forwarded");
         if record.recipients.iter().any(|recipient| recipient.failed) {
-            let letter = self
-                .letter_at(&Partition::queue_of(record.id), record.blob)
-                .await?;
+            let letter = self.letter_at(&Partition::queue_of(record.id), record.blob).await;
             let delivery = Delivery {
                 received: record.received,
                 once: Some((0, format!("kept {:?}", record.blob))),
                 ..Delivery::new(now)
             };
-            match self.deliver(keeper, &letter, delivery).await {
+            let delivered = match letter {
+                Ok(letter) => self.deliver(keeper, &letter, delivery).await,
+                Err(e) => Err(e),
+            };
+            match delivered {
                 Ok(_) => {
                     tracing::info!(queued = record.id, account = %keeper, "what could not be forwarded is kept");
                     record.recipients.retain(|recipient| !recipient.failed);
@@ -49,6 +51,10 @@ impl Mail {
                     failure = ("5.2.2", "it could not be forwarded, and the mailbox is full");
                 }
                 Err(MailError::NoSuchAccount) => failure = ("5.1.1", "the account was removed"),
+                Err(MailError::Damaged(why)) => {
+                    tracing::error!(queued = record.id, account = %keeper, why, "what could not be forwarded cannot be kept");
+                    failure = ("5.3.0", "it could not be forwarded, and can be read no more");
+                }
                 Err(e) => return Err(e),
             }
         }

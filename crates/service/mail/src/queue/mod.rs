@@ -19,6 +19,7 @@ pub use index::Work;
 use crate::sign::Headed;
 use crate::{Delivery, Letter, Mail, MailError};
 use async_channel::{Receiver, Sender};
+use bytes::Bytes;
 use hold::why_held;
 use index::Index;
 use report::{Kind, Report};
@@ -125,6 +126,13 @@ pub struct QueuedMessage {
 }
 
 impl QueuedMessage {
+    /// The fields that stand before the message in this copy: ASCII but for what forwarding adds.
+    pub fn head(&self) -> Bytes {
+        [self.record.prefix.as_bytes(), &self.record.head[..]]
+            .concat()
+            .into()
+    }
+
     /// Says before [`Mail::conclude`] whether the server that took it knows DSN.
     pub fn handed_to(&mut self, knows_dsn: bool) {
         self.knows_dsn = knows_dsn;
@@ -386,19 +394,23 @@ impl Mail {
         }))
     }
 
-    /// The body as it is sent.
+    /// The body as it is sent, with the fields before it that stand in this copy alone.
     pub async fn queued_body(&self, message: &QueuedMessage) -> Result<Box<dyn BlobReader>, MailError> {
+        Ok(Box::new(Headed {
+            head: Some(message.head()),
+            rest: self.queued_message(message).await?,
+        }))
+    }
+
+    /// The message itself, which is what was signed.
+    pub async fn queued_message(&self, message: &QueuedMessage) -> Result<Box<dyn BlobReader>, MailError> {
         let Queued {
             id, blob, skip_bytes, ..
         } = message.record;
         let home = Partition::queue_of(id);
         let reader = self.bodies.get(&home, blob, skip_bytes..u64::MAX).await?;
         let missing = || MailError::Damaged(format!("the body of queued message {id} is missing"));
-        let head = [message.record.prefix.as_bytes(), &message.record.head[..]].concat();
-        Ok(Box::new(Headed {
-            head: Some(head.into()),
-            rest: reader.ok_or_else(missing)?,
-        }))
+        reader.ok_or_else(missing)
     }
 
     /// Writes down what became of those whom the message could still reach, in their order. When this is done it is on
@@ -555,6 +567,7 @@ impl Mail {
             skip_bytes,
             received: now,
             eight_bit: letter.eight_bit,
+            long_lines: letter.long_lines,
             utf8: about.utf8,
             ..Queued::default()
         })

@@ -145,9 +145,9 @@ impl Groups {
         group.is_some_and(|group| group.sender == Some(key))
     }
 
-    pub(crate) fn members(&self, mount: &MountName) -> impl Iterator<Item = SessionKey> {
+    pub(crate) fn is_member(&self, mount: &MountName, key: SessionKey) -> bool {
         let group = self.by_mount.get(mount);
-        group.into_iter().flat_map(|group| group.members.iter().copied())
+        group.is_some_and(|group| group.members.contains(&key))
     }
 }
 
@@ -202,6 +202,10 @@ impl Plane {
             return false;
         };
         let Some(address) = settings.fixed.or_else(|| self.free_group()) else {
+            let mount = mount.clone();
+            self.tell(Event::NoGroup { mount });
+            // Another mount may give one back.
+            self.set_timer(Timer::Groups, Some(now + RETRY));
             return false;
         };
         let group = Group {

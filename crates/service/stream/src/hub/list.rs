@@ -15,7 +15,7 @@ impl Plane {
             if self.groups.is_sender(&session.mount, *key) {
                 continue;
             }
-            let is_member = self.groups.members(&session.mount).any(|member| member == *key);
+            let is_member = self.groups.is_member(&session.mount, *key);
             let has_begun = session.reader().is_some_and(|reader| {
                 reader.cursor.is_some() || reader.left.is_some() || reader.played.is_some()
             });

@@ -331,6 +331,11 @@ pub enum Event {
         /// Why.
         why: String,
     },
+    /// A mount is to be sent to a group, and none is free; it is tried again.
+    NoGroup {
+        /// Which.
+        mount: MountName,
+    },
     /// A mount that is to be recorded cannot be.
     NotRecorded {
         /// Which.

@@ -463,6 +463,15 @@ impl Plane {
     pub(crate) fn remove_mount(&mut self, now: Instant, key: MountKey) {
         if let Some(name) = self.name_of(key) {
             self.drop_group(now, &name);
+            // Where they left means nothing in another ring.
+            let of_mount = self.sessions.values_mut().filter(|session| session.mount == name);
+            of_mount
+                .filter_map(Session::reader_mut)
+                .for_each(|reader| reader.left = None);
+        }
+        if let Some(recorder) = self.live.get_mut(&key).and_then(|live| live.recorder.as_mut()) {
+            recorder.finish(now);
+            self.flush_recorder(now, key);
         }
         let readers = self.live.get(&key).map(|live| live.readers.clone());
         for reader in readers.unwrap_or_default() {

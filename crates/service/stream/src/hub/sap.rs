@@ -123,10 +123,10 @@ impl Plane {
         if is_ours {
             return Ok(());
         }
-        let handled = sap.listener.handle_packet(now, group, from, bytes);
+        sap.listener.handle_packet(now, group, from, bytes)?;
         sap.announcer.handle_others(group, sap.listener.count(group));
         self.flush_sap();
-        handled
+        Ok(())
     }
 
     pub(crate) fn handle_sap_timeout(&mut self, now: Instant) {

@@ -248,18 +248,22 @@ impl World {
     }
 
     pub(super) fn publish(&mut self, mount: &str) -> ConnectionId {
+        self.publish_described(mount, SDP, 2)
+    }
+
+    fn publish_described(&mut self, mount: &str, sdp: &str, tracks: usize) -> ConnectionId {
         let id = self.connect();
         let url = format!("rtsp://h/{mount}");
         let announce = format!(
             "ANNOUNCE {url} RTSP/1.0\nCSeq: 1\nContent-Type: application/sdp\nContent-Length: {}\n\n",
-            SDP.len()
+            sdp.len()
         );
-        let announce = format!("{}{SDP}", announce.replace('\n', "\r\n"));
+        let announce = format!("{}{sdp}", announce.replace('\n', "\r\n"));
         self.input(id, announce.as_bytes());
         let said = String::from_utf8(self.sent.remove(&id).unwrap().to_vec()).unwrap();
         assert!(said.starts_with("RTSP/1.0 200"), "{said}");
         let mut session = String::new();
-        for track in 0..2 {
+        for track in 0..tracks {
             let transport = format!(
                 "RTP/AVP/TCP;unicast;interleaved={}-{};mode=record",
                 2 * track,
@@ -952,4 +956,72 @@ fn parameters_that_are_not_known_are_named_in_the_answer_and_recorded_ranges_are
     }
     let response = world.ask(id, &ask("GET_PARAMETER", "recorded-ranges"));
     assert!(response.ends_with("\r\n\r\nrecorded-ranges: \r\n"), "{response}");
+}
+
+#[test]
+fn a_reader_that_has_paused_goes_on_in_the_ring_of_another_publisher_from_its_beginning() {
+    let mut world = World::new();
+    let publisher = world.publish("alice/door");
+    for n in 0..40u16 {
+        world.send(
+            publisher,
+            0,
+            n,
+            u32::from(n) * 3_600,
+            if n == 0 { KEY } else { OTHER },
+        );
+    }
+    let (reader, played) = world.read("alice/door", &TCP[..1]);
+    let session = World::session(&played);
+    let ask = |world: &mut World, method: &str| {
+        let request = format!("{method} rtsp://h/alice/door RTSP/1.0\nCSeq: 9\nSession: {session}\n\n");
+        let response = world.ask(reader, &request);
+        assert!(response.starts_with("RTSP/1.0 200"), "{response}");
+    };
+    ask(&mut world, "PAUSE");
+    world.hub.handle_closed(world.now, publisher);
+    world.run();
+    world.pass(Config::default().vacancy + Duration::from_secs(1));
+    assert_eq!(world.hub.mounts(world.now), []);
+    let publisher = world.publish("alice/door");
+    world.send(publisher, 0, 500, 0, KEY);
+    ask(&mut world, "PLAY");
+    world.send(publisher, 0, 501, 3_600, OTHER);
+    let payloads: Vec<_> = world
+        .received(reader, 0)
+        .into_iter()
+        .map(|(_, payload)| payload)
+        .collect();
+    assert_eq!(payloads, [KEY, OTHER]);
+}
+
+#[test]
+fn what_was_recorded_is_closed_when_another_publisher_takes_over_with_other_tracks() {
+    use ringpost_store::FileCommand;
+    let mut world = World::new();
+    let settings = MountSettings {
+        record: true,
+        ..MountSettings::default()
+    };
+    world
+        .hub
+        .set_settings(world.now, vec![("alice/**".parse().unwrap(), settings)]);
+    let sound = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\nm=audio 0 RTP/AVP 96\r\na=rtpmap:96 PCMU/8000\r\n\
+                 a=control:streamid=0\r\n";
+    let publisher = world.publish_described("alice/door", sound, 1);
+    for n in 0..150u16 {
+        world.send(publisher, 0, n, u32::from(n) * 160, &[0xff; 160]);
+        world.pass(Duration::from_millis(20));
+    }
+    let appended = |world: &World| {
+        let commands = world.written.iter();
+        commands
+            .filter(|(_, command)| matches!(command, FileCommand::Append(_)))
+            .count()
+    };
+    let before = appended(&world);
+    let other = sound.replace("PCMU", "G722");
+    world.publish_described("alice/door", &other, 1);
+    assert!(appended(&world) > before, "what was open is written");
+    assert!(matches!(world.written.last(), Some((_, FileCommand::Close))));
 }

@@ -109,10 +109,6 @@ impl Plane {
         self.end_session(now, key);
         // Whoever reads has heard the end, and nobody else will publish it.
         if let Some(mount) = mount {
-            if let Some(recorder) = self.live.get_mut(&mount).and_then(|live| live.recorder.as_mut()) {
-                recorder.finish(now);
-                self.flush_recorder(now, mount);
-            }
             self.remove_mount(now, mount);
         }
     }

@@ -181,6 +181,11 @@ impl Converter {
         self.writer.encoder = Encoder::AsItIs;
     }
 
+    /// Whether it was made to give nothing beyond ASCII.
+    pub fn is_seven_bit(&self) -> bool {
+        self.writer.seven_bit
+    }
+
     /// Whether what it gives has bytes beyond ASCII.
     pub fn is_eight_bit(&self) -> bool {
         self.writer.is_eight_bit && !self.writer.seven_bit

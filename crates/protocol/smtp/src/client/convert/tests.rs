@@ -128,6 +128,22 @@ fn what_cannot_be_converted_is_refused_for_good() {
     }
 }
 
+#[test]
+fn what_is_nested_too_deeply_is_no_seven_bit_form_of_itself() {
+    let mut message = String::new();
+    for depth in 0..40 {
+        message += &format!("Content-Type: multipart/mixed; boundary=b{depth}\r\n\r\n--b{depth}\r\n");
+    }
+    message += &format!("\r\n{}\r\n", "x".repeat(1_200));
+    let mut survey = Survey::new();
+    survey.push(message.as_bytes());
+    let mut converter = survey.finish_as_far_as_possible();
+    assert!(!converter.is_seven_bit());
+    let mut given = converter.push(message.as_bytes()).to_vec();
+    given.extend_from_slice(&converter.finish());
+    assert_eq!(given, message.as_bytes());
+}
+
 // Guards pitfall SMTP 7: lines over 998 octets.
 #[test]
 fn long_lines_are_encoded_and_long_fields_folded() {
