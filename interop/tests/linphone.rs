@@ -7,18 +7,23 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-/// A configuration with no sound card, and a home of its own.
-fn configuration(server: &Server, device: &Device) -> PathBuf {
+/// A configuration with no sound card, a home of its own, and ports of its own: `port`, the one behind it, and for sound.
+fn configuration(server: &Server, device: &Device, port: u16) -> PathBuf {
     let home = server.folder().join("linphone");
     std::fs::create_dir_all(home.join(".local/share/linphone")).expect("the test's folder can be written");
     let address = server.address();
     let text = format!(
-        "[sip]\nsip_port=6190\nsip_tcp_port=6190\nsip_tls_port=6191\ndefault_proxy=0\nping_with_options=0\n\
-         register_only_when_network_is_up=0\nverify_server_certs=0\nverify_server_cn=0\n[rtp]\naudio_rtp_port=7078\n\
+        "[sip]\nsip_port={port}\nsip_tcp_port={port}\nsip_tls_port={}\ndefault_proxy=0\nping_with_options=0\n\
+         register_only_when_network_is_up=0\nverify_server_certs=0\nverify_server_cn=0\n[rtp]\naudio_rtp_port={}\n\
          [proxy_0]\nreg_proxy=<sip:{address}:5060;transport=udp>\nreg_route=<sip:{address}:5060;transport=udp;lr>\n\
          reg_identity=sip:{}@{DOMAIN}\nreg_expires=60\nreg_sendregister=1\npublish=0\n\
          [auth_info_0]\nusername={}\nuserid={}\npasswd={}\nrealm={DOMAIN}\n",
-        device.account, device.account, device.username, device.secret
+        port + 1,
+        port + 888,
+        device.account,
+        device.account,
+        device.username,
+        device.secret
     );
     std::fs::write(home.join("linphonerc"), text).expect("the test's folder can be written");
     home
@@ -34,7 +39,7 @@ fn linphone_registers_with_sha_256() {
         ..Options::default()
     });
     let (_, alice) = server.person("alice");
-    let home = configuration(&server, &alice);
+    let home = configuration(&server, &alice, 6192);
     let script = format!(
         "(sleep 15; echo quit) | HOME={0} {1} -c {0}/linphonerc",
         home.display(),
@@ -64,7 +69,7 @@ fn linphone_registers_calls_and_both_hear_each_other() {
     ) else {
         return;
     };
-    let home = configuration(&server, &alice);
+    let home = configuration(&server, &alice, 6190);
     let (tone, recording) = (home.join("tone.wav"), home.join("heard.wav"));
     tone_wav(&tone, 440.0, 8_000, 30);
     let lines = [
