@@ -6,6 +6,7 @@
 //! number of the process, since what another process of this data folder held ended with it. What waits is known in
 //! memory besides, by destination.
 
+mod body;
 mod forwarded;
 mod hold;
 mod index;
@@ -16,10 +17,8 @@ pub use forwarded::Keeper;
 pub use hold::{Held, Hold};
 pub use index::Work;
 
-use crate::sign::Headed;
 use crate::{Delivery, Letter, Mail, MailError};
 use async_channel::{Receiver, Sender};
-use bytes::Bytes;
 use hold::why_held;
 use index::Index;
 use report::{Kind, Report};
@@ -27,7 +26,7 @@ use ringpost_base::{UnixTime, limits};
 use ringpost_smtp::client::{Fate, Verdict};
 use ringpost_smtp::{MailDsn, Mailbox, Notify, RcptDsn, Return};
 use ringpost_store::records::{Queued, QueuedRecipient};
-use ringpost_store::{AccountId, Batch, BlobReader, Partition, Record, keys};
+use ringpost_store::{AccountId, Batch, Partition, Record, keys};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -126,13 +125,6 @@ pub struct QueuedMessage {
 }
 
 impl QueuedMessage {
-    /// The fields that stand before the message in this copy: ASCII but for what forwarding adds.
-    pub fn head(&self) -> Bytes {
-        [self.record.prefix.as_bytes(), &self.record.head[..]]
-            .concat()
-            .into()
-    }
-
     /// Says before [`Mail::conclude`] whether the server that took it knows DSN.
     pub fn handed_to(&mut self, knows_dsn: bool) {
         self.knows_dsn = knows_dsn;
@@ -392,25 +384,6 @@ impl Mail {
             gone: false,
             knows_dsn: false,
         }))
-    }
-
-    /// The body as it is sent, with the fields before it that stand in this copy alone.
-    pub async fn queued_body(&self, message: &QueuedMessage) -> Result<Box<dyn BlobReader>, MailError> {
-        Ok(Box::new(Headed {
-            head: Some(message.head()),
-            rest: self.queued_message(message).await?,
-        }))
-    }
-
-    /// The message itself, which is what was signed.
-    pub async fn queued_message(&self, message: &QueuedMessage) -> Result<Box<dyn BlobReader>, MailError> {
-        let Queued {
-            id, blob, skip_bytes, ..
-        } = message.record;
-        let home = Partition::queue_of(id);
-        let reader = self.bodies.get(&home, blob, skip_bytes..u64::MAX).await?;
-        let missing = || MailError::Damaged(format!("the body of queued message {id} is missing"));
-        reader.ok_or_else(missing)
     }
 
     /// Writes down what became of those whom the message could still reach, in their order. When this is done it is on
