@@ -254,7 +254,7 @@ impl Plane {
             }
             (LowerTransport::Tcp, None) => refused(Status::UNSUPPORTED_TRANSPORT),
             (LowerTransport::Udp, _) if self.has_its_pairs(&setup, ends) => {
-                refused(Status::NOT_ENOUGH_BANDWIDTH)
+                refused(Status::UNSUPPORTED_TRANSPORT)
             }
             (LowerTransport::Udp, _) => {
                 let pair = PairId(self.next_number());

@@ -407,7 +407,7 @@ fn who_has_not_signed_in_takes_so_many_ports_and_reads_on_over_tcp() {
         world.ask(stranger, &request)
     };
     let refused = set_up(&mut world, UDP[0]);
-    assert!(refused.starts_with("RTSP/1.0 453 "), "{refused}");
+    assert!(refused.starts_with("RTSP/1.0 461 "), "{refused}");
     let over_tcp = set_up(&mut world, TCP[0]);
     assert!(over_tcp.starts_with("RTSP/1.0 200 "), "{over_tcp}");
     world.kick(session_keys(&world)[0]);
