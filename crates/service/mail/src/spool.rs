@@ -198,7 +198,7 @@ impl Mail {
 
     /// Delivers a spooled message to each recipient that does not have it, and forgets it when all do. An account that is
     /// gone is passed over. One that is full holds up no other: the message waits for it, until it has room or the message
-    /// is too old; then its sender is told.
+    /// is too old; then its sender is told, and where nobody could be, it is delivered in spite of the quota.
     pub async fn deliver_spooled(&self, spooled: &Spooled, now: UnixTime) -> Result<(), MailError> {
         self.deliver_to_all(spooled, now).await.map(drop)
     }
