@@ -124,22 +124,25 @@ impl Client {
 
     fn finish(&mut self, tag: &str) -> Result<Reply> {
         let mut reply = Reply::default();
+        let mut last = Vec::new();
         loop {
-            let mut line = self.read_line()?.to_vec();
-            reply.bytes += line.len();
-            if let Some(rest) = line.strip_prefix(tag.as_bytes()) {
+            reply.bytes += self.read_line()?.len();
+            if let Some(rest) = self.line.strip_prefix(tag.as_bytes()) {
+                reply.last = String::from_utf8_lossy(&last).into_owned();
                 return match rest.starts_with(b" OK") {
                     true => Ok(reply),
-                    false => Err(format!("the server said {:?}", String::from_utf8_lossy(&line)).into()),
+                    false => Err(format!("the server said {:?}", String::from_utf8_lossy(&self.line)).into()),
                 };
             }
             reply.untagged += 1;
-            reply.last = String::from_utf8_lossy(&line).into_owned();
-            while let Some(length) = literal(&line) {
+            let mut rest = literal(&self.line);
+            // The two change places, so that no line is copied.
+            std::mem::swap(&mut self.line, &mut last);
+            while let Some(length) = rest {
                 let mut taken = (&mut self.stream).take(length);
                 reply.bytes += usize::try_from(std::io::copy(&mut taken, &mut std::io::sink())?)?;
-                line = self.read_line()?.to_vec();
-                reply.bytes += line.len();
+                reply.bytes += self.read_line()?.len();
+                rest = literal(&self.line);
             }
         }
     }

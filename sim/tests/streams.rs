@@ -113,7 +113,11 @@ impl World {
         let mut burst = Burst::default();
         while self.hub.poll_media(self.now, &mut burst) {
             match burst.outlet {
-                Some(Outlet::Interleaved(id)) => self.write(id, &burst.interleaved.clone()),
+                Some(Outlet::Interleaved) => {
+                    for id in &burst.connections {
+                        self.write(*id, &burst.interleaved);
+                    }
+                }
                 Some(Outlet::Datagrams { to, .. }) => {
                     let reader = self
                         .readers

@@ -500,26 +500,42 @@ impl Driver {
     /// Hands each reader its share.
     fn serve(&mut self) {
         let mut burst = Burst::default();
-        while self.hub.poll_media(self.now(), &mut burst) {
+        let now = self.now();
+        let (mut packets, mut sent_packets, mut octets) = (0, 0, 0);
+        while self.hub.poll_media(now, &mut burst) {
             match burst.outlet {
-                Some(Outlet::Interleaved(id)) => {
-                    let Some(held) = self.connections.get_mut(&id) else {
-                        continue;
-                    };
-                    let bytes = std::mem::take(&mut burst.interleaved);
-                    let octets = bytes.len() - 4 * burst.packets;
-                    held.connection.push(bytes);
-                    self.count_sent(burst.packets, burst.packets, octets);
-                    self.write(id);
+                Some(Outlet::Interleaved) => {
+                    let readers = burst.connections.len();
+                    packets += burst.packets * readers;
+                    sent_packets += burst.packets * readers;
+                    octets += (burst.interleaved.len() - 4 * burst.packets) * readers;
+                    self.send_to_all(&burst.connections, &burst.interleaved);
                 }
                 Some(Outlet::Datagrams { socket, to }) => {
                     let Some(fd) = self.fd(socket) else { continue };
                     let datagrams = &burst.datagrams;
                     let sent = send_all(fd, &SockAddr::from(to), datagrams);
-                    let octets: usize = datagrams.iter().take(sent).map(Bytes::len).sum();
-                    self.count_sent(sent, datagrams.len(), octets);
+                    packets += burst.packets;
+                    sent_packets += sent;
+                    octets += datagrams.iter().take(sent).map(Bytes::len).sum::<usize>();
                 }
                 None => {}
+            }
+        }
+        self.count_sent(sent_packets, packets, octets);
+    }
+
+    /// Sends a share on several connections, behind what waits on each.
+    fn send_to_all(&mut self, connections: &[ConnectionId], share: &Bytes) {
+        for id in connections {
+            let Some(held) = self.connections.get_mut(id) else {
+                continue;
+            };
+            // Mostly nothing waits, the peer takes everything at once, and is heard as before.
+            match held.connection.send(share) {
+                Ok(true) if held.closes.is_none() && held.interest == READING => {}
+                Ok(_) => self.write(*id),
+                Err(error) => self.note_broken(*id, &error),
             }
         }
     }

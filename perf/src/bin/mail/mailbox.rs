@@ -13,6 +13,10 @@ const APPENDS: usize = 4_000;
 const MESSAGES: usize = 10_000;
 /// Ours alone.
 const MANY: usize = 100_000;
+/// How often what was read once is asked for again: an odd number, so that no flag is left.
+const AGAIN: usize = 3;
+const FLAG: &str = "STORE 1:* +FLAGS (\\Flagged)";
+const UNFLAG: &str = "STORE 1:* -FLAGS (\\Flagged)";
 
 pub(crate) fn append(rounds: usize) -> Result<String> {
     let (ours, peer) = both(false)?;
@@ -130,27 +134,43 @@ fn ask_all(side: &dyn Server, user: usize, messages: usize, store: &str) -> Resu
     Ok(seconds)
 }
 
+/// What a server that has just been started takes for each command, and what it takes when it is asked again.
+struct Seconds {
+    cold: Vec<f64>,
+    warm: Vec<Vec<f64>>,
+}
+
+fn ask_again_and_again(side: &dyn Server, user: usize, messages: usize) -> Result<Seconds> {
+    let cold = ask_all(side, user, messages, FLAG)?;
+    // All flags change each time.
+    let stores = [UNFLAG, FLAG].into_iter().cycle().take(AGAIN);
+    let warm = stores.map(|store| ask_all(side, user, messages, store));
+    let seconds = Seconds {
+        cold,
+        warm: warm.collect::<Result<_>>()?,
+    };
+    println!(
+        "{}, {messages}: cold {:.4?}, warm {:.4?}",
+        side.name(),
+        seconds.cold,
+        seconds.warm
+    );
+    Ok(seconds)
+}
+
 pub(crate) fn compare(rounds: usize) -> Result<String> {
     let (mut ours, mut peer) = both(false)?;
-    let mut cold: Vec<Line> = ASKS
-        .iter()
-        .map(|ask| {
-            let bar = match ask.name {
-                "FETCH ENVELOPE" => "at most 0.2 times",
+    let lines = |when: &str| -> Vec<Line> {
+        let line = |ask: &Ask| {
+            let bar = match (ask.name, when) {
+                ("FETCH ENVELOPE", "cold") => "at most 0.2 times",
                 _ => "at most the peer's",
             };
-            Line::new(format!("{} of {MESSAGES}, cold", ask.name), "s", 4, bar)
-        })
-        .collect();
-    let warm_line = |ask: &Ask| {
-        Line::new(
-            format!("{} of {MESSAGES}, warm", ask.name),
-            "s",
-            4,
-            "at most the peer's",
-        )
+            Line::new(format!("{} of {MESSAGES}, {when}", ask.name), "s", 4, bar)
+        };
+        ASKS.iter().map(line).collect()
     };
-    let mut warm: Vec<Line> = ASKS.iter().map(warm_line).collect();
+    let (mut cold, mut warm) = (lines("cold"), lines("warm"));
     for round in 0..rounds {
         // Each round reads a mailbox that nobody has read before.
         for side in [&mut ours as &mut dyn Server, &mut peer] {
@@ -159,16 +179,12 @@ pub(crate) fn compare(rounds: usize) -> Result<String> {
         }
         forget_files()?;
         for (side, is_ours) in [(&ours as &dyn Server, true), (&peer, false)] {
-            for (lines, store) in [
-                (&mut cold, "STORE 1:* +FLAGS (\\Flagged)"),
-                (&mut warm, "STORE 1:* -FLAGS (\\Flagged)"),
-            ] {
-                let seconds = ask_all(side, round, MESSAGES, store)?;
-                println!("{} round {}: {seconds:.4?}", side.name(), round + 1);
-                for (line, seconds) in lines.iter_mut().zip(seconds) {
-                    if is_ours { &mut line.ours } else { &mut line.peers }.push(seconds);
-                }
-            }
+            let seconds = ask_again_and_again(side, round, MESSAGES)?;
+            push(&mut cold, &seconds.cold, is_ours);
+            seconds
+                .warm
+                .iter()
+                .for_each(|once| push(&mut warm, once, is_ours));
         }
     }
     let mut report = String::new();
@@ -177,22 +193,37 @@ pub(crate) fn compare(rounds: usize) -> Result<String> {
     }
     let last = rounds;
     fill(&ours, last, MANY)?;
-    ours.restart()?;
-    forget_files()?;
-    for (when, few, store) in [
-        ("cold", &cold, "STORE 1:* +FLAGS (\\Flagged)"),
-        ("warm", &warm, "STORE 1:* -FLAGS (\\Flagged)"),
-    ] {
-        let seconds = ask_all(&ours, last, MANY, store)?;
-        for ((ask, few), seconds) in ASKS.iter().zip(few).zip(seconds) {
-            let times = seconds / ringpost_perf::median(&few.ours);
-            let bar = format!("at most 12 times that of {MESSAGES}; it is {times:.1} times");
-            let mut line = Line::new(format!("{} of {MANY}, {when}", ask.name), "s", 4, bar);
-            line.ours.push(seconds);
-            line.print("", &mut report);
-        }
+    let many = |when: &str| -> Vec<Line> {
+        let line = |ask: &Ask| Line::new(format!("{} of {MANY}, {when}", ask.name), "s", 4, "");
+        ASKS.iter().map(line).collect()
+    };
+    let (mut many_cold, mut many_warm) = (many("cold"), many("warm"));
+    for _ in 0..rounds {
+        ours.restart()?;
+        forget_files()?;
+        let seconds = ask_again_and_again(&ours, last, MANY)?;
+        push(&mut many_cold, &seconds.cold, true);
+        seconds
+            .warm
+            .iter()
+            .for_each(|once| push(&mut many_warm, once, true));
+    }
+    for (few, many) in cold
+        .iter()
+        .zip(&mut many_cold)
+        .chain(warm.iter().zip(&mut many_warm))
+    {
+        let times = ringpost_perf::median(&many.ours) / ringpost_perf::median(&few.ours);
+        many.bar = format!("at most 12 times that of {MESSAGES}; it is {times:.1} times");
+        many.print("", &mut report);
     }
     Ok(report)
+}
+
+fn push(lines: &mut [Line], seconds: &[f64], is_ours: bool) {
+    for (line, seconds) in lines.iter_mut().zip(seconds) {
+        if is_ours { &mut line.ours } else { &mut line.peers }.push(*seconds);
+    }
 }
 
 /// Lets the system forget what it holds of the disk, if this process may.

@@ -57,6 +57,22 @@ impl Connection {
         }
     }
 
+    /// Sends bytes, or puts them behind what waits; says whether they are sent, and nothing waits.
+    pub(super) fn send(&mut self, bytes: &Bytes) -> io::Result<bool> {
+        let mut sent = 0;
+        if self.tls.is_none() && self.waiting.is_empty() {
+            sent = match self.socket.write(bytes) {
+                Err(error) if is_passing(&error) => 0,
+                written => written?,
+            };
+            if sent == bytes.len() {
+                return Ok(true);
+            }
+        }
+        self.push(bytes.slice(sent..));
+        Ok(false)
+    }
+
     /// Sends as much as the peer takes. What is left waits, and [`has_waiting`](Connection::has_waiting) says so.
     pub(super) fn write(&mut self) -> io::Result<()> {
         let written = match &mut self.tls {
@@ -136,14 +152,7 @@ impl Connection {
             Some(tls) => read_tls(tls, &mut self.socket, buffer),
         };
         match read {
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
-                ) =>
-            {
-                Ok(Some(0))
-            }
+            Err(error) if is_passing(&error) => Ok(Some(0)),
             read => read,
         }
     }
@@ -157,6 +166,14 @@ impl Connection {
         }
         let _ = self.socket.shutdown(std::net::Shutdown::Write);
     }
+}
+
+/// Whether the same may work in a moment.
+fn is_passing(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+    )
 }
 
 fn read_tls(

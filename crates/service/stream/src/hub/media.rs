@@ -1,18 +1,21 @@
 //! Who is sent what next.
 
-use super::plane::Plane;
+use super::plane::{ALIVE, Plane};
 use super::session::{Outgoing, Path, Session};
-use super::{ConnectionId, Event, SessionKey, SocketId};
+use super::{ConnectionId, Event, MountKey, SessionKey, SocketId};
 use bytes::Bytes;
 use ringpost_base::{Instant, limits};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-/// Where a reader's share goes.
+/// Connections that are handed the same octets at a time.
+const LEVEL: usize = 64;
+
+/// How shares go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outlet {
-    /// On a connection: the packets with their heads.
-    Interleaved(ConnectionId),
+    /// On connections: the packets with their heads.
+    Interleaved,
     /// By a socket, each packet a datagram.
     Datagrams {
         /// By which.
@@ -22,16 +25,18 @@ pub enum Outlet {
     },
 }
 
-/// What one reader is to have now.
+/// What one reader is to have now, or several that are level with each other.
 #[derive(Debug, Default)]
 pub struct Burst {
-    /// Where it goes; `None` before the first.
+    /// How it goes; `None` before the first.
     pub outlet: Option<Outlet>,
-    /// What goes on a connection: packets, each behind its four octets (RFC 2326 §10.12).
+    /// On which connections, each of which gets all of `interleaved`; none where it goes as datagrams.
+    pub connections: Vec<ConnectionId>,
+    /// What goes on each connection: packets, each behind its four octets (RFC 2326 §10.12).
     pub interleaved: Bytes,
     /// Datagrams.
     pub datagrams: Arc<[Bytes]>,
-    /// How many packets it is, one way or the other.
+    /// How many packets each of them has, one way or the other.
     pub packets: usize,
 }
 
@@ -40,6 +45,14 @@ pub struct Burst {
 pub(crate) struct Staged {
     outlet: Outlet,
     datagrams: Arc<[Bytes]>,
+}
+
+/// What is ready for one connection.
+#[derive(Debug)]
+pub(crate) struct Piece {
+    connection: ConnectionId,
+    interleaved: Bytes,
+    packets: usize,
 }
 
 impl Plane {
@@ -83,54 +96,80 @@ impl Plane {
         }
     }
 
-    pub(crate) fn poll_media(&mut self, now: Instant, burst: &mut super::Burst) -> bool {
-        loop {
-            if let Some(Staged { outlet, datagrams }) = self.staged.pop_front() {
-                *burst = super::Burst {
-                    outlet: Some(outlet),
-                    packets: datagrams.len(),
-                    interleaved: Bytes::new(),
-                    datagrams,
-                };
-                return true;
+    pub(crate) fn poll_media(&mut self, now: Instant, burst: &mut Burst) -> bool {
+        let connections = std::mem::take(&mut burst.connections);
+        *burst = Burst {
+            connections,
+            ..Burst::default()
+        };
+        burst.connections.clear();
+        while burst.connections.len() + self.staged.len() < LEVEL {
+            let Some(piece) = self.next_piece(now) else { break };
+            if burst.connections.is_empty() {
+                burst.outlet = Some(Outlet::Interleaved);
+                burst.interleaved = piece.interleaved;
+                burst.packets = piece.packets;
+            } else if !is_same(&burst.interleaved, &piece.interleaved) {
+                self.held_over = Some(piece);
+                break;
             }
-            if let Some(key) = self.ready.pop_front() {
-                if self.stage(now, key, burst) {
-                    return true;
-                }
-                continue;
-            }
-            let Some(mount) = self.due.pop_front() else {
-                return false;
-            };
-            let readers: Vec<_> = match self.live.get(&mount) {
-                Some(live) => live.readers.iter().copied().collect(),
-                None => continue,
-            };
-            readers.into_iter().for_each(|key| self.make_ready(key));
+            burst.connections.push(piece.connection);
         }
+        if burst.outlet.is_none()
+            && let Some(Staged { outlet, datagrams }) = self.staged.pop_front()
+        {
+            burst.outlet = Some(outlet);
+            burst.packets = datagrams.len();
+            burst.datagrams = datagrams;
+        }
+        burst.outlet.is_some()
     }
 
-    /// Takes what one reader is to have: into `burst` what goes over its connection, which is said; the rest is staged.
-    fn stage(&mut self, now: Instant, key: SessionKey, burst: &mut super::Burst) -> bool {
-        let Some(session) = self.sessions.get_mut(&key) else {
-            return false;
-        };
-        let mount = self.names.get(&session.mount);
-        let live = mount.and_then(|mount| Some((*mount, self.live.get(mount)?)));
-        let (connection, is_interleaved) = (session.connection, session.is_interleaved());
-        let (paths, peer, mount) = (&session.paths, session.peer, &session.mount);
+    /// What the next reader is to have on its connection. Those that come before it and get datagrams have them staged; there
+    /// is nothing more when so many are.
+    fn next_piece(&mut self, now: Instant) -> Option<Piece> {
+        if let Some(piece) = self.held_over.take() {
+            return Some(piece);
+        }
+        while self.staged.len() < LEVEL {
+            let next = match self.serving.pop() {
+                Some((mount, key)) => Some((Some(mount), key)),
+                None => self.ready.pop_front().map(|key| (None, key)),
+            };
+            if let Some((mount, key)) = next {
+                match self.stage(now, mount, key) {
+                    Some(piece) => return Some(piece),
+                    None => continue,
+                }
+            }
+            let mount = self.due.pop_front()?;
+            if let Some(live) = self.live.get(&mount) {
+                let readers = live.readers.iter().rev();
+                self.serving.extend(readers.map(|key| (mount, *key)));
+            }
+        }
+        None
+    }
+
+    /// Takes what one reader, of a mount that is known or not, is to have: gives what goes over its connection; the rest is
+    /// staged.
+    fn stage(&mut self, now: Instant, mount: Option<MountKey>, key: SessionKey) -> Option<Piece> {
+        let session = self.sessions.get_mut(&key)?;
+        let mount = mount.or_else(|| self.names.get(&session.mount).copied());
+        let live = mount.and_then(|mount| Some((mount, self.live.get(&mount)?)));
+        let (paths, peer) = (&session.paths, session.peer);
         let super::session::Role::Reader(reader) = &mut session.role else {
-            return false;
+            return None;
         };
         reader.is_ready = false;
         if reader.is_blocked {
-            return false;
+            return None;
         }
         let share = self.shares.take(live, reader, paths);
         reader.sent_packets += share.rtp_packets;
         reader.sent_bytes += share.octets as u64;
-        let more = share.octets >= limits::READER_BURST_BYTES;
+        let has_more = share.octets >= limits::READER_BURST_BYTES;
+        let is_played = reader.played.is_some();
         for (track, is_rtcp, datagrams) in share.datagrams {
             if let Some(Path::Datagrams(peer) | Path::Group(peer)) = paths.get(&track) {
                 let (socket, to) = peer.way(is_rtcp);
@@ -138,32 +177,29 @@ impl Plane {
                 self.staged.push_back(Staged { outlet, datagrams });
             }
         }
+        let connection = session.connection.filter(|_| share.interleaved_packets > 0);
+        // It takes what it is sent: it is there.
+        let is_alive = connection.is_some() && now.since(session.alive) >= ALIVE;
         let skips = reader.cursor.as_ref().map_or(0, crate::Cursor::skips);
         let told = std::mem::replace(&mut reader.told_skips, skips);
         if skips > told {
-            let mount = mount.clone();
+            let mount = session.mount.clone();
             self.tell(Event::Skipped { mount, peer, skips });
         }
-        if more {
+        if has_more {
             self.make_ready(key);
-        } else if self.playing_mut(key).is_some() {
+        } else if is_played {
             // There is room for what its player held back.
             self.set_timer(super::Timer::Player(key), Some(now));
         }
-        if share.octets > 0 && is_interleaved {
-            // It takes what it is sent: it is there.
+        if is_alive {
             self.note_alive(now, key);
         }
-        let Some(connection) = connection.filter(|_| share.interleaved_packets > 0) else {
-            return false;
-        };
-        *burst = super::Burst {
-            outlet: Some(Outlet::Interleaved(connection)),
+        Some(Piece {
+            connection: connection?,
             interleaved: share.interleaved,
             packets: share.interleaved_packets,
-            datagrams: Arc::default(),
-        };
-        true
+        })
     }
 
     /// Puts a report of a track before what a reader gets next.
@@ -195,4 +231,9 @@ impl Plane {
             }
         }
     }
+}
+
+/// Whether these are the very same octets, not only alike.
+fn is_same(one: &Bytes, other: &Bytes) -> bool {
+    one.as_ptr() == other.as_ptr() && one.len() == other.len()
 }

@@ -553,7 +553,7 @@ impl Hub {
         }
     }
 
-    /// The next reader that is to be sent something, with what: into `burst`, whose content is replaced. False when there is
+    /// The next readers that are to be sent something, with what: into `burst`, whose content is replaced. False when there are
     /// none.
     pub fn poll_media(&mut self, now: Instant, burst: &mut Burst) -> bool {
         let found = self.plane.poll_media(now, burst);

@@ -16,7 +16,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 /// How often a session's machine is told that its client is there, at most.
-const ALIVE: Duration = Duration::from_secs(2);
+pub(crate) const ALIVE: Duration = Duration::from_secs(2);
 /// RTCP's bandwidth is a share of the session's; no publisher says what that is, and this is a usual camera's.
 const BANDWIDTH_BPS: u32 = 4_000_000;
 
@@ -147,11 +147,14 @@ pub(crate) struct Plane {
     pub(crate) moving: HashSet<SessionKey>,
     /// Mounts that somebody had recorded, or not, whatever the settings say.
     pub(crate) by_hand: HashMap<MountName, bool>,
-    /// Mounts whose readers are to be served, and readers that are.
+    /// Mounts whose readers are to be served, those of the first one of them that are not yet, and readers that have more to be
+    /// sent.
     pub(crate) due: VecDeque<MountKey>,
+    pub(crate) serving: Vec<(MountKey, SessionKey)>,
     pub(crate) ready: VecDeque<SessionKey>,
-    /// Shares of one reader that are not handed over yet.
+    /// Shares that are taken and not handed over yet: datagrams, and what goes on the next connection.
     pub(crate) staged: VecDeque<super::media::Staged>,
+    pub(crate) held_over: Option<super::media::Piece>,
     /// Shares that other readers get too.
     pub(crate) shares: super::share::Shares,
     pub(crate) groups: super::group::Groups,
@@ -190,8 +193,10 @@ impl Plane {
             moving: HashSet::new(),
             by_hand: HashMap::new(),
             due: VecDeque::new(),
+            serving: Vec::new(),
             ready: VecDeque::new(),
             staged: VecDeque::new(),
+            held_over: None,
             shares: super::share::Shares::default(),
             groups: Default::default(),
             sap,

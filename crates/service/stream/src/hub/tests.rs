@@ -173,12 +173,14 @@ impl World {
         let mut burst = Burst::default();
         while self.hub.poll_media(self.now, &mut burst) {
             match burst.outlet.unwrap() {
-                Outlet::Interleaved(connection) => {
-                    let sent = self.sent.entry(connection).or_default();
-                    sent.extend_from_slice(&burst.interleaved);
-                    self.pieces.push((connection, burst.interleaved.clone()));
-                    if self.full.contains(&connection) {
-                        self.hub.handle_full(connection);
+                Outlet::Interleaved => {
+                    for connection in burst.connections.iter().copied() {
+                        let sent = self.sent.entry(connection).or_default();
+                        sent.extend_from_slice(&burst.interleaved);
+                        self.pieces.push((connection, burst.interleaved.clone()));
+                        if self.full.contains(&connection) {
+                            self.hub.handle_full(connection);
+                        }
                     }
                 }
                 Outlet::Datagrams { socket, to } => {
