@@ -41,7 +41,7 @@ const JOIN_LIMIT: Duration = Duration::from_secs(60);
 /// How long the first one may: a server may need to learn what its publisher sends.
 const FIRST_LIMIT: Duration = Duration::from_secs(9);
 const FIRST_TRIES: usize = 10;
-/// Where delays are not measured, readers rest so long between two looks at their sockets, which makes them cheaper.
+/// Where neither delays nor costs are measured, readers rest so long between two looks at their sockets, which makes them cheaper.
 const REST: Duration = Duration::from_millis(20);
 /// Files that the processes may have open.
 const FILES: libc::rlim_t = 65_536;

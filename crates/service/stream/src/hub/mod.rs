@@ -1,8 +1,8 @@
 //! The streams' server as a machine: RTSP connections and their sessions, live mounts, and which packet goes to whom.
 //!
 //! A driver gives it what comes (bytes of connections, datagrams) and carries out its [`Output`]s. What readers get is not
-//! pushed at them: [`Hub::poll_media`] names one reader after the other with what it is to have now, so that the driver
-//! writes each reader's share with one call, and a reader whose connection is full is passed over until
+//! pushed at them: [`Hub::poll_media`] names readers with what they are to have now, those together that get the same octets,
+//! so that the driver writes each reader's share with one call, and a reader whose connection is full is passed over until
 //! [`Hub::handle_writable`]. It holds nothing for a reader but its place in the mount's [`Ring`](crate::Ring).
 
 mod answers;
