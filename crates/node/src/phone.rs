@@ -9,8 +9,8 @@ use ringpost_base::{Instant, UnixTime};
 use ringpost_directory::{AccountInfo, Cached, DeviceInfo, DeviceKeys, Directory, DirectoryError};
 use ringpost_media::LegId;
 use ringpost_phone::{
-    Account, Answer, Device, DeviceId, DialledMount, Event, Output, Person, Phone, Question, QuestionId,
-    Registered,
+    Account, Answer, Device, DeviceId, DialledMount, Event, MountCaller, Output, Person, Phone, Question,
+    QuestionId, Registered,
 };
 use ringpost_sip::{Arrival, Flow, Transport, Uri};
 use ringpost_store::records::{self, Bindings};
@@ -292,14 +292,14 @@ impl Driver {
         self.phone.handle_media(now, calendar, event);
     }
 
-    /// Feeds a mount to a leg; the question is answered when either is no more.
-    fn hear_mount(&mut self, id: QuestionId, mount: Box<str>, leg: LegId) {
+    /// Feeds a mount to a leg; the question is answered when either is no more, or the right to hear it.
+    fn hear_mount(&mut self, id: QuestionId, mount: Box<str>, caller: Option<MountCaller>, leg: LegId) {
         let (handle, registration) = AbortHandle::new_pair();
         self.hearing.insert(leg, handle);
         let (mounts, media, changes) = (self.parts.mounts.clone(), self.parts.media.clone(), self.changes);
         let heard = async move {
             if let Some(mounts) = mounts {
-                mounts.hear(&mount, leg, &*media).await;
+                mounts.hear(&mount, caller, leg, &*media).await;
             }
         };
         let heard = Abortable::new(heard, registration);
@@ -383,7 +383,7 @@ impl Driver {
     /// Answers at once what is known here, and has the rest looked up.
     fn ask(&mut self, id: QuestionId, question: Question) {
         let question = match question {
-            Question::Hear { mount, leg } => return self.hear_mount(id, mount, leg),
+            Question::Hear { mount, caller, leg } => return self.hear_mount(id, mount, caller, leg),
             question => question,
         };
         let directory = self.parts.directory.clone();

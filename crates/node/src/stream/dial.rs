@@ -11,6 +11,9 @@ use ringpost_stream::hub::{Answer, NotHeard};
 use ringpost_stream::{Description, Heard, MountName};
 use std::sync::{Arc, Mutex, PoisonError};
 
+/// After how many samples that a phone has heard its right to them is looked at again: a second's.
+const SAMPLES_A_LOOK: usize = 8_000;
+
 /// The sound of a mount as it comes, decoded; closed when the mount is no more. Who drops it listens no longer.
 pub type Sound = async_channel::Receiver<Heard>;
 
@@ -153,15 +156,26 @@ impl Dialling {
         }
     }
 
-    /// Feeds a mount's sound to a leg until it is no more. Ending earlier is dropping the future.
-    pub async fn hear(&self, mount: &str, leg: LegId, media: &dyn MediaPlane) {
+    /// Feeds a mount's sound to a leg until it is no more, or its caller may not hear it any more. Ending earlier is dropping
+    /// the future.
+    pub async fn hear(&self, mount: &str, caller: Option<MountCaller>, leg: LegId, media: &dyn MediaPlane) {
         let Ok(mount) = mount.parse::<MountName>() else {
             return;
         };
-        let Some(sound) = self.sound_of(mount).await else {
+        let Some(sound) = self.sound_of(mount.clone()).await else {
             return;
         };
+        let mut samples = 0;
         while let Ok(heard) = sound.recv().await {
+            samples += heard.samples.len();
+            if samples >= SAMPLES_A_LOOK {
+                samples = 0;
+                // While nobody can tell, what was allowed is.
+                if self.may_read(&mount, caller.clone()).await == Some(false) {
+                    tracing::info!(%mount, ?leg, "a phone may hear a mount no more");
+                    return;
+                }
+            }
             media.command(Command::Feed {
                 leg,
                 timestamp: heard.timestamp,

@@ -537,7 +537,8 @@ fn a_legs_ears_get_what_comes_until_the_mount_is_no_more() {
     let (dialling, doors) = dialling(&house);
     let ear = Ear::default();
     let leg = ringpost_media::LegId(1);
-    let mut hearing = Box::pin(dialling.hear("alice/door", leg, &ear));
+    let alice = caller("alice", &house.device.0);
+    let mut hearing = Box::pin(dialling.hear("alice/door", alice.clone(), leg, &ear));
     assert!((&mut hearing).now_or_never().is_none(), "it waits for sound");
     let sound = doors.0.lock().unwrap().pop().unwrap();
     for timestamp in [0, 80, 160] {
@@ -548,7 +549,33 @@ fn a_legs_ears_get_what_comes_until_the_mount_is_no_more() {
     assert_eq!(*ear.0.lock().unwrap(), [(0, 80), (80, 80), (160, 80)]);
     drop(sound);
     assert!((&mut hearing).now_or_never().is_some());
-    at_once(dialling.hear("alice/gone", leg, &ear));
+    at_once(dialling.hear("alice/gone", alice, leg, &ear));
+}
+
+#[test]
+fn who_may_hear_a_mount_no_more_hears_no_more_of_it() {
+    let of_bob = MountRule {
+        pattern: "alice/door".parse().unwrap(),
+        publish: Vec::new(),
+        read: vec![Who::One("bob".into())],
+    };
+    let house = House::new(vec![of_bob]);
+    let (dialling, doors) = dialling(&house);
+    let ear = Ear::default();
+    let (leg, bob) = (ringpost_media::LegId(1), caller("bob", "bob"));
+    let mut hearing = Box::pin(dialling.hear("alice/door", bob, leg, &ear));
+    assert!((&mut hearing).now_or_never().is_none());
+    let sound = doors.0.lock().unwrap().pop().unwrap();
+    let second = |timestamp| Heard {
+        timestamp,
+        samples: vec![1; 8_000],
+    };
+    sound.try_send(second(0)).unwrap();
+    assert!((&mut hearing).now_or_never().is_none(), "he may");
+    house.streams.rules.lock().unwrap().clear();
+    sound.try_send(second(8_000)).unwrap();
+    assert!((&mut hearing).now_or_never().is_some(), "he may not any more");
+    assert_eq!(*ear.0.lock().unwrap(), [(0, 8_000)]);
 }
 
 #[test]
@@ -590,9 +617,10 @@ fn a_voicemail_is_dialled_by_its_owner_and_heard_to_its_end() {
     );
     let ear = Arc::new(Ear::default());
     let (heard, dialled) = (ear.clone(), dialling.clone());
+    let caller = caller("alice", &house.device.0);
     house.lab.spawn(async move {
         let leg = ringpost_media::LegId(1);
-        dialled.hear("alice/voicemail", leg, &*heard).await;
+        dialled.hear("alice/voicemail", caller, leg, &*heard).await;
     });
     house.lab.settle();
     let work: Vec<_> = doors.2.lock().unwrap().drain(..).collect();

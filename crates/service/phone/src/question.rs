@@ -44,10 +44,13 @@ pub enum Question {
         /// Who calls; `None` nobody who has proven it.
         caller: Option<MountCaller>,
     },
-    /// Feed the sound of a mount to a leg until the mount is no more: [`Answer::Done`] then. The leg's end ends it too.
+    /// Feed the sound of a mount to a leg until the mount is no more, or the caller may not hear it any more:
+    /// [`Answer::Done`] then. The leg's end ends it too.
     Hear {
         /// As [`DialledMount::Live`] names it.
         mount: Box<str>,
+        /// Who hears it.
+        caller: Option<MountCaller>,
         /// Whose leg.
         leg: LegId,
     },

@@ -1,6 +1,6 @@
 //! A caller who speaks with us: leaving a message, hearing one's own, or hearing a mount.
 
-use super::{CallId, Stage};
+use super::{Call, CallId, Stage};
 use crate::phone::{Pending, Phone};
 use crate::question::{Greeting, Question, Recording};
 use crate::voicemail::{Deposit, DepositOutput, Menu, MenuOutput, Prompt, VoiceMessages};
@@ -252,7 +252,8 @@ impl Phone {
                 Program::Mount(wanted) => {
                     let leg = application.leg;
                     if let Some(mount) = wanted.take() {
-                        self.ask(Question::Hear { mount, leg }, Pending::Hearing(id));
+                        let caller = self.calls.get(&id).and_then(Call::mount_caller);
+                        self.ask(Question::Hear { mount, caller, leg }, Pending::Hearing(id));
                     }
                     return;
                 }

@@ -1,6 +1,6 @@
 //! A mount that is dialled: its sound, turned into a telephone's, for as long as somebody publishes it.
 
-use super::CallId;
+use super::{Call, CallId};
 use crate::access::{Callee, callee_of};
 use crate::phone::{Pending, Phone};
 use crate::question::{DialledMount, MountCaller, Question};
@@ -15,8 +15,7 @@ impl Phone {
         let Ok(Callee::Ours(user, domain)) = callee_of(&call.invite, &call.flow, &self.config) else {
             return self.refuse_call(now, id, Status::NOT_FOUND.into());
         };
-        let caller = call.from.clone().zip(call.device.clone());
-        let caller = caller.map(|(person, device)| MountCaller { person, device });
+        let caller = call.mount_caller();
         let question = Question::Mount { user, domain, caller };
         self.ask(question, Pending::Mount(id));
     }
@@ -45,6 +44,14 @@ impl Phone {
         if self.calls.contains_key(&id) {
             self.finish_call(now, id);
         }
+    }
+}
+
+impl Call {
+    /// Who calls, as far as they have proven it.
+    pub(super) fn mount_caller(&self) -> Option<MountCaller> {
+        let (person, device) = self.from.clone().zip(self.device.clone())?;
+        Some(MountCaller { person, device })
     }
 }
 

@@ -509,14 +509,15 @@ impl Plane {
                 })
             }
             playback::Event::Refused(error) => {
-                let Pending { connection, question } = playing.pending.take()?;
                 let status = match error {
                     playback::PlayError::Empty
                     | playback::PlayError::NotPlayed
                     | playback::PlayError::NoClock => Status::INVALID_RANGE,
                     playback::PlayError::Nothing => Status::NOT_FOUND,
-                    playback::PlayError::Interrupted => Status::INTERNAL_SERVER_ERROR,
+                    // It had been queued, and answered then (RFC 2326 §10.5).
+                    playback::PlayError::Interrupted => return None,
                 };
+                let Pending { connection, question } = playing.pending.take()?;
                 Some(Answered {
                     connection,
                     question,

@@ -1,5 +1,6 @@
 //! Readers that are sent elsewhere, publishers that go without a word, and what has not been modified.
 
+use super::playing::wav;
 use super::*;
 
 fn settings(pattern: &str, to: &str) -> Vec<(MountPattern, MountSettings)> {
@@ -12,11 +13,6 @@ fn settings(pattern: &str, to: &str) -> Vec<(MountPattern, MountSettings)> {
 
 impl World {
     /// What came on a connection, packets and all.
-    fn said(&mut self, id: ConnectionId) -> String {
-        let sent = self.sent.remove(&id).unwrap_or_default();
-        String::from_utf8_lossy(&sent).into_owned()
-    }
-
     fn send_away(&mut self, whom: &Whom, to: Option<&Url>) -> usize {
         let (whom, to) = (whom.clone(), to.cloned());
         self.hub.send_away(self.now, &SendAway { whom, to })
