@@ -24,9 +24,9 @@ use futures_util::future::BoxFuture;
 use ringpost_auth::digest::DigestKeys;
 use ringpost_directory::{AccountInfo, Directory, DirectoryError};
 use ringpost_rtsp::server::{Access, Password};
-use ringpost_stream::hub::{Answer, Ask, Question, QuestionId};
+use ringpost_stream::hub::{Answer, Ask, ConnectionId, Question, QuestionId};
 use ringpost_stream::{MountName, MountPattern};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -88,18 +88,17 @@ pub async fn run(
         let (streams, answers) = (streams.clone(), answers.clone());
         let world = streams.world.clone();
         world.spawn(Box::pin(async move {
-            let peer = question.peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-            let answer = streams.answer(peer, question.ask).await;
+            let answer = streams.answer(question.from, question.ask).await;
             answers.answer(question.id, answer).await;
         }));
     }
 }
 
 impl Streams {
-    async fn answer(&self, peer: IpAddr, ask: Ask) -> Answer {
+    async fn answer(&self, from: Option<(ConnectionId, SocketAddr)>, ask: Ask) -> Answer {
         let answered = match ask {
             Ask::Keys { user } => self.keys(&user).await,
-            Ask::Password { user, password } => self.password(peer, &user, &password).await,
+            Ask::Password { user, password } => self.password(from, &user, &password).await,
             Ask::Tell { mount, silent_since } => {
                 notice::tell(self, &mount, silent_since).await;
                 return Answer::Yes;
@@ -138,7 +137,7 @@ impl Streams {
 
     async fn password(
         &self,
-        peer: IpAddr,
+        from: Option<(ConnectionId, SocketAddr)>,
         user: &str,
         password: &Password,
     ) -> Result<Answer, DirectoryError> {
@@ -148,17 +147,20 @@ impl Streams {
         {
             return Ok(Answer::Yes);
         }
+        let nowhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+        let remote = from.map_or(nowhere, |(_, peer)| peer);
+        let session = from.map_or(String::new(), |(connection, _)| format!("c{}", connection.0));
         let door = Door {
             world: &self.world,
             directory: &self.directory,
             peers: &self.peers,
             from: Endpoints {
-                local: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
-                remote: SocketAddr::new(peer, 0),
+                local: nowhere,
+                remote,
                 tls: true,
             },
             service: "rtsp",
-            session: "",
+            session: &session,
             guess_delay: GUESS_DELAY,
         };
         match door.check_password(user, &password.0).await {

@@ -9,6 +9,13 @@ use ringpost_phone::{DialledMount, MountCaller};
 use ringpost_store::{Bodies, FileCommand, LocalBus, MemoryBlobs, MemoryFiles, MemoryStore};
 use ringpost_stream::hub::NotHeard;
 use ringpost_stream::{Description, Heard};
+use std::net::{IpAddr, SocketAddrV4};
+
+/// Where questions come from.
+const FROM: Option<(ConnectionId, SocketAddr)> = Some((
+    ConnectionId(7),
+    SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 40_000)),
+));
 
 struct House {
     streams: Streams,
@@ -62,10 +69,7 @@ impl House {
     fn may(&self, user: Option<&str>, mount: &str, access: Access) -> &'static str {
         let mount = mount.parse().unwrap();
         let user = user.map(Into::into);
-        let answer = at_once(
-            self.streams
-                .answer([127, 0, 0, 1].into(), Ask::Authorize { user, mount, access }),
-        );
+        let answer = at_once(self.streams.answer(FROM, Ask::Authorize { user, mount, access }));
         match answer {
             Answer::Yes => "yes",
             Answer::No => "no",
@@ -206,15 +210,12 @@ fn a_devices_secret_and_an_accounts_password_are_taken_and_others_are_not() {
             user: user.into(),
             password: Password(password.into()),
         };
-        matches!(
-            at_once(house.streams.answer([127, 0, 0, 1].into(), ask)),
-            Answer::Yes
-        )
+        matches!(at_once(house.streams.answer(FROM, ask)), Answer::Yes)
     };
     assert!(is("alice", &house.password));
     assert!(is(&house.device.0, &house.device.1));
     let Answer::Keys(Some(keys)) = at_once(house.streams.answer(
-        [127, 0, 0, 1].into(),
+        FROM,
         Ask::Keys {
             user: house.device.0.clone(),
         },
@@ -228,7 +229,7 @@ fn a_devices_secret_and_an_accounts_password_are_taken_and_others_are_not() {
 #[test]
 fn voicemails_and_recordings_are_listed_and_read_and_nothing_else_is() {
     let house = House::new(Vec::new());
-    let ask = |ask: Ask| at_once(house.streams.answer([127, 0, 0, 1].into(), ask));
+    let ask = |ask: Ask| at_once(house.streams.answer(FROM, ask));
     let list = |mount: &str| {
         ask(Ask::List {
             mount: mount.parse().unwrap(),

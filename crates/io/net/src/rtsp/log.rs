@@ -6,13 +6,14 @@ use tracing::{debug, info, warn};
 pub(super) fn tell(event: Event) {
     match event {
         Event::Published {
+            session,
             mount,
             user,
             peer,
             quirks,
         } => {
             let user = user.unwrap_or_default();
-            info!(%mount, user, %peer, "stream published");
+            info!(session = session.0, %mount, user, %peer, "stream published");
             for quirk in quirks {
                 warn!(%mount, ?quirk, "a description is odd, and read all the same");
             }
@@ -38,22 +39,34 @@ pub(super) fn tell(event: Event) {
             again_in,
         } => warn!(%mount, source, why, again_s = again_in.as_secs(), "a stream cannot be pulled now"),
         Event::Unpublished {
+            session,
             mount,
             lasted,
             lost_packets,
-        } => info!(%mount, seconds = lasted.as_secs(), lost_packets, "stream ends"),
-        Event::Reading { mount, user, peer } => {
+        } => info!(session = session.0, %mount, seconds = lasted.as_secs(), lost_packets, "stream ends"),
+        Event::Reading {
+            session,
+            mount,
+            user,
+            peer,
+        } => {
             let user = user.unwrap_or_default();
-            info!(%mount, user, %peer, "stream is read");
+            info!(session = session.0, %mount, user, %peer, "stream is read");
         }
         Event::Read {
+            session,
             mount,
             peer,
             sent_packets,
             skipped_packets,
-        } => info!(%mount, %peer, sent_packets, skipped_packets, "stream was read"),
-        Event::Skipped { mount, peer, skips } => {
-            warn!(%mount, %peer, skips, "a reader is too slow, and goes on with the next key picture");
+        } => info!(session = session.0, %mount, %peer, sent_packets, skipped_packets, "stream was read"),
+        Event::Skipped {
+            session,
+            mount,
+            peer,
+            skips,
+        } => {
+            warn!(session = session.0, %mount, %peer, skips, "a reader is too slow, and goes on with the next key picture");
         }
         Event::Damaged { mount, file, why } => warn!(%mount, file, why, "a file cannot be played"),
         Event::NoGroup { mount } => warn!(%mount, "no group of streams.multicast_range is free for a stream"),

@@ -11,6 +11,7 @@ use ringpost_base::{Instant, limits};
 use ringpost_rtsp::Status;
 use ringpost_rtsp::header::{Delivery, LowerTransport, Mode, Npt, Range, RangeSpec, Transport};
 use ringpost_rtsp::server::{self, Answer, Place, Refusal};
+use std::net::SocketAddr;
 
 fn refused(status: Status) -> Option<Answer> {
     Some(Answer::Refused(status.into()))
@@ -73,7 +74,7 @@ impl Plane {
         ask: server::Ask,
     ) -> Option<Answer> {
         let pending = Pending { connection, question };
-        let peer = ends.remote.ip().to_canonical();
+        let peer = SocketAddr::new(ends.remote.ip().to_canonical(), ends.remote.port());
         match ask {
             server::Ask::Keys { user } => self.ask(pending, peer, Ask::Keys { user }),
             server::Ask::Password { user, password } => {
@@ -104,7 +105,7 @@ impl Plane {
                 return self.now_or_later(now, &place.mount, waiting);
             }
             server::Ask::Announce { place, description } => {
-                return self.announced(connection, peer, &place, &description);
+                return self.announced(connection, peer.ip(), &place, &description);
             }
             server::Ask::Setup(setup) => return self.set_up(now, pending, ends, *setup),
             server::Ask::Play(play) => return self.play(now, pending, *play),
@@ -339,7 +340,12 @@ impl Plane {
         self.report_first(now, key);
         self.make_ready(key);
         if is_first {
-            self.tell(Event::Reading { mount, user, peer });
+            self.tell(Event::Reading {
+                session: key,
+                mount,
+                user,
+                peer,
+            });
         }
         let begins = begins
             .into_iter()
@@ -437,6 +443,7 @@ impl Plane {
             };
             self.go_live(now, key, &mount, description);
             self.tell(Event::Published {
+                session: key,
                 mount,
                 user,
                 peer,

@@ -357,7 +357,12 @@ impl Plane {
         }
         if is_first {
             let mount = mount.clone();
-            self.tell(Event::Reading { mount, user, peer });
+            self.tell(Event::Reading {
+                session: key,
+                mount,
+                user,
+                peer,
+            });
         }
         let Some((_, live)) = self.live_of(&mount) else {
             return Vec::new();
@@ -475,7 +480,12 @@ impl Plane {
         self.report_first(now, key);
         self.make_ready(key);
         let (mount, user, peer) = (mount.clone(), None, group.address);
-        self.tell(Event::Reading { mount, user, peer });
+        self.tell(Event::Reading {
+            session: key,
+            mount,
+            user,
+            peer,
+        });
     }
 
     fn stop_sending(&mut self, now: Instant, mount: &MountName, sender: SessionKey) {

@@ -184,7 +184,12 @@ impl Plane {
         let told = std::mem::replace(&mut reader.told_skips, skips);
         if skips > told {
             let mount = session.mount.clone();
-            self.tell(Event::Skipped { mount, peer, skips });
+            self.tell(Event::Skipped {
+                session: key,
+                mount,
+                peer,
+                skips,
+            });
         }
         if has_more {
             self.make_ready(key);

@@ -246,6 +246,8 @@ pub enum Output {
 pub enum Event {
     /// A mount is live from now on.
     Published {
+        /// The session, as it is listed.
+        session: SessionKey,
         /// Which.
         mount: MountName,
         /// By whom; `None` by nobody known.
@@ -286,6 +288,8 @@ pub enum Event {
     },
     /// Nobody publishes it any more.
     Unpublished {
+        /// The session, as it is listed.
+        session: SessionKey,
         /// Which.
         mount: MountName,
         /// How long it was live.
@@ -295,6 +299,8 @@ pub enum Event {
     },
     /// A session reads.
     Reading {
+        /// The session, as it is listed.
+        session: SessionKey,
         /// Which mount.
         mount: MountName,
         /// Who; `None` nobody known.
@@ -304,6 +310,8 @@ pub enum Event {
     },
     /// A session has read.
     Read {
+        /// The session, as it is listed.
+        session: SessionKey,
         /// Which mount.
         mount: MountName,
         /// From where.
@@ -315,6 +323,8 @@ pub enum Event {
     },
     /// A reader is too slow, and goes on with the next key picture.
     Skipped {
+        /// The session, as it is listed.
+        session: SessionKey,
         /// Which mount.
         mount: MountName,
         /// From where.

@@ -241,17 +241,17 @@ impl Plane {
     }
 
     /// Asks the rest of the server.
-    pub(crate) fn ask(&mut self, pending: Pending, peer: IpAddr, ask: Ask) {
+    pub(crate) fn ask(&mut self, pending: Pending, peer: SocketAddr, ask: Ask) {
         let id = QuestionId(self.next_number());
+        let from = Some((pending.connection, peer));
         self.pending.insert(id, pending);
-        let peer = Some(peer);
-        self.push(Output::Question(Question { id, peer, ask }));
+        self.push(Output::Question(Question { id, from, ask }));
     }
 
     /// Asks it on the hub's own account.
     pub(crate) fn ask_about(&mut self, ask: Ask) -> QuestionId {
         let id = QuestionId(self.next_number());
-        self.push(Output::Question(Question { id, peer: None, ask }));
+        self.push(Output::Question(Question { id, from: None, ask }));
         id
     }
 
@@ -552,6 +552,7 @@ impl Plane {
                 let skipped_packets = reader.skipped_packets();
                 let sent_packets = reader.sent_packets;
                 self.tell(Event::Read {
+                    session: key,
                     mount,
                     peer,
                     sent_packets,
@@ -567,6 +568,7 @@ impl Plane {
                     }
                     let lost_packets = live.lost_packets();
                     self.tell(Event::Unpublished {
+                        session: key,
                         mount: session.mount,
                         lasted: now.since(session.began),
                         lost_packets,

@@ -1,12 +1,13 @@
 //! What the hub asks of the rest of the server.
 
+use super::ConnectionId;
 use crate::mount::MountName;
 use bytes::Bytes;
 use ringpost_auth::digest::DigestKeys;
 use ringpost_base::UnixTime;
 use ringpost_rtsp::server::{Access, Password};
 use ringpost_store::{FileInfo, FileName};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use thiserror::Error;
 
@@ -19,8 +20,8 @@ pub struct QuestionId(pub u64);
 pub struct Question {
     /// To be given back with the answer.
     pub id: QuestionId,
-    /// Who makes us ask; `None` where it is nobody in particular.
-    pub peer: Option<IpAddr>,
+    /// On which connection, and from where, came what makes us ask; `None` where it is nobody's in particular.
+    pub from: Option<(ConnectionId, SocketAddr)>,
     /// What is asked.
     pub ask: Ask,
 }

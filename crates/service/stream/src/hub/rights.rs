@@ -54,21 +54,17 @@ impl Plane {
             let Some(session) = self.sessions.get(&key) else {
                 continue;
             };
-            let (peer, ask) = (
-                session.peer,
-                Ask::Authorize {
-                    user: session.user.clone(),
-                    mount: session.mount.clone(),
-                    access: match session.role {
-                        Role::Reader(_) => Access::Read,
-                        Role::Publisher(_) => Access::Publish,
-                    },
+            let ask = Ask::Authorize {
+                user: session.user.clone(),
+                mount: session.mount.clone(),
+                access: match session.role {
+                    Role::Reader(_) => Access::Read,
+                    Role::Publisher(_) => Access::Publish,
                 },
-            );
+            };
             let id = QuestionId(self.next_number());
             self.reconsidering.open = Some((id, key));
-            let peer = Some(peer);
-            self.push(Output::Question(Question { id, peer, ask }));
+            self.push(Output::Question(Question { id, from: None, ask }));
         }
     }
 

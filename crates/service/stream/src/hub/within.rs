@@ -70,6 +70,7 @@ impl Plane {
         self.sessions.insert(key, session);
         self.go_live(now, key, mount, description);
         self.tell(Event::Published {
+            session: key,
             mount: mount.clone(),
             user,
             peer,
