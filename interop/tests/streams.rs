@@ -361,6 +361,10 @@ fn who_is_kicked_is_sent_away_and_others_read_on() {
         "{}",
         stays.output()
     );
+    // All readers of a mount go at once; what it is may be said, where a name looks like a session's number.
+    server.command(&["stream", "kick", "--mount", "lobby/kick"]);
+    assert!(wait_for(LIMIT, || stays.has_ended()), "{}", stays.output());
+    assert!(!again.has_ended(), "{}", again.output());
 }
 
 // Guards pitfall RTSP 1: who does not read holds up nobody.

@@ -323,6 +323,9 @@ pub(crate) enum StreamCommand {
     Kick {
         /// The session's number, as the list shows it, or the mount's name, such as alice/door
         what: String,
+        /// It is a mount's name, though it looks like a number
+        #[arg(long)]
+        mount: bool,
         /// Tell them before to go there instead, such as rtsp://other.example.org/alice/door
         #[arg(long, value_name = "URL")]
         redirect: Option<String>,

@@ -105,9 +105,13 @@ pub(crate) async fn stream(control: &dyn Control, command: StreamCommand) -> Res
     let command = match command {
         StreamCommand::List { announced: false } => Command::StreamList,
         StreamCommand::List { announced: true } => Command::StreamAnnounced,
-        StreamCommand::Kick { what, redirect } => match what.parse() {
-            Ok(session) => Command::StreamKick { session, redirect },
-            Err(_) => Command::StreamClear {
+        StreamCommand::Kick {
+            what,
+            mount,
+            redirect,
+        } => match what.parse() {
+            Ok(session) if !mount => Command::StreamKick { session, redirect },
+            _ => Command::StreamClear {
                 mount: what,
                 redirect,
             },
