@@ -19,7 +19,7 @@ pub use listen::Sound;
 pub use publish::OwnMount;
 
 use crate::media::MediaError;
-use crate::media::batch::{Inbox, send_all, send_to};
+use crate::media::batch::{Inbox, send_all, send_some, send_to};
 use crate::media::ports::{Pair, Ports};
 use crate::media::{MediaHandle, lock};
 use crate::poll::{Interest, Poll, Waker};
@@ -313,6 +313,8 @@ struct Driver {
     broken: Vec<ConnectionId>,
     /// When listeners that could not be served are looked at again.
     accept_at: Option<Instant>,
+    /// Who is sent the same at the moment, by which socket where nothing waits.
+    sending: Vec<(ConnectionId, Option<RawFd>)>,
     inbox: Inbox,
     buffer: Box<[u8]>,
     counters: Arc<Counters>,
@@ -352,6 +354,7 @@ impl Driver {
             paused: BTreeSet::new(),
             broken: Vec::new(),
             accept_at: None,
+            sending: Vec::new(),
             inbox: Inbox::new(),
             buffer: vec![0; READ_BYTES].into(),
             counters: handle.counters.clone(),
@@ -525,19 +528,34 @@ impl Driver {
         self.count_sent(sent_packets, packets, octets);
     }
 
-    /// Sends a share on several connections, behind what waits on each.
+    /// Sends a share on several connections, behind what waits on each. Mostly nothing does, and the peer takes everything at
+    /// once.
     fn send_to_all(&mut self, connections: &[ConnectionId], share: &Bytes) {
+        // What is known of each is looked at before the kernel needs the processor's caches.
+        let is_free = |held: &Held| held.closes.is_none() && held.interest == READING;
         for id in connections {
-            let Some(held) = self.connections.get_mut(id) else {
-                continue;
-            };
-            // Mostly nothing waits, the peer takes everything at once, and is heard as before.
-            match held.connection.send(share) {
-                Ok(true) if held.closes.is_none() && held.interest == READING => {}
-                Ok(_) => self.write(*id),
-                Err(error) => self.note_broken(*id, &error),
+            if let Some(held) = self.connections.get(id) {
+                let free = held.connection.free_socket().filter(|_| is_free(held));
+                self.sending.push((*id, free));
             }
         }
+        let mut sending = std::mem::take(&mut self.sending);
+        for (id, free) in sending.drain(..) {
+            let sent = match free.map(|fd| send_some(fd, share)) {
+                Some(Ok(sent)) if sent == share.len() => continue,
+                Some(Ok(sent)) => sent,
+                Some(Err(error)) => {
+                    self.note_broken(id, &error);
+                    continue;
+                }
+                None => 0,
+            };
+            if let Some(held) = self.connections.get_mut(&id) {
+                held.connection.push(share.slice(sent..));
+                self.write(id);
+            }
+        }
+        self.sending = sending;
     }
 
     fn count_sent(&self, sent: usize, of: usize, octets: usize) {

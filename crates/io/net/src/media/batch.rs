@@ -186,6 +186,27 @@ pub(crate) fn send_to(fd: RawFd, to: &SockAddr, bytes: &[u8]) -> bool {
     sent >= 0
 }
 
+/// Sends what a connection takes of `bytes` now; says how many that is, which may be none.
+pub(crate) fn send_some(fd: RawFd, bytes: &[u8]) -> io::Result<usize> {
+    // SAFETY: the buffer is a slice of the length told, and lives through the call.
+    let sent = unsafe {
+        libc::send(
+            fd,
+            bytes.as_ptr().cast(),
+            bytes.len(),
+            libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL,
+        )
+    };
+    if let Ok(sent) = usize::try_from(sent) {
+        return Ok(sent);
+    }
+    let error = io::Error::last_os_error();
+    match error.kind() {
+        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => Ok(0),
+        _ => Err(error),
+    }
+}
+
 /// Segments of one call that the kernel cuts up: what it takes at most, and how many octets an IP packet has room for.
 const SEGMENTS: usize = 64;
 const SEGMENTED_BYTES: usize = 65_000;

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use std::collections::VecDeque;
 use std::io::{self, IoSlice, Read, Write};
 use std::net::TcpStream;
+use std::os::fd::{AsRawFd, RawFd};
 
 /// Pieces written by one call.
 const SLICES: usize = 16;
@@ -57,20 +58,10 @@ impl Connection {
         }
     }
 
-    /// Sends bytes, or puts them behind what waits; says whether they are sent, and nothing waits.
-    pub(super) fn send(&mut self, bytes: &Bytes) -> io::Result<bool> {
-        let mut sent = 0;
-        if self.tls.is_none() && self.waiting.is_empty() {
-            sent = match self.socket.write(bytes) {
-                Err(error) if is_passing(&error) => 0,
-                written => written?,
-            };
-            if sent == bytes.len() {
-                return Ok(true);
-            }
-        }
-        self.push(bytes.slice(sent..));
-        Ok(false)
+    /// The socket, where bytes that are sent by it are the next that the peer gets.
+    pub(super) fn free_socket(&self) -> Option<RawFd> {
+        let is_free = self.tls.is_none() && self.waiting.is_empty();
+        is_free.then(|| self.socket.as_raw_fd())
     }
 
     /// Sends as much as the peer takes. What is left waits, and [`has_waiting`](Connection::has_waiting) says so.

@@ -132,7 +132,10 @@ impl Plane {
             return Some(piece);
         }
         while self.staged.len() < LEVEL {
-            let next = match self.serving.pop() {
+            if self.picked.is_empty() {
+                self.pick();
+            }
+            let next = match self.picked.pop() {
                 Some((mount, key)) => Some((Some(mount), key)),
                 None => self.ready.pop_front().map(|key| (None, key)),
             };
@@ -149,6 +152,19 @@ impl Plane {
             }
         }
         None
+    }
+
+    /// Picks the next readers of a mount that is due, without those that can take nothing. What is known of each lies somewhere
+    /// else in memory; looked at one after the other, and not between two shares, it is fetched for many at once.
+    fn pick(&mut self) {
+        let first = self.serving.len().saturating_sub(LEVEL);
+        let sessions = &self.sessions;
+        let takes = |key: &SessionKey| {
+            let reader = sessions.get(key).and_then(Session::reader);
+            reader.is_some_and(|reader| !reader.is_blocked && reader.cursor.is_some())
+        };
+        let next = self.serving.drain(first..).filter(|(_, key)| takes(key));
+        self.picked.extend(next);
     }
 
     /// Takes what one reader, of a mount that is known or not, is to have: gives what goes over its connection; the rest is

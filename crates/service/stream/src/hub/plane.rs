@@ -151,6 +151,8 @@ pub(crate) struct Plane {
     /// sent.
     pub(crate) due: VecDeque<MountKey>,
     pub(crate) serving: Vec<(MountKey, SessionKey)>,
+    /// The next of those.
+    pub(crate) picked: Vec<(MountKey, SessionKey)>,
     pub(crate) ready: VecDeque<SessionKey>,
     /// Shares that are taken and not handed over yet: datagrams, and what goes on the next connection.
     pub(crate) staged: VecDeque<super::media::Staged>,
@@ -194,6 +196,7 @@ impl Plane {
             by_hand: HashMap::new(),
             due: VecDeque::new(),
             serving: Vec::new(),
+            picked: Vec::new(),
             ready: VecDeque::new(),
             staged: VecDeque::new(),
             held_over: None,
