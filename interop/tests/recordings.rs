@@ -326,6 +326,54 @@ fn a_film_and_a_sound_are_played_whole_and_from_where_is_wanted() {
     }
 }
 
+// RFC 3551 §4.5.2: its clock counts by 8,000, and its samples are 16,000 a second.
+#[test]
+fn sound_of_a_coding_that_no_file_has_is_recorded_as_the_samples_that_it_is() {
+    let server = server(&format!("vacancy_s = 1\n{RECORDED}"));
+    let Some(ffmpeg) = Ffmpeg::find(server.folder()) else {
+        return;
+    };
+    // Above what a telephone of one band hears.
+    let tone = "sine=frequency=5000:sample_rate=16000";
+    let mut arguments = vec!["-re", "-f", "lavfi", "-i", tone, "-t", "6", "-c:a", "g722"];
+    let target = url(&server, "lobby/wide");
+    arguments.extend(["-f", "rtsp", "-rtsp_transport", "tcp", &target]);
+    let mut publisher = ffmpeg.spawn("publish", &arguments);
+    wait_until_written(&server, "lobby/wide", 100_000, &mut publisher);
+    assert!(
+        wait_for(LIMIT, || publisher.has_ended()),
+        "{}",
+        publisher.output()
+    );
+    let is_over = || !server.command(&["stream", "list"]).contains("lobby/wide\tG722");
+    assert!(wait_for(LIMIT, is_over), "it is live for ever");
+    let [(file, _)] = &files(&server, "lobby/wide")[..] else {
+        panic!("{:?}", files(&server, "lobby/wide"))
+    };
+    for (name, input) in [("file", file.display().to_string()), ("played", target.clone())] {
+        let measure = "highpass=f=4500,volumedetect";
+        let heard = ffmpeg.run(name, &["-i", &input, "-af", measure, "-f", "null", "-"], LIMIT);
+        assert!(heard.succeeded(), "{name}: {}", heard.output);
+        assert!(
+            heard.output.contains("pcm_s16be") && heard.output.contains("16000 Hz"),
+            "{name}: {}",
+            heard.output
+        );
+        let number = |what: &str| -> f64 {
+            let (_, rest) = heard.output.split_once(what).expect(what);
+            rest.split_whitespace().next().unwrap().parse().unwrap()
+        };
+        // A sine of an eighth of the full scale, less what the filter takes of it, and six seconds of it.
+        let level = number("mean_volume:");
+        assert!((-24.0..=-21.0).contains(&level), "{name}: {level} dB");
+        let samples = number("n_samples:");
+        assert!(
+            (5.5..6.2).contains(&(samples / 16_000.0)),
+            "{name}: {samples} samples"
+        );
+    }
+}
+
 #[test]
 fn a_voicemail_is_heard_over_rtsp_by_its_owner_and_by_nobody_else() {
     let server = Server::start_with(&Options {

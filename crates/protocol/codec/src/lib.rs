@@ -49,7 +49,7 @@ pub use aac::Aac;
 pub use dtmf::{DtmfDetector, dtmf_frequencies_hz};
 pub use ear::{Coding, Ear, Heard};
 pub use g711::Law;
-pub use g722::G722;
+pub use g722::{G722, G722Wide};
 pub use goertzel::{ToneFound, dominant_tone, strength};
 pub use opus::Opus;
 pub use pcm::{SilenceMeter, level_dbfs, mix, scale};

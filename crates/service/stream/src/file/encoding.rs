@@ -18,6 +18,8 @@ pub(crate) struct Encoding {
     pub(crate) kind: Kind,
     /// The format, as far as the description tells it.
     pub(crate) format: Option<Format>,
+    /// The samples are decoded before they are kept.
+    pub(crate) is_decoded: bool,
 }
 
 /// Where a format's parameters are found in the stream itself.
@@ -46,11 +48,13 @@ impl Encoding {
             payload,
             kind: Kind::Told,
             format: Some(format),
+            is_decoded: false,
         };
         let awaited = |payload, kind, format| Encoding {
             payload,
             kind,
             format,
+            is_decoded: false,
         };
         let whole = payload::Format::Whole;
         Some(match codec.name.to_ascii_uppercase().as_str() {
@@ -91,6 +95,11 @@ impl Encoding {
             "PCMU" => told(whole, Format::Pcmu { channels }),
             "PCMA" => told(whole, Format::Pcma { channels }),
             "L16" => told(whole, Format::L16 { channels }),
+            // No file's format has a name for it that players know.
+            "G722" if channels == 1 => Encoding {
+                is_decoded: true,
+                ..told(whole, Format::L16 { channels })
+            },
             _ => return None,
         })
     }
@@ -412,7 +421,7 @@ mod tests {
 
     #[test]
     fn what_no_file_holds_is_none() {
-        for name in ["G722", "MP2T", "G729", "AV1"] {
+        for name in ["MP2T", "G729", "AV1"] {
             assert_eq!(Encoding::of(&codec(name, 8_000, 1, "")), None);
         }
         assert_eq!(

@@ -393,8 +393,8 @@ fn tracks_that_have_drifted_apart_are_brought_together_in_another_file() {
 
 #[test]
 fn tracks_that_no_file_holds_are_left_out_and_told() {
-    let g722 = "m=audio 0 RTP/AVP 9\r\nm=audio 0 RTP/AVP 0\r\n";
-    let mut recorder = Recorder::new(&describe(g722), Settings::default()).expect("a recorder");
+    let g729 = "m=audio 0 RTP/AVP 18\r\nm=audio 0 RTP/AVP 0\r\n";
+    let mut recorder = Recorder::new(&describe(g729), Settings::default()).expect("a recorder");
     let told = recorder.poll_output();
     let Output::Event(Event::LeftOut {
         track: 0, encoding, ..
@@ -402,11 +402,51 @@ fn tracks_that_no_file_holds_are_left_out_and_told() {
     else {
         panic!("{told:?}")
     };
-    assert_eq!(encoding, "G722");
+    assert_eq!(encoding, "G729");
     assert_eq!(recorder.poll_output(), Output::Timeout(None));
     let error =
-        Recorder::new(&describe("m=audio 0 RTP/AVP 9\r\n"), Settings::default()).expect_err("nothing");
-    assert!(error.to_string().ends_with("found G722"), "{error}");
+        Recorder::new(&describe("m=audio 0 RTP/AVP 18\r\n"), Settings::default()).expect_err("nothing");
+    assert!(error.to_string().ends_with("found G729"), "{error}");
+}
+
+// RFC 3551 §4.5.2: the clock counts by 8,000, and there are 16,000 samples a second.
+#[test]
+fn sound_that_is_decoded_to_be_kept_lasts_as_long_as_it_did() {
+    let mut world = world("m=audio 0 RTP/AVP 9\r\n");
+    let octets: Vec<u8> = (0..160 * 300u32).map(|n| (n * 7 + n / 160) as u8).collect();
+    // Over the end of what timestamps count to, doubled and not.
+    let begin = u32::MAX / 2 - 160 * 100;
+    for (n, packet) in (0..).zip(octets.chunks(160)) {
+        world.now = Instant::ZERO + Duration::from_millis(20) * n;
+        let timestamp = begin.wrapping_add(160 * n);
+        let header = Header {
+            marker: false,
+            payload_type: 9,
+            sequence: n as u16,
+            timestamp,
+            ssrc: 7,
+        };
+        let mut bytes = Vec::new();
+        header.write(packet, &mut bytes);
+        let at = world.wall(Duration::from_millis(20) * n);
+        world.recorder.handle_packet(world.now, 0, &bytes.into(), at);
+        world.run();
+    }
+    world.finish();
+    let file = world.file(&world.names()[0]);
+    assert_eq!(file.index.tracks[0].clock_rate_hz, 16_000);
+    assert_eq!(
+        file.index.tracks[0].format,
+        crate::file::Format::L16 { channels: 1 }
+    );
+    let mut times = file.samples.iter().zip(0..);
+    assert!(times.all(|(sample, n)| sample.time == 320 * n));
+    let mut expected = Vec::new();
+    ringpost_codec::G722Wide::default().decode_into(&octets, &mut expected);
+    let octets_of = |sample: &Stored| &file.octets[sample.offset as usize..][..sample.size_bytes as usize];
+    let kept: Vec<u8> = file.samples.iter().flat_map(octets_of).copied().collect();
+    let expected: Vec<u8> = expected.into_iter().flat_map(i16::to_be_bytes).collect();
+    assert!(kept == expected, "{} and {}", kept.len(), expected.len());
 }
 
 #[test]

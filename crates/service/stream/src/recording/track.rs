@@ -2,6 +2,7 @@ use super::clock::MediaClock;
 use crate::file::{Encoding, Format, Kind, Sample};
 use bytes::Bytes;
 use ringpost_base::{Instant, UnixTime};
+use ringpost_codec::G722Wide;
 use ringpost_rtp::Packet;
 use ringpost_rtp::payload::Depacketizer;
 use ringpost_sdp::Codec;
@@ -15,6 +16,9 @@ pub(super) struct Track {
     pub(super) name: String,
     pub(super) payload_type: u8,
     pub(super) clock_rate_hz: u32,
+    /// Units of the file's clock in one of RTP's.
+    stretch: u32,
+    decoder: Option<G722Wide>,
     encoding: Encoding,
     depacketizer: Depacketizer,
     pub(super) clock: MediaClock,
@@ -53,12 +57,18 @@ impl Track {
     /// `None` where no file can hold it.
     pub(super) fn new(codec: &Codec) -> Option<Self> {
         let encoding = Encoding::of(codec)?;
+        // Its clock counts by 8,000, and it has 16,000 samples a second.
+        //= https://www.rfc-editor.org/rfc/rfc3551#section-4.5.2
+        let stretch = if encoding.is_decoded { 2 } else { 1 };
+        let clock_rate_hz = codec.clock_rate_hz.saturating_mul(stretch);
         Some(Track {
             name: codec.name.to_string(),
             payload_type: codec.payload_type,
-            clock_rate_hz: codec.clock_rate_hz,
+            clock_rate_hz,
+            stretch,
+            decoder: encoding.is_decoded.then(G722Wide::default),
             depacketizer: Depacketizer::new(encoding.payload),
-            clock: MediaClock::new(codec.clock_rate_hz),
+            clock: MediaClock::new(clock_rate_hz),
             format: encoding.format.clone(),
             encoding,
             pending: VecDeque::new(),
@@ -73,7 +83,8 @@ impl Track {
 
     /// Takes a packet; true where its time contradicts those before it.
     pub(super) fn handle_packet(&mut self, packet: &Packet<'_>, wallclock: UnixTime) -> bool {
-        let jumps = self.clock.handle_packet(packet.timestamp(), wallclock);
+        let timestamp = packet.timestamp().wrapping_mul(self.stretch);
+        let jumps = self.clock.handle_packet(timestamp, wallclock);
         if jumps {
             // What has begun will have no end, and its time would be counted from the wrong one.
             self.depacketizer = Depacketizer::new(self.encoding.payload);
@@ -84,8 +95,13 @@ impl Track {
 
     /// The next unit that is whole. One to begin with that has not come for `patience` is waited for no longer.
     pub(super) fn unit(&mut self, now: Instant, patience: Duration) -> Option<Unit> {
-        let unit = self.depacketizer.poll()?;
-        let number = self.clock.number(unit.timestamp);
+        let mut unit = self.depacketizer.poll()?;
+        let number = self.clock.number(unit.timestamp.wrapping_mul(self.stretch));
+        if let Some(decoder) = &mut self.decoder {
+            for piece in &mut unit.pieces {
+                *piece = decoded(decoder, piece);
+            }
+        }
         let shown = match unit.is_key || self.encoding.kind.has_sets(&unit.pieces) {
             true => self.encoding.kind.format_in(&unit.pieces, self.format.as_ref()),
             false => None,
@@ -131,6 +147,7 @@ impl Track {
     /// Its source has gone, and another may come.
     pub(super) fn reset(&mut self) {
         self.depacketizer = Depacketizer::new(self.encoding.payload);
+        self.decoder = self.encoding.is_decoded.then(G722Wide::default);
         self.clock = MediaClock::new(self.clock_rate_hz);
         self.pending.clear();
         self.anchor = None;
@@ -156,6 +173,14 @@ impl Track {
         let in_file = self.clock.to_ns(at + number - first);
         self.clock.wall_ns(number) - began_ns - in_file
     }
+}
+
+/// The samples of a piece, as L16 has them.
+//= https://www.rfc-editor.org/rfc/rfc3551#section-4.5.11
+fn decoded(decoder: &mut G722Wide, piece: &[u8]) -> Vec<u8> {
+    let mut samples = Vec::new();
+    decoder.decode_into(piece, &mut samples);
+    samples.into_iter().flat_map(i16::to_be_bytes).collect()
 }
 
 impl Unit {
