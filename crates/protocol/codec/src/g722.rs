@@ -245,6 +245,18 @@ mod tests {
         }
     }
 
+    // Octets at random, and what FFmpeg's decoder makes of them.
+    #[test]
+    fn both_bands_are_decoded_to_the_same_samples_as_by_another_decoder() {
+        let expected: Vec<i16> = include_bytes!("../tests/data/noise_g722.s16be")
+            .chunks_exact(2)
+            .map(|sample| i16::from_be_bytes([sample[0], sample[1]]))
+            .collect();
+        let mut sound = Vec::new();
+        G722Wide::default().decode_into(include_bytes!("../tests/data/noise.g722"), &mut sound);
+        assert_eq!(sound, expected);
+    }
+
     #[test]
     fn whatever_octets_come_are_some_sound() {
         let mut rng = ringpost_base::Rng::from_number(7);

@@ -104,8 +104,11 @@ impl Plane {
         };
         burst.connections.clear();
         while burst.connections.len() + self.staged.len() < LEVEL {
-            let Some(piece) = self.next_piece(now) else { break };
-            if burst.connections.is_empty() {
+            let is_first = burst.connections.is_empty();
+            let Some(piece) = self.next_piece(now, is_first) else {
+                break;
+            };
+            if is_first {
                 burst.outlet = Some(Outlet::Interleaved);
                 burst.interleaved = piece.interleaved;
                 burst.packets = piece.packets;
@@ -126,17 +129,19 @@ impl Plane {
     }
 
     /// What the next reader is to have on its connection. Those that come before it and get datagrams have them staged; there
-    /// is nothing more when so many are.
-    fn next_piece(&mut self, now: Instant) -> Option<Piece> {
+    /// is nothing more when so many are. Who has had a share has its next only as the `is_first` of a burst, when it is known
+    /// whether its connection took that one.
+    fn next_piece(&mut self, now: Instant, is_first: bool) -> Option<Piece> {
         if let Some(piece) = self.held_over.take() {
             return Some(piece);
         }
         while self.staged.len() < LEVEL {
-            if self.picked.is_empty() {
+            while self.picked.is_empty() && !self.serving.is_empty() {
                 self.pick();
             }
             let next = match self.picked.pop() {
                 Some((mount, key)) => Some((Some(mount), key)),
+                None if !is_first => return None,
                 None => self.ready.pop_front().map(|key| (None, key)),
             };
             if let Some((mount, key)) = next {

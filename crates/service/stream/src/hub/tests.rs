@@ -475,6 +475,23 @@ fn a_reader_whose_connection_is_full_holds_up_nobody_and_goes_on_with_a_key_pict
     );
 }
 
+// Guards pitfall RTSP 1: however many connections are full, who comes behind them is not forgotten.
+#[test]
+fn a_reader_behind_many_whose_connections_are_full_is_served_at_once() {
+    let mut world = World::new();
+    let publisher = world.publish("alice/door");
+    world.send(publisher, 0, 1, 0, KEY);
+    for _ in 0..130 {
+        let (slow, _) = world.read("alice/door", &TCP[..1]);
+        world.full.insert(slow);
+    }
+    let (fast, _) = world.read("alice/door", &TCP[..1]);
+    world.send(publisher, 0, 2, 3_600, OTHER);
+    world.sent.clear();
+    world.send(publisher, 0, 3, 7_200, OTHER);
+    assert_eq!(world.received(fast, 0).len(), 1);
+}
+
 #[test]
 fn readers_that_are_level_share_one_piece_and_who_has_other_channels_or_is_behind_gets_its_own() {
     let mut world = World::new();
