@@ -4,6 +4,16 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+/// Says that a test is skipped, and why: what is missing.
+///
+/// # Panics
+/// When `CI` is set: there nothing is missing.
+pub fn skip(why: impl std::fmt::Display) {
+    let is_ci = std::env::var_os("CI").is_some_and(|value| !value.is_empty());
+    assert!(!is_ci, "{why}, and CI is set");
+    println!("SKIP: {why}");
+}
+
 /// Finds a program that others wrote, or says that its test is skipped.
 ///
 /// # Panics
@@ -15,11 +25,7 @@ pub fn client(program: &str) -> Option<PathBuf> {
         .map(|folder| Path::new(folder).join(program))
         .find(|path| path.is_file());
     if found.is_none() {
-        assert!(
-            std::env::var_os("CI").is_none_or(|value| value.is_empty()),
-            "{program} is missing, and CI is set"
-        );
-        println!("SKIP: {program} is not installed");
+        skip(format_args!("{program} is not installed"));
     }
     found
 }

@@ -1,5 +1,5 @@
 use crate::certificates::certificates;
-use crate::clients::{Child, client, run, spawn, wait_for};
+use crate::clients::{Child, client, run, skip, spawn, wait_for};
 use crate::server::own_address;
 use std::net::{Ipv4Addr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -35,7 +35,7 @@ impl Dovecot {
         client("doveadm")?;
         // SAFETY: geteuid cannot fail and touches no memory.
         if unsafe { libc::geteuid() } != 0 {
-            println!("SKIP: Dovecot is started by root alone");
+            skip("Dovecot is started by root alone");
             return None;
         }
         let folder = tempfile::tempdir().expect("a temporary folder can be made");

@@ -34,7 +34,7 @@ mod zone;
 
 pub use baresip::{Baresip, Behaviour};
 pub use certificates::{certificates, certificates_for};
-pub use clients::{Child, Finished, client, run, spawn, wait_for};
+pub use clients::{Child, Finished, client, run, skip, spawn, wait_for};
 pub use disk::SmallDisk;
 pub use dns::{Dns, Record};
 pub use dovecot::Dovecot;

@@ -3,7 +3,8 @@
 #![allow(clippy::unwrap_used)] // A test says what it missed by panicking.
 
 use ringpost_interop::{
-    Account, Child, Dns, Options, Record, Server, client, mails, own_address, run, spawn, swaks, wait_for,
+    Account, Child, Dns, Options, Record, Server, client, mails, own_address, run, skip, spawn, swaks,
+    wait_for,
 };
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -121,11 +122,7 @@ fn what_leaves_is_signed_with_both_keys_that_the_records_publish() {
     let python = Path::new("/usr/bin/python3");
     let has_dkimpy = Command::new(python).args(["-c", "import dkim, nacl"]).status();
     if !has_dkimpy.is_ok_and(|status| status.success()) {
-        assert!(
-            std::env::var_os("CI").is_none(),
-            "python3-dkim or python3-nacl is missing, and CI is set"
-        );
-        return println!("SKIP: python3-dkim or python3-nacl is not installed");
+        return skip("python3-dkim or python3-nacl is not installed");
     }
     let zone = vec![
         Record::Mx("out.test", 10, "mx.out.test"),

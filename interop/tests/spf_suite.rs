@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used)] // A test says what it missed by panicking.
 
 use futures_util::future::{BoxFuture, ready};
-use ringpost_interop::run;
+use ringpost_interop::{run, skip};
 use ringpost_sender_auth::{Answer, Names, check_spf};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -120,12 +120,10 @@ fn every_scenario_of_the_suite_comes_out_as_it_says() {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/scripts/spf_suite.py");
     let read = run(folder.path(), "suite", Command::new(python).arg(script), LIMIT);
     if !read.succeeded() {
-        assert!(
-            std::env::var_os("CI").is_none_or(|value| value.is_empty()),
-            "pyspf's source package cannot be had, and CI is set: {}",
+        skip(format_args!(
+            "pyspf's source package cannot be had: {}",
             read.output
-        );
-        println!("SKIP: pyspf's source package cannot be had: {}", read.output);
+        ));
         return;
     }
     let mut tests = 0;

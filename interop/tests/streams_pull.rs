@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used)] // A test says what it missed by panicking.
 
-use ringpost_interop::{Child, Options, Server, certificates_for, client, own_address, run, spawn, wait_for};
+use ringpost_interop::{
+    Child, Options, Server, certificates_for, client, own_address, run, skip, spawn, wait_for,
+};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -220,7 +222,7 @@ fn gstreamer(folder: &Path, address: &str) -> Option<Child> {
         LIMIT,
     );
     if !built.succeeded() {
-        println!("SKIP: gst-rtsp-server's headers are not installed");
+        skip(format_args!("gst-rtsp-server cannot be built: {}", built.output));
         return None;
     }
     let mut clip = Command::new(ffmpeg);
