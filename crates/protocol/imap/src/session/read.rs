@@ -58,6 +58,7 @@ impl Session {
         let bytes = self.input.command(end);
         let (tag, command, respelt) = command::read_respelt(bytes, self.dialect());
         let tag: Option<Tag> = tag.map(Tag::from);
+        let announced = last_literal(bytes);
         match (tag, command) {
             (Some(tag), Ok(Command::Append(append))) => {
                 self.input.take(end);
@@ -66,6 +67,9 @@ impl Session {
                 self.start_append(tag, append);
             }
             (Some(tag), Err(ReadError::Literal(literal))) => self.take_literal(tag, end, literal),
+            // Of an empty one nothing is missing, and yet its command goes on behind it.
+            //= https://www.rfc-editor.org/rfc/rfc3501#section-4.3
+            (Some(tag), _) if announced.size_bytes == 0 => self.take_literal(tag, end, announced),
             (tag, Err(error)) => {
                 let literal = last_literal(bytes);
                 if too_large_unasked(literal, self.config.literal_plus) {

@@ -119,6 +119,33 @@ fn a_literal_where_none_belongs_is_consumed_with_its_command() {
     assert!(heard.starts_with("e BAD") && heard.ends_with("\r\nf OK Done\r\n"));
 }
 
+// RFC 3501 §4.3: a literal may be empty, and is announced, asked for and followed by the rest of its command all the same.
+#[test]
+fn an_empty_literal_is_one_like_any_other() {
+    let mut talk = Talk::logged_in();
+    let asked = talk.say("a LIST {0}\r\n");
+    assert!(asked.starts_with("+ "), "{asked}");
+    let heard = talk.say(" *\r\n");
+    assert!(
+        heard.starts_with("* LIST ") && heard.contains("\r\na OK"),
+        "{heard}"
+    );
+    let heard = talk.say("b SELECT {0+}\r\n\r\nc LIST {0+}\r\n {0+}\r\n\r\nd NOOP\r\n");
+    let lines: Vec<&str> = heard.lines().collect();
+    assert!(
+        lines[0].starts_with("b ") && lines.iter().any(|line| line.starts_with("c OK")),
+        "{heard}"
+    );
+    assert!(
+        heard.ends_with("\r\nd OK Done\r\n") && !heard.contains("* BAD"),
+        "{heard}"
+    );
+    let mut talk = Talk::new();
+    talk.hear();
+    let heard = talk.say("a LOGIN {4+}\r\nfred {0+}\r\n\r\nb NOOP\r\n");
+    assert!(heard.starts_with("a ") && !heard.contains("* BAD"), "{heard}");
+}
+
 #[test]
 fn an_append_before_login_is_thrown_away() {
     let mut talk = Talk::new();
