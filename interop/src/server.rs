@@ -374,6 +374,15 @@ impl Server {
     /// # Panics
     /// When the command fails.
     pub fn command(&self, arguments: &[&str]) -> String {
+        self.try_command(arguments)
+            .unwrap_or_else(|said| panic!("{arguments:?}: {said}"))
+    }
+
+    /// The same, or what it says against it.
+    ///
+    /// # Panics
+    /// When the binary does not start.
+    pub fn try_command(&self, arguments: &[&str]) -> Result<String, String> {
         let output = Command::new(Server::binary())
             .args(arguments)
             .arg("--config")
@@ -381,12 +390,10 @@ impl Server {
             .output();
         let output = output.expect("the binary starts");
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(
-            output.status.success(),
-            "{arguments:?}: {text}{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        text
+        match output.status.success() {
+            true => Ok(text),
+            false => Err(text + &String::from_utf8_lossy(&output.stderr)),
+        }
     }
 
     /// One of the numbers for Prometheus, named without `ringpost_`.

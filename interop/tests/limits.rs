@@ -278,5 +278,24 @@ fn a_list_reaches_all_but_who_is_full() {
     );
     let said = send(&carol.address).unwrap();
     assert!(said.contains("452 4.2.2 Mailbox full"), "{said}");
+    // What waits is seen, can be removed, and comes as soon as there is room.
+    let listed = server.command(&["queue", "list"]);
+    let waiting: Vec<&str> = listed.lines().filter(|line| line.contains("\there\t")).collect();
+    assert_eq!(waiting.len(), 2, "{listed}");
+    let id = |line: &str| line.split('\t').next().unwrap().to_owned();
+    let (first, second) = (id(waiting[0]), id(waiting[1]));
+    let shown = server.command(&["queue", "show", &first]);
+    assert!(
+        shown.contains(&format!("recipient\t{team}\t4.2.2 the mailbox is full")),
+        "{shown}"
+    );
+    let tried = server.try_command(&["queue", "retry", &first]).unwrap_err();
+    assert!(tried.contains("there is no room for it"), "{tried}");
+    let held = server.try_command(&["queue", "hold", &first]).unwrap_err();
+    assert!(held.contains("waits for room here"), "{held}");
+    server.command(&["queue", "remove", &second]);
+    server.command(&["account", "set", &carol.address, "--quota-messages", "10"]);
+    assert_eq!(mails(&server, &carol, "INBOX").len(), 3);
+    assert_eq!(server.command(&["queue", "list"]), "");
     server.check_store();
 }

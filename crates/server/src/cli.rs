@@ -342,7 +342,8 @@ pub(crate) enum StreamCommand {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum QueueCommand {
-    /// List what waits: number, sender, destination, recipients, attempts, and when it is tried next
+    /// List what waits for other servers, or for room here: number, sender, destination, recipients, attempts, and when it
+    /// is tried next
     List,
     /// Show one message with what was said to it last
     Show {

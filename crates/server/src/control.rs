@@ -254,8 +254,8 @@ impl LocalControl {
                 "{name} cannot be turned off; what can: {known}, QUOTA"
             )));
         }
-        let is_asked =
-            quota_bytes.is_none() && quota_messages.is_none() && imap_without.is_none() && junk.is_none();
+        let is_quota = quota_bytes.is_some() || quota_messages.is_some();
+        let is_asked = !is_quota && imap_without.is_none() && junk.is_none();
         let set = match is_asked {
             true => self.directory.settings(&address).await?,
             false => {
@@ -276,6 +276,12 @@ impl LocalControl {
                 self.directory.set_settings(&address, change).await?
             }
         };
+        if is_quota && let Some(account) = self.directory.account_by_address(&address).await? {
+            // What finds no room is tried again all the same, a little later.
+            if let Err(error) = self.mail.room_was_made(account.id, self.now()).await {
+                tracing::warn!(%error, account = address, "what waits for room could not be looked at");
+            }
+        }
         Ok(Answer::AccountSettings(AccountSettings {
             address,
             quota_bytes: told(set.quota_bytes),

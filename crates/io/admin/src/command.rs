@@ -131,7 +131,7 @@ pub enum Command {
         /// The device's name.
         name: String,
     },
-    /// The mail that waits for other servers. Answered with `Queue`.
+    /// The mail that waits for other servers, and for room here. Answered with `Queue`.
     QueueList,
     /// One message of it. Answered with `Queue`.
     QueueShow {
@@ -426,14 +426,14 @@ pub enum Hold {
     All,
 }
 
-/// A message that waits for one other server.
+/// A message that waits for one other server, or for room in full accounts here.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QueuedMail {
     /// Its number.
     pub id: String,
     /// Who is told of it; empty for a notice.
     pub sender: String,
-    /// Where it is going.
+    /// Where it is going; empty when it waits for room here.
     pub destination: String,
     /// Its size in bytes.
     pub size_bytes: u64,

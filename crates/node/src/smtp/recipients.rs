@@ -49,7 +49,7 @@ impl Driver<'_> {
             ForwardPath::Mailbox(mailbox) => mailbox.to_string(),
         };
         let mut here = reach.here;
-        let away = match self.forwards(reach.elsewhere, &mut here, &dsn) {
+        let away = match self.forwards(reach.elsewhere, &mut here, dsn.clone().led_from(&address)) {
             Ok(away) => away,
             Err(refusal) => return Answer::Refuse(refusal),
         };
@@ -110,7 +110,7 @@ impl Driver<'_> {
         &self,
         elsewhere: Vec<ReachedAway>,
         here: &mut Vec<Here>,
-        dsn: &RcptDsn,
+        dsn: RcptDsn,
     ) -> Result<Vec<Away>, Refusal> {
         let mut away = Vec::new();
         for one in elsewhere {
@@ -136,8 +136,7 @@ impl Driver<'_> {
                 continue;
             };
             let sender = self.forwarding_sender(&one.via);
-            let without_copy = one.account.as_ref().filter(|account| !account.forward.keeps_copy);
-            let keeper = without_copy.map(|account| Keeper {
+            let keeper = one.account.as_ref().map(|account| Keeper {
                 account: account.id,
                 address: account.address.to_string(),
             });

@@ -104,6 +104,29 @@ pub struct RcptDsn {
     pub original: String,
 }
 
+impl RcptDsn {
+    /// The same for where a name of ours leads: whom the sender meant is `written`, unless the sender said so himself.
+    //= https://www.rfc-editor.org/rfc/rfc3461#section-5.2.1
+    pub fn led_from(mut self, written: &str) -> Self {
+        if self.original.is_empty() {
+            let (kind, special) = match written.is_ascii() {
+                true => ("rfc822", "+="),
+                false => ("utf-8", "+=\\"),
+            };
+            self.original = format!("{kind};");
+            for c in written.chars() {
+                let code = u32::from(c);
+                match (c.is_ascii_graphic() && !special.contains(c), written.is_ascii()) {
+                    (true, _) => self.original.push(c),
+                    (false, true) => self.original += &format!("+{code:02X}"),
+                    (false, false) => self.original += &format!("\\x{{{code:02X}}}"),
+                }
+            }
+        }
+        self
+    }
+}
+
 /// What MAIL says about notices.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MailDsn {
@@ -255,6 +278,29 @@ mod tests {
         }
         let unsaid = Notify::default();
         assert!(!unsaid.success() && unsaid.failure() && unsaid.delay());
+    }
+
+    // What is written is what is read again, on the next server and in the notice.
+    #[test]
+    fn whom_the_sender_wrote_to_is_said_where_he_did_not() {
+        for (written, original) in [
+            ("list@example.org", "rfc822;list@example.org"),
+            ("a+b=c@x.test", "rfc822;a+2Bb+3Dc@x.test"),
+            ("\"a b\"@x.test", "rfc822;\"a+20b\"@x.test"),
+            ("b\u{fc}+c@x.test", r"utf-8;b\x{FC}\x{2B}c@x.test"),
+        ] {
+            let dsn = RcptDsn::default().led_from(written);
+            assert_eq!(dsn.original, original);
+            assert!(is_original(original, false));
+            let (kind, address) = original.split_once(';').unwrap();
+            let read = if kind == "utf-8" {
+                utf8_address(address)
+            } else {
+                xtext(address).unwrap()
+            };
+            assert_eq!(read, written);
+            assert_eq!(dsn.clone().led_from("other@x.test"), dsn);
+        }
     }
 
     #[test]

@@ -384,7 +384,7 @@ fn in_short(mail: &QueuedMail) -> String {
         "{}\t<{}>\t{}\t{}\t{} attempts\t{}",
         mail.id,
         mail.sender,
-        mail.destination,
+        destination(mail),
         recipients.join(","),
         mail.attempts,
         next(mail)
@@ -396,7 +396,7 @@ fn whole(mail: &QueuedMail) -> Vec<String> {
     let mut lines = vec![
         format!("id\t{}", mail.id),
         format!("sender\t<{}>", mail.sender),
-        format!("destination\t{}", mail.destination),
+        format!("destination\t{}", destination(mail)),
         format!("size\t{} bytes", mail.size_bytes),
         format!("received\t{}", time(mail.received_s)),
         format!("attempts\t{}", mail.attempts),
@@ -411,6 +411,13 @@ fn whole(mail: &QueuedMail) -> Vec<String> {
         format!("recipient\t{}\t{said}", recipient.address)
     }));
     lines
+}
+
+fn destination(mail: &QueuedMail) -> &str {
+    match mail.destination.as_str() {
+        "" => "here",
+        there => there,
+    }
 }
 
 fn next(mail: &QueuedMail) -> String {

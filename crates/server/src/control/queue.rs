@@ -1,4 +1,4 @@
-//! `queue …`: mail that waits for other servers.
+//! `queue …`: mail that waits for other servers, and for room in full accounts here.
 
 use super::LocalControl;
 use ringpost_admin::{
@@ -6,7 +6,7 @@ use ringpost_admin::{
 };
 use ringpost_base::{UnixTime, ascii_domain};
 use ringpost_directory::is_domain;
-use ringpost_mail::{Held, Hold, MailError, QueueEntry};
+use ringpost_mail::{Held, Hold, MailError, QueueEntry, WaitsForRoom};
 use ringpost_store::AccountId;
 
 impl LocalControl {
@@ -14,12 +14,18 @@ impl LocalControl {
         let mail = &self.mail;
         match command {
             Command::QueueShow { id } => {
-                let found = mail.queue_entry(number(id)?).await.map_err(failed)?;
+                if let Some(found) = mail.queue_entry(number(id)?).await.map_err(failed)? {
+                    return Ok(Answer::Queue(vec![shown(&found)]));
+                }
+                let found = mail.one_that_waits_for_room(number(id)?).await.map_err(failed)?;
                 let found = found.ok_or_else(|| nothing(id))?;
-                Ok(Answer::Queue(vec![shown(&found)]))
+                Ok(Answer::Queue(vec![shown_here(&found)]))
             }
             Command::QueueRetry { id: Some(id) } => {
                 let entry = mail.queue_entry(number(id)?).await.map_err(failed)?;
+                if entry.is_none() && mail.try_for_room(number(id)?, self.now()).await.map_err(failed)? {
+                    return self.has_arrived(id).await;
+                }
                 let tried = done(id, mail.retry_queued(number(id)?, self.now()).await)?;
                 let Some((entry, by)) = entry.as_ref().and_then(|e| Some((e, e.held?))) else {
                     return Ok(tried);
@@ -41,6 +47,10 @@ impl LocalControl {
                         Err(e) => return Err(failed(e)),
                     }
                 }
+                for one in mail.all_that_wait_for_room().await.map_err(failed)? {
+                    let tried = mail.try_for_room(one.record.id, self.now()).await;
+                    tried.map_err(failed)?;
+                }
                 Ok(Answer::Done)
             }
             Command::QueueHolds => self.holds().await,
@@ -53,23 +63,52 @@ impl LocalControl {
                 }
             }
             Command::QueueRelease { what } => self.release(what).await,
-            Command::QueueRemove { id } => {
-                let removed = mail.remove_queued(number(id)?).await;
-                done(id, removed)
-            }
+            Command::QueueRemove { id } => match mail.remove_queued(number(id)?).await {
+                Ok(false) => done(id, mail.remove_for_room(number(id)?, self.now()).await),
+                removed => done(id, removed),
+            },
             _ => {
                 let entries = mail.queue_entries().await.map_err(failed)?;
-                Ok(Answer::Queue(entries.iter().map(shown).collect()))
+                let here = mail.all_that_wait_for_room().await.map_err(failed)?;
+                let all = entries.iter().map(shown).chain(here.iter().map(shown_here));
+                Ok(Answer::Queue(all.collect()))
             }
         }
     }
 }
 
 impl LocalControl {
+    /// Whether a message that waited for room has found it.
+    async fn has_arrived(&self, id: &str) -> Result<Answer, Refusal> {
+        let waits = self.mail.one_that_waits_for_room(number(id)?).await;
+        let Some(waits) = waits.map_err(failed)? else {
+            return Ok(Answer::Done);
+        };
+        let recipients: Vec<_> = waits
+            .record
+            .recipients
+            .iter()
+            .map(|r| r.address.as_str())
+            .collect();
+        let why = format!(
+            "message {id} waits on: there is no room for it with {}; `ringpost account set` changes a quota",
+            recipients.join(", ")
+        );
+        Err(Refusal::new(RefusalKind::Conflict, why))
+    }
+
     /// What the command line's words mean.
     async fn hold_of(&self, what: &AdminHold) -> Result<Hold, Refusal> {
         Ok(match what {
-            AdminHold::Message(id) => Hold::Message(number(id)?),
+            AdminHold::Message(id) => {
+                let waits_here = self.mail.one_that_waits_for_room(number(id)?).await;
+                if waits_here.map_err(failed)?.is_some() {
+                    return Err(Refusal::invalid(format!(
+                        "message {id} waits for room here; held is what goes to other servers"
+                    )));
+                }
+                Hold::Message(number(id)?)
+            }
             AdminHold::Destination(name) => {
                 let name = ascii_domain(name).unwrap_or_default().into_owned();
                 let is_literal = name.starts_with('[') && name.ends_with(']');
@@ -205,7 +244,6 @@ fn shown(entry: &QueueEntry) -> QueuedMail {
         Some(Held::Account) => "account",
         Some(Held::All) => "all",
     };
-    let seconds = |time: UnixTime| time.as_nanos() / 1_000_000_000;
     let recipients = record.recipients.iter().map(|recipient| WaitingRecipient {
         address: recipient.address.clone(),
         said: match (recipient.status.is_empty(), recipient.code) {
@@ -226,6 +264,30 @@ fn shown(entry: &QueueEntry) -> QueuedMail {
         held: held.to_owned(),
         recipients: recipients.collect(),
     }
+}
+
+fn shown_here(waits: &WaitsForRoom) -> QueuedMail {
+    let WaitsForRoom { due, record } = waits;
+    let recipients = record.recipients.iter().map(|recipient| WaitingRecipient {
+        address: recipient.address.clone(),
+        said: "4.2.2 the mailbox is full".to_owned(),
+    });
+    QueuedMail {
+        id: format!("{:016x}", record.id),
+        sender: record.sender.clone(),
+        destination: String::new(),
+        size_bytes: record.size_bytes,
+        received_s: seconds(record.received),
+        due_s: seconds(*due),
+        attempts: record.attempts,
+        at_work: false,
+        held: String::new(),
+        recipients: recipients.collect(),
+    }
+}
+
+fn seconds(time: UnixTime) -> u64 {
+    time.as_nanos() / 1_000_000_000
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ pub(crate) async fn export(control: &dyn Control, address: &str, path: &Path) ->
         Answer::Mailboxes(mailboxes) => mailboxes,
         other => bail!("expected mailboxes, found {other:?}"),
     };
-    begin(path)?;
+    begin(path, address)?;
     let mut export = Export {
         control,
         address,
@@ -48,20 +48,31 @@ pub(crate) async fn export(control: &dyn Control, address: &str, path: &Path) ->
     Ok(export.report)
 }
 
-/// The folder is one that was exported to before, or new, or empty.
-fn begin(path: &Path) -> Result<()> {
+/// Says in the folder whose mail it has.
+const MARK: &str = "ringpost-export";
+
+/// The folder is one that the account was exported to before, or new, or empty: nothing of others is mixed with its mail.
+fn begin(path: &Path, address: &str) -> Result<()> {
     let named = || path.display().to_string();
-    match std::fs::read_dir(path) {
-        Ok(mut entries) => {
-            let is_maildir = path.join("cur").is_dir();
-            if entries.next().is_some() && !is_maildir {
-                bail!("{}: expected a Maildir or an empty folder", path.display());
-            }
-        }
-        Err(error) if error.kind() == ErrorKind::NotFound => {}
+    let mark = path.join(MARK);
+    let is_empty = match std::fs::read_dir(path) {
+        Ok(mut entries) => entries.next().is_none(),
+        Err(error) if error.kind() == ErrorKind::NotFound => true,
         Err(error) => return Err(error).with_context(named),
+    };
+    let whose = std::fs::read_to_string(&mark).ok();
+    match whose.as_deref().map(str::trim) {
+        Some(whose) if whose == address => {}
+        Some(whose) => bail!("{}: has the mail of {whose}; expected an empty folder", named()),
+        None if is_empty => {}
+        None => bail!(
+            "{}: expected an empty folder, or one that {address} was exported to before",
+            named()
+        ),
     }
-    make_maildir(path, false)
+    make_maildir(path, false)?;
+    let written = private(&mark).and_then(|mut file| writeln!(file, "{address}"));
+    written.with_context(|| mark.display().to_string())
 }
 
 fn make_maildir(path: &Path, is_below: bool) -> Result<()> {

@@ -295,10 +295,28 @@ async fn what_is_exported_and_imported_is_the_same() {
             assert!(one == text(&control, BOB, &mailbox.name, theirs.uid).await);
         }
     }
-    let elsewhere = root.join("cur");
-    fs::write(elsewhere.join("x"), "").unwrap();
+}
+
+#[tokio::test]
+async fn an_export_is_mixed_with_nothing_of_others() {
+    let (control, folder) = (accounts().await, tempfile::tempdir().unwrap());
+    let root = folder.path();
+    let foreign = root.join("maildir");
+    fs::create_dir_all(foreign.join("cur")).unwrap();
+    let text = fs::File::create(foreign.join("cur/1:2,S")).unwrap();
+    drop(text);
+    let refused = export(&control, ALICE, &foreign).await.unwrap_err().to_string();
     assert!(
-        export(&control, ALICE, &elsewhere).await.is_err(),
-        "a folder of something else"
+        refused.contains("expected an empty folder, or one that alice@example.org was"),
+        "{refused}"
     );
+    assert_eq!(fs::read_dir(&foreign).unwrap().count(), 1);
+    let ours = root.join("ours");
+    export(&control, ALICE, &ours).await.unwrap();
+    let refused = export(&control, BOB, &ours).await.unwrap_err().to_string();
+    assert!(
+        refused.contains("has the mail of alice@example.org; expected an empty folder"),
+        "{refused}"
+    );
+    export(&control, ALICE, &ours).await.unwrap();
 }

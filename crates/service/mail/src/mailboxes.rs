@@ -312,10 +312,13 @@ impl Mail {
             }
             let mut batch = Batch::new(Partition::Account(account));
             let staying = names_of(&all)?;
-            if moving.iter().any(|(_, renamed)| staying.contains(renamed)) {
+            // A parent that does not exist itself takes nothing along that could stand where `to` is.
+            //= https://www.rfc-editor.org/rfc/rfc3501#section-6.3.5
+            let is_there = |name: &MailboxName| staying.contains(name);
+            if is_there(to) || moving.iter().any(|(_, renamed)| is_there(renamed)) {
                 return Err(MailError::AlreadyExists);
             }
-            if let Some(parent) = to.parent().filter(|parent| !staying.contains(parent)) {
+            if let Some(parent) = to.parent().filter(|parent| !is_there(parent)) {
                 create_in(&mut batch, &staying, &parent, None, now)?;
             }
             for (mailbox, renamed) in moving {

@@ -159,7 +159,10 @@ impl Mail {
             head: signature.head,
             ..Queued::default()
         };
+        let has_copy = |account| record.recipients.iter().any(|r| r.account == Some(account));
+        let there = envelope.outgoing.recipients.into_iter();
         let outgoing = Outgoing {
+            recipients: there.map(|one| one.beside_copies(has_copy)).collect(),
             // Whoever says SMTPUTF8 may send ASCII all the same, which every server takes.
             //= https://www.rfc-editor.org/rfc/rfc6531#section-3.2
             utf8: envelope.outgoing.utf8 && letter.eight_bit,
@@ -371,7 +374,12 @@ impl Mail {
         Ok(delivered)
     }
 
-    async fn deliver_entry(&self, home: &Partition, entry: Entry, now: UnixTime) -> Result<bool, MailError> {
+    pub(crate) async fn deliver_entry(
+        &self,
+        home: &Partition,
+        entry: Entry,
+        now: UnixTime,
+    ) -> Result<bool, MailError> {
         let damaged = || MailError::Damaged(format!("{:?} is no spool record", entry.key));
         let (due, _) = keys::due_of(&entry.key).ok_or_else(damaged)?;
         let record = Spool::from_bytes(&entry.key, entry.value)?;
@@ -401,7 +409,7 @@ impl Mail {
     }
 
     /// Forgets a message, but for those who wait for room: they are tried again, ever more seldom.
-    async fn forget_spooled(
+    pub(crate) async fn forget_spooled(
         &self,
         record: &Spool,
         due: UnixTime,
@@ -423,7 +431,7 @@ impl Mail {
                 ..record.clone()
             };
             batch.put(
-                keys::spool(now + self.pause(attempts), record.id),
+                keys::spool(now + self.pause_for_room(attempts), record.id),
                 later.to_bytes(),
             );
         }

@@ -20,6 +20,11 @@ impl House {
     fn forward(&self, to: &str, keeps_copy: bool) {
         at_once(self.directory.set_forward(ALICE, &[to.to_owned()], keeps_copy)).unwrap();
     }
+
+    fn alias(&self, name: &str, targets: &[&str]) {
+        let targets: Vec<String> = targets.iter().map(|&target| target.to_owned()).collect();
+        at_once(self.directory.add_alias(name, &targets, BEGIN)).unwrap();
+    }
 }
 
 // A forwarded message passes the next server's SPF check, and its bounce comes to who sent it.
@@ -30,10 +35,11 @@ fn a_forwarded_message_goes_on_under_a_sender_that_leads_back() {
     house.domain("else.test", "mx.else.test", "203.0.113.2");
     house.listen(ONE);
     house.listen(TWO);
-    house.forward("x@there.test", true);
-    let (_, end) = house.stranger_sends("Carol@else.test", ALICE, "Subject: on\r\n\r\nhi");
+    let list = "list@example.org";
+    house.alias(list, &["x@there.test", ALICE]);
+    let (_, end) = house.stranger_sends("Carol@else.test", list, "Subject: on\r\n\r\nhi");
     assert!(end.starts_with("250 "), "{end}");
-    assert_eq!(house.inbox().len(), 1, "the copy");
+    assert_eq!(house.inbox().len(), 1, "alice's");
     let server = house.accept(ONE);
     let envelope = house.greet(&server);
     let sender = envelope.split(['<', '>']).nth(1).unwrap().to_owned();
@@ -43,7 +49,7 @@ fn a_forwarded_message_goes_on_under_a_sender_that_leads_back() {
     );
     let body = house.lab.say(&server, "250 ok\r\n250 ok\r\n354 go\r\n");
     assert!(
-        body.starts_with("Delivered-To: alice@example.org\r\nReceived: "),
+        body.starts_with("Delivered-To: list@example.org\r\nReceived: "),
         "{body}"
     );
     // It is refused: carol hears of it, once, from us.
@@ -61,6 +67,14 @@ fn a_forwarded_message_goes_on_under_a_sender_that_leads_back() {
         body.starts_with("From: Mail delivery") && body.contains("\r\nTo: <Carol@else.test>\r\n"),
         "{body}"
     );
+    // She wrote to the list, and knows nobody of there.test.
+    for part in [
+        "\r\n  x@there.test (which you wrote to as list@example.org)\r\n",
+        "Original-Recipient: rfc822; list@example.org\r\nFinal-Recipient: rfc822; x@there.test\r\n",
+        "Content-Type: message/delivery-status\r\nContent-Transfer-Encoding: 7bit\r\n",
+    ] {
+        assert!(body.contains(part), "{part:?} in {body}");
+    }
     house.lab.say(&server, "250 queued\r\n");
     house.lab.pass(Duration::from_secs(86_400));
     assert_eq!(
@@ -94,12 +108,7 @@ fn a_message_that_was_forwarded_before_is_kept_and_goes_round_no_more() {
     assert!(end.starts_with("250 "), "{end}");
     assert_eq!((house.inbox().len(), house.mail.queue_len()), (1, 1));
     let alias = "list@example.org";
-    at_once(
-        house
-            .directory
-            .add_alias(alias, &["y@there.test".to_owned()], BEGIN),
-    )
-    .unwrap();
+    house.alias(alias, &["y@there.test"]);
     let (_, end) = house.stranger_sends("c@else.test", alias, "Delivered-To: list@example.org\r\n");
     assert!(end.starts_with("554 5.4.6 "), "{end}");
     house.check();
@@ -111,8 +120,7 @@ fn mail_of_ours_is_forwarded_under_its_own_sender_and_what_fails_comes_back() {
     house.domain("there.test", "mx.there.test", "203.0.113.1");
     house.listen(ONE);
     let list = "list@example.org";
-    let targets = ["x@there.test".to_owned(), "bob@example.org".to_owned()];
-    at_once(house.directory.add_alias(list, &targets, BEGIN)).unwrap();
+    house.alias(list, &["x@there.test", "bob@example.org"]);
     house.submit(ALICE, &[list], "");
     let server = house.accept(ONE);
     assert!(house.greet(&server).starts_with("MAIL FROM:<alice@example.org> "));
@@ -189,6 +197,58 @@ fn what_is_not_sent_does_not_count() {
     assert!(house.say(&other, message).starts_with("450 4.7.1 "));
     assert_eq!(house.mail.queue_len(), 1);
     house.check();
+}
+
+// RFC 3461 §5.2.7.4: the message has arrived, and where the account has it sent besides is its own business.
+#[test]
+fn what_is_forwarded_beside_a_copy_and_refused_is_told_to_nobody() {
+    for asked in ["", " NOTIFY=SUCCESS,FAILURE,DELAY ORCPT=rfc822;alice@example.org"] {
+        let mut house = House::new();
+        house.domain("there.test", "mx.there.test", "203.0.113.1");
+        house.domain("else.test", "mx.else.test", "203.0.113.2");
+        house.listen(ONE);
+        house.listen(TWO);
+        house.forward("x@there.test", true);
+        let client = house.connect(Role::Mx);
+        house.say(&client, "EHLO else.test\r\n");
+        house.say(&client, "MAIL FROM:<c@else.test>\r\n");
+        house.say(&client, &format!("RCPT TO:<{ALICE}>{asked}\r\n"));
+        house.say(&client, "DATA\r\n");
+        let end = house.say(&client, "Subject: x\r\n\r\nhi\r\n.\r\n");
+        assert!(end.starts_with("250 "), "{end}");
+        assert_eq!(house.inbox().len(), 1, "the copy");
+        let server = house.accept(ONE);
+        house.lab.say(&server, "220 there\r\n");
+        let envelope = house
+            .lab
+            .say(&server, "250-there\r\n250-PIPELINING\r\n250 DSN\r\n");
+        assert!(
+            envelope.contains("\r\nRCPT TO:<x@there.test> NOTIFY=NEVER\r\n"),
+            "{envelope}"
+        );
+        house
+            .lab
+            .say(&server, "250 ok\r\n550 5.1.1 no x@there.test\r\n503 no\r\n");
+        house.lab.say(&server, "221 bye\r\n");
+        assert_eq!(
+            (house.inbox().len(), house.mail.queue_len()),
+            (1, usize::from(!asked.is_empty()))
+        );
+        if !asked.is_empty() {
+            // That it is in the mailbox is told to who asked.
+            let server = house.accept(TWO);
+            assert!(house.greet(&server).contains("RCPT TO:<c@else.test>"));
+            let body = house.lab.say(&server, "250 ok\r\n250 ok\r\n354 go\r\n");
+            assert!(
+                body.contains("Action: delivered\r\n") && !body.contains("there.test"),
+                "{body}"
+            );
+            house.lab.say(&server, "250 queued\r\n");
+        }
+        house.lab.pass(Duration::from_secs(6 * 86_400));
+        assert_eq!((house.came_to(TWO), house.mail.queue_len()), (0, 0));
+        house.check();
+    }
 }
 
 // The account sees what could not be forwarded, and whoever sent it does not learn where it was to go.

@@ -1,18 +1,38 @@
-//! What an account forwards and keeps no copy of.
+//! What an account forwards: its sender wrote to the account, and learns nothing of where that has its mail sent.
 
-use super::QueuedMessage;
+use super::{Elsewhere, QueuedMessage};
 use crate::{Delivery, Mail, MailError};
 use ringpost_base::UnixTime;
+use ringpost_smtp::{Notify, RcptDsn};
 use ringpost_store::{AccountId, Partition};
 
-/// Who forwards a message and has no copy: what is refused for good goes to this account's inbox, and the sender is not told
-/// where it is forwarded to.
+/// Who forwards a message. Has the account no copy, what is refused for good goes to its inbox, and the sender is not told
+/// where it is forwarded to. Has it one, the message has arrived, and nobody is told what becomes of the other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Keeper {
     /// The account.
     pub account: AccountId,
     /// Its address, by which the sender is told.
     pub address: String,
+}
+
+impl Elsewhere {
+    /// The way to where those forward who have the message themselves: notices of it would be none of its sender's business.
+    //= https://www.rfc-editor.org/rfc/rfc3461#section-5.2.7.4
+    pub(crate) fn beside_copies(mut self, has_copy: impl Fn(AccountId) -> bool) -> Self {
+        if self
+            .keeper
+            .as_ref()
+            .is_some_and(|keeper| has_copy(keeper.account))
+        {
+            self.keeper = None;
+            self.dsn = RcptDsn {
+                notify: Notify::NEVER,
+                original: String::new(),
+            };
+        }
+        self
+    }
 }
 
 impl Mail {

@@ -15,7 +15,7 @@ pub enum Hold {
     Destination(String),
     /// What an account has submitted.
     Account(AccountId),
-    /// Everything. Released, nothing is held back any more, whatever held it.
+    /// Everything. Released, what another hold is on stays held.
     All,
 }
 
@@ -87,24 +87,18 @@ impl Mail {
     /// Ends a hold; what has waited long is tried at once. False when nothing of the kind was held. A message that is held
     /// by a rule is not released alone.
     pub async fn release_hold(&self, what: Hold) -> Result<bool, MailError> {
-        let mut found = false;
-        match &what {
-            Hold::Message(id) => return self.mark_held(*id, false).await,
-            Hold::All => {
-                for entry in self.queue_entries().await?.iter().filter(|e| e.record.held) {
-                    found |= self.mark_held(entry.record.id, false).await?;
-                }
-            }
-            Hold::Destination(_) | Hold::Account(_) => {}
+        if let Hold::Message(id) = what {
+            return self.mark_held(id, false).await;
         }
+        let mut found = false;
         self.change_holds(|holds| {
             let before = holds.clone();
             match &what {
                 Hold::Destination(name) => holds.destinations.retain(|held| held != name),
                 Hold::Account(id) => holds.accounts.retain(|held| held != id),
-                Hold::Message(_) | Hold::All => *holds = QueueHolds::default(),
+                Hold::Message(_) | Hold::All => holds.all = false,
             }
-            found |= before != *holds;
+            found = before != *holds;
             true
         })
         .await?;

@@ -54,7 +54,7 @@ pub struct Elsewhere {
     pub prefix: String,
     /// When the sender is told.
     pub dsn: RcptDsn,
-    /// Who forwards there and has no copy.
+    /// Who forwards there, if somebody does of himself.
     pub keeper: Option<Keeper>,
 }
 

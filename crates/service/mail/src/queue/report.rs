@@ -58,9 +58,13 @@ pub(super) const RETURN_PATH: &str = "Return-Path: <>\r\n";
 impl Report<'_> {
     /// The whole message.
     pub(super) fn build(&self) -> Vec<u8> {
+        let (mut words, mut status) = (String::new(), String::new());
+        self.words(&mut words);
+        self.status(&mut status);
         // Addresses beyond ASCII have media types of their own.
         //= https://www.rfc-editor.org/rfc/rfc6533#section-4
-        let (status_type, returned_type) = match (self.about.utf8, self.is_whole) {
+        let is_global = self.about.utf8 || !status.is_ascii();
+        let (status_type, returned_type) = match (is_global, self.is_whole) {
             (true, false) => ("message/global-delivery-status", "message/global-headers"),
             (true, true) => ("message/global-delivery-status", "message/global"),
             (false, false) => ("message/delivery-status", "text/rfc822-headers"),
@@ -73,7 +77,6 @@ impl Report<'_> {
             Kind::Relayed => "Your message was handed on",
             Kind::Delivered => "Your message was delivered",
         };
-        let mut text = String::new();
         //= https://www.rfc-editor.org/rfc/rfc3464#section-2
         //= https://www.rfc-editor.org/rfc/rfc3834#section-5
         let head = format!(
@@ -83,17 +86,19 @@ impl Report<'_> {
             self.told,
             Rfc5322Date(self.now),
         );
-        text += &head;
-        let part = |text: &mut String, kind: &str| {
-            *text += &format!("--{token}\r\nContent-Type: {kind}\r\nContent-Transfer-Encoding: 8bit\r\n\r\n");
-        };
-        part(&mut text, "text/plain; charset=utf-8");
-        self.words(&mut text);
-        part(&mut text, status_type);
-        self.status(&mut text);
-        part(&mut text, returned_type);
-        let mut out = text.into_bytes();
-        out.extend_from_slice(self.returned);
+        let mut out = head.into_bytes();
+        for (kind, content) in [
+            ("text/plain; charset=utf-8", words.as_bytes()),
+            (status_type, status.as_bytes()),
+            (returned_type, self.returned),
+        ] {
+            //= https://www.rfc-editor.org/rfc/rfc3464#section-2.1
+            let encoding = if content.is_ascii() { "7bit" } else { "8bit" };
+            let part =
+                format!("--{token}\r\nContent-Type: {kind}\r\nContent-Transfer-Encoding: {encoding}\r\n\r\n");
+            out.extend_from_slice(part.as_bytes());
+            out.extend_from_slice(content);
+        }
         if !self.returned.ends_with(b"\r\n") {
             out.extend_from_slice(b"\r\n");
         }
@@ -125,7 +130,12 @@ impl Report<'_> {
             ),
         };
         for recipient in &self.recipients {
-            write!(text, "\r\n  {}\r\n", recipient.address).expect("writing to a string does not fail");
+            let address = &recipient.address;
+            // A name of ours for several, or for somebody elsewhere, is all that the sender knows.
+            let meant = original(recipient, true).filter(|(_, meant)| !meant.eq_ignore_ascii_case(address));
+            let leads = meant.map(|(_, meant)| format!(" (which you wrote to as {meant})"));
+            let leads = leads.unwrap_or_default();
+            write!(text, "\r\n  {address}{leads}\r\n").expect("writing to a string does not fail");
             for line in folded(&recipient.text) {
                 write!(text, "    {line}\r\n").expect("writing to a string does not fail");
             }
@@ -162,18 +172,10 @@ impl Report<'_> {
                 status,
                 code,
                 text: said,
-                original,
                 ..
             } = recipient;
             *text += "\r\n";
-            if let Some((kind, address)) = original.split_once(';') {
-                //= https://www.rfc-editor.org/rfc/rfc3464#section-2.3.1
-                //= https://www.rfc-editor.org/rfc/rfc6533#section-3
-                let address = match (kind.eq_ignore_ascii_case("utf-8"), self.about.utf8) {
-                    (true, true) => utf8_address(address),
-                    (true, false) => utf8_address_in_ascii(address),
-                    (false, _) => xtext(address).unwrap_or_else(|| address.to_owned()),
-                };
+            if let Some((kind, address)) = original(recipient, self.about.utf8) {
                 *text += &format!("Original-Recipient: {kind}; {address}\r\n");
             }
             *text += &format!(
@@ -193,6 +195,19 @@ impl Report<'_> {
         }
         *text += "\r\n";
     }
+}
+
+/// The type of the address that the sender wrote, where it is known, and the address; beyond ASCII only where that may be.
+//= https://www.rfc-editor.org/rfc/rfc3464#section-2.3.1
+//= https://www.rfc-editor.org/rfc/rfc6533#section-3
+fn original(recipient: &QueuedRecipient, utf8: bool) -> Option<(&str, String)> {
+    let (kind, address) = recipient.original.split_once(';')?;
+    let address = match (kind.eq_ignore_ascii_case("utf-8"), utf8) {
+        (true, true) => utf8_address(address),
+        (true, false) => utf8_address_in_ascii(address),
+        (false, _) => xtext(address).unwrap_or_else(|| address.to_owned()),
+    };
+    Some((kind, address))
 }
 
 /// A text in lines that mail may have: words of others are cut where they are too long. What is not ASCII is left to
@@ -258,6 +273,7 @@ mod tests {
             let kind = parsed.content_type().unwrap();
             assert_eq!((kind.ctype(), kind.subtype()), ("multipart", Some("report")));
             assert_eq!(kind.attribute("report-type"), Some("delivery-status"));
+            assert!(!text.contains("8bit"), "{text}");
             let types: Vec<String> = parsed.parts[1..]
                 .iter()
                 .filter_map(|part| part.content_type())
@@ -306,6 +322,18 @@ mod tests {
             let text = String::from_utf8(report.build()).unwrap();
             let line = format!("\r\nOriginal-Recipient: {told}\r\n");
             assert!(text.contains(&line), "{original}: {text}");
+            // RFC 3464 §2.1: message/delivery-status is of seven bits.
+            let status = text.split("--token\r\n").nth(2).unwrap();
+            let (kind, encoding) = match status.is_ascii() {
+                true => ("message/delivery-status", "7bit"),
+                false => ("message/global-delivery-status", "8bit"),
+            };
+            let head = format!("Content-Type: {kind}\r\nContent-Transfer-Encoding: {encoding}\r\n\r\n");
+            assert!(utf8 || status.starts_with(&head), "{status}");
+            assert!(
+                text.contains(&format!("Content-Transfer-Encoding: {encoding}\r\n")),
+                "{text}"
+            );
         }
     }
 }

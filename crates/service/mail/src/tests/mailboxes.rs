@@ -167,6 +167,25 @@ fn rename_takes_the_children_along() {
     world.check();
 }
 
+// RFC 3501 §6.3.5: to rename to what is there already is an error, also for a name that only has children.
+#[test]
+fn a_parent_that_is_not_there_is_not_renamed_onto_what_is() {
+    let world = World::new();
+    world.create("gone/below").unwrap();
+    now(world.mail.delete(ALICE, &name("gone"))).unwrap();
+    for to in ["INBOX", "Sent"] {
+        assert_eq!(
+            refused(world.rename("gone", to)),
+            MailError::AlreadyExists,
+            "{to}"
+        );
+    }
+    assert!(world.one("gone/below").is_some() && world.one("INBOX/below").is_none());
+    world.rename("gone", "here").unwrap();
+    assert!(world.one("here/below").is_some());
+    world.check();
+}
+
 // Guards pitfall IMAP 10: RENAME INBOX.
 #[test]
 fn of_a_renamed_inbox_the_messages_move_and_it_stays() {

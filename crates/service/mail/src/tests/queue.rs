@@ -2,7 +2,8 @@
 
 use super::world::{ALICE, BOB, NOW, World, name, now};
 use crate::{
-    Elsewhere, Envelope, Held, Hold, Letter, MailError, Notice, Outgoing, QueuedMessage, Recipient, Schedule,
+    Elsewhere, Envelope, Held, Hold, Letter, MailError, Notice, Outgoing, QueueEntry, QueuedMessage,
+    Recipient, Schedule,
 };
 use ringpost_base::UnixTime;
 use ringpost_smtp::client::{Fate, Verdict};
@@ -359,6 +360,30 @@ fn a_rule_holds_what_comes_later_too() {
 }
 
 #[test]
+fn the_end_of_the_hold_on_everything_ends_no_other() {
+    let one = || Hold::Destination("one.test".into());
+    let world = queued(&["x@one.test", "x@two.test"]);
+    let entries = now(world.mail.queue_entries()).unwrap();
+    let two = entries
+        .iter()
+        .find(|e| e.record.destination == "two.test")
+        .unwrap();
+    for hold in [one(), Hold::Message(two.record.id), Hold::All] {
+        assert!(now(world.mail.hold(hold)).unwrap());
+    }
+    assert!(now(world.mail.release_hold(Hold::All)).unwrap());
+    let held = |entries: Vec<QueueEntry>| entries.iter().map(|e| e.held).collect::<Vec<_>>();
+    let expected = [Some(Held::Destination), Some(Held::Itself)];
+    assert_eq!(held(now(world.mail.queue_entries()).unwrap()), expected);
+    assert!(!now(world.mail.release_hold(Hold::All)).unwrap());
+    assert!(now(world.mail.release_hold(one())).unwrap());
+    let work = world.mail.next_work(NOW, 4).unwrap();
+    assert_eq!((work.line.as_str(), work.ids.len()), ("one.test", 1));
+    assert_eq!(world.mail.next_work(NOW, 4), None);
+    world.check();
+}
+
+#[test]
 fn what_is_held_while_it_waits_its_turn_on_a_connection_is_not_begun_with() {
     let world = queued(&["x@one.test"]);
     let work = world.mail.next_work(NOW, 4).unwrap();
@@ -366,7 +391,7 @@ fn what_is_held_while_it_waits_its_turn_on_a_connection_is_not_begun_with() {
     assert!(now(world.mail.lease(work.ids[0], NOW)).unwrap().is_none());
     world.mail.finish_work(&work.line, true, NOW);
     assert_eq!(world.mail.next_work(NOW + HOUR, 4), None);
-    assert!(now(world.mail.release_hold(Hold::All)).unwrap());
+    assert!(now(world.mail.release_hold(Hold::Destination("one.test".into()))).unwrap());
     let message = taken(&world, NOW);
     // Held in the middle of it: it is sent to its end.
     now(world.mail.hold(Hold::All)).unwrap();
