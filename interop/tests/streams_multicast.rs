@@ -85,9 +85,9 @@ fn pictures(units: &[Unit]) -> Vec<Unit> {
 fn gstreamer(server: &Server, name: &str, mount: &str, count: usize) -> Option<Child> {
     let gst = client("gst-launch-1.0")?;
     let target = server.folder().join(format!("{name}.h264")).display().to_string();
+    // A filter between the two would be made by each of the source's threads that has a pad, and they would be in each other's way.
     let pipeline = format!(
-        "rtspsrc location={} protocols=udp-mcast name=s s. ! application/x-rtp,media=video ! \
-         rtph264depay wait-for-keyframe=true ! h264parse ! video/x-h264,stream-format=byte-stream,alignment=au ! \
+        "rtspsrc location={} protocols=udp-mcast name=s s. ! rtph264depay wait-for-keyframe=true ! h264parse ! video/x-h264,stream-format=byte-stream,alignment=au ! \
          identity eos-after={count} ! filesink location={target}",
         url(server, mount)
     );

@@ -21,6 +21,7 @@
 //!
 //! It does not know any protocol, and it does not read the machine's clock.
 
+pub mod calendar;
 mod cursor;
 mod id_map;
 mod idn;

@@ -1,12 +1,9 @@
 //! Days and times as IMAP and header fields write them.
 
 use ringpost_base::UnixTime;
+use ringpost_base::calendar::{month_name, month_of};
 use std::fmt;
 use std::time::Duration;
-
-const MONTHS: [&str; 12] = [
-    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-];
 
 /// A day of the calendar, as SEARCH compares them: without time or zone (RFC 3501 §6.4.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -42,7 +39,7 @@ impl Date {
         if parts.next().is_some() || day.len() > 2 || year.len() != 4 {
             return None;
         }
-        Date::new(digits(year)?, month_number(month)?, digits(day)?)
+        Date::new(digits(year)?, month_of(month)?, digits(day)?)
     }
 
     /// Year, month and day.
@@ -53,13 +50,7 @@ impl Date {
 
 impl fmt::Display for Date {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}-{}-{:04}",
-            self.day,
-            MONTHS[usize::from(self.month - 1)],
-            self.year
-        )
+        write!(f, "{}-{}-{:04}", self.day, month_name(self.month), self.year)
     }
 }
 
@@ -101,7 +92,7 @@ pub fn parse_date_time(text: &str) -> Option<UnixTime> {
 /// As INTERNALDATE shows it, without the quotes, in UTC: ` 1-Feb-1994 12:00:00 +0000`.
 pub(crate) fn date_time(at: UnixTime) -> String {
     let (year, month, day, hour, minute, second) = at.civil();
-    let month = MONTHS[usize::from(month - 1)];
+    let month = month_name(month);
     format!("{day:2}-{month}-{year:04} {hour:02}:{minute:02}:{second:02} +0000")
 }
 
@@ -124,18 +115,7 @@ pub fn header_date(field: &str) -> Option<Date> {
         (2 | 3, _) => 1900 + number,
         _ => number,
     };
-    Date::new(
-        year,
-        month_number(month)?,
-        digits(day).filter(|_| day.len() <= 2)?,
-    )
-}
-
-fn month_number(name: &str) -> Option<u8> {
-    MONTHS
-        .iter()
-        .position(|m| m.eq_ignore_ascii_case(name))
-        .map(|i| i as u8 + 1)
+    Date::new(year, month_of(month)?, digits(day).filter(|_| day.len() <= 2)?)
 }
 
 fn digits<N: std::str::FromStr>(text: &str) -> Option<N> {

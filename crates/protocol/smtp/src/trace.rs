@@ -1,7 +1,7 @@
 //! The trace header that a server puts before a message (RFC 5321 §4.4, RFC 3848).
 
 use crate::path::{Domain, ForwardPath, ReversePath};
-use ringpost_base::UnixTime;
+use ringpost_base::{UnixTime, calendar};
 use std::fmt;
 use std::net::IpAddr;
 
@@ -98,13 +98,8 @@ pub struct Rfc5322Date(pub UnixTime);
 
 impl fmt::Display for Rfc5322Date {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const DAYS: [&str; 7] = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
-        const MONTHS: [&str; 12] = [
-            "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-        ];
         let (year, month, day, hour, minute, second) = self.0.civil();
-        let weekday = DAYS[usize::from(self.0.weekday())];
-        let month = MONTHS[usize::from(month) - 1];
+        let (weekday, month) = (calendar::weekday_name(self.0), calendar::month_name(month));
         write!(
             f,
             "{weekday}, {day} {month} {year} {hour:02}:{minute:02}:{second:02} +0000"

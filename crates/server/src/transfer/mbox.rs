@@ -7,7 +7,7 @@ use super::message::{header_len, kept_flags, with_crlf};
 use super::{Import, Message, Report, too_big};
 use anyhow::{Context, Result, bail};
 use ringpost_admin::{Control, Mailbox};
-use ringpost_base::{UnixTime, limits};
+use ringpost_base::{UnixTime, calendar, limits};
 use ringpost_imap::date::header_date;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
@@ -173,10 +173,7 @@ fn separator(line: &[u8]) -> Option<u64> {
         .next_back()?;
     let place = words.iter().position(|word| time(word).is_some())?;
     let (hour, minute, second) = time(words[place])?;
-    let month = words.iter().find_map(|word| {
-        let month = MONTHS.iter().position(|known| known.eq_ignore_ascii_case(word))?;
-        u8::try_from(month + 1).ok()
-    });
+    let month = words.iter().find_map(|word| calendar::month_of(word));
     let day = words.iter().find_map(|word| {
         word.parse::<u8>()
             .ok()
@@ -188,10 +185,6 @@ fn separator(line: &[u8]) -> Option<u64> {
         .and_then(|(month, day)| UnixTime::from_civil(year, month, day, hour, minute, second));
     Some(at.map_or(0, UnixTime::as_secs))
 }
-
-const MONTHS: [&str; 12] = [
-    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-];
 
 /// `HH:MM` or `HH:MM:SS`.
 fn time(word: &str) -> Option<(u8, u8, u8)> {

@@ -1,18 +1,11 @@
 use crate::syntax::{Malformed, malformed, trim};
-use ringpost_base::UnixTime;
+use ringpost_base::{UnixTime, calendar};
 
-const WEEKDAYS: [&str; 7] = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
-const MONTHS: [&str; 12] = [
-    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-];
 const EXPECTED: &str = "a date such as Sun, 06 Nov 1994 08:49:37 GMT";
 
 /// A date as HTTP/1.1 writes it, whose dates RTSP has (RFC 2326 §12.24): `Sun, 06 Nov 1994 08:49:37 GMT`, to a second.
 pub fn date(time: UnixTime) -> String {
-    let (year, month, day, hour, minute, second) = time.civil();
-    let weekday = WEEKDAYS[usize::from(time.weekday())];
-    let month = MONTHS[usize::from(month - 1)];
-    format!("{weekday}, {day:02} {month} {year:04} {hour:02}:{minute:02}:{second:02} GMT")
+    calendar::gmt_date(time)
 }
 
 /// Reads a date in one of the three forms that HTTP/1.1 knows: its own, RFC 850's with a year of two digits, and C's
@@ -32,10 +25,6 @@ pub fn parse_date(text: &str) -> Result<UnixTime, Malformed> {
     };
     let is_digits = |word: &str| word.len() <= 4 && word.bytes().all(|octet| octet.is_ascii_digit());
     let small = |word: &str| word.parse::<u8>().ok().filter(|_| is_digits(word));
-    let month = MONTHS
-        .iter()
-        .zip(1..)
-        .find(|(name, _)| name.eq_ignore_ascii_case(month));
     let year = match year.parse::<u16>().ok().filter(|_| is_digits(year)) {
         // RFC 850 was written for the twentieth century.
         Some(short @ 0..=69) if year.len() == 2 => Some(2_000 + short),
@@ -43,7 +32,7 @@ pub fn parse_date(text: &str) -> Result<UnixTime, Malformed> {
         year => year,
     };
     let [hour, minute, second] = time.map(small);
-    let (Some(year), Some((_, month)), Some(day)) = (year, month, small(day)) else {
+    let (Some(year), Some(month), Some(day)) = (year, calendar::month_of(month), small(day)) else {
         return malformed(EXPECTED);
     };
     let (Some(hour), Some(minute), Some(second)) = (hour, minute, second) else {

@@ -1,17 +1,9 @@
 use crate::syntax::{Malformed, trim};
-use ringpost_base::UnixTime;
-
-const WEEKDAYS: [&str; 7] = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
-const MONTHS: [&str; 12] = [
-    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-];
+use ringpost_base::{UnixTime, calendar};
 
 /// A value for Date: `Sat, 13 Nov 2010 23:29:00 GMT` (RFC 3261 §20.17).
 pub fn date(time: UnixTime) -> String {
-    let (year, month, day, hour, minute, second) = time.civil();
-    let weekday = WEEKDAYS[usize::from(time.weekday())];
-    let month = MONTHS[usize::from(month - 1)];
-    format!("{weekday}, {day:02} {month} {year:04} {hour:02}:{minute:02}:{second:02} GMT")
+    calendar::gmt_date(time)
 }
 
 /// Reads a value of Date. Only GMT is a time zone; the weekday is not compared with the date.
@@ -28,14 +20,10 @@ pub fn parse_date(text: &str) -> Result<UnixTime, Malformed> {
     let [weekday, day, month, year, hour, minute, second, zone] = words[..] else {
         return fail("a date such as Sat, 13 Nov 2010 23:29:00 GMT", trim(text));
     };
-    if !WEEKDAYS.iter().any(|w| w.eq_ignore_ascii_case(weekday)) {
+    if !calendar::is_weekday(weekday) {
         return fail("a weekday", weekday);
     }
-    let Some(month) = MONTHS
-        .iter()
-        .zip(1..)
-        .find(|(m, _)| m.eq_ignore_ascii_case(month))
-    else {
+    let Some(month_number) = calendar::month_of(month) else {
         return fail("a month", month);
     };
     if !zone.eq_ignore_ascii_case("GMT") {
@@ -46,7 +34,7 @@ pub fn parse_date(text: &str) -> Result<UnixTime, Malformed> {
     let (Some(y), Some(d), Some(h), Some(m), Some(s)) = fields else {
         return fail("digits of a date", day);
     };
-    UnixTime::from_civil(y, month.1, d, h, m, s).ok_or(Malformed {
+    UnixTime::from_civil(y, month_number, d, h, m, s).ok_or(Malformed {
         expected: "a date of the calendar",
         offset: 0,
     })
