@@ -1,5 +1,9 @@
 //! A world for tests: a clock that is moved by hand, tasks polled in a fixed order, connections in memory.
 
+mod ground;
+
+pub(crate) use ground::Ground;
+
 use crate::world::{Connection, ConnectionClosed, Endpoints, Received, World};
 use async_channel::{Receiver, Sender};
 use bytes::Bytes;

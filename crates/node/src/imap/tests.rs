@@ -1,19 +1,15 @@
 use super::*;
 use crate::peers::PeerLimits;
-use crate::stop::Stopper;
-use crate::testing::{BEGIN, Client, Lab, at_once};
-use ringpost_base::{Rng, limits};
-use ringpost_directory::{Cost, InlineKdf, NewAccount, Parts};
-use ringpost_mail::Delivery;
-use ringpost_store::{AccountId, Bodies, LocalBus, MemoryBlobs, MemoryStore};
+use crate::testing::{BEGIN, Client, Ground, Lab, at_once};
+use ringpost_base::limits;
+use ringpost_store::LocalBus;
 use std::time::Duration;
 
 /// A server with alice, her phone's mailbox, and whoever connects.
 struct House {
     lab: Lab,
+    ground: Ground,
     imap: Imap,
-    stopper: Option<Stopper>,
-    alice: AccountId,
     password: String,
 }
 
@@ -23,41 +19,23 @@ impl House {
     }
 
     fn with(config: Config, quota_bytes: Option<u64>) -> Self {
-        let lab = Lab::new();
-        let store = Arc::new(MemoryStore::new());
-        let bus = Arc::new(LocalBus::new());
-        let parts = Parts {
-            store: store.clone(),
-            bus: bus.clone(),
-            kdf: Arc::new(InlineKdf(Cost::CHEAP)),
-            seal_key: [7; 32],
-            rng: Rng::from_number(1),
-        };
-        let directory = at_once(Directory::open(parts, "example.org", BEGIN)).unwrap();
-        let mut alice = NewAccount::new("alice@example.org");
-        alice.quota_bytes = quota_bytes;
-        let added = at_once(directory.add_account(alice, BEGIN)).unwrap();
-        at_once(directory.add_account(NewAccount::new("bob@example.org"), BEGIN)).unwrap();
-        let blobs = Arc::new(MemoryBlobs::new(|| BEGIN));
-        let bodies = Bodies::new(store.clone(), blobs, Rng::from_number(2));
-        let mail = Arc::new(Mail::new(store, bodies, bus.clone(), Rng::from_number(3)));
-        let (stopper, stop) = Stopper::new();
+        let (lab, ground) = (Lab::new(), Ground::with_quota(quota_bytes));
         let imap = Imap {
             world: lab.world.clone(),
-            directory,
-            mail,
-            bus,
+            directory: ground.directory.clone(),
+            mail: ground.mail.clone(),
+            bus: ground.bus.clone(),
             config: Arc::new(config),
             compressing: Compressing::default(),
             peers: Arc::default(),
-            stop,
+            stop: ground.stop.clone(),
         };
+        let password = ground.password("alice").to_owned();
         House {
             lab,
+            ground,
             imap,
-            stopper: Some(stopper),
-            alice: added.account.id,
-            password: added.password,
+            password,
         }
     }
 
@@ -87,8 +65,7 @@ impl House {
     }
 
     fn deliver(&self, text: &str) {
-        let letter = at_once(self.imap.mail.letter(text.replace('\n', "\r\n").into())).unwrap();
-        at_once(self.imap.mail.deliver(self.alice, &letter, Delivery::new(BEGIN))).unwrap();
+        self.ground.deliver(text.replace('\n', "\r\n"));
     }
 }
 
@@ -645,7 +622,7 @@ fn a_stopping_server_takes_leave() {
     let mut house = House::new();
     let (idler, silent) = (house.select(), house.log_in());
     house.lab.say(&idler, "i IDLE\r\n");
-    house.stopper.take().unwrap().stop();
+    house.ground.stop();
     assert_eq!(house.lab.hear(&idler), "* BYE The server stops\r\n");
     assert_eq!(house.lab.hear(&silent), "* BYE The server stops\r\n");
     assert_eq!(house.lab.running(), 0);

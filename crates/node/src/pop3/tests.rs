@@ -1,57 +1,35 @@
 use super::*;
 use crate::peers::PeerLimits;
-use crate::stop::Stopper;
-use crate::testing::{BEGIN, Client, Lab, at_once};
-use ringpost_base::{Rng, limits};
-use ringpost_directory::{Cost, InlineKdf, NewAccount, Parts};
-use ringpost_mail::Delivery;
-use ringpost_store::{AccountId, Bodies, LocalBus, MemoryBlobs, MemoryStore, Store, check_store};
+use crate::testing::{BEGIN, Client, Ground, Lab, at_once};
+use ringpost_base::limits;
+use ringpost_store::check_store;
 
 /// A server with alice, her mailbox, and whoever connects.
 struct House {
     lab: Lab,
+    ground: Ground,
     pop3: Pop3,
-    stopper: Option<Stopper>,
-    alice: AccountId,
     password: String,
-    store: Arc<MemoryStore>,
-    blobs: Arc<MemoryBlobs>,
 }
 
 impl House {
     fn new() -> Self {
-        let lab = Lab::new();
-        let store = Arc::new(MemoryStore::new());
-        let bus = Arc::new(LocalBus::new());
-        let parts = Parts {
-            store: store.clone(),
-            bus: bus.clone(),
-            kdf: Arc::new(InlineKdf(Cost::CHEAP)),
-            seal_key: [7; 32],
-            rng: Rng::from_number(1),
-        };
-        let directory = at_once(Directory::open(parts, "example.org", BEGIN)).unwrap();
-        let added = at_once(directory.add_account(NewAccount::new("alice@example.org"), BEGIN)).unwrap();
-        at_once(directory.add_account(NewAccount::new("bob@example.org"), BEGIN)).unwrap();
-        let blobs = Arc::new(MemoryBlobs::new(|| BEGIN));
-        let (stopper, stop) = Stopper::new();
+        let (lab, ground) = (Lab::new(), Ground::new());
         let pop3 = Pop3 {
             world: lab.world.clone(),
-            directory,
-            mail: mail_over(&store, &blobs, &bus, 3),
+            directory: ground.directory.clone(),
+            mail: ground.mail.clone(),
             config: Arc::new(Config::default()),
             counters: Arc::default(),
             peers: Arc::default(),
-            stop,
+            stop: ground.stop.clone(),
         };
+        let password = ground.password("alice").to_owned();
         House {
             lab,
+            ground,
             pop3,
-            stopper: Some(stopper),
-            alice: added.account.id,
-            password: added.password,
-            store,
-            blobs,
+            password,
         }
     }
 
@@ -76,8 +54,7 @@ impl House {
     }
 
     fn deliver(&self, text: impl Into<Bytes>) {
-        let letter = at_once(self.pop3.mail.letter(text.into())).unwrap();
-        at_once(self.pop3.mail.deliver(self.alice, &letter, Delivery::new(BEGIN))).unwrap();
+        self.ground.deliver(text);
     }
 
     fn stat(&mut self) -> String {
@@ -88,20 +65,9 @@ impl House {
 
     /// New and old voicemails.
     fn lamp(&self) -> (u32, u32) {
-        let lamp = at_once(self.pop3.mail.lamp(self.alice)).unwrap();
+        let lamp = at_once(self.ground.mail.lamp(self.ground.account("alice"))).unwrap();
         (lamp.new, lamp.old)
     }
-}
-
-fn mail_over(
-    store: &Arc<MemoryStore>,
-    blobs: &Arc<MemoryBlobs>,
-    bus: &Arc<LocalBus>,
-    seed: u64,
-) -> Arc<Mail> {
-    let store: Arc<dyn Store> = store.clone();
-    let bodies = Bodies::new(store.clone(), blobs.clone(), Rng::from_number(seed));
-    Arc::new(Mail::new(store, bodies, bus.clone(), Rng::from_number(seed + 1)))
 }
 
 const ONE: &str = "Subject: one\r\n\r\n1\r\n";
@@ -133,8 +99,7 @@ fn mail_is_fetched_and_removed() {
         (house.pop3.counters.sessions(), house.pop3.counters.messages()),
         (2, 1)
     );
-    let report = at_once(check_store(&*house.store, &*house.blobs)).unwrap();
-    assert!(report.is_sound(), "{:?}", report.problems);
+    house.ground.check();
 }
 
 #[test]
@@ -156,9 +121,9 @@ fn a_dropped_connection_removes_nothing() {
     assert!(client.is_closed());
     let client = house.log_in();
     house.lab.say(&client, "DELE 1\r\n");
-    house.stopper.take().unwrap().stop();
+    house.ground.stop();
     assert_eq!(house.lab.hear(&client), "-ERR [SYS/TEMP] The server stops\r\n");
-    let report = at_once(check_store(&*house.store, &*house.blobs)).unwrap();
+    let report = at_once(check_store(&*house.ground.store, &*house.ground.blobs)).unwrap();
     assert_eq!(report.messages, 1);
 }
 
@@ -204,7 +169,7 @@ fn a_server_that_was_killed_leaves_no_lock() {
     house.deliver(ONE);
     let _lost = house.log_in();
     // Another process over the same store, while the first one's session never ended.
-    house.pop3.mail = mail_over(&house.store, &house.blobs, &Arc::new(LocalBus::new()), 50);
+    house.pop3.mail = house.ground.mail_of_another_process();
     assert_eq!(house.stat(), "+OK 1 19");
 }
 

@@ -208,7 +208,7 @@ fn what_is_sent_is_what_was_signed() {
         (tree, "250 there\r\n", true),
     ] {
         let mut house = House::new();
-        house.mail.set_signer(Arc::new(Shows));
+        house.ground.mail.set_signer(Arc::new(Shows));
         house.domain("there.test", "mx.there.test", "203.0.113.1");
         house.listen(ONE);
         house.submit_message(ALICE, &["x@there.test"], " BODY=8BITMIME", message);

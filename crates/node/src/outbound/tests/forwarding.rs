@@ -18,12 +18,17 @@ impl House {
     }
 
     fn forward(&self, to: &str, keeps_copy: bool) {
-        at_once(self.directory.set_forward(ALICE, &[to.to_owned()], keeps_copy)).unwrap();
+        at_once(
+            self.ground
+                .directory
+                .set_forward(ALICE, &[to.to_owned()], keeps_copy),
+        )
+        .unwrap();
     }
 
     fn alias(&self, name: &str, targets: &[&str]) {
         let targets: Vec<String> = targets.iter().map(|&target| target.to_owned()).collect();
-        at_once(self.directory.add_alias(name, &targets, BEGIN)).unwrap();
+        at_once(self.ground.directory.add_alias(name, &targets, BEGIN)).unwrap();
     }
 }
 
@@ -78,7 +83,11 @@ fn a_forwarded_message_goes_on_under_a_sender_that_leads_back() {
     house.lab.say(&server, "250 queued\r\n");
     house.lab.pass(Duration::from_secs(86_400));
     assert_eq!(
-        (house.came_to(ONE), house.came_to(TWO), house.mail.queue_len()),
+        (
+            house.came_to(ONE),
+            house.came_to(TWO),
+            house.ground.mail.queue_len()
+        ),
         (0, 0, 0)
     );
 
@@ -102,11 +111,11 @@ fn a_message_that_was_forwarded_before_is_kept_and_goes_round_no_more() {
     house.forward("x@there.test", false);
     let (_, end) = house.stranger_sends("c@else.test", ALICE, "Subject: first\r\n");
     assert!(end.starts_with("250 "), "{end}");
-    assert_eq!((house.inbox().len(), house.mail.queue_len()), (0, 1));
+    assert_eq!((house.inbox().len(), house.ground.mail.queue_len()), (0, 1));
     let again = "Delivered-To: Alice@Example.org\r\nSubject: again\r\n";
     let (_, end) = house.stranger_sends("c@else.test", ALICE, again);
     assert!(end.starts_with("250 "), "{end}");
-    assert_eq!((house.inbox().len(), house.mail.queue_len()), (1, 1));
+    assert_eq!((house.inbox().len(), house.ground.mail.queue_len()), (1, 1));
     let alias = "list@example.org";
     house.alias(alias, &["y@there.test"]);
     let (_, end) = house.stranger_sends("c@else.test", alias, "Delivered-To: list@example.org\r\n");
@@ -145,7 +154,7 @@ fn a_full_account_has_no_copy_of_what_it_forwards() {
     let mut house = House::new();
     house.domain("there.test", "mx.there.test", "203.0.113.1");
     house.forward("x@there.test", true);
-    house.mail.set_default_quota(ringpost_mail::Quota {
+    house.ground.mail.set_default_quota(ringpost_mail::Quota {
         bytes: None,
         messages: Some(1),
     });
@@ -153,7 +162,7 @@ fn a_full_account_has_no_copy_of_what_it_forwards() {
         let (_, end) = house.stranger_sends("c@else.test", ALICE, "Subject: x\r\n");
         assert!(end.starts_with("250 "), "{end}");
         assert_eq!(
-            (house.inbox().len(), house.mail.queue_len()),
+            (house.inbox().len(), house.ground.mail.queue_len()),
             (2, n),
             "one, and a notice"
         );
@@ -195,7 +204,7 @@ fn what_is_not_sent_does_not_count() {
     let message = "From: alice@example.org\r\nSubject: x\r\n\r\n.\r\n";
     assert!(house.say(&client, message).starts_with("250 "));
     assert!(house.say(&other, message).starts_with("450 4.7.1 "));
-    assert_eq!(house.mail.queue_len(), 1);
+    assert_eq!(house.ground.mail.queue_len(), 1);
     house.check();
 }
 
@@ -231,7 +240,7 @@ fn what_is_forwarded_beside_a_copy_and_refused_is_told_to_nobody() {
             .say(&server, "250 ok\r\n550 5.1.1 no x@there.test\r\n503 no\r\n");
         house.lab.say(&server, "221 bye\r\n");
         assert_eq!(
-            (house.inbox().len(), house.mail.queue_len()),
+            (house.inbox().len(), house.ground.mail.queue_len()),
             (1, usize::from(!asked.is_empty()))
         );
         if !asked.is_empty() {
@@ -246,7 +255,7 @@ fn what_is_forwarded_beside_a_copy_and_refused_is_told_to_nobody() {
             house.lab.say(&server, "250 queued\r\n");
         }
         house.lab.pass(Duration::from_secs(6 * 86_400));
-        assert_eq!((house.came_to(TWO), house.mail.queue_len()), (0, 0));
+        assert_eq!((house.came_to(TWO), house.ground.mail.queue_len()), (0, 0));
         house.check();
     }
 }
@@ -281,9 +290,9 @@ fn what_is_forwarded_without_a_copy_and_refused_is_kept_and_told_to_nobody() {
                     && inbox[0].ends_with("hi\r\n"),
                 "{inbox:?}"
             );
-            assert_eq!((house.came_to(TWO), house.mail.queue_len()), (0, 0));
+            assert_eq!((house.came_to(TWO), house.ground.mail.queue_len()), (0, 0));
             // There is no room for another.
-            house.mail.set_default_quota(ringpost_mail::Quota {
+            house.ground.mail.set_default_quota(ringpost_mail::Quota {
                 bytes: None,
                 messages: Some(1),
             });
@@ -299,6 +308,6 @@ fn what_is_forwarded_without_a_copy_and_refused_is_kept_and_told_to_nobody() {
         "{body}"
     );
     house.lab.say(&server, "250 queued\r\n");
-    assert_eq!(house.mail.queue_len(), 0);
+    assert_eq!(house.ground.mail.queue_len(), 0);
     house.check();
 }

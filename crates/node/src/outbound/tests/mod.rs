@@ -10,18 +10,13 @@ mod servers;
 use super::*;
 use crate::smtp::Policy;
 use crate::smtp::Smtp;
-use crate::stop::Stopper;
-use crate::testing::{BEGIN, Client, Lab, at_once};
+use crate::testing::{BEGIN, Client, Ground, Lab, at_once};
 use crate::world::{Connection, Dial, DialError, Exchanger, Exchangers, NoAnswer, Tlsa};
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, pending};
 use ringpost_auth::{base64, sasl};
-use ringpost_base::Rng;
-use ringpost_directory::{Cost, InlineKdf, NewAccount, Parts};
-use ringpost_imap::MailboxName;
 use ringpost_sip::locate::{Answer, Question};
 use ringpost_smtp::Role;
-use ringpost_store::{AccountId, Bodies, LocalBus, MemoryBlobs, MemoryStore, check_store};
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
@@ -131,14 +126,8 @@ impl Dialer for World {
 /// A server for example.org with alice and bob, and the world outside.
 struct House {
     lab: Lab,
+    ground: Ground,
     world: World,
-    store: Arc<MemoryStore>,
-    blobs: Arc<MemoryBlobs>,
-    directory: Directory,
-    mail: Arc<Mail>,
-    stop: Stop,
-    _stopper: Stopper,
-    alice: (AccountId, String),
     sending: Arc<Sending>,
     counters: Arc<OutboundCounters>,
 }
@@ -151,54 +140,28 @@ impl House {
     }
 
     fn with(change: impl FnOnce(&mut Config)) -> Self {
-        let mut lab = Lab::new();
-        let store = Arc::new(MemoryStore::new());
-        let bus = Arc::new(LocalBus::new());
-        let parts = Parts {
-            store: store.clone(),
-            bus: bus.clone(),
-            kdf: Arc::new(InlineKdf(Cost::CHEAP)),
-            seal_key: [7; 32],
-            rng: Rng::from_number(1),
-        };
-        let directory = at_once(Directory::open(parts, "example.org", BEGIN)).unwrap();
-        let blobs = Arc::new(MemoryBlobs::new(|| BEGIN));
-        let bodies = Bodies::new(store.clone(), blobs.clone(), Rng::from_number(2));
-        let mail = Arc::new(Mail::new(store.clone(), bodies, bus, Rng::from_number(3)));
-        let mut accounts = ["alice", "bob"].map(|name| {
-            let new = NewAccount::new(format!("{name}@example.org"));
-            let added = at_once(directory.add_account(new, BEGIN)).unwrap();
-            at_once(mail.create_defaults(added.account.id, BEGIN)).unwrap();
-            (added.account.id, added.password)
-        });
-        let (stopper, stop) = Stopper::new();
+        let (mut lab, ground) = (Lab::new(), Ground::new());
         let world = World::default();
         let mut config = Config::new("mx.example.org");
         change(&mut config);
         let counters = Arc::<OutboundCounters>::default();
         let outbound = Outbound {
             world: lab.world.clone(),
-            directory: directory.clone(),
-            mail: mail.clone(),
+            directory: ground.directory.clone(),
+            mail: ground.mail.clone(),
             dns: Arc::new(world.clone()),
             dialer: Arc::new(world.clone()),
             policies: Arc::new(world.clone()),
             unavailable: Arc::default(),
             config: Arc::new(config),
             counters: counters.clone(),
-            stop: stop.clone(),
+            stop: ground.stop.clone(),
         };
         lab.spawn(outbound.run());
         House {
             lab,
+            ground,
             world,
-            store,
-            blobs,
-            directory,
-            mail,
-            stop,
-            _stopper: stopper,
-            alice: std::mem::take(&mut accounts[0]),
             sending: Arc::new(Sending::new(20)),
             counters,
         }
@@ -219,14 +182,14 @@ impl House {
         let (connection, client) = self.lab.connect(role == Role::Submissions);
         let smtp = Smtp {
             world: self.lab.world.clone(),
-            directory: self.directory.clone(),
-            mail: self.mail.clone(),
+            directory: self.ground.directory.clone(),
+            mail: self.ground.mail.clone(),
             sending: Some(self.sending.clone()),
             sender_auth: None,
             peers: Arc::default(),
             config: Arc::new(ringpost_smtp::Config::new("mx.example.org", role)),
             policy: Policy::default(),
-            stop: self.stop.clone(),
+            stop: self.ground.stop.clone(),
         };
         self.lab.spawn(async move { smtp.serve(connection).await });
         self.lab.hear(&client);
@@ -243,7 +206,7 @@ impl House {
     fn signed_in(&mut self) -> Client {
         let client = self.connect(Role::Submissions);
         self.say(&client, "EHLO laptop\r\n");
-        let auth = base64::encode(&sasl::plain_message("", "alice", &self.alice.1));
+        let auth = base64::encode(&sasl::plain_message("", "alice", self.ground.password("alice")));
         let said = self.say(&client, &format!("AUTH PLAIN {auth}\r\n"));
         assert!(said.starts_with("235 "), "{said}");
         client
@@ -299,25 +262,12 @@ impl House {
 
     /// alice's inbox.
     fn inbox(&self) -> Vec<String> {
-        let (selected, snapshot) =
-            at_once(self.mail.select(self.alice.0, &MailboxName::inbox(), true)).unwrap();
-        let read = |uid| {
-            let mut text = Vec::new();
-            let mut reader = at_once(self.mail.body(&selected, uid, 0..u64::MAX))
-                .unwrap()
-                .unwrap();
-            while let Some(chunk) = at_once(reader.next()).unwrap() {
-                text.extend_from_slice(&chunk);
-            }
-            String::from_utf8(text).unwrap()
-        };
-        snapshot.messages.iter().map(|m| read(m.uid)).collect()
+        self.ground.inbox("alice")
     }
 
     #[track_caller]
     fn check(&self) {
-        let report = at_once(check_store(&*self.store, &*self.blobs)).unwrap();
-        assert!(report.is_sound(), "{:?}", report.problems);
+        self.ground.check();
     }
 }
 

@@ -42,7 +42,7 @@ fn what_the_sender_wants_to_be_told_goes_on_to_a_server_that_knows_it() {
         Vec::<String>::new(),
         "the next server tells of x, and nobody of y"
     );
-    assert_eq!(house.mail.queue_len(), 0);
+    assert_eq!(house.ground.mail.queue_len(), 0);
     house.check();
 }
 
@@ -84,7 +84,7 @@ fn success_is_told_where_the_next_server_will_not_and_where_it_is_here() {
         assert!(relayed.contains(part), "{part:?} in {relayed}");
     }
     house.lab.pass(Duration::from_secs(6 * 86_400));
-    assert_eq!((house.inbox().len(), house.mail.queue_len()), (2, 0));
+    assert_eq!((house.inbox().len(), house.ground.mail.queue_len()), (2, 0));
     house.check();
 }
 

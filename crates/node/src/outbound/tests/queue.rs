@@ -31,7 +31,11 @@ fn a_message_goes_from_port_465_to_another_server_once() {
     house.lab.pass(Duration::from_secs(86_400));
     assert_eq!(house.came_to(ONE), 0, "once");
     assert_eq!(
-        (house.counters.sent(), house.mail.queue_len(), house.inbox().len()),
+        (
+            house.counters.sent(),
+            house.ground.mail.queue_len(),
+            house.inbox().len()
+        ),
         (2, 0, 0)
     );
     house.check();
@@ -56,7 +60,7 @@ fn only_who_has_signed_in_sends_elsewhere() {
             .say(&unknown, &format!("MAIL FROM:<{ALICE}>\r\n"))
             .starts_with("530 ")
     );
-    assert_eq!(house.mail.queue_len(), 0);
+    assert_eq!(house.ground.mail.queue_len(), 0);
 }
 
 #[test]
@@ -152,7 +156,7 @@ fn a_deferred_message_is_tried_again_and_delivered() {
     house.greet(&server);
     house.take(&server, "250 ok\r\n250 ok\r\n354 go\r\n", "250 queued\r\n");
     assert_eq!((house.counters.deferred(), house.counters.sent()), (1, 1));
-    assert_eq!((house.mail.queue_len(), house.inbox().len()), (0, 0));
+    assert_eq!((house.ground.mail.queue_len(), house.inbox().len()), (0, 0));
     house.check();
 }
 
@@ -163,7 +167,7 @@ fn a_notice_that_is_refused_is_not_told_to_anybody() {
     house.submit("", &["x@null.test"], "");
     house.world.net().mx.insert("null.test", vec![(0, "")]);
     house.lab.pass(Duration::from_secs(600));
-    assert_eq!((house.inbox().len(), house.mail.queue_len()), (0, 0));
+    assert_eq!((house.inbox().len(), house.ground.mail.queue_len()), (0, 0));
     house.check();
 }
 
@@ -217,7 +221,7 @@ fn a_destination_that_does_not_answer_holds_up_no_other() {
     assert_eq!(house.counters.sent(), 1);
     // It ends at some time for each of them.
     house.lab.pass(Duration::from_secs(6 * 86_400));
-    assert_eq!(house.mail.queue_len(), 0);
+    assert_eq!(house.ground.mail.queue_len(), 0);
     assert_eq!(house.inbox().len(), 8, "four that were late and then given up");
     house.check();
 }

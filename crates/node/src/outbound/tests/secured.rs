@@ -11,7 +11,7 @@ fn goes_without_tls(house: &mut House) -> bool {
 }
 
 fn said_last(house: &House) -> String {
-    let entries = at_once(house.mail.queue_entries()).unwrap();
+    let entries = at_once(house.ground.mail.queue_entries()).unwrap();
     let recipient = &entries[0].record.recipients[0];
     format!("{} {}", recipient.status, recipient.text)
 }

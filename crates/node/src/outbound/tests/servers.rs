@@ -93,7 +93,7 @@ fn a_server_with_which_tls_fails_is_spoken_to_without() {
     server.send("220 go\r\n");
     server.close();
     house.lab.settle();
-    assert_eq!(house.mail.queue_len(), 1);
+    assert_eq!(house.ground.mail.queue_len(), 1);
     house.lab.pass(Duration::from_secs(300));
     let server = house.accept(ONE);
     house.greet(&server);

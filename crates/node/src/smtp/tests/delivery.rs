@@ -35,14 +35,14 @@ fn the_250_waits_for_the_disk() {
         let mut house = House::new();
         let client = house.connect(Role::Mx);
         house.codes(&client, &format!("EHLO c\r\nMAIL FROM:<>\r\n{to}DATA\r\n"));
-        house.store.hold_syncs(true);
+        house.ground.store.hold_syncs(true);
         assert_eq!(house.codes(&client, HELLO), [], "applied, and not yet durable");
-        house.store.sync();
+        house.ground.store.sync();
         assert_eq!(house.lab.hear(&client).get(..3), Some("250"));
 
         house.codes(&client, &format!("MAIL FROM:<>\r\n{to}DATA\r\n"));
         assert_eq!(house.codes(&client, HELLO), []);
-        house.store.crash();
+        house.ground.store.crash();
         assert_eq!(
             house.lab.hear(&client).get(..3),
             Some("451"),
@@ -74,8 +74,9 @@ fn several_recipients_get_it_once_each() {
 #[test]
 fn what_the_spool_holds_at_the_start_is_delivered() {
     let mut house = House::new();
-    let letter = at_once(house.mail.letter("Subject: promised\r\n\r\n".into())).unwrap();
+    let letter = at_once(house.ground.mail.letter("Subject: promised\r\n\r\n".into())).unwrap();
     let recipients = house
+        .ground
         .accounts
         .iter()
         .map(|(name, (account, _))| Recipient::new(format!("{name}@example.org"), *account));
@@ -85,17 +86,17 @@ fn what_the_spool_holds_at_the_start_is_delivered() {
         submitter: None,
         ..ringpost_mail::Envelope::default()
     };
-    at_once(house.mail.spool(envelope, letter, BEGIN)).unwrap();
+    at_once(house.ground.mail.spool(envelope, letter, BEGIN)).unwrap();
     house.lab.spawn(deliver_due(
         house.lab.world.clone(),
-        house.mail.clone(),
-        house.stop.clone(),
+        house.ground.mail.clone(),
+        house.ground.stop.clone(),
     ));
     house.lab.settle();
     assert_eq!((house.inbox("alice").len(), house.inbox("bob").len()), (1, 1));
     house.lab.pass(Duration::from_secs(300));
     assert_eq!(house.inbox("alice").len(), 1);
-    house.stopper.take().unwrap().stop();
+    house.ground.stop();
     house.lab.settle();
     assert_eq!(house.lab.running(), 0);
     house.check();
@@ -112,12 +113,12 @@ fn a_full_mailbox_and_a_full_disk_are_temporary() {
     let large = format!("Subject: x\r\n\r\n{}\r\n.\r\n", "x".repeat(990));
     assert_eq!(house.say(&client, &large), "452 4.2.2 Mailbox full\r\n");
     house.codes(&client, &TO_ALICE[23..]);
-    house.store.set_full(true);
+    house.ground.store.set_full(true);
     assert_eq!(
         house.say(&client, HELLO),
         "452 4.3.1 Insufficient system storage\r\n"
     );
-    house.store.set_full(false);
+    house.ground.store.set_full(false);
     house.codes(&client, &TO_ALICE[23..]);
     assert_eq!(house.codes(&client, HELLO), [250]);
     assert_eq!(house.inbox("alice").len(), 1);
@@ -186,7 +187,7 @@ fn a_loop_ends() {
 fn lmtp_delivers_to_each_recipient_by_itself() {
     let mut house = House::with_quota(Some(2_000));
     let both = ["alice@example.org".to_owned(), "bob@example.org".to_owned()];
-    at_once(house.directory.add_alias("team@example.org", &both, BEGIN)).unwrap();
+    at_once(house.ground.directory.add_alias("team@example.org", &both, BEGIN)).unwrap();
     let client = house.connect(Role::Lmtp);
     assert_eq!(house.codes(&client, "LHLO mx.example.net\r\n"), [250]);
     let envelope = "MAIL FROM:<c@d>\r\nRCPT TO:<alice@example.org>\r\nRCPT TO:<bob@example.org>\r\n\
@@ -239,11 +240,11 @@ fn what_a_list_brings_to_a_full_account_waits_for_room_and_the_others_have_it() 
     for role in [Role::Mx, Role::Lmtp] {
         let mut house = House::with_quota(Some(2_000));
         let both = ["alice@example.org".to_owned(), "bob@example.org".to_owned()];
-        at_once(house.directory.add_alias("team@example.org", &both, BEGIN)).unwrap();
+        at_once(house.ground.directory.add_alias("team@example.org", &both, BEGIN)).unwrap();
         house.lab.spawn(deliver_due(
             house.lab.world.clone(),
-            house.mail.clone(),
-            house.stop.clone(),
+            house.ground.mail.clone(),
+            house.ground.stop.clone(),
         ));
         let client = house.connect(role);
         let hello = if role == Role::Lmtp { "LHLO" } else { "EHLO" };
@@ -273,7 +274,7 @@ fn what_a_list_brings_to_a_full_account_waits_for_room_and_the_others_have_it() 
         // She has room for one of them.
         let alice = "alice@example.org";
         let roomier = |set: &mut ringpost_directory::AccountSettings| set.quota_bytes = Some(2_800);
-        at_once(house.directory.set_settings(alice, roomier)).unwrap();
+        at_once(house.ground.directory.set_settings(alice, roomier)).unwrap();
         house.lab.pass(Duration::from_secs(4 * 3_600));
         let inbox = house.inbox("alice");
         assert_eq!(inbox.len(), 2, "{role:?}");
@@ -298,24 +299,28 @@ fn nothing_is_lost_between_full_accounts_that_forward_to_each_other() {
         let mut house = House::with_quota(Some(1_000));
         let carol = at_once(
             house
+                .ground
                 .directory
                 .add_account(NewAccount::new("carol@example.org".to_owned()), BEGIN),
         );
         let carol = carol.unwrap();
-        at_once(house.mail.create_defaults(carol.account.id, BEGIN)).unwrap();
-        house.accounts.insert("carol", (carol.account.id, carol.password));
+        at_once(house.ground.mail.create_defaults(carol.account.id, BEGIN)).unwrap();
+        house
+            .ground
+            .accounts
+            .insert("carol", (carol.account.id, carol.password));
         let limited = |set: &mut ringpost_directory::AccountSettings| set.quota_bytes = Some(1_000);
-        at_once(house.directory.set_settings("bob@example.org", limited)).unwrap();
+        at_once(house.ground.directory.set_settings("bob@example.org", limited)).unwrap();
         for (from, to) in [("alice", "bob"), ("bob", "alice")] {
             let (from, to) = (format!("{from}@example.org"), [format!("{to}@example.org")]);
-            at_once(house.directory.set_forward(&from, &to, true)).unwrap();
+            at_once(house.ground.directory.set_forward(&from, &to, true)).unwrap();
         }
         let all = ["alice", "bob", "carol"].map(|name| format!("{name}@example.org"));
-        at_once(house.directory.add_alias("team@example.org", &all, BEGIN)).unwrap();
+        at_once(house.ground.directory.add_alias("team@example.org", &all, BEGIN)).unwrap();
         house.lab.spawn(deliver_due(
             house.lab.world.clone(),
-            house.mail.clone(),
-            house.stop.clone(),
+            house.ground.mail.clone(),
+            house.ground.stop.clone(),
         ));
         let client = house.connect(Role::Mx);
         house.codes(&client, "EHLO c\r\n");

@@ -55,7 +55,7 @@ fn nobody_acts_as_somebody_else() {
     let mut house = House::new();
     let client = house.connect(Role::Submissions);
     house.codes(&client, "EHLO c\r\n");
-    let (_, password) = &house.accounts["alice"];
+    let (_, password) = &house.ground.accounts["alice"];
     let auth = |authzid| {
         let message = sasl::plain_message(authzid, "alice", password);
         format!("AUTH PLAIN {}\r\n", base64::encode(&message))
@@ -72,10 +72,16 @@ fn mail_for_other_names_of_somebody_arrives_and_goes_to_a_folder_if_that_is_want
     let mut house = House::new();
     house.policy.detail_folders = true;
     let alias = ["alice@example.org".to_owned(), "bob@example.org".to_owned()];
-    at_once(house.directory.add_alias("team@example.org", &alias, BEGIN)).unwrap();
-    let bob = house.accounts["bob"].0;
+    at_once(
+        house
+            .ground
+            .directory
+            .add_alias("team@example.org", &alias, BEGIN),
+    )
+    .unwrap();
+    let bob = house.ground.accounts["bob"].0;
     let folder = MailboxName::new("Lists/Rust").unwrap();
-    at_once(house.mail.create(bob, &folder, None, BEGIN)).unwrap();
+    at_once(house.ground.mail.create(bob, &folder, None, BEGIN)).unwrap();
     let client = house.connect(Role::Mx);
     house.codes(&client, "EHLO c\r\n");
     for to in ["Team", "bob+lists/rust", "bob+none", "Bob", "abuse"] {
@@ -85,13 +91,13 @@ fn mail_for_other_names_of_somebody_arrives_and_goes_to_a_folder_if_that_is_want
     }
     let alice = house.inbox("alice").len();
     assert_eq!(alice + house.inbox("bob").len(), 5, "abuse is either's");
-    let (_, snapshot) = at_once(house.mail.select(bob, &folder, true)).unwrap();
+    let (_, snapshot) = at_once(house.ground.mail.select(bob, &folder, true)).unwrap();
     assert_eq!(snapshot.messages.len(), 1);
     // Over the spool too.
     let envelope = "MAIL FROM:<c@d>\r\nRCPT TO:<bob+Lists/Rust@example.org>\r\nRCPT TO:<alice+Trash@example.org>\r\nDATA\r\n";
     assert_eq!(house.codes(&client, envelope), [250, 250, 250, 354]);
     assert_eq!(house.codes(&client, HELLO), [250]);
-    let (_, snapshot) = at_once(house.mail.select(bob, &folder, true)).unwrap();
+    let (_, snapshot) = at_once(house.ground.mail.select(bob, &folder, true)).unwrap();
     assert_eq!((snapshot.messages.len(), house.inbox("alice").len()), (2, alice));
     house.check();
 }
@@ -100,9 +106,16 @@ fn mail_for_other_names_of_somebody_arrives_and_goes_to_a_folder_if_that_is_want
 fn who_signed_in_sends_as_any_of_its_addresses() {
     let mut house = House::new();
     let alias = ["alice@example.org".to_owned(), "x@else.test".to_owned()];
-    at_once(house.directory.add_alias("team@example.org", &alias, BEGIN)).unwrap();
     at_once(
         house
+            .ground
+            .directory
+            .add_alias("team@example.org", &alias, BEGIN),
+    )
+    .unwrap();
+    at_once(
+        house
+            .ground
             .directory
             .set_catch_all("example.org", Some("alice@example.org")),
     )
@@ -129,12 +142,14 @@ fn a_forward_to_elsewhere_keeps_the_mail_where_nothing_is_sent_elsewhere() {
     let mut house = House::new();
     at_once(
         house
+            .ground
             .directory
             .set_forward("alice@example.org", &["x@else.test".to_owned()], false),
     )
     .unwrap();
     at_once(
         house
+            .ground
             .directory
             .add_alias("away@example.org", &["x@else.test".to_owned()], BEGIN),
     )
@@ -231,7 +246,13 @@ fn who_guesses_passwords_is_heard_no_more_but_a_password_that_was_right_before_i
 fn another_password_ends_what_was_signed_in_with_the_old_one() {
     let mut house = House::new();
     let client = house.submit();
-    at_once(house.directory.set_password("alice@example.org", "new", BEGIN)).unwrap();
+    at_once(
+        house
+            .ground
+            .directory
+            .set_password("alice@example.org", "new", BEGIN),
+    )
+    .unwrap();
     let heard = house.say(&client, "MAIL FROM:<alice@example.org>\r\n");
     assert_eq!(heard, "421 4.7.0 The login is no longer valid, log in again\r\n");
     assert_eq!(house.lab.running(), 0);

@@ -18,7 +18,7 @@ fn a_stop_waits_for_the_message_under_way_and_for_nothing_else() {
     let mut house = House::new();
     let (idle, busy) = (house.connect(Role::Mx), house.connect(Role::Mx));
     house.codes(&busy, TO_ALICE);
-    house.stopper.take().unwrap().stop();
+    house.ground.stop();
     assert_eq!(house.lab.hear(&idle), "421 4.3.2 Shutting down\r\n");
     assert_eq!(house.codes(&busy, HELLO), [250, 421]);
     assert_eq!((house.inbox("alice").len(), house.lab.running()), (1, 0));

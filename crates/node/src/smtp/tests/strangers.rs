@@ -94,18 +94,18 @@ fn what_a_domain_wants_refused_is_refused_and_what_it_suspects_is_junk() {
     }
     assert!(house.inbox("alice").is_empty());
     let junk = MailboxName::new("Junk").unwrap();
-    let (alice, _) = house.accounts["alice"];
-    let (_, snapshot) = at_once(house.mail.select(alice, &junk, true)).unwrap();
+    let (alice, _) = house.ground.accounts["alice"];
+    let (_, snapshot) = at_once(house.ground.mail.select(alice, &junk, true)).unwrap();
     assert_eq!(snapshot.messages.len(), 1);
     // For several, by the spool; and it is made where somebody has removed it.
-    let (bob, _) = house.accounts["bob"];
-    at_once(house.mail.delete(bob, &junk)).unwrap();
+    let (bob, _) = house.ground.accounts["bob"];
+    at_once(house.ground.mail.delete(bob, &junk)).unwrap();
     let client = house.connect(Role::Mx);
     let both = TO_ALICE.replace("DATA", "RCPT TO:<bob@example.org>\r\nDATA");
     house.codes(&client, &both);
     assert_eq!(house.codes(&client, HELLO), [250]);
     for (account, expected) in [(alice, 2), (bob, 1)] {
-        let (_, snapshot) = at_once(house.mail.select(account, &junk, true)).unwrap();
+        let (_, snapshot) = at_once(house.ground.mail.select(account, &junk, true)).unwrap();
         assert_eq!(snapshot.messages.len(), expected);
     }
     assert!(house.inbox("alice").is_empty() && house.inbox("bob").is_empty());
