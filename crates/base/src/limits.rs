@@ -208,8 +208,8 @@ pub const IMAP_EXPUNGED_KEPT_BYTES: usize = 8 * 1024 * 1024;
 /// Bytes of all text parts of one message together that SEARCH looks through, since it holds them at once; what comes
 /// behind is not found. Of a header it looks through [`MESSAGE_HEADER_BYTES`].
 pub const SEARCH_TEXT_BYTES: u64 = 8 * 1024 * 1024;
-/// Received fields of a message; one with more is refused with 554 as going round in circles (RFC 5321 §6.3).
-pub const MAIL_HOPS: usize = 50;
+/// Received fields of a message; one with more is refused with 554 as going round in circles (RFC 5321 §6.3, which wants to see 100 pass).
+pub const MAIL_HOPS: usize = 100;
 /// DKIM signatures of one message that are checked, the topmost; further ones are passed over.
 pub const DKIM_SIGNATURES: usize = 6;
 /// Fields that one DKIM signature names; one with more counts as unreadable.

@@ -137,7 +137,7 @@ impl Promised {
         tasks.push(Box::pin(self.postman.work(mail, at, rng.fork())));
         tasks.push(Box::pin(async {
             // What the round before has promised.
-            let _stopped = mail.deliver_due(NOW + HOUR).await;
+            let _stopped = mail.deliver_due(NOW + HOUR, NOW + HOUR).await;
         }));
         tasks.push(Box::pin(async {
             // The graces are long over: what nothing names goes at once.

@@ -39,7 +39,7 @@ impl Spooler {
 
     /// Everything that was promised is with both, once.
     pub(crate) fn check(&mut self, node: &Node) -> Result<(), Broken> {
-        alone(node.mail.deliver_due(NOW + HOUR)).map_err(|e| e.to_string())?;
+        alone(node.mail.deliver_due(NOW + HOUR, NOW + HOUR)).map_err(|e| e.to_string())?;
         let mut inboxes = Vec::new();
         for account in [BOB, CAT] {
             let (_, held) = node.look(account, 0)?;

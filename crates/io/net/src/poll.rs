@@ -69,6 +69,15 @@ impl Poll {
         self.control(libc::EPOLL_CTL_MOD, fd, number, interest)
     }
 
+    /// Waits no more for an `fd`.
+    pub(crate) fn remove(&self, fd: RawFd) -> io::Result<()> {
+        let none = Interest {
+            read: false,
+            write: false,
+        };
+        self.control(libc::EPOLL_CTL_DEL, fd, 0, none)
+    }
+
     fn control(&self, how: libc::c_int, fd: RawFd, number: u64, interest: Interest) -> io::Result<()> {
         let mut event = libc::epoll_event {
             events: interest.events(),

@@ -53,6 +53,8 @@ use tracing::{debug, error, warn};
 const READ_BYTES: usize = 64 * 1024;
 /// A connection whose peer leaves more of our responses than this is read no further.
 const UNREAD_BYTES: usize = 256 * 1024;
+/// How long what a peer has asked before it went may take.
+const LAST_ANSWER: Duration = Duration::from_secs(5);
 /// How long a stopping thread gives its connections to take the goodbyes.
 const FAREWELL: Duration = Duration::from_millis(500);
 /// How often the hub has its time between two looks at the sockets.
@@ -281,6 +283,8 @@ struct Held {
     is_full: bool,
     /// It is closed as soon as what waits is sent, at the latest at this time.
     closes: Option<Instant>,
+    /// Nothing more comes from the peer: what it has asked is carried out, until then at the latest.
+    said_all: Option<Instant>,
     /// TLS must be agreed on by then.
     handshake_until: Option<Instant>,
     /// How far it has come, where we made it.
@@ -653,17 +657,38 @@ impl Driver {
                 // Nobody wants to hear it any more.
                 Ok(Some(_)) => break,
                 Ok(None) => {
-                    self.broken.push(id);
+                    self.end_input(id);
                     break;
                 }
                 Err(error) => {
-                    self.note_broken(id, &error);
+                    debug!(%error, "a connection of RTSP cannot be read");
+                    self.end_input(id);
                     break;
                 }
             }
         }
         self.buffer = buffer;
         self.look_at(id);
+    }
+
+    /// The peer has said all. It may have asked something before, such as TEARDOWN, and not waited for the answer.
+    fn end_input(&mut self, id: ConnectionId) {
+        let (now, until) = (self.now(), self.now() + LAST_ANSWER);
+        let Some(held) = self.connections.get_mut(&id) else {
+            return;
+        };
+        if held.dialling.is_some() || id.is_dialled() || held.closes.is_some() {
+            return self.broken.push(id);
+        }
+        if held.said_all.is_none() {
+            held.said_all = Some(until);
+            self.ending.insert((until, id));
+            // The kernel would tell of the end again and again.
+            if self.poll.remove(held.connection.socket().as_raw_fd()).is_err() {
+                self.broken.push(id);
+            }
+            self.hub.handle_end_of_input(now, id);
+        }
     }
 
     fn write(&mut self, id: ConnectionId) {
@@ -705,6 +730,10 @@ impl Driver {
             return;
         };
         let is_heard = wants_input && held.connection.waiting_bytes() <= UNREAD_BYTES;
+        if held.said_all.is_some() {
+            self.paused.remove(&id);
+            return;
+        }
         match is_heard || held.closes.is_some() {
             true => self.paused.remove(&id),
             false => self.paused.insert(id),
@@ -759,7 +788,7 @@ impl Driver {
             self.ending.remove(&(at, id));
             let is_over = self.connections.get(&id).is_some_and(|held| {
                 let is_stuck = held.connection.is_handshaking() && held.handshake_until == Some(at);
-                is_stuck || held.closes == Some(at)
+                is_stuck || held.closes == Some(at) || held.said_all == Some(at)
             });
             if is_over {
                 self.drop_connection(id);
@@ -780,7 +809,10 @@ impl Driver {
 
     fn drop_connection(&mut self, id: ConnectionId) {
         if let Some(held) = self.connections.remove(&id) {
-            for at in [held.closes, held.handshake_until].into_iter().flatten() {
+            for at in [held.closes, held.said_all, held.handshake_until]
+                .into_iter()
+                .flatten()
+            {
                 self.ending.remove(&(at, id));
             }
             self.paused.remove(&id);

@@ -276,7 +276,7 @@ impl Outbound {
                 self.conclude(message, &verdicts).await?;
             } else {
                 self.mail.release(message);
-                tracing::debug!(queued = id, "left for later");
+                tracing::debug!(queued = format_args!("{id:016x}"), "left for later");
             }
         }
         stuck
@@ -377,7 +377,7 @@ impl Outbound {
             };
             counter.fetch_add(1, Ordering::Relaxed);
             let record = message.record();
-            tracing::info!(queued = record.id, from = %record.sender, to = %address, %verdict, "{outcome}");
+            tracing::info!(queued = format_args!("{:016x}", record.id), from = %record.sender, to = %address, %verdict, "{outcome}");
         }
         match message.owes_notice() {
             true => self.tell(message).await,

@@ -15,7 +15,7 @@ use crate::world::{Connection, ConnectionClosed, Received, WorldRef};
 use futures_util::{FutureExt, future, select_biased};
 use local::Part;
 use recipients::Away;
-use ringpost_base::{Instant, UnixTime};
+use ringpost_base::Instant;
 use ringpost_directory::{AccountInfo, Directory};
 use ringpost_mail::{Mail, Recipient, SenderAuth};
 use ringpost_smtp::{Config, Ending, Event, Output, Session};
@@ -97,9 +97,10 @@ impl Smtp {
 /// task of this for the whole node.
 pub async fn deliver_due(world: WorldRef, mail: Arc<Mail>, stop: Stop) {
     // Nobody but us can be at work on what is there at the start.
-    let mut due: UnixTime = world.unix_now() + AT_START;
+    let mut ahead = AT_START;
     loop {
-        match mail.deliver_due(due).await {
+        let now = world.unix_now();
+        match mail.deliver_due(now + ahead, now).await {
             Ok(0) => {}
             Ok(messages) => tracing::info!(messages, "spooled messages delivered"),
             Err(e) => tracing::error!(error = %e, "the spool cannot be read"),
@@ -108,7 +109,7 @@ pub async fn deliver_due(world: WorldRef, mail: Arc<Mail>, stop: Stop) {
         let mut stopped = std::pin::pin!(stop.wait().fuse());
         select_biased! {
             () = stopped => return,
-            () = next => due = world.unix_now(),
+            () = next => ahead = Duration::ZERO,
         }
     }
 }

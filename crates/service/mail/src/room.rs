@@ -7,7 +7,7 @@ use ringpost_store::{AccountId, Entry, Partition, Record, keys};
 use std::time::Duration;
 
 /// Not longer than this after there is room again, what waits for it arrives.
-const PAUSE_AT_MOST: Duration = Duration::from_secs(15 * 60);
+const PAUSE_AT_MOST: Duration = Duration::from_secs(5 * 60);
 
 /// A message that waits for room.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +30,7 @@ fn waiting(entry: &Entry) -> Result<Option<WaitsForRoom>, MailError> {
 impl Mail {
     /// How long until a full account is looked at again.
     pub(crate) fn pause_for_room(&self, attempts: u32) -> Duration {
-        self.pause(attempts).min(PAUSE_AT_MOST)
+        self.pause(attempts, PAUSE_AT_MOST).min(PAUSE_AT_MOST)
     }
 
     /// What waits for room in full accounts, the longest waiting first.

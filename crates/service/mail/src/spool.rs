@@ -229,15 +229,15 @@ impl Mail {
             {
                 Ok(()) => ended.push((recipient, End::Delivered)),
                 Err(MailError::NoSuchAccount) => {
-                    tracing::warn!(%account, spool = id, "a recipient was removed before its message came");
+                    tracing::warn!(%account, spool = format_args!("{id:016x}"), "a recipient was removed before its message came");
                     ended.push((recipient, End::Gone));
                 }
                 Err(MailError::OverQuota) if too_old => {
-                    tracing::warn!(%account, spool = id, "a full account has had no room for a message, which is given up");
+                    tracing::warn!(%account, spool = format_args!("{id:016x}"), "a full account has had no room for a message, which is given up");
                     ended.push((recipient, End::Full));
                 }
                 Err(MailError::OverQuota) => {
-                    tracing::info!(%account, spool = id, "a message waits for room in a full account");
+                    tracing::info!(%account, spool = format_args!("{id:016x}"), "a message waits for room in a full account");
                     waiting.push(recipient.clone());
                 }
                 // The others are tried all the same.
@@ -357,14 +357,14 @@ impl Mail {
         Ok(notices)
     }
 
-    /// Delivers what was promised and is due at `now`; says how many messages. To be called at the start, with a `now` a few
-    /// minutes ahead so that nothing is left out, and then every minute or so. One that fails, or that cannot be read, is
+    /// Delivers what was promised and is due by `due`; says how many messages. To be called at the start, with a `due` far
+    /// enough ahead of `now` that nothing is left out, and then every minute or so. One that fails, or that cannot be read, is
     /// tried again then, and holds up no other.
-    pub async fn deliver_due(&self, now: UnixTime) -> Result<usize, MailError> {
+    pub async fn deliver_due(&self, due: UnixTime, now: UnixTime) -> Result<usize, MailError> {
         let mut delivered = 0;
         for queue in 0..Partition::QUEUES {
             let home = Partition::Queue(queue);
-            for entry in self.store.scan(&home, keys::spool_due(now)).await? {
+            for entry in self.store.scan(&home, keys::spool_due(due)).await? {
                 match self.deliver_entry(&home, entry, now).await {
                     Ok(has_it) => delivered += usize::from(has_it),
                     Err(e) => tracing::warn!(queue, error = %e, "a spooled message could not be delivered"),

@@ -55,6 +55,10 @@ impl House {
             while let Ok(Question { id, ask, .. }) = questions.recv_blocking() {
                 let answer = match ask {
                     Ask::List { .. } => Answer::Nothing,
+                    Ask::Authorize { mount, .. } if mount.as_str() == "slow" => {
+                        std::thread::sleep(Duration::from_millis(300));
+                        Answer::Yes
+                    }
                     _ => Answer::Yes,
                 };
                 if handle
@@ -102,6 +106,16 @@ impl House {
             "RECORD {URL} RTSP/1.0\r\nCSeq: 3\r\nSession: {session}\r\n\r\n"
         ));
         wire
+    }
+
+    /// Who reads anything.
+    fn readers(&self) -> usize {
+        let handle = self.thread.as_ref().unwrap().handle();
+        let (reply, mounts) = async_channel::bounded(1);
+        handle.messages.send_blocking(Message::Mounts(reply)).unwrap();
+        handle.waker.wake();
+        let mounts = mounts.recv_blocking().unwrap();
+        mounts.iter().map(|mount| mount.readers.len()).sum()
     }
 
     /// Somebody reads.
@@ -256,6 +270,42 @@ fn what_comes_in_pieces_and_is_read_in_pieces_is_whole() {
         assert_eq!(payload[..], picture(number, payload.len())[16..]);
     }
     assert!(publisher.response().contains("CSeq: 77\r\n"));
+}
+
+// Many programs close as soon as they have sent TEARDOWN, and rights are asked about elsewhere meanwhile.
+#[test]
+fn who_takes_leave_and_does_not_wait_for_the_answer_is_gone() {
+    let house = House::new(42_060..=42_099, ConnectionLimits::default());
+    let _publisher = house.publish();
+    for resets in [false, true] {
+        let mut reader = house.connect();
+        let set_up = reader.ask(&format!(
+            "SETUP {URL}/trackID=0 RTSP/1.0\r\nCSeq: 1\r\nTransport: RTP/AVP;unicast;client_port=42096-42097\r\n\r\n"
+        ));
+        let session = session(&set_up);
+        reader.ask(&format!(
+            "PLAY {URL} RTSP/1.0\r\nCSeq: 2\r\nSession: {session}\r\n\r\n"
+        ));
+        assert_eq!(house.readers(), 1);
+        let last = format!(
+            "DESCRIBE rtsp://h/slow RTSP/1.0\r\nCSeq: 3\r\n\r\n\
+             TEARDOWN {URL} RTSP/1.0\r\nCSeq: 4\r\nSession: {session}\r\n\r\n"
+        );
+        reader.socket.write_all(last.as_bytes()).unwrap();
+        if resets {
+            // The thread has read it, and the end is an error.
+            std::thread::sleep(Duration::from_millis(100));
+            let socket = socket2::SockRef::from(&reader.socket);
+            socket.set_linger(Some(Duration::ZERO)).unwrap();
+        }
+        drop(reader);
+        // Far sooner than its session would time out.
+        let until = std::time::Instant::now() + LIMIT;
+        while house.readers() > 0 {
+            assert!(std::time::Instant::now() < until, "resets: {resets}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
 }
 
 #[test]

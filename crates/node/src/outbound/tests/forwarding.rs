@@ -260,7 +260,8 @@ fn what_is_forwarded_beside_a_copy_and_refused_is_told_to_nobody() {
     }
 }
 
-// The account sees what could not be forwarded, and whoever sent it does not learn where it was to go.
+// The account sees what could not be forwarded, and whoever sent it does not learn where it was to go. Has the account no room,
+// it waits for that as mail to several does, and is lost in no case.
 #[test]
 fn what_is_forwarded_without_a_copy_and_refused_is_kept_and_told_to_nobody() {
     let mut house = House::new();
@@ -269,37 +270,60 @@ fn what_is_forwarded_without_a_copy_and_refused_is_kept_and_told_to_nobody() {
     house.listen(ONE);
     house.listen(TWO);
     house.forward("x@there.test", false);
-    let refuse = |house: &mut House| {
+    let refused = |house: &mut House, from: &str, subject: &str| {
+        let (_, end) = house.stranger_sends(from, ALICE, &format!("Subject: {subject}\r\n\r\nhi"));
+        assert!(end.starts_with("250 "), "{end}");
         let server = house.accept(ONE);
         house.greet(&server);
         house
             .lab
             .say(&server, "250 ok\r\n550 5.1.1 no x@there.test\r\n503 no\r\n");
         house.lab.say(&server, "221 bye\r\n");
+        house.lab.settle();
+        assert_eq!((house.came_to(TWO), house.ground.mail.queue_len()), (0, 0));
     };
-    for subject in ["one", "two"] {
-        let (_, end) = house.stranger_sends("c@else.test", ALICE, &format!("Subject: {subject}\r\n\r\nhi"));
-        assert!(end.starts_with("250 "), "{end}");
-        if subject == "one" {
-            assert!(house.inbox().is_empty());
-            refuse(&mut house);
-            let inbox = house.inbox();
-            assert_eq!(inbox.len(), 1);
-            assert!(
-                inbox[0].starts_with("Return-Path: <c@else.test>\r\nReceived: ")
-                    && inbox[0].ends_with("hi\r\n"),
-                "{inbox:?}"
-            );
-            assert_eq!((house.came_to(TWO), house.ground.mail.queue_len()), (0, 0));
-            // There is no room for another.
-            house.ground.mail.set_default_quota(ringpost_mail::Quota {
-                bytes: None,
-                messages: Some(1),
-            });
-        }
-    }
-    refuse(&mut house);
-    assert_eq!(house.inbox().len(), 1);
+    let has_room = |house: &House, messages| {
+        let set = |set: &mut ringpost_directory::AccountSettings| set.quota_messages = Some(messages);
+        at_once(house.ground.directory.set_settings(ALICE, set)).unwrap();
+    };
+    // What has arrived, but for notices of the quota, and how much waits.
+    let state = |house: &House| {
+        let of = |text: &String| {
+            ["one", "two", "three", "four"]
+                .into_iter()
+                .find(|s| text.contains(&format!("Subject: {s}\r\n")))
+        };
+        let arrived: Vec<_> = house.inbox().iter().filter_map(of).collect();
+        (
+            arrived,
+            at_once(house.ground.mail.all_that_wait_for_room()).unwrap().len(),
+        )
+    };
+    refused(&mut house, "c@else.test", "one");
+    let inbox = house.inbox();
+    assert_eq!(inbox.len(), 1);
+    assert!(
+        inbox[0].starts_with("Return-Path: <c@else.test>\r\nReceived: ") && inbox[0].ends_with("hi\r\n"),
+        "{inbox:?}"
+    );
+    // What finds no room waits for it, once, whoever sent it.
+    has_room(&house, 1);
+    refused(&mut house, "c@else.test", "two");
+    assert_eq!(state(&house), (vec!["one"], 1));
+    house.ground.check();
+    has_room(&house, 2);
+    house.lab.pass(Duration::from_secs(6 * 60));
+    assert_eq!(state(&house), (vec!["one", "two"], 0));
+    // In the end its sender is told, and where nobody can be, the promise is worth more than the quota.
+    refused(&mut house, "c@else.test", "three");
+    refused(&mut house, "", "four");
+    house.lab.pass(Duration::from_secs(4 * 86_400));
+    assert_eq!((state(&house), house.came_to(TWO)), ((vec!["one", "two"], 2), 0));
+    let gives_up = (0..24 * 60 + 10).find(|_| {
+        house.lab.pass(Duration::from_secs(60));
+        house.came_to(TWO) > 0
+    });
+    assert!(gives_up.is_some_and(|minutes| minutes > 23 * 60), "{gives_up:?}");
     let server = house.accept(TWO);
     assert!(house.greet(&server).contains("RCPT TO:<c@else.test>"));
     let body = house.lab.say(&server, "250 ok\r\n250 ok\r\n354 go\r\n");
@@ -308,6 +332,8 @@ fn what_is_forwarded_without_a_copy_and_refused_is_kept_and_told_to_nobody() {
         "{body}"
     );
     house.lab.say(&server, "250 queued\r\n");
-    assert_eq!(house.ground.mail.queue_len(), 0);
+    house.lab.pass(Duration::from_secs(86_400));
+    assert_eq!(state(&house), (vec!["one", "two", "four"], 0));
+    assert_eq!((house.came_to(TWO), house.ground.mail.queue_len()), (0, 0));
     house.check();
 }

@@ -158,6 +158,11 @@ impl House {
             stop: ground.stop.clone(),
         };
         lab.spawn(outbound.run());
+        lab.spawn(crate::smtp::deliver_due(
+            lab.world.clone(),
+            ground.mail.clone(),
+            ground.stop.clone(),
+        ));
         House {
             lab,
             ground,

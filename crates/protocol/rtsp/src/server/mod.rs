@@ -191,6 +191,8 @@ pub struct Server {
     /// Credentials that were wrong.
     login_failures: u32,
     strays: u64,
+    /// The client says no more.
+    is_ending: bool,
     is_closed: bool,
 }
 
@@ -259,6 +261,7 @@ impl Server {
             failures: 0,
             login_failures: 0,
             strays: 0,
+            is_ending: false,
             is_closed: false,
         }
     }
@@ -354,6 +357,14 @@ impl Server {
         }
     }
 
+    /// The client says no more, and is gone maybe: many close as soon as TEARDOWN is sent. What it has asked for is carried out,
+    /// then the connection is closed.
+    //= https://www.rfc-editor.org/rfc/rfc2326#section-10.7
+    pub fn handle_end_of_input(&mut self, now: Instant) {
+        self.now = now;
+        self.is_ending = true;
+    }
+
     /// The connection is over.
     pub fn handle_closed(&mut self, now: Instant) {
         self.now = now;
@@ -413,6 +424,7 @@ impl Server {
             match next {
                 Some(Queued::Request(request)) => self.begin(request),
                 Some(Queued::Refused(error, cseq)) => self.refuse_unread(error, cseq),
+                None if self.queue.is_empty() && self.is_ending => self.close(),
                 None if self.queue.is_empty() => return Output::Timeout(self.next_deadline()),
                 None => {}
             }

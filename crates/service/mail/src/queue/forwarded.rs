@@ -1,9 +1,10 @@
 //! What an account forwards: its sender wrote to the account, and learns nothing of where that has its mail sent.
 
-use super::{Elsewhere, QueuedMessage};
+use super::{Elsewhere, Notice, QueuedMessage, beside};
 use crate::{Delivery, Mail, MailError};
 use ringpost_base::UnixTime;
 use ringpost_smtp::{Notify, RcptDsn};
+use ringpost_store::records::{Queued, QueuedRecipient, Spool, SpoolRecipient};
 use ringpost_store::{AccountId, Partition};
 
 /// Who forwards a message. Has the account no copy, what is refused for good goes to its inbox, and the sender is not told
@@ -37,25 +38,29 @@ impl Elsewhere {
 
 impl Mail {
     /// What is refused for good of a message that an account forwards without a copy goes to its own inbox, once, whoever
-    /// refused it; its sender is told only if that cannot be. Of where it was forwarded to, the sender learns nothing.
+    /// refused it; its sender is told only if that cannot be. Of where it was forwarded to, the sender learns nothing. Gives what
+    /// is to wait until the account has room, to be put down when the message is filed.
     pub(super) async fn keep_forwarded(
         &self,
         message: &mut QueuedMessage,
+        whom: &Notice,
         now: UnixTime,
-    ) -> Result<(), MailError> {
+    ) -> Result<Option<Spool>, MailError> {
         let Some(keeper) = message.record.keeper else {
-            return Ok(());
+            return Ok(None);
         };
+        let mut waits = None;
         // That it takes long is nothing that whoever sent it can know of.
         message.record.delay_told |= message.delayed;
         message.delayed = false;
         let record = &mut message.record;
         let mut failure = ("5.0.0", "it could not be forwarded");
-        if record.recipients.iter().any(|recipient| recipient.failed) {
+        if let Some(failed) = record.recipients.iter().find(|recipient| recipient.failed) {
+            let spool = waiting(record, keeper, failed, whom);
             let letter = self.letter_at(&Partition::queue_of(record.id), record.blob).await;
             let delivery = Delivery {
                 received: record.received,
-                once: Some((0, format!("kept {:?}", record.blob))),
+                once: Some((spool.id, record.known_as.clone())),
                 ..Delivery::new(now)
             };
             let delivered = match letter {
@@ -64,15 +69,17 @@ impl Mail {
             };
             match delivered {
                 Ok(_) => {
-                    tracing::info!(queued = record.id, account = %keeper, "what could not be forwarded is kept");
+                    tracing::info!(queued = format_args!("{:016x}", record.id), account = %keeper, "what could not be forwarded is kept");
                     record.recipients.retain(|recipient| !recipient.failed);
                 }
                 Err(MailError::OverQuota) => {
-                    failure = ("5.2.2", "it could not be forwarded, and the mailbox is full");
+                    tracing::info!(queued = format_args!("{:016x}", record.id), account = %keeper, "what could not be forwarded waits for room");
+                    waits = Some(spool);
+                    record.recipients.retain(|recipient| !recipient.failed);
                 }
                 Err(MailError::NoSuchAccount) => failure = ("5.1.1", "the account was removed"),
                 Err(MailError::Damaged(why)) => {
-                    tracing::error!(queued = record.id, account = %keeper, why, "what could not be forwarded cannot be kept");
+                    tracing::error!(queued = format_args!("{:016x}", record.id), account = %keeper, why, "what could not be forwarded cannot be kept");
                     failure = ("5.3.0", "it could not be forwarded, and can be read no more");
                 }
                 Err(e) => return Err(e),
@@ -87,6 +94,38 @@ impl Mail {
             recipient.address.clone_from(&record.known_as);
             (recipient.status, recipient.text, recipient.code) = (status.into(), text.into(), 0);
         }
-        Ok(())
+        Ok(waits)
+    }
+}
+
+/// A forwarded message as one that waits for room with who forwards it. Its number is the same whoever refused it, so that it
+/// is there once.
+fn waiting(record: &Queued, keeper: AccountId, failed: &QueuedRecipient, whom: &Notice) -> Spool {
+    let (mut id, account) = ([0; 8], keeper.0);
+    id.copy_from_slice(&record.blob.0[8..]);
+    // Who forwarded a stranger's message did so under a sender of its own.
+    let (sender, sender_account) = match whom {
+        Notice::Nobody => (String::new(), None),
+        Notice::Here(account) => (record.sender.clone(), Some(*account)),
+        Notice::There(there) => (there.address.clone(), None),
+    };
+    Spool {
+        id: beside(record.id, u64::from_be_bytes(id) ^ account),
+        sender,
+        recipients: vec![SpoolRecipient {
+            address: record.known_as.clone(),
+            account: Some(keeper),
+            notify: failed.notify,
+            original: failed.original.clone(),
+            ..SpoolRecipient::default()
+        }],
+        blob: record.blob,
+        size_bytes: record.size_bytes,
+        received: record.received,
+        submitter: record.submitter,
+        attempts: 1,
+        envelope_id: record.envelope_id.clone(),
+        sender_account,
+        ..Spool::default()
     }
 }

@@ -25,7 +25,7 @@ use report::{Kind, Report};
 use ringpost_base::{UnixTime, limits};
 use ringpost_smtp::client::{Fate, Verdict};
 use ringpost_smtp::{MailDsn, Mailbox, Notify, RcptDsn, Return};
-use ringpost_store::records::{Queued, QueuedRecipient};
+use ringpost_store::records::{Queued, QueuedRecipient, Spool};
 use ringpost_store::{AccountId, Batch, Partition, Record, keys};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -423,7 +423,8 @@ impl Mail {
         let waits = record.recipients.iter().any(is_told);
         let is_late = now >= record.received + schedule.delay_notice;
         message.delayed = waits && is_late && !record.delay_told && !record.sender.is_empty();
-        message.retry_at = now + self.pause(message.record.attempts);
+        let age = now.since(message.record.received);
+        message.retry_at = now + self.pause(message.record.attempts, age);
         // What is to be told is told at once, and after a crash too.
         let due = if message.owes_notice() {
             now
@@ -433,10 +434,16 @@ impl Mail {
         self.file(message, due).await
     }
 
-    /// How long until the next attempt, spread a little so that what came together does not stay together.
-    pub(crate) fn pause(&self, attempts: u32) -> Duration {
+    /// How long until the next attempt, spread a little so that what came together does not stay together. Attempts that
+    /// somebody asked for do not put off the next: a message of this age has had so many by itself at most.
+    pub(crate) fn pause(&self, attempts: u32, age: Duration) -> Duration {
         let at = usize::try_from(attempts.saturating_sub(1)).unwrap_or(usize::MAX);
-        let minutes = PAUSES_MIN[at.min(PAUSES_MIN.len() - 1)];
+        let mut passed_min = 0;
+        let by_age = PAUSES_MIN.iter().take_while(|minutes| {
+            passed_min += **minutes;
+            age >= Duration::from_secs(60 * passed_min)
+        });
+        let minutes = PAUSES_MIN[at.min(by_age.count()).min(PAUSES_MIN.len() - 1)];
         let pause = Duration::from_secs(60 * minutes);
         self.draw(|rng| rng.duration(pause, pause + pause / 8))
     }
@@ -452,7 +459,7 @@ impl Mail {
         schedule: &Schedule,
         now: UnixTime,
     ) -> Result<(), MailError> {
-        self.keep_forwarded(message, now).await?;
+        let for_room = self.keep_forwarded(message, &whom, now).await?;
         let mut notices = Vec::new();
         for kind in [Kind::Failed, Kind::Delayed, Kind::Relayed] {
             let told = |r: &QueuedRecipient| kind.is_for(r);
@@ -491,7 +498,7 @@ impl Mail {
         message.delayed = false;
         message.record.recipients.retain(is_waiting);
         let due = message.retry_at;
-        self.file_with(message, due, notices, now).await
+        self.file_with(message, due, notices, for_room, now).await
     }
 
     pub(crate) async fn tell_here(
@@ -509,7 +516,7 @@ impl Mail {
         };
         match self.deliver(account, letter, delivery).await {
             Err(MailError::NoSuchAccount) => {
-                tracing::warn!(%account, queued = id, "the sender of a notice was removed");
+                tracing::warn!(%account, queued = format_args!("{id:016x}"), "the sender of a notice was removed");
                 Ok(())
             }
             done => done.map(drop),
@@ -611,27 +618,46 @@ impl Mail {
     /// Files a message under another time, or forgets it when nobody waits for it. The lease stays as it is until it is
     /// [released](Mail::release).
     async fn file(&self, message: &mut QueuedMessage, due: UnixTime) -> Result<(), MailError> {
-        self.file_with(message, due, Vec::new(), due).await
+        self.file_with(message, due, Vec::new(), None, due).await
     }
 
-    /// The same, with notices of it that wait from `now` on.
+    /// The same, with notices of it that wait from `now` on, and with what waits for room in its stead.
     async fn file_with(
         &self,
         message: &mut QueuedMessage,
         due: UnixTime,
         notices: Vec<(Queued, Letter)>,
+        for_room: Option<Spool>,
         now: UnixTime,
     ) -> Result<(), MailError> {
         let id = message.record.id;
         let old = keys::queued(message.due, id);
+        // Another who refused it may have had it put there.
+        let for_room = match for_room {
+            Some(spool) if self.one_that_waits_for_room(spool.id).await?.is_none() => Some(spool),
+            _ => None,
+        };
         let mut batch = Batch::new(Partition::queue_of(id));
         batch.exists(old.clone()).delete(old);
-        if message.record.recipients.is_empty() {
-            batch.add(keys::blob_count(message.record.blob), -1);
-            batch.put(keys::sweep(message.record.blob), Vec::new());
-        } else {
-            message.record.lease = 0;
-            batch.put(keys::queued(due, id), message.record.to_bytes());
+        let blob = message.record.blob;
+        match (message.record.recipients.is_empty(), &for_room) {
+            (true, None) => {
+                batch.add(keys::blob_count(blob), -1);
+                batch.put(keys::sweep(blob), Vec::new());
+            }
+            // One name of the body for another.
+            (true, Some(_)) => {}
+            (false, for_room) => {
+                message.record.lease = 0;
+                batch.put(keys::queued(due, id), message.record.to_bytes());
+                if for_room.is_some() {
+                    batch.add(keys::blob_count(blob), 1);
+                }
+            }
+        }
+        if let Some(spool) = &for_room {
+            let first_look = now + self.pause_for_room(spool.attempts);
+            batch.put(keys::spool(first_look, spool.id), spool.to_bytes());
         }
         for (notice, letter) in &notices {
             letter.body.name_in(&mut batch);

@@ -286,9 +286,9 @@ fn a_spooled_message_taken_up_by_several_is_delivered_once() {
             }));
         }
         let later = NOW + std::time::Duration::from_secs(100);
-        tasks.push(Box::pin(
-            async move { _ = mail.deliver_due(later).await.unwrap() },
-        ));
+        tasks.push(Box::pin(async move {
+            _ = mail.deliver_due(later, later).await.unwrap()
+        }));
         run(&mut rng, tasks);
         world.yields.store(false, Ordering::Relaxed);
         assert_eq!(world.subjects("INBOX"), ["once"], "seed {seed}");

@@ -272,13 +272,13 @@ fn a_spooled_message_reaches_each_recipient_once_over_a_crash() {
         }
         let after = world.restarted();
         assert_eq!(
-            now(after.mail.deliver_due(NOW)).unwrap(),
+            now(after.mail.deliver_due(NOW, NOW)).unwrap(),
             0,
             "its spooler has a minute"
         );
         let later = NOW + Duration::from_secs(120);
-        assert_eq!(now(after.mail.deliver_due(later)).unwrap(), 1);
-        assert_eq!(now(after.mail.deliver_due(later)).unwrap(), 0);
+        assert_eq!(now(after.mail.deliver_due(later, later)).unwrap(), 1);
+        assert_eq!(now(after.mail.deliver_due(later, later)).unwrap(), 0);
         assert_eq!(after.subjects("INBOX"), ["to many"]);
         assert_eq!(now(after.mail.status(BOB, &name("INBOX"))).unwrap().messages, 1);
         after.check();
@@ -286,6 +286,42 @@ fn a_spooled_message_reaches_each_recipient_once_over_a_crash() {
         after.check();
         assert_eq!(after.subjects("INBOX"), ["to many"]);
     }
+}
+
+// At the start everything is looked at, as what a crash left; that makes nothing an hour older.
+#[test]
+fn what_waits_for_room_is_as_old_after_a_start_as_before() {
+    let hour = Duration::from_secs(3_600);
+    let world = World::new();
+    world.mail.give_up_after(hour);
+    now(world.mail.load_queue(false, NOW)).unwrap();
+    world.mail.set_default_quota(crate::Quota {
+        bytes: None,
+        messages: Some(0),
+    });
+    let envelope = Envelope {
+        sender: "x@there.test".into(),
+        recipients: vec![Recipient::new("team@example.org", ALICE)],
+        ..Envelope::default()
+    };
+    let spooled = now(world
+        .mail
+        .spool(envelope, world.letter("Subject: x\r\n\r\n"), NOW))
+    .unwrap();
+    now(world.mail.deliver_spooled(&spooled, NOW)).unwrap();
+    for _ in 0..3 {
+        assert_eq!(now(world.mail.deliver_due(NOW + hour, NOW)).unwrap(), 0);
+        let waiting = now(world.mail.all_that_wait_for_room()).unwrap();
+        let [one] = &waiting[..] else {
+            panic!("{waiting:?}")
+        };
+        assert!(one.due > NOW && one.due <= NOW + hour / 10, "{one:?}");
+        assert_eq!(world.mail.queue_len(), 0, "its sender is told nothing yet");
+    }
+    let late = NOW + hour;
+    now(world.mail.deliver_due(late, late)).unwrap();
+    assert_eq!(world.mail.queue_len(), 1, "now he is");
+    world.check();
 }
 
 #[test]
@@ -307,7 +343,7 @@ fn a_spooled_message_that_cannot_be_read_holds_up_no_other() {
     }
     let after = world.restarted();
     let later = NOW + Duration::from_secs(120);
-    assert_eq!(now(after.mail.deliver_due(later)).unwrap(), 7);
+    assert_eq!(now(after.mail.deliver_due(later, later)).unwrap(), 7);
     assert_eq!(after.subjects("INBOX").len(), 7);
 }
 

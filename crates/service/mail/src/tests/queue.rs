@@ -109,7 +109,7 @@ fn people_here_and_elsewhere_are_promised_in_one_commit() {
     let world = world.restarted();
     now(world.mail.load_queue(false, NOW)).unwrap();
     assert_eq!(world.mail.queue_len(), 2);
-    assert_eq!(now(world.mail.deliver_due(NOW + HOUR)).unwrap(), 1);
+    assert_eq!(now(world.mail.deliver_due(NOW + HOUR, NOW + HOUR)).unwrap(), 1);
     assert_eq!(now(world.mail.status(BOB, &name("INBOX"))).unwrap().messages, 1);
     world.check();
     let entries = now(world.mail.queue_entries()).unwrap();

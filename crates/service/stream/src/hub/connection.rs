@@ -187,6 +187,14 @@ impl Connections {
         self.tunnels.handle_timeout(now)
     }
 
+    /// Nothing more comes on a connection.
+    pub(crate) fn handle_end_of_input(&mut self, now: Instant, id: ConnectionId, plane: &mut Plane) {
+        match self.all.get_mut(&id).map(|connection| &mut connection.kind) {
+            Some(Kind::Rtsp(server)) => server.handle_end_of_input(now),
+            _ => plane.push(Output::Close(id)),
+        }
+    }
+
     pub(crate) fn handle_closed(&mut self, now: Instant, id: ConnectionId) {
         self.tunnels.handle_closed(&id);
         if let Some(server) = self.server_mut(id) {

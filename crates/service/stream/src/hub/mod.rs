@@ -469,6 +469,12 @@ impl Hub {
         self.settle(now, of);
     }
 
+    /// Nothing more comes on a connection that was accepted. What was asked on it is carried out first; then it is to be closed.
+    pub fn handle_end_of_input(&mut self, now: Instant, id: ConnectionId) {
+        self.connections.handle_end_of_input(now, id, &mut self.plane);
+        self.settle(now, id);
+    }
+
     /// A connection is over.
     pub fn handle_closed(&mut self, now: Instant, id: ConnectionId) {
         if id.is_dialled() {

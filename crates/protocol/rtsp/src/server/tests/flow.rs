@@ -67,6 +67,41 @@ fn too_many_that_wait_stop_the_reading_and_none_is_lost() {
     assert!(world.is_closed(), "who does not stop is not held");
 }
 
+// RFC 2326 §10.7: TEARDOWN stops the delivery, also when who sent it does not wait for the answer.
+#[test]
+fn what_was_asked_before_the_client_went_is_carried_out() {
+    let mut world = World::new();
+    let session = world.set_up("rtsp://h/a/trackID=0", None);
+    world.holds = true;
+    world.send("DESCRIBE rtsp://h/a RTSP/1.0\r\nCSeq: 1\r\n\r\n");
+    world.send(&format!(
+        "TEARDOWN rtsp://h/a RTSP/1.0\r\nCSeq: 2\r\nSession: {session}\r\n\r\n"
+    ));
+    world.server.handle_end_of_input(world.now);
+    world.drain();
+    assert!(!world.is_closed(), "there is something to be answered");
+    while world.open.is_some() {
+        world.release();
+    }
+    let ends = world.events.iter().filter_map(|event| match event {
+        Event::Ended { why, .. } => Some(*why),
+        _ => None,
+    });
+    assert_eq!(ends.collect::<Vec<_>>(), [End::Teardown]);
+    assert!(world.is_closed() && world.detached.is_empty());
+    // Where nothing is open, it is over at once, and a session by UDP outlives it.
+    let mut world = World::new();
+    let transport = "Transport: RTP/AVP;unicast;client_port=4000-4001\r\n";
+    assert_eq!(
+        world.request("SETUP rtsp://h/a/trackID=0", transport).status,
+        Status::OK
+    );
+    world.server.handle_end_of_input(world.now);
+    world.drain();
+    assert!(world.is_closed());
+    assert_eq!(world.detached.len(), 1);
+}
+
 #[test]
 fn what_waits_is_bounded_in_bytes_too() {
     let mut world = World::new();
