@@ -218,7 +218,8 @@ pub enum Command {
         #[serde(default)]
         redirect: Option<String>,
     },
-    /// Has a stream recorded while it is live, or not, until this is said again or the server ends. Answered with `Done`.
+    /// Has a stream recorded while it is live, or not, until this is said again or the server ends. Answered with `Done`, or with `Noted`
+    /// when it is not live.
     StreamRecord {
         /// The mount's name.
         mount: String,
@@ -235,6 +236,8 @@ pub enum Command {
 pub enum Answer {
     /// It is done, durably.
     Done,
+    /// It is noted, and this is what comes of it later.
+    Noted(String),
     /// The domains' names.
     Domains(Vec<String>),
     /// What the DNS is to say, record by record.

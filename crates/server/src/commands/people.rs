@@ -193,6 +193,7 @@ async fn show(control: &dyn Control, command: Command) -> Result<()> {
 fn text(answer: &Answer) -> String {
     let lines: Vec<String> = match answer {
         Answer::Done => vec!["done".into()],
+        Answer::Noted(what) => vec![what.clone()],
         Answer::Domains(domains) => domains.clone(),
         Answer::Records(records) => records.iter().map(zone_line).collect(),
         Answer::Domain(domain) => vec![

@@ -203,14 +203,21 @@ impl Streams {
         })
     }
 
-    /// The rules, as the node takes them.
+    /// The rules, as the node takes them. A folder's line holds for its files too, which are mounts below it, where they have
+    /// none of their own.
     pub(crate) fn rules(&self) -> Vec<MountRule> {
-        let rules = self.mounts.iter().filter_map(|(pattern, settings)| {
+        let rule = |pattern: &str, settings: &MountSettings| {
             Some(MountRule {
                 pattern: pattern.parse().ok()?,
                 publish: settings.publish.iter().map(|name| who(name)).collect(),
                 read: settings.read.iter().map(|name| who(name)).collect(),
             })
+        };
+        let rules = self.mounts.iter().flat_map(|(pattern, settings)| {
+            let files = settings.folder.as_ref().map(|_| format!("{pattern}/*"));
+            let files = files.filter(|files| !self.mounts.contains_key(files));
+            let below = files.and_then(|files| rule(&files, settings));
+            rule(pattern, settings).into_iter().chain(below)
         });
         rules.collect()
     }

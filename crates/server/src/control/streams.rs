@@ -40,7 +40,7 @@ impl LocalControl {
                 let name = name(mount)?;
                 match streams.record(name, *is_wanted).await.map_err(gone)? {
                     true => Ok(Answer::Done),
-                    false => Err(Refusal::not_found(format!(
+                    false => Ok(Answer::Noted(format!(
                         "{mount} is not live now; it will be {} when it is",
                         if *is_wanted { "recorded" } else { "left unrecorded" }
                     ))),

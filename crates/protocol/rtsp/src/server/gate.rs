@@ -161,12 +161,17 @@ impl Server {
         }
     }
 
-    /// Asks the client who it is.
+    /// Asks the client who it is. Under TLS by Basic, by which an account's password can be proven too: who knows digest would
+    /// take that where both are offered, and fail with a password of which no digest is kept. Who has come with a digest may go on.
     pub(super) fn challenge(&mut self, current: &Current, is_stale: bool) {
         let wallclock = self.wallclock();
         let mut response = self.response(current, Status::UNAUTHORIZED);
-        for challenge in self.gate.digest.challenge(wallclock, Offer::All, is_stale) {
-            response.headers.push("WWW-Authenticate", challenge.to_string());
+        let brought = current.request.headers.field("Authorization");
+        let has_digest = brought.is_some_and(|value| value.to_ascii_lowercase().starts_with("digest "));
+        if !self.gate.is_secure || has_digest {
+            for challenge in self.gate.digest.challenge(wallclock, Offer::All, is_stale) {
+                response.headers.push("WWW-Authenticate", challenge.to_string());
+            }
         }
         if self.gate.is_secure {
             let realm = self.config.realm.replace(['"', '\\'], "");

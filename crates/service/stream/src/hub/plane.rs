@@ -569,7 +569,8 @@ impl Plane {
                     if let Some(recorder) = &mut live.recorder {
                         recorder.handle_gap(now);
                     }
-                    let lost_packets = live.lost_packets();
+                    let (lost_packets, heard) = (live.lost_packets(), live.heard);
+                    self.watch_on(&session.mount, heard);
                     self.tell(Event::Unpublished {
                         session: key,
                         mount: session.mount,

@@ -871,11 +871,19 @@ fn the_owner_is_told_when_a_mount_falls_silent_and_when_it_is_back_and_not_after
     world.send(publisher, 0, 1, 0, KEY);
     world.pass(Duration::from_secs(18));
     assert!(world.told.is_empty());
+    let before = world.hub.plane.wallclock(world.now);
+    world.send(publisher, 0, 2, 3_600, OTHER);
+    let after = world.hub.plane.wallclock(world.now);
     world.hub.handle_closed(world.now, publisher);
     world.run();
     world.pass(Duration::from_secs(60));
-    assert_eq!(world.told.len(), 1);
-    assert!(world.told[0].is_some());
+    let [Some(since)] = world.told[..] else {
+        panic!("{:?}", world.told)
+    };
+    assert!(
+        (before..=after).contains(&since),
+        "when it was heard last: {since}"
+    );
     let again = world.publish("alice/door");
     world.send(again, 0, 1, 0, KEY);
     world.pass(Duration::from_secs(6));

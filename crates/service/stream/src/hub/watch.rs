@@ -37,6 +37,13 @@ impl Plane {
         self.set_timer(Timer::Watch, Some(now + patience.min(LOOK)));
     }
 
+    /// Its publisher is gone, and may come back: it is silent since it was heard last.
+    pub(crate) fn watch_on(&mut self, mount: &MountName, heard: Instant) {
+        if let Some(watched) = self.watched.get_mut(mount) {
+            watched.heard = watched.heard.max(heard);
+        }
+    }
+
     /// Its publisher has ended it on purpose: it is silent with reason.
     pub(crate) fn watch_no_more(&mut self, mount: &MountName) {
         self.watched.remove(mount);

@@ -117,7 +117,11 @@ fn basic_is_offered_and_looked_at_under_tls_alone() {
     let mut tls = World::with(true);
     tls.needs_user = true;
     let challenged = tls.request("DESCRIBE rtsps://h/a", "");
-    assert_eq!(challenges(&challenged)[2], "Basic realm=\"example.com\"");
+    assert_eq!(challenges(&challenged), ["Basic realm=\"example.com\""]);
+    // Who insists on digest has it.
+    let digest = "Authorization: Digest username=\"a\", realm=\"x\", nonce=\"n\", uri=\"rtsps://h/a\", response=\"\"\r\n";
+    let stale = tls.request("DESCRIBE rtsps://h/a", digest);
+    assert_eq!(challenges(&stale).len(), 3, "{stale:?}");
     assert_eq!(
         tls.status("DESCRIBE rtsps://h/a", "Authorization: Basic YWxpY2U6eA==\r\n"),
         401
