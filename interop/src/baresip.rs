@@ -24,7 +24,7 @@ pub struct Behaviour {
     pub answers: bool,
     /// `udp`, `tcp` or `tls`.
     pub transport: &'static str,
-    /// The one codec that it offers.
+    /// The codecs that it has, by name or as `opus/48000/2`, with commas between them.
     pub codec: &'static str,
 }
 
@@ -159,9 +159,16 @@ fn write_configuration(folder: &Path, server: &Server, port: u16, behaviour: Beh
     let (address, folder_name) = (server.address(), folder.display());
     // Its packets leave from 127.0.0.1, whatever it writes into its session descriptions; so its signalling must too.
     let (ports, control) = (own_ports(), port + 10);
+    // Opus is 48,000 samples a second of two channels to it, whatever is in its file.
+    let sound = match behaviour.codec.contains("opus") {
+        true => {
+            "audio_srate 8000-48000\naudio_channels 1-2\nausrc_srate 8000\nausrc_channels 1\nmodule opus.so\n"
+        }
+        false => "audio_srate 8000-8000\naudio_channels 1-1\n",
+    };
     let config = format!(
         "sip_listen 127.0.0.1:{ports}\nsip_verify_server no\naudio_player aubridge,x\naudio_source aufile,{tone}\n\
-         audio_alert aubridge,x\naudio_srate 8000-8000\naudio_channels 1-1\nrtp_ports {}-{}\n\
+         audio_alert aubridge,x\n{sound}rtp_ports {}-{}\n\
          module_path {modules}\nmodule_app menu.so\nmodule_app mwi.so\n\
          module_app ctrl_tcp.so\nctrl_tcp_listen {address}:{control}\nmodule g711.so\nmodule aufile.so\n\
          module aubridge.so\nmodule sndfile.so\nsnd_path {folder_name}\n",

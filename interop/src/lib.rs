@@ -39,7 +39,7 @@ pub use disk::SmallDisk;
 pub use dns::{Dns, Record};
 pub use dovecot::Dovecot;
 pub use mail::{mails, node_with, python, python_with, script, submit, swaks};
-pub use network::own_network;
+pub use network::{own_ipv6_network, own_network};
 pub use packages::{node_package, python_package};
 pub use pebble::{Pebble, PebbleOptions};
 pub use postfix::Postfix;

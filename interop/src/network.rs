@@ -20,17 +20,43 @@ pub fn own_network(folder: &Path) -> bool {
         skip(format_args!("no network of its own: {error}"));
         return false;
     }
-    for arguments in [
+    let commands = [
         "link set lo up",
         "link set lo multicast on",
         // The system takes none of 127.0.0.0/8 as the source of what goes to a group.
         "address add 192.0.2.1/32 dev lo",
         "route add 224.0.0.0/4 dev lo",
-    ] {
-        let mut command = Command::new(&ip);
+    ];
+    run_all(folder, &ip, &commands);
+    true
+}
+
+/// The same with an interface of IPv6, whose name it gives: the loopback carries no groups of that. Groups lead there unless
+/// another interface is named.
+///
+/// # Panics
+/// When `CI` is set and it cannot be had.
+pub fn own_ipv6_network(folder: &Path) -> Option<&'static str> {
+    let ip = client("ip")?;
+    if !own_network(folder) {
+        return None;
+    }
+    let commands = [
+        "link add house0 type veth peer name street0",
+        "-6 address add 2001:db8::1/64 dev house0 nodad",
+        "link set house0 up",
+        "link set street0 up",
+        "-6 route delete ff00::/8 dev street0 table local",
+    ];
+    run_all(folder, &ip, &commands);
+    Some("house0")
+}
+
+fn run_all(folder: &Path, ip: &Path, commands: &[&str]) {
+    for arguments in commands {
+        let mut command = Command::new(ip);
         command.args(arguments.split(' '));
         let done = run(folder, "network", &mut command, LIMIT);
         assert!(done.succeeded(), "ip {arguments}: {}", done.output);
     }
-    true
 }

@@ -2,37 +2,42 @@
 
 mod mailbox;
 
-use ringpost_interop::{Baresip, Behaviour, Options, Server};
+use ringpost_interop::{Account, Baresip, Behaviour, Options, Server};
 use std::time::Duration;
 
 const ALICE_HZ: f64 = 440.0;
 const BOB_HZ: f64 = 620.0;
+const OPUS: &str = "opus/48000/2";
+
+/// A phone of alice's with these codecs, and one of bob's that answers, with his account; `None` where there are no such phones.
+fn phones(
+    server: &Server,
+    transport: &'static str,
+    codecs: [&'static str; 2],
+) -> Option<(Baresip, Baresip, Account)> {
+    let phone = |name, port, codec, tone_hz| {
+        let (account, device) = server.person(name);
+        let behaviour = Behaviour {
+            transport,
+            codec,
+            tone_hz,
+            ..Behaviour::default()
+        };
+        Some((Baresip::start(server, &device, port, behaviour)?, account))
+    };
+    let (bob, account) = phone("bob", 6100, codecs[1], BOB_HZ)?;
+    let (alice, _) = phone("alice", 6140, codecs[0], ALICE_HZ)?;
+    Some((alice, bob, account))
+}
 
 fn call(transport: &'static str, codec: &'static str) {
+    call_between(transport, [codec, codec]);
+}
+
+/// Alice calls bob, and what each hears is the other's tone; they have these codecs.
+fn call_between(transport: &'static str, codecs: [&'static str; 2]) {
     let server = Server::start();
-    let (_, alice) = server.person("alice");
-    let (_, bob) = server.person("bob");
-    let behaviour = Behaviour {
-        transport,
-        codec,
-        ..Behaviour::default()
-    };
-    let called = Behaviour {
-        tone_hz: BOB_HZ,
-        ..behaviour
-    };
-    let Some(mut bob) = Baresip::start(&server, &bob, 6100, called) else {
-        return;
-    };
-    let Some(mut alice) = Baresip::start(
-        &server,
-        &alice,
-        6140,
-        Behaviour {
-            tone_hz: ALICE_HZ,
-            ..behaviour
-        },
-    ) else {
+    let Some((mut alice, mut bob, _)) = phones(&server, transport, codecs) else {
         return;
     };
     alice.dial("bob");
@@ -61,6 +66,60 @@ fn each_hears_the_others_tone_over_tcp_in_alaw() {
 #[test]
 fn each_hears_the_others_tone_over_tls() {
     call("tls", "PCMU");
+}
+
+#[test]
+fn each_hears_the_others_tone_in_opus() {
+    call("udp", OPUS);
+}
+
+#[test]
+fn a_phone_with_opus_hears_one_that_has_g711_alone_in_what_both_have() {
+    let both = "opus/48000/2,PCMU";
+    call_between("udp", [both, "PCMU"]);
+    call_between("udp", ["PCMA", both]);
+}
+
+// Opus is passed on and not turned into anything: there is nothing that both would hear.
+#[test]
+fn opus_alone_and_g711_alone_are_told_that_they_have_nothing_in_common() {
+    for codecs in [[OPUS, "PCMU"], ["PCMU", OPUS]] {
+        let server = Server::start();
+        let Some((mut alice, bob, _)) = phones(&server, "udp", codecs) else {
+            return;
+        };
+        alice.dial("bob");
+        alice.wait_for("488 ");
+        assert!(!bob.output().contains("Call established"), "{}", bob.output());
+        server.expect_metric("calls", 0.0);
+        server.check_store();
+    }
+}
+
+// The second phone has been killed: its port refuses what comes.
+#[test]
+fn a_refusal_for_want_of_a_codec_is_told_though_another_phone_cannot_be_reached() {
+    for transport in ["udp", "tcp"] {
+        let server = Server::start();
+        let Some((mut alice, bob, account)) = phones(&server, transport, [OPUS, "PCMU"]) else {
+            return;
+        };
+        let gone = server.device(&account, "other");
+        let behaviour = Behaviour {
+            transport,
+            ..Behaviour::default()
+        };
+        drop(Baresip::start(&server, &gone, 6180, behaviour));
+        alice.dial("bob");
+        alice.wait_for("488 ");
+        if transport == "tcp" {
+            // Now none can be.
+            drop(bob);
+            alice.dial("bob");
+            alice.wait_for("480 ");
+        }
+        assert!(!alice.output().contains("500 "), "{}", alice.output());
+    }
 }
 
 #[test]

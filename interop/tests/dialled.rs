@@ -156,6 +156,37 @@ fn a_file_is_heard_from_its_beginning_to_its_end() {
     server.check_store();
 }
 
+/// A phone that has Opus too hears a mount in G.711, and one that has nothing else is told so.
+#[test]
+fn a_phone_with_opus_hears_a_mount_in_g711_or_not_at_all() {
+    let server = server();
+    let (alice, phone) = server.person("alice");
+    let other = server.device(&alice, "other");
+    let camera = server.device(&alice, "camera");
+    let coded = ["-c:a", "libopus", "-b:a", "24k"];
+    let Some(_published) = publish(&server, &camera, "alice/door", &coded) else {
+        return;
+    };
+    let with = |codec| Behaviour {
+        codec,
+        ..Behaviour::default()
+    };
+    let Some(mut phone) = Baresip::start(&server, &phone, 6100, with("opus/48000/2,PCMA")) else {
+        return;
+    };
+    phone.dial("701");
+    phone.wait_for("Call established");
+    let seconds = phone.heard(6.0).tone_seconds(620.0, 0.9);
+    assert!(seconds >= 5.0, "{seconds} s of the tone\n{}", server.log());
+    phone.hang_up();
+    let Some(mut other) = Baresip::start(&server, &other, 6140, with("opus/48000/2")) else {
+        return;
+    };
+    other.dial("701");
+    other.wait_for("488 ");
+    server.check_store();
+}
+
 #[test]
 fn what_cannot_be_heard_is_refused() {
     let server = server();

@@ -4,7 +4,8 @@
 #![allow(clippy::unwrap_used)] // A test says what it missed by panicking.
 
 use ringpost_interop::{
-    Child, Ffmpeg, Options, RtspSocket, Server, Unit, client, compare_units, own_network, spawn, wait_for,
+    Child, Ffmpeg, Options, RtspSocket, Server, Unit, client, compare_units, own_ipv6_network, own_network,
+    spawn, wait_for,
 };
 use socket2::{Domain, Protocol, Socket, Type};
 use std::collections::{BTreeMap, BTreeSet};
@@ -41,6 +42,29 @@ fn begin() -> Option<(Server, Ffmpeg)> {
 
 fn url(server: &Server, mount: &str) -> String {
     format!("rtsp://{}:8554/{mount}", server.address())
+}
+
+/// The same by IPv6.
+fn begin_by_ipv6() -> Option<(Server, Ffmpeg)> {
+    let folder = tempfile::tempdir().unwrap();
+    let interface = own_ipv6_network(folder.path())?;
+    let anyone = "publish = [\"anyone\"], read = [\"anyone\"]";
+    let server = Server::start_with(&Options {
+        ipv6: true,
+        streams: format!(
+            "multicast_interface = {interface:?}\nsap = true\nmulticast_range = \"ff15::43:0/112\"\n\
+             mounts.\"lobby/door\" = {{ {anyone}, multicast = \"[ff15::1]:6000\" }}\n\
+             mounts.\"lobby/*\" = {{ {anyone}, multicast = \"auto\" }}\n\
+             mounts.\"lobby/tv\" = {{ {anyone}, multicast = \"[ff15::2]:6100\", sap = true }}\n"
+        ),
+        ..Options::default()
+    });
+    let ffmpeg = Ffmpeg::find(server.folder())?;
+    Some((server, ffmpeg))
+}
+
+fn url_by_ipv6(server: &Server, mount: &str) -> String {
+    format!("rtsp://[::1]:{}/{mount}", server.port("rtsp"))
 }
 
 fn lines_of(server: &Server, mount: &str) -> Vec<String> {
@@ -81,44 +105,42 @@ fn pictures(units: &[Unit]) -> Vec<Unit> {
     pictures.cloned().collect()
 }
 
-/// Has GStreamer write so many pictures of a mount into a file, by multicast.
-fn gstreamer(server: &Server, name: &str, mount: &str, count: usize) -> Option<Child> {
+/// Has GStreamer write so many pictures of what is at a URL into a file, by multicast.
+fn gstreamer(server: &Server, name: &str, url: &str, count: usize) -> Option<Child> {
     let gst = client("gst-launch-1.0")?;
     let target = server.folder().join(format!("{name}.h264")).display().to_string();
     // A filter between the two would be made by each of the source's threads that has a pad, and they would be in each other's way.
     let pipeline = format!(
-        "rtspsrc location={} protocols=udp-mcast name=s s. ! rtph264depay wait-for-keyframe=true ! h264parse ! video/x-h264,stream-format=byte-stream,alignment=au ! \
-         identity eos-after={count} ! filesink location={target}",
-        url(server, mount)
+        "rtspsrc location={url} protocols=udp-mcast name=s s. ! rtph264depay wait-for-keyframe=true ! h264parse ! \
+         video/x-h264,stream-format=byte-stream,alignment=au ! identity eos-after={count} ! filesink location={target}"
     );
     let mut command = Command::new(gst);
     command.arg("-v").args(pipeline.split_whitespace());
     Some(spawn(server.folder(), name, &mut command))
 }
 
-#[test]
-fn what_is_published_comes_by_multicast_to_gstreamer_and_ffmpeg_unit_by_unit() {
-    let Some((server, ffmpeg)) = begin() else { return };
+/// What is published to two mounts comes by their groups to GStreamer and to ffmpeg as it was.
+fn are_read_by_their_groups(server: &Server, ffmpeg: &Ffmpeg, url: impl Fn(&str) -> String) {
     let sample = ffmpeg.sample("sample.mp4", 60);
     let sent = ffmpeg.units("sent", &[], &sample.display().to_string());
     let mounts = ["lobby/door", "lobby/other"];
     let _publishers = mounts.map(|mount| {
         let name = format!("publish-{}", mount.replace('/', "-"));
-        let mut publisher = ffmpeg.publish(&name, &sample, "tcp", &url(&server, mount));
-        wait_until_live(&server, mount, &mut publisher);
+        let mut publisher = ffmpeg.publish(&name, &sample, "tcp", &url(mount));
+        wait_until_live(server, mount, &mut publisher);
         publisher
     });
     // Each has one to itself: GStreamer takes its own packets, which a group brings back, for another's, and changes its name with a
     // BYE; ffmpeg takes whoever's BYE for the stream's.
     for (by_gstreamer, by_ffmpeg) in [(0, 1), (1, 0)] {
-        let (mount, name) = (mounts[by_gstreamer], by_gstreamer.to_string());
-        let Some(heard) = gstreamer(&server, &format!("gst-{name}"), mount, 150) else {
+        let name = format!("gst-{by_gstreamer}");
+        let Some(heard) = gstreamer(server, &name, &url(mounts[by_gstreamer]), 150) else {
             return;
         };
         let units = ffmpeg.units(
-            &format!("read-{name}"),
+            &format!("read-{by_ffmpeg}"),
             &["-rtsp_transport", "udp_multicast", "-t", "6"],
-            &url(&server, mounts[by_ffmpeg]),
+            &url(mounts[by_ffmpeg]),
         );
         let streams = compare_units(&sent, &units, JITTER_S);
         let [(pictures_read, later), (frames, sound_later)] = streams[..] else {
@@ -137,22 +159,36 @@ fn what_is_published_comes_by_multicast_to_gstreamer_and_ffmpeg_unit_by_unit() {
             "{}",
             finished.output
         );
-        let file = server
-            .folder()
-            .join(format!("gst-{name}.h264"))
-            .display()
-            .to_string();
+        let file = server.folder().join(format!("{name}.h264")).display().to_string();
         // What is written has no times: each picture is at its place.
-        let units = ffmpeg.units(&format!("gst-units-{name}"), &["-f", "h264", "-r", "25"], &file);
+        let units = ffmpeg.units(
+            &format!("units-{by_gstreamer}"),
+            &["-f", "h264", "-r", "25"],
+            &file,
+        );
         let read = compare_units(&pictures(&sent), &units, JITTER_S);
         assert!(read[0].0 >= 145, "{read:?}");
     }
     // Nobody is left who would want it, at the latest when the session of one who went without a word is over.
-    let lines = || mounts.map(|mount| lines_of(&server, mount)).concat();
+    let lines = || mounts.map(|mount| lines_of(server, mount)).concat();
     let is_idle = wait_for(Duration::from_secs(80), || {
         lines().iter().all(|line| !line.contains("  group"))
     });
     assert!(is_idle, "{:?}", lines());
+}
+
+#[test]
+fn what_is_published_comes_by_multicast_to_gstreamer_and_ffmpeg_unit_by_unit() {
+    let Some((server, ffmpeg)) = begin() else { return };
+    are_read_by_their_groups(&server, &ffmpeg, |mount| url(&server, mount));
+}
+
+#[test]
+fn what_is_published_comes_by_multicast_of_ipv6_to_gstreamer_and_ffmpeg_unit_by_unit() {
+    let Some((server, ffmpeg)) = begin_by_ipv6() else {
+        return;
+    };
+    are_read_by_their_groups(&server, &ffmpeg, |mount| url_by_ipv6(&server, mount));
 }
 
 #[test]
@@ -163,7 +199,7 @@ fn two_readers_of_a_group_cost_one_stream_of_datagrams() {
     let mut publisher = ffmpeg.publish("publish", &sample, "udp", &url);
     wait_until_live(&server, mount, &mut publisher);
     let (rtp, rtcp) = (join(6_000), join(6_001));
-    let Some(first) = gstreamer(&server, "first", mount, 400) else {
+    let Some(first) = gstreamer(&server, "first", &url, 400) else {
         return;
     };
     let reads = |count: usize| {
@@ -173,7 +209,7 @@ fn two_readers_of_a_group_cost_one_stream_of_datagrams() {
         })
     };
     assert!(reads(1), "{}", first.output());
-    let second = gstreamer(&server, "second", mount, 300).unwrap();
+    let second = gstreamer(&server, "second", &url, 300).unwrap();
     assert!(reads(2), "{}", second.output());
     // From now on both read; what was sent before is not looked at.
     rtp.set_nonblocking(true).unwrap();
@@ -254,35 +290,39 @@ fn received(server: &Server, mount: &str) -> f64 {
     column.unwrap().parse().unwrap()
 }
 
-/// How many sockets of this thread's network are bound to the port of announcements.
-fn announcement_sockets() -> usize {
-    let table = std::fs::read_to_string("/proc/thread-self/net/udp").unwrap();
+/// How many sockets of this thread's network are bound to the port of announcements; `table` is `udp` or `udp6`.
+fn announcement_sockets(table: &str) -> usize {
+    let table = std::fs::read_to_string(format!("/proc/thread-self/net/{table}")).unwrap();
     table.lines().filter(|line| line.contains(":2693 ")).count()
 }
 
-#[test]
-fn an_announced_mount_is_heard_by_its_announcement_alone() {
-    let Some((server, ffmpeg)) = begin() else { return };
+/// What is published at the URL, the announced mount's, is heard by who listens to the announcements at `sap` alone.
+fn is_heard_by_its_announcement(
+    server: &Server,
+    ffmpeg: &Ffmpeg,
+    url: &str,
+    (table, sap): (&str, &str),
+    group: &str,
+) {
     let sample = ffmpeg.sample("sample.mp4", 60);
     let sent = ffmpeg.units("sent", &[], &sample.display().to_string());
-    let ours = announcement_sockets();
-    assert_eq!(ours, 3, "the server listens to three groups");
+    let ours = announcement_sockets(table);
     std::thread::scope(|scope| {
         let reader = scope.spawn(|| {
             let options = ["-f", "sap", "-t", "6"];
-            ffmpeg.units("read", &options, "sap://239.255.255.255")
+            ffmpeg.units("read", &options, sap)
         });
         assert!(
-            wait_for(LIMIT, || announcement_sockets() > ours),
+            wait_for(LIMIT, || announcement_sockets(table) > ours),
             "ffmpeg does not listen"
         );
-        let mut publisher = ffmpeg.publish("publish", &sample, "tcp", &url(&server, "lobby/tv"));
-        wait_until_live(&server, "lobby/tv", &mut publisher);
-        let lines = lines_of(&server, "lobby/tv");
-        let group = lines.iter().find(|line| line.contains("  group")).unwrap();
+        let mut publisher = ffmpeg.publish("publish", &sample, "tcp", url);
+        wait_until_live(server, "lobby/tv", &mut publisher);
+        let lines = lines_of(server, "lobby/tv");
+        let line = lines.iter().find(|line| line.contains("  group")).unwrap();
         assert!(
-            group.contains("239.255.42.2:6100\tttl 1\tsending\tannounced"),
-            "{group}"
+            line.contains(&format!("{group}\tttl 1\tsending\tannounced")),
+            "{line}"
         );
         let units = reader.join().unwrap();
         // Until a report comes nobody knows which moments of two streams belong together: then ffmpeg moves one of them.
@@ -291,6 +331,35 @@ fn an_announced_mount_is_heard_by_its_announcement_alone() {
         // What we announce ourselves is nobody else's.
         assert_eq!(server.command(&["stream", "list", "--announced"]), "");
     });
+}
+
+#[test]
+fn an_announced_mount_is_heard_by_its_announcement_alone() {
+    let Some((server, ffmpeg)) = begin() else { return };
+    assert_eq!(
+        announcement_sockets("udp"),
+        3,
+        "the server listens to three groups"
+    );
+    let url = url(&server, "lobby/tv");
+    let sap = ("udp", "sap://239.255.255.255");
+    is_heard_by_its_announcement(&server, &ffmpeg, &url, sap, "239.255.42.2:6100");
+}
+
+#[test]
+fn an_announced_mount_is_heard_by_its_announcement_by_ipv6_alone() {
+    let Some((server, ffmpeg)) = begin_by_ipv6() else {
+        return;
+    };
+    assert_eq!(
+        announcement_sockets("udp6"),
+        4,
+        "the server listens to four groups"
+    );
+    let url = url_by_ipv6(&server, "lobby/tv");
+    // The group of announcements of a site, as the mount's group is one.
+    let sap = ("udp6", "sap://[ff05::2:7ffe]");
+    is_heard_by_its_announcement(&server, &ffmpeg, &url, sap, "[ff15::2]:6100");
 }
 
 #[test]

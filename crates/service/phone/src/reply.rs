@@ -32,13 +32,14 @@ impl From<Status> for Reply {
 }
 
 /// The refusal to tell when several phones have refused: a 6xx before all, then what says most about why
-/// (RFC 3261 §16.7 step 6).
+/// (RFC 3261 §16.7 step 6). A 503, which is also what a phone counts as that cannot be reached (§16.9), is as good as 480:
+/// that is what it is told as.
 pub(crate) fn best_refusal(one: Option<Status>, other: Status) -> Status {
     let rank = |status: Status| match status.code() {
         600..=699 => 0,
         415 | 420 | 484 | 488 => 1,
         486 => 2,
-        480 | 408 => 4,
+        480 | 408 | 503 => 4,
         400..=499 => 3,
         _ => 5,
     };
@@ -54,8 +55,8 @@ pub(crate) fn passed_back(status: Status) -> Status {
         // We are the client that was redirected, challenged, given up on or not known.
         300..=399 | 401 | 407 | 408 | 481 | 487 => Status::TEMPORARILY_UNAVAILABLE,
         //= https://www.rfc-editor.org/rfc/rfc3261#section-16.7
-        // That one phone is overloaded says nothing about us.
-        503 => Status::SERVER_INTERNAL_ERROR,
+        // That one phone is overloaded, or cannot be reached, says nothing about us; and a 500 would say that we have failed.
+        503 => Status::TEMPORARILY_UNAVAILABLE,
         _ => status,
     }
 }
@@ -76,11 +77,24 @@ mod tests {
             best(Status::NOT_ACCEPTABLE_HERE, Status::BUSY_HERE),
             Status::NOT_ACCEPTABLE_HERE
         );
+        for other in [Status::NOT_ACCEPTABLE_HERE, Status::BUSY_HERE, Status::NOT_FOUND] {
+            assert_eq!(best(Status::SERVICE_UNAVAILABLE, other), other);
+            assert_eq!(best(other, Status::SERVICE_UNAVAILABLE), other);
+        }
+        // The lowest class of those that are told.
+        let unreached = Status::SERVICE_UNAVAILABLE;
+        assert_eq!(best(Status::SERVER_INTERNAL_ERROR, unreached), unreached);
     }
 
     #[test]
     fn nobody_is_challenged_for_a_phones_sake() {
         assert_eq!(passed_back(Status::UNAUTHORIZED), Status::TEMPORARILY_UNAVAILABLE);
         assert_eq!(passed_back(Status::BUSY_HERE), Status::BUSY_HERE);
+    }
+
+    #[test]
+    fn a_phone_that_is_out_of_reach_is_no_error_of_ours() {
+        let told = passed_back(Status::SERVICE_UNAVAILABLE);
+        assert_eq!(told, Status::TEMPORARILY_UNAVAILABLE);
     }
 }

@@ -218,7 +218,7 @@ fn listener(at: SocketAddr, ttl: u8, interface: u32) -> io::Result<UdpSocket> {
     // Readers of this machine listen there too.
     socket.set_reuse_address(true)?;
     // At the group's address: what comes to the port for other groups, or for us alone, is not meant.
-    socket.bind(&at.into())?;
+    socket.bind(&on_its_link(at, interface).into())?;
     match at.ip() {
         IpAddr::V4(group) => {
             let interface = InterfaceIndexOrAddress::Index(interface);
@@ -227,6 +227,16 @@ fn listener(at: SocketAddr, ttl: u8, interface: u32) -> io::Result<UdpSocket> {
         IpAddr::V6(group) => socket.join_multicast_v6(&group, interface)?,
     }
     Ok(socket.into())
+}
+
+/// The same address; with the interface where it is of one link, and so another one on each (RFC 4007 §6).
+fn on_its_link(mut at: SocketAddr, interface: u32) -> SocketAddr {
+    if let SocketAddr::V6(at) = &mut at
+        && matches!(at.ip().octets(), [0xff, flags, ..] if flags & 0x0f <= 2)
+    {
+        at.set_scope_id(interface);
+    }
+    at
 }
 
 fn socket(of: SocketAddr, ttl: u8, interface: u32) -> io::Result<Socket> {
@@ -337,6 +347,21 @@ mod tests {
         assert_eq!(heard.recv(&mut buffer).unwrap(), 5);
         let error = not_heard.recv(&mut buffer).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+    }
+
+    // The system binds no address of a link without its interface.
+    #[test]
+    fn a_group_of_a_link_is_heard_on_the_interface() {
+        for (to, scope) in [
+            ("[ff12::77:1]:45030", index_of("lo").unwrap()),
+            ("[ff15::77:1]:45030", 0),
+        ] {
+            let sockets = GroupSockets::open(to.parse().unwrap(), 1, Some("lo")).unwrap();
+            let SocketAddr::V6(heard) = sockets.rtcp.local_addr().unwrap() else {
+                panic!("{to} is of IPv6")
+            };
+            assert_eq!((heard.port(), heard.scope_id()), (45_031, scope), "{to}");
+        }
     }
 
     #[test]

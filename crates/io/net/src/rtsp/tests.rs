@@ -160,15 +160,28 @@ impl Wire {
 
     /// What the next response says, which is 200; it has no body but DESCRIBE's.
     fn response(&mut self) -> String {
+        let head = self.head();
+        assert!(head.starts_with("RTSP/1.0 200 OK\r\n"), "{head}");
+        head
+    }
+
+    fn head(&mut self) -> String {
         let end = loop {
             match self.came.windows(4).position(|four| four == b"\r\n\r\n") {
                 Some(end) => break end + 4,
                 None => self.more(),
             }
         };
-        let head = String::from_utf8(self.came.drain(..end).collect()).unwrap();
-        assert!(head.starts_with("RTSP/1.0 200 OK\r\n"), "{head}");
-        head
+        String::from_utf8(self.came.drain(..end).collect()).unwrap()
+    }
+
+    /// Sets the stream up by UDP; the response's head.
+    fn set_up_by_udp(&mut self) -> String {
+        let request = format!(
+            "SETUP {URL}/trackID=0 RTSP/1.0\r\nCSeq: 1\r\nTransport: RTP/AVP;unicast;client_port=5000-5001\r\n\r\n"
+        );
+        self.socket.write_all(request.as_bytes()).unwrap();
+        self.head()
     }
 
     fn ask(&mut self, request: &str) -> String {
@@ -516,4 +529,52 @@ fn one_address_takes_no_more_places_than_it_may_and_gives_them_back() {
         assert!(std::time::Instant::now() < until);
         std::thread::sleep(Duration::from_millis(10));
     }
+}
+
+// Whatever streams want, calls find ports.
+#[test]
+fn streams_by_udp_have_half_of_the_media_ports_at_most_and_calls_the_others() {
+    // Eight pairs: the first port and the last have no partner.
+    let house = House::new(42_601..=42_618, ConnectionLimits::default());
+    let calls = house.media.as_ref().unwrap().handle().clone();
+    let open_calls = |limit: usize| -> Vec<_> {
+        let opened = std::iter::from_fn(|| calls.open("127.0.0.1".parse().unwrap()).ok());
+        opened.take(limit).collect()
+    };
+    let _publisher = house.publish();
+    // Ports that calls have are not counted among the streams'.
+    let first = open_calls(3);
+    let mut readers: Vec<(Wire, String)> = (0..7)
+        .map(|_| {
+            let mut wire = house.connect();
+            let head = wire.set_up_by_udp();
+            (wire, head)
+        })
+        .collect();
+    for (place, (_, head)) in readers.iter().enumerate() {
+        let expected = if place < 4 {
+            "RTSP/1.0 200 "
+        } else {
+            "RTSP/1.0 461 "
+        };
+        assert!(head.starts_with(expected), "reader {place}: {head}");
+    }
+    // Who was refused may have it within the connection.
+    readers.last_mut().unwrap().0.play();
+    assert_eq!(
+        (first.len(), open_calls(8).len()),
+        (3, 1),
+        "half is left to calls"
+    );
+    // One that goes makes room for one.
+    let (mut gone, head) = readers.remove(0);
+    gone.ask(&format!(
+        "TEARDOWN {URL} RTSP/1.0\r\nCSeq: 2\r\nSession: {}\r\n\r\n",
+        session(&head)
+    ));
+    let mut next = house.connect();
+    let head = next.set_up_by_udp();
+    assert!(head.starts_with("RTSP/1.0 200 "), "{head}");
+    let head = house.connect().set_up_by_udp();
+    assert!(head.starts_with("RTSP/1.0 461 "), "{head}");
 }

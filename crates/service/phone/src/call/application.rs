@@ -3,6 +3,7 @@
 use super::{Call, CallId, Stage};
 use crate::phone::{Pending, Phone};
 use crate::question::{Greeting, Question, Recording};
+use crate::reply::Reply;
 use crate::voicemail::{Deposit, DepositOutput, Menu, MenuOutput, Prompt, VoiceMessages};
 use ringpost_base::{Instant, UnixTime, limits};
 use ringpost_media::{Audio, Command, Event, LegId, PlayOutcome};
@@ -44,8 +45,8 @@ impl Phone {
             return self.refuse_call(now, id, status.into());
         };
         call.stage = Stage::Asking;
-        if let Err(status) = self.answer_alone(id) {
-            return self.refuse_call(now, id, said.unwrap_or(status).into());
+        if let Err(refusal) = self.answer_alone(id) {
+            return self.refuse_call(now, id, said.map_or(refusal, Reply::from));
         }
         let longest = self.config.voicemail_max;
         self.ask(Question::Greeting { account, longest }, Pending::Greeting(id));
@@ -64,16 +65,16 @@ impl Phone {
 
     /// The caller hears their own messages.
     pub(crate) fn open_menu(&mut self, now: Instant, id: CallId) {
-        if let Err(status) = self.answer_alone(id) {
-            return self.refuse_call(now, id, status.into());
+        if let Err(refusal) = self.answer_alone(id) {
+            return self.refuse_call(now, id, refusal);
         }
         self.open(now, id, Program::Menu(Menu::new()));
     }
 
     /// The caller hears a mount.
     pub(crate) fn open_mount(&mut self, now: Instant, id: CallId, mount: Box<str>) {
-        if let Err(status) = self.answer_alone(id) {
-            return self.refuse_call(now, id, status.into());
+        if let Err(refusal) = self.answer_alone(id) {
+            return self.refuse_call(now, id, refusal);
         }
         self.open(now, id, Program::Mount(Some(mount)));
     }

@@ -206,18 +206,22 @@ impl Phone {
     }
 
     /// Answers the caller as those who speak with us are answered.
-    pub(crate) fn answer_alone(&mut self, id: CallId) -> Result<(), Status> {
-        self.answer_caller(id, codecs::ours(), Direction::SendRecv)
+    pub(crate) fn answer_alone(&mut self, id: CallId) -> Result<(), Reply> {
+        let answered = self.answer_caller(id, codecs::ours(), Direction::SendRecv);
+        answered.map_err(|refusal| match refusal.status {
+            Status::NOT_ACCEPTABLE_HERE => not_acceptable(305, "PCMU or PCMA was expected"),
+            _ => refusal,
+        })
     }
 
     /// Answers the caller's offer once, so that the other leg may speak any of `codecs` and does what `direction` says; on
-    /// an error no codec fits.
+    /// an error no codec fits, and the caller is to be told so.
     pub(crate) fn answer_caller(
         &mut self,
         id: CallId,
         codecs: Vec<Codec>,
         direction: Direction,
-    ) -> Result<(), Status> {
+    ) -> Result<(), Reply> {
         let Some(call) = self.calls.get_mut(&id) else {
             return Ok(());
         };
@@ -227,12 +231,13 @@ impl Phone {
         let description = match &call.offer {
             Some(offer) => caller
                 .answer(offer, codecs, direction)
-                .map_err(|_| Status::NOT_ACCEPTABLE_HERE)?,
+                .map_err(|_| not_acceptable(305, "a format that the other side takes was expected"))?,
             //= https://www.rfc-editor.org/rfc/rfc3261#section-13.3.1.4
             // A delayed offer: ours goes into the 2xx, the answer comes with the ACK.
             None => caller
                 .offer(codecs, direction)
-                .ok_or(Status::SERVER_INTERNAL_ERROR)?,
+                .ok_or(Status::SERVER_INTERNAL_ERROR)
+                .map_err(Reply::from)?,
         };
         call.answer = Some(description);
         let update = caller.update();
@@ -269,15 +274,17 @@ pub(crate) fn offer_of(request: &Message) -> Result<Option<SessionDescription>, 
         let refusal = Reply::new(Status::UNSUPPORTED_MEDIA_TYPE);
         return Err(refusal.with(HeaderName::Accept, "application/sdp"));
     }
-    let refusal = |code: u16, words: &str| {
-        //= https://www.rfc-editor.org/rfc/rfc3261#section-13.3.1.3
-        Reply::new(Status::NOT_ACCEPTABLE_HERE)
-            .with(HeaderName::Warning, format_args!("{code} ringpost \"{words}\""))
-    };
     let description = SessionDescription::parse(request.body())
-        .map_err(|_| refusal(399, "a session description was expected that can be read"))?;
+        .map_err(|_| not_acceptable(399, "a session description was expected that can be read"))?;
     if codecs::of_audio(&description).is_empty() {
-        return Err(refusal(304, "audio over RTP/AVP was expected"));
+        return Err(not_acceptable(304, "audio over RTP/AVP was expected"));
     }
     Ok(Some(description))
+}
+
+/// An offer that is refused is told why.
+//= https://www.rfc-editor.org/rfc/rfc3261#section-13.3.1.3
+fn not_acceptable(code: u16, words: &str) -> Reply {
+    Reply::new(Status::NOT_ACCEPTABLE_HERE)
+        .with(HeaderName::Warning, format_args!("{code} ringpost \"{words}\""))
 }

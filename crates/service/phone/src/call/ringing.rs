@@ -200,9 +200,9 @@ impl Phone {
         }
         self.stop_ringing(now, id, Some(ANSWERED_ELSEWHERE));
         let (codecs, direction) = (winner.party.beside(), winner.party.willing);
-        if let Err(status) = self.answer_caller(id, codecs, direction) {
+        if let Err(refusal) = self.answer_caller(id, codecs, direction) {
             self.end_party(now, winner.party, None);
-            return self.refuse_call(now, id, status.into());
+            return self.refuse_call(now, id, refusal);
         }
         self.connect(now, id, winner.party);
     }
@@ -290,9 +290,10 @@ impl Phone {
         if self.calls.get(&id).is_some_and(|call| call.outside.is_some()) {
             return self.target_silent(now, id);
         }
-        if self.ringing(id).is_some() {
+        if let Some(ringing) = self.ringing(id) {
+            let said = ringing.refusal.map(passed_back);
             self.stop_ringing(now, id, None);
-            self.divert_to_voicemail(now, id, None);
+            self.divert_to_voicemail(now, id, said);
         }
     }
 

@@ -5,7 +5,7 @@ use super::world::{World, config, seconds};
 use ringpost_media::LegId;
 use ringpost_sdp::Direction;
 use ringpost_sip::ua::{self, Content, SessionId};
-use ringpost_sip::{HeaderName, Message, Method, Status};
+use ringpost_sip::{Arrival, HeaderName, Message, Method, Status};
 
 /// Alice, and so many phones of Bob's.
 fn world(phones: usize) -> World {
@@ -183,6 +183,81 @@ fn a_refusal_that_is_about_the_call_is_told() {
     w.assert_over();
 }
 
+/// Bob's first phone refuses with `refusal`, and his second cannot be reached: its way fails at once or, `is_silent`, never
+/// brings an answer.
+fn refused_and_unreached(formats: &'static str, refusal: Status, first: usize, is_silent: bool) -> World {
+    let mut w = world(2);
+    w.peers[0].formats = formats;
+    w.drop_if = Box::new(|sent| sent.to == Some(2));
+    let now = w.now;
+    w.peers[0].call(now, "bob");
+    w.run_ms(300);
+    let (session, _) = w.incoming(1);
+    for who in [first, 3 - first] {
+        let (now, calendar, flow) = (w.now, w.calendar(), w.flow_of(who));
+        match who {
+            1 => {
+                let ua = &mut w.peers[1].ua;
+                ua.reject(now, session, refusal, Content::none()).unwrap();
+            }
+            _ if is_silent => {}
+            _ => w.phone.handle_arrival(now, calendar, Arrival::Failed { flow }),
+        }
+        w.run_ms(200);
+    }
+    w.run_until(w.now + config().no_answer);
+    w
+}
+
+// RFC 3261 §16.7 step 6: of all that was said the lowest class is told, and of a phone that could not be reached no fault of ours.
+#[test]
+fn a_phone_that_cannot_be_reached_hides_no_refusal_of_another() {
+    let refusals = [
+        (Status::NOT_ACCEPTABLE_HERE, Status::NOT_ACCEPTABLE_HERE),
+        (Status::UNSUPPORTED_MEDIA_TYPE, Status::UNSUPPORTED_MEDIA_TYPE),
+        (Status::BUSY_HERE, Status::BUSY_HERE),
+        (Status::NOT_FOUND, Status::NOT_FOUND),
+        (Status::TEMPORARILY_UNAVAILABLE, Status::TEMPORARILY_UNAVAILABLE),
+        (Status::SERVICE_UNAVAILABLE, Status::TEMPORARILY_UNAVAILABLE),
+        (Status::SERVER_INTERNAL_ERROR, Status::TEMPORARILY_UNAVAILABLE),
+    ];
+    for (refusal, told) in refusals {
+        for first in [1, 2] {
+            // The voicemail hears no G.722, so that the caller is told what the phones said.
+            let mut w = refused_and_unreached("9", refusal, first, false);
+            assert_eq!(w.refusal(0), told, "{refusal:?} of phone 1, phone {first} first");
+            w.assert_over();
+        }
+    }
+    for first in [1, 2] {
+        let mut w = refused_and_unreached("0 8 101", Status::NOT_ACCEPTABLE_HERE, first, false);
+        assert_eq!(w.refusal(0), Status::NOT_ACCEPTABLE_HERE, "phone {first} first");
+        w.assert_over();
+    }
+    for refusal in [Status::NOT_ACCEPTABLE_HERE, Status::BUSY_HERE] {
+        let mut w = refused_and_unreached("9", refusal, 1, true);
+        assert_eq!(w.refusal(0), refusal, "the other one is silent");
+        w.assert_over();
+    }
+}
+
+#[test]
+fn phones_that_cannot_be_reached_are_no_error_of_ours() {
+    let mut w = world(2);
+    w.peers[0].formats = "9";
+    w.drop_if = Box::new(|sent| sent.to.is_some_and(|to| to > 0));
+    let now = w.now;
+    w.peers[0].call(now, "bob");
+    w.run_ms(300);
+    for who in [1, 2] {
+        let (now, calendar, flow) = (w.now, w.calendar(), w.flow_of(who));
+        w.phone.handle_arrival(now, calendar, Arrival::Failed { flow });
+        w.run_ms(100);
+    }
+    assert_eq!(w.refusal(0), Status::TEMPORARILY_UNAVAILABLE);
+    w.assert_over();
+}
+
 #[test]
 fn a_phone_that_is_gone_holds_up_nobody() {
     let mut w = world(2);
@@ -307,6 +382,9 @@ fn a_caller_whom_neither_a_phone_nor_the_voicemail_hears_is_told_that_it_is_the_
         w.peers[0].call(now, "bob");
         w.run_s(wait_s);
         assert_eq!(w.refusal(0), Status::NOT_ACCEPTABLE_HERE, "{phones}");
+        let refusal = w.last_to(0, "488 INVITE");
+        let warning = refusal.header(HeaderName::Warning);
+        assert_eq!(warning, Some("305 ringpost \"PCMU or PCMA was expected\""));
     }
 }
 

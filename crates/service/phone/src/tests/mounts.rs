@@ -3,8 +3,8 @@
 use super::world::{ALICE, World};
 use crate::{DialledMount, MountCaller, Question};
 use ringpost_media::LegId;
-use ringpost_sip::Status;
 use ringpost_sip::ua::SessionId;
+use ringpost_sip::{HeaderName, Status};
 
 /// Alice dials a mount that is live, and hears it.
 fn hearing() -> (World, SessionId, LegId) {
@@ -87,4 +87,21 @@ fn what_cannot_be_heard_is_refused_with_why() {
         }
         w.assert_over();
     }
+}
+
+#[test]
+fn who_speaks_opus_alone_is_told_what_a_mount_is_heard_in() {
+    let mut w = World::new();
+    w.office
+        .mounts
+        .insert("door", DialledMount::Live("alice/door".into()));
+    w.peers[ALICE].formats = "96";
+    let now = w.now;
+    w.peers[ALICE].call(now, "door");
+    w.run_ms(300);
+    assert_eq!(w.refusal(ALICE), Status::NOT_ACCEPTABLE_HERE);
+    let refusal = w.last_to(ALICE, "488 INVITE");
+    let warning = refusal.header(HeaderName::Warning);
+    assert_eq!(warning, Some("305 ringpost \"PCMU or PCMA was expected\""));
+    w.assert_over();
 }

@@ -10,8 +10,12 @@ use std::net::Ipv4Addr;
 const GROUP: [&str; 2] = ["RTP/AVP;multicast", "RTP/AVP;multicast"];
 
 fn fixed(is_announced: bool) -> Config {
+    fixed_at("239.255.1.1:6000", is_announced)
+}
+
+fn fixed_at(group: &str, is_announced: bool) -> Config {
     let multicast = Some(GroupSettings {
-        fixed: Some("239.255.1.1:6000".parse().unwrap()),
+        fixed: Some(group.parse().unwrap()),
         ttl: 7,
         is_announced,
     });
@@ -471,6 +475,39 @@ fn an_announced_mount_is_sent_as_long_as_it_is_live_and_described_whole() {
     };
     assert_eq!(Packet::parse(bytes).unwrap().kind, Kind::Deletion);
     assert!(world.groups.is_empty());
+}
+
+// RFC 4566 §5.7: a group of IPv6 has a scope in place of a time to live.
+#[test]
+fn a_group_of_ipv6_is_told_to_readers_and_announced_without_a_time_to_live() {
+    let mut world = World::with(fixed_at("[ff15::1]:6000", true));
+    world.publish("alice/door");
+    world.hub.set_sources(world.now, sources());
+    world.run();
+    assert!(world.announced.is_empty(), "no address of ours leads there");
+    let v6 = Some("2001:db8::7".parse().unwrap());
+    world.hub.set_sources(world.now, Sources { v4: None, v6 });
+    world.run();
+    let [(to, bytes)] = &world.announced[..] else {
+        panic!("{:?}", world.announced)
+    };
+    assert_eq!(to.to_string(), "[ff05::2:7ffe]:9875", "its scope's");
+    let packet = Packet::parse(bytes).unwrap();
+    assert_eq!(packet.source.to_string(), "2001:db8::7");
+    let text = String::from_utf8(packet.payload.to_vec()).unwrap();
+    for line in [
+        " IN IP6 2001:db8::7\r\n",
+        "c=IN IP6 ff15::1\r\n",
+        "m=video 6000 RTP/AVP 96\r\n",
+    ] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+    let (_, response) = setup(&mut world, "alice/door", GROUP[0]);
+    let transport = transport(&response);
+    assert!(
+        transport.contains(";destination=ff15::1;") && transport.contains(";port=6000-6001"),
+        "{transport}"
+    );
 }
 
 #[test]

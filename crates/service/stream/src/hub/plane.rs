@@ -697,7 +697,8 @@ impl Plane {
         let opening = self.opening.remove(&pair)?;
         let Pending { connection, question } = opening.pending;
         let answer = match port {
-            None => server::Answer::Refused(ringpost_rtsp::Status::NOT_ENOUGH_BANDWIDTH.into()),
+            // Players go over to TCP by that, and not by 453.
+            None => server::Answer::Refused(ringpost_rtsp::Status::UNSUPPORTED_TRANSPORT.into()),
             Some(port) => {
                 let remote = opening.ends.remote.ip();
                 let ports = opening.chosen.client_port;
