@@ -92,6 +92,9 @@ impl Session {
         }
         let checked = match task.count > limits::IMAP_APPENDS {
             true => Err("NO [LIMIT] There are too many messages at once".to_owned()),
+            false if self.is_without("MULTIAPPEND") => {
+                Err("BAD MULTIAPPEND is turned off for the account".to_owned())
+            }
             false => self.check_append(message, utf8),
         };
         if let Err(text) = checked {

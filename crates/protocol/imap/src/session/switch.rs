@@ -9,7 +9,7 @@ use crate::thread::ThreadBy;
 
 /// The capabilities that can be turned off for an account, each by its name; by that of its family (`THREAD`) all of it.
 /// What all programs are told of before anybody has logged in cannot be.
-pub const SWITCHES: [&str; 24] = [
+pub const SWITCHES: [&str; 28] = [
     "IMAP4rev2",
     "ENABLE",
     "IDLE",
@@ -34,9 +34,13 @@ pub const SWITCHES: [&str; 24] = [
     "PREVIEW",
     "UTF8=ACCEPT",
     "OBJECTID",
+    "WITHIN",
+    "SAVEDATE",
+    "STATUS=SIZE",
+    "MULTIAPPEND",
 ];
 /// The same for those of which only the whole family can be.
-const FAMILIES: [&str; 1] = ["QUOTA"];
+const FAMILIES: [&str; 2] = ["QUOTA", "APPENDLIMIT"];
 
 /// What a capability is nothing without: it is off with any of these.
 const NEEDED: [(&str, &[&str]); 6] = [
@@ -66,6 +70,7 @@ const NEEDED: [(&str, &[&str]); 6] = [
             "LIST-STATUS",
             "SPECIAL-USE",
             "BINARY",
+            "STATUS=SIZE",
         ],
     ),
 ];
@@ -178,6 +183,8 @@ fn status_item(item: &StatusItem) -> Option<&'static str> {
         StatusItem::HighestModSeq => Some("CONDSTORE"),
         StatusItem::MailboxId => Some("OBJECTID"),
         StatusItem::DeletedStorage => Some("QUOTA"),
+        StatusItem::Size => Some("STATUS=SIZE"),
+        StatusItem::AppendLimit => Some("APPENDLIMIT"),
         _ => None,
     }
 }
@@ -188,14 +195,20 @@ fn fetch_item(item: &FetchItem) -> Option<&'static str> {
         FetchItem::EmailId | FetchItem::ThreadId => Some("OBJECTID"),
         FetchItem::Binary(_) | FetchItem::BinarySize(_) => Some("BINARY"),
         FetchItem::Preview => Some("PREVIEW"),
+        FetchItem::SaveDate => Some("SAVEDATE"),
         _ => None,
     }
 }
 
 fn search_key(key: &SearchKey) -> Vec<&'static str> {
     type Test = fn(&SearchKey) -> bool;
-    let tests: [(Test, &str); 3] = [
+    let tests: [(Test, &str); 5] = [
         (|key| matches!(key, SearchKey::ModSeq(_)), "CONDSTORE"),
+        (|key| matches!(key, SearchKey::Saved(..)), "SAVEDATE"),
+        (
+            |key| matches!(key, SearchKey::Older(_) | SearchKey::Younger(_)),
+            "WITHIN",
+        ),
         (
             |key| matches!(key, SearchKey::EmailId(_) | SearchKey::ThreadId(_)),
             "OBJECTID",

@@ -354,7 +354,7 @@ fn what_is_turned_off_for_an_account_is_not_told_and_cannot_be_used() {
 }
 
 /// A switch with commands that take what it turns off, and words that are told with it on and in what else is answered.
-const TURNED_OFF: [(&str, &[&str], &[&str]); 25] = [
+const TURNED_OFF: [(&str, &[&str], &[&str]); 30] = [
     (
         "ENABLE",
         &["ENABLE CONDSTORE"],
@@ -473,6 +473,19 @@ const TURNED_OFF: [(&str, &[&str], &[&str]); 25] = [
         &["FETCH 1 EMAILID", "STATUS INBOX (MAILBOXID)", "SEARCH EMAILID x"],
         &["OBJECTID", "MAILBOXID"],
     ),
+    ("WITHIN", &["SEARCH OLDER 1", "SEARCH NOT YOUNGER 1"], &["WITHIN"]),
+    (
+        "SAVEDATE",
+        &["FETCH 1 SAVEDATE", "SEARCH SAVEDON 1-Feb-2026"],
+        &["SAVEDATE"],
+    ),
+    (
+        "STATUS=SIZE",
+        &["STATUS INBOX (SIZE)", "LIST \"\" * RETURN (STATUS (SIZE))"],
+        &["STATUS=SIZE", "IMAP4rev2"],
+    ),
+    ("MULTIAPPEND", &["APPEND x {1+}\r\nx {1+}\r\nx"], &["MULTIAPPEND"]),
+    ("APPENDLIMIT", &["STATUS INBOX (APPENDLIMIT)"], &[]),
 ];
 
 // Guards pitfall IMAP 11: every capability that can be turned off is, in what is told and in what is done.
@@ -527,7 +540,7 @@ fn each_switch_turns_off_what_it_names_and_what_is_nothing_without_it() {
             .any(|(switch, ..)| *switch == name || name.starts_with(switch));
         assert!(is_tried || name == "IMAP4rev2", "{name}");
     }
-    for other in ["FOO", "", "IMAP4rev1", "ID", "LITERAL+", "CHILDREN", "WITHIN"] {
+    for other in ["FOO", "", "IMAP4rev1", "ID", "LITERAL+", "CHILDREN"] {
         assert!(!crate::is_switch(other), "{other}");
     }
 }
