@@ -44,15 +44,19 @@ fn url(server: &Server, mount: &str) -> String {
     format!("rtsp://{}:8554/{mount}", server.address())
 }
 
-/// The same by IPv6.
-fn begin_by_ipv6() -> Option<(Server, Ffmpeg)> {
+/// The same by IPv6; the interface is in the configuration, or left to the system's routes.
+fn begin_by_ipv6(is_named: bool) -> Option<(Server, Ffmpeg)> {
     let folder = tempfile::tempdir().unwrap();
     let interface = own_ipv6_network(folder.path())?;
+    let interface = match is_named {
+        true => format!("multicast_interface = {interface:?}\n"),
+        false => String::new(),
+    };
     let anyone = "publish = [\"anyone\"], read = [\"anyone\"]";
     let server = Server::start_with(&Options {
         ipv6: true,
         streams: format!(
-            "multicast_interface = {interface:?}\nsap = true\nmulticast_range = \"ff15::43:0/112\"\n\
+            "{interface}sap = true\nmulticast_range = \"ff15::43:0/112\"\n\
              mounts.\"lobby/door\" = {{ {anyone}, multicast = \"[ff15::1]:6000\" }}\n\
              mounts.\"lobby/*\" = {{ {anyone}, multicast = \"auto\" }}\n\
              mounts.\"lobby/tv\" = {{ {anyone}, multicast = \"[ff15::2]:6100\", sap = true }}\n"
@@ -185,10 +189,12 @@ fn what_is_published_comes_by_multicast_to_gstreamer_and_ffmpeg_unit_by_unit() {
 
 #[test]
 fn what_is_published_comes_by_multicast_of_ipv6_to_gstreamer_and_ffmpeg_unit_by_unit() {
-    let Some((server, ffmpeg)) = begin_by_ipv6() else {
-        return;
-    };
-    are_read_by_their_groups(&server, &ffmpeg, |mount| url_by_ipv6(&server, mount));
+    for is_named in [true, false] {
+        let Some((server, ffmpeg)) = begin_by_ipv6(is_named) else {
+            return;
+        };
+        are_read_by_their_groups(&server, &ffmpeg, |mount| url_by_ipv6(&server, mount));
+    }
 }
 
 #[test]
@@ -348,7 +354,7 @@ fn an_announced_mount_is_heard_by_its_announcement_alone() {
 
 #[test]
 fn an_announced_mount_is_heard_by_its_announcement_by_ipv6_alone() {
-    let Some((server, ffmpeg)) = begin_by_ipv6() else {
+    let Some((server, ffmpeg)) = begin_by_ipv6(true) else {
         return;
     };
     assert_eq!(

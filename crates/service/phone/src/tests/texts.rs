@@ -2,7 +2,7 @@
 
 use super::world::{ALICE, BOB, World};
 use ringpost_sip::ua::{self, Content};
-use ringpost_sip::{HeaderName, Message, Method, Status, TransactionId};
+use ringpost_sip::{Arrival, HeaderName, Message, Method, Status, TransactionId};
 
 fn send(w: &mut World, to: &str) {
     let mut request = w.peers[ALICE].request(Method::Message, to);
@@ -108,6 +108,26 @@ fn a_phone_that_does_not_answer_a_text_leaves_nothing_behind() {
     w.run_s(40);
     assert_eq!(w.count_to(ALICE, "408 MESSAGE"), 0, "RFC 4320 §4.2");
     w.assert_over();
+}
+
+#[test]
+fn a_text_to_phones_that_cannot_be_reached_is_told_as_such_and_never_as_an_error_of_ours() {
+    for (refusal, told) in [
+        (Status::UNSUPPORTED_MEDIA_TYPE, 415),
+        (Status::SERVICE_UNAVAILABLE, 480),
+    ] {
+        let mut w = World::of(&["alice", "bob", "bob"]);
+        w.peers[1].is_polite = false;
+        w.drop_if = Box::new(|sent| sent.to == Some(2));
+        send(&mut w, "bob");
+        let text = came(&mut w, 1);
+        answer(&mut w, 1, &text, refusal);
+        let (now, calendar, flow) = (w.now, w.calendar(), w.flow_of(2));
+        w.phone.handle_arrival(now, calendar, Arrival::Failed { flow });
+        w.run_ms(200);
+        assert_eq!(w.count_to(ALICE, &format!("{told} MESSAGE")), 1, "{refusal:?}");
+        w.assert_over();
+    }
 }
 
 #[test]
