@@ -31,7 +31,7 @@ pub enum DescriptionError {
         found: usize,
     },
     /// None but such with a payload type that neither the description nor RFC 3551 explains; this is the first.
-    #[error("m-line {track} has payload type {payload_type}, and no a=rtpmap says what it is")]
+    #[error("m-line {track} has payload type {payload_type}; expected an a=rtpmap that says what it is, with a clock rate")]
     Unexplained {
         /// The m-line, counted from 1.
         track: usize,
@@ -501,7 +501,7 @@ mod tests {
             ),
             (
                 "m=video 0 RTP/AVP 96\r\nm=audio 0 RTP/SAVP 0\r\n",
-                "m-line 1 has payload type 96, and no a=rtpmap says what it is",
+                "m-line 1 has payload type 96; expected an a=rtpmap that says what it is, with a clock rate",
             ),
             (
                 "m=audio 0 RTP/SAVP 0\r\n",
