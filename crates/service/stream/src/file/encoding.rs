@@ -2,6 +2,7 @@
 
 use super::audio_config::{AudioConfig, latm_config};
 use super::{FileTrack, Format};
+use crate::parameter_sets::{is_same_mpeg4, mpeg4_size};
 use crate::playback::jpeg;
 use bytes::Bytes;
 use ringpost_auth::base64;
@@ -33,6 +34,8 @@ pub(crate) enum Kind {
     Vp8,
     /// The same.
     Vp9,
+    /// In the headers before a picture.
+    Mpeg4Visual,
     /// In each image.
     Jpeg,
     /// Nowhere: the description has told them.
@@ -67,6 +70,7 @@ impl Encoding {
             }
             "VP8" => awaited(payload::Format::Vp8, Kind::Vp8, None),
             "VP9" => awaited(payload::Format::Vp9, Kind::Vp9, None),
+            "MP4V-ES" => awaited(payload::Format::Mpeg4Visual, Kind::Mpeg4Visual, mpeg4_of(fmtp)),
             "JPEG" => awaited(payload::Format::Jpeg, Kind::Jpeg, None),
             "MPEG4-GENERIC" => {
                 let config = unhex(parameter(fmtp, "config")?)?;
@@ -111,6 +115,7 @@ impl Kind {
         let is_set = |nal: &Vec<u8>| match (self, nal.first()) {
             (Kind::H264, Some(header)) => matches!(header & 0x1f, 7 | 8),
             (Kind::H265, Some(header)) => matches!(header >> 1 & 0x3f, 32..=34),
+            (Kind::Mpeg4Visual, _) => payload::mpeg4_configuration(nal).is_some(),
             _ => false,
         };
         pieces.iter().any(is_set)
@@ -144,6 +149,16 @@ impl Kind {
             }
             Kind::Vp8 => pieces.first().and_then(|frame| vp8_size(frame)),
             Kind::Vp9 => pieces.first().and_then(|frame| vp9_size(frame)),
+            Kind::Mpeg4Visual => {
+                let known = known.cloned();
+                let Some(config) = pieces.first().and_then(|piece| mpeg4_config(piece)) else {
+                    return known;
+                };
+                match &known {
+                    Some(Format::Mpeg4Visual { config: old }) if is_same_mpeg4(old, &config) => known,
+                    _ => Some(Format::Mpeg4Visual { config }),
+                }
+            }
             Kind::Jpeg => {
                 let (width, height) = jpeg::size(pieces.first()?)?;
                 Some(Format::Jpeg { width, height })
@@ -158,7 +173,7 @@ impl FileTrack {
     pub(crate) fn rtp_clock_hz(&self) -> u32 {
         match &self.format {
             Format::H264 { .. } | Format::H265 { .. } | Format::Vp8 { .. } | Format::Vp9 { .. } => 90_000,
-            Format::Jpeg { .. } | Format::MpegAudio { .. } => 90_000,
+            Format::Jpeg { .. } | Format::MpegAudio { .. } | Format::Mpeg4Visual { .. } => 90_000,
             Format::Opus { .. } => 48_000,
             Format::Aac { config, .. } => {
                 let read = AudioConfig::read(config);
@@ -226,6 +241,16 @@ impl FileTrack {
             Format::MpegAudio { .. } => numbered(of("MPA", 1, None)),
             Format::Vp8 { .. } => of("VP8", 1, None),
             Format::Vp9 { .. } => of("VP9", 1, None),
+            //= https://www.rfc-editor.org/rfc/rfc6416#section-7.1
+            Format::Mpeg4Visual { config } => {
+                let level = mpeg4_level(config).unwrap_or(1);
+                let config = hex(config);
+                of(
+                    "MP4V-ES",
+                    1,
+                    Some(format!("profile-level-id={level};config={config}")),
+                )
+            }
             Format::Jpeg { .. } => numbered(of("JPEG", 1, None)),
         })
     }
@@ -268,6 +293,27 @@ fn h265_of(fmtp: &str) -> Option<Format> {
         .flat_map(|name| nals(parameter(fmtp, name)))
         .collect();
     Kind::H265.format_in(&sets, None)
+}
+
+//= https://www.rfc-editor.org/rfc/rfc6416#section-7.1
+fn mpeg4_of(fmtp: &str) -> Option<Format> {
+    let octets = unhex(parameter(fmtp, "config")?)?;
+    let config = mpeg4_config(&octets)?;
+    Some(Format::Mpeg4Visual { config })
+}
+
+/// What stands before a picture of MPEG-4 video, if it tells what a file has to.
+fn mpeg4_config(octets: &[u8]) -> Option<Bytes> {
+    let config = payload::mpeg4_configuration(octets).filter(|config| config.len() <= CONFIG_BYTES)?;
+    mpeg4_size(config).ok()?;
+    Some(Bytes::copy_from_slice(config))
+}
+
+/// `profile_and_level_indication` of the sequence's header (ISO/IEC 14496-2 §6.2.2).
+fn mpeg4_level(config: &[u8]) -> Option<u8> {
+    let mut codes = payload::mpeg4_start_codes(config);
+    let (at, _) = codes.find(|(_, code)| *code == 0xb0)?;
+    config.get(at + 4).copied()
 }
 
 fn aac(config: Vec<u8>, read: AudioConfig, told: u8) -> Format {
@@ -340,8 +386,11 @@ fn hex(octets: &[u8]) -> String {
     octets.iter().map(|octet| format!("{octet:02X}")).collect()
 }
 
+/// What a configuration is at most: user data may stand in it.
+const CONFIG_BYTES: usize = 1_024;
+
 fn unhex(text: &str) -> Option<Vec<u8>> {
-    if !text.len().is_multiple_of(2) || !text.is_ascii() || text.len() > 2 * 64 {
+    if !text.len().is_multiple_of(2) || !text.is_ascii() || text.len() > 2 * CONFIG_BYTES {
         return None;
     }
     let octet = |at: usize| u8::from_str_radix(&text[at..at + 2], 16).ok();
@@ -351,6 +400,7 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::file::tests::MPEG4_CONFIG;
 
     fn codec(name: &'static str, rate: u32, channels: u8, fmtp: &str) -> Codec {
         Codec {
@@ -392,6 +442,15 @@ mod tests {
                 44_100,
             ),
             (codec("opus", 48_000, 2, "sprop-stereo=1"), 48_000),
+            (
+                codec(
+                    "MP4V-ES",
+                    90_000,
+                    1,
+                    "profile-level-id=3;config=000001B003000001B58913000001000000012000C48D88002D0204061443",
+                ),
+                90_000,
+            ),
             (codec("L16", 16_000, 1, ""), 16_000),
         ] {
             let encoding = Encoding::of(&told).expect("recordable");
@@ -458,6 +517,28 @@ mod tests {
             .expect("sets");
         let (sps, pps) = (Bytes::from_static(b"\x67six"), Bytes::from_static(b"\x68two"));
         assert_eq!(other, Format::H264 { sps, pps });
+    }
+
+    #[test]
+    fn what_stands_before_mpeg4_pictures_is_told_by_them_or_by_the_description() {
+        const PICTURE: &[u8] = &[0, 0, 1, 0xb6, 0x10, 7];
+        let before = |user_data: &[u8]| [MPEG4_CONFIG, user_data, PICTURE].concat();
+        // Without a word, with one that cannot be, and with what tells no size.
+        for fmtp in ["", "profile-level-id=1", "config=00", "config=000001b001"] {
+            let encoding = Encoding::of(&codec("MP4V-ES", 90_000, 1, fmtp)).expect("MPEG-4 video");
+            assert_eq!(encoding.format, None, "{fmtp}");
+        }
+        let kind = Kind::Mpeg4Visual;
+        assert_eq!(kind.format_in(&[PICTURE.to_vec()], None), None);
+        assert!(!kind.has_sets(&[PICTURE.to_vec()]));
+        let config = Bytes::from_static(MPEG4_CONFIG);
+        let format = Some(Format::Mpeg4Visual { config });
+        assert!(kind.has_sets(&[before(b"")]));
+        assert_eq!(kind.format_in(&[before(b"")], None), format);
+        assert_eq!(kind.format_in(&[PICTURE.to_vec()], format.as_ref()), format);
+        // The same for a decoder.
+        let other = before(&[0, 0, 1, 0xb2, b'x']);
+        assert_eq!(kind.format_in(&[other], format.as_ref()), format);
     }
 
     #[test]

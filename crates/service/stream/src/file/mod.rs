@@ -6,7 +6,7 @@ mod encoding;
 mod format;
 mod reader;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod wav;
 mod writer;
 

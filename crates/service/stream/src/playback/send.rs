@@ -3,6 +3,7 @@
 use super::jpeg;
 use super::media::{Pcm, is_plain};
 use crate::file::{FileTrack, Format};
+use ringpost_rtp::payload::mpeg4_configuration;
 use ringpost_rtp::payload::write::{self, Payload};
 
 /// Turns one sample's octets into the payloads of its packets, each of at most `max_bytes` where its format allows.
@@ -33,6 +34,12 @@ pub(super) fn payloads(
                 nals.splice(behind_delimiter..behind_delimiter, [&vps[..], &sps[..], &pps[..]]);
             }
             write::h265(&nals, max_bytes)
+        }
+        Format::Mpeg4Visual { config } => {
+            //= https://www.rfc-editor.org/rfc/rfc6416#section-5
+            let is_alone = is_key && mpeg4_configuration(octets).is_none();
+            let before = if is_alone { &config[..] } else { &[] };
+            write::mpeg4_visual(&[before, octets].concat(), max_bytes)
         }
         Format::Aac { .. } => write::aac(&[octets], 0, max_bytes),
         Format::Opus { .. } => vec![write::opus(octets)],
@@ -122,6 +129,7 @@ fn payload(marker: bool, timestamp_offset: u32, bytes: Vec<u8>) -> Payload {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::file::tests::MPEG4_CONFIG;
     use bytes::Bytes;
     use ringpost_rtp::payload::{self, Depacketizer};
 
@@ -159,6 +167,33 @@ mod tests {
         assert_eq!(received(payload::Format::H264, &made), nals);
         let made = payloads(&track(format), Pcm::AsItIs, b"\0\0\0\x04\x41not", false, 1_200);
         assert_eq!(received(payload::Format::H264, &made), [b"\x41not"]);
+    }
+
+    //= https://www.rfc-editor.org/rfc/rfc6416#section-5
+    #[test]
+    fn the_configuration_of_mpeg4_video_goes_before_a_key_frame_that_has_none() {
+        let format = Format::Mpeg4Visual {
+            config: Bytes::from_static(MPEG4_CONFIG),
+        };
+        let group: &[u8] = &[0, 0, 1, 0xb3, 0, 0x10, 7];
+        let picture = [&[0, 0, 1, 0xb6, 0x10][..], &[7; 3_000]].concat();
+        for (sample, is_key, expected) in [
+            (
+                [group, &picture].concat(),
+                true,
+                [MPEG4_CONFIG, group, &picture].concat(),
+            ),
+            (
+                [MPEG4_CONFIG, &picture].concat(),
+                true,
+                [MPEG4_CONFIG, &picture].concat(),
+            ),
+            (picture.clone(), false, picture.clone()),
+        ] {
+            let made = payloads(&track(format.clone()), Pcm::AsItIs, &sample, is_key, 1_200);
+            assert!(made.iter().all(|payload| payload.bytes.len() <= 1_200));
+            assert_eq!(received(payload::Format::Mpeg4Visual, &made), [expected]);
+        }
     }
 
     #[test]

@@ -1,4 +1,5 @@
 use super::*;
+use crate::file::tests::MPEG4_CONFIG;
 use crate::file::{Index, Scanner, Stored, Wanted};
 use ringpost_rtp::Header;
 use ringpost_rtp::payload::write;
@@ -447,6 +448,88 @@ fn sound_that_is_decoded_to_be_kept_lasts_as_long_as_it_did() {
     let kept: Vec<u8> = file.samples.iter().flat_map(octets_of).copied().collect();
     let expected: Vec<u8> = expected.into_iter().flat_map(i16::to_be_bytes).collect();
     assert!(kept == expected, "{} and {}", kept.len(), expected.len());
+}
+
+/// Pictures of MPEG-4 video, 25 a second with one coded by itself each second, which has `config` before it.
+fn play_mpeg4(world: &mut World, pictures: std::ops::Range<u64>, config: &[u8]) {
+    for n in pictures {
+        world.now = Instant::ZERO + Duration::from_millis(40) * n as u32;
+        let is_key = n.is_multiple_of(25);
+        let head = [0, 0, 1, 0xb6, if is_key { 0x10 } else { 0x50 }];
+        let before = if is_key { config } else { &[] };
+        let picture = [before, &head, &(n | 0x8080_8080).to_be_bytes().repeat(200)].concat();
+        let timestamp = n as u32 * 3_600;
+        world.sent.push((0, timestamp, picture.clone()));
+        let payloads = write::mpeg4_visual(&picture, 1_200);
+        world.packets(0, timestamp, Duration::from_millis(40) * n as u32, payloads);
+    }
+}
+
+fn recorded_octets(file: &Recorded) -> Vec<Vec<u8>> {
+    let octets_of = |sample: &Stored| &file.octets[sample.offset as usize..][..sample.size_bytes as usize];
+    file.samples
+        .iter()
+        .map(|sample| octets_of(sample).to_vec())
+        .collect()
+}
+
+#[test]
+fn mpeg4_video_is_in_the_file_from_the_first_picture_coded_by_itself_on() {
+    let told: String = MPEG4_CONFIG.iter().map(|octet| format!("{octet:02x}")).collect();
+    let fmtp = format!("a=fmtp:96 profile-level-id=1;config={told}\r\n");
+    // Told in the description, in the band, and in both.
+    for (fmtp, in_band) in [(&*fmtp, &[][..]), ("", MPEG4_CONFIG), (&fmtp, MPEG4_CONFIG)] {
+        let mut world = world(&format!(
+            "m=video 0 RTP/AVP 96\r\na=rtpmap:96 MP4V-ES/90000\r\n{fmtp}"
+        ));
+        play_mpeg4(&mut world, 10..120, in_band);
+        world.finish();
+        let names = world.names();
+        assert_eq!(names.len(), 1, "{names:?}");
+        let file = world.file(&names[0]);
+        let config = Bytes::from_static(MPEG4_CONFIG);
+        assert_eq!(
+            file.index.tracks[0].format,
+            crate::file::Format::Mpeg4Visual { config }
+        );
+        let sent: Vec<_> = world.sent[15..]
+            .iter()
+            .map(|(.., octets)| octets.clone())
+            .collect();
+        assert!(recorded_octets(&file) == sent);
+        assert!(
+            file.samples
+                .iter()
+                .zip(0..)
+                .all(|(sample, n)| { sample.is_key == (n % 25 == 0) && sample.time == 3_600 * n })
+        );
+    }
+}
+
+#[test]
+fn another_file_begins_where_the_configuration_of_mpeg4_video_changes() {
+    let mut world = world("m=video 0 RTP/AVP 96\r\na=rtpmap:96 MP4V-ES/90000\r\n");
+    // The same with other words of the encoder's, and then another height.
+    let said = [MPEG4_CONFIG, &[0, 0, 1, 0xb2], b"another"].concat();
+    let mut other = MPEG4_CONFIG.to_vec();
+    other[27] ^= 0x08;
+    play_mpeg4(&mut world, 0..50, MPEG4_CONFIG);
+    play_mpeg4(&mut world, 50..75, &said);
+    play_mpeg4(&mut world, 75..150, &other);
+    world.finish();
+    let names = world.names();
+    let sizes: Vec<_> = names
+        .iter()
+        .map(|name| {
+            let file = world.file(name);
+            (
+                file.samples.len(),
+                file.index.tracks[0].format.size().expect("a size"),
+            )
+        })
+        .collect();
+    assert_eq!((sizes[0], sizes[1].0), ((75, Some((64, 48))), 75));
+    assert_ne!(sizes[0].1, sizes[1].1);
 }
 
 #[test]

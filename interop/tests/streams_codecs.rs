@@ -1,0 +1,357 @@
+//! What is recorded in ways of its own, with clients that others wrote: G.722 and MPEG-4 video.
+
+#![allow(clippy::unwrap_used)] // A test says what it missed by panicking.
+
+use ringpost_interop::{
+    Child, Ffmpeg, Options, RtspSocket, Server, Unit, client, compare_units, run, wait_for,
+};
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+const LIMIT: Duration = Duration::from_secs(40);
+/// Reports move times a little: the server follows its publisher's clock.
+const JITTER_S: f64 = 0.010;
+const TCP: [&str; 2] = ["-rtsp_transport", "tcp"];
+
+fn server() -> Server {
+    let rule = "{ publish = [\"anyone\"], read = [\"anyone\"], record = true }";
+    Server::start_with(&Options {
+        streams: format!("vacancy_s = 1\nmounts.\"lobby/*\" = {rule}\n"),
+        ..Options::default()
+    })
+}
+
+fn url(server: &Server, mount: &str) -> String {
+    format!("rtsp://{}:8554/{mount}", server.address())
+}
+
+/// The lines of a mount in `stream list`.
+fn listed(server: &Server, mount: &str) -> Vec<String> {
+    let list = server.command(&["stream", "list"]);
+    let of_mount = list
+        .lines()
+        .skip_while(|line| !line.starts_with(&format!("{mount}\t")));
+    let mut lines: Vec<String> = of_mount.map(str::to_owned).collect();
+    let end = lines.iter().skip(1).position(|line| !line.starts_with(' '));
+    lines.truncate(end.map_or(lines.len(), |end| end + 1));
+    lines
+}
+
+fn wait_until_live(server: &Server, mount: &str, publisher: &Child) {
+    let is_live = wait_for(LIMIT, || {
+        let lines = listed(server, mount);
+        lines.first().is_some_and(|line| !line.contains("\t0 bytes came"))
+    });
+    assert!(is_live, "{mount} does not come alive:\n{}", publisher.output());
+}
+
+fn wait_until_over(server: &Server, mount: &str) {
+    assert!(
+        wait_for(LIMIT, || listed(server, mount).is_empty()),
+        "{mount} stays"
+    );
+}
+
+/// The recorded files of a mount, the oldest first.
+fn recorded(server: &Server, mount: &str) -> Vec<PathBuf> {
+    let mut folders = vec![server.folder().to_owned()];
+    let mut found = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let is_of_mount = path.parent().unwrap().ends_with(mount);
+            match path.is_dir() {
+                true => folders.push(path),
+                false if is_of_mount && path.extension().is_some_and(|end| end == "mp4") => found.push(path),
+                false => {}
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+fn only_file(server: &Server, mount: &str) -> String {
+    let files = recorded(server, mount);
+    assert_eq!(files.len(), 1, "{files:?}");
+    files[0].display().to_string()
+}
+
+/// What ffprobe says of the first stream of a file.
+fn probe(server: &Server, what: &str, entries: &str) -> String {
+    let mut command = Command::new(client("ffprobe").unwrap());
+    command.args(["-v", "error", "-show_entries", entries, "-of", "csv=p=0", what]);
+    let probed = run(server.folder(), "ffprobe", &mut command, LIMIT);
+    assert!(probed.succeeded(), "{}", probed.output);
+    probed.output.trim().to_owned()
+}
+
+fn make(ffmpeg: &Ffmpeg, name: &str, arguments: &[&str]) {
+    let made = ffmpeg.run(name, arguments, LIMIT);
+    assert!(made.succeeded(), "{}", made.output);
+}
+
+/// The samples of 16 bits that ffmpeg hears of something, all of its errors being fatal.
+fn sound(server: &Server, ffmpeg: &Ffmpeg, name: &str, arguments: &[&str]) -> Vec<i16> {
+    let target = format!("{name}.s16");
+    let mut all = vec!["-xerror", "-err_detect", "explode"];
+    all.extend(arguments);
+    all.extend(["-f", "s16le", &target]);
+    make(ffmpeg, name, &all);
+    let octets = std::fs::read(server.folder().join(target)).unwrap();
+    octets
+        .chunks_exact(2)
+        .map(|pair| i16::from_le_bytes([pair[0], pair[1]]))
+        .collect()
+}
+
+/// Where `part` stands in `whole`, sample by sample.
+fn find(whole: &[i16], part: &[i16]) -> Option<usize> {
+    let head = part.get(..400)?;
+    let at = whole.windows(400).position(|window| window == head)?;
+    (whole.get(at..at + part.len())? == part).then_some(at)
+}
+
+#[test]
+fn g722_is_recorded_and_played_sample_for_sample_as_it_is_decoded() {
+    let server = server();
+    let Some(ffmpeg) = Ffmpeg::find(server.folder()) else {
+        return;
+    };
+    // No two moments of it are alike.
+    let noise = "anoisesrc=r=16000:a=0.3:seed=7,tremolo=f=3";
+    let made = [
+        "-f",
+        "lavfi",
+        "-i",
+        noise,
+        "-t",
+        "8",
+        "-c:a",
+        "g722",
+        "-f",
+        "g722",
+        "sent.g722",
+    ];
+    make(&ffmpeg, "make-g722", &made);
+    let sent = sound(&server, &ffmpeg, "sent", &["-f", "g722", "-i", "sent.g722"]);
+    assert_eq!(sent.len(), 8 * 16_000);
+    let url = url(&server, "lobby/g722");
+    let publish = ["-re", "-f", "g722", "-i", "sent.g722", "-c", "copy", "-f", "rtsp"];
+    let publisher = ffmpeg.spawn("publish", &[&publish[..], &TCP, &[&url]].concat());
+    wait_until_live(&server, "lobby/g722", &publisher);
+    let finished = publisher.finish(LIMIT);
+    assert!(finished.succeeded(), "{}", finished.output);
+    wait_until_over(&server, "lobby/g722");
+    let file = only_file(&server, "lobby/g722");
+    let told = probe(&server, &file, "stream=codec_name,sample_rate,channels");
+    assert_eq!(told, "pcm_s16be,16000,1");
+    let recorded = sound(&server, &ffmpeg, "recorded", &["-i", &file]);
+    assert!(recorded.len() > 7 * 16_000, "{} samples", recorded.len());
+    assert!(
+        find(&sent, &recorded).is_some(),
+        "other sound is recorded than was sent"
+    );
+    let played = sound(
+        &server,
+        &ffmpeg,
+        "played",
+        &[&TCP[..], &["-t", "5", "-i", &url]].concat(),
+    );
+    assert!(played.len() > 4 * 16_000, "{} samples", played.len());
+    assert!(
+        find(&recorded, &played).is_some(),
+        "other sound is played than was recorded"
+    );
+}
+
+/// The access units of MPEG-4 video, without the headers that may be said again before key pictures.
+fn mpeg4_units(ffmpeg: &Ffmpeg, name: &str, options: &[&str], input: &str) -> Vec<Unit> {
+    let units = ffmpeg.units_through("remove_extra=freq=all", name, options, input);
+    units.unwrap_or_else(|output| panic!("{name}: {output}"))
+}
+
+#[test]
+fn mpeg4_video_is_recorded_and_played_picture_for_picture() {
+    let server = server();
+    let Some(ffmpeg) = Ffmpeg::find(server.folder()) else {
+        return;
+    };
+    for order in ["0", "2"] {
+        let (sample, mount) = (format!("sent-{order}.mp4"), format!("lobby/mpeg4-{order}"));
+        let pictures = "testsrc2=size=320x240:rate=25,noise=alls=30:allf=t";
+        let mut made = vec![
+            "-f",
+            "lavfi",
+            "-i",
+            pictures,
+            "-f",
+            "lavfi",
+            "-i",
+            "sine=sample_rate=48000",
+        ];
+        made.extend([
+            "-t", "8", "-c:v", "mpeg4", "-b:v", "1M", "-g", "25", "-bf", order, "-c:a", "aac", &sample,
+        ]);
+        make(&ffmpeg, &format!("make-{order}"), &made);
+        let sent = mpeg4_units(&ffmpeg, &format!("sent-{order}"), &[], &sample);
+        let url = url(&server, &mount);
+        let publisher = ffmpeg.publish(&format!("publish-{order}"), sample.as_ref(), "tcp", &url);
+        wait_until_live(&server, &mount, &publisher);
+        let finished = publisher.finish(LIMIT);
+        assert!(finished.succeeded(), "{}", finished.output);
+        wait_until_over(&server, &mount);
+        let file = only_file(&server, &mount);
+        let told = probe(&server, &file, "stream=codec_name,width,height");
+        assert!(told.contains("mpeg4,320,240") && told.contains("aac"), "{told}");
+        let recorded = mpeg4_units(&ffmpeg, &format!("recorded-{order}"), &[], &file);
+        let counts = compare_units(&sent, &recorded, JITTER_S);
+        assert!(counts[0].0 > 195 && counts[1].0 > 340, "{counts:?}");
+        let played = mpeg4_units(
+            &ffmpeg,
+            &format!("played-{order}"),
+            &[&TCP[..], &["-t", "5"]].concat(),
+            &url,
+        );
+        let counts = compare_units(&sent, &played, JITTER_S);
+        assert!(counts[0].0 > 100 && counts[1].0 > 200, "{counts:?}");
+        // A decoder finds nothing wrong.
+        let decode = [
+            "-xerror",
+            "-err_detect",
+            "explode",
+            "-i",
+            &file,
+            "-f",
+            "null",
+            "-",
+        ];
+        make(&ffmpeg, &format!("decode-{order}"), &decode);
+    }
+}
+
+#[test]
+fn mpeg4_video_without_a_word_in_its_description_is_recorded() {
+    let server = server();
+    let Some(ffmpeg) = Ffmpeg::find(server.folder()) else {
+        return;
+    };
+    let url = url(&server, "lobby/bare");
+    let mut publish = vec![
+        "-re",
+        "-f",
+        "lavfi",
+        "-i",
+        "testsrc2=size=352x288:rate=25",
+        "-t",
+        "6",
+    ];
+    publish.extend([
+        "-c:v",
+        "mpeg4",
+        "-b:v",
+        "1M",
+        "-g",
+        "25",
+        "-flags:v",
+        "-global_header",
+        "-f",
+        "rtsp",
+    ]);
+    let publisher = ffmpeg.spawn("publish", &[&publish[..], &TCP, &[&url]].concat());
+    wait_until_live(&server, "lobby/bare", &publisher);
+    let mut socket = RtspSocket::open(&server).unwrap();
+    let described = socket
+        .ask("DESCRIBE", "/lobby/bare", "Accept: application/sdp\r\n", "")
+        .unwrap();
+    assert!(
+        described.body.contains("MP4V-ES") && !described.body.contains("config="),
+        "{}",
+        described.body
+    );
+    let finished = publisher.finish(LIMIT);
+    assert!(finished.succeeded(), "{}", finished.output);
+    wait_until_over(&server, "lobby/bare");
+    let file = only_file(&server, "lobby/bare");
+    assert_eq!(
+        probe(&server, &file, "stream=codec_name,width,height"),
+        "mpeg4,352,288"
+    );
+    for (name, input) in [
+        ("file", vec!["-i", &*file]),
+        ("played", [&TCP[..], &["-t", "4", "-i", &url]].concat()),
+    ] {
+        let target = format!("{name}.md5");
+        let decode = ["-map", "0:v", "-f", "framemd5", &target];
+        make(
+            &ffmpeg,
+            name,
+            &[&["-xerror", "-err_detect", "explode"], &input[..], &decode].concat(),
+        );
+        let lines = std::fs::read_to_string(server.folder().join(target)).unwrap();
+        let pictures = lines.lines().filter(|line| !line.starts_with('#')).count();
+        assert!(pictures > 90, "{name}: {pictures} pictures");
+    }
+}
+
+#[test]
+fn files_with_mpeg4_video_are_played_whole_and_from_where_is_wanted() {
+    let mut server = Server::prepared(&Options::default());
+    let Some(ffmpeg) = Ffmpeg::find(server.folder()) else {
+        return;
+    };
+    let folder = server.folder().join("films");
+    std::fs::create_dir(&folder).unwrap();
+    let pictures = "testsrc2=size=320x240:rate=25,noise=alls=30:allf=t";
+    // In one piece and in fragments, and in packets of video that a loss would leave readable.
+    for (name, options) in [
+        (
+            "whole.mp4",
+            &["-bf", "2", "-flags", "+cgop", "-sc_threshold", "1000000000"][..],
+        ),
+        (
+            "parts.mp4",
+            &["-movflags", "frag_keyframe+empty_moov", "-ps", "400"],
+        ),
+    ] {
+        let target = folder.join(name).display().to_string();
+        let source = ["-f", "lavfi", "-i", pictures, "-t", "8", "-c:v", "mpeg4"];
+        let coded = ["-b:v", "1M", "-g", "25"];
+        make(
+            &ffmpeg,
+            name,
+            &[&source[..], &coded, options, &[&target]].concat(),
+        );
+    }
+    let text = std::fs::read_to_string(server.config()).unwrap();
+    let mounts = format!(
+        "[streams]\nmounts.\"films\" = {{ folder = {folder:?} }}\n\
+         mounts.\"films/*\" = {{ read = [\"anyone\"] }}\n"
+    );
+    std::fs::write(server.config(), text.replace("[streams]\n", &mounts)).unwrap();
+    server.run();
+    for name in ["whole.mp4", "parts.mp4"] {
+        let sent = mpeg4_units(
+            &ffmpeg,
+            &format!("sent-{name}"),
+            &[],
+            &folder.join(name).display().to_string(),
+        );
+        assert_eq!(sent.len(), 200);
+        let url = url(&server, &format!("films/{name}"));
+        for transport in ["tcp", "udp"] {
+            let options = ["-rtsp_transport", transport];
+            let played = mpeg4_units(&ffmpeg, &format!("{transport}-{name}"), &options, &url);
+            assert_eq!(compare_units(&sent, &played, JITTER_S)[0].0, 200, "{name}");
+        }
+        let options = [&TCP[..], &["-ss", "5.3", "-t", "2"]].concat();
+        let played = mpeg4_units(&ffmpeg, &format!("seek-{name}"), &options, &url);
+        let flags = probe(&server, &folder.join(name).display().to_string(), "packet=flags");
+        let is_key: Vec<_> = flags.lines().map(|flags| flags.starts_with('K')).collect();
+        let at = sent.iter().position(|unit| unit.md5 == played[0].md5).unwrap();
+        let is_last_key = is_key[at] && !is_key[at + 1..=125].contains(&true);
+        assert!(is_last_key, "{name}: it begins with picture {at}");
+        compare_units(&sent, &played, f64::INFINITY);
+    }
+}
