@@ -1,13 +1,13 @@
-//! What is recorded in ways of its own, with clients that others wrote: G.722 and MPEG-4 video.
+//! What is recorded in ways of its own, with clients that others wrote: G.722, MPEG-4 video, and several parameter sets.
 
 #![allow(clippy::unwrap_used)] // A test says what it missed by panicking.
 
 use ringpost_interop::{
-    Child, Ffmpeg, Options, RtspSocket, Server, Unit, client, compare_units, run, wait_for,
+    Child, Ffmpeg, Options, RtspSocket, Server, Unit, annex_b_units, client, compare_units, run, wait_for,
 };
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const LIMIT: Duration = Duration::from_secs(40);
 /// Reports move times a little: the server follows its publisher's clock.
@@ -354,4 +354,232 @@ fn files_with_mpeg4_video_are_played_whole_and_from_where_is_wanted() {
         assert!(is_last_key, "{name}: it begins with picture {at}");
         compare_units(&sent, &played, f64::INFINITY);
     }
+}
+
+/// Announces one track, over the connection itself, and begins to publish it.
+fn publish_by_hand(server: &Server, path: &str, sdp: &str) -> RtspSocket {
+    let mut socket = RtspSocket::open(server).unwrap();
+    let announced = socket.announce(path, sdp).unwrap();
+    let set_up = socket
+        .set_up(&format!("{path}/track"), 0, ";mode=record")
+        .unwrap();
+    let recorded = socket.ask("RECORD", path, "", "").unwrap();
+    assert_eq!(
+        (announced.status, set_up.status, recorded.status),
+        (200, 200, 200)
+    );
+    socket
+}
+
+/// A packet of the first channel.
+fn packet(number: usize, timestamp: u32, marker: bool, payload: &[u8]) -> Vec<u8> {
+    let length = (12 + payload.len() as u16).to_be_bytes();
+    let kind = [0x80, if marker { 0xe0 } else { 0x60 }];
+    let (sequence, timestamp) = ((number as u16).to_be_bytes(), timestamp.to_be_bytes());
+    let source = [0, 0, 0, 7];
+    let head = [&length[..], &kind, &sequence, &timestamp, &source].concat();
+    [&[b'$', 0], &head[..], payload].concat()
+}
+
+/// How many sequence and picture parameter sets a file's header has, as it says itself (ISO/IEC 14496-15 §5.3.3.1.2).
+fn sets_of(file: &PathBuf) -> (usize, usize) {
+    let octets = std::fs::read(file).unwrap();
+    let at = octets.windows(4).position(|name| name == b"avcC").unwrap() + 4;
+    let mut rest = &octets[at + 5..];
+    let mut count = |mask: u8| {
+        let count = usize::from(rest[0] & mask);
+        rest = &rest[1..];
+        for _ in 0..count {
+            rest = &rest[2 + usize::from(u16::from_be_bytes([rest[0], rest[1]]))..];
+        }
+        count
+    };
+    (count(0x1f), count(0xff))
+}
+
+/// Two encoders' pictures, a group of each by turns, whose sets have other numbers and say other things.
+fn make_turns(server: &Server, ffmpeg: &Ffmpeg) {
+    for (name, number, cabac) in [("zero", 0, 1), ("one", 1, 0)] {
+        let pictures = "testsrc2=size=320x240:rate=25";
+        let options = format!("sps-id={number}:cabac={cabac}:scenecut=0:aud=1");
+        let source = ["-f", "lavfi", "-i", pictures, "-t", "8", "-c:v", "libx264"];
+        let coded = [
+            "-preset",
+            "ultrafast",
+            "-pix_fmt",
+            "yuv420p",
+            "-g",
+            "25",
+            "-bf",
+            "0",
+        ];
+        let target = format!("{name}.h264");
+        let rest = ["-x264-params", &options, &target];
+        make(ffmpeg, name, &[&source[..], &coded, &rest].concat());
+    }
+    // Groups of pictures begin with a delimiter and a sequence's parameter set.
+    let groups = |name: &str| -> Vec<Vec<u8>> {
+        let octets = std::fs::read(server.folder().join(format!("{name}.h264"))).unwrap();
+        let begins = |at: &usize| {
+            let head = &octets[*at..];
+            head.starts_with(&[0, 0, 0, 1, 9]) && head.get(6..11).is_some_and(|next| next.contains(&0x67))
+        };
+        let mut starts: Vec<usize> = (0..octets.len()).filter(begins).collect();
+        starts.push(octets.len());
+        let parts = starts.windows(2);
+        parts.map(|two| octets[two[0]..two[1]].to_vec()).collect()
+    };
+    let (zero, one) = (groups("zero"), groups("one"));
+    assert_eq!((zero.len(), one.len()), (8, 8));
+    let turns = (0..8).flat_map(|n| {
+        if n % 2 == 0 {
+            zero[n].clone()
+        } else {
+            one[n].clone()
+        }
+    });
+    std::fs::write(server.folder().join("turns.h264"), turns.collect::<Vec<_>>()).unwrap();
+}
+
+/// What a decoder makes of each picture, all of its errors being fatal.
+fn decoded(server: &Server, ffmpeg: &Ffmpeg, name: &str, input: &[&str]) -> Vec<String> {
+    let target = format!("{name}.md5");
+    let rest = ["-map", "0:v", "-f", "framemd5", &target];
+    let strict = ["-xerror", "-err_detect", "explode"];
+    make(ffmpeg, name, &[&strict, input, &rest].concat());
+    let lines = std::fs::read_to_string(server.folder().join(target)).unwrap();
+    let hashes = lines.lines().filter(|line| !line.starts_with('#'));
+    let hash = |line: &str| line.rsplit(',').next().unwrap().trim().to_owned();
+    hashes.map(hash).collect()
+}
+
+fn record(server: &Server, ffmpeg: &Ffmpeg, mount: &str, input: &[&str]) {
+    let url = url(server, mount);
+    let publish = [&["-re"], input, &["-c", "copy", "-f", "rtsp"], &TCP, &[&url]].concat();
+    let publisher = ffmpeg.spawn(&mount.replace('/', "-"), &publish);
+    wait_until_live(server, mount, &publisher);
+    let finished = publisher.finish(LIMIT);
+    assert!(finished.succeeded(), "{}", finished.output);
+    wait_until_over(server, mount);
+}
+
+#[test]
+fn parameter_sets_that_are_used_by_turns_are_all_in_the_header_and_begin_no_files() {
+    let server = server();
+    let Some(ffmpeg) = Ffmpeg::find(server.folder()) else {
+        return;
+    };
+    make_turns(&server, &ffmpeg);
+    let turns = ["-framerate", "25", "-f", "h264", "-i", "turns.h264"];
+    record(&server, &ffmpeg, "lobby/turns", &turns);
+    let files = recorded(&server, "lobby/turns");
+    let sets: Vec<_> = files.iter().map(sets_of).collect();
+    assert_eq!(sets, [(1, 1), (2, 2)], "what is said by turns is new once");
+    let last = files[1].display().to_string();
+    let decoded = |name: &str, input: &[&str]| decoded(&server, &ffmpeg, name, input);
+    let sent = decoded("sent", &["-f", "h264", "-i", "turns.h264"]);
+    assert_eq!(sent.len(), 200);
+    let in_last = decoded("last", &["-i", &last]);
+    assert_eq!(in_last, sent[25..]);
+    // From the middle: a decoder has had nothing before.
+    let tail = decoded("tail", &["-ss", "3", "-i", &last]);
+    assert!(
+        tail.len() >= 100 && sent.ends_with(&tail),
+        "{} pictures",
+        tail.len()
+    );
+    let url = url(&server, "lobby/turns");
+    let played = decoded("played", &[&TCP[..], &["-t", "5", "-i", &url]].concat());
+    assert!(played.len() > 100, "{} pictures are played", played.len());
+    assert!(
+        sent.windows(played.len()).any(|part| part == played),
+        "other pictures are played than were sent"
+    );
+}
+
+#[test]
+fn parameter_sets_that_a_description_or_a_header_alone_tells_are_all_kept_and_given_out() {
+    let mut server = Server::prepared(&Options::default());
+    let Some(ffmpeg) = Ffmpeg::find(server.folder()) else {
+        return;
+    };
+    let folder = server.folder().join("films");
+    std::fs::create_dir(&folder).unwrap();
+    let text = std::fs::read_to_string(server.config()).unwrap();
+    let mounts = format!(
+        "[streams]\nvacancy_s = 1\n\
+         mounts.\"lobby/*\" = {{ publish = [\"anyone\"], read = [\"anyone\"], record = true }}\n\
+         mounts.\"films\" = {{ folder = {folder:?} }}\n\
+         mounts.\"films/*\" = {{ read = [\"anyone\"] }}\n"
+    );
+    std::fs::write(server.config(), text.replace("[streams]\n", &mounts)).unwrap();
+    server.run();
+    make_turns(&server, &ffmpeg);
+    let turns = ["-framerate", "25", "-f", "h264", "-i", "turns.h264"];
+    record(&server, &ffmpeg, "lobby/turns", &turns);
+    // A file whose header has all sets, and whose pictures have none.
+    let recorded_file = recorded(&server, "lobby/turns").pop().unwrap();
+    let bare = folder.join("bare.mp4");
+    let (from, to) = (recorded_file.display().to_string(), bare.display().to_string());
+    let strip = [
+        "-i",
+        &from,
+        "-c",
+        "copy",
+        "-bsf:v",
+        "filter_units=remove_types=7-8",
+        &to,
+    ];
+    make(&ffmpeg, "strip", &strip);
+    assert_eq!(sets_of(&bare), (2, 2));
+    let sent = decoded(&server, &ffmpeg, "bare", &["-i", &to]);
+    assert_eq!(sent.len(), 175);
+    // Played as a file, and to a client that has missed what is told in the description.
+    let film = url(&server, "films/bare.mp4");
+    let played = decoded(&server, &ffmpeg, "film", &[&TCP[..], &["-i", &film]].concat());
+    assert_eq!(played, sent);
+    let mut socket = RtspSocket::open(&server).unwrap();
+    let described = socket
+        .ask("DESCRIBE", "/films/bare.mp4", "Accept: application/sdp\r\n", "")
+        .unwrap();
+    let told = described.body.split("sprop-parameter-sets=").nth(1).unwrap();
+    let told = told.split(['\r', ';']).next().unwrap();
+    assert_eq!(told.split(',').count(), 4, "{told}");
+    // Published by who tells them in the description alone.
+    let bare = [
+        "-i",
+        &to,
+        "-c",
+        "copy",
+        "-bsf:v",
+        "h264_mp4toannexb,filter_units=remove_types=7-8",
+    ];
+    make(&ffmpeg, "bare-units", &[&bare[..], &["bare.h264"]].concat());
+    let units = annex_b_units(&std::fs::read(server.folder().join("bare.h264")).unwrap());
+    assert!(units.iter().all(|unit| !matches!(unit[0] & 0x1f, 7 | 8)));
+    let sdp = format!(
+        "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=video 0 RTP/AVP 96\r\n\
+         a=rtpmap:96 H264/90000\r\na=fmtp:96 packetization-mode=1;sprop-parameter-sets={told}\r\na=control:track\r\n"
+    );
+    let mut publisher = publish_by_hand(&server, "/lobby/bare", &sdp);
+    let began = Instant::now();
+    let mut pictures = 0;
+    for (n, unit) in units.iter().enumerate() {
+        let is_last = units.get(n + 1).is_none_or(|next| next[0] & 0x1f == 9);
+        let due = began + Duration::from_millis(40) * pictures;
+        std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        publisher
+            .send(&packet(n, pictures * 3_600, is_last, unit))
+            .unwrap();
+        pictures += u32::from(is_last);
+    }
+    assert_eq!(
+        publisher.ask("TEARDOWN", "/lobby/bare", "", "").unwrap().status,
+        200
+    );
+    wait_until_over(&server, "lobby/bare");
+    let files = recorded(&server, "lobby/bare");
+    assert_eq!(files.iter().map(sets_of).collect::<Vec<_>>(), [(2, 2)]);
+    let in_file = files[0].display().to_string();
+    assert_eq!(decoded(&server, &ffmpeg, "recorded", &["-i", &in_file]), sent);
 }

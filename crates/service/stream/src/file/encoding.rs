@@ -1,8 +1,8 @@
 //! What session descriptions call formats of files, and how the one is made of the other.
 
 use super::audio_config::{AudioConfig, latm_config};
-use super::{FileTrack, Format};
-use crate::parameter_sets::{is_same_mpeg4, mpeg4_size};
+use super::{FileTrack, Format, sets};
+use crate::parameter_sets::{h264_set, h265_set, is_same_mpeg4, mpeg4_size};
 use crate::playback::jpeg;
 use bytes::Bytes;
 use ringpost_auth::base64;
@@ -125,27 +125,30 @@ impl Kind {
     pub(crate) fn format_in(self, pieces: &[Vec<u8>], known: Option<&Format>) -> Option<Format> {
         match self {
             Kind::H264 => {
-                let of = |kind: u8| first(pieces, |nal| nal[0] & 0x1f == kind);
-                let (sps, pps) = match known {
-                    Some(Format::H264 { sps, pps }) => {
-                        (of(7).or(Some(sps.clone())), of(8).or(Some(pps.clone())))
-                    }
-                    _ => (of(7), of(8)),
+                let (sps, pps): (&[Bytes], &[Bytes]) = match known {
+                    Some(Format::H264 { sps, pps }) => (sps, pps),
+                    _ => (&[], &[]),
                 };
-                Some(Format::H264 { sps: sps?, pps: pps? })
+                let joined = |known, kind| {
+                    let of_kind = |nal: &&[u8]| nal.first().is_some_and(|header| header & 0x1f == kind);
+                    sets::joined(known, pieces.iter().map(Vec::as_slice).filter(of_kind), h264_set)
+                };
+                let (sps, pps) = (joined(sps, 7), joined(pps, 8));
+                let is_whole = !sps.is_empty() && !pps.is_empty();
+                is_whole.then_some(Format::H264 { sps, pps })
             }
             Kind::H265 => {
-                let of = |kind: u8| first(pieces, |nal| nal[0] >> 1 & 0x3f == kind);
-                let old = match known {
-                    Some(Format::H265 { vps, sps, pps }) => [vps, sps, pps].map(|set| Some(set.clone())),
-                    _ => [None, None, None],
+                let [vps, sps, pps]: [&[Bytes]; 3] = match known {
+                    Some(Format::H265 { vps, sps, pps }) => [vps, sps, pps],
+                    _ => [&[]; 3],
                 };
-                let [vps, sps, pps] = old;
-                Some(Format::H265 {
-                    vps: of(32).or(vps)?,
-                    sps: of(33).or(sps)?,
-                    pps: of(34).or(pps)?,
-                })
+                let joined = |known, kind| {
+                    let of_kind = |nal: &&[u8]| nal.first().is_some_and(|header| header >> 1 & 0x3f == kind);
+                    sets::joined(known, pieces.iter().map(Vec::as_slice).filter(of_kind), h265_set)
+                };
+                let (vps, sps, pps) = (joined(vps, 32), joined(sps, 33), joined(pps, 34));
+                let is_whole = ![&vps, &sps, &pps].iter().any(|sets| sets.is_empty());
+                is_whole.then_some(Format::H265 { vps, sps, pps })
             }
             Kind::Vp8 => pieces.first().and_then(|frame| vp8_size(frame)),
             Kind::Vp9 => pieces.first().and_then(|frame| vp9_size(frame)),
@@ -206,8 +209,8 @@ impl FileTrack {
         };
         Some(match &self.format {
             Format::H264 { sps, pps } => {
-                let level = hex(sps.get(1..4)?);
-                let sets = [sps, pps].map(|set| base64::encode(set)).join(",");
+                let level = hex(sps.first()?.get(1..4)?);
+                let sets = in_base64(sps.iter().chain(pps));
                 //= https://www.rfc-editor.org/rfc/rfc6184#section-8.1
                 of(
                     "H264",
@@ -218,7 +221,8 @@ impl FileTrack {
                 )
             }
             Format::H265 { vps, sps, pps } => {
-                let [vps, sps, pps] = [vps, sps, pps].map(|set| base64::encode(set));
+                let [vps, sps, pps] = [vps, sps, pps].map(|sets| in_base64(sets.iter()));
+                //= https://www.rfc-editor.org/rfc/rfc7798#section-7.1
                 of(
                     "H265",
                     1,
@@ -263,11 +267,6 @@ fn parameter<'a>(fmtp: &'a str, wanted: &str) -> Option<&'a str> {
     Some(value.trim().trim_matches('"'))
 }
 
-fn first(pieces: &[Vec<u8>], is: impl Fn(&[u8]) -> bool) -> Option<Bytes> {
-    let found = pieces.iter().find(|nal| nal.len() > 2 && is(nal))?;
-    Some(Bytes::copy_from_slice(found))
-}
-
 /// NAL units of a parameter with commas between them.
 fn nals(value: Option<&str>) -> Vec<Vec<u8>> {
     let decode = |text: &str| {
@@ -279,6 +278,11 @@ fn nals(value: Option<&str>) -> Vec<Vec<u8>> {
         base64::decode(text.as_bytes(), limits::SDP_BYTES).ok()
     };
     value.unwrap_or_default().split(',').filter_map(decode).collect()
+}
+
+/// The same, written.
+fn in_base64<'a>(sets: impl Iterator<Item = &'a Bytes>) -> String {
+    sets.map(|set| base64::encode(set)).collect::<Vec<_>>().join(",")
 }
 
 fn h264_of(fmtp: &str) -> Option<Format> {
@@ -423,12 +427,31 @@ mod tests {
                 ),
                 90_000,
             ),
+            // A second sequence with number 1, and two picture parameter sets.
+            (
+                codec(
+                    "H264",
+                    90_000,
+                    1,
+                    "packetization-mode=1;profile-level-id=42C01E;sprop-parameter-sets=Z0LAHtkDxWhAAAADAEAAAAwDxYuS,Z0LAHlZA8VoQ,aMuMsg==,aFuMsg==",
+                ),
+                90_000,
+            ),
             (
                 codec(
                     "H265",
                     90_000,
                     1,
                     "sprop-vps=QAEMAf//AWA=;sprop-sps=QgEBAWA=;sprop-pps=RAHBcrRi",
+                ),
+                90_000,
+            ),
+            (
+                codec(
+                    "H265",
+                    90_000,
+                    1,
+                    "sprop-vps=QAEMAf//AWA=,QAEcAf//AWA=;sprop-sps=QgEBAWA=;sprop-pps=RAHBcrRi,RAFBcrRi",
                 ),
                 90_000,
             ),
@@ -515,8 +538,28 @@ mod tests {
             .kind
             .format_in(&[b"\x67six".to_vec()], Some(&format))
             .expect("sets");
-        let (sps, pps) = (Bytes::from_static(b"\x67six"), Bytes::from_static(b"\x68two"));
+        let [sps, pps] = [b"\x67six", b"\x68two"].map(|set| vec![Bytes::from_static(set)]);
         assert_eq!(other, Format::H264 { sps, pps });
+    }
+
+    #[test]
+    fn sets_that_are_used_by_turns_are_known_together_and_change_nothing_when_they_are_said_again() {
+        // Numbers 0 and 1, each with a picture parameter set of its own number.
+        let unit = |sps: &[u8], pps: &[u8]| vec![sps.to_vec(), pps.to_vec(), b"\x65key".to_vec()];
+        let zero = unit(&[0x67, 66, 0, 30, 0x80, 1], &[0x68, 0xc0, 1]);
+        let one = unit(&[0x67, 66, 0, 30, 0x40, 1], &[0x68, 0x48, 1]);
+        let kind = Kind::H264;
+        let first = kind.format_in(&zero, None).expect("sets");
+        let both = kind.format_in(&one, Some(&first)).expect("sets");
+        let Format::H264 { sps, pps } = &both else {
+            panic!("{both:?}")
+        };
+        // Those of the picture at hand come first.
+        assert_eq!((&sps[0][..], &sps[1][..]), (&one[0][..], &zero[0][..]));
+        assert_eq!((&pps[0][..], &pps[1][..]), (&one[1][..], &zero[1][..]));
+        for unit in [&zero, &one] {
+            assert_eq!(kind.format_in(unit, Some(&both)), Some(both.clone()));
+        }
     }
 
     #[test]

@@ -1,4 +1,7 @@
-use crate::parameter_sets::{ParameterSetError, h264_sequence, h265_sequence, mpeg4_size};
+use super::sets;
+use crate::parameter_sets::{
+    ParameterSetError, h264_sequence, h264_set, h265_sequence, h265_set, mpeg4_size,
+};
 use bytes::Bytes;
 use mp4_atom::{
     Atom, Audio, Avc1, Avcc, AvccExt, Codec, Colr, Decode, Dops, Esds, FourCC, Hvc1, HvcCArray, Hvcc, Jpeg,
@@ -12,19 +15,19 @@ use thiserror::Error;
 pub enum Format {
     /// NAL units of H.264, each behind its length in four octets.
     H264 {
-        /// A sequence parameter set, with its header.
-        sps: Bytes,
-        /// A picture parameter set, with its header.
-        pps: Bytes,
+        /// The sequence parameter sets, each with its header; at least one, and that of the first picture first.
+        sps: Vec<Bytes>,
+        /// The picture parameter sets; at least one.
+        pps: Vec<Bytes>,
     },
     /// NAL units of H.265, each behind its length in four octets.
     H265 {
-        /// A video parameter set, with its header.
-        vps: Bytes,
-        /// A sequence parameter set, with its header.
-        sps: Bytes,
-        /// A picture parameter set, with its header.
-        pps: Bytes,
+        /// The video parameter sets, each with its header; at least one.
+        vps: Vec<Bytes>,
+        /// The sequence parameter sets; at least one, and that of the first picture first.
+        sps: Vec<Bytes>,
+        /// The picture parameter sets; at least one.
+        pps: Vec<Bytes>,
     },
     /// Access units of AAC, without headers of their own.
     Aac {
@@ -145,11 +148,11 @@ impl Format {
     pub fn size(&self) -> Result<Option<(u16, u16)>, ParameterSetError> {
         Ok(match self {
             Format::H264 { sps, .. } => {
-                let read = h264_sequence(sps)?;
+                let read = h264_sequence(first(sps))?;
                 Some((read.width, read.height))
             }
             Format::H265 { sps, .. } => {
-                let read = h265_sequence(sps)?;
+                let read = h265_sequence(first(sps))?;
                 Some((read.width, read.height))
             }
             Format::Mpeg4Visual { config } => Some(mpeg4_size(config)?),
@@ -314,11 +317,23 @@ impl Format {
     }
 }
 
-fn avc_configuration(sps: &[u8], pps: &[u8]) -> Result<Avcc, FormatError> {
-    let read = h264_sequence(sps)?;
+/// The set by which a file is described.
+fn first(sets: &[Bytes]) -> &[u8] {
+    sets.first().map_or(&[], |set| &set[..])
+}
+
+fn avc_configuration(sps: &[Bytes], pps: &[Bytes]) -> Result<Avcc, FormatError> {
+    let read = h264_sequence(first(sps))?;
     let missing = "sequence parameter set of four octets or more";
-    let mut avcc = Avcc::new(sps, pps).map_err(|_| FormatError::Incomplete { missing })?;
-    // ISO/IEC 14496-15 §5.3.3.1.2: profiles above extended say how colours are sampled.
+    let mut avcc = Avcc::new(first(sps), first(pps)).map_err(|_| FormatError::Incomplete { missing })?;
+    // ISO/IEC 14496-15 §5.3.3.1.2: it conforms to what all of them say, and needs the highest level.
+    for set in sps.iter().filter_map(|set| set.get(2..4)) {
+        avcc.profile_compatibility &= set[0];
+        avcc.avc_level_indication = avcc.avc_level_indication.max(set[1]);
+    }
+    avcc.sequence_parameter_sets = sps.iter().map(|set| set.to_vec()).collect();
+    avcc.picture_parameter_sets = pps.iter().map(|set| set.to_vec()).collect();
+    // Profiles above extended say how colours are sampled.
     if ![66, 77, 88].contains(&avcc.avc_profile_indication) {
         avcc.ext = Some(AvccExt {
             chroma_format: read.chroma_format,
@@ -339,13 +354,15 @@ fn avc_sets(avcc: &Avcc) -> Result<Format, FormatError> {
     if avcc.length_size != 4 {
         return Err(SHORT_LENGTHS);
     }
-    let first = |sets: &[Vec<u8>], missing| {
-        let set = sets.first().ok_or(FormatError::Incomplete { missing })?;
-        Ok::<_, FormatError>(Bytes::copy_from_slice(set))
+    let all = |sets: &[Vec<u8>], missing| {
+        let sets = sets::joined(&[], sets.iter().map(Vec::as_slice), h264_set);
+        (!sets.is_empty())
+            .then_some(sets)
+            .ok_or(FormatError::Incomplete { missing })
     };
     Ok(Format::H264 {
-        sps: first(&avcc.sequence_parameter_sets, "sequence parameter set")?,
-        pps: first(&avcc.picture_parameter_sets, "picture parameter set")?,
+        sps: all(&avcc.sequence_parameter_sets, "sequence parameter set")?,
+        pps: all(&avcc.picture_parameter_sets, "picture parameter set")?,
     })
 }
 
@@ -354,12 +371,12 @@ const HEVC_VPS: u8 = 32;
 const HEVC_SPS: u8 = 33;
 const HEVC_PPS: u8 = 34;
 
-fn hevc_configuration(vps: &[u8], sps: &[u8], pps: &[u8]) -> Result<Hvcc, FormatError> {
-    let read = h265_sequence(sps)?;
-    let array = |nal_unit_type, nal: &[u8]| HvcCArray {
+fn hevc_configuration(vps: &[Bytes], sps: &[Bytes], pps: &[Bytes]) -> Result<Hvcc, FormatError> {
+    let read = h265_sequence(first(sps))?;
+    let array = |nal_unit_type, sets: &[Bytes]| HvcCArray {
         completeness: false,
         nal_unit_type,
-        nalus: vec![nal.to_vec()],
+        nalus: sets.iter().map(|set| set.to_vec()).collect(),
     };
     Ok(Hvcc {
         general_profile_space: read.profile >> 6,
@@ -383,20 +400,19 @@ fn hevc_sets(hvcc: &Hvcc) -> Result<Format, FormatError> {
     if hvcc.length_size_minus_one != 3 {
         return Err(SHORT_LENGTHS);
     }
-    let first = |nal_unit_type, missing| {
-        let array = hvcc
-            .arrays
-            .iter()
-            .find(|array| array.nal_unit_type == nal_unit_type);
-        let set = array.and_then(|array| array.nalus.first());
-        Ok::<_, FormatError>(Bytes::copy_from_slice(
-            set.ok_or(FormatError::Incomplete { missing })?,
-        ))
+    let all = |nal_unit_type, missing| {
+        let arrays = hvcc.arrays.iter();
+        let of_type = arrays.filter(|array| array.nal_unit_type == nal_unit_type);
+        let nals = of_type.flat_map(|array| &array.nalus).map(Vec::as_slice);
+        let sets = sets::joined(&[], nals, h265_set);
+        (!sets.is_empty())
+            .then_some(sets)
+            .ok_or(FormatError::Incomplete { missing })
     };
     Ok(Format::H265 {
-        vps: first(HEVC_VPS, "video parameter set")?,
-        sps: first(HEVC_SPS, "sequence parameter set")?,
-        pps: first(HEVC_PPS, "picture parameter set")?,
+        vps: all(HEVC_VPS, "video parameter set")?,
+        sps: all(HEVC_SPS, "sequence parameter set")?,
+        pps: all(HEVC_PPS, "picture parameter set")?,
     })
 }
 

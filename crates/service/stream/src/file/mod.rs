@@ -5,6 +5,7 @@ mod audio_config;
 mod encoding;
 mod format;
 mod reader;
+mod sets;
 #[cfg(test)]
 pub(crate) mod tests;
 mod wav;

@@ -37,8 +37,8 @@ fn samples(file: &[u8], index: &Index) -> Vec<Stored> {
 
 fn camera() -> [FileTrack; 2] {
     let h264 = Format::H264 {
-        sps: Bytes::from_static(SPS),
-        pps: Bytes::from_static(&[0x68, 0xeb, 0xe3, 0xcb]),
+        sps: vec![Bytes::from_static(SPS)],
+        pps: vec![Bytes::from_static(&[0x68, 0xeb, 0xe3, 0xcb])],
     };
     let aac = Format::Aac {
         config: Bytes::from_static(&[0x12, 0x10]),
@@ -343,14 +343,22 @@ fn tracks_of_mpeg4_video_and_of_jpeg_stay_apart() {
 fn every_format_is_read_back() {
     let channels = 2;
     let (width, height) = (640, 480);
-    let vps = Bytes::from_static(&[0x40, 0x01, 0x0c]);
-    let pps = Bytes::from_static(&[0x44, 0x01, 0xc1]);
-    let sps = Bytes::from_static(&[
+    // Two of the pictures' sets, numbers 0 and 1.
+    let pps = [[0x44, 0x01, 0xc1], [0x44, 0x01, 0x41]].map(|set| Bytes::from_owner(set));
+    let (vps, pps) = (vec![Bytes::from_static(&[0x40, 0x01, 0x0c])], pps.to_vec());
+    let sps = vec![Bytes::from_static(&[
         0x42, 0x01, 0x01, 0x02, 0x20, 0x00, 0x00, 0x03, 0x00, 0x90, 0x00, 0x00, 0x03, 0x00, 0x00, 0x03, 0x00,
         0x78, 0xa0, 0x03, 0xc0, 0x80, 0x10, 0xe4, 0xd9, 0x65, 0x66, 0x92, 0x4c, 0xaf, 0x01, 0x68, 0x08, 0x00,
         0x00, 0x03, 0x00, 0x08, 0x00, 0x00, 0x03, 0x00, 0xc8, 0x40,
-    ]);
+    ])];
+    let of_h264 = |sets: &[&'static [u8]]| sets.iter().map(|set| Bytes::from_static(set)).collect();
+    let two = Format::H264 {
+        // The second one has number 1, another level, and less that it promises.
+        sps: of_h264(&[SPS, &[0x67, 0x42, 0xc0, 0x33, 0x40, 0x01]]),
+        pps: of_h264(&[&[0x68, 0xeb, 0xe3], &[0x68, 0x4b, 0xe3]]),
+    };
     for (format, clock_rate_hz) in [
+        (two, 90_000),
         (Format::H265 { vps, sps, pps }, 90_000),
         (Format::Opus { channels }, 48_000),
         (Format::Pcmu { channels }, 8_000),
@@ -369,6 +377,24 @@ fn every_format_is_read_back() {
         let (_, header) = FileWriter::new(tracks, UnixTime::from_secs(0)).expect("a header");
         assert_eq!(scan(&header).expect("an index").0.tracks, tracks);
     }
+}
+
+#[test]
+fn the_header_of_several_sequences_says_what_holds_for_all_of_them() {
+    let [mut track, _] = camera();
+    let Format::H264 { sps, .. } = &mut track.format else {
+        panic!()
+    };
+    sps.push(Bytes::from_static(&[0x67, 0x64, 0x33, 0x33, 0x40, 0x01]));
+    sps[0] = [&SPS[..2], &[0xf0], &SPS[3..]].concat().into();
+    let tracks = std::slice::from_ref(&track);
+    let (_, header) = FileWriter::new(tracks, UnixTime::from_secs(0)).expect("a header");
+    let at = header
+        .windows(4)
+        .position(|octets| octets == b"avcC")
+        .expect("a box");
+    // Version, profile, flags that both have, the higher level, lengths of four octets, two sequences.
+    assert_eq!(header[at + 4..at + 10], [1, 0x64, 0x30, 0x33, 0xff, 0xe2]);
 }
 
 #[test]

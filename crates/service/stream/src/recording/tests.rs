@@ -645,7 +645,7 @@ fn parameter_sets_between_key_pictures_hold_for_the_next_file() {
     let names = world.names();
     assert_eq!(names.len(), 2, "{names:?}");
     let sps_of = |name: &str| match &world.file(name).index.tracks[0].format {
-        crate::file::Format::H264 { sps, .. } => sps.clone(),
+        crate::file::Format::H264 { sps, .. } => sps[0].clone(),
         other => panic!("{other:?}"),
     };
     assert_eq!((&sps_of(&names[0])[..], &sps_of(&names[1])[..]), (SPS, OTHER_SPS));
