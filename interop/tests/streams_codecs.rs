@@ -1,4 +1,5 @@
-//! What is recorded in ways of its own, with clients that others wrote: G.722, MPEG-4 video, and several parameter sets.
+//! What is recorded in ways of its own, with clients that others wrote: G.722, MPEG-4 video, LATM with its configuration in the
+//! band, and several parameter sets.
 
 #![allow(clippy::unwrap_used)] // A test says what it missed by panicking.
 
@@ -379,6 +380,69 @@ fn packet(number: usize, timestamp: u32, marker: bool, payload: &[u8]) -> Vec<u8
     let source = [0, 0, 0, 7];
     let head = [&length[..], &kind, &sequence, &timestamp, &source].concat();
     [&[b'$', 0], &head[..], payload].concat()
+}
+
+/// The elements of a file of LOAS: behind eleven bits of a mark and thirteen of its length is each as RTP has it with the
+/// configuration in the band (ISO/IEC 14496-3 §1.7.2).
+fn elements(file: &[u8]) -> Vec<&[u8]> {
+    let mut rest = file;
+    let mut found = Vec::new();
+    while let [0x56, high, low, behind @ ..] = rest {
+        assert_eq!(high & 0xe0, 0xe0);
+        let (element, next) = behind.split_at(usize::from(high & 0x1f) << 8 | usize::from(*low));
+        found.push(element);
+        rest = next;
+    }
+    assert!(rest.is_empty(), "a frame of LOAS");
+    found
+}
+
+#[test]
+fn latm_of_ffmpeg_with_its_configuration_in_the_band_is_recorded_and_played_frame_for_frame() {
+    let server = server();
+    let Some(ffmpeg) = Ffmpeg::find(server.folder()) else {
+        return;
+    };
+    let noise = "anoisesrc=r=44100:a=0.3:seed=7,tremolo=f=3";
+    make(
+        &ffmpeg,
+        "make",
+        &[
+            "-f", "lavfi", "-i", noise, "-ac", "2", "-t", "6", "-c:a", "aac", "sent.mp4",
+        ],
+    );
+    let sent = ffmpeg.units_through("null", "sent", &[], "sent.mp4").unwrap();
+    // Its configuration is said with every twentieth frame.
+    make(
+        &ffmpeg,
+        "latm",
+        &["-i", "sent.mp4", "-c", "copy", "-f", "latm", "sent.latm"],
+    );
+    let file = std::fs::read(server.folder().join("sent.latm")).unwrap();
+    let sdp = "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 0 RTP/AVP 96\r\n\
+        a=rtpmap:96 MP4A-LATM/44100/2\r\na=fmtp:96 object=2; cpresent=1\r\na=control:track\r\n";
+    let mut socket = publish_by_hand(&server, "/lobby/latm", sdp);
+    let began = Instant::now();
+    for (n, element) in elements(&file).into_iter().enumerate() {
+        let due = began + Duration::from_secs_f64(n as f64 * 1_024.0 / 44_100.0);
+        std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        socket.send(&packet(n, n as u32 * 1_024, true, element)).unwrap();
+    }
+    assert_eq!(socket.ask("TEARDOWN", "/lobby/latm", "", "").unwrap().status, 200);
+    wait_until_over(&server, "lobby/latm");
+    let file = only_file(&server, "lobby/latm");
+    assert_eq!(
+        probe(&server, &file, "stream=codec_name,sample_rate,channels"),
+        "aac,44100,2"
+    );
+    let recorded = ffmpeg.units_through("null", "recorded", &[], &file).unwrap();
+    let counts = compare_units(&sent, &recorded, JITTER_S);
+    assert!(counts[0].0 > 250, "{counts:?}");
+    let url = url(&server, "lobby/latm");
+    let options = [&TCP[..], &["-t", "4"]].concat();
+    let played = ffmpeg.units_through("null", "played", &options, &url).unwrap();
+    let counts = compare_units(&sent, &played, JITTER_S);
+    assert!(counts[0].0 > 150, "{counts:?}");
 }
 
 /// How many sequence and picture parameter sets a file's header has, as it says itself (ISO/IEC 14496-15 §5.3.3.1.2).

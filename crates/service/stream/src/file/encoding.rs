@@ -1,7 +1,7 @@
 //! What session descriptions call formats of files, and how the one is made of the other.
 
 use super::audio_config::{AudioConfig, latm_config};
-use super::{FileTrack, Format, sets};
+use super::{FileTrack, Format, Latm, sets};
 use crate::parameter_sets::{h264_set, h265_set, is_same_mpeg4, mpeg4_size};
 use crate::playback::jpeg;
 use bytes::Bytes;
@@ -36,6 +36,8 @@ pub(crate) enum Kind {
     Vp9,
     /// In the headers before a picture.
     Mpeg4Visual,
+    /// Before frames of sound, in the elements that hold them: [`latm`] takes those apart.
+    Latm,
     /// In each image.
     Jpeg,
     /// Nowhere: the description has told them.
@@ -86,6 +88,11 @@ impl Encoding {
                     aac(config, read, channels),
                 )
             }
+            //= https://www.rfc-editor.org/rfc/rfc6416#section-7.3
+            "MP4A-LATM" => {
+                let format = latm(codec).format();
+                awaited(payload::Format::Latm { in_band: true }, Kind::Latm, format)
+            }
             "MPA" => told(payload::Format::MpegAudio, Format::MpegAudio { channels: 2 }),
             "OPUS" => {
                 let is_mono = parameter(fmtp, "sprop-stereo") == Some("0");
@@ -109,7 +116,19 @@ impl Encoding {
     }
 }
 
+/// What takes the elements of [`Kind::Latm`] apart.
+pub(crate) fn latm(codec: &Codec) -> Latm {
+    let fmtp = codec.fmtp.as_deref().unwrap_or_default();
+    let mux = parameter(fmtp, "config").and_then(unhex);
+    Latm::new(codec.channels.max(1), mux.as_deref())
+}
+
 impl Kind {
+    /// Whether its units are pictures.
+    pub(crate) fn is_video(self) -> bool {
+        !matches!(self, Kind::Latm | Kind::Told)
+    }
+
     /// Whether an access unit holds parameter sets, which may stand before any picture.
     pub(crate) fn has_sets(self, pieces: &[Vec<u8>]) -> bool {
         let is_set = |nal: &Vec<u8>| match (self, nal.first()) {
@@ -166,7 +185,7 @@ impl Kind {
                 let (width, height) = jpeg::size(pieces.first()?)?;
                 Some(Format::Jpeg { width, height })
             }
-            Kind::Told => known.cloned(),
+            Kind::Latm | Kind::Told => known.cloned(),
         }
     }
 }
@@ -511,9 +530,28 @@ mod tests {
             None
         );
         assert_eq!(
-            Encoding::of(&codec("MP4A-LATM", 44_100, 2, "config=400026203fc0")),
+            Encoding::of(&codec("MP4A-LATM", 44_100, 2, "cpresent=0;config=400026")),
             None
         );
+    }
+
+    #[test]
+    fn latm_has_its_configuration_in_the_band_unless_a_description_says_otherwise() {
+        let config = Bytes::from_static(&[0x13, 0x10]);
+        let told = Some(Format::Aac { config, channels: 2 });
+        for (fmtp, format) in [
+            ("", None),
+            ("object=2; cpresent=1", None),
+            ("cpresent=1;config=400026203fc0", told.clone()),
+            ("config=400026203fc0", told),
+            ("config=40", None),
+        ] {
+            let encoding = Encoding::of(&codec("MP4A-LATM", 24_000, 2, fmtp)).expect("LATM");
+            let in_band = payload::Format::Latm { in_band: true };
+            assert_eq!((encoding.payload, encoding.kind), (in_band, Kind::Latm));
+            assert_eq!(encoding.format, format, "{fmtp}");
+            assert!(!encoding.kind.is_video());
+        }
     }
 
     #[test]

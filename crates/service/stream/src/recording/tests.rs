@@ -1,4 +1,5 @@
 use super::*;
+use crate::file::latm_element;
 use crate::file::tests::MPEG4_CONFIG;
 use crate::file::{Index, Scanner, Stored, Wanted};
 use ringpost_rtp::Header;
@@ -530,6 +531,113 @@ fn another_file_begins_where_the_configuration_of_mpeg4_video_changes() {
         .collect();
     assert_eq!((sizes[0], sizes[1].0), ((75, Some((64, 48))), 75));
     assert_ne!(sizes[0].1, sizes[1].1);
+}
+
+/// Elements of AAC at 44.1 kHz in LATM, each with so many frames of which the second octet is its number; `config` says before
+/// which elements a configuration stands. From `after` on.
+fn play_latm(
+    world: &mut World,
+    track: usize,
+    after: Duration,
+    elements: std::ops::Range<u64>,
+    frames: u64,
+    config: impl Fn(u64) -> Option<u16>,
+) {
+    for n in elements {
+        let of_number = |number: u64| vec![7, number as u8, (number >> 8) as u8, 7];
+        let made: Vec<_> = (n * frames..(n + 1) * frames).map(of_number).collect();
+        let made: Vec<_> = made.iter().map(Vec::as_slice).collect();
+        let payload = write::Payload {
+            marker: true,
+            timestamp_offset: 0,
+            bytes: latm_element(config(n), &made),
+        };
+        let at = after + Duration::from_nanos(n * frames * 1_024 * 1_000_000_000 / 44_100);
+        world.now = Instant::ZERO + at;
+        world.packets(track, (n * frames) as u32 * 1_024, at, vec![payload]);
+    }
+}
+
+#[test]
+fn latm_is_in_the_file_frame_by_frame_from_its_first_configuration_on() {
+    for frames in [1, 3] {
+        let mut world = world("m=audio 0 RTP/AVP 96\r\na=rtpmap:96 MP4A-LATM/44100/2\r\n");
+        let config = |n: u64| (n % 20 == 5).then_some(0x1210);
+        play_latm(&mut world, 0, Duration::ZERO, 0..120, frames, config);
+        world.finish();
+        let names = world.names();
+        assert_eq!(names.len(), 1, "{names:?}");
+        let file = world.file(&names[0]);
+        assert_eq!(
+            file.index.tracks[0].format,
+            crate::file::Format::Aac {
+                config: Bytes::from_static(&[0x12, 0x10]),
+                channels: 2
+            }
+        );
+        let octets = recorded_octets(&file);
+        assert_eq!(octets.len() as u64, 115 * frames);
+        for ((sample, octets), n) in file.samples.iter().zip(octets).zip(0..) {
+            let number = 5 * frames + n;
+            assert_eq!(octets, [7, number as u8, (number >> 8) as u8, 7]);
+            assert_eq!((sample.time, sample.length), (n as i64 * 1_024, 1_024));
+        }
+    }
+}
+
+#[test]
+fn sound_whose_configuration_changes_goes_on_in_a_file_that_says_so() {
+    let mut alone = world("m=audio 0 RTP/AVP 96\r\na=rtpmap:96 MP4A-LATM/44100/2\r\n");
+    // From stereo to one channel.
+    let config = |n: u64| match n {
+        0 => Some(0x1210),
+        100 => Some(0x1208),
+        _ => None,
+    };
+    play_latm(&mut alone, 0, Duration::ZERO, 0..200, 1, config);
+    alone.finish();
+    let lengths = |world: &World| -> Vec<(usize, Vec<crate::file::Format>)> {
+        let files = world.names().into_iter().map(|name| world.file(&name));
+        files
+            .map(|file| {
+                let formats = file.index.tracks.iter().map(|track| track.format.clone());
+                let sounds = file
+                    .samples
+                    .iter()
+                    .filter(|sample| !file.index.tracks[sample.track].format.is_video());
+                (sounds.count(), formats.collect())
+            })
+            .collect()
+    };
+    let aac = |config: u16, channels| crate::file::Format::Aac {
+        config: Bytes::copy_from_slice(&config.to_be_bytes()),
+        channels,
+    };
+    let (stereo, mono) = (aac(0x1210, 2), aac(0x1208, 1));
+    assert_eq!(
+        lengths(&alone),
+        [(100, vec![stereo.clone()]), (100, vec![mono.clone()])]
+    );
+    // Beside pictures it waits for one to begin with, and nothing of it stands behind another header.
+    let media = CAMERA.split("m=audio").next().expect("video");
+    let mut beside = world(&format!(
+        "{media}m=audio 0 RTP/AVP 97\r\na=rtpmap:97 MP4A-LATM/44100/2\r\n"
+    ));
+    let mut sound = 0;
+    for picture in 0..125 {
+        beside.now = Instant::ZERO + Duration::from_millis(40) * picture as u32;
+        beside.picture(picture);
+        let until = (picture + 1) * 44_100 / 25 / 1_024;
+        play_latm(&mut beside, 1, Duration::ZERO, sound..until, 1, config);
+        sound = until;
+    }
+    beside.finish();
+    let found = lengths(&beside);
+    let formats: Vec<_> = found.iter().map(|(_, formats)| formats.get(1)).collect();
+    // The first picture came before any sound, and the change with the hundredth frame, 2.3 s on.
+    assert_eq!(formats, [None, Some(&stereo), Some(&mono)]);
+    assert!(found[1].0 <= 100 - 43 && found[2].0 <= 215 - 129, "{found:?}");
+    assert!(found[1].0 >= 55 && found[2].0 >= 84, "{found:?}");
 }
 
 #[test]

@@ -1,10 +1,10 @@
 use super::clock::MediaClock;
-use crate::file::{Encoding, Format, Kind, Sample};
+use crate::file::{Encoding, Format, Kind, Latm, Sample, latm};
 use bytes::Bytes;
 use ringpost_base::{Instant, UnixTime};
 use ringpost_codec::G722Wide;
 use ringpost_rtp::Packet;
-use ringpost_rtp::payload::Depacketizer;
+use ringpost_rtp::payload::{AccessUnit, Depacketizer};
 use ringpost_sdp::Codec;
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -21,6 +21,10 @@ pub(super) struct Track {
     decoder: Option<G722Wide>,
     encoding: Encoding,
     depacketizer: Depacketizer,
+    /// What takes its units apart, where frames stand in elements with their configuration.
+    latm: Option<Latm>,
+    /// Frames of a unit that was taken apart.
+    frames: VecDeque<AccessUnit>,
     pub(super) clock: MediaClock,
     /// What its samples are, once that is known.
     pub(super) format: Option<Format>,
@@ -28,6 +32,8 @@ pub(super) struct Track {
     pub(super) pending: VecDeque<Unit>,
     /// The number of the first unit in the file, and its time there.
     pub(super) anchor: Option<(i64, i64)>,
+    /// Its samples are others than the file's header says, from here on.
+    pub(super) is_other: bool,
     /// Since when pictures have come of which none is one to begin with.
     keyless_since: Option<Instant>,
 }
@@ -68,17 +74,20 @@ impl Track {
             stretch,
             decoder: encoding.is_decoded.then(G722Wide::default),
             depacketizer: Depacketizer::new(encoding.payload),
+            latm: (encoding.kind == Kind::Latm).then(|| latm(codec)),
+            frames: VecDeque::new(),
             clock: MediaClock::new(clock_rate_hz),
             format: encoding.format.clone(),
             encoding,
             pending: VecDeque::new(),
             anchor: None,
+            is_other: false,
             keyless_since: None,
         })
     }
 
     pub(super) fn is_video(&self) -> bool {
-        self.encoding.kind != Kind::Told
+        self.encoding.kind.is_video()
     }
 
     /// Takes a packet; true where its time contradicts those before it.
@@ -88,6 +97,7 @@ impl Track {
         if jumps {
             // What has begun will have no end, and its time would be counted from the wrong one.
             self.depacketizer = Depacketizer::new(self.encoding.payload);
+            self.frames.clear();
         }
         self.depacketizer.handle_packet(packet);
         jumps
@@ -95,16 +105,22 @@ impl Track {
 
     /// The next unit that is whole. One to begin with that has not come for `patience` is waited for no longer.
     pub(super) fn unit(&mut self, now: Instant, patience: Duration) -> Option<Unit> {
-        let mut unit = self.depacketizer.poll()?;
+        let mut unit = match self.latm {
+            Some(_) => self.frame()?,
+            None => self.depacketizer.poll()?,
+        };
         let number = self.clock.number(unit.timestamp.wrapping_mul(self.stretch));
         if let Some(decoder) = &mut self.decoder {
             for piece in &mut unit.pieces {
                 *piece = decoded(decoder, piece);
             }
         }
-        let shown = match unit.is_key || self.encoding.kind.has_sets(&unit.pieces) {
-            true => self.encoding.kind.format_in(&unit.pieces, self.format.as_ref()),
-            false => None,
+        let shown = match &self.latm {
+            Some(latm) => latm.format(),
+            None if unit.is_key || self.encoding.kind.has_sets(&unit.pieces) => {
+                self.encoding.kind.format_in(&unit.pieces, self.format.as_ref())
+            }
+            None => None,
         };
         let is_begin = unit.is_key || self.is_keyless(now, patience);
         if unit.is_key {
@@ -120,6 +136,25 @@ impl Track {
             parts: unit.pieces.into_iter().map(Bytes::from).collect(),
             bytes,
         })
+    }
+
+    /// The next frame of elements that are taken apart: each begins where the one before ends.
+    fn frame(&mut self) -> Option<AccessUnit> {
+        let latm = self.latm.as_mut()?;
+        while self.frames.is_empty() {
+            let element = self.depacketizer.poll()?;
+            let frames = element.pieces.iter().flat_map(|piece| latm.frames(piece));
+            let frames: Vec<_> = frames.collect();
+            let lasts = latm.frame_units(self.clock_rate_hz);
+            let numbered = frames.into_iter().zip(0_u32..);
+            self.frames.extend(numbered.map(|(frame, n)| AccessUnit {
+                timestamp: element.timestamp.wrapping_add(n.wrapping_mul(lasts)),
+                is_key: true,
+                follows_loss: element.follows_loss && n == 0,
+                pieces: vec![frame],
+            }));
+        }
+        self.frames.pop_front()
     }
 
     /// Whether pictures that can be decoded little by little have come for so long without one to begin with.
@@ -148,6 +183,10 @@ impl Track {
     pub(super) fn reset(&mut self) {
         self.depacketizer = Depacketizer::new(self.encoding.payload);
         self.decoder = self.encoding.is_decoded.then(G722Wide::default);
+        if let Some(latm) = &mut self.latm {
+            latm.reset();
+        }
+        self.frames.clear();
         self.clock = MediaClock::new(self.clock_rate_hz);
         self.pending.clear();
         self.anchor = None;
