@@ -149,6 +149,8 @@ fn value(bits: &mut Bits<'_>) -> Option<usize> {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    #![allow(clippy::unusual_byte_groupings)] // The groups are fields.
+
     use super::*;
 
     /// Fields of so many bits each, the highest first.
