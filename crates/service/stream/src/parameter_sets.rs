@@ -1,8 +1,5 @@
-//! What a file must say of a picture and a decoder needs before its first one: read out of sequence parameter sets
-//! and, of MPEG-4 video, out of the header of its layer.
+//! What a file must say of a picture and a decoder needs before its first one: read out of sequence parameter sets.
 
-use ringpost_rtp::payload::mpeg4_start_codes;
-use std::ops::Range;
 use thiserror::Error;
 
 /// Why a parameter set says nothing.
@@ -240,104 +237,6 @@ fn h265_sequence_number(bits: &mut Bits<'_>) -> Result<u64, ParameterSetError> {
     bits.golomb("sps_seq_parameter_set_id")
 }
 
-/// Width and height of MPEG-4 video by its configuration: the header of its layer (ISO/IEC 14496-2 §6.2.3).
-pub fn mpeg4_size(config: &[u8]) -> Result<(u16, u16), ParameterSetError> {
-    let layer = layer(config).map_err(|_| ParameterSetError::Layer)?;
-    layer.size.ok_or(ParameterSetError::Layer)
-}
-
-/// Whether two configurations of MPEG-4 video are the same for a decoder: how full a buffer is when they are said may differ
-/// between them, and what their encoder says of itself.
-//= https://www.rfc-editor.org/rfc/rfc6416#section-7.1
-pub fn is_same_mpeg4(one: &[u8], other: &[u8]) -> bool {
-    one == other || essence(one) == essence(other)
-}
-
-/// A configuration without user data, and with buffers that are empty.
-fn essence(config: &[u8]) -> Vec<u8> {
-    let codes: Vec<_> = mpeg4_start_codes(config).collect();
-    let ends = codes.iter().skip(1).map(|(at, _)| *at).chain([config.len()]);
-    let mut kept = Vec::new();
-    for ((at, code), end) in codes.iter().zip(ends) {
-        let from = kept.len();
-        match *code {
-            USER_DATA => {}
-            _ => kept.extend_from_slice(&config[*at..end]),
-        }
-        if MPEG4_LAYERS.contains(code)
-            && let Ok(Layer { occupancy, .. }) = layer(&config[*at..end])
-        {
-            for bit in occupancy.into_iter().flatten() {
-                kept[from + bit / 8] &= !(0x80 >> (bit % 8));
-            }
-        }
-    }
-    kept
-}
-
-const MPEG4_LAYERS: std::ops::RangeInclusive<u8> = 0x20..=0x2f;
-const USER_DATA: u8 = 0xb2;
-
-/// What is of use in the header of a video object layer.
-struct Layer {
-    /// `None` where its shape is no rectangle.
-    size: Option<(u16, u16)>,
-    /// Which bits, from its start code on, say how full the buffer is.
-    occupancy: [Range<usize>; 2],
-}
-
-/// Reads the first one there is.
-fn layer(config: &[u8]) -> Result<Layer, ParameterSetError> {
-    let mut codes = mpeg4_start_codes(config);
-    let found = codes.find(|(_, code)| MPEG4_LAYERS.contains(code));
-    let (at, _) = found.ok_or(ParameterSetError::Layer)?;
-    let mut bits = Bits::new(&config[at..]);
-    bits.at = 32;
-    bits.flag("random_accessible_vol")?;
-    bits.number(8, "video_object_type_indication")?;
-    let mut version = 1;
-    if bits.flag("is_object_layer_identifier")? {
-        version = bits.number(4, "video_object_layer_verid")?;
-        bits.number(3, "video_object_layer_priority")?;
-    }
-    if bits.number(4, "aspect_ratio_info")? == 15 {
-        bits.number(16, "par_width")?;
-    }
-    let mut occupancy = [0..0, 0..0];
-    if bits.flag("vol_control_parameters")? {
-        bits.number(3, "chroma_format")?;
-        if bits.flag("vbv_parameters")? {
-            bits.number(32, "bit_rate")?;
-            bits.number(19, "vbv_buffer_size")?;
-            occupancy[0] = bits.at..bits.at + 11;
-            bits.number(12, "first_half_vbv_occupancy")?;
-            occupancy[1] = bits.at..bits.at + 15;
-            bits.number(16, "latter_half_vbv_occupancy")?;
-        }
-    }
-    let shape = bits.number(2, "video_object_layer_shape")?;
-    if shape == 3 && version != 1 {
-        bits.number(4, "video_object_layer_shape_extension")?;
-    }
-    bits.flag("marker_bit")?;
-    let resolution = bits.number(16, "vop_time_increment_resolution")?;
-    bits.flag("marker_bit")?;
-    if bits.flag("fixed_vop_rate")? {
-        // As many bits as the largest increment needs.
-        let most = resolution.saturating_sub(1).max(1);
-        bits.number(64 - most.leading_zeros(), "fixed_vop_time_increment")?;
-    }
-    let mut size = None;
-    if shape == 0 {
-        bits.flag("marker_bit")?;
-        let width = bits.number(13, "video_object_layer_width")? as u16;
-        bits.flag("marker_bit")?;
-        let height = bits.number(13, "video_object_layer_height")? as u16;
-        size = (width > 0 && height > 0).then_some((width, height));
-    }
-    Ok(Layer { size, occupancy })
-}
-
 /// The octets without those that keep a start code from appearing (ITU-T H.264 §7.4.1).
 fn without_emulation(nal: &[u8]) -> Vec<u8> {
     let mut plain = Vec::with_capacity(nal.len());
@@ -354,17 +253,17 @@ fn without_emulation(nal: &[u8]) -> Vec<u8> {
 }
 
 /// A reader of bits, the highest of an octet first.
-struct Bits<'a> {
+pub(crate) struct Bits<'a> {
     bytes: &'a [u8],
-    at: usize,
+    pub(crate) at: usize,
 }
 
 impl<'a> Bits<'a> {
-    fn new(bytes: &'a [u8]) -> Self {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
         Bits { bytes, at: 0 }
     }
 
-    fn flag(&mut self, field: &'static str) -> Result<bool, ParameterSetError> {
+    pub(crate) fn flag(&mut self, field: &'static str) -> Result<bool, ParameterSetError> {
         let byte = self
             .bytes
             .get(self.at / 8)
@@ -374,7 +273,7 @@ impl<'a> Bits<'a> {
         Ok(bit == 1)
     }
 
-    fn number(&mut self, bits: u32, field: &'static str) -> Result<u64, ParameterSetError> {
+    pub(crate) fn number(&mut self, bits: u32, field: &'static str) -> Result<u64, ParameterSetError> {
         (0..bits).try_fold(0, |number, _| Ok(number << 1 | u64::from(self.flag(field)?)))
     }
 
@@ -452,26 +351,26 @@ impl<'a> Bits<'a> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use proptest::prelude::*;
 
     /// Writes bits as [`Bits`] reads them.
     #[derive(Default)]
-    struct Writer(Vec<bool>);
+    pub(crate) struct Writer(Vec<bool>);
 
     impl Writer {
-        fn number(mut self, bits: u32, value: u64) -> Self {
+        pub(crate) fn number(mut self, bits: u32, value: u64) -> Self {
             self.0.extend((0..bits).rev().map(|bit| value >> bit & 1 == 1));
             self
         }
 
-        fn golomb(self, value: u64) -> Self {
+        pub(crate) fn golomb(self, value: u64) -> Self {
             let bits = 64 - (value + 1).leading_zeros();
             self.number(bits - 1, 0).number(bits, value + 1)
         }
 
-        fn nal(self, header: &[u8]) -> Vec<u8> {
+        pub(crate) fn nal(self, header: &[u8]) -> Vec<u8> {
             let octets = self.number(1, 1).0;
             let mut nal = header.to_vec();
             let mut zeros = 0;
@@ -508,7 +407,7 @@ mod tests {
         writer.number(1, 0).nal(&[0x67])
     }
 
-    fn octets(hex: &str) -> Vec<u8> {
+    pub(crate) fn octets(hex: &str) -> Vec<u8> {
         let digit = |at: usize| u8::from_str_radix(&hex[at..at + 2], 16).expect("hexadecimal");
         (0..hex.len()).step_by(2).map(digit).collect()
     }
@@ -560,67 +459,6 @@ mod tests {
             assert_eq!((read.width, read.height, read.level), (width, height, level));
             assert_eq!((read.profile, read.luma_bits, read.chroma_bits), (2, 10, 10));
         }
-    }
-
-    /// As ffmpeg's encoder writes it for 64 by 48 pixels, five a second.
-    const MPEG4: &str = "000001b001000001b58913000001000000012000c48d88002d0204061443";
-    /// Its user data.
-    const ENCODER: &str = "000001b24c61766335392e33372e313030";
-
-    #[test]
-    fn layers_of_encoders_tell_the_size_of_mpeg4_video() {
-        assert_eq!(mpeg4_size(&octets(MPEG4)), Ok((64, 48)));
-        // The example of RFC 6416 §7.2.1: a fixed rate, and Simple Profile.
-        let example = octets("000001b001000001b5090000010000000120008440fa282c2090a21f");
-        assert_eq!(mpeg4_size(&example), Ok((176, 144)));
-        let whole = octets(MPEG4);
-        for end in 0..26 {
-            assert_eq!(mpeg4_size(&whole[..end]), Err(ParameterSetError::Layer), "{end}");
-        }
-    }
-
-    /// A layer with a buffer, whose two halves of occupancy are given, of a shape.
-    fn buffered(first: u64, latter: u64, shape: u64, width: u64) -> Vec<u8> {
-        let header = Writer::default()
-            .number(1, 0)
-            .number(8, 1)
-            .number(1, 0)
-            .number(4, 1);
-        let rates = header.number(1, 1).number(3, 2).number(1, 1).number(32, 0xfff7);
-        let buffer = rates.number(15, 100).number(1, 1).number(3, 1);
-        let buffer = buffer
-            .number(11, first)
-            .number(1, 1)
-            .number(15, latter)
-            .number(1, 1);
-        let rest = buffer.number(2, shape).number(1, 1).number(16, 25).number(1, 1);
-        let rest = rest.number(1, 1).number(5, 1).number(1, 1).number(13, width);
-        let writer = rest.number(1, 1).number(13, 240).number(1, 1);
-        writer.nal(&[0, 0, 1, 0x20])
-    }
-
-    //= https://www.rfc-editor.org/rfc/rfc6416#section-7.1
-    #[test]
-    fn how_full_a_buffer_is_and_what_an_encoder_says_of_itself_make_no_other_configuration() {
-        let one = buffered(0x7ff, 1, 0, 320);
-        assert_eq!(mpeg4_size(&one), Ok((320, 240)));
-        assert!(is_same_mpeg4(&one, &buffered(1, 0x7fff, 0, 320)));
-        assert!(!is_same_mpeg4(&one, &buffered(0x7ff, 1, 0, 321)));
-        let said = [octets(MPEG4), octets(ENCODER)].concat();
-        assert!(is_same_mpeg4(&octets(MPEG4), &said));
-        assert!(!is_same_mpeg4(&one, &said));
-    }
-
-    #[test]
-    fn a_layer_that_is_no_rectangle_has_no_size() {
-        for shape in 1..4 {
-            let error = mpeg4_size(&buffered(1, 1, shape, 320)).expect_err("no size");
-            assert_eq!(
-                error.to_string(),
-                "expected the header of a video object layer of a rectangle's shape, with its size"
-            );
-        }
-        assert!(mpeg4_size(&buffered(1, 1, 0, 0)).is_err());
     }
 
     #[test]
@@ -719,9 +557,6 @@ mod tests {
         fn any_octets_are_read_or_refused(octets in proptest::collection::vec(0_u8.., 0..80)) {
             let _ = (h264_sequence(&octets), h265_sequence(&octets));
             let _ = (h264_set(&octets), h265_set(&octets));
-            let layer = [&[0, 0, 1, 0x20], &octets[..]].concat();
-            let _ = mpeg4_size(&layer);
-            prop_assert!(is_same_mpeg4(&layer, &[&layer[..], &[0, 0, 1, 0xb2]].concat()));
         }
 
         #[test]

@@ -2,7 +2,8 @@
 
 use super::audio_config::{AudioConfig, latm_config};
 use super::{FileTrack, Format, Latm, sets};
-use crate::parameter_sets::{h264_set, h265_set, is_same_mpeg4, mpeg4_size};
+use crate::mpeg4_visual;
+use crate::parameter_sets::{h264_set, h265_set};
 use crate::playback::jpeg;
 use bytes::Bytes;
 use ringpost_auth::base64;
@@ -177,7 +178,7 @@ impl Kind {
                     return known;
                 };
                 match &known {
-                    Some(Format::Mpeg4Visual { config: old }) if is_same_mpeg4(old, &config) => known,
+                    Some(Format::Mpeg4Visual { config: old }) if mpeg4_visual::is_same(old, &config) => known,
                     _ => Some(Format::Mpeg4Visual { config }),
                 }
             }
@@ -328,7 +329,7 @@ fn mpeg4_of(fmtp: &str) -> Option<Format> {
 /// What stands before a picture of MPEG-4 video, if it tells what a file has to.
 fn mpeg4_config(octets: &[u8]) -> Option<Bytes> {
     let config = payload::mpeg4_configuration(octets).filter(|config| config.len() <= CONFIG_BYTES)?;
-    mpeg4_size(config).ok()?;
+    mpeg4_visual::size(config).ok()?;
     Some(Bytes::copy_from_slice(config))
 }
 

@@ -1,7 +1,6 @@
 use super::sets;
-use crate::parameter_sets::{
-    ParameterSetError, h264_sequence, h264_set, h265_sequence, h265_set, mpeg4_size,
-};
+use crate::mpeg4_visual;
+use crate::parameter_sets::{ParameterSetError, h264_sequence, h264_set, h265_sequence, h265_set};
 use bytes::Bytes;
 use mp4_atom::{
     Atom, Audio, Avc1, Avcc, AvccExt, Codec, Colr, Decode, Dops, Esds, FourCC, Hvc1, HvcCArray, Hvcc, Jpeg,
@@ -155,7 +154,7 @@ impl Format {
                 let read = h265_sequence(first(sps))?;
                 Some((read.width, read.height))
             }
-            Format::Mpeg4Visual { config } => Some(mpeg4_size(config)?),
+            Format::Mpeg4Visual { config } => Some(mpeg4_visual::size(config)?),
             Format::Vp8 { width, height }
             | Format::Vp9 { width, height }
             | Format::Jpeg { width, height } => Some((*width, *height)),

@@ -507,6 +507,51 @@ fn mpeg4_video_is_in_the_file_from_the_first_picture_coded_by_itself_on() {
     }
 }
 
+//= https://www.rfc-editor.org/rfc/rfc6416#section-5.1
+#[test]
+fn pictures_of_mpeg4_video_that_share_a_packet_are_samples_of_their_own() {
+    // Of a type, and at a fifth of a second.
+    let picture = |kind: u8, fifth: u64| {
+        let head = kind << 6 | 0x10 | ((fifth % 5) as u8) << 1 | 1;
+        [0, 0, 1, 0xb6, head, 0x87, fifth as u8]
+    };
+    let mut world = world("m=video 0 RTP/AVP 96\r\na=rtpmap:96 MP4V-ES/90000\r\n");
+    let mut expected = Vec::new();
+    for n in 0..15 {
+        // One that needs others, and before it is shown the one between.
+        let first = match n {
+            0 | 7 => [MPEG4_CONFIG, &picture(0, 2 * n)].concat(),
+            _ => picture(1, 2 * n).to_vec(),
+        };
+        let between = (n > 0).then(|| picture(2, 2 * n - 1).to_vec());
+        let shown = [Some(first), between].into_iter().flatten();
+        let shown: Vec<_> = shown.zip([2 * n, (2 * n).saturating_sub(1)]).collect();
+        let earliest = shown.iter().map(|(_, at)| *at).min().expect("a picture");
+        let bytes = shown.iter().flat_map(|(picture, _)| picture.clone()).collect();
+        let payload = write::Payload {
+            marker: true,
+            timestamp_offset: 0,
+            bytes,
+        };
+        expected.extend(
+            shown
+                .into_iter()
+                .map(|(picture, at)| (at as i64 * 18_000, picture)),
+        );
+        let at = Duration::from_millis(200) * earliest as u32;
+        world.now = Instant::ZERO + at;
+        world.packets(0, earliest as u32 * 18_000, at, vec![payload]);
+    }
+    world.finish();
+    let file = world.file(&world.names()[0]);
+    let times = file.samples.iter().map(|sample| sample.time);
+    let found: Vec<_> = times.zip(recorded_octets(&file)).collect();
+    assert_eq!(found, expected);
+    let keys = file.samples.iter().filter(|sample| sample.is_key);
+    let keys: Vec<_> = keys.map(|sample| sample.time).collect();
+    assert_eq!(keys, [0, 14 * 18_000]);
+}
+
 #[test]
 fn another_file_begins_where_the_configuration_of_mpeg4_video_changes() {
     let mut world = world("m=video 0 RTP/AVP 96\r\na=rtpmap:96 MP4V-ES/90000\r\n");

@@ -1,10 +1,11 @@
 use super::clock::MediaClock;
 use crate::file::{Encoding, Format, Kind, Latm, Sample, latm};
+use crate::mpeg4_visual;
 use bytes::Bytes;
 use ringpost_base::{Instant, UnixTime};
 use ringpost_codec::G722Wide;
 use ringpost_rtp::Packet;
-use ringpost_rtp::payload::{AccessUnit, Depacketizer};
+use ringpost_rtp::payload::{AccessUnit, Depacketizer, is_mpeg4_key};
 use ringpost_sdp::Codec;
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -105,9 +106,9 @@ impl Track {
 
     /// The next unit that is whole. One to begin with that has not come for `patience` is waited for no longer.
     pub(super) fn unit(&mut self, now: Instant, patience: Duration) -> Option<Unit> {
-        let mut unit = match self.latm {
-            Some(_) => self.frame()?,
-            None => self.depacketizer.poll()?,
+        let mut unit = match self.frames.pop_front() {
+            Some(unit) => unit,
+            None => self.next_unit()?,
         };
         let number = self.clock.number(unit.timestamp.wrapping_mul(self.stretch));
         if let Some(decoder) = &mut self.decoder {
@@ -138,23 +139,56 @@ impl Track {
         })
     }
 
-    /// The next frame of elements that are taken apart: each begins where the one before ends.
-    fn frame(&mut self) -> Option<AccessUnit> {
-        let latm = self.latm.as_mut()?;
-        while self.frames.is_empty() {
-            let element = self.depacketizer.poll()?;
-            let frames = element.pieces.iter().flat_map(|piece| latm.frames(piece));
-            let frames: Vec<_> = frames.collect();
-            let lasts = latm.frame_units(self.clock_rate_hz);
-            let numbered = frames.into_iter().zip(0_u32..);
-            self.frames.extend(numbered.map(|(frame, n)| AccessUnit {
-                timestamp: element.timestamp.wrapping_add(n.wrapping_mul(lasts)),
-                is_key: true,
-                follows_loss: element.follows_loss && n == 0,
-                pieces: vec![frame],
-            }));
+    /// The next unit of packets, or the first one of what is taken apart.
+    fn next_unit(&mut self) -> Option<AccessUnit> {
+        loop {
+            let mut whole = self.depacketizer.poll()?;
+            let parts = match (&mut self.latm, self.encoding.kind) {
+                // Each frame begins where the one before ends.
+                (Some(latm), _) => {
+                    let frames = whole.pieces.iter().flat_map(|piece| latm.frames(piece));
+                    let frames: Vec<_> = frames.collect();
+                    let lasts = latm.frame_units(self.clock_rate_hz);
+                    let times = (0_u32..).map(|n| n.wrapping_mul(lasts));
+                    times.zip(frames).collect()
+                }
+                (None, Kind::Mpeg4Visual) => {
+                    let octets = std::mem::take(&mut whole.pieces).into_iter().next();
+                    self.pictures(octets.unwrap_or_default())
+                }
+                (None, _) => return Some(whole),
+            };
+            let mut follows_loss = whole.follows_loss;
+            self.frames
+                .extend(parts.into_iter().map(|(later, part)| AccessUnit {
+                    timestamp: whole.timestamp.wrapping_add(later),
+                    is_key: match self.encoding.kind {
+                        Kind::Mpeg4Visual => is_mpeg4_key(&part) == Some(true),
+                        _ => true,
+                    },
+                    follows_loss: std::mem::take(&mut follows_loss),
+                    pieces: vec![part],
+                }));
+            if let Some(first) = self.frames.pop_front() {
+                return Some(first);
+            }
         }
-        self.frames.pop_front()
+    }
+
+    /// Pictures of MPEG-4 video that came in one packet; together, where their times cannot be told.
+    fn pictures(&self, octets: Vec<u8>) -> Vec<(u32, Vec<u8>)> {
+        let known = match &self.format {
+            Some(Format::Mpeg4Visual { config }) => &config[..],
+            _ => &[],
+        };
+        let found = mpeg4_visual::pictures(known, &octets, self.clock_rate_hz);
+        match found.len() {
+            0 | 1 => vec![(0, octets)],
+            _ => found
+                .into_iter()
+                .map(|(later, part)| (later, part.to_vec()))
+                .collect(),
+        }
     }
 
     /// Whether pictures that can be decoded little by little have come for so long without one to begin with.
