@@ -108,6 +108,17 @@ impl Ffmpeg {
 
     /// The same, or what it said instead.
     pub fn try_units(&self, name: &str, options: &[&str], input: &str) -> Result<Vec<Unit>, String> {
+        self.units_through(SLICES, name, options, input)
+    }
+
+    /// The same of other pictures than H.264's, which are brought into one form by another filter of ffmpeg's (`null` for none).
+    pub fn units_through(
+        &self,
+        filter: &str,
+        name: &str,
+        options: &[&str],
+        input: &str,
+    ) -> Result<Vec<Unit>, String> {
         let path = self.folder.join(format!("{name}.framemd5"));
         let target = path.display().to_string();
         // Without an end of its own a reader that gets nothing would wait for ever.
@@ -116,7 +127,7 @@ impl Ffmpeg {
             &["-i", input, "-map", "0:v?", "-map", "0:a?", "-c", "copy"],
         ]
         .concat();
-        arguments.extend(["-bsf:v", SLICES, "-f", "framemd5", &target]);
+        arguments.extend(["-bsf:v", filter, "-f", "framemd5", &target]);
         let read = self.run(name, &arguments, LIMIT);
         let text = std::fs::read_to_string(&path).unwrap_or_default();
         let units = units_of(&text);

@@ -189,10 +189,16 @@ pub fn payload_audio(data: &[u8]) {
     assert_eq!(read, frames);
 }
 
-/// Packets with VP8, VP9 or JPEG in them.
+/// Packets with VP8, VP9, MPEG-4 video or JPEG in them, and a picture of MPEG-4 video that is written and read back.
 pub fn payload_video(data: &[u8]) {
-    for format in [Format::Vp8, Format::Vp9, Format::Jpeg] {
+    for format in [Format::Vp8, Format::Vp9, Format::Mpeg4Visual, Format::Jpeg] {
         payloads(format, data);
+    }
+    let picture = [&[0, 0, 1, 0xb6][..], data].concat();
+    let written = write::mpeg4_visual(&picture, 32 + data.len() % 100);
+    assert!(written.iter().all(|payload| payload.bytes.len() < 132));
+    if !data.is_empty() {
+        assert_eq!(written_and_read(Format::Mpeg4Visual, &written), [picture]);
     }
 }
 

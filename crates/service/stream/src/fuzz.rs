@@ -1,7 +1,8 @@
 //! Targets for the fuzzer: plain functions over bytes that panic when an invariant breaks.
 
 use crate::file::{Index, Scanner, Wanted};
-use crate::parameter_sets::{h264_sequence, h265_sequence};
+use crate::mpeg4_visual;
+use crate::parameter_sets::{h264_sequence, h264_set, h265_sequence, h265_set};
 use crate::{Description, Hearing, MountName, MountPattern, Reorder};
 use bytes::Bytes;
 use ringpost_base::{Instant, limits};
@@ -37,9 +38,16 @@ fn check(index: &Index) {
     index.length_ns();
 }
 
-/// A parameter set of H.264 or H.265.
+/// A parameter set of H.264 or H.265, or MPEG-4 video.
 pub fn parameter_set(data: &[u8]) {
     let _ = (h264_sequence(data), h265_sequence(data));
+    let _ = (h264_set(data), h265_set(data));
+    let _ = mpeg4_visual::size(data);
+    assert!(mpeg4_visual::is_same(data, data));
+    let (known, unit) = data.split_at(data.len() / 2);
+    let found = mpeg4_visual::pictures(known, unit, 90_000);
+    let bytes: usize = found.iter().map(|(_, part)| part.len()).sum();
+    assert!(found.is_empty() || bytes == unit.len());
 }
 
 /// The name of a mount, a pattern of some, and a publisher's session description.

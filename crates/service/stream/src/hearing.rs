@@ -36,6 +36,10 @@ impl Hearing {
                 let crate::file::Format::Aac { config, .. } = encoding.format? else {
                     return None;
                 };
+                // Nothing here takes elements apart that have their configuration in the band.
+                if encoding.payload == (Format::Latm { in_band: true }) {
+                    return None;
+                }
                 (Coding::Aac(config.to_vec().into()), encoding.payload)
             }
         };

@@ -26,6 +26,7 @@ pub mod fuzz;
 mod hearing;
 pub mod hub;
 mod mount;
+mod mpeg4_visual;
 pub mod parameter_sets;
 pub mod playback;
 pub mod recording;

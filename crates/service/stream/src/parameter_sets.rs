@@ -19,6 +19,9 @@ pub enum ParameterSetError {
         /// What was there.
         found: u64,
     },
+    /// What stands before MPEG-4 video does not tell its size.
+    #[error("expected the header of a video object layer of a rectangle's shape, with its size")]
+    Layer,
 }
 
 /// What an H.264 sequence parameter set says (ITU-T H.264 §7.3.2.1).
@@ -178,6 +181,62 @@ pub fn h265_sequence(nal: &[u8]) -> Result<H265Sequence, ParameterSetError> {
     })
 }
 
+/// Which parameter set a NAL unit is: of the sets of its type each number is one, and another set of that number takes its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SetName {
+    kind: u8,
+    number: u64,
+}
+
+impl SetName {
+    /// Whether it is one of pictures, and not of sequences.
+    pub fn is_of_pictures(self) -> bool {
+        matches!(self.kind, 8 | 34)
+    }
+}
+
+/// How much of a set is looked at for its number, which of an H.265 sequence stands behind its levels.
+const NUMBER_BYTES: usize = 160;
+
+/// Which set of H.264 a NAL unit is, with its header (ITU-T H.264 §7.3.2.1.1, §7.3.2.2). One whose number cannot be read is
+/// taken for number 0.
+pub fn h264_set(nal: &[u8]) -> Option<SetName> {
+    let kind = nal.first()? & 0x1f;
+    if !matches!(kind, 7 | 8) {
+        return None;
+    }
+    let plain = without_emulation(&nal[1..nal.len().min(NUMBER_BYTES)]);
+    let mut bits = Bits::new(&plain);
+    bits.at = if kind == 7 { 24 } else { 0 };
+    let number = bits.golomb("parameter_set_id").unwrap_or_default();
+    Some(SetName { kind, number })
+}
+
+/// The same of H.265 (ITU-T H.265 §7.3.2.1 to §7.3.2.3).
+pub fn h265_set(nal: &[u8]) -> Option<SetName> {
+    let kind = nal.first()? >> 1 & 0x3f;
+    let body = nal.get(2..nal.len().min(NUMBER_BYTES)).unwrap_or_default();
+    let plain = without_emulation(body);
+    let mut bits = Bits::new(&plain);
+    let number = match kind {
+        32 => bits.number(4, "vps_video_parameter_set_id"),
+        33 => h265_sequence_number(&mut bits),
+        34 => bits.golomb("pps_pic_parameter_set_id"),
+        _ => return None,
+    };
+    let number = number.unwrap_or_default();
+    Some(SetName { kind, number })
+}
+
+fn h265_sequence_number(bits: &mut Bits<'_>) -> Result<u64, ParameterSetError> {
+    bits.number(4, "sps_video_parameter_set_id")?;
+    let sublayers = bits.number(3, "sps_max_sub_layers_minus1")?;
+    // Behind a flag come 88 bits of profile and 8 of level.
+    bits.at += 1 + 88 + 8;
+    bits.skip_sublayers(sublayers)?;
+    bits.golomb("sps_seq_parameter_set_id")
+}
+
 /// The octets without those that keep a start code from appearing (ITU-T H.264 §7.4.1).
 fn without_emulation(nal: &[u8]) -> Vec<u8> {
     let mut plain = Vec::with_capacity(nal.len());
@@ -194,17 +253,17 @@ fn without_emulation(nal: &[u8]) -> Vec<u8> {
 }
 
 /// A reader of bits, the highest of an octet first.
-struct Bits<'a> {
+pub(crate) struct Bits<'a> {
     bytes: &'a [u8],
-    at: usize,
+    pub(crate) at: usize,
 }
 
 impl<'a> Bits<'a> {
-    fn new(bytes: &'a [u8]) -> Self {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
         Bits { bytes, at: 0 }
     }
 
-    fn flag(&mut self, field: &'static str) -> Result<bool, ParameterSetError> {
+    pub(crate) fn flag(&mut self, field: &'static str) -> Result<bool, ParameterSetError> {
         let byte = self
             .bytes
             .get(self.at / 8)
@@ -214,7 +273,7 @@ impl<'a> Bits<'a> {
         Ok(bit == 1)
     }
 
-    fn number(&mut self, bits: u32, field: &'static str) -> Result<u64, ParameterSetError> {
+    pub(crate) fn number(&mut self, bits: u32, field: &'static str) -> Result<u64, ParameterSetError> {
         (0..bits).try_fold(0, |number, _| Ok(number << 1 | u64::from(self.flag(field)?)))
     }
 
@@ -292,26 +351,26 @@ impl<'a> Bits<'a> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use proptest::prelude::*;
 
     /// Writes bits as [`Bits`] reads them.
     #[derive(Default)]
-    struct Writer(Vec<bool>);
+    pub(crate) struct Writer(Vec<bool>);
 
     impl Writer {
-        fn number(mut self, bits: u32, value: u64) -> Self {
+        pub(crate) fn number(mut self, bits: u32, value: u64) -> Self {
             self.0.extend((0..bits).rev().map(|bit| value >> bit & 1 == 1));
             self
         }
 
-        fn golomb(self, value: u64) -> Self {
+        pub(crate) fn golomb(self, value: u64) -> Self {
             let bits = 64 - (value + 1).leading_zeros();
             self.number(bits - 1, 0).number(bits, value + 1)
         }
 
-        fn nal(self, header: &[u8]) -> Vec<u8> {
+        pub(crate) fn nal(self, header: &[u8]) -> Vec<u8> {
             let octets = self.number(1, 1).0;
             let mut nal = header.to_vec();
             let mut zeros = 0;
@@ -348,7 +407,7 @@ mod tests {
         writer.number(1, 0).nal(&[0x67])
     }
 
-    fn octets(hex: &str) -> Vec<u8> {
+    pub(crate) fn octets(hex: &str) -> Vec<u8> {
         let digit = |at: usize| u8::from_str_radix(&hex[at..at + 2], 16).expect("hexadecimal");
         (0..hex.len()).step_by(2).map(digit).collect()
     }
@@ -400,6 +459,45 @@ mod tests {
             assert_eq!((read.width, read.height, read.level), (width, height, level));
             assert_eq!((read.profile, read.luma_bits, read.chroma_bits), (2, 10, 10));
         }
+    }
+
+    #[test]
+    fn sets_are_told_apart_by_their_types_and_numbers() {
+        let named = |kind, number| Some(SetName { kind, number });
+        let sequence = |number: u64| Writer::default().number(8, 66).number(16, 30).golomb(number);
+        for number in [0, 1, 31] {
+            assert_eq!(h264_set(&sequence(number).nal(&[0x67])), named(7, number));
+            let picture = Writer::default().golomb(number).golomb(0);
+            assert_eq!(h264_set(&picture.nal(&[0x68])), named(8, number));
+            assert_eq!(
+                h265_set(&Writer::default().golomb(number).nal(&[0x44, 1])),
+                named(34, number)
+            );
+            for sublayers in [0, 2] {
+                let mut writer = Writer::default().number(4, 2).number(3, sublayers).number(1, 1);
+                writer = writer.number(32, 0x0160_0000).number(56, 0x90_0000).number(8, 30);
+                if sublayers == 2 {
+                    // The first has a level of its own.
+                    writer = writer.number(2, 1).number(14, 0).number(8, 30);
+                }
+                assert_eq!(
+                    h265_set(&writer.golomb(number).nal(&[0x42, 1])),
+                    named(33, number)
+                );
+            }
+        }
+        assert_eq!(h265_set(&[0x40, 1, 0x5c]), named(32, 5));
+        assert_eq!(
+            (h264_set(&[0x65, 1]), h264_set(&[]), h265_set(&[0x26, 1])),
+            (None, None, None)
+        );
+        // One that ends too soon.
+        assert_eq!(
+            (h264_set(&[0x67]), h265_set(&[0x42])),
+            (named(7, 0), named(33, 0))
+        );
+        assert!(h264_set(&[0x68]).is_some_and(SetName::is_of_pictures));
+        assert!(!h265_set(&[0x40, 1]).is_some_and(SetName::is_of_pictures));
     }
 
     #[test]
@@ -458,6 +556,7 @@ mod tests {
         #[test]
         fn any_octets_are_read_or_refused(octets in proptest::collection::vec(0_u8.., 0..80)) {
             let _ = (h264_sequence(&octets), h265_sequence(&octets));
+            let _ = (h264_set(&octets), h265_set(&octets));
         }
 
         #[test]

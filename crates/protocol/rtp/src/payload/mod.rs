@@ -12,11 +12,13 @@
 //! | `MpegAudio` | 2250 | one frame, with its header |
 //! | `Whole` | 7587, 3551 | the payload: Opus, G.711, G.722, L16 |
 //! | `Vp8`, `Vp9` | 7741, 9628 | one frame; of VP9 one for each spatial layer |
+//! | `Mpeg4Visual` | 6416 | one picture, with start codes and with the headers before it |
 //! | `Jpeg` | 2435 | one image, with the headers that the payload's own header stands for, as it can stand in a file |
 
 mod audio;
 mod formats;
 mod jpeg;
+mod mpeg4_visual;
 mod nal;
 mod video;
 pub mod write;
@@ -26,6 +28,7 @@ mod tests;
 
 pub use audio::{AacHeaders, opus_duration_units};
 pub use formats::{StaticFormat, duration_units, static_format};
+pub use mpeg4_visual::{is_mpeg4_key, mpeg4_configuration, mpeg4_start_codes};
 pub use nal::{is_h264_key, is_h264_recovery_point, is_h265_key, is_h265_recovery_point, split_annex_b};
 pub use video::{begins_vp8, begins_vp9};
 
@@ -58,6 +61,8 @@ pub enum Format {
     Vp8,
     /// VP9.
     Vp9,
+    /// MPEG-4 part 2 video.
+    Mpeg4Visual,
     /// JPEG of types 0 and 1, with restart markers or without.
     Jpeg,
 }
@@ -67,8 +72,8 @@ pub enum Format {
 pub struct AccessUnit {
     /// Its instant, in units of the payload's clock.
     pub timestamp: u32,
-    /// Whether decoding may begin with it: of H.264 and H.265 with key pictures and recovery points. So it is with every unit
-    /// of audio.
+    /// Whether decoding may begin with it: of H.264 and H.265 with key pictures and recovery points, of MPEG-4 video with pictures
+    /// that are coded by themselves. So it is with every unit of audio.
     pub is_key: bool,
     /// Whether something before it, since the last unit that was given, was lost.
     pub follows_loss: bool,
@@ -85,7 +90,8 @@ const WAITING_UNITS: usize = 512;
 ///
 /// A unit ends with the marker bit, or where the timestamp changes, since markers are left out by some. Of H.264 and H.265 none
 /// ends with what belongs before a picture (parameter sets, delimiters, SEI): cameras set the marker on these too, with the
-/// picture's timestamp or that of the picture before, and they are given with the picture that follows.
+/// picture's timestamp or that of the picture before, and they are given with the picture that follows. So it is with the
+/// configuration of MPEG-4 video.
 // Guards pitfall RTP 10.
 #[derive(Debug)]
 pub struct Depacketizer {
@@ -182,12 +188,13 @@ impl Depacketizer {
                 Format::Whole => self.whole(at),
                 Format::Vp8 => self.vp8(at),
                 Format::Vp9 => self.vp9(at),
+                Format::Mpeg4Visual => self.mpeg4_visual(at),
                 Format::Jpeg => self.jpeg(at),
             }
         }
         self.gap = false;
         // In MPEG audio it begins a talkspurt.
-        if marker && self.format != Format::MpegAudio && self.leading_pieces() == 0 {
+        if marker && self.format != Format::MpegAudio && !self.awaits_picture() {
             self.finish();
         }
     }
@@ -200,6 +207,14 @@ impl Depacketizer {
     /// The source has ended: what has come of the last unit is all of it.
     pub fn end(&mut self) {
         self.finish();
+    }
+
+    /// Whether the unit at hand has what belongs before a picture at its end.
+    fn awaits_picture(&self) -> bool {
+        match self.format {
+            Format::Mpeg4Visual => self.awaits_mpeg4_picture(),
+            _ => self.leading_pieces() > 0,
+        }
     }
 
     /// How many pieces at the end of the unit at hand belong before a picture that has not come.
@@ -222,6 +237,13 @@ impl Depacketizer {
     fn turn_to(&mut self, timestamp: u32) {
         if self.unit.as_ref().is_none_or(|unit| unit.timestamp == timestamp) {
             return;
+        }
+        if self.format == Format::Mpeg4Visual {
+            let is_before_picture = self.awaits_mpeg4_picture();
+            return match self.unit.as_mut() {
+                Some(unit) if is_before_picture => unit.timestamp = timestamp,
+                _ => self.finish(),
+            };
         }
         let count = self.leading_pieces();
         let Some(unit) = self.unit.as_mut().filter(|_| count > 0) else {
@@ -304,6 +326,7 @@ impl Depacketizer {
             _ if self.unit.is_none() => Vec::new(),
             Format::Vp8 => self.fragment.take().into_iter().collect(),
             Format::Jpeg => self.jpeg_image().into_iter().collect(),
+            Format::Mpeg4Visual => self.mpeg4_picture().into_iter().collect(),
             Format::Latm { in_band } => self.latm_pieces(in_band),
             _ => Vec::new(),
         };

@@ -1129,3 +1129,136 @@ mod jpeg {
         }
     }
 }
+
+mod mpeg4_visual {
+    use super::*;
+
+    /// The headers of a sequence, an object and its layer.
+    const CONFIG: &[u8] = &[
+        0, 0, 1, 0xb0, 1, 0, 0, 1, 0xb5, 9, 0, 0, 1, 0, 0, 0, 1, 0x20, 0, 0x84, 0x40,
+    ];
+    const GROUP: &[u8] = &[0, 0, 1, 0xb3, 0, 0x10, 7];
+    /// A picture coded by itself, and one that needs others.
+    const KEY: &[u8] = &[0, 0, 1, 0xb6, 0x10, 0xc0, 7, 8, 9];
+    const OTHER: &[u8] = &[0, 0, 1, 0xb6, 0x50, 0xc0, 5];
+    const END: &[u8] = &[0, 0, 1, 0xb1];
+
+    #[test]
+    fn pictures_are_given_whole_with_what_stands_before_them() {
+        let first = [CONFIG, GROUP, KEY].concat();
+        let (units, lost) = feed(
+            Format::Mpeg4Visual,
+            &[
+                Some((1, false, &first[..25])),
+                Some((1, true, &first[25..])),
+                // Without a marker.
+                Some((2, false, OTHER)),
+                Some((3, true, OTHER)),
+                Some((3, false, END)),
+            ],
+        );
+        let expected = [
+            (1, true, false, vec![&first[..]]),
+            (2, false, false, vec![OTHER]),
+            (3, false, false, vec![OTHER]),
+        ];
+        assert_eq!((pieces(&units), lost), (expected.to_vec(), 0));
+    }
+
+    #[test]
+    fn a_configuration_in_packets_of_its_own_belongs_to_the_picture_behind_it() {
+        let whole = [CONFIG, GROUP, KEY].concat();
+        // Of the picture's time as it should be, of the one before, and marked as no configuration is.
+        for (time, marker) in [(2, false), (1, false), (1, true), (2, true)] {
+            let packets = [
+                Some((1, true, OTHER)),
+                Some((time, marker, CONFIG)),
+                Some((time, marker, GROUP)),
+                Some((2, true, KEY)),
+            ];
+            let (units, lost) = feed(Format::Mpeg4Visual, &packets);
+            let expected = [(1, false, false, vec![OTHER]), (2, true, false, vec![&whole[..]])];
+            assert_eq!((pieces(&units), lost), (expected.to_vec(), 0), "{time} {marker}");
+        }
+        // Nothing comes behind it.
+        let (units, lost) = feed(Format::Mpeg4Visual, &[Some((1, true, CONFIG))]);
+        assert_eq!((units.len(), lost), (0, 1));
+    }
+
+    #[test]
+    fn a_picture_without_its_beginning_or_its_middle_is_not_given() {
+        let packets = [
+            // Joined in the middle.
+            Some((1, true, &[7, 8, 9][..])),
+            Some((2, false, KEY)),
+            None,
+            Some((2, true, &[1, 2])),
+            Some((3, false, OTHER)),
+            // With the marker.
+            None,
+            Some((4, true, OTHER)),
+        ];
+        let (units, lost) = feed(Format::Mpeg4Visual, &packets);
+        assert_eq!(pieces(&units), [(4, false, true, vec![OTHER])]);
+        assert_eq!(lost, 3);
+    }
+
+    #[test]
+    fn several_pictures_in_a_packet_stay_together() {
+        let both = [KEY, OTHER].concat();
+        let (units, _) = feed(Format::Mpeg4Visual, &[Some((1, true, &both))]);
+        assert_eq!(pieces(&units), [(1, true, false, vec![&both[..]])]);
+    }
+
+    #[test]
+    fn what_is_in_a_stream_is_told_by_its_start_codes() {
+        let octets = [CONFIG, GROUP, OTHER].concat();
+        let codes: Vec<_> = mpeg4_start_codes(&octets).collect();
+        let expected = [(0, 0xb0), (5, 0xb5), (10, 0), (14, 0x20), (21, 0xb3), (28, 0xb6)];
+        assert_eq!(codes, expected);
+        assert_eq!(mpeg4_configuration(&octets), Some(CONFIG));
+        assert_eq!(mpeg4_configuration(CONFIG), Some(CONFIG));
+        assert_eq!(mpeg4_configuration(KEY), None);
+        assert_eq!(mpeg4_configuration(&CONFIG[..14]), None);
+        assert_eq!(is_mpeg4_key(&octets), Some(false));
+        assert_eq!(is_mpeg4_key(KEY), Some(true));
+        assert_eq!(is_mpeg4_key(&KEY[..4]), None);
+        assert_eq!(is_mpeg4_key(CONFIG), None);
+    }
+
+    fn sent(octets: &[u8], max_bytes: usize) -> Vec<Vec<u8>> {
+        let payloads = write::mpeg4_visual(octets, max_bytes);
+        let markers: Vec<_> = payloads.iter().map(|payload| payload.marker).collect();
+        assert_eq!(markers.iter().filter(|marker| **marker).count(), 1);
+        assert_eq!(markers.last(), Some(&true));
+        let packets: Vec<_> = payloads
+            .iter()
+            .map(|payload| Some((1, payload.marker, &payload.bytes[..])))
+            .collect();
+        let (units, lost) = feed(Format::Mpeg4Visual, &packets);
+        assert_eq!((&units[0].pieces, lost), (&vec![octets.to_vec()], 0));
+        payloads.into_iter().map(|payload| payload.bytes).collect()
+    }
+
+    #[test]
+    fn pictures_are_sent_in_video_packets_that_are_cut_only_where_they_must_be() {
+        // Two that fit together, one that fits nowhere, and a last one.
+        let packet = |octets: usize| [&[0, 0, 0x80][..], &vec![5; octets]].concat();
+        let octets = [KEY, &packet(20), &packet(20), &packet(90), &packet(2)].concat();
+        let lengths: Vec<_> = sent(&octets, 60).iter().map(Vec::len).collect();
+        assert_eq!(lengths, [9 + 23 + 23, 60, 33, 5]);
+        // Without video packets it is cut anywhere, and one that fits is not.
+        let octets = [CONFIG, KEY, &[5; 100]].concat();
+        let lengths: Vec<_> = sent(&octets, 60).iter().map(Vec::len).collect();
+        assert_eq!(lengths, [60, 60, 10]);
+        assert_eq!(sent(&octets, 200).len(), 1);
+    }
+
+    #[test]
+    fn the_header_of_a_picture_is_never_cut() {
+        let octets = [CONFIG, &[0, 0, 1, 0xb2][..], &[5; 30], KEY, &[5; 100]].concat();
+        let payloads = sent(&octets, 60);
+        assert_eq!(payloads[0].len(), CONFIG.len() + 34);
+        assert!(payloads[1].starts_with(KEY));
+    }
+}

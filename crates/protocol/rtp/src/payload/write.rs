@@ -3,6 +3,8 @@
 //! Each function returns payloads in the order of their packets, none longer than `max_bytes`, which is what a packet's size
 //! leaves behind the RTP header and must be at least 32.
 
+use super::mpeg4_visual;
+
 /// One packet's payload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Payload {
@@ -167,6 +169,34 @@ pub fn aac(frames: &[&[u8]], duration_units: u32, max_bytes: usize) -> Vec<Paylo
         }
     }
     payloads
+}
+
+/// A picture of MPEG-4 video, with start codes and with the headers before it. Its video packets are kept whole where they fit,
+/// and a payload with the end of one that does not has nothing behind it.
+//= https://www.rfc-editor.org/rfc/rfc6416#section-5.2
+pub fn mpeg4_visual(octets: &[u8], max_bytes: usize) -> Vec<Payload> {
+    let max_bytes = bounded(max_bytes);
+    // The longest header of a picture has room behind what stands before it.
+    const PICTURE_HEADER_BYTES: usize = 24;
+    let at = mpeg4_visual::picture(octets).filter(|at| at + PICTURE_HEADER_BYTES > max_bytes);
+    let (before, picture) = octets.split_at(at.unwrap_or(0));
+    let mut payloads: Vec<_> = before
+        .chunks(max_bytes)
+        .map(|part| unmarked(part.to_vec()))
+        .collect();
+    let mut is_open = false;
+    for packet in mpeg4_visual::packets(picture) {
+        match payloads.last_mut() {
+            Some(last) if is_open && last.bytes.len() + packet.len() <= max_bytes => {
+                last.bytes.extend_from_slice(packet);
+            }
+            _ => {
+                payloads.extend(packet.chunks(max_bytes).map(|part| unmarked(part.to_vec())));
+                is_open = packet.len() <= max_bytes;
+            }
+        }
+    }
+    mark_last(payloads)
 }
 
 /// Samples of a byte each, as G.711 has them, in packets of `frame_bytes`; the last may be shorter. The marker bit, which

@@ -10,7 +10,9 @@ pub(crate) struct AudioConfig {
     /// How many samples at `rate_hz` a frame has.
     pub(crate) frame_samples: u32,
     /// How long the configuration is, as far as it is understood.
-    bits: usize,
+    pub(super) bits: usize,
+    /// Whether nothing follows that is not understood.
+    pub(super) is_whole: bool,
 }
 
 /// ISO/IEC 14496-3 table 1.18.
@@ -21,16 +23,52 @@ const RATES_HZ: [u32; 13] = [
 const SBR: u64 = 5;
 const PS: u64 = 29;
 
-struct Bits<'a>(&'a [u8], usize);
+/// A reader of bits, the highest of an octet first.
+#[derive(Clone)]
+pub(super) struct Bits<'a>(&'a [u8], usize);
 
-impl Bits<'_> {
-    fn take(&mut self, count: usize) -> Option<u64> {
+impl<'a> Bits<'a> {
+    pub(super) fn new(octets: &'a [u8]) -> Self {
+        Bits(octets, 0)
+    }
+
+    pub(super) fn take(&mut self, count: usize) -> Option<u64> {
         let mut value = 0;
         for at in self.1..self.1 + count {
             value = value << 1 | u64::from(self.0.get(at / 8)? >> (7 - at % 8) & 1);
         }
         self.1 += count;
         Some(value)
+    }
+
+    /// So many whole octets, wherever they begin.
+    pub(super) fn octets(&mut self, count: usize) -> Option<Vec<u8>> {
+        let (from, shift) = (self.1 / 8, self.1 % 8);
+        let octets = self.0.get(from..)?;
+        let found = match shift {
+            0 => octets.get(..count)?.to_vec(),
+            _ => {
+                let pairs = octets.get(..count.checked_add(1)?)?.windows(2);
+                pairs.map(|two| two[0] << shift | two[1] >> (8 - shift)).collect()
+            }
+        };
+        self.1 += 8 * count;
+        Some(found)
+    }
+
+    /// So many bits as octets of their own, the last filled with zeros.
+    pub(super) fn copy(mut self, bits: usize) -> Option<Vec<u8>> {
+        let mut copy = self.octets(bits / 8)?;
+        let left = bits % 8;
+        if left > 0 {
+            copy.push((self.take(left)? << (8 - left)) as u8);
+        }
+        Some(copy)
+    }
+
+    pub(super) fn skip(&mut self, bits: usize) -> Option<()> {
+        self.1 = self.1.checked_add(bits).filter(|at| *at <= 8 * self.0.len())?;
+        Some(())
     }
 
     fn object_type(&mut self) -> Option<u64> {
@@ -55,7 +93,8 @@ impl AudioConfig {
         Self::read_bits(&mut Bits(config, 0))
     }
 
-    fn read_bits(bits: &mut Bits<'_>) -> Option<Self> {
+    /// Reads one with something behind it.
+    pub(super) fn read_bits(bits: &mut Bits<'_>) -> Option<Self> {
         let from = bits.1;
         let mut object_type = bits.object_type()?;
         let rate_hz = bits.rate()?;
@@ -80,7 +119,7 @@ impl AudioConfig {
         if depends {
             bits.take(14)?;
         }
-        bits.take(1)?;
+        let is_extended = bits.take(1)? == 1;
         Some(AudioConfig {
             rate_hz,
             extended_rate_hz,
@@ -91,6 +130,8 @@ impl AudioConfig {
                 frame_samples
             },
             bits: bits.1 - from,
+            // Main, LC, SSR and LTP, with channels that are no matter of a program's configuration.
+            is_whole: matches!(object_type, 1..=4) && channels.is_some() && !is_extended,
         })
     }
 
@@ -113,15 +154,7 @@ pub(crate) fn latm_config(mux: &[u8]) -> Option<Vec<u8>> {
     }
     let from = bits.1;
     let read = AudioConfig::read_bits(&mut bits)?;
-    let mut copy = Bits(mux, from);
-    let mut config = Vec::new();
-    let mut left = read.bits;
-    while left > 0 {
-        let now = left.min(8);
-        config.push((copy.take(now)? << (8 - now)) as u8);
-        left -= now;
-    }
-    Some(config)
+    Bits(mux, from).copy(read.bits)
 }
 
 #[cfg(test)]

@@ -1,7 +1,9 @@
 //! What session descriptions call formats of files, and how the one is made of the other.
 
 use super::audio_config::{AudioConfig, latm_config};
-use super::{FileTrack, Format};
+use super::{FileTrack, Format, Latm, sets};
+use crate::mpeg4_visual;
+use crate::parameter_sets::{h264_set, h265_set};
 use crate::playback::jpeg;
 use bytes::Bytes;
 use ringpost_auth::base64;
@@ -33,6 +35,10 @@ pub(crate) enum Kind {
     Vp8,
     /// The same.
     Vp9,
+    /// In the headers before a picture.
+    Mpeg4Visual,
+    /// Before frames of sound, in the elements that hold them: [`latm`] takes those apart.
+    Latm,
     /// In each image.
     Jpeg,
     /// Nowhere: the description has told them.
@@ -67,6 +73,7 @@ impl Encoding {
             }
             "VP8" => awaited(payload::Format::Vp8, Kind::Vp8, None),
             "VP9" => awaited(payload::Format::Vp9, Kind::Vp9, None),
+            "MP4V-ES" => awaited(payload::Format::Mpeg4Visual, Kind::Mpeg4Visual, mpeg4_of(fmtp)),
             "JPEG" => awaited(payload::Format::Jpeg, Kind::Jpeg, None),
             "MPEG4-GENERIC" => {
                 let config = unhex(parameter(fmtp, "config")?)?;
@@ -81,6 +88,11 @@ impl Encoding {
                     payload::Format::Latm { in_band: false },
                     aac(config, read, channels),
                 )
+            }
+            //= https://www.rfc-editor.org/rfc/rfc6416#section-7.3
+            "MP4A-LATM" => {
+                let format = latm(codec).format();
+                awaited(payload::Format::Latm { in_band: true }, Kind::Latm, format)
             }
             "MPA" => told(payload::Format::MpegAudio, Format::MpegAudio { channels: 2 }),
             "OPUS" => {
@@ -105,12 +117,25 @@ impl Encoding {
     }
 }
 
+/// What takes the elements of [`Kind::Latm`] apart.
+pub(crate) fn latm(codec: &Codec) -> Latm {
+    let fmtp = codec.fmtp.as_deref().unwrap_or_default();
+    let mux = parameter(fmtp, "config").and_then(unhex);
+    Latm::new(codec.channels.max(1), mux.as_deref())
+}
+
 impl Kind {
+    /// Whether its units are pictures.
+    pub(crate) fn is_video(self) -> bool {
+        !matches!(self, Kind::Latm | Kind::Told)
+    }
+
     /// Whether an access unit holds parameter sets, which may stand before any picture.
     pub(crate) fn has_sets(self, pieces: &[Vec<u8>]) -> bool {
         let is_set = |nal: &Vec<u8>| match (self, nal.first()) {
             (Kind::H264, Some(header)) => matches!(header & 0x1f, 7 | 8),
             (Kind::H265, Some(header)) => matches!(header >> 1 & 0x3f, 32..=34),
+            (Kind::Mpeg4Visual, _) => payload::mpeg4_configuration(nal).is_some(),
             _ => false,
         };
         pieces.iter().any(is_set)
@@ -120,35 +145,48 @@ impl Kind {
     pub(crate) fn format_in(self, pieces: &[Vec<u8>], known: Option<&Format>) -> Option<Format> {
         match self {
             Kind::H264 => {
-                let of = |kind: u8| first(pieces, |nal| nal[0] & 0x1f == kind);
-                let (sps, pps) = match known {
-                    Some(Format::H264 { sps, pps }) => {
-                        (of(7).or(Some(sps.clone())), of(8).or(Some(pps.clone())))
-                    }
-                    _ => (of(7), of(8)),
+                let (sps, pps): (&[Bytes], &[Bytes]) = match known {
+                    Some(Format::H264 { sps, pps }) => (sps, pps),
+                    _ => (&[], &[]),
                 };
-                Some(Format::H264 { sps: sps?, pps: pps? })
+                let joined = |known, kind| {
+                    let of_kind = |nal: &&[u8]| nal.first().is_some_and(|header| header & 0x1f == kind);
+                    sets::joined(known, pieces.iter().map(Vec::as_slice).filter(of_kind), h264_set)
+                };
+                let (sps, pps) = (joined(sps, 7), joined(pps, 8));
+                let is_whole = !sps.is_empty() && !pps.is_empty();
+                is_whole.then_some(Format::H264 { sps, pps })
             }
             Kind::H265 => {
-                let of = |kind: u8| first(pieces, |nal| nal[0] >> 1 & 0x3f == kind);
-                let old = match known {
-                    Some(Format::H265 { vps, sps, pps }) => [vps, sps, pps].map(|set| Some(set.clone())),
-                    _ => [None, None, None],
+                let [vps, sps, pps]: [&[Bytes]; 3] = match known {
+                    Some(Format::H265 { vps, sps, pps }) => [vps, sps, pps],
+                    _ => [&[]; 3],
                 };
-                let [vps, sps, pps] = old;
-                Some(Format::H265 {
-                    vps: of(32).or(vps)?,
-                    sps: of(33).or(sps)?,
-                    pps: of(34).or(pps)?,
-                })
+                let joined = |known, kind| {
+                    let of_kind = |nal: &&[u8]| nal.first().is_some_and(|header| header >> 1 & 0x3f == kind);
+                    sets::joined(known, pieces.iter().map(Vec::as_slice).filter(of_kind), h265_set)
+                };
+                let (vps, sps, pps) = (joined(vps, 32), joined(sps, 33), joined(pps, 34));
+                let is_whole = ![&vps, &sps, &pps].iter().any(|sets| sets.is_empty());
+                is_whole.then_some(Format::H265 { vps, sps, pps })
             }
             Kind::Vp8 => pieces.first().and_then(|frame| vp8_size(frame)),
             Kind::Vp9 => pieces.first().and_then(|frame| vp9_size(frame)),
+            Kind::Mpeg4Visual => {
+                let known = known.cloned();
+                let Some(config) = pieces.first().and_then(|piece| mpeg4_config(piece)) else {
+                    return known;
+                };
+                match &known {
+                    Some(Format::Mpeg4Visual { config: old }) if mpeg4_visual::is_same(old, &config) => known,
+                    _ => Some(Format::Mpeg4Visual { config }),
+                }
+            }
             Kind::Jpeg => {
                 let (width, height) = jpeg::size(pieces.first()?)?;
                 Some(Format::Jpeg { width, height })
             }
-            Kind::Told => known.cloned(),
+            Kind::Latm | Kind::Told => known.cloned(),
         }
     }
 }
@@ -158,7 +196,7 @@ impl FileTrack {
     pub(crate) fn rtp_clock_hz(&self) -> u32 {
         match &self.format {
             Format::H264 { .. } | Format::H265 { .. } | Format::Vp8 { .. } | Format::Vp9 { .. } => 90_000,
-            Format::Jpeg { .. } | Format::MpegAudio { .. } => 90_000,
+            Format::Jpeg { .. } | Format::MpegAudio { .. } | Format::Mpeg4Visual { .. } => 90_000,
             Format::Opus { .. } => 48_000,
             Format::Aac { config, .. } => {
                 let read = AudioConfig::read(config);
@@ -191,8 +229,8 @@ impl FileTrack {
         };
         Some(match &self.format {
             Format::H264 { sps, pps } => {
-                let level = hex(sps.get(1..4)?);
-                let sets = [sps, pps].map(|set| base64::encode(set)).join(",");
+                let level = hex(sps.first()?.get(1..4)?);
+                let sets = in_base64(sps.iter().chain(pps));
                 //= https://www.rfc-editor.org/rfc/rfc6184#section-8.1
                 of(
                     "H264",
@@ -203,7 +241,8 @@ impl FileTrack {
                 )
             }
             Format::H265 { vps, sps, pps } => {
-                let [vps, sps, pps] = [vps, sps, pps].map(|set| base64::encode(set));
+                let [vps, sps, pps] = [vps, sps, pps].map(|sets| in_base64(sets.iter()));
+                //= https://www.rfc-editor.org/rfc/rfc7798#section-7.1
                 of(
                     "H265",
                     1,
@@ -226,6 +265,16 @@ impl FileTrack {
             Format::MpegAudio { .. } => numbered(of("MPA", 1, None)),
             Format::Vp8 { .. } => of("VP8", 1, None),
             Format::Vp9 { .. } => of("VP9", 1, None),
+            //= https://www.rfc-editor.org/rfc/rfc6416#section-7.1
+            Format::Mpeg4Visual { config } => {
+                let level = mpeg4_level(config).unwrap_or(1);
+                let config = hex(config);
+                of(
+                    "MP4V-ES",
+                    1,
+                    Some(format!("profile-level-id={level};config={config}")),
+                )
+            }
             Format::Jpeg { .. } => numbered(of("JPEG", 1, None)),
         })
     }
@@ -236,11 +285,6 @@ fn parameter<'a>(fmtp: &'a str, wanted: &str) -> Option<&'a str> {
     let mut parameters = fmtp.split(';').filter_map(|part| part.trim().split_once('='));
     let (_, value) = parameters.find(|(name, _)| name.trim().eq_ignore_ascii_case(wanted))?;
     Some(value.trim().trim_matches('"'))
-}
-
-fn first(pieces: &[Vec<u8>], is: impl Fn(&[u8]) -> bool) -> Option<Bytes> {
-    let found = pieces.iter().find(|nal| nal.len() > 2 && is(nal))?;
-    Some(Bytes::copy_from_slice(found))
 }
 
 /// NAL units of a parameter with commas between them.
@@ -256,6 +300,11 @@ fn nals(value: Option<&str>) -> Vec<Vec<u8>> {
     value.unwrap_or_default().split(',').filter_map(decode).collect()
 }
 
+/// The same, written.
+fn in_base64<'a>(sets: impl Iterator<Item = &'a Bytes>) -> String {
+    sets.map(|set| base64::encode(set)).collect::<Vec<_>>().join(",")
+}
+
 fn h264_of(fmtp: &str) -> Option<Format> {
     let sets = nals(parameter(fmtp, "sprop-parameter-sets"));
     Kind::H264.format_in(&sets, None)
@@ -268,6 +317,27 @@ fn h265_of(fmtp: &str) -> Option<Format> {
         .flat_map(|name| nals(parameter(fmtp, name)))
         .collect();
     Kind::H265.format_in(&sets, None)
+}
+
+//= https://www.rfc-editor.org/rfc/rfc6416#section-7.1
+fn mpeg4_of(fmtp: &str) -> Option<Format> {
+    let octets = unhex(parameter(fmtp, "config")?)?;
+    let config = mpeg4_config(&octets)?;
+    Some(Format::Mpeg4Visual { config })
+}
+
+/// What stands before a picture of MPEG-4 video, if it tells what a file has to.
+fn mpeg4_config(octets: &[u8]) -> Option<Bytes> {
+    let config = payload::mpeg4_configuration(octets).filter(|config| config.len() <= CONFIG_BYTES)?;
+    mpeg4_visual::size(config).ok()?;
+    Some(Bytes::copy_from_slice(config))
+}
+
+/// `profile_and_level_indication` of the sequence's header (ISO/IEC 14496-2 §6.2.2).
+fn mpeg4_level(config: &[u8]) -> Option<u8> {
+    let mut codes = payload::mpeg4_start_codes(config);
+    let (at, _) = codes.find(|(_, code)| *code == 0xb0)?;
+    config.get(at + 4).copied()
 }
 
 fn aac(config: Vec<u8>, read: AudioConfig, told: u8) -> Format {
@@ -340,8 +410,11 @@ fn hex(octets: &[u8]) -> String {
     octets.iter().map(|octet| format!("{octet:02X}")).collect()
 }
 
+/// What a configuration is at most: user data may stand in it.
+const CONFIG_BYTES: usize = 1_024;
+
 fn unhex(text: &str) -> Option<Vec<u8>> {
-    if !text.len().is_multiple_of(2) || !text.is_ascii() || text.len() > 2 * 64 {
+    if !text.len().is_multiple_of(2) || !text.is_ascii() || text.len() > 2 * CONFIG_BYTES {
         return None;
     }
     let octet = |at: usize| u8::from_str_radix(&text[at..at + 2], 16).ok();
@@ -351,6 +424,7 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::file::tests::MPEG4_CONFIG;
 
     fn codec(name: &'static str, rate: u32, channels: u8, fmtp: &str) -> Codec {
         Codec {
@@ -373,12 +447,31 @@ mod tests {
                 ),
                 90_000,
             ),
+            // A second sequence with number 1, and two picture parameter sets.
+            (
+                codec(
+                    "H264",
+                    90_000,
+                    1,
+                    "packetization-mode=1;profile-level-id=42C01E;sprop-parameter-sets=Z0LAHtkDxWhAAAADAEAAAAwDxYuS,Z0LAHlZA8VoQ,aMuMsg==,aFuMsg==",
+                ),
+                90_000,
+            ),
             (
                 codec(
                     "H265",
                     90_000,
                     1,
                     "sprop-vps=QAEMAf//AWA=;sprop-sps=QgEBAWA=;sprop-pps=RAHBcrRi",
+                ),
+                90_000,
+            ),
+            (
+                codec(
+                    "H265",
+                    90_000,
+                    1,
+                    "sprop-vps=QAEMAf//AWA=,QAEcAf//AWA=;sprop-sps=QgEBAWA=;sprop-pps=RAHBcrRi,RAFBcrRi",
                 ),
                 90_000,
             ),
@@ -392,6 +485,15 @@ mod tests {
                 44_100,
             ),
             (codec("opus", 48_000, 2, "sprop-stereo=1"), 48_000),
+            (
+                codec(
+                    "MP4V-ES",
+                    90_000,
+                    1,
+                    "profile-level-id=3;config=000001B003000001B58913000001000000012000C48D88002D0204061443",
+                ),
+                90_000,
+            ),
             (codec("L16", 16_000, 1, ""), 16_000),
         ] {
             let encoding = Encoding::of(&told).expect("recordable");
@@ -429,9 +531,28 @@ mod tests {
             None
         );
         assert_eq!(
-            Encoding::of(&codec("MP4A-LATM", 44_100, 2, "config=400026203fc0")),
+            Encoding::of(&codec("MP4A-LATM", 44_100, 2, "cpresent=0;config=400026")),
             None
         );
+    }
+
+    #[test]
+    fn latm_has_its_configuration_in_the_band_unless_a_description_says_otherwise() {
+        let config = Bytes::from_static(&[0x13, 0x10]);
+        let told = Some(Format::Aac { config, channels: 2 });
+        for (fmtp, format) in [
+            ("", None),
+            ("object=2; cpresent=1", None),
+            ("cpresent=1;config=400026203fc0", told.clone()),
+            ("config=400026203fc0", told),
+            ("config=40", None),
+        ] {
+            let encoding = Encoding::of(&codec("MP4A-LATM", 24_000, 2, fmtp)).expect("LATM");
+            let in_band = payload::Format::Latm { in_band: true };
+            assert_eq!((encoding.payload, encoding.kind), (in_band, Kind::Latm));
+            assert_eq!(encoding.format, format, "{fmtp}");
+            assert!(!encoding.kind.is_video());
+        }
     }
 
     #[test]
@@ -456,8 +577,50 @@ mod tests {
             .kind
             .format_in(&[b"\x67six".to_vec()], Some(&format))
             .expect("sets");
-        let (sps, pps) = (Bytes::from_static(b"\x67six"), Bytes::from_static(b"\x68two"));
+        let [sps, pps] = [b"\x67six", b"\x68two"].map(|set| vec![Bytes::from_static(set)]);
         assert_eq!(other, Format::H264 { sps, pps });
+    }
+
+    #[test]
+    fn sets_that_are_used_by_turns_are_known_together_and_change_nothing_when_they_are_said_again() {
+        // Numbers 0 and 1, each with a picture parameter set of its own number.
+        let unit = |sps: &[u8], pps: &[u8]| vec![sps.to_vec(), pps.to_vec(), b"\x65key".to_vec()];
+        let zero = unit(&[0x67, 66, 0, 30, 0x80, 1], &[0x68, 0xc0, 1]);
+        let one = unit(&[0x67, 66, 0, 30, 0x40, 1], &[0x68, 0x48, 1]);
+        let kind = Kind::H264;
+        let first = kind.format_in(&zero, None).expect("sets");
+        let both = kind.format_in(&one, Some(&first)).expect("sets");
+        let Format::H264 { sps, pps } = &both else {
+            panic!("{both:?}")
+        };
+        // Those of the picture at hand come first.
+        assert_eq!((&sps[0][..], &sps[1][..]), (&one[0][..], &zero[0][..]));
+        assert_eq!((&pps[0][..], &pps[1][..]), (&one[1][..], &zero[1][..]));
+        for unit in [&zero, &one] {
+            assert_eq!(kind.format_in(unit, Some(&both)), Some(both.clone()));
+        }
+    }
+
+    #[test]
+    fn what_stands_before_mpeg4_pictures_is_told_by_them_or_by_the_description() {
+        const PICTURE: &[u8] = &[0, 0, 1, 0xb6, 0x10, 7];
+        let before = |user_data: &[u8]| [MPEG4_CONFIG, user_data, PICTURE].concat();
+        // Without a word, with one that cannot be, and with what tells no size.
+        for fmtp in ["", "profile-level-id=1", "config=00", "config=000001b001"] {
+            let encoding = Encoding::of(&codec("MP4V-ES", 90_000, 1, fmtp)).expect("MPEG-4 video");
+            assert_eq!(encoding.format, None, "{fmtp}");
+        }
+        let kind = Kind::Mpeg4Visual;
+        assert_eq!(kind.format_in(&[PICTURE.to_vec()], None), None);
+        assert!(!kind.has_sets(&[PICTURE.to_vec()]));
+        let config = Bytes::from_static(MPEG4_CONFIG);
+        let format = Some(Format::Mpeg4Visual { config });
+        assert!(kind.has_sets(&[before(b"")]));
+        assert_eq!(kind.format_in(&[before(b"")], None), format);
+        assert_eq!(kind.format_in(&[PICTURE.to_vec()], format.as_ref()), format);
+        // The same for a decoder.
+        let other = before(&[0, 0, 1, 0xb2, b'x']);
+        assert_eq!(kind.format_in(&[other], format.as_ref()), format);
     }
 
     #[test]

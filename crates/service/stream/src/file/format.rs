@@ -1,8 +1,10 @@
-use crate::parameter_sets::{ParameterSetError, h264_sequence, h265_sequence};
+use super::sets;
+use crate::mpeg4_visual;
+use crate::parameter_sets::{ParameterSetError, h264_sequence, h264_set, h265_sequence, h265_set};
 use bytes::Bytes;
 use mp4_atom::{
-    Audio, Avc1, Avcc, AvccExt, Codec, Dops, Esds, FourCC, Hvc1, HvcCArray, Hvcc, Jpeg, Mp4a, Opus, Twos,
-    Visual, Vp08, Vp09, VpcC,
+    Atom, Audio, Avc1, Avcc, AvccExt, Codec, Colr, Decode, Dops, Esds, FourCC, Hvc1, HvcCArray, Hvcc, Jpeg,
+    Mp4a, Opus, Twos, Visual, Vp08, Vp09, VpcC,
     esds::{DecoderConfig, DecoderSpecific, EsDescriptor, SLConfig},
 };
 use thiserror::Error;
@@ -12,19 +14,19 @@ use thiserror::Error;
 pub enum Format {
     /// NAL units of H.264, each behind its length in four octets.
     H264 {
-        /// A sequence parameter set, with its header.
-        sps: Bytes,
-        /// A picture parameter set, with its header.
-        pps: Bytes,
+        /// The sequence parameter sets, each with its header; at least one, and that of the first picture first.
+        sps: Vec<Bytes>,
+        /// The picture parameter sets; at least one.
+        pps: Vec<Bytes>,
     },
     /// NAL units of H.265, each behind its length in four octets.
     H265 {
-        /// A video parameter set, with its header.
-        vps: Bytes,
-        /// A sequence parameter set, with its header.
-        sps: Bytes,
-        /// A picture parameter set, with its header.
-        pps: Bytes,
+        /// The video parameter sets, each with its header; at least one.
+        vps: Vec<Bytes>,
+        /// The sequence parameter sets; at least one, and that of the first picture first.
+        sps: Vec<Bytes>,
+        /// The picture parameter sets; at least one.
+        pps: Vec<Bytes>,
     },
     /// Access units of AAC, without headers of their own.
     Aac {
@@ -72,6 +74,11 @@ pub enum Format {
         /// In pixels.
         height: u16,
     },
+    /// Pictures of MPEG-4 part 2 video, with start codes.
+    Mpeg4Visual {
+        /// The headers of the sequence, of the object and of its layer (ISO/IEC 14496-2 §6.2.1).
+        config: Bytes,
+    },
     /// Whole JPEG files.
     Jpeg {
         /// In pixels.
@@ -89,7 +96,7 @@ pub enum FormatError {
     ParameterSet(#[from] ParameterSetError),
     /// The file's sample entry is none of those that can be sent by RTP.
     #[error(
-        "expected samples of H.264, H.265, AAC, Opus, G.711, PCM, MPEG audio, VP8, VP9 or JPEG, found {found}"
+        "expected samples of H.264, H.265, AAC, Opus, G.711, PCM, MPEG audio, MPEG-4 video, VP8, VP9 or JPEG, found {found}"
     )]
     Unknown {
         /// The sample entry's four characters.
@@ -106,12 +113,17 @@ pub enum FormatError {
 const ULAW: FourCC = FourCC::new(b"ulaw");
 const ALAW: FourCC = FourCC::new(b"alaw");
 const TWOS: FourCC = FourCC::new(b"twos");
+const MP4V: FourCC = FourCC::new(b"mp4v");
+const ESDS: FourCC = FourCC::new(b"esds");
 /// How a sample entry of plain samples begins: its length, its name, six octets of nothing and the number of its data reference.
 const PLAIN_ENTRY: &[u8] = b"\0\0\0\x24twos\0\0\0\0\0\0\0\x01";
-/// `objectTypeIndication`s of ISO/IEC 14496-1 table 5: AAC, and MPEG-2 and MPEG-1 audio.
+/// `objectTypeIndication`s of ISO/IEC 14496-1 table 5: MPEG-4 video, AAC, MPEG-2 and MPEG-1 audio, JPEG.
+const OBJECT_MPEG4_VISUAL: u8 = 0x20;
 const OBJECT_AAC: u8 = 0x40;
 const OBJECT_MPEG2_AUDIO: u8 = 0x69;
 const OBJECT_MPEG1_AUDIO: u8 = 0x6b;
+const OBJECT_JPEG: u8 = 0x6c;
+const STREAM_VISUAL: u8 = 4;
 const STREAM_AUDIO: u8 = 5;
 /// Samples that a decoder of Opus throws away at the start (RFC 7845 §4.2): 80 ms would be usual, none is what RTP has.
 const OPUS_PRE_SKIP: u16 = 0;
@@ -119,10 +131,10 @@ const OPUS_PRE_SKIP: u16 = 0;
 impl Format {
     /// Whether its samples are pictures.
     pub fn is_video(&self) -> bool {
-        use Format::{H264, H265, Jpeg, Vp8, Vp9};
+        use Format::{H264, H265, Jpeg, Mpeg4Visual, Vp8, Vp9};
         matches!(
             self,
-            H264 { .. } | H265 { .. } | Vp8 { .. } | Vp9 { .. } | Jpeg { .. }
+            H264 { .. } | H265 { .. } | Vp8 { .. } | Vp9 { .. } | Mpeg4Visual { .. } | Jpeg { .. }
         )
     }
 
@@ -135,13 +147,14 @@ impl Format {
     pub fn size(&self) -> Result<Option<(u16, u16)>, ParameterSetError> {
         Ok(match self {
             Format::H264 { sps, .. } => {
-                let read = h264_sequence(sps)?;
+                let read = h264_sequence(first(sps))?;
                 Some((read.width, read.height))
             }
             Format::H265 { sps, .. } => {
-                let read = h265_sequence(sps)?;
+                let read = h265_sequence(first(sps))?;
                 Some((read.width, read.height))
             }
+            Format::Mpeg4Visual { config } => Some(mpeg4_visual::size(config)?),
             Format::Vp8 { width, height }
             | Format::Vp9 { width, height }
             | Format::Jpeg { width, height } => Some((*width, *height)),
@@ -149,8 +162,8 @@ impl Format {
         })
     }
 
-    /// The sample entry that says so in a file; `clock_rate_hz` is the samples' own. G.711 has that of plain samples, and is
-    /// called by its name when the file's header is whole ([`Format::name_g711`]).
+    /// The sample entry that says so in a file; `clock_rate_hz` is the samples' own. G.711 has that of plain samples, MPEG-4
+    /// video one of JPEG, and they are called by their names when the file's header is whole ([`Format::name_entries`]).
     pub(super) fn sample_entry(&self, clock_rate_hz: u32) -> Result<Codec, FormatError> {
         let visual = match self.size()? {
             Some((width, height)) => Visual {
@@ -210,6 +223,13 @@ impl Format {
                 vpcc: vp_configuration(),
                 ..Vp09::default()
             }),
+            Format::Mpeg4Visual { config } => Codec::from(Jpeg {
+                visual,
+                colr: Some(Colr::Prof {
+                    profile: descriptor(OBJECT_MPEG4_VISUAL, STREAM_VISUAL, Some(config)),
+                }),
+                ..Jpeg::default()
+            }),
             Format::Jpeg { .. } => Codec::from(Jpeg {
                 visual,
                 ..Jpeg::default()
@@ -219,15 +239,20 @@ impl Format {
 }
 
 impl Format {
-    /// Gives the sample entries of G.711 in a file's header their names: they have the fields of plain samples, `twos`, and
-    /// only another name, which mp4-atom reads and does not write.
-    pub(super) fn name_g711<'a>(formats: impl Iterator<Item = &'a Format>, header: &mut [u8]) {
+    /// Gives sample entries in a file's header their names, which mp4-atom reads and does not write. Those of G.711 have the
+    /// fields of plain samples, `twos`, and only another name. That of MPEG-4 video has those of `jpeg`, and behind them a box
+    /// that is as long as its own, `esds`: one of colours, whose kind has four octets where version and flags belong.
+    pub(super) fn name_entries<'a>(formats: impl Iterator<Item = &'a Format>, header: &mut [u8]) {
         let mut from = 0;
         for format in formats {
             let name = match format {
                 Format::Pcmu { .. } => ULAW,
                 Format::Pcma { .. } => ALAW,
                 Format::L16 { .. } => TWOS,
+                Format::Mpeg4Visual { .. } => {
+                    from = name_mpeg4(header, from);
+                    continue;
+                }
                 _ => continue,
             };
             let found = header[from..]
@@ -271,6 +296,7 @@ impl Format {
                 let (width, height) = size(&entry.visual);
                 Format::Jpeg { width, height }
             }
+            Codec::Unknown(kind, body) if *kind == MP4V => of_mp4v(body)?,
             Codec::Unknown(kind, body) if *kind == ULAW => Format::Pcmu {
                 channels: channels_of(body)?,
             },
@@ -290,11 +316,23 @@ impl Format {
     }
 }
 
-fn avc_configuration(sps: &[u8], pps: &[u8]) -> Result<Avcc, FormatError> {
-    let read = h264_sequence(sps)?;
+/// The set by which a file is described.
+fn first(sets: &[Bytes]) -> &[u8] {
+    sets.first().map_or(&[], |set| &set[..])
+}
+
+fn avc_configuration(sps: &[Bytes], pps: &[Bytes]) -> Result<Avcc, FormatError> {
+    let read = h264_sequence(first(sps))?;
     let missing = "sequence parameter set of four octets or more";
-    let mut avcc = Avcc::new(sps, pps).map_err(|_| FormatError::Incomplete { missing })?;
-    // ISO/IEC 14496-15 §5.3.3.1.2: profiles above extended say how colours are sampled.
+    let mut avcc = Avcc::new(first(sps), first(pps)).map_err(|_| FormatError::Incomplete { missing })?;
+    // ISO/IEC 14496-15 §5.3.3.1.2: it conforms to what all of them say, and needs the highest level.
+    for set in sps.iter().filter_map(|set| set.get(2..4)) {
+        avcc.profile_compatibility &= set[0];
+        avcc.avc_level_indication = avcc.avc_level_indication.max(set[1]);
+    }
+    avcc.sequence_parameter_sets = sps.iter().map(|set| set.to_vec()).collect();
+    avcc.picture_parameter_sets = pps.iter().map(|set| set.to_vec()).collect();
+    // Profiles above extended say how colours are sampled.
     if ![66, 77, 88].contains(&avcc.avc_profile_indication) {
         avcc.ext = Some(AvccExt {
             chroma_format: read.chroma_format,
@@ -315,13 +353,15 @@ fn avc_sets(avcc: &Avcc) -> Result<Format, FormatError> {
     if avcc.length_size != 4 {
         return Err(SHORT_LENGTHS);
     }
-    let first = |sets: &[Vec<u8>], missing| {
-        let set = sets.first().ok_or(FormatError::Incomplete { missing })?;
-        Ok::<_, FormatError>(Bytes::copy_from_slice(set))
+    let all = |sets: &[Vec<u8>], missing| {
+        let sets = sets::joined(&[], sets.iter().map(Vec::as_slice), h264_set);
+        (!sets.is_empty())
+            .then_some(sets)
+            .ok_or(FormatError::Incomplete { missing })
     };
     Ok(Format::H264 {
-        sps: first(&avcc.sequence_parameter_sets, "sequence parameter set")?,
-        pps: first(&avcc.picture_parameter_sets, "picture parameter set")?,
+        sps: all(&avcc.sequence_parameter_sets, "sequence parameter set")?,
+        pps: all(&avcc.picture_parameter_sets, "picture parameter set")?,
     })
 }
 
@@ -330,12 +370,12 @@ const HEVC_VPS: u8 = 32;
 const HEVC_SPS: u8 = 33;
 const HEVC_PPS: u8 = 34;
 
-fn hevc_configuration(vps: &[u8], sps: &[u8], pps: &[u8]) -> Result<Hvcc, FormatError> {
-    let read = h265_sequence(sps)?;
-    let array = |nal_unit_type, nal: &[u8]| HvcCArray {
+fn hevc_configuration(vps: &[Bytes], sps: &[Bytes], pps: &[Bytes]) -> Result<Hvcc, FormatError> {
+    let read = h265_sequence(first(sps))?;
+    let array = |nal_unit_type, sets: &[Bytes]| HvcCArray {
         completeness: false,
         nal_unit_type,
-        nalus: vec![nal.to_vec()],
+        nalus: sets.iter().map(|set| set.to_vec()).collect(),
     };
     Ok(Hvcc {
         general_profile_space: read.profile >> 6,
@@ -359,31 +399,103 @@ fn hevc_sets(hvcc: &Hvcc) -> Result<Format, FormatError> {
     if hvcc.length_size_minus_one != 3 {
         return Err(SHORT_LENGTHS);
     }
-    let first = |nal_unit_type, missing| {
-        let array = hvcc
-            .arrays
-            .iter()
-            .find(|array| array.nal_unit_type == nal_unit_type);
-        let set = array.and_then(|array| array.nalus.first());
-        Ok::<_, FormatError>(Bytes::copy_from_slice(
-            set.ok_or(FormatError::Incomplete { missing })?,
-        ))
+    let all = |nal_unit_type, missing| {
+        let arrays = hvcc.arrays.iter();
+        let of_type = arrays.filter(|array| array.nal_unit_type == nal_unit_type);
+        let nals = of_type.flat_map(|array| &array.nalus).map(Vec::as_slice);
+        let sets = sets::joined(&[], nals, h265_set);
+        (!sets.is_empty())
+            .then_some(sets)
+            .ok_or(FormatError::Incomplete { missing })
     };
     Ok(Format::H265 {
-        vps: first(HEVC_VPS, "video parameter set")?,
-        sps: first(HEVC_SPS, "sequence parameter set")?,
-        pps: first(HEVC_PPS, "picture parameter set")?,
+        vps: all(HEVC_VPS, "video parameter set")?,
+        sps: all(HEVC_SPS, "sequence parameter set")?,
+        pps: all(HEVC_PPS, "picture parameter set")?,
     })
 }
 
+/// Octets of a sample entry of pictures before its boxes, with its own header.
+const VISUAL_ENTRY_BYTES: usize = 8 + 78;
+/// How the box of colours begins that stands where `esds` belongs, behind its length.
+const STAND_IN: &[u8] = b"colrprof";
+
+/// Names the first sample entry of MPEG-4 video from there on; where it ends.
+fn name_mpeg4(header: &mut [u8], from: usize) -> usize {
+    let windows = header[from..].windows(STAND_IN.len());
+    let found = windows.enumerate().find(|(_, octets)| *octets == STAND_IN);
+    let Some((found, _)) = found else { return from };
+    let at = from + found;
+    header[at..at + 4].copy_from_slice(ESDS.as_ref());
+    header[at + 4..at + 8].fill(0);
+    // Behind its own length the entry has its name.
+    let entry = at - 4 - VISUAL_ENTRY_BYTES;
+    header[entry + 4..entry + 8].copy_from_slice(MP4V.as_ref());
+    at + STAND_IN.len()
+}
+
+fn of_mp4v(body: &[u8]) -> Result<Format, FormatError> {
+    let incomplete = |missing| FormatError::Incomplete { missing };
+    let mut rest = body;
+    let visual = Visual::decode(&mut rest).map_err(|_| incomplete("fields of pictures"))?;
+    let esds = loop {
+        let (head, behind) = rest
+            .split_first_chunk::<8>()
+            .ok_or(incomplete("elementary stream descriptor"))?;
+        let length = u32::from_be_bytes([head[0], head[1], head[2], head[3]]) as usize;
+        let (body, next) = length
+            .checked_sub(8)
+            .and_then(|length| behind.split_at_checked(length))
+            .ok_or(incomplete("boxes that fit it"))?;
+        if head[4..] == *ESDS.as_ref() {
+            break Esds::decode_body(&mut &body[..]);
+        }
+        rest = next;
+    };
+    let config = esds.map_err(|_| incomplete("elementary stream descriptor"))?;
+    let config = config.es_desc.dec_config;
+    match (config.object_type_indication, config.dec_specific) {
+        (OBJECT_MPEG4_VISUAL, Some(specific)) => Ok(Format::Mpeg4Visual {
+            config: specific.raw.into(),
+        }),
+        (OBJECT_MPEG4_VISUAL, None) => Err(incomplete("configuration of its video")),
+        (OBJECT_JPEG, _) => Ok(Format::Jpeg {
+            width: visual.width,
+            height: visual.height,
+        }),
+        (other, _) => Err(FormatError::Unknown {
+            found: format!("mp4v of object type {other:#04x}"),
+        }),
+    }
+}
+
+/// The octets of an elementary stream descriptor.
+fn descriptor(object_type_indication: u8, stream_type: u8, config: Option<&Bytes>) -> Vec<u8> {
+    let mut octets = Vec::new();
+    let esds = elementary_stream(object_type_indication, stream_type, config);
+    esds.encode_body(&mut octets)
+        .expect("a descriptor of our own making can be written");
+    // Behind version and flags.
+    octets.split_off(4)
+}
+
 fn mp4a(audio: Audio, object_type_indication: u8, config: Option<&Bytes>) -> Codec {
+    Codec::from(Mp4a {
+        audio,
+        esds: elementary_stream(object_type_indication, STREAM_AUDIO, config),
+        btrt: None,
+        taic: None,
+    })
+}
+
+fn elementary_stream(object_type_indication: u8, stream_type: u8, config: Option<&Bytes>) -> Esds {
     let dec_specific = config.map(|config| DecoderSpecific {
         raw: config.to_vec(),
         ..DecoderSpecific::default()
     });
     let dec_config = DecoderConfig {
         object_type_indication,
-        stream_type: STREAM_AUDIO,
+        stream_type,
         dec_specific,
         ..DecoderConfig::default()
     };
@@ -392,12 +504,7 @@ fn mp4a(audio: Audio, object_type_indication: u8, config: Option<&Bytes>) -> Cod
         sl_config: SLConfig {},
         ..EsDescriptor::default()
     };
-    Codec::from(Mp4a {
-        audio,
-        esds: Esds { es_desc },
-        btrt: None,
-        taic: None,
-    })
+    Esds { es_desc }
 }
 
 fn of_mp4a(entry: &Mp4a) -> Result<Format, FormatError> {
@@ -439,7 +546,6 @@ fn vp_configuration() -> VpcC {
 
 fn channels_of(body: &[u8]) -> Result<u8, FormatError> {
     let missing = "fields of sound";
-    let audio = <Audio as mp4_atom::Decode>::decode(&mut &body[..])
-        .map_err(|_| FormatError::Incomplete { missing })?;
+    let audio = Audio::decode(&mut &body[..]).map_err(|_| FormatError::Incomplete { missing })?;
     Ok(u8::try_from(audio.channel_count).unwrap_or(u8::MAX).max(1))
 }

@@ -4,14 +4,19 @@
 mod audio_config;
 mod encoding;
 mod format;
+mod latm;
 mod reader;
+mod sets;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod wav;
 mod writer;
 
-pub(crate) use encoding::{Encoding, Kind};
+pub(crate) use encoding::{Encoding, Kind, latm};
 pub use format::{Format, FormatError};
+pub(crate) use latm::Latm;
+#[cfg(test)]
+pub(crate) use latm::tests::element as latm_element;
 pub(crate) use reader::to_ns;
 pub use reader::{FileError, Fragment, Index, Scanner, Stored, Wanted};
 pub(crate) use wav::{WavIndex, WavScanner};

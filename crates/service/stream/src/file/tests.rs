@@ -37,8 +37,8 @@ fn samples(file: &[u8], index: &Index) -> Vec<Stored> {
 
 fn camera() -> [FileTrack; 2] {
     let h264 = Format::H264 {
-        sps: Bytes::from_static(SPS),
-        pps: Bytes::from_static(&[0x68, 0xeb, 0xe3, 0xcb]),
+        sps: vec![Bytes::from_static(SPS)],
+        pps: vec![Bytes::from_static(&[0x68, 0xeb, 0xe3, 0xcb])],
     };
     let aac = Format::Aac {
         config: Bytes::from_static(&[0x12, 0x10]),
@@ -261,18 +261,104 @@ fn files_of_ffmpeg_are_read_as_ffprobe_reads_them() {
     );
 }
 
+/// As ffmpeg writes MPEG-4 video, in one piece.
+const MPEG4: &[u8] = include_bytes!("fixtures/mpeg4.mp4");
+/// What it writes before it, of 64 by 48 pixels.
+pub(crate) const MPEG4_CONFIG: &[u8] = &[
+    0, 0, 1, 0xb0, 1, 0, 0, 1, 0xb5, 0x89, 0x13, 0, 0, 1, 0, 0, 0, 1, 0x20, 0, 0xc4, 0x8d, 0x88, 0, 0x2d,
+    0x02, 0x04, 0x06, 0x14, 0x43,
+];
+
+#[test]
+fn mpeg4_video_of_ffmpeg_is_read_as_ffprobe_reads_it() {
+    let (index, _) = scan(MPEG4).expect("an index");
+    let config = Bytes::from_static(MPEG4_CONFIG);
+    assert_eq!(index.tracks[0].format, Format::Mpeg4Visual { config });
+    assert_eq!(index.tracks[0].format.size(), Ok(Some((64, 48))));
+    assert_eq!(
+        told(MPEG4, 0),
+        [
+            (0, 0, 2_048, 456, 867, true),
+            (2_048, 2_048, 2_048, 42, 1_323, false),
+            (4_096, 4_096, 2_048, 57, 1_365, false),
+            (6_144, 6_144, 2_048, 456, 1_422, true),
+            (8_192, 8_192, 2_048, 45, 1_878, false),
+        ]
+    );
+}
+
+#[test]
+fn what_else_is_called_mpeg4_video_is_told_by_its_type() {
+    let at = MPEG4
+        .windows(4)
+        .position(|octets| octets == b"esds")
+        .expect("a box");
+    // Behind the tag and length of the decoder's configuration.
+    let found = MPEG4[at..]
+        .iter()
+        .position(|octet| *octet == 0x20)
+        .expect("a type");
+    let of_type = |object_type: u8| {
+        let mut file = MPEG4.to_vec();
+        file[at + found] = object_type;
+        scan(&file)
+    };
+    let (index, _) = of_type(0x6c).expect("an index");
+    let (width, height) = (64, 48);
+    assert_eq!(index.tracks[0].format, Format::Jpeg { width, height });
+    let error = of_type(0x61).expect_err("a refusal").to_string();
+    assert!(error.ends_with("found mp4v of object type 0x61"), "{error}");
+    // Without the box.
+    let mut file = MPEG4.to_vec();
+    file[at] = b'x';
+    let error = scan(&file).expect_err("a refusal").to_string();
+    assert!(
+        error.ends_with("the sample entry has no elementary stream descriptor"),
+        "{error}"
+    );
+}
+
+#[test]
+fn tracks_of_mpeg4_video_and_of_jpeg_stay_apart() {
+    let (width, height) = (640, 480);
+    let config = Bytes::from_static(MPEG4_CONFIG);
+    // It says other things of itself.
+    let other = Bytes::from([MPEG4_CONFIG, &[0, 0, 1, 0xb2], b"an encoder"].concat());
+    let formats = [
+        Format::Mpeg4Visual { config },
+        Format::Jpeg { width, height },
+        Format::Mpeg4Visual { config: other },
+        Format::L16 { channels: 1 },
+    ];
+    let clock_rate_hz = 90_000;
+    let tracks = formats.map(|format| FileTrack {
+        format,
+        clock_rate_hz,
+    });
+    let (_, header) = FileWriter::new(&tracks, UnixTime::from_secs(0)).expect("a header");
+    assert_eq!(scan(&header).expect("an index").0.tracks, tracks);
+}
+
 #[test]
 fn every_format_is_read_back() {
     let channels = 2;
     let (width, height) = (640, 480);
-    let vps = Bytes::from_static(&[0x40, 0x01, 0x0c]);
-    let pps = Bytes::from_static(&[0x44, 0x01, 0xc1]);
-    let sps = Bytes::from_static(&[
+    // Two of the pictures' sets, numbers 0 and 1.
+    let pps = [[0x44, 0x01, 0xc1], [0x44, 0x01, 0x41]].map(Bytes::from_owner);
+    let (vps, pps) = (vec![Bytes::from_static(&[0x40, 0x01, 0x0c])], pps.to_vec());
+    let sps = vec![Bytes::from_static(&[
         0x42, 0x01, 0x01, 0x02, 0x20, 0x00, 0x00, 0x03, 0x00, 0x90, 0x00, 0x00, 0x03, 0x00, 0x00, 0x03, 0x00,
         0x78, 0xa0, 0x03, 0xc0, 0x80, 0x10, 0xe4, 0xd9, 0x65, 0x66, 0x92, 0x4c, 0xaf, 0x01, 0x68, 0x08, 0x00,
         0x00, 0x03, 0x00, 0x08, 0x00, 0x00, 0x03, 0x00, 0xc8, 0x40,
-    ]);
+    ])];
+    let of_h264 = |sets: &[&'static [u8]]| sets.iter().map(|set| Bytes::from_static(set)).collect();
+    let two = Format::H264 {
+        // The second one has number 1, another level, and less that it promises.
+        sps: of_h264(&[SPS, &[0x67, 0x42, 0xc0, 0x33, 0x40, 0x01]]),
+        pps: of_h264(&[&[0x68, 0xeb, 0xe3], &[0x68, 0x4b, 0xe3]]),
+    };
     for (format, clock_rate_hz) in [
+        (two, 90_000),
         (Format::H265 { vps, sps, pps }, 90_000),
         (Format::Opus { channels }, 48_000),
         (Format::Pcmu { channels }, 8_000),
@@ -291,6 +377,24 @@ fn every_format_is_read_back() {
         let (_, header) = FileWriter::new(tracks, UnixTime::from_secs(0)).expect("a header");
         assert_eq!(scan(&header).expect("an index").0.tracks, tracks);
     }
+}
+
+#[test]
+fn the_header_of_several_sequences_says_what_holds_for_all_of_them() {
+    let [mut track, _] = camera();
+    let Format::H264 { sps, .. } = &mut track.format else {
+        panic!()
+    };
+    sps.push(Bytes::from_static(&[0x67, 0x64, 0x33, 0x33, 0x40, 0x01]));
+    sps[0] = [&SPS[..2], &[0xf0], &SPS[3..]].concat().into();
+    let tracks = std::slice::from_ref(&track);
+    let (_, header) = FileWriter::new(tracks, UnixTime::from_secs(0)).expect("a header");
+    let at = header
+        .windows(4)
+        .position(|octets| octets == b"avcC")
+        .expect("a box");
+    // Version, profile, flags that both have, the higher level, lengths of four octets, two sequences.
+    assert_eq!(header[at + 4..at + 10], [1, 0x64, 0x30, 0x33, 0xff, 0xe2]);
 }
 
 #[test]
@@ -386,7 +490,7 @@ fn nal_units_behind_short_lengths_are_refused() {
 fn damaged_files_are_read_or_refused() {
     let (recorded, _) = recording();
     let mut rng = ringpost_base::Rng::from_number(7);
-    for file in [WHOLE, FRAGMENTED, &recorded] {
+    for file in [WHOLE, FRAGMENTED, MPEG4, &recorded] {
         for _ in 0..2_000 {
             let mut damaged = file.to_vec();
             for _ in 0..=rng.below(4) {

@@ -87,7 +87,7 @@ impl FileWriter {
         let mut header = Vec::new();
         encode(&ftyp, &mut header);
         encode(&moov, &mut header);
-        Format::name_g711(tracks.iter().map(|track| &track.format), &mut header);
+        Format::name_entries(tracks.iter().map(|track| &track.format), &mut header);
         let progress = tracks.iter().map(|track| Progress {
             headroom: headroom(track),
             has_nal_units: track.format.has_nal_units(),

@@ -2,7 +2,7 @@
 
 use ringpost_rtp::payload::{
     begins_vp8, begins_vp9, is_h264_key, is_h264_recovery_point, is_h265_key, is_h265_recovery_point,
-    split_annex_b,
+    is_mpeg4_key, mpeg4_start_codes, split_annex_b,
 };
 
 /// Finds the packets of one source that a reader may begin with, in the order in which they were sent.
@@ -38,6 +38,7 @@ enum Coding {
     H265,
     Vp8,
     Vp9,
+    Mpeg4Visual,
     /// Each unit stands for itself, or nobody here knows.
     Each,
 }
@@ -68,6 +69,7 @@ impl Entries {
             "H265" => Coding::H265,
             "VP8" => Coding::Vp8,
             "VP9" => Coding::Vp9,
+            "MP4V-ES" => Coding::Mpeg4Visual,
             _ => Coding::Each,
         };
         Entries {
@@ -88,6 +90,7 @@ impl Entries {
             Coding::Each => return Place::Within,
             Coding::Vp8 => found.note_frame(begins_vp8(payload)),
             Coding::Vp9 => found.note_frame(begins_vp9(payload)),
+            Coding::Mpeg4Visual => found.note_mpeg4(payload),
             Coding::H264 | Coding::H265 if is_annex_b(payload) => {
                 split_annex_b(payload).for_each(|nal| found.note_nal(self.coding, nal));
             }
@@ -220,6 +223,15 @@ impl Found {
         }
     }
 
+    /// The headers of its sequence and of a group are to MPEG-4 video what parameter sets are to others.
+    //= https://www.rfc-editor.org/rfc/rfc6416#section-5.2
+    fn note_mpeg4(&mut self, payload: &[u8]) {
+        self.note_frame(is_mpeg4_key(payload));
+        let first = mpeg4_start_codes(payload).next().filter(|(at, _)| *at == 0);
+        let is_header = first.is_some_and(|(_, code)| matches!(code, 0..=0x2f | 0xb0 | 0xb3 | 0xb5));
+        self.sets = is_header && !self.other;
+    }
+
     fn note_frame(&mut self, begins: Option<bool>) {
         match begins {
             Some(true) => self.key = true,
@@ -244,6 +256,32 @@ mod tests {
     fn entries(encoding: &str, packets: &[(u32, &[u8])]) -> Vec<bool> {
         let places = places(encoding, true, packets).into_iter();
         places.map(|place| place == Place::Entry).collect()
+    }
+
+    #[test]
+    fn mpeg4_video_is_entered_with_a_picture_coded_by_itself_and_the_headers_before_it() {
+        let config: &[u8] = &[0, 0, 1, 0xb0, 1, 0, 0, 1, 0x20, 0x84];
+        let group: &[u8] = &[0, 0, 1, 0xb3, 0, 0x10, 7];
+        let key: &[u8] = &[0, 0, 1, 0xb6, 0x10, 7];
+        let other: &[u8] = &[0, 0, 1, 0xb6, 0x50, 7];
+        let whole = [config, group, key].concat();
+        let packets: &[(u32, &[u8])] = &[
+            (0, other),
+            (1, config),
+            (1, group),
+            (1, key),
+            (1, &[7, 7]),
+            (2, other),
+            (3, &whole),
+            (3, &[7, 7]),
+            (4, other),
+            (5, key),
+            (6, &[0, 0, 1, 0xb1]),
+        ];
+        let expected = [
+            false, true, false, false, false, false, true, false, false, true, false,
+        ];
+        assert_eq!(entries("MP4V-ES", packets), expected);
     }
 
     #[test]

@@ -3,11 +3,14 @@
 use super::jpeg;
 use super::media::{Pcm, is_plain};
 use crate::file::{FileTrack, Format};
+use crate::parameter_sets::{SetName, h264_set, h265_set};
+use bytes::Bytes;
+use ringpost_rtp::payload::mpeg4_configuration;
 use ringpost_rtp::payload::write::{self, Payload};
 
 /// Turns one sample's octets into the payloads of its packets, each of at most `max_bytes` where its format allows.
 ///
-/// `track` is the file's own, whose parameter sets go before a key frame that has none.
+/// `track` is the file's own, whose parameter sets go before a key frame, but for those that it brings itself.
 pub(super) fn payloads(
     track: &FileTrack,
     pcm: Pcm,
@@ -18,21 +21,25 @@ pub(super) fn payloads(
     match &track.format {
         Format::H264 { sps, pps } => {
             let mut nals = nal_units(octets);
-            let kinds = |kind: u8| nals.iter().any(|nal| nal[0] & 0x1f == kind);
-            if is_key && !(kinds(7) && kinds(8)) {
-                let behind_delimiter = usize::from(nals.first().is_some_and(|nal| nal[0] & 0x1f == 9));
-                nals.splice(behind_delimiter..behind_delimiter, [&sps[..], &pps[..]]);
+            if is_key {
+                let is_delimiter = nals.first().is_some_and(|nal| nal[0] & 0x1f == 9);
+                put_sets(&mut nals, is_delimiter.into(), [&[], sps, pps], h264_set);
             }
             write::h264(&nals, max_bytes)
         }
         Format::H265 { vps, sps, pps } => {
             let mut nals = nal_units(octets);
-            let kinds = |kind: u8| nals.iter().any(|nal| nal[0] >> 1 & 0x3f == kind);
-            if is_key && !(kinds(32) && kinds(33) && kinds(34)) {
-                let behind_delimiter = usize::from(nals.first().is_some_and(|nal| nal[0] >> 1 & 0x3f == 35));
-                nals.splice(behind_delimiter..behind_delimiter, [&vps[..], &sps[..], &pps[..]]);
+            if is_key {
+                let is_delimiter = nals.first().is_some_and(|nal| nal[0] >> 1 & 0x3f == 35);
+                put_sets(&mut nals, is_delimiter.into(), [vps, sps, pps], h265_set);
             }
             write::h265(&nals, max_bytes)
+        }
+        Format::Mpeg4Visual { config } => {
+            //= https://www.rfc-editor.org/rfc/rfc6416#section-5
+            let is_alone = is_key && mpeg4_configuration(octets).is_none();
+            let before = if is_alone { &config[..] } else { &[] };
+            write::mpeg4_visual(&[before, octets].concat(), max_bytes)
         }
         Format::Aac { .. } => write::aac(&[octets], 0, max_bytes),
         Format::Opus { .. } => vec![write::opus(octets)],
@@ -46,6 +53,25 @@ pub(super) fn payloads(
         format if is_plain(format) => plain(format, pcm, octets, max_bytes),
         _ => Vec::new(),
     }
+}
+
+/// Puts the sets that a picture does not bring itself before it: those of sequences at `at`, those of pictures behind all that it
+/// brings, since they may need them.
+fn put_sets<'a>(
+    nals: &mut Vec<&'a [u8]>,
+    at: usize,
+    [vps, sps, pps]: [&'a [Bytes]; 3],
+    name: fn(&[u8]) -> Option<SetName>,
+) {
+    let own: Vec<_> = nals.iter().filter_map(|nal| name(nal)).collect();
+    let missing = |sets: &'a [Bytes]| {
+        let sets = sets.iter().map(|set| &set[..]);
+        sets.filter(|set| name(set).is_some_and(|name| !own.contains(&name)))
+    };
+    let behind = nals.iter().rposition(|nal| name(nal).is_some());
+    let behind = behind.map_or(at, |last| last + 1);
+    nals.splice(behind..behind, missing(pps));
+    nals.splice(at..at, missing(vps).chain(missing(sps)));
 }
 
 /// NAL units behind their lengths; what does not fit its length ends them.
@@ -122,7 +148,7 @@ fn payload(marker: bool, timestamp_offset: u32, bytes: Vec<u8>) -> Payload {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bytes::Bytes;
+    use crate::file::tests::MPEG4_CONFIG;
     use ringpost_rtp::payload::{self, Depacketizer};
 
     fn track(format: Format) -> FileTrack {
@@ -146,8 +172,8 @@ mod tests {
     #[test]
     fn parameter_sets_go_before_a_key_frame_that_has_none() {
         let format = Format::H264 {
-            sps: Bytes::from_static(b"\x67set"),
-            pps: Bytes::from_static(b"\x68set"),
+            sps: vec![Bytes::from_static(b"\x67set")],
+            pps: vec![Bytes::from_static(b"\x68set")],
         };
         let sample = b"\0\0\0\x02\x09\x10\0\0\0\x04\x65key";
         let made = payloads(&track(format.clone()), Pcm::AsItIs, sample, true, 1_200);
@@ -159,6 +185,77 @@ mod tests {
         assert_eq!(received(payload::Format::H264, &made), nals);
         let made = payloads(&track(format), Pcm::AsItIs, b"\0\0\0\x04\x41not", false, 1_200);
         assert_eq!(received(payload::Format::H264, &made), [b"\x41not"]);
+    }
+
+    /// A picture in a file.
+    fn sample(nals: &[&[u8]]) -> Vec<u8> {
+        let with_length = |nal: &&[u8]| [&(nal.len() as u32).to_be_bytes()[..], nal].concat();
+        nals.iter().flat_map(with_length).collect()
+    }
+
+    #[test]
+    fn of_several_parameter_sets_those_go_before_a_key_frame_that_it_does_not_bring() {
+        // Numbers 0 and 1.
+        let sps: [&[u8]; 2] = [&[0x67, 66, 0, 30, 0x80, 1], &[0x67, 66, 0, 30, 0x40, 1]];
+        let pps: [&[u8]; 2] = [&[0x68, 0xc0, 1], &[0x68, 0x48, 1]];
+        let (delimiter, key): (&[u8], &[u8]) = (&[9, 0x10], b"\x65key");
+        let format = Format::H264 {
+            sps: sps.map(Bytes::from_static).to_vec(),
+            pps: pps.map(Bytes::from_static).to_vec(),
+        };
+        for (brought, expected) in [
+            (
+                &[delimiter, key][..],
+                &[delimiter, sps[0], sps[1], pps[0], pps[1], key][..],
+            ),
+            (&[sps[1], pps[1], key], &[sps[0], sps[1], pps[1], pps[0], key]),
+            (
+                &[delimiter, sps[0], pps[0], key],
+                &[delimiter, sps[1], sps[0], pps[0], pps[1], key],
+            ),
+        ] {
+            let made = payloads(&track(format.clone()), Pcm::AsItIs, &sample(brought), true, 1_200);
+            assert_eq!(received(payload::Format::H264, &made), expected);
+        }
+        let vps: [&[u8]; 2] = [&[0x40, 1, 0x0c], &[0x40, 1, 0x1c]];
+        let (sps, pps): (&[u8], &[u8]) = (&[0x42, 1, 1], &[0x44, 1, 0xc1]);
+        let of = |sets: &[&'static [u8]]| sets.iter().map(|set| Bytes::from_static(set)).collect();
+        let format = Format::H265 {
+            vps: of(&vps),
+            sps: of(&[sps]),
+            pps: of(&[pps]),
+        };
+        let key: &[u8] = &[0x26, 1, 0x80, 7];
+        let made = payloads(&track(format), Pcm::AsItIs, &sample(&[vps[0], key]), true, 1_200);
+        let of = payload::Format::H265 { has_donl: false };
+        assert_eq!(received(of, &made), [vps[1], sps, vps[0], pps, key]);
+    }
+
+    //= https://www.rfc-editor.org/rfc/rfc6416#section-5
+    #[test]
+    fn the_configuration_of_mpeg4_video_goes_before_a_key_frame_that_has_none() {
+        let format = Format::Mpeg4Visual {
+            config: Bytes::from_static(MPEG4_CONFIG),
+        };
+        let group: &[u8] = &[0, 0, 1, 0xb3, 0, 0x10, 7];
+        let picture = [&[0, 0, 1, 0xb6, 0x10][..], &[7; 3_000]].concat();
+        for (sample, is_key, expected) in [
+            (
+                [group, &picture].concat(),
+                true,
+                [MPEG4_CONFIG, group, &picture].concat(),
+            ),
+            (
+                [MPEG4_CONFIG, &picture].concat(),
+                true,
+                [MPEG4_CONFIG, &picture].concat(),
+            ),
+            (picture.clone(), false, picture.clone()),
+        ] {
+            let made = payloads(&track(format.clone()), Pcm::AsItIs, &sample, is_key, 1_200);
+            assert!(made.iter().all(|payload| payload.bytes.len() <= 1_200));
+            assert_eq!(received(payload::Format::Mpeg4Visual, &made), [expected]);
+        }
     }
 
     #[test]

@@ -156,7 +156,7 @@ pub(super) fn match_tracks(told: &[FileTrack], file: &[FileTrack]) -> Vec<Option
             return false;
         };
         // Parameter sets of pictures are sent with each key frame.
-        if a.name == "H264" || a.name == "H265" {
+        if ["H264", "H265", "MP4V-ES"].contains(&&*a.name) {
             (a.fmtp, b.fmtp) = (None, None);
         }
         a == b

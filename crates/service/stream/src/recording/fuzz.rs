@@ -16,7 +16,9 @@ const TRACKS: &[u8] = b"v=0\r\no=- 0 0 IN IP4 192.0.2.1\r\ns=-\r\nt=0 0\r\n\
     m=video 0 RTP/AVP 97\r\na=rtpmap:97 H265/90000\r\n\
     m=audio 0 RTP/AVP 98\r\na=rtpmap:98 MPEG4-GENERIC/44100/2\r\n\
     a=fmtp:98 mode=AAC-hbr;sizelength=13;indexlength=3;indexdeltalength=3;config=1210\r\n\
-    m=video 0 RTP/AVP 99\r\na=rtpmap:99 VP8/90000\r\n";
+    m=video 0 RTP/AVP 99\r\na=rtpmap:99 VP8/90000\r\n\
+    m=video 0 RTP/AVP 100\r\na=rtpmap:100 MP4V-ES/90000\r\n\
+    m=audio 0 RTP/AVP 101\r\na=rtpmap:101 MP4A-LATM/44100/2\r\n";
 
 /// Packets of several tracks with times that jump, gaps, a disk that fails: what is written is a file each time.
 pub fn recorder(data: &[u8]) {
@@ -39,7 +41,7 @@ pub fn recorder(data: &[u8]) {
         };
         match kind & 0x0f {
             0..=11 => {
-                let track = usize::from(kind & 3);
+                let track = usize::from(kind & 0x0f) % description.tracks.len();
                 let mut bytes = Vec::new();
                 let header = Header {
                     marker: jump & 1 == 1,

@@ -413,6 +413,8 @@ impl Recorder {
     /// Parameter sets that come without a key frame hold from some picture on: the next file begins with them.
     fn note_changes(&mut self, track: usize, unit: &mut Unit) {
         if let (Some(format), Some(track)) = (unit.changes.take(), &mut self.tracks[track]) {
+            // Sets say in the band too what the pictures behind them are; sound is what the file's header says, and nothing else.
+            track.is_other = !track.is_video() && track.format.is_some();
             track.format = Some(format);
             self.is_renewed = true;
         }
@@ -448,7 +450,7 @@ impl Recorder {
             return;
         }
         let is_first = of.anchor.is_none() && of.pending.is_empty();
-        if !file.tracks.contains(&track) || (is_first && !unit.is_begin) {
+        if !file.tracks.contains(&track) || of.is_other || (is_first && !unit.is_begin) {
             return;
         }
         // Where the lead has stopped, the others close its fragments.
@@ -503,6 +505,7 @@ impl Recorder {
         for (index, track) in self.tracks.iter_mut().enumerate() {
             let Some(track) = track else { continue };
             track.anchor = None;
+            track.is_other = false;
             while track
                 .pending
                 .front()

@@ -1,4 +1,6 @@
 use super::*;
+use crate::file::latm_element;
+use crate::file::tests::MPEG4_CONFIG;
 use crate::file::{Index, Scanner, Stored, Wanted};
 use ringpost_rtp::Header;
 use ringpost_rtp::payload::write;
@@ -449,6 +451,240 @@ fn sound_that_is_decoded_to_be_kept_lasts_as_long_as_it_did() {
     assert!(kept == expected, "{} and {}", kept.len(), expected.len());
 }
 
+/// Pictures of MPEG-4 video, 25 a second with one coded by itself each second, which has `config` before it.
+fn play_mpeg4(world: &mut World, pictures: std::ops::Range<u64>, config: &[u8]) {
+    for n in pictures {
+        world.now = Instant::ZERO + Duration::from_millis(40) * n as u32;
+        let is_key = n.is_multiple_of(25);
+        let head = [0, 0, 1, 0xb6, if is_key { 0x10 } else { 0x50 }];
+        let before = if is_key { config } else { &[] };
+        let picture = [before, &head, &(n | 0x8080_8080).to_be_bytes().repeat(200)].concat();
+        let timestamp = n as u32 * 3_600;
+        world.sent.push((0, timestamp, picture.clone()));
+        let payloads = write::mpeg4_visual(&picture, 1_200);
+        world.packets(0, timestamp, Duration::from_millis(40) * n as u32, payloads);
+    }
+}
+
+fn recorded_octets(file: &Recorded) -> Vec<Vec<u8>> {
+    let octets_of = |sample: &Stored| &file.octets[sample.offset as usize..][..sample.size_bytes as usize];
+    file.samples
+        .iter()
+        .map(|sample| octets_of(sample).to_vec())
+        .collect()
+}
+
+#[test]
+fn mpeg4_video_is_in_the_file_from_the_first_picture_coded_by_itself_on() {
+    let told: String = MPEG4_CONFIG.iter().map(|octet| format!("{octet:02x}")).collect();
+    let fmtp = format!("a=fmtp:96 profile-level-id=1;config={told}\r\n");
+    // Told in the description, in the band, and in both.
+    for (fmtp, in_band) in [(&*fmtp, &[][..]), ("", MPEG4_CONFIG), (&fmtp, MPEG4_CONFIG)] {
+        let mut world = world(&format!(
+            "m=video 0 RTP/AVP 96\r\na=rtpmap:96 MP4V-ES/90000\r\n{fmtp}"
+        ));
+        play_mpeg4(&mut world, 10..120, in_band);
+        world.finish();
+        let names = world.names();
+        assert_eq!(names.len(), 1, "{names:?}");
+        let file = world.file(&names[0]);
+        let config = Bytes::from_static(MPEG4_CONFIG);
+        assert_eq!(
+            file.index.tracks[0].format,
+            crate::file::Format::Mpeg4Visual { config }
+        );
+        let sent: Vec<_> = world.sent[15..]
+            .iter()
+            .map(|(.., octets)| octets.clone())
+            .collect();
+        assert!(recorded_octets(&file) == sent);
+        assert!(
+            file.samples
+                .iter()
+                .zip(0..)
+                .all(|(sample, n)| { sample.is_key == (n % 25 == 0) && sample.time == 3_600 * n })
+        );
+    }
+}
+
+//= https://www.rfc-editor.org/rfc/rfc6416#section-5.1
+#[test]
+fn pictures_of_mpeg4_video_that_share_a_packet_are_samples_of_their_own() {
+    // Of a type, and at a fifth of a second.
+    let picture = |kind: u8, fifth: u64| {
+        let head = kind << 6 | 0x10 | ((fifth % 5) as u8) << 1 | 1;
+        [0, 0, 1, 0xb6, head, 0x87, fifth as u8]
+    };
+    let mut world = world("m=video 0 RTP/AVP 96\r\na=rtpmap:96 MP4V-ES/90000\r\n");
+    let mut expected = Vec::new();
+    for n in 0..15 {
+        // One that needs others, and before it is shown the one between.
+        let first = match n {
+            0 | 7 => [MPEG4_CONFIG, &picture(0, 2 * n)].concat(),
+            _ => picture(1, 2 * n).to_vec(),
+        };
+        let between = (n > 0).then(|| picture(2, 2 * n - 1).to_vec());
+        let shown = [Some(first), between].into_iter().flatten();
+        let shown: Vec<_> = shown.zip([2 * n, (2 * n).saturating_sub(1)]).collect();
+        let earliest = shown.iter().map(|(_, at)| *at).min().expect("a picture");
+        let bytes = shown.iter().flat_map(|(picture, _)| picture.clone()).collect();
+        let payload = write::Payload {
+            marker: true,
+            timestamp_offset: 0,
+            bytes,
+        };
+        expected.extend(
+            shown
+                .into_iter()
+                .map(|(picture, at)| (at as i64 * 18_000, picture)),
+        );
+        let at = Duration::from_millis(200) * earliest as u32;
+        world.now = Instant::ZERO + at;
+        world.packets(0, earliest as u32 * 18_000, at, vec![payload]);
+    }
+    world.finish();
+    let file = world.file(&world.names()[0]);
+    let times = file.samples.iter().map(|sample| sample.time);
+    let found: Vec<_> = times.zip(recorded_octets(&file)).collect();
+    assert_eq!(found, expected);
+    let keys = file.samples.iter().filter(|sample| sample.is_key);
+    let keys: Vec<_> = keys.map(|sample| sample.time).collect();
+    assert_eq!(keys, [0, 14 * 18_000]);
+}
+
+#[test]
+fn another_file_begins_where_the_configuration_of_mpeg4_video_changes() {
+    let mut world = world("m=video 0 RTP/AVP 96\r\na=rtpmap:96 MP4V-ES/90000\r\n");
+    // The same with other words of the encoder's, and then another height.
+    let said = [MPEG4_CONFIG, &[0, 0, 1, 0xb2], b"another"].concat();
+    let mut other = MPEG4_CONFIG.to_vec();
+    other[27] ^= 0x08;
+    play_mpeg4(&mut world, 0..50, MPEG4_CONFIG);
+    play_mpeg4(&mut world, 50..75, &said);
+    play_mpeg4(&mut world, 75..150, &other);
+    world.finish();
+    let names = world.names();
+    let sizes: Vec<_> = names
+        .iter()
+        .map(|name| {
+            let file = world.file(name);
+            (
+                file.samples.len(),
+                file.index.tracks[0].format.size().expect("a size"),
+            )
+        })
+        .collect();
+    assert_eq!((sizes[0], sizes[1].0), ((75, Some((64, 48))), 75));
+    assert_ne!(sizes[0].1, sizes[1].1);
+}
+
+/// Elements of AAC at 44.1 kHz in LATM, each with so many frames of which the second octet is its number; `config` says before
+/// which elements a configuration stands. From `after` on.
+fn play_latm(
+    world: &mut World,
+    track: usize,
+    after: Duration,
+    elements: std::ops::Range<u64>,
+    frames: u64,
+    config: impl Fn(u64) -> Option<u16>,
+) {
+    for n in elements {
+        let of_number = |number: u64| vec![7, number as u8, (number >> 8) as u8, 7];
+        let made: Vec<_> = (n * frames..(n + 1) * frames).map(of_number).collect();
+        let made: Vec<_> = made.iter().map(Vec::as_slice).collect();
+        let payload = write::Payload {
+            marker: true,
+            timestamp_offset: 0,
+            bytes: latm_element(config(n), &made),
+        };
+        let at = after + Duration::from_nanos(n * frames * 1_024 * 1_000_000_000 / 44_100);
+        world.now = Instant::ZERO + at;
+        world.packets(track, (n * frames) as u32 * 1_024, at, vec![payload]);
+    }
+}
+
+#[test]
+fn latm_is_in_the_file_frame_by_frame_from_its_first_configuration_on() {
+    for frames in [1, 3] {
+        let mut world = world("m=audio 0 RTP/AVP 96\r\na=rtpmap:96 MP4A-LATM/44100/2\r\n");
+        let config = |n: u64| (n % 20 == 5).then_some(0x1210);
+        play_latm(&mut world, 0, Duration::ZERO, 0..120, frames, config);
+        world.finish();
+        let names = world.names();
+        assert_eq!(names.len(), 1, "{names:?}");
+        let file = world.file(&names[0]);
+        assert_eq!(
+            file.index.tracks[0].format,
+            crate::file::Format::Aac {
+                config: Bytes::from_static(&[0x12, 0x10]),
+                channels: 2
+            }
+        );
+        let octets = recorded_octets(&file);
+        assert_eq!(octets.len() as u64, 115 * frames);
+        for ((sample, octets), n) in file.samples.iter().zip(octets).zip(0..) {
+            let number = 5 * frames + n;
+            assert_eq!(octets, [7, number as u8, (number >> 8) as u8, 7]);
+            assert_eq!((sample.time, sample.length), (n as i64 * 1_024, 1_024));
+        }
+    }
+}
+
+#[test]
+fn sound_whose_configuration_changes_goes_on_in_a_file_that_says_so() {
+    let mut alone = world("m=audio 0 RTP/AVP 96\r\na=rtpmap:96 MP4A-LATM/44100/2\r\n");
+    // From stereo to one channel.
+    let config = |n: u64| match n {
+        0 => Some(0x1210),
+        100 => Some(0x1208),
+        _ => None,
+    };
+    play_latm(&mut alone, 0, Duration::ZERO, 0..200, 1, config);
+    alone.finish();
+    let lengths = |world: &World| -> Vec<(usize, Vec<crate::file::Format>)> {
+        let files = world.names().into_iter().map(|name| world.file(&name));
+        files
+            .map(|file| {
+                let formats = file.index.tracks.iter().map(|track| track.format.clone());
+                let sounds = file
+                    .samples
+                    .iter()
+                    .filter(|sample| !file.index.tracks[sample.track].format.is_video());
+                (sounds.count(), formats.collect())
+            })
+            .collect()
+    };
+    let aac = |config: u16, channels| crate::file::Format::Aac {
+        config: Bytes::copy_from_slice(&config.to_be_bytes()),
+        channels,
+    };
+    let (stereo, mono) = (aac(0x1210, 2), aac(0x1208, 1));
+    assert_eq!(
+        lengths(&alone),
+        [(100, vec![stereo.clone()]), (100, vec![mono.clone()])]
+    );
+    // Beside pictures it waits for one to begin with, and nothing of it stands behind another header.
+    let media = CAMERA.split("m=audio").next().expect("video");
+    let mut beside = world(&format!(
+        "{media}m=audio 0 RTP/AVP 97\r\na=rtpmap:97 MP4A-LATM/44100/2\r\n"
+    ));
+    let mut sound = 0;
+    for picture in 0..125 {
+        beside.now = Instant::ZERO + Duration::from_millis(40) * picture as u32;
+        beside.picture(picture);
+        let until = (picture + 1) * 44_100 / 25 / 1_024;
+        play_latm(&mut beside, 1, Duration::ZERO, sound..until, 1, config);
+        sound = until;
+    }
+    beside.finish();
+    let found = lengths(&beside);
+    let formats: Vec<_> = found.iter().map(|(_, formats)| formats.get(1)).collect();
+    // The first picture came before any sound, and the change with the hundredth frame, 2.3 s on.
+    assert_eq!(formats, [None, Some(&stereo), Some(&mono)]);
+    assert!(found[1].0 <= 100 - 43 && found[2].0 <= 215 - 129, "{found:?}");
+    assert!(found[1].0 >= 55 && found[2].0 >= 84, "{found:?}");
+}
+
 #[test]
 fn pictures_without_parameter_sets_that_can_be_read_leave_the_sound() {
     let mut world = world(CAMERA);
@@ -562,7 +798,7 @@ fn parameter_sets_between_key_pictures_hold_for_the_next_file() {
     let names = world.names();
     assert_eq!(names.len(), 2, "{names:?}");
     let sps_of = |name: &str| match &world.file(name).index.tracks[0].format {
-        crate::file::Format::H264 { sps, .. } => sps.clone(),
+        crate::file::Format::H264 { sps, .. } => sps[0].clone(),
         other => panic!("{other:?}"),
     };
     assert_eq!((&sps_of(&names[0])[..], &sps_of(&names[1])[..]), (SPS, OTHER_SPS));

@@ -1,10 +1,11 @@
 use super::clock::MediaClock;
-use crate::file::{Encoding, Format, Kind, Sample};
+use crate::file::{Encoding, Format, Kind, Latm, Sample, latm};
+use crate::mpeg4_visual;
 use bytes::Bytes;
 use ringpost_base::{Instant, UnixTime};
 use ringpost_codec::G722Wide;
 use ringpost_rtp::Packet;
-use ringpost_rtp::payload::Depacketizer;
+use ringpost_rtp::payload::{AccessUnit, Depacketizer, is_mpeg4_key};
 use ringpost_sdp::Codec;
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -21,6 +22,10 @@ pub(super) struct Track {
     decoder: Option<G722Wide>,
     encoding: Encoding,
     depacketizer: Depacketizer,
+    /// What takes its units apart, where frames stand in elements with their configuration.
+    latm: Option<Latm>,
+    /// Frames of a unit that was taken apart.
+    frames: VecDeque<AccessUnit>,
     pub(super) clock: MediaClock,
     /// What its samples are, once that is known.
     pub(super) format: Option<Format>,
@@ -28,6 +33,8 @@ pub(super) struct Track {
     pub(super) pending: VecDeque<Unit>,
     /// The number of the first unit in the file, and its time there.
     pub(super) anchor: Option<(i64, i64)>,
+    /// Its samples are others than the file's header says, from here on.
+    pub(super) is_other: bool,
     /// Since when pictures have come of which none is one to begin with.
     keyless_since: Option<Instant>,
 }
@@ -68,17 +75,20 @@ impl Track {
             stretch,
             decoder: encoding.is_decoded.then(G722Wide::default),
             depacketizer: Depacketizer::new(encoding.payload),
+            latm: (encoding.kind == Kind::Latm).then(|| latm(codec)),
+            frames: VecDeque::new(),
             clock: MediaClock::new(clock_rate_hz),
             format: encoding.format.clone(),
             encoding,
             pending: VecDeque::new(),
             anchor: None,
+            is_other: false,
             keyless_since: None,
         })
     }
 
     pub(super) fn is_video(&self) -> bool {
-        self.encoding.kind != Kind::Told
+        self.encoding.kind.is_video()
     }
 
     /// Takes a packet; true where its time contradicts those before it.
@@ -88,6 +98,7 @@ impl Track {
         if jumps {
             // What has begun will have no end, and its time would be counted from the wrong one.
             self.depacketizer = Depacketizer::new(self.encoding.payload);
+            self.frames.clear();
         }
         self.depacketizer.handle_packet(packet);
         jumps
@@ -95,16 +106,22 @@ impl Track {
 
     /// The next unit that is whole. One to begin with that has not come for `patience` is waited for no longer.
     pub(super) fn unit(&mut self, now: Instant, patience: Duration) -> Option<Unit> {
-        let mut unit = self.depacketizer.poll()?;
+        let mut unit = match self.frames.pop_front() {
+            Some(unit) => unit,
+            None => self.next_unit()?,
+        };
         let number = self.clock.number(unit.timestamp.wrapping_mul(self.stretch));
         if let Some(decoder) = &mut self.decoder {
             for piece in &mut unit.pieces {
                 *piece = decoded(decoder, piece);
             }
         }
-        let shown = match unit.is_key || self.encoding.kind.has_sets(&unit.pieces) {
-            true => self.encoding.kind.format_in(&unit.pieces, self.format.as_ref()),
-            false => None,
+        let shown = match &self.latm {
+            Some(latm) => latm.format(),
+            None if unit.is_key || self.encoding.kind.has_sets(&unit.pieces) => {
+                self.encoding.kind.format_in(&unit.pieces, self.format.as_ref())
+            }
+            None => None,
         };
         let is_begin = unit.is_key || self.is_keyless(now, patience);
         if unit.is_key {
@@ -120,6 +137,58 @@ impl Track {
             parts: unit.pieces.into_iter().map(Bytes::from).collect(),
             bytes,
         })
+    }
+
+    /// The next unit of packets, or the first one of what is taken apart.
+    fn next_unit(&mut self) -> Option<AccessUnit> {
+        loop {
+            let mut whole = self.depacketizer.poll()?;
+            let parts = match (&mut self.latm, self.encoding.kind) {
+                // Each frame begins where the one before ends.
+                (Some(latm), _) => {
+                    let frames = whole.pieces.iter().flat_map(|piece| latm.frames(piece));
+                    let frames: Vec<_> = frames.collect();
+                    let lasts = latm.frame_units(self.clock_rate_hz);
+                    let times = (0_u32..).map(|n| n.wrapping_mul(lasts));
+                    times.zip(frames).collect()
+                }
+                (None, Kind::Mpeg4Visual) => {
+                    let octets = std::mem::take(&mut whole.pieces).into_iter().next();
+                    self.pictures(octets.unwrap_or_default())
+                }
+                (None, _) => return Some(whole),
+            };
+            let mut follows_loss = whole.follows_loss;
+            self.frames
+                .extend(parts.into_iter().map(|(later, part)| AccessUnit {
+                    timestamp: whole.timestamp.wrapping_add(later),
+                    is_key: match self.encoding.kind {
+                        Kind::Mpeg4Visual => is_mpeg4_key(&part) == Some(true),
+                        _ => true,
+                    },
+                    follows_loss: std::mem::take(&mut follows_loss),
+                    pieces: vec![part],
+                }));
+            if let Some(first) = self.frames.pop_front() {
+                return Some(first);
+            }
+        }
+    }
+
+    /// Pictures of MPEG-4 video that came in one packet; together, where their times cannot be told.
+    fn pictures(&self, octets: Vec<u8>) -> Vec<(u32, Vec<u8>)> {
+        let known = match &self.format {
+            Some(Format::Mpeg4Visual { config }) => &config[..],
+            _ => &[],
+        };
+        let found = mpeg4_visual::pictures(known, &octets, self.clock_rate_hz);
+        match found.len() {
+            0 | 1 => vec![(0, octets)],
+            _ => found
+                .into_iter()
+                .map(|(later, part)| (later, part.to_vec()))
+                .collect(),
+        }
     }
 
     /// Whether pictures that can be decoded little by little have come for so long without one to begin with.
@@ -148,6 +217,10 @@ impl Track {
     pub(super) fn reset(&mut self) {
         self.depacketizer = Depacketizer::new(self.encoding.payload);
         self.decoder = self.encoding.is_decoded.then(G722Wide::default);
+        if let Some(latm) = &mut self.latm {
+            latm.reset();
+        }
+        self.frames.clear();
         self.clock = MediaClock::new(self.clock_rate_hz);
         self.pending.clear();
         self.anchor = None;

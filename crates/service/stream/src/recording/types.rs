@@ -28,7 +28,7 @@ impl Default for Settings {
 pub enum RecorderError {
     /// No track of the mount fits a file.
     #[error(
-        "expected a track of H.264, H.265, VP8, VP9, JPEG, AAC, Opus, G.711, L16 or MPEG audio, found {found}"
+        "expected a track of H.264, H.265, VP8, VP9, MPEG-4 video, JPEG, AAC, Opus, G.711, L16 or MPEG audio, found {found}"
     )]
     NoTracks {
         /// What there is.
