@@ -4,7 +4,8 @@
 #![allow(clippy::unwrap_used)] // A test says what it missed by panicking.
 
 use ringpost_interop::{
-    Child, Ffmpeg, Options, RtspSocket, Server, Unit, annex_b_units, client, compare_units, run, wait_for,
+    Child, Ffmpeg, Options, RtspSocket, Server, Unit, annex_b_units, client, compare_units, run, spawn,
+    wait_for,
 };
 use std::path::PathBuf;
 use std::process::Command;
@@ -380,6 +381,52 @@ fn packet(number: usize, timestamp: u32, marker: bool, payload: &[u8]) -> Vec<u8
     let source = [0, 0, 0, 7];
     let head = [&length[..], &kind, &sequence, &timestamp, &source].concat();
     [&[b'$', 0], &head[..], payload].concat()
+}
+
+#[test]
+fn gstreamer_begins_with_a_picture_coded_by_itself_live_and_has_its_headers_from_a_recording() {
+    let server = server();
+    let (Some(gst), Some(ffmpeg)) = (client("gst-launch-1.0"), Ffmpeg::find(server.folder())) else {
+        return;
+    };
+    let pictures = "testsrc2=size=320x240:rate=25";
+    let source = ["-f", "lavfi", "-i", pictures, "-t", "12", "-c:v", "mpeg4"];
+    let coded = ["-b:v", "1M", "-g", "50", "sent.mp4"];
+    make(&ffmpeg, "make", &[&source[..], &coded].concat());
+    let url = url(&server, "lobby/gst");
+    let read = |name: &str, transport: &str| {
+        let target = server.folder().join(format!("{name}.m4v"));
+        let pipeline = format!(
+            "rtspsrc location={url} protocols={transport} ! rtpmp4vdepay ! \
+             video/mpeg,mpegversion=4 ! filesink location={}",
+            target.display()
+        );
+        let mut command = Command::new(&gst);
+        command.arg("-q").args(pipeline.split_whitespace());
+        let reader = spawn(server.folder(), name, &mut command);
+        let length = || std::fs::metadata(&target).map_or(0, |file| file.len());
+        assert!(wait_for(LIMIT, || length() > 100_000), "{}", reader.output());
+        drop(reader);
+        let octets = std::fs::read(target).unwrap();
+        let at = |is: fn(&[u8]) -> bool| octets.windows(5).position(is);
+        let layer = at(|code| code[..3] == [0, 0, 1] && (0x20..=0x2f).contains(&code[3]));
+        let picture = at(|code| code[..4] == [0, 0, 1, 0xb6]).unwrap();
+        assert_eq!(
+            octets[picture + 4] >> 6,
+            0,
+            "{name} begins with a picture that needs others"
+        );
+        layer.is_some_and(|layer| layer < picture)
+    };
+    let publisher = ffmpeg.publish("publish", "sent.mp4".as_ref(), "tcp", &url);
+    wait_until_live(&server, "lobby/gst", &publisher);
+    // Who publishes tells them in the description alone.
+    read("live-tcp", "tcp");
+    read("live-udp", "udp");
+    let finished = publisher.finish(LIMIT);
+    assert!(finished.succeeded(), "{}", finished.output);
+    wait_until_over(&server, "lobby/gst");
+    assert!(read("later-tcp", "tcp") && read("later-udp", "udp"));
 }
 
 /// The elements of a file of LOAS: behind eleven bits of a mark and thirteen of its length is each as RTP has it with the
