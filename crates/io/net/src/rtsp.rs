@@ -285,6 +285,8 @@ struct Held {
     closes: Option<Instant>,
     /// Nothing more comes from the peer: what it has asked is carried out, until then at the latest.
     said_all: Option<Instant>,
+    /// Nothing is waited for on its socket any more.
+    is_unwatched: bool,
     /// TLS must be agreed on by then.
     handshake_until: Option<Instant>,
     /// How far it has come, where we made it.
@@ -630,6 +632,13 @@ impl Driver {
     }
 
     fn read(&mut self, id: ConnectionId) {
+        if self
+            .connections
+            .get(&id)
+            .is_some_and(|held| held.said_all.is_some())
+        {
+            return self.watch_no_more(id);
+        }
         let mut buffer = std::mem::take(&mut self.buffer);
         let now = self.now();
         while let Some(held) = self.connections.get_mut(&id) {
@@ -683,11 +692,17 @@ impl Driver {
         if held.said_all.is_none() {
             held.said_all = Some(until);
             self.ending.insert((until, id));
-            // The kernel would tell of the end again and again.
-            if self.poll.remove(held.connection.socket().as_raw_fd()).is_err() {
-                self.broken.push(id);
-            }
             self.hub.handle_end_of_input(now, id);
+        }
+    }
+
+    /// Both ways of a connection are over, which the kernel would tell again and again while something is carried out for it.
+    fn watch_no_more(&mut self, id: ConnectionId) {
+        if let Some(held) = self.connections.get_mut(&id)
+            && !std::mem::replace(&mut held.is_unwatched, true)
+            && self.poll.remove(held.connection.socket().as_raw_fd()).is_err()
+        {
+            self.broken.push(id);
         }
     }
 
@@ -699,6 +714,10 @@ impl Driver {
             return;
         }
         if let Err(error) = held.connection.write() {
+            if held.said_all.is_some() && held.closes.is_none() {
+                // Who has said all may be gone; what was asked is carried out all the same.
+                return held.connection.discard();
+            }
             return self.note_broken(id, &error);
         }
         let has_waiting = held.connection.has_waiting();
@@ -730,17 +749,18 @@ impl Driver {
             return;
         };
         let is_heard = wants_input && held.connection.waiting_bytes() <= UNREAD_BYTES;
-        if held.said_all.is_some() {
+        if held.is_unwatched {
             self.paused.remove(&id);
             return;
         }
-        match is_heard || held.closes.is_some() {
+        let is_heard = is_heard && held.said_all.is_none();
+        match is_heard || held.closes.is_some() || held.said_all.is_some() {
             true => self.paused.remove(&id),
             false => self.paused.insert(id),
         };
         let is_dialling = matches!(held.dialling, Some(Dialling::Tcp));
         let interest = Interest {
-            read: (is_heard || held.closes.is_some()) && !is_dialling,
+            read: (is_heard || held.closes.is_some() && held.said_all.is_none()) && !is_dialling,
             write: held.connection.has_waiting() || is_dialling,
         };
         if held.interest != interest {

@@ -215,7 +215,12 @@ impl Streams {
         };
         let rules = self.mounts.iter().flat_map(|(pattern, settings)| {
             let files = settings.folder.as_ref().map(|_| format!("{pattern}/*"));
-            let files = files.filter(|files| !self.mounts.contains_key(files));
+            let has_own = |files: &String| {
+                [files, &format!("{files}*")]
+                    .iter()
+                    .any(|own| self.mounts.contains_key(*own))
+            };
+            let files = files.filter(|files| !has_own(files));
             let below = files.and_then(|files| rule(&files, settings));
             rule(pattern, settings).into_iter().chain(below)
         });

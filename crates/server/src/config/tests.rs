@@ -250,3 +250,27 @@ fn a_number_leads_to_one_mount() {
         assert!(error.contains(why), "{error}");
     }
 }
+
+// Files of a folder are mounts below it.
+#[test]
+fn a_folders_line_holds_for_its_files_where_they_have_none_of_their_own() {
+    for (more, below) in [
+        ("", Some(true)),
+        ("mounts.\"alice/music/*\" = { read = [\"bob\"] }\n", Some(false)),
+        ("mounts.\"alice/music/**\" = { read = [\"bob\"] }\n", None),
+    ] {
+        let music = "mounts.\"alice/music\" = { folder = \"/srv/music\", read = [\"anyone\"] }\n";
+        let config = parse(&format!("[streams]\n{music}{more}")).unwrap();
+        let rules = config.streams.rules();
+        let of = |pattern: &str| {
+            rules
+                .iter()
+                .filter(|rule| rule.pattern.to_string() == pattern)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(of("alice/music").len(), 1);
+        let files = of("alice/music/*");
+        let is_open = files.first().map(|rule| rule.read == of("alice/music")[0].read);
+        assert_eq!((is_open, files.len() < 2), (below, true), "{more}");
+    }
+}

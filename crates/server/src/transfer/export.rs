@@ -11,6 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use ringpost_admin::{Answer, Command, Control, Mailbox, RefusalKind, StoredMessage};
 use ringpost_imap::utf7;
 use std::collections::HashMap;
+use std::ffi::OsString;
 use std::fs::{DirBuilder, File};
 use std::io::{ErrorKind, Write};
 use std::os::fd::AsRawFd;
@@ -60,19 +61,46 @@ fn begin(path: &Path, address: &str) -> Result<()> {
         Err(error) if error.kind() == ErrorKind::NotFound => true,
         Err(error) => return Err(error).with_context(named),
     };
-    let whose = std::fs::read_to_string(&mark).ok();
-    match whose.as_deref().map(str::trim) {
-        Some(whose) if whose == address => {}
-        Some(whose) => bail!("{}: has the mail of {whose}; expected an empty folder", named()),
-        None if is_empty => {}
-        None => bail!(
+    let whose = std::fs::read_to_string(&mark).unwrap_or_default();
+    match whose.trim() {
+        whose if whose.eq_ignore_ascii_case(address) => return make_maildir(path, false),
+        "" if is_empty || has_only_ours(path) => {}
+        "" => bail!(
             "{}: expected an empty folder, or one that {address} was exported to before",
             named()
         ),
+        whose => bail!("{}: has the mail of {whose}; expected an empty folder", named()),
     }
-    make_maildir(path, false)?;
-    let written = private(&mark).and_then(|mut file| writeln!(file, "{address}"));
-    written.with_context(|| mark.display().to_string())
+    // Whole or not at all, and before anything else is there.
+    let mut builder = DirBuilder::new();
+    builder.mode(0o700).recursive(true);
+    builder.create(path).with_context(named)?;
+    let new = path.join(format!(".{MARK}.new"));
+    private(&new)
+        .and_then(|mut file| writeln!(file, "{address}").and_then(|()| file.sync_all()))
+        .and_then(|()| std::fs::rename(&new, &mark))
+        .with_context(|| mark.display().to_string())?;
+    make_maildir(path, false)
+}
+
+/// Whether a folder was exported to before there was a mark, or until it was to get one: it is a Maildir, and each of its
+/// messages has a name of ours.
+fn has_only_ours(path: &Path) -> bool {
+    let names = |part: &str| -> Option<Vec<OsString>> {
+        let entries = std::fs::read_dir(path.join(part)).ok()?;
+        entries
+            .map(|entry| entry.map(|entry| entry.file_name()).ok())
+            .collect()
+    };
+    let is_ours = |name: &OsString| name.to_string_lossy().contains(".ringpost");
+    match (names("cur"), names("new")) {
+        (Some(mut read), Some(new)) => {
+            read.extend(new);
+            !read.is_empty() && read.iter().all(is_ours)
+        }
+        // A first run that ended before it came so far.
+        _ => path.join(format!(".{MARK}.new")).is_file(),
+    }
 }
 
 fn make_maildir(path: &Path, is_below: bool) -> Result<()> {

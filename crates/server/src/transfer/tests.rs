@@ -318,5 +318,27 @@ async fn an_export_is_mixed_with_nothing_of_others() {
         refused.contains("has the mail of alice@example.org; expected an empty folder"),
         "{refused}"
     );
+    export(&control, &ALICE.to_uppercase(), &ours).await.unwrap();
+    // One of before there were marks is known by the names in it.
+    let mut import = Import::new(&control, ALICE);
+    let inbox = Mailbox {
+        name: "INBOX".into(),
+        subscribed: false,
+        special_use: None,
+    };
+    assert!(import.open(inbox).await.unwrap());
+    let message = Message {
+        label: "made".into(),
+        flags: Vec::new(),
+        received_s: 1,
+        bytes: Bytes::from_static(b"Subject: x\r\n\r\n"),
+    };
+    import.add(message).await.unwrap();
+    import.finish().await.unwrap();
     export(&control, ALICE, &ours).await.unwrap();
+    fs::write(ours.join("ringpost-export"), "").unwrap();
+    export(&control, ALICE, &ours).await.unwrap();
+    fs::write(ours.join("cur/1:2,S"), "").unwrap();
+    fs::remove_file(ours.join("ringpost-export")).unwrap();
+    assert!(export(&control, ALICE, &ours).await.is_err());
 }

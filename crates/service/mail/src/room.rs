@@ -1,6 +1,6 @@
 //! Mail that waits for room in full accounts: shown, tried again, removed.
 
-use crate::{Mail, MailError};
+use crate::{Mail, MailError, TRIES};
 use ringpost_base::UnixTime;
 use ringpost_store::records::Spool;
 use ringpost_store::{AccountId, Entry, Partition, Record, keys};
@@ -18,13 +18,17 @@ pub struct WaitsForRoom {
     pub record: Spool,
 }
 
-/// A message as it is stored, if it waits for room: what was not tried yet is on its way.
-fn waiting(entry: &Entry) -> Result<Option<WaitsForRoom>, MailError> {
-    let Some((due, _)) = keys::due_of(&entry.key) else {
-        return Ok(None);
-    };
-    let record = Spool::from_bytes(&entry.key, entry.value.clone())?;
-    Ok((record.attempts > 0).then_some(WaitsForRoom { due, record }))
+/// A message as it is stored, if it waits for room: what was not tried yet is on its way. One that cannot be read hides no
+/// other.
+fn waiting(entry: &Entry) -> Option<WaitsForRoom> {
+    let (due, id) = keys::due_of(&entry.key)?;
+    match Spool::from_bytes(&entry.key, entry.value.clone()) {
+        Ok(record) => (record.attempts > 0).then_some(WaitsForRoom { due, record }),
+        Err(error) => {
+            tracing::error!(spool = format_args!("{id:016x}"), %error, "a spooled message cannot be read");
+            None
+        }
+    }
 }
 
 impl Mail {
@@ -38,7 +42,7 @@ impl Mail {
         let mut all = Vec::new();
         for queue in 0..Partition::QUEUES {
             for entry in self.store.scan(&Partition::Queue(queue), keys::spooled()).await? {
-                all.extend(waiting(&entry)?);
+                all.extend(waiting(&entry));
             }
         }
         all.sort_by_key(|one| (one.record.received, one.record.id));
@@ -54,7 +58,7 @@ impl Mail {
     async fn entry_for_room(&self, id: u64) -> Result<Option<(Entry, WaitsForRoom)>, MailError> {
         let home = Partition::queue_of(id);
         for entry in self.store.scan(&home, keys::spooled()).await? {
-            if let Some(one) = waiting(&entry)?.filter(|one| one.record.id == id) {
+            if let Some(one) = waiting(&entry).filter(|one| one.record.id == id) {
                 return Ok(Some((entry, one)));
             }
         }
@@ -82,11 +86,19 @@ impl Mail {
 
     /// Forgets a message that waits for room; its sender is not told. False when there is none of that number.
     pub async fn remove_for_room(&self, id: u64, now: UnixTime) -> Result<bool, MailError> {
-        let Some(one) = self.one_that_waits_for_room(id).await? else {
-            return Ok(false);
-        };
-        self.forget_spooled(&one.record, one.due, Vec::new(), Vec::new(), now)
-            .await?;
-        Ok(true)
+        for _ in 0..TRIES {
+            let Some(one) = self.one_that_waits_for_room(id).await? else {
+                return Ok(false);
+            };
+            let (waiting, notices) = (Vec::new(), Vec::new());
+            // It may have been looked at meanwhile, and waits under another time.
+            if self
+                .forget_spooled(&one.record, one.due, waiting, notices, now)
+                .await?
+            {
+                return Ok(true);
+            }
+        }
+        Err(MailError::Busy)
     }
 }

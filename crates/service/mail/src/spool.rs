@@ -147,6 +147,7 @@ impl Mail {
             size_bytes: record.size_bytes,
             received: now,
             submitter: record.submitter,
+            junk: record.junk,
             envelope_id: envelope.dsn.envelope_id,
             returns: match envelope.dsn.ret {
                 None => 0,
@@ -408,7 +409,8 @@ impl Mail {
         incoming.finish().await
     }
 
-    /// Forgets a message, but for those who wait for room: they are tried again, ever more seldom.
+    /// Forgets a message, but for those who wait for room: they are tried again, ever more seldom. False when somebody else has
+    /// done something with it meanwhile.
     pub(crate) async fn forget_spooled(
         &self,
         record: &Spool,
@@ -416,7 +418,7 @@ impl Mail {
         waiting: Vec<SpoolRecipient>,
         notices: Vec<(Queued, Letter)>,
         now: UnixTime,
-    ) -> Result<(), MailError> {
+    ) -> Result<bool, MailError> {
         let key = keys::spool(due, record.id);
         let mut batch = Batch::new(Partition::queue_of(record.id));
         batch.exists(key.clone()).delete(key);
@@ -442,10 +444,9 @@ impl Mail {
         let notices: Vec<Queued> = notices.into_iter().map(|(notice, _)| notice).collect();
         match self.store.commit(batch).await {
             Ok(_) => self.queue_up(&notices, now),
-            // Or somebody else has finished it meanwhile.
-            Err(CommitError::Conflict(_)) => {}
+            Err(CommitError::Conflict(_)) => return Ok(false),
             Err(e) => return Err(e.into()),
         }
-        Ok(())
+        Ok(true)
     }
 }

@@ -61,6 +61,14 @@ pub(crate) fn passed_back(status: Status) -> Status {
     }
 }
 
+/// The same within a dialog, where 480 would end what goes on, and a refusal of one request ends nothing else (RFC 5057 §5.3).
+pub(crate) fn passed_back_within(status: Status) -> Status {
+    match status.code() {
+        300..=399 | 401 | 407 | 487 | 503 => Status::SERVER_INTERNAL_ERROR,
+        _ => passed_back(status),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -96,5 +104,11 @@ mod tests {
     fn a_phone_that_is_out_of_reach_is_no_error_of_ours() {
         let told = passed_back(Status::SERVICE_UNAVAILABLE);
         assert_eq!(told, Status::TEMPORARILY_UNAVAILABLE);
+        let within = passed_back_within(Status::SERVICE_UNAVAILABLE);
+        assert_eq!(
+            within,
+            Status::SERVER_INTERNAL_ERROR,
+            "which leaves the call as it is"
+        );
     }
 }

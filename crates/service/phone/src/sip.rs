@@ -4,7 +4,7 @@ use crate::access::{caller_address, own_address, person_address};
 use crate::call::{Call, CallId, Destination, Party, Stage};
 use crate::config::Config;
 use crate::phone::{Asker, CallRecord, Event, Output, Phone};
-use crate::reply::{Reply, passed_back};
+use crate::reply::{Reply, passed_back_within};
 use crate::text::passed_on;
 use bytes::Bytes;
 use ringpost_base::{Instant, UnixTime};
@@ -191,7 +191,7 @@ impl Phone {
         response: Result<&Message, Failure>,
     ) {
         if let Some((transaction, original)) = self.passed.remove(&request) {
-            let mut reply = Reply::new(passed_back(status));
+            let mut reply = Reply::new(passed_back_within(status));
             if let Ok(response) = response {
                 reply.content = passed_on(response);
             }

@@ -648,6 +648,8 @@ record! {
         34 keeper: Option<AccountId>,
         /// What its recipients are called to the sender, who is not to learn where it is forwarded to.
         35 known_as: String,
+        /// Whether it looks like junk.
+        36 junk: bool,
     }
 }
 

@@ -31,7 +31,9 @@ pub enum DescriptionError {
         found: usize,
     },
     /// None but such with a payload type that neither the description nor RFC 3551 explains; this is the first.
-    #[error("m-line {track} has payload type {payload_type}; expected an a=rtpmap that says what it is, with a clock rate")]
+    #[error(
+        "m-line {track} has payload type {payload_type}; expected an a=rtpmap that says what it is, with a clock rate"
+    )]
     Unexplained {
         /// The m-line, counted from 1.
         track: usize,

@@ -58,6 +58,12 @@ impl Connection {
         }
     }
 
+    /// Forgets what waits: nobody will have it.
+    pub(super) fn discard(&mut self) {
+        self.waiting.clear();
+        (self.sent, self.waiting_bytes) = (0, 0);
+    }
+
     /// The socket, where bytes that are sent by it are the next that the peer gets.
     pub(super) fn free_socket(&self) -> Option<RawFd> {
         let is_free = self.tls.is_none() && self.waiting.is_empty();

@@ -301,8 +301,9 @@ fn who_takes_leave_and_does_not_wait_for_the_answer_is_gone() {
         ));
         assert_eq!(house.readers(), 1);
         let last = format!(
-            "DESCRIBE rtsp://h/slow RTSP/1.0\r\nCSeq: 3\r\n\r\n\
-             TEARDOWN {URL} RTSP/1.0\r\nCSeq: 4\r\nSession: {session}\r\n\r\n"
+            "{}TEARDOWN {URL} RTSP/1.0\r\nCSeq: 4\r\nSession: {session}\r\n\r\n",
+            // The first answer is one that nobody takes, and the next cannot be sent.
+            "DESCRIBE rtsp://h/slow RTSP/1.0\r\nCSeq: 3\r\n\r\n".repeat(3)
         );
         reader.socket.write_all(last.as_bytes()).unwrap();
         if resets {
@@ -577,4 +578,10 @@ fn streams_by_udp_have_half_of_the_media_ports_at_most_and_calls_the_others() {
     assert!(head.starts_with("RTSP/1.0 200 "), "{head}");
     let head = house.connect().set_up_by_udp();
     assert!(head.starts_with("RTSP/1.0 461 "), "{head}");
+    // RFC 2326 §12.39: any of those that are named will do.
+    let head = house.connect().ask(&format!(
+        "SETUP {URL}/trackID=0 RTSP/1.0\r\nCSeq: 1\r\n\
+         Transport: RTP/AVP;unicast;client_port=42096-42097,RTP/AVP/TCP;unicast;interleaved=0-1\r\n\r\n"
+    ));
+    assert!(head.contains("interleaved=0-1"), "{head}");
 }

@@ -1,7 +1,8 @@
+use crate::date::Date;
 use crate::flag::{Flag, Keyword, SystemFlag};
 use crate::search::{DateTest, EnvelopeField, Needle, SearchKey};
 use crate::token::{Read, ReadError, Reader, at_most};
-use ringpost_base::limits;
+use ringpost_base::{UnixTime, limits};
 
 /// The charsets that SEARCH takes, as BADCHARSET tells them.
 pub(crate) const CHARSETS: &str = "US-ASCII UTF-8";
@@ -204,7 +205,8 @@ fn plain_key(name: &str) -> Option<SearchKey> {
         "RECENT" => SearchKey::Recent,
         "OLD" => not(SearchKey::Recent),
         //= https://www.rfc-editor.org/rfc/rfc8514#section-4.3
-        "SAVEDATESUPPORTED" => SearchKey::all(),
+        // All messages have one here.
+        "SAVEDATESUPPORTED" => SearchKey::Saved(DateTest::Since, Date::of(UnixTime::from_secs(0))),
         "NEW" => SearchKey::And(vec![SearchKey::Recent, not(has(SystemFlag::Seen))]),
         _ => return None,
     })

@@ -102,6 +102,8 @@ pub struct Depacketizer {
     unit: Option<Unit>,
     /// A piece of which the end has not come.
     fragment: Option<Vec<u8>>,
+    /// Whether a picture of MPEG-4 video begins in it.
+    has_picture: bool,
     follows_loss: bool,
     lost: u64,
     ready: VecDeque<AccessUnit>,
@@ -136,6 +138,7 @@ impl Depacketizer {
             gap: false,
             unit: None,
             fragment: None,
+            has_picture: false,
             follows_loss: false,
             lost: 0,
             ready: VecDeque::new(),

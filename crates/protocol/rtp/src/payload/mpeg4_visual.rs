@@ -86,15 +86,22 @@ impl Depacketizer {
                 return self.damage(at.timestamp);
             }
             self.unit(at.timestamp);
-            self.fragment = Some(Vec::new());
+            (self.fragment, self.has_picture) = (Some(Vec::new()), false);
         }
-        self.extend(at.timestamp, at.payload);
+        // Each octet is looked at once, however long no picture begins; a code may begin at the end of what was there.
+        let looked = self
+            .fragment
+            .as_ref()
+            .map_or(0, |fragment| fragment.len().saturating_sub(3));
+        if self.extend(at.timestamp, at.payload) && !self.has_picture {
+            let gathered = self.fragment.as_deref().unwrap_or_default();
+            self.has_picture = gathered.get(looked..).and_then(picture).is_some();
+        }
     }
 
     /// Whether what has come belongs before a picture that has not.
     pub(super) fn awaits_mpeg4_picture(&self) -> bool {
-        let is_before = |gathered: &Vec<u8>| picture(gathered).is_none();
-        self.fragment.as_ref().is_some_and(is_before)
+        self.fragment.is_some() && !self.has_picture
     }
 
     /// The picture that has come to its end.

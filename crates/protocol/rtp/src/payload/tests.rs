@@ -1180,6 +1180,17 @@ mod mpeg4_visual {
             let expected = [(1, false, false, vec![OTHER]), (2, true, false, vec![&whole[..]])];
             assert_eq!((pieces(&units), lost), (expected.to_vec(), 0), "{time} {marker}");
         }
+        // Wherever it is cut before the picture has shown itself, in its start code too.
+        let picture = CONFIG.len() + GROUP.len();
+        for cut in 3..picture + 4 {
+            let packets = [Some((2, true, &whole[..cut])), Some((2, true, &whole[cut..]))];
+            let (units, lost) = feed(Format::Mpeg4Visual, &packets);
+            assert_eq!(
+                (pieces(&units), lost),
+                (vec![(2, true, false, vec![&whole[..]])], 0),
+                "{cut}"
+            );
+        }
         // Nothing comes behind it.
         let (units, lost) = feed(Format::Mpeg4Visual, &[Some((1, true, CONFIG))]);
         assert_eq!((units.len(), lost), (0, 1));

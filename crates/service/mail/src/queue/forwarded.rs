@@ -60,6 +60,7 @@ impl Mail {
             let letter = self.letter_at(&Partition::queue_of(record.id), record.blob).await;
             let delivery = Delivery {
                 received: record.received,
+                junk: record.junk,
                 once: Some((spool.id, record.known_as.clone())),
                 ..Delivery::new(now)
             };
@@ -124,8 +125,8 @@ fn waiting(record: &Queued, keeper: AccountId, failed: &QueuedRecipient, whom: &
         received: record.received,
         submitter: record.submitter,
         attempts: 1,
+        junk: record.junk,
         envelope_id: record.envelope_id.clone(),
         sender_account,
-        ..Spool::default()
     }
 }

@@ -82,18 +82,25 @@ impl Report<'_> {
         let head = format!(
             "{RETURN_PATH}From: Mail delivery <postmaster@{hostname}>\r\nTo: <{}>\r\nSubject: {subject}\r\n\
              Date: {}\r\nMessage-ID: <{token}@{hostname}>\r\nAuto-Submitted: auto-replied\r\nMIME-Version: 1.0\r\n\
-             Content-Type: multipart/report; report-type=delivery-status;\r\n\tboundary=\"{token}\"\r\n\r\n",
+             Content-Type: multipart/report; report-type=delivery-status;\r\n\tboundary=\"{token}\"\r\n",
             self.told,
             Rfc5322Date(self.now),
         );
-        let mut out = head.into_bytes();
-        for (kind, content) in [
+        let parts = [
             ("text/plain; charset=utf-8", words.as_bytes()),
             (status_type, status.as_bytes()),
             (returned_type, self.returned),
-        ] {
-            //= https://www.rfc-editor.org/rfc/rfc3464#section-2.1
-            let encoding = if content.is_ascii() { "7bit" } else { "8bit" };
+        ];
+        //= https://www.rfc-editor.org/rfc/rfc3464#section-2.1
+        let encoding_of = |content: &[u8]| if content.is_ascii() { "7bit" } else { "8bit" };
+        let mut out = head.into_bytes();
+        //= https://www.rfc-editor.org/rfc/rfc2045#section-6.4
+        if parts.iter().any(|(_, content)| !content.is_ascii()) {
+            out.extend_from_slice(b"Content-Transfer-Encoding: 8bit\r\n");
+        }
+        out.extend_from_slice(b"\r\n");
+        for (kind, content) in parts {
+            let encoding = encoding_of(content);
             let part =
                 format!("--{token}\r\nContent-Type: {kind}\r\nContent-Transfer-Encoding: {encoding}\r\n\r\n");
             out.extend_from_slice(part.as_bytes());
@@ -334,6 +341,10 @@ mod tests {
                 text.contains(&format!("Content-Transfer-Encoding: {encoding}\r\n")),
                 "{text}"
             );
+            // RFC 2045 §6.4: the whole is of no fewer bits than its parts.
+            let (head, parts) = text.split_once("\r\n\r\n").unwrap();
+            let is_8bit = |text: &str| text.contains("Content-Transfer-Encoding: 8bit\r\n");
+            assert_eq!(is_8bit(&format!("{head}\r\n")), is_8bit(parts), "{text}");
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::world::{ALICE, BOB, NOW, World, name, now};
 use crate::{
-    Elsewhere, Envelope, Held, Hold, Letter, MailError, Notice, Outgoing, QueueEntry, QueuedMessage,
+    Elsewhere, Envelope, Held, Hold, Keeper, Letter, MailError, Notice, Outgoing, QueueEntry, QueuedMessage,
     Recipient, Schedule,
 };
 use ringpost_base::UnixTime;
@@ -96,6 +96,42 @@ fn notices(world: &World) -> Vec<String> {
 
 const BOUNCED: &str = "Your message could not be delivered";
 const DELAYED: &str = "Your message is delayed";
+
+#[test]
+fn junk_that_is_forwarded_and_refused_is_junk_where_it_is_kept() {
+    for has_room in [true, false] {
+        let world = World::new();
+        now(world.mail.load_queue(false, NOW)).unwrap();
+        now(world.mail.create_defaults(ALICE, NOW)).unwrap();
+        let keeper = Keeper {
+            account: ALICE,
+            address: "alice@example.org".into(),
+        };
+        let mut envelope = envelope("x@else.test", &[], &["x@there.test"]);
+        envelope.junk = true;
+        envelope.submitter = None;
+        envelope.outgoing.recipients[0].keeper = Some(keeper);
+        now(world.mail.spool(envelope, letter(&world), NOW)).unwrap();
+        let quota = |messages| crate::Quota {
+            bytes: None,
+            messages,
+        };
+        world.mail.set_default_quota(quota((!has_room).then_some(0)));
+        conclude(
+            &world,
+            taken(&world, NOW),
+            &[verdict(Fate::Failed, "5.7.1", 550)],
+            NOW,
+        );
+        world.check();
+        world.mail.set_default_quota(quota(None));
+        now(world.mail.deliver_due(NOW + HOUR, NOW + HOUR)).unwrap();
+        let (inbox, junk) = (world.subjects("INBOX").len(), world.subjects("Junk").len());
+        assert_eq!((inbox, junk), (0, 1), "room at once: {has_room}");
+        assert_eq!(world.mail.queue_len(), 0);
+        world.check();
+    }
+}
 
 // Guards pitfall SMTP 3: once, for every accepted recipient, here and elsewhere.
 #[test]

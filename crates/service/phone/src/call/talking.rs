@@ -8,7 +8,7 @@
 use super::incoming::offer_of;
 use super::{Call, CallId, Party, Stage, codecs};
 use crate::phone::Phone;
-use crate::reply::passed_back;
+use crate::reply::passed_back_within;
 use ringpost_base::Instant;
 use ringpost_media::{Command, LegId};
 use ringpost_sdp::{Negotiation, OfferError, SessionDescription};
@@ -277,7 +277,7 @@ impl Phone {
             party.refresh_due &= status == Status::REQUEST_PENDING;
         }
         match self.set_reoffer(id, Reoffer::None) {
-            Reoffer::Passed { asker, .. } => self.refuse_reinvite(now, asker, passed_back(status)),
+            Reoffer::Passed { asker, .. } => self.refuse_reinvite(now, asker, passed_back_within(status)),
             Reoffer::Ours if status != Status::REQUEST_PENDING && !self.is_audible(id) => {
                 self.finish_call(now, id);
             }

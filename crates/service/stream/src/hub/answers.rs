@@ -214,7 +214,6 @@ impl Plane {
         setup: server::Setup,
         tracks: usize,
     ) -> Option<Answer> {
-        let connection = pending.connection;
         let track = match setup.track {
             // A publisher may set up what is no track here: nothing of it is taken.
             Some(track) if track < tracks || setup.mode == Mode::Record => track,
@@ -223,8 +222,25 @@ impl Plane {
             None => return refused(Status::AGGREGATE_OPERATION_NOT_ALLOWED),
             Some(_) => return refused(Status::NOT_FOUND),
         };
+        self.set_up_by_first(now, pending, ends, setup, track)
+    }
+
+    /// Sets a stream up by the first of the transports that the client can use and that is possible here.
+    //= https://www.rfc-editor.org/rfc/rfc2326#section-12.39
+    pub(crate) fn set_up_by_first(
+        &mut self,
+        now: Instant,
+        pending: Pending,
+        ends: Ends,
+        setup: server::Setup,
+        track: usize,
+    ) -> Option<Answer> {
+        let connection = pending.connection;
         let deliveries = self.deliveries(&setup);
-        let is_possible = |transport: &&Transport| deliveries.contains(&transport.delivery());
+        let has_its_pairs = self.has_its_pairs(&setup, ends);
+        let is_possible = |transport: &&Transport| {
+            deliveries.contains(&transport.delivery()) && !(has_its_pairs && needs_pair(transport))
+        };
         let Some(chosen) = setup.candidates.iter().find(is_possible).cloned() else {
             return refused(Status::UNSUPPORTED_TRANSPORT);
         };
@@ -254,9 +270,6 @@ impl Plane {
                 })))
             }
             (LowerTransport::Tcp, None) => refused(Status::UNSUPPORTED_TRANSPORT),
-            (LowerTransport::Udp, _) if self.has_its_pairs(&setup, ends) => {
-                refused(Status::UNSUPPORTED_TRANSPORT)
-            }
             (LowerTransport::Udp, _) => {
                 let pair = PairId(self.next_number());
                 let opening = Opening {
@@ -272,6 +285,19 @@ impl Plane {
                 None
             }
         }
+    }
+
+    /// There are no ports for a stream: it is set up by another transport of those that the client can use, or not at all.
+    pub(crate) fn set_up_without_ports(&mut self, now: Instant, opening: Opening) -> Option<Answer> {
+        let Opening {
+            pending,
+            ends,
+            mut setup,
+            track,
+            ..
+        } = opening;
+        setup.candidates.retain(|transport| !needs_pair(transport));
+        self.set_up_by_first(now, pending, ends, setup, track)
     }
 
     /// Whether somebody who has not signed in has all the pairs of ports that one address may have.
@@ -495,4 +521,9 @@ impl Plane {
         self.look_at_announced(now, name);
         self.set_mount_timer(mount);
     }
+}
+
+/// Whether a transport takes ports here for one client alone.
+fn needs_pair(transport: &Transport) -> bool {
+    transport.lower == LowerTransport::Udp && transport.delivery() != Delivery::Multicast
 }

@@ -29,7 +29,7 @@ pub(crate) struct Answered {
 }
 
 /// What a connection waits for.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Pending {
     pub(crate) connection: ConnectionId,
     pub(crate) question: server::QuestionId,
@@ -347,8 +347,12 @@ impl Plane {
         let Some(session) = self.sessions.get(&key) else {
             return;
         };
-        let (mount, is_publisher) = (session.mount.clone(), session.reader().is_none());
-        if is_publisher {
+        let mount = session.mount.clone();
+        // Others may have asked for the mount and not taken it.
+        if self
+            .live_of(&mount)
+            .is_some_and(|(_, live)| live.publisher == Some(key))
+        {
             self.watch_no_more(&mount);
         }
     }
@@ -570,7 +574,9 @@ impl Plane {
                         recorder.handle_gap(now);
                     }
                     let (lost_packets, heard) = (live.lost_packets(), live.heard);
-                    self.watch_on(&session.mount, heard);
+                    if live.received_bytes > 0 {
+                        self.watch_on(&session.mount, heard);
+                    }
                     self.tell(Event::Unpublished {
                         session: key,
                         mount: session.mount,
@@ -697,8 +703,8 @@ impl Plane {
         let opening = self.opening.remove(&pair)?;
         let Pending { connection, question } = opening.pending;
         let answer = match port {
-            // Players go over to TCP by that, and not by 453.
-            None => server::Answer::Refused(ringpost_rtsp::Status::UNSUPPORTED_TRANSPORT.into()),
+            // Players go over to TCP by 461, where they have not named it themselves, and not by 453.
+            None => self.set_up_without_ports(now, opening)?,
             Some(port) => {
                 let remote = opening.ends.remote.ip();
                 let ports = opening.chosen.client_port;

@@ -896,6 +896,59 @@ fn the_owner_is_told_when_a_mount_falls_silent_and_when_it_is_back_and_not_after
     assert_eq!(world.told.len(), 2);
 }
 
+// A camera that comes back and brings nothing is as silent as before, and one that only asks for the mount says no goodbye for
+// who has it.
+#[test]
+fn silence_goes_on_while_publishers_come_and_bring_nothing() {
+    let mut world = World::new();
+    let settings = MountSettings {
+        silence: Some(Duration::from_secs(20)),
+        ..MountSettings::default()
+    };
+    world
+        .hub
+        .set_settings(world.now, vec![("alice/**".parse().unwrap(), settings)]);
+    let publisher = world.publish("alice/door");
+    world.send(publisher, 0, 1, 0, KEY);
+    let since = world.hub.plane.wallclock(world.now);
+    world.hub.handle_closed(world.now, publisher);
+    world.run();
+    for _ in 0..6 {
+        let again = world.publish("alice/door");
+        world.pass(Duration::from_secs(7));
+        world.hub.handle_closed(world.now, again);
+        world.run();
+    }
+    let [Some(told)] = world.told[..] else {
+        panic!("{:?}", world.told)
+    };
+    assert!(told <= since, "{told} {since}");
+
+    let back = world.publish("alice/door");
+    world.send(back, 0, 1, 0, KEY);
+    world.pass(Duration::from_secs(6));
+    assert_eq!(world.told.len(), 2);
+    let other = world.connect();
+    let url = "rtsp://h/alice/door";
+    let announce = format!(
+        "ANNOUNCE {url} RTSP/1.0\r\nCSeq: 1\r\nContent-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{SDP}",
+        SDP.len()
+    );
+    world.input(other, announce.as_bytes());
+    let set_up = world.ask(
+        other,
+        &format!(
+            "SETUP {url}/streamid=0 RTSP/1.0\nCSeq: 2\nTransport: RTP/AVP/TCP;unicast;interleaved=0-1;mode=record\n\n"
+        ),
+    );
+    let session = World::session(&set_up);
+    let bye = format!("TEARDOWN {url} RTSP/1.0\nCSeq: 3\nSession: {session}\n\n");
+    assert!(world.ask(other, &bye).starts_with("RTSP/1.0 200"));
+    world.pass(Duration::from_secs(30));
+    assert_eq!(world.told.len(), 3);
+    assert!(world.told[2].is_some(), "who publishes is silent");
+}
+
 // RFC 2326 §11.3.1.
 #[test]
 fn parameters_that_are_not_known_are_named_in_the_answer_and_recorded_ranges_are() {

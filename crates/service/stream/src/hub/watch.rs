@@ -27,10 +27,11 @@ impl Plane {
         let Some(patience) = patience.filter(|_| self.watched.len() < limits::MOUNTS_WATCHED) else {
             return;
         };
-        let is_told = self.watched.get(mount).is_some_and(|watched| watched.is_told);
+        // Who comes back and brings nothing has not ended the silence.
+        let before = self.watched.get(mount);
         let watched = Watched {
-            heard: now,
-            is_told,
+            heard: before.map_or(now, |watched| watched.heard),
+            is_told: before.is_some_and(|watched| watched.is_told),
             patience,
         };
         self.watched.insert(mount.clone(), watched);

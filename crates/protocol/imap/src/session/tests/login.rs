@@ -476,7 +476,11 @@ const TURNED_OFF: [(&str, &[&str], &[&str]); 30] = [
     ("WITHIN", &["SEARCH OLDER 1", "SEARCH NOT YOUNGER 1"], &["WITHIN"]),
     (
         "SAVEDATE",
-        &["FETCH 1 SAVEDATE", "SEARCH SAVEDON 1-Feb-2026"],
+        &[
+            "FETCH 1 SAVEDATE",
+            "SEARCH SAVEDON 1-Feb-2026",
+            "SEARCH SAVEDATESUPPORTED",
+        ],
         &["SAVEDATE"],
     ),
     (
