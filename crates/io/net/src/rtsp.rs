@@ -669,6 +669,11 @@ impl Driver {
                     self.end_input(id);
                     break;
                 }
+                // Why a server cannot be pulled from is told.
+                Err(error) if id.is_dialled() => {
+                    self.note_broken(id, &error);
+                    break;
+                }
                 Err(error) => {
                     debug!(%error, "a connection of RTSP cannot be read");
                     self.end_input(id);
