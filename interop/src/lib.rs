@@ -47,7 +47,7 @@ pub use rtsp::{RtspReply, RtspSocket, annex_b_units, h264_units};
 pub use server::{Account, DOMAIN, Device, Options, Server, own_address};
 pub use sip::{SipCall, SipSocket, sip_request};
 pub use sipp::{Sipp, scenario};
-pub use streams::{Ffmpeg, Unit, compare_units};
+pub use streams::{Ffmpeg, Unit, compare_units, recorded};
 pub use talk::ImapSocket;
 pub use talk::{ImapClient, ImapReply, SmtpClient};
 pub use typed::TypedTls;

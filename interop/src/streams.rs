@@ -1,5 +1,6 @@
 //! Streams from outside: what ffmpeg makes, publishes and reads, compared access unit by access unit.
 
+use crate::Server;
 use crate::clients::{Child, Finished, client, run, spawn};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -209,4 +210,26 @@ pub fn compare_units(sent: &[Unit], read: &[Unit], jitter_s: f64) -> Vec<(usize,
         (read.len(), later)
     });
     compared.collect()
+}
+
+/// The recorded files of a mount, the oldest first.
+///
+/// # Panics
+/// When the server's folder cannot be read.
+pub fn recorded(server: &Server, mount: &str) -> Vec<PathBuf> {
+    let mut folders = vec![server.folder().to_owned()];
+    let mut found = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).expect("the server's folder can be read") {
+            let path = entry.expect("an entry can be read").path();
+            let is_of_mount = path.parent().is_some_and(|folder| folder.ends_with(mount));
+            match path.is_dir() {
+                true => folders.push(path),
+                false if is_of_mount && path.extension().is_some_and(|end| end == "mp4") => found.push(path),
+                false => {}
+            }
+        }
+    }
+    found.sort();
+    found
 }

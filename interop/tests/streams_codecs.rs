@@ -4,8 +4,8 @@
 #![allow(clippy::unwrap_used)] // A test says what it missed by panicking.
 
 use ringpost_interop::{
-    Child, Ffmpeg, Options, RtspSocket, Server, Unit, annex_b_units, client, compare_units, run, spawn,
-    wait_for,
+    Child, Ffmpeg, Options, RtspSocket, Server, Unit, annex_b_units, client, compare_units, recorded, run,
+    spawn, wait_for,
 };
 use std::path::PathBuf;
 use std::process::Command;
@@ -53,25 +53,6 @@ fn wait_until_over(server: &Server, mount: &str) {
         wait_for(LIMIT, || listed(server, mount).is_empty()),
         "{mount} stays"
     );
-}
-
-/// The recorded files of a mount, the oldest first.
-fn recorded(server: &Server, mount: &str) -> Vec<PathBuf> {
-    let mut folders = vec![server.folder().to_owned()];
-    let mut found = Vec::new();
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            let is_of_mount = path.parent().unwrap().ends_with(mount);
-            match path.is_dir() {
-                true => folders.push(path),
-                false if is_of_mount && path.extension().is_some_and(|end| end == "mp4") => found.push(path),
-                false => {}
-            }
-        }
-    }
-    found.sort();
-    found
 }
 
 fn only_file(server: &Server, mount: &str) -> String {

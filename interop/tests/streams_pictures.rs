@@ -3,9 +3,8 @@
 #![allow(clippy::unwrap_used)] // A test says what it missed by panicking.
 
 use ringpost_interop::{
-    Child, Ffmpeg, Finished, Options, Server, client, compare_units, run, spawn, wait_for,
+    Child, Ffmpeg, Finished, Options, Server, client, compare_units, recorded, run, spawn, wait_for,
 };
-use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
@@ -58,25 +57,6 @@ fn probe(server: &Server, what: &str, arguments: &[&str]) -> Finished {
         command.args(["-of", "csv", what]),
         LIMIT,
     )
-}
-
-/// The recorded files of a mount, the oldest first.
-fn recorded(server: &Server, mount: &str) -> Vec<PathBuf> {
-    let mut folders = vec![server.folder().to_owned()];
-    let mut found = Vec::new();
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            let is_of_mount = path.parent().unwrap().ends_with(mount);
-            match path.is_dir() {
-                true => folders.push(path),
-                false if is_of_mount && path.extension().is_some_and(|end| end == "mp4") => found.push(path),
-                false => {}
-            }
-        }
-    }
-    found.sort();
-    found
 }
 
 /// Forty seconds of pictures that are refreshed little by little, within two seconds, and of sound.

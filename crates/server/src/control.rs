@@ -278,7 +278,7 @@ impl LocalControl {
         };
         if is_quota && let Some(account) = self.directory.account_by_address(&address).await? {
             // What finds no room is tried again all the same, a little later.
-            if let Err(error) = self.mail.room_was_made(account.id, self.now()).await {
+            if let Err(error) = self.mail.try_all_for_room(Some(account.id), self.now()).await {
                 tracing::warn!(%error, account = address, "what waits for room could not be looked at");
             }
         }

@@ -691,7 +691,7 @@ impl Driver {
         let Some(held) = self.connections.get_mut(&id) else {
             return;
         };
-        if held.dialling.is_some() || id.is_dialled() || held.closes.is_some() {
+        if id.is_dialled() || held.closes.is_some() {
             return self.broken.push(id);
         }
         if held.said_all.is_none() {

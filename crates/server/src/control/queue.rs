@@ -47,10 +47,7 @@ impl LocalControl {
                         Err(e) => return Err(failed(e)),
                     }
                 }
-                for one in mail.all_that_wait_for_room().await.map_err(failed)? {
-                    let tried = mail.try_for_room(one.record.id, self.now()).await;
-                    tried.map_err(failed)?;
-                }
+                mail.try_all_for_room(None, self.now()).await.map_err(failed)?;
                 Ok(Answer::Done)
             }
             Command::QueueHolds => self.holds().await,

@@ -74,11 +74,17 @@ impl Mail {
         Ok(true)
     }
 
-    /// The same for all that wait for one account.
-    pub async fn room_was_made(&self, account: AccountId, now: UnixTime) -> Result<(), MailError> {
-        for one in self.all_that_wait_for_room().await? {
-            if one.record.recipients.iter().any(|r| r.account == Some(account)) {
-                self.try_for_room(one.record.id, now).await?;
+    /// The same for all, or for those that wait for one account.
+    pub async fn try_all_for_room(&self, account: Option<AccountId>, now: UnixTime) -> Result<(), MailError> {
+        let is_for = |one: &WaitsForRoom| {
+            account.is_none() || one.record.recipients.iter().any(|r| r.account == account)
+        };
+        for queue in 0..Partition::QUEUES {
+            let home = Partition::Queue(queue);
+            for entry in self.store.scan(&home, keys::spooled()).await? {
+                if waiting(&entry).is_some_and(|one| is_for(&one)) {
+                    self.deliver_entry(&home, entry, now).await?;
+                }
             }
         }
         Ok(())

@@ -857,8 +857,8 @@ fn a_play_while_it_plays_and_after_a_pause_sends_nothing_twice() {
     assert_eq!(had, expected);
 }
 
-#[test]
-fn the_owner_is_told_when_a_mount_falls_silent_and_when_it_is_back_and_not_after_a_goodbye() {
+/// A mount that is live, whose owner is told when it is silent for 20 s.
+fn watched() -> (World, ConnectionId) {
     let mut world = World::new();
     let settings = MountSettings {
         silence: Some(Duration::from_secs(20)),
@@ -869,6 +869,12 @@ fn the_owner_is_told_when_a_mount_falls_silent_and_when_it_is_back_and_not_after
         .set_settings(world.now, vec![("alice/**".parse().unwrap(), settings)]);
     let publisher = world.publish("alice/door");
     world.send(publisher, 0, 1, 0, KEY);
+    (world, publisher)
+}
+
+#[test]
+fn the_owner_is_told_when_a_mount_falls_silent_and_when_it_is_back_and_not_after_a_goodbye() {
+    let (mut world, publisher) = watched();
     world.pass(Duration::from_secs(18));
     assert!(world.told.is_empty());
     let before = world.hub.plane.wallclock(world.now);
@@ -900,16 +906,7 @@ fn the_owner_is_told_when_a_mount_falls_silent_and_when_it_is_back_and_not_after
 // who has it.
 #[test]
 fn silence_goes_on_while_publishers_come_and_bring_nothing() {
-    let mut world = World::new();
-    let settings = MountSettings {
-        silence: Some(Duration::from_secs(20)),
-        ..MountSettings::default()
-    };
-    world
-        .hub
-        .set_settings(world.now, vec![("alice/**".parse().unwrap(), settings)]);
-    let publisher = world.publish("alice/door");
-    world.send(publisher, 0, 1, 0, KEY);
+    let (mut world, publisher) = watched();
     let since = world.hub.plane.wallclock(world.now);
     world.hub.handle_closed(world.now, publisher);
     world.run();
