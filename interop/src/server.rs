@@ -287,8 +287,16 @@ impl Server {
     /// # Panics
     /// When something does.
     pub fn stop(&mut self) {
+        self.signal(libc::SIGTERM);
+        self.expect_end();
+    }
+
+    /// Waits for the end of a server that was told to stop, and checks that it ends well, as [`stop`](Self::stop) does.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub fn expect_end(&mut self) {
         let child = self.child.take().expect("it runs");
-        child.signal(libc::SIGTERM);
         let finished = child.finish(STOP_LIMIT);
         assert!(
             finished.succeeded(),

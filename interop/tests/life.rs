@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used)] // A test says what it missed by panicking.
 
 use ringpost_interop::{
-    Baresip, Behaviour, DOMAIN, ImapClient, Options, Server, SipCall, SipSocket, run, sip_request, tone_wav,
-    wait_for,
+    Baresip, Behaviour, DOMAIN, ImapClient, Options, Server, SipCall, SipSocket, SmtpClient, mails, run,
+    sip_request, tone_wav, wait_for,
 };
 use std::io::{Read, Write};
 use std::net::{TcpStream, UdpSocket};
@@ -65,6 +65,60 @@ fn reconfigure(server: &Server, change: impl FnOnce(String) -> String) {
     server.signal(libc::SIGHUP);
     let done = wait_for(Duration::from_secs(10), || read_again() > before);
     assert!(done, "{}", server.log());
+}
+
+#[test]
+fn what_a_stopping_server_takes_is_answered_and_what_it_does_not_answer_is_not_there() {
+    let mut server = Server::start();
+    let alice = server.account("alice");
+    let mut unfinished = SmtpClient::open(&server).unwrap();
+    unfinished.say("MAIL FROM:<x@elsewhere.test>\r\n").unwrap();
+    let to = format!("RCPT TO:<{}>\r\n", alice.address);
+    unfinished.say(&to).unwrap();
+    assert!(unfinished.say("DATA\r\n").unwrap().starts_with("354"));
+    let left = std::thread::spawn(move || unfinished.say("Subject: cut off\r\n\r\nnever").unwrap());
+
+    let mut taken = Vec::new();
+    for round in 0..5 {
+        let hurried = |sender| {
+            let (server, alice) = (&server, &alice);
+            move || {
+                let mut taken = Vec::new();
+                let Ok(mut client) = SmtpClient::open(server) else {
+                    return taken;
+                };
+                for n in 0.. {
+                    let subject = format!("{round}-{sender}-{n}");
+                    match client.deliver(&[alice], &format!("Subject: {subject}\r\n\r\nx\r\n")) {
+                        Ok(reply) if reply.starts_with("250") => taken.push(subject),
+                        _ => break,
+                    }
+                }
+                taken
+            }
+        };
+        std::thread::scope(|scope| {
+            let senders: Vec<_> = (0..8).map(|sender| scope.spawn(hurried(sender))).collect();
+            std::thread::sleep(Duration::from_millis(300));
+            server.signal(libc::SIGTERM);
+            for sender in senders {
+                taken.extend(sender.join().unwrap());
+            }
+        });
+        server.expect_end();
+        server.run();
+    }
+    let told = left.join().unwrap();
+    assert!(told.starts_with("421 4.3.2"), "{told}");
+    let subject = |mail: &String| {
+        let of = mail.lines().find_map(|line| line.strip_prefix("Subject: "));
+        of.unwrap_or_default().to_owned()
+    };
+    let mut there: Vec<String> = mails(&server, &alice, "INBOX").iter().map(subject).collect();
+    there.sort();
+    taken.sort();
+    assert!(taken.len() > 40, "{taken:?}");
+    assert_eq!(there, taken);
 }
 
 /// What a server says first, and to EHLO; nothing if it closes.

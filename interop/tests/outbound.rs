@@ -150,6 +150,23 @@ fn a_mail_to_another_domain_arrives_there_once() {
     server.stop();
 }
 
+#[test]
+fn a_stopping_server_waits_to_hear_whether_a_message_was_taken_and_never_sends_it_twice() {
+    let Some(sink) = Sink::start(&["-W", ".:4"]) else {
+        return;
+    };
+    let (mut server, alice, _dns) = server(mx("slow.test", "mx.slow.test", sink.address).into(), "");
+    let Some(()) = send(&server, &alice, "carol@slow.test", "once") else {
+        return;
+    };
+    let handed_over = wait_for(LIMIT, || sink.mails().len() == 1);
+    assert!(handed_over, "{}", server.log());
+    server.stop();
+    server.run();
+    assert_eq!(queue(&server), "");
+    assert_eq!(sink.subjects(), ["once"]);
+}
+
 // Guards pitfall SMTP 6: 5xx bounces once.
 #[test]
 fn a_refused_mail_comes_back_as_a_report() {

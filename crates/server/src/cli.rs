@@ -398,7 +398,7 @@ pub(crate) struct ReleaseArgs {
     /// That of what goes to a domain
     #[arg(long, value_name = "DOMAIN")]
     pub(crate) destination: Option<String>,
-    /// That of what an account sends
+    /// That of what an account sends; of one that is gone, by the number that `queue hold` shows
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) account: Option<String>,
     /// That of everything; what else holds a message goes on holding it

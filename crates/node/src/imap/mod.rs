@@ -48,6 +48,7 @@ pub struct Imap {
 impl Imap {
     /// Serves one connection to its end. `starttls` says whether TLS is offered where it is not on yet.
     pub async fn serve(&self, connection: Box<dyn Connection>, starttls: bool) {
+        let _at_work = self.stop.at_work();
         let endpoints = connection.endpoints();
         let tls = match endpoints.tls {
             true => Tls::Active,
@@ -276,7 +277,8 @@ impl Driver<'_> {
         //= https://www.rfc-editor.org/rfc/rfc7162#section-6
         // STORE tells the MODSEQ of messages that others have changed first, perhaps with more: what they did is told with it,
         // although nothing was heard of it yet.
-        let shows_others = matches!(question.ask, Ask::Store { .. });
+        // A mailbox that DELETE has removed may be the one that is selected.
+        let shows_others = matches!(question.ask, Ask::Store { .. } | Ask::Delete(_));
         // Boxed, so that a session that only waits does not carry the room for every answer.
         let answer = Box::pin(self.answer(question.ask)).await;
         self.session

@@ -654,6 +654,21 @@ fn a_client_that_deletes_the_mailbox_it_looks_at_goes_on() {
     assert_eq!(say("a DELETE x"), "a OK Done\r\n");
     assert_eq!(say("a CHECK"), "a BAD Select a mailbox first\r\n");
     assert!(say("a SELECT INBOX").contains("a OK [READ-WRITE]"));
+    assert!(say("a DELETE INBOX").starts_with("a NO "));
+    assert_eq!(say("a CHECK"), "a OK Done\r\n", "what is refused changes nothing");
+}
+
+#[test]
+fn a_client_that_deletes_what_it_looks_at_under_a_new_name_goes_on() {
+    let mut house = House::new();
+    let (one, other) = (house.log_in(), house.log_in());
+    house.lab.say(&one, "a CREATE x\r\na SELECT x\r\n");
+    assert!(house.lab.say(&other, "b RENAME x y\r\n").starts_with("b OK"));
+    assert_eq!(house.lab.say(&one, "a DELETE y\r\n"), "a OK Done\r\n");
+    assert_eq!(
+        house.lab.say(&one, "a CHECK\r\n"),
+        "a BAD Select a mailbox first\r\n"
+    );
 }
 
 #[test]

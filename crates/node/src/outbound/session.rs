@@ -3,6 +3,7 @@
 use super::prepare::{self, Source};
 use super::route::Host;
 use super::{CONNECT_TIMEOUT, Outbound, SmartHostTls, Stuck};
+use crate::stop::AtWork;
 use crate::world::{Connection, ConnectionClosed, Dial, Received};
 use futures_util::{FutureExt, future, select_biased};
 use ringpost_base::Instant;
@@ -55,6 +56,8 @@ struct Running<'a, 'b> {
     tls_error: Option<String>,
     /// What went wrong with our own store.
     failure: Option<MailError>,
+    /// A stopping server waits for the answer to the message.
+    awaited: Option<AtWork>,
 }
 
 impl<'a> Session<'a> {
@@ -152,6 +155,7 @@ impl<'a> Session<'a> {
             tls_failed: false,
             tls_error: None,
             failure: None,
+            awaited: None,
         };
         let why = running.run().await;
         if let Some((message, _)) = running.current.take() {
@@ -225,6 +229,7 @@ impl Running<'_, '_> {
                             return Step::End(None);
                         }
                     }
+                    self.awaited = None;
                     if self.client.is_ready() {
                         self.next().await;
                     }
@@ -303,7 +308,12 @@ impl Running<'_, '_> {
         let now = self.outbound.world.now();
         match piece {
             Some(piece) => self.client.body(now, &piece),
-            None => self.client.end_body(now),
+            None => {
+                // The other server may have the message from here on: who does not hear its answer sends it twice.
+                //= https://www.rfc-editor.org/rfc/rfc5321#section-6.1
+                self.awaited = Some(self.outbound.stop.at_work());
+                self.client.end_body(now);
+            }
         }
         Ok(())
     }

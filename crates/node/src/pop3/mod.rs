@@ -64,6 +64,7 @@ impl Pop3Counters {
 impl Pop3 {
     /// Serves one connection to its end. `stls` says whether TLS is offered where it is not on yet.
     pub async fn serve(&self, connection: Box<dyn Connection>, stls: bool) {
+        let _at_work = self.stop.at_work();
         let endpoints = connection.endpoints();
         let tls = match endpoints.tls {
             true => Tls::Active,

@@ -58,6 +58,7 @@ pub struct Policy {
 impl Smtp {
     /// Serves one connection to its end.
     pub async fn serve(&self, connection: Box<dyn Connection>) {
+        let _at_work = self.stop.at_work();
         let endpoints = connection.endpoints();
         let mut rng = self.world.rng();
         let id = rng.token(8);

@@ -119,12 +119,15 @@ impl LocalControl {
             AdminHold::Account(address) => {
                 let found = self.directory.account_by_address(address).await;
                 let found = found.map_err(|e| Refusal::failed(e.to_string()))?;
-                let Some(account) = found else {
+                // The mail of one that is gone is held by its number.
+                let rules = self.mail.queue_holds().await.map_err(failed)?;
+                let gone = rules.accounts.into_iter().find(|id| id.to_string() == *address);
+                let Some(id) = found.map(|account| account.id).or(gone) else {
                     return Err(Refusal::not_found(format!(
                         "there is no account {address}; `ringpost account list` shows them"
                     )));
                 };
-                Hold::Account(account.id)
+                Hold::Account(id)
             }
             AdminHold::All => Hold::All,
         })
@@ -293,6 +296,34 @@ mod tests {
     use super::*;
     use ringpost_admin::Control;
     use ringpost_mail::{Elsewhere, Envelope, Outgoing};
+
+    #[tokio::test]
+    async fn the_hold_of_an_account_that_is_gone_is_released_by_the_number_that_is_shown() {
+        let control = control().await;
+        let address = "eve@example.org".to_owned();
+        let add = Command::AccountAdd {
+            address: address.clone(),
+            extension: None,
+            password: None,
+        };
+        let what = AdminHold::Account(address.clone());
+        let removed = Command::AccountRemove { address };
+        for command in [add, Command::QueueHold { what: what.clone() }, removed] {
+            control.handle(command).await.unwrap();
+        }
+        let release = |what| Command::QueueRelease { what };
+        let refusal = control.handle(release(what)).await.unwrap_err();
+        assert_eq!(refusal.kind, RefusalKind::NotFound);
+        let Ok(Answer::Holds(holds)) = control.handle(Command::QueueHolds).await else {
+            panic!("a list")
+        };
+        let [shown] = &holds[..] else { panic!("{holds:?}") };
+        assert_eq!(control.handle(release(shown.clone())).await, Ok(Answer::Done));
+        let Ok(Answer::Holds(holds)) = control.handle(Command::QueueHolds).await else {
+            panic!("a list")
+        };
+        assert_eq!(holds, []);
+    }
 
     #[tokio::test]
     async fn what_waits_is_listed_shown_tried_and_removed() {

@@ -48,8 +48,11 @@ use tracing::{info, warn};
 
 /// Media events that wait for the phone service.
 const MEDIA_EVENTS: usize = 4_096;
-/// How long a stopping server waits for its calls and sessions to end politely.
+/// How long a stopping server waits for its calls to end politely.
 const FAREWELL: Duration = Duration::from_secs(5);
+/// How long it waits for what sessions of mail have under way: whoever has sent a message whole hears what became of it, and
+/// so do we.
+const LAST_ANSWERS: Duration = Duration::from_secs(10);
 
 /// What a server keeps while it runs.
 pub(crate) struct Server {
@@ -476,18 +479,21 @@ impl Server {
 
     /// Ends calls and sessions politely, for a limited time, then everything.
     pub(crate) async fn stop(self) {
-        let (done, told) = async_channel::bounded(1);
-        if self
-            .signalling
-            .control
-            .send(PhoneControl::Close(done))
-            .await
-            .is_ok()
-            && tokio::time::timeout(FAREWELL, told.recv()).await.is_err()
-        {
-            warn!("some calls did not end in time");
-        }
-        self.stopper.stop();
+        let leaving = self.stopper.stop();
+        let sessions = async {
+            if tokio::time::timeout(LAST_ANSWERS, leaving.wait()).await.is_err() {
+                warn!("some sessions of mail did not end in time");
+            }
+        };
+        let control = &self.signalling.control;
+        let calls = async {
+            let (done, told) = async_channel::bounded(1);
+            let asked = control.send(PhoneControl::Close(done)).await;
+            if asked.is_ok() && tokio::time::timeout(FAREWELL, told.recv()).await.is_err() {
+                warn!("some calls did not end in time");
+            }
+        };
+        tokio::join!(sessions, calls);
         let (signalling, media, streaming) = (self.signalling, self.media, self.streaming);
         let ended = tokio::task::spawn_blocking(move || {
             streaming.thread.stop();

@@ -34,9 +34,12 @@ const LIST_BYTES: u64 = 1024 * 1024;
 /// `import --maildir`
 pub(crate) async fn import_maildir(control: &dyn Control, address: &str, path: &Path) -> Result<Report> {
     let mut import = Import::new(control, address);
-    let folders = folders(path)?;
-    let subscribed = subscriptions(path)?;
-    for (name, folder) in folders {
+    let found = folders(path)?;
+    for (folder, why) in &found.passed_over {
+        import.miss(&folder.display().to_string(), why);
+    }
+    let subscribed = subscriptions(path, found.is_nested)?;
+    for (name, folder) in found.folders {
         let mailbox = Mailbox {
             subscribed: subscribed.contains(&name),
             special_use: None,
@@ -49,32 +52,97 @@ pub(crate) async fn import_maildir(control: &dyn Control, address: &str, path: &
     import.finish().await
 }
 
-/// The names of the mailboxes with their folders, the inbox first.
-fn folders(path: &Path) -> Result<Vec<(String, PathBuf)>> {
+/// The mailboxes of a Maildir.
+#[derive(Debug, Default)]
+struct Found {
+    /// Their names with their folders.
+    folders: Vec<(String, PathBuf)>,
+    /// Whether some lie within each other, as files do, and not beside each other with dots in their names.
+    is_nested: bool,
+    /// What looks like one and is none, and why.
+    passed_over: Vec<(PathBuf, &'static str)>,
+}
+
+/// How deep folders may lie in each other.
+const LEVELS: usize = 32;
+/// What stands in the folder of a mailbox and is none.
+const PARTS: [&str; 3] = ["cur", "new", "tmp"];
+const LINK: &str = "a link, which is not followed";
+
+/// The names of the mailboxes with their folders, the inbox first: those of Maildir++, which begin with a dot and lie beside
+/// each other, and those that lie in each other.
+fn folders(path: &Path) -> Result<Found> {
     if !is_maildir(path) {
         bail!("{}: expected a Maildir, with folders cur and new", path.display());
     }
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(path).with_context(|| path.display().to_string())? {
-        let entry = entry.with_context(|| path.display().to_string())?;
-        // What leads elsewhere is not followed: whoever runs this may read more than whoever made it.
-        if !entry.file_type()?.is_dir() || !is_maildir(&entry.path()) {
-            continue;
+    let mut found = Found::default();
+    for (name, folder, is_link) in folders_in(path)? {
+        match name.strip_prefix('.') {
+            Some(_) if is_link => found.passed_over.push((folder, LINK)),
+            Some(name) if is_maildir(&folder) => {
+                found.folders.push((mailbox_name(&mut name.split('.')), folder));
+            }
+            Some(_) => found
+                .passed_over
+                .push((folder, "no mailbox: it has neither cur nor new")),
+            None => nested(&mut found, &mut vec![name], folder, is_link)?,
         }
-        let name = entry.file_name();
-        let Some(name) = name.as_encoded_bytes().strip_prefix(b".") else {
-            continue;
-        };
-        let name = String::from_utf8_lossy(name);
-        found.push((mailbox_name(&mut name.split('.')), entry.path()));
     }
-    found.sort();
-    found.insert(0, ("INBOX".into(), path.to_owned()));
+    found.folders.sort();
+    found.folders.insert(0, ("INBOX".into(), path.to_owned()));
     Ok(found)
 }
 
+/// Looks through a folder whose levels have these names.
+fn nested(found: &mut Found, levels: &mut Vec<String>, folder: PathBuf, is_link: bool) -> Result<()> {
+    if is_link {
+        // What is no mailbox may be linked to from anywhere.
+        if is_maildir(&folder) {
+            found.passed_over.push((folder, LINK));
+        }
+        return Ok(());
+    }
+    if levels.len() == LEVELS {
+        found
+            .passed_over
+            .push((folder, "deeper than what is looked through"));
+        return Ok(());
+    }
+    for (name, within, is_link) in folders_in(&folder)? {
+        if !name.starts_with('.') {
+            levels.push(name);
+            nested(found, levels, within, is_link)?;
+            levels.pop();
+        }
+    }
+    if is_maildir(&folder) {
+        found.is_nested = true;
+        let name = mailbox_name(&mut levels.iter().map(String::as_str));
+        found.folders.push((name, folder));
+    }
+    Ok(())
+}
+
+/// The folders within one, and the links to some, without the parts of a mailbox.
+fn folders_in(path: &Path) -> Result<Vec<(String, PathBuf, bool)>> {
+    let mut folders = Vec::new();
+    for entry in std::fs::read_dir(path).with_context(|| path.display().to_string())? {
+        let entry = entry.with_context(|| path.display().to_string())?;
+        // What leads elsewhere is not followed: whoever runs this may read more than whoever made it.
+        let kind = entry.file_type()?;
+        let name = entry.file_name();
+        let name = String::from_utf8_lossy(name.as_encoded_bytes()).into_owned();
+        let is_folder = kind.is_dir() || kind.is_symlink() && entry.path().is_dir();
+        if is_folder && !PARTS.contains(&&*name) {
+            folders.push((name, entry.path(), kind.is_symlink()));
+        }
+    }
+    Ok(folders)
+}
+
+/// Whether a folder is a mailbox. What copies without what is empty leaves one of the two.
 fn is_maildir(path: &Path) -> bool {
-    ["cur", "new"].iter().all(|part| {
+    ["cur", "new"].iter().any(|part| {
         let part = path.join(part);
         part.symlink_metadata().is_ok_and(|part| part.is_dir())
     })
@@ -89,11 +157,12 @@ fn mailbox_name(levels: &mut dyn Iterator<Item = &str>) -> String {
     levels.map(level).collect::<Vec<_>>().join("/")
 }
 
-fn subscriptions(path: &Path) -> Result<BTreeSet<String>> {
+fn subscriptions(path: &Path, is_nested: bool) -> Result<BTreeSet<String>> {
     let text = list(&path.join(SUBSCRIPTIONS))?;
     let mut lines = text.lines().peekable();
     let between = match lines.next_if_eq(&SUBSCRIPTIONS_HEAD) {
         Some(_) => '\t',
+        None if is_nested => '/',
         None => '.',
     };
     let names = lines.filter(|line| !line.is_empty());
@@ -144,7 +213,12 @@ async fn bring_folder(import: &mut Import<'_>, folder: &Path) -> Result<()> {
     let mut files = Vec::new();
     for part in ["cur", "new"] {
         let part = folder.join(part);
-        for entry in std::fs::read_dir(&part).with_context(|| part.display().to_string())? {
+        let entries = match std::fs::read_dir(&part) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            Err(error) => return Err(error).with_context(|| part.display().to_string()),
+        };
+        for entry in entries {
             let entry = entry.with_context(|| part.display().to_string())?;
             if entry.file_name().as_encoded_bytes().starts_with(b".") {
                 continue;
@@ -224,6 +298,61 @@ mod tests {
         ] {
             assert_eq!(mailbox_name(&mut folder.split('.')), name);
         }
+    }
+
+    #[test]
+    fn mailboxes_lie_beside_each_other_or_in_each_other_and_what_is_passed_over_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        for name in [
+            "cur",
+            "new",
+            ".Sent/cur",
+            ".Old.2020/new",
+            ".Lost/tmp",
+            "Work/tmp",
+            "Work/Plans/cur",
+            "Work/Plans/Entw&APw-rfe/new",
+            "sieve/tmp",
+            "Deep/.hidden/cur",
+        ] {
+            std::fs::create_dir_all(path(name)).unwrap();
+        }
+        std::os::unix::fs::symlink(path(".Sent"), path(".Linked")).unwrap();
+        std::os::unix::fs::symlink(path("Work/Plans"), path("Alias")).unwrap();
+        std::os::unix::fs::symlink(path("sieve"), path("scripts")).unwrap();
+        let mut found = folders(folder.path()).unwrap();
+        found.passed_over.sort();
+        let names: Vec<_> = found.folders.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(
+            names,
+            ["INBOX", "Old/2020", "Sent", "Work/Plans", "Work/Plans/Entwürfe"]
+        );
+        assert!(found.is_nested);
+        let told: Vec<_> = found
+            .passed_over
+            .iter()
+            .map(|(path, why)| (path.clone(), *why))
+            .collect();
+        let neither = "no mailbox: it has neither cur nor new";
+        assert_eq!(
+            told,
+            [
+                (path(".Linked"), LINK),
+                (path(".Lost"), neither),
+                (path("Alias"), LINK)
+            ]
+        );
+    }
+
+    #[test]
+    fn a_maildir_whose_empty_folders_were_lost_is_one_still() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("tmp")).unwrap();
+        let refused = folders(folder.path()).unwrap_err().to_string();
+        assert!(refused.contains("expected a Maildir"), "{refused}");
+        std::fs::create_dir(folder.path().join("new")).unwrap();
+        assert_eq!(folders(folder.path()).unwrap().folders.len(), 1);
     }
 
     #[test]

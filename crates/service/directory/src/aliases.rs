@@ -1,6 +1,7 @@
 //! Names that lead to others: aliases, a domain's catch-all, and forwards of accounts.
 
 use crate::lookup::info;
+use crate::reach::CatchAll;
 use crate::{AccountInfo, Address, Directory, DirectoryError, names};
 use ringpost_base::{UnixTime, folded, limits};
 use ringpost_store::records::{self, Account, Alias, DomainMail};
@@ -274,7 +275,8 @@ impl Directory {
         let target = self.spelled(&names::target(text)?);
         if let Some((local, domain)) = target.rsplit_once('@')
             && self.is_local(domain)
-            && self.reach(domain, local).await?.is_none()
+            // Whoever has that by a catch-all has it no longer when the catch-all changes, which this may be about.
+            && self.reach_by(domain, local, CatchAll::Ignored).await?.is_none()
         {
             return Err(DirectoryError::NoSuchAccount(target));
         }

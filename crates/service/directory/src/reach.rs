@@ -61,6 +61,13 @@ const FIRST: &str = " ";
 //= https://www.rfc-editor.org/rfc/rfc2142#section-4
 const ALWAYS: [&str; 2] = ["postmaster", "abuse"];
 
+/// Whether what is for nobody goes where its domain says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CatchAll {
+    Counts,
+    Ignored,
+}
+
 impl Directory {
     /// Whom `local` of one of our domains means, in this order: an account by any of its names, an alias, either of them
     /// with `+` and a detail behind, the domain's catch-all, and for postmaster and abuse whoever was there first. `None`
@@ -69,6 +76,16 @@ impl Directory {
     /// Aliases and forwards are followed [`limits::ALIAS_DEPTH`] far, and nobody is reached twice. Who forwards without a
     /// copy to where nobody is gets it himself.
     pub async fn reach(&self, domain: &str, local: &str) -> Result<Option<Reach>, DirectoryError> {
+        self.reach_by(domain, local, CatchAll::Counts).await
+    }
+
+    /// The same, with catch-alls or without them.
+    pub(crate) async fn reach_by(
+        &self,
+        domain: &str,
+        local: &str,
+        catch_all: CatchAll,
+    ) -> Result<Option<Reach>, DirectoryError> {
         let mut reach = Reach::default();
         let mut waiting = VecDeque::from([Waiting {
             address: format!("{local}@{}", domain_key(domain)),
@@ -93,7 +110,7 @@ impl Directory {
                 continue;
             }
             let may_go_on = next.depth < limits::ALIAS_DEPTH;
-            match self.step(domain, local).await? {
+            match self.step(domain, local, catch_all).await? {
                 Step::Account(account, detail) => {
                     let here = Here { account, detail };
                     let forward = &here.account.forward;
@@ -152,12 +169,14 @@ impl Directory {
         Ok(false)
     }
 
-    async fn step(&self, domain: &str, local: &str) -> Result<Step, DirectoryError> {
+    async fn step(&self, domain: &str, local: &str, catch_all: CatchAll) -> Result<Step, DirectoryError> {
         match self.exact_or_detailed(domain, local).await? {
             Step::Nobody => {}
             found => return Ok(found),
         }
-        if let Some(to) = self.list(domain, CATCH_ALL).await? {
+        if catch_all == CatchAll::Counts
+            && let Some(to) = self.list(domain, CATCH_ALL).await?
+        {
             return Ok(Step::List(to));
         }
         if ALWAYS.iter().any(|name| name.eq_ignore_ascii_case(local)) {

@@ -588,6 +588,15 @@ fn a_detail_a_catch_all_and_who_is_always_there() {
     .unwrap();
     world.reaches("nobody", &["bob"], &[]);
     world.reaches("postmaster", &["bob"], &[]);
+    // That nothing is lost does not make anybody an address.
+    let ghost = "ghost@example.org";
+    let nobody = Err(DirectoryError::NoSuchAccount(ghost.into()));
+    assert_eq!(
+        now(world.directory.set_catch_all("example.org", Some(ghost))),
+        nobody
+    );
+    assert_eq!(world.alias("list@example.org", &[ghost]), nobody);
+    world.reaches("nobody", &["bob"], &[]);
     world.reaches("alice", &["alice"], &[]);
     world
         .alias("postmaster@example.org", &["alice@example.org"])

@@ -116,8 +116,8 @@ impl Mail {
 /// The longest field that is read before it is decided on: one of results that is longer is none of ours.
 const FIELD_BYTES: usize = 64 * 1024;
 
-/// Takes out of a message what others wrote in our name: fields of Authentication-Results under our server's name, and of
-/// strangers' mail the fields that tell a score. It is given the message in chunks, and looks no further than its header.
+/// Takes out of a message what others wrote in our name: fields of Authentication-Results under our server's name, the
+/// Return-Path, which whoever delivers at last writes, and of strangers' mail the fields that tell a score. It is given the message in chunks, and looks no further than its header.
 //= https://www.rfc-editor.org/rfc/rfc8601#section-5
 #[derive(Debug)]
 pub struct ForgedResults {
@@ -215,7 +215,7 @@ impl ForgedResults {
             out.append(&mut self.field);
             self.state = Reading::Body;
         } else if self.field.len() > FIELD_BYTES {
-            let left_out = self.is_results() || self.is_score();
+            let left_out = self.is_results() || self.is_score() || self.is_return_path();
             if !left_out {
                 out.append(&mut self.field);
             }
@@ -229,7 +229,7 @@ impl ForgedResults {
 
     /// A field is over.
     fn decide(&mut self, out: &mut Vec<u8>) {
-        if self.is_score() || self.is_results() && self.is_ours() {
+        if self.is_score() || self.is_return_path() || self.is_results() && self.is_ours() {
             self.field.clear();
         }
         out.append(&mut self.field);
@@ -240,6 +240,11 @@ impl ForgedResults {
 
     fn is_results(&self) -> bool {
         self.is_named("Authentication-Results")
+    }
+
+    //= https://www.rfc-editor.org/rfc/rfc5321#section-4.4
+    fn is_return_path(&self) -> bool {
+        self.is_named("Return-Path")
     }
 
     fn is_score(&self) -> bool {
@@ -334,6 +339,7 @@ mod tests {
             "Authentication-Results:\r\n (really) \"mx.test\" 1;\r\n\tspf=pass\r\n",
             "Authentication-Results: \"mx\\.test\"; spf=pass\r\n",
             "Authentication-Results:(a (b\\) c) d)mx.test(e); spf=pass\r\n",
+            "return-path:\r\n <who@writes.it>\r\n",
         ] {
             assert_eq!(
                 filtered(&format!("{forged}{kept}{body}")),

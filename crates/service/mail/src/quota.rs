@@ -9,7 +9,9 @@ use ringpost_store::keys::{self, Usage};
 use ringpost_store::mailbox::MailBatch;
 pub use ringpost_store::mailbox::Quota;
 use ringpost_store::records::{Account, Flags, Message, QuotaWarning};
-use ringpost_store::{AccountId, CommitError, Found, Partition, Query, Record, Versioned, counter_value};
+use ringpost_store::{
+    AccountId, Batch, CommitError, Found, Partition, Query, Record, Versioned, counter_value,
+};
 use std::sync::PoisonError;
 
 /// So full, in hundredths, an account's owner is told.
@@ -112,9 +114,21 @@ impl Mail {
             messages.saturating_sub(more_messages),
             quota,
         );
-        let rearmed = told.is_some() && before < ROOM_PERCENT;
-        if after < WARN_PERCENT || told.is_some() && !rearmed {
-            return Ok(());
+        let had_room = before < ROOM_PERCENT;
+        let key = keys::quota_warning();
+        match &told {
+            // There is room again: that it was told once counts no more.
+            Some(told) if had_room && after < WARN_PERCENT => {
+                let mut batch = Batch::new(Partition::Account(account));
+                batch.unchanged(key.clone(), told.version).delete(key);
+                return match self.store.commit(batch).await {
+                    Ok(_) | Err(CommitError::Conflict(_)) => Ok(()),
+                    Err(error) => Err(error.into()),
+                };
+            }
+            Some(_) if !had_room => return Ok(()),
+            _ if after < WARN_PERCENT => return Ok(()),
+            _ => {}
         }
         let letter =
             self.letter(notice(owner, after, bytes, quota, now, || self.draw(|rng| rng.token(20))).into());
@@ -128,7 +142,6 @@ impl Mail {
         let inbox = self.mailbox(account, &MailboxName::inbox()).await?.record;
         let mut batch = MailBatch::new(account, Quota::default());
         batch.add(&inbox, &message, Flags::NONE, Default::default(), &letter.body);
-        let key = keys::quota_warning();
         match told {
             Some(told) => batch.batch().unchanged(key.clone(), told.version),
             None => batch.batch().absent(key.clone()),

@@ -115,8 +115,8 @@ pub struct Session {
     /// Commands in a row that could not be read.
     unread: u32,
     login_failures: u32,
-    /// What SELECT or EXAMINE named last.
-    selected_name: Option<MailboxName>,
+    /// Whether the last command is DELETE.
+    deletes: bool,
     /// Whether what is sent and received is compressed.
     compressed: bool,
     /// Whether the client wants to know of every MODSEQ, and of messages that are gone by VANISHED (RFC 7162).
@@ -236,7 +236,7 @@ impl Session {
             open: None,
             unread: 0,
             login_failures: 0,
-            selected_name: None,
+            deletes: false,
             compressed: false,
             condstore: false,
             qresync: false,
@@ -346,8 +346,11 @@ impl Session {
         }
         let gone = changes.mailbox_gone;
         view.apply(changes);
-        if gone {
-            self.shut_down(now, "BYE The selected mailbox was deleted");
+        match gone {
+            // Whoever deletes what he looks at, under whatever name, has left it; only the others are told goodbye.
+            true if self.deletes => self.deselect(),
+            true => self.shut_down(now, "BYE The selected mailbox was deleted"),
+            false => {}
         }
     }
 
@@ -529,6 +532,7 @@ impl Session {
 
     /// Begins to carry out a command, if it may be given now (RFC 3501 §6).
     fn start(&mut self, tag: Tag, command: Command) {
+        self.deletes = false;
         if let Some(name) = self.lacks(&command) {
             return self.finish(tag, format!("BAD {name} is turned off for the account"));
         }
@@ -599,10 +603,7 @@ impl Session {
                 self.ask_then(tag, Asked::Create, Ask::Create { name, special_use });
             }
             Command::Delete(name) => {
-                // A client that deletes what it looks at has left it; only the others need be told goodbye.
-                if self.selected_name.as_ref() == Some(&name) {
-                    self.deselect();
-                }
+                self.deletes = true;
                 self.ask_then(tag, Asked::Change("OK Done"), Ask::Delete(name));
             }
             Command::Rename { from, to } => {

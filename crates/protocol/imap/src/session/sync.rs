@@ -92,7 +92,6 @@ impl Session {
         if params.condstore {
             self.enable_condstore();
         }
-        self.selected_name = Some(name.clone());
         self.open(
             tag,
             Opening {

@@ -49,6 +49,8 @@ pub struct Timeouts {
     pub command: Duration,
     /// Between two pieces of a message: at least three minutes (§4.5.3.2.5).
     pub data: Duration,
+    /// For the rest of a message when the server stops.
+    pub farewell: Duration,
 }
 
 impl Default for Timeouts {
@@ -56,6 +58,7 @@ impl Default for Timeouts {
         Timeouts {
             command: Duration::from_secs(300),
             data: Duration::from_secs(300),
+            farewell: Duration::from_secs(5),
         }
     }
 }
@@ -317,6 +320,7 @@ pub enum Output {
 
 // Who ends lines otherwise does not agree with us on where a line ends: nothing behind it can be trusted.
 //= https://www.rfc-editor.org/rfc/rfc5321#section-2.3.8
+const SHUTTING_DOWN: Reply = Reply::new(421, "4.3.2", "Shutting down");
 const BARE_LF: Reply = Reply::new(500, "5.5.2", "Only CRLF ends a line");
 
 /// Replies gather to this many bytes before they are sent though input waits.
@@ -359,6 +363,8 @@ pub struct Session {
     auth_failures: u32,
     idle_commands: u32,
     ending: Option<Ending>,
+    /// When a message that is under way is waited for no longer, since the server stops.
+    farewell: Option<Instant>,
 }
 
 /// How the client presented itself.
@@ -433,6 +439,7 @@ impl Session {
             auth_failures: 0,
             idle_commands: 0,
             ending: None,
+            farewell: None,
         }
     }
 
@@ -524,14 +531,22 @@ impl Session {
                 self.deadline = now + self.config.timeouts.command;
             }
         } else if self.timeout().is_some_and(|at| at <= now) {
-            self.close_with(Reply::new(421, "4.4.2", "Timeout, closing"));
+            //= https://www.rfc-editor.org/rfc/rfc5321#section-3.8
+            self.close_with(match self.farewell.filter(|at| *at <= now) {
+                Some(_) => SHUTTING_DOWN,
+                None => Reply::new(421, "4.4.2", "Timeout, closing"),
+            });
         }
     }
 
-    /// Ends the session politely: at once when a command is awaited, otherwise when what is under way has been answered.
+    /// Ends the session politely: at once when a command is awaited, otherwise when what is under way has been answered. The
+    /// rest of a message is waited for no longer than [`Timeouts::farewell`], where the server stops.
     pub fn shut_down(&mut self, now: Instant, why: Ending) {
         self.now = now;
         self.ending = self.ending.or(Some(why));
+        if why == Ending::Stop {
+            self.farewell = self.farewell.or(Some(now + self.config.timeouts.farewell));
+        }
         self.held_until = None;
     }
 
@@ -568,9 +583,8 @@ impl Session {
 
     fn timeout(&self) -> Option<Instant> {
         match self.phase {
-            Phase::Command | Phase::SkipLine { .. } | Phase::Auth(_) | Phase::Content(_) => {
-                Some(self.deadline)
-            }
+            Phase::Content(_) => Some(self.farewell.map_or(self.deadline, |at| at.min(self.deadline))),
+            Phase::Command | Phase::SkipLine { .. } | Phase::Auth(_) => Some(self.deadline),
             Phase::Asked { .. } | Phase::Tls | Phase::Closed => None,
         }
     }
@@ -581,7 +595,7 @@ impl Session {
             (&self.phase, self.ending)
         {
             self.close_with(match why {
-                Ending::Stop => Reply::new(421, "4.3.2", "Shutting down"),
+                Ending::Stop => SHUTTING_DOWN,
                 Ending::LoggedOut => Reply::new(421, "4.7.0", "The login is no longer valid, log in again"),
             });
             return true;

@@ -724,6 +724,27 @@ fn a_shutdown_waits_for_the_message_under_way() {
 }
 
 #[test]
+fn a_shutdown_waits_for_the_rest_of_a_message_no_longer_than_it_may() {
+    for content in ["DATA\r\n", "BDAT 100\r\n"] {
+        let mut site = Site::new(Role::Mx);
+        site.says(ENVELOPE.strip_suffix(b"DATA\r\n").unwrap());
+        site.says(content.as_bytes());
+        site.take();
+        site.session.shut_down(site.now, Ending::Stop);
+        let until = site.now + Duration::from_secs(5);
+        assert_eq!(site.session.poll_output(), Output::Timeout(Some(until)));
+        site.now = site.now + Duration::from_secs(4);
+        assert_eq!(site.says(b"some more of it\r\n"), "");
+        let trickled = site.session.poll_output();
+        assert_eq!(trickled, Output::Timeout(Some(until)), "it gives no more time");
+        site.session.handle_timeout(until);
+        site.drain();
+        assert_eq!(site.take(), "421 4.3.2 Shutting down\r\n(close)\r\n");
+        assert_eq!(site.messages, ["begin", "abort"]);
+    }
+}
+
+#[test]
 fn an_answer_to_another_question_is_ignored() {
     let mut session = Site::new(Role::Mx).session;
     session.handle_input(Instant::ZERO, "EHLO c\r\nMAIL FROM:<a@b>\r\n".into());

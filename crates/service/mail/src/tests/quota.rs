@@ -107,6 +107,28 @@ fn an_owner_is_told_once_that_it_becomes_full_and_again_when_it_had_room_between
 }
 
 #[test]
+fn an_owner_is_told_again_however_slowly_the_account_fills_and_when_a_greater_quota_does() {
+    let world = World::new();
+    world.set_quota(ALICE, 100_000);
+    let fill = |to: u64| {
+        while now(world.mail.quota(ALICE)).unwrap().bytes.used < to {
+            world.try_deliver(2_000).unwrap();
+        }
+    };
+    fill(95_000);
+    assert_eq!(world.warnings(), 1);
+    let before = world.uids("INBOX");
+    fill(70_000);
+    world.expunge("INBOX", &before);
+    fill(95_000);
+    assert_eq!(world.warnings(), 1, "there was room for a time");
+    world.set_quota(ALICE, 200_000);
+    fill(192_000);
+    assert_eq!(world.warnings(), 2, "the greater quota is nearly used up too");
+    world.check();
+}
+
+#[test]
 fn a_copy_can_make_an_account_nearly_full_too() {
     let world = World::new();
     world.set_quota(ALICE, 100_000);
