@@ -733,7 +733,7 @@ fn a_shutdown_waits_for_the_rest_of_a_message_no_longer_than_it_may() {
         site.session.shut_down(site.now, Ending::Stop);
         let until = site.now + Duration::from_secs(5);
         assert_eq!(site.session.poll_output(), Output::Timeout(Some(until)));
-        site.now = site.now + Duration::from_secs(4);
+        site.now += Duration::from_secs(4);
         assert_eq!(site.says(b"some more of it\r\n"), "");
         let trickled = site.session.poll_output();
         assert_eq!(trickled, Output::Timeout(Some(until)), "it gives no more time");

@@ -354,14 +354,10 @@ impl Plane {
         };
         let left = reader.cursor.take().or(reader.left.take());
         let is_first = left.is_none();
-        for track in &play.tracks {
-            if !reader.playing.contains(track) {
-                reader.playing.push(*track);
-            }
-        }
-        let (cursor, begins) = live.join(&reader.playing, left.as_ref());
+        reader.playing.extend(play.tracks.iter().copied());
+        let (cursor, begins) = live.join(&reader.playing.list(), left.as_ref());
         reader.cursor = Some(cursor);
-        live.readers.insert(key);
+        live.add_reader(key);
         let (user, peer, mount) = (session.user.clone(), session.peer, session.mount.clone());
         self.report_first(now, key);
         self.make_ready(key);
@@ -392,13 +388,13 @@ impl Plane {
         };
         match &mut session.role {
             Role::Reader(reader) if reader.played.is_some() => {
-                let is_all = reader.playing.iter().all(|playing| tracks.contains(playing));
+                let is_all = reader.playing.iter().all(|playing| tracks.contains(&playing));
                 let (Some(played), Some(key)) = (&mut reader.played, key) else {
                     return refused(Status::SESSION_NOT_FOUND);
                 };
                 if !is_all {
-                    reader.playing.retain(|playing| !tracks.contains(playing));
-                    played.player.set_tracks(&reader.playing);
+                    tracks.iter().for_each(|track| reader.playing.remove(*track));
+                    played.player.set_tracks(&reader.playing.list());
                     return Some(Answer::Paused {
                         range: None,
                         is_at_once: true,
@@ -422,13 +418,14 @@ impl Plane {
                 });
             }
             Role::Reader(reader) => {
-                reader.playing.retain(|playing| !tracks.contains(playing));
+                tracks.iter().for_each(|track| reader.playing.remove(*track));
                 if reader.playing.is_empty() {
                     reader.left = reader.cursor.take().or(reader.left.take());
                     reader.ahead.clear();
-                    if let (Some(key), Some(live)) = (key, self.names.get(&session.mount)) {
-                        let live = self.live.get_mut(live);
-                        live.map(|live| live.readers.remove(&key));
+                    if let (Some(key), Some(live)) = (key, self.names.get(&session.mount))
+                        && let Some(live) = self.live.get_mut(live)
+                    {
+                        live.remove_reader(key);
                     }
                 }
             }

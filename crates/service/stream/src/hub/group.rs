@@ -4,6 +4,7 @@
 //! session plays that was set up for the group, or while the mount is announced, and then as long as it is live. Sessions of
 //! the group have no packets of their own: they say who may hear it, and that somebody does.
 
+use super::paths::Tracks;
 use super::plane::{Answered, Opening, Pending, Plane};
 use super::session::{Path, Peer, Reader, Role, Session};
 use super::{Event, Output, PairId, SessionKey, SocketId, Timer};
@@ -345,11 +346,7 @@ impl Plane {
             return Vec::new();
         };
         let is_first = reader.playing.is_empty();
-        for track in tracks {
-            if !reader.playing.contains(track) {
-                reader.playing.push(*track);
-            }
-        }
+        reader.playing.extend(tracks.iter().copied());
         let running = self.sender_of(&mount);
         self.look_at_group(now, &mount);
         if let Some(sender) = running {
@@ -408,27 +405,27 @@ impl Plane {
             return;
         };
         let (sender, is_announced) = (held.sender, held.settings.is_announced);
-        let mut tracks: BTreeSet<usize> = BTreeSet::new();
+        let mut tracks = Tracks::default();
         let readers = held
             .members
             .iter()
             .filter_map(|key| self.sessions.get(key)?.reader());
-        readers.for_each(|reader| tracks.extend(&reader.playing));
+        readers.for_each(|reader| tracks.extend(reader.playing.iter()));
         let live = self.live_of(mount).map(|(_, live)| live.description.tracks.len());
         match live {
             Some(all) if is_announced => tracks.extend(0..all),
             Some(_) => {}
-            None => tracks.clear(),
+            None => tracks = Tracks::default(),
         }
         let is_left = held.members.is_empty() && tracks.is_empty();
         match (tracks.is_empty(), sender) {
             (true, Some(sender)) => self.stop_sending(now, mount, sender),
             (true, None) => {}
-            (false, None) => self.start_sending(now, mount, tracks.into_iter().collect()),
+            (false, None) => self.start_sending(now, mount, tracks),
             (false, Some(sender)) => {
                 let sender = self.sessions.get_mut(&sender).and_then(Session::reader_mut);
                 if let Some(reader) = sender {
-                    reader.playing = tracks.into_iter().collect();
+                    reader.playing = tracks;
                 }
             }
         }
@@ -439,7 +436,7 @@ impl Plane {
         }
     }
 
-    fn start_sending(&mut self, now: Instant, mount: &MountName, tracks: Vec<usize>) {
+    fn start_sending(&mut self, now: Instant, mount: &MountName, tracks: Tracks) {
         let key = SessionKey(self.next_number());
         let live = self.names.get(mount).and_then(|key| self.live.get_mut(key));
         let (Some(held), Some(live)) = (self.groups.by_mount.get_mut(mount), live) else {
@@ -456,7 +453,7 @@ impl Plane {
             };
             (track, Path::Group(peer))
         });
-        let (cursor, _) = live.join(&tracks, None);
+        let (cursor, _) = live.join(&tracks.list(), None);
         let reader = Reader {
             cursor: Some(cursor),
             playing: tracks,
@@ -475,7 +472,7 @@ impl Plane {
             alive: now,
         };
         held.sender = Some(key);
-        live.readers.insert(key);
+        live.add_reader(key);
         self.sessions.insert(key, session);
         self.report_first(now, key);
         self.make_ready(key);

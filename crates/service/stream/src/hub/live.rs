@@ -12,7 +12,6 @@ use bytes::Bytes;
 use ringpost_base::{Instant, Rng, UnixTime, limits};
 use ringpost_rtp::rtcp::{self, CNAME};
 use ringpost_sdp::{Address, MediaKind, Origin, SessionDescription};
-use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
@@ -32,7 +31,8 @@ pub(crate) struct Live {
     /// The session that publishes; `None` while nobody does, since when.
     pub(crate) publisher: Option<SessionKey>,
     pub(crate) vacant_since: Option<Instant>,
-    pub(crate) readers: BTreeSet<SessionKey>,
+    /// Who is served, ascending.
+    readers: Vec<SessionKey>,
     /// Who hears a track within the server, and what has come for them.
     pub(crate) listeners: Vec<(ListenerId, usize)>,
     pub(crate) heard_within: Vec<(ListenerId, Bytes)>,
@@ -69,7 +69,7 @@ impl Live {
             offset: ClockOffset::default(),
             publisher: None,
             vacant_since: None,
-            readers: BTreeSet::new(),
+            readers: Vec::new(),
             listeners: Vec::new(),
             heard_within: Vec::new(),
             began: (now, wallclock),
@@ -307,6 +307,23 @@ impl Live {
     /// The next packet for a reader.
     pub(crate) fn read(&self, cursor: &mut Cursor) -> Option<&Packet> {
         self.ring.read(cursor)
+    }
+
+    /// Who is served, ascending.
+    pub(crate) fn readers(&self) -> &[SessionKey] {
+        &self.readers
+    }
+
+    pub(crate) fn add_reader(&mut self, key: SessionKey) {
+        if let Err(place) = self.readers.binary_search(&key) {
+            self.readers.insert(place, key);
+        }
+    }
+
+    pub(crate) fn remove_reader(&mut self, key: SessionKey) {
+        if let Ok(place) = self.readers.binary_search(&key) {
+            self.readers.remove(place);
+        }
     }
 
     /// Packets that readers were given to read so far.

@@ -152,7 +152,7 @@ impl Plane {
             }
             let mount = self.due.pop_front()?;
             if let Some(live) = self.live.get(&mount) {
-                let readers = live.readers.iter().rev();
+                let readers = live.readers().iter().rev();
                 self.serving.extend(readers.map(|key| (mount, *key)));
             }
         }
@@ -192,7 +192,7 @@ impl Plane {
         let has_more = share.octets >= limits::READER_BURST_BYTES;
         let is_played = reader.played.is_some();
         for (track, is_rtcp, datagrams) in share.datagrams {
-            if let Some(Path::Datagrams(peer) | Path::Group(peer)) = paths.get(&track) {
+            if let Some(Path::Datagrams(peer) | Path::Group(peer)) = paths.get(track) {
                 let (socket, to) = peer.way(is_rtcp);
                 let outlet = Outlet::Datagrams { socket, to };
                 self.staged.push_back(Staged { outlet, datagrams });
@@ -242,7 +242,7 @@ impl Plane {
         };
         let tracks: Vec<usize> = session
             .reader()
-            .map_or(Vec::new(), |reader| reader.playing.clone());
+            .map_or(Vec::new(), |reader| reader.playing.list());
         let Some(reader) = session.reader_mut() else {
             return;
         };

@@ -17,6 +17,7 @@ mod list;
 mod listen;
 mod live;
 mod media;
+mod paths;
 mod patience;
 mod plane;
 mod published;

@@ -413,7 +413,7 @@ impl Plane {
             return;
         };
         let address = session.peer;
-        let Some(Path::Datagrams(peer)) = session.paths.get_mut(&track) else {
+        let Some(peer) = session.paths.peer_mut(track) else {
             return;
         };
         if peer.is_from(address, from, socket.is_rtcp) {
@@ -485,7 +485,7 @@ impl Plane {
             recorder.finish(now);
             self.flush_recorder(now, key);
         }
-        let readers = self.live.get(&key).map(|live| live.readers.clone());
+        let readers = self.live.get(&key).map(|live| live.readers().to_vec());
         for reader in readers.unwrap_or_default() {
             self.say_goodbye(now, reader);
             self.send_away(now, reader);
@@ -501,9 +501,9 @@ impl Plane {
         let Some(session) = self.sessions.get_mut(&key) else {
             return;
         };
-        let pair = session.paths.remove(&track).and_then(|path| path.pair());
+        let pair = session.paths.remove(track).and_then(|path| path.pair());
         match &mut session.role {
-            Role::Reader(reader) => reader.playing.retain(|playing| *playing != track),
+            Role::Reader(reader) => reader.playing.remove(track),
             Role::Publisher(publisher) => {
                 publisher.tracks.remove(&track);
             }
@@ -543,7 +543,7 @@ impl Plane {
                 self.by_connection.remove(&connection);
             }
         }
-        for (track, path) in &session.paths {
+        for (track, path) in session.paths.iter() {
             self.timers.push_back((Timer::Rtcp(key, *track), None));
             self.close_pair(path.pair());
         }
@@ -552,7 +552,7 @@ impl Plane {
         match &session.role {
             Role::Reader(reader) => {
                 if let Some(live) = live {
-                    live.readers.remove(&key);
+                    live.remove_reader(key);
                 }
                 let (mount, peer) = (session.mount, session.peer);
                 let of = mount.clone();

@@ -93,7 +93,7 @@ impl Plane {
         let Some(session) = self.sessions.get_mut(&key) else {
             return;
         };
-        let (path, connection) = (session.paths.get(&track).copied(), session.connection);
+        let (path, connection) = (session.paths.get(track).copied(), session.connection);
         let Role::Publisher(publisher) = &mut session.role else {
             return;
         };

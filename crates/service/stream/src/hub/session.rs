@@ -1,5 +1,6 @@
 //! The sessions of readers and publishers, and the ways of their packets.
 
+use super::paths::{Paths, Tracks};
 use super::{ConnectionId, PairId, SocketId};
 use crate::mount::MountName;
 use crate::ring::Cursor;
@@ -23,7 +24,7 @@ pub(crate) struct Session {
     /// Who it began with.
     pub(crate) peer: IpAddr,
     pub(crate) began: Instant,
-    pub(crate) paths: BTreeMap<usize, Path>,
+    pub(crate) paths: Paths,
     pub(crate) role: Role,
     /// When its machine was told last that its client is there.
     pub(crate) alive: Instant,
@@ -43,7 +44,7 @@ pub(crate) struct Reader {
     /// Where it was when it stopped to play what is live.
     pub(crate) left: Option<Cursor>,
     /// The tracks that play.
-    pub(crate) playing: Vec<usize>,
+    pub(crate) playing: Tracks,
     /// What is sent to it before anything of the ring: reports, goodbyes.
     pub(crate) ahead: VecDeque<Outgoing>,
     /// It waits in the line of those that are served.

@@ -2,12 +2,13 @@
 
 use super::MountKey;
 use super::live::Live;
+use super::paths::{Looks, Paths, Tracks};
 use super::session::{Path, Reader};
 use crate::ring::Cursor;
 use bytes::{Bytes, BytesMut};
 use ringpost_base::limits;
 use ringpost_rtsp::interleaved_head;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// Shares that are kept for further readers: those over connections and those of datagrams, and a mount or two.
@@ -29,7 +30,7 @@ pub(crate) struct Share {
 
 impl Share {
     /// Takes what is next for a reader: at most [`limits::READER_BURST_BYTES`], and what is left of a packet.
-    fn gather(live: Option<&Live>, reader: &mut Reader, paths: &BTreeMap<usize, Path>) -> Self {
+    fn gather(live: Option<&Live>, reader: &mut Reader, paths: &Paths) -> Self {
         let mut share = Share::default();
         let mut interleaved: Vec<([u8; 4], Bytes)> = Vec::new();
         let mut datagrams: Vec<(usize, bool, Vec<Bytes>)> = Vec::new();
@@ -44,7 +45,7 @@ impl Share {
                     (usize::from(packet.track), packet.is_rtcp, packet.bytes.clone())
                 }
             };
-            let Some(path) = paths.get(&track).filter(|_| reader.playing.contains(&track)) else {
+            let Some(path) = paths.get(track).filter(|_| reader.playing.contains(track)) else {
                 continue;
             };
             share.octets += bytes.len();
@@ -92,33 +93,18 @@ struct Kept {
     /// How many packets the mount had had.
     end: u64,
     from: Cursor,
-    playing: Vec<usize>,
-    paths: BTreeMap<usize, Path>,
+    playing: Tracks,
+    looks: Looks,
     to: Cursor,
     share: Share,
 }
 
 impl Kept {
-    fn fits(&self, mount: MountKey, end: u64, cursor: &Cursor, playing: &[usize]) -> bool {
-        self.mount == mount && self.end == end && self.from.is_level_with(cursor) && self.playing == playing
+    fn fits(&self, mount: MountKey, end: u64, cursor: &Cursor, playing: Tracks, looks: &Looks) -> bool {
+        (self.mount, self.end, self.playing) == (mount, end, playing)
+            && self.from.is_level_with(cursor)
+            && self.looks == *looks
     }
-}
-
-/// Whether packets look the same on these paths: datagrams do wherever they go.
-fn are_alike(some: &BTreeMap<usize, Path>, others: &BTreeMap<usize, Path>) -> bool {
-    let alike = |one: &Path, other: &Path| match (one, other) {
-        (Path::Datagrams(_) | Path::Group(_), Path::Datagrams(_) | Path::Group(_)) => true,
-        (
-            Path::Interleaved { rtp, rtcp },
-            Path::Interleaved {
-                rtp: other_rtp,
-                rtcp: other_rtcp,
-            },
-        ) => (rtp, rtcp) == (other_rtp, other_rtcp),
-        _ => false,
-    };
-    let mut pairs = some.iter().zip(others);
-    some.len() == others.len() && pairs.all(|((track, one), (of, other))| track == of && alike(one, other))
 }
 
 /// The shares that were made last. Readers of a mount are mostly level with each other, and get the same octets.
@@ -131,7 +117,7 @@ impl Shares {
         &mut self,
         live: Option<(MountKey, &Live)>,
         reader: &mut Reader,
-        paths: &BTreeMap<usize, Path>,
+        paths: &Paths,
     ) -> Share {
         let (Some((mount, live)), Some(from), true) = (live, &mut reader.cursor, reader.ahead.is_empty())
         else {
@@ -139,8 +125,7 @@ impl Shares {
         };
         let end = live.pushed();
         let mut kept = self.0.iter();
-        let fitting =
-            kept.find(|kept| kept.fits(mount, end, from, &reader.playing) && are_alike(&kept.paths, paths));
+        let fitting = kept.find(|kept| kept.fits(mount, end, from, reader.playing, paths.looks()));
         if let Some(kept) = fitting {
             from.go_with(&kept.to);
             return kept.share.clone();
@@ -154,8 +139,8 @@ impl Shares {
                 mount,
                 end,
                 from,
-                playing: reader.playing.clone(),
-                paths: paths.clone(),
+                playing: reader.playing,
+                looks: *paths.looks(),
                 to,
                 share: share.clone(),
             });

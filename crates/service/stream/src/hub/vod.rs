@@ -372,13 +372,9 @@ impl Plane {
         let was_live = left.is_some();
         reader.left = left.or(reader.left.take());
         if was_live && let Some(live) = mount.and_then(|mount| self.live.get_mut(&mount)) {
-            live.readers.remove(&key);
+            live.remove_reader(key);
         }
-        for track in &play.tracks {
-            if !reader.playing.contains(track) {
-                reader.playing.push(*track);
-            }
-        }
+        reader.playing.extend(play.tracks.iter().copied());
         let playing = reader.played.get_or_insert_with(|| {
             let player = Player::new(timeline, &mut rng);
             Box::new(Playing {
@@ -391,7 +387,7 @@ impl Plane {
                 report_at: now,
             })
         });
-        playing.player.set_tracks(&reader.playing);
+        playing.player.set_tracks(&reader.playing.list());
         let starts = play.range.and_then(|range| range.time);
         let wanted = playback::Play {
             range: play.range,
@@ -497,7 +493,7 @@ impl Plane {
     ) -> Option<Answered> {
         let connection = self.sessions.get(&key).and_then(|session| session.connection);
         let reader = self.sessions.get(&key).and_then(Session::reader)?;
-        let tracks = reader.playing.clone();
+        let tracks = reader.playing.list();
         let playing = self.playing_mut(key)?;
         match event {
             playback::Event::Played(played) => {
@@ -568,7 +564,7 @@ impl Plane {
         let Some(playing) = reader.played.as_deref_mut() else {
             return;
         };
-        for track in reader.playing.clone() {
+        for track in reader.playing.iter() {
             if let Some(bytes) = playing.report(now, wallclock, track, is_bye) {
                 let is_rtcp = true;
                 reader.ahead.push_back(Outgoing {

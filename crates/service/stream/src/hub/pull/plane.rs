@@ -104,7 +104,7 @@ impl Plane {
     pub(super) fn is_read(&self, mount: &MountName) -> bool {
         let has_readers = self
             .live_of(mount)
-            .is_some_and(|(_, live)| !live.readers.is_empty());
+            .is_some_and(|(_, live)| !live.readers().is_empty());
         let mut sessions = self.sessions.values();
         has_readers || sessions.any(|session| session.reader().is_some() && session.mount == *mount)
     }
@@ -147,7 +147,7 @@ impl Plane {
             user: None,
             peer: pulled.peer,
             began: now,
-            paths: pulled.paths,
+            paths: pulled.paths.into_iter().collect(),
             role: Role::Publisher(publisher),
             alive: now,
         };
