@@ -68,6 +68,9 @@ pub(super) fn tell(event: Event) {
         } => {
             warn!(session = session.0, %mount, %peer, skips, "a reader is too slow, and goes on with the next key picture");
         }
+        Event::Adrift { mount, track } => {
+            warn!(%mount, track, "timestamps do not keep time with what comes, by ten seconds and more: what is recorded is placed by when it came");
+        }
         Event::Damaged { mount, file, why } => warn!(%mount, file, why, "a file cannot be played"),
         Event::NoGroup { mount } => warn!(%mount, "no group of streams.multicast_range is free for a stream"),
         Event::NotRecorded { mount, why } => warn!(%mount, why, "a stream cannot be recorded"),

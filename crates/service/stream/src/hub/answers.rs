@@ -333,7 +333,7 @@ impl Plane {
         let Role::Reader(reader) = &mut session.role else {
             return refused(Status::METHOD_NOT_VALID_IN_THIS_STATE);
         };
-        let is_live = has_live && !is_past(&play, reader.played.is_some());
+        let is_live = has_live && reader.is_of_live && !is_past(&play, reader.played.is_some());
         if !is_live {
             let (mount, play) = (session.mount.clone(), Box::new(play));
             return self.now_or_later(now, &mount, Waiting::Play { pending, play });

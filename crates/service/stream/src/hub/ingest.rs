@@ -6,7 +6,7 @@ use crate::file::Encoding;
 use crate::reorder::Reorder;
 use bytes::{Bytes, BytesMut};
 use ringpost_base::{Instant, Rng, UnixTime};
-use ringpost_rtp::{Packet, rtcp};
+use ringpost_rtp::{Header, Packet, rtcp};
 use std::time::Duration;
 
 /// A packet of a track as its readers get it.
@@ -37,6 +37,8 @@ pub(crate) struct Ingest {
     reference: Option<(u32, UnixTime)>,
     /// A report that came before the source that it is of: its SSRC, and what it says.
     early: Option<(u32, u32, UnixTime)>,
+    /// That its timestamps do not keep time: to be told, and told already of this publisher.
+    adrift: (bool, bool),
     packets: u32,
     octets: u32,
 }
@@ -56,7 +58,7 @@ struct Source {
 }
 
 /// A timestamp that leaps by more than this is another beginning: no source pauses for so long without one, and a clock
-/// that was set leaps further.
+/// that was set leaps further. So is one that has come so far away from when it came.
 const LEAP: Duration = Duration::from_secs(10);
 /// How far what a publisher's reports say may be from what is held before it is taken over at once.
 const STEP: Duration = Duration::from_millis(500);
@@ -73,6 +75,7 @@ impl Ingest {
             newest: None,
             reference: None,
             early: None,
+            adrift: (false, false),
             packets: 0,
             octets: 0,
         }
@@ -98,6 +101,12 @@ impl Ingest {
         self.reorder = Reorder::new();
         self.reference = None;
         self.early = None;
+        self.adrift = (false, false);
+    }
+
+    /// Whether it is to be told that timestamps do not keep time with what comes: once of each publisher.
+    pub(crate) fn take_adrift(&mut self) -> bool {
+        std::mem::take(&mut self.adrift.0)
     }
 
     /// Takes an RTP packet; what can be given out comes from [`poll`](Ingest::poll).
@@ -128,7 +137,7 @@ impl Ingest {
     fn rewrite(&mut self, now: Instant, wallclock: UnixTime, bytes: Bytes) -> Option<Ingested> {
         let packet = Packet::parse(&bytes).ok()?;
         let (header, payload) = (packet.header(), packet.payload_range());
-        let source = self.source_of(now, header.ssrc, header.sequence, header.timestamp);
+        let source = self.source_of(now, wallclock, &header);
         let sequence = header.sequence.wrapping_add(source.sequence);
         let timestamp = header.timestamp.wrapping_add(source.timestamp);
         self.next_sequence = sequence.wrapping_add(1);
@@ -156,7 +165,8 @@ impl Ingest {
     }
 
     // Guards pitfall RTP 3.
-    fn source_of(&mut self, now: Instant, ssrc: u32, sequence: u16, timestamp: u32) -> Source {
+    fn source_of(&mut self, now: Instant, wallclock: UnixTime, header: &Header) -> Source {
+        let (ssrc, sequence, timestamp) = (header.ssrc, header.sequence, header.timestamp);
         let goes_on = |source: &Source| {
             let given_out = timestamp.wrapping_add(source.timestamp);
             let leap = self
@@ -165,7 +175,11 @@ impl Ingest {
             source.ssrc == ssrc && self.units(LEAP) > leap.unsigned_abs()
         };
         if let Some(source) = self.source.filter(goes_on) {
-            return source;
+            let given_out = timestamp.wrapping_add(source.timestamp);
+            if !self.is_adrift(given_out, wallclock) {
+                return source;
+            }
+            self.adrift = (!self.adrift.1, true);
         }
         let begin = match self.newest {
             Some((newest, at)) => newest.wrapping_add(self.units(now.since(at)).max(1)),
@@ -181,6 +195,13 @@ impl Ingest {
         let early = self.early.take().filter(|(of, ..)| *of == ssrc);
         self.reference = early.map(|(_, at, wallclock)| (at.wrapping_add(source.timestamp), wallclock));
         source
+    }
+
+    /// Whether a timestamp that is given out now is of another time than now: a clock runs faster or slower than it is said
+    /// to, or everything comes faster or slower than it happened.
+    fn is_adrift(&self, timestamp: u32, wallclock: UnixTime) -> bool {
+        let happened = self.wallclock_at(timestamp);
+        happened.is_some_and(|at| at.since(wallclock).max(wallclock.since(at)) > LEAP)
     }
 
     fn units(&self, duration: Duration) -> u32 {
@@ -258,7 +279,6 @@ fn nanos_of_ntp(ntp: u64) -> i128 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ringpost_rtp::Header;
     use ringpost_sdp::{Codec, MediaKind};
 
     fn track() -> Track {
@@ -327,6 +347,35 @@ mod tests {
         let lost = ingest.poll(now, wallclock).unwrap();
         let lost = Packet::parse(&lost.bytes).unwrap().sequence();
         assert_eq!((lost, ingest.lost_packets()), (sequence.wrapping_add(5), 2));
+    }
+
+    #[test]
+    fn timestamps_that_do_not_keep_time_are_taken_for_those_of_when_they_came() {
+        for (name, units_a_second) in [("fast", 450_000), ("slow", 9_000), ("none", 0)] {
+            let mut ingest = Ingest::new(&track(), &mut Rng::from_number(6));
+            let mut told = 0;
+            for n in 0..60_u16 {
+                let ms = u64::from(n) * 1_000;
+                let (_, timestamp) =
+                    through(&mut ingest, ms, 7, n, u32::from(n).wrapping_mul(units_a_second)).unwrap();
+                let (happened, wallclock) = (ingest.wallclock_at(timestamp).unwrap(), at(ms).1);
+                let off = happened.since(wallclock).max(wallclock.since(happened));
+                assert!(off <= LEAP, "{name}: {off:?} after {n} s");
+                told += u32::from(ingest.take_adrift());
+            }
+            assert_eq!(told, 1, "{name}");
+        }
+        // One that stalls for a while and makes up for it does.
+        let mut ingest = Ingest::new(&track(), &mut Rng::from_number(7));
+        for n in 0..60_u16 {
+            let ms = if (20..28).contains(&n) {
+                28_000
+            } else {
+                u64::from(n) * 1_000
+            };
+            through(&mut ingest, ms, 7, n, u32::from(n) * 90_000).unwrap();
+            assert!(!ingest.take_adrift());
+        }
     }
 
     // Guards pitfall RTP 6.

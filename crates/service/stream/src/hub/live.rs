@@ -144,6 +144,14 @@ impl Live {
         self.gather(now, track);
     }
 
+    /// The tracks whose timestamps turn out not to keep time with what comes; each is told once of each publisher.
+    pub(crate) fn take_adrift(&mut self) -> Vec<usize> {
+        let ingests = self.ingests.iter_mut().enumerate();
+        ingests
+            .filter_map(|(track, ingest)| ingest.take_adrift().then_some(track))
+            .collect()
+    }
+
     /// Brings what is in order into the ring.
     fn gather(&mut self, now: Instant, track: usize) {
         let wallclock = self.wallclock(now);

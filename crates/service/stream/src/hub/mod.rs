@@ -333,6 +333,14 @@ pub enum Event {
         /// How often by now.
         skips: u64,
     },
+    /// A track's timestamps do not keep time with what comes: what is recorded of it lies where it came, and not where they
+    /// say.
+    Adrift {
+        /// Of which mount.
+        mount: MountName,
+        /// Its place in the description.
+        track: usize,
+    },
     /// A file is not played, or not all of it.
     Damaged {
         /// Of which mount.

@@ -1,7 +1,7 @@
 //! Mounts and sessions: who publishes, who reads, and by which ways.
 
 use super::live::Live;
-use super::session::{Path, Peer, Publisher, Role, Session};
+use super::session::{Path, Peer, Publisher, Reader, Role, Session};
 use super::{
     Answer, Ask, Config, ConnectionId, Ends, Event, MountKey, Order, Output, PairId, Question, QuestionId,
     SessionKey, SocketId, Timer,
@@ -661,6 +661,7 @@ impl Plane {
         let known = self.by_id.get(&setup.session).copied();
         let key = known.unwrap_or_else(|| SessionKey(self.next_number()));
         let is_publisher = setup.mode == ringpost_rtsp::header::Mode::Record;
+        let is_of_live = self.live_of(&mount).is_some();
         let session = self.sessions.entry(key).or_insert_with(|| Session {
             id: Some(setup.session.clone()),
             source: None,
@@ -672,7 +673,10 @@ impl Plane {
             paths: Default::default(),
             role: match is_publisher {
                 true => Role::Publisher(Publisher::default()),
-                false => Role::Reader(Box::default()),
+                false => Role::Reader(Box::new(Reader {
+                    is_of_live,
+                    ..Reader::default()
+                })),
             },
             alive: now,
         });

@@ -3,7 +3,7 @@
 use super::ConnectionId;
 use super::plane::Plane;
 use super::session::{Path, Role};
-use super::{Output, SessionKey, Timer};
+use super::{Event, Output, SessionKey, Timer};
 use bytes::Bytes;
 use ringpost_base::Instant;
 use ringpost_rtp::rtcp::{Compound, RtcpPacket};
@@ -34,9 +34,9 @@ impl Plane {
         );
         let (sequence, payload_type) = (packet.sequence(), packet.payload_type());
         publisher.farewells.handle_packet(now, track, packet.ssrc());
-        let mount = session.mount.clone();
+        let name = session.mount.clone();
         self.flush_rtcp(now, key, track);
-        let Some(mount) = self.names.get(&mount).copied().filter(|_| is_taken) else {
+        let Some(mount) = self.names.get(&name).copied().filter(|_| is_taken) else {
             return;
         };
         let Some(live) = self.live.get_mut(&mount) else {
@@ -46,6 +46,11 @@ impl Plane {
         let index = index.filter(|index| live.description.tracks[*index].carries(payload_type));
         if let Some(index) = index.filter(|_| live.publisher == Some(key)) {
             live.handle_packet(now, index, sequence, data);
+            let adrift = live.take_adrift();
+            for track in adrift {
+                let mount = name.clone();
+                self.tell(Event::Adrift { mount, track });
+            }
             self.flush_listeners(mount);
             self.flush_recorder(now, mount);
             self.set_mount_timer(mount);

@@ -43,6 +43,8 @@ pub(crate) struct Reader {
     pub(crate) cursor: Option<Cursor>,
     /// Where it was when it stopped to play what is live.
     pub(crate) left: Option<Cursor>,
+    /// It was set up for what is live, whose tracks it knows; otherwise for those of what there is of the mount.
+    pub(crate) is_of_live: bool,
     /// The tracks that play.
     pub(crate) playing: Tracks,
     /// What is sent to it before anything of the ring: reports, goodbyes.

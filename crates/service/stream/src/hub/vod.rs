@@ -371,12 +371,18 @@ impl Plane {
         let left = reader.cursor.take();
         let was_live = left.is_some();
         reader.left = left.or(reader.left.take());
-        if was_live && let Some(live) = mount.and_then(|mount| self.live.get_mut(&mount)) {
+        let mut live = mount.and_then(|mount| self.live.get_mut(&mount));
+        if was_live && let Some(live) = &mut live {
             live.remove_reader(key);
         }
+        // What it was set up for is what it knows.
+        let live = live.filter(|_| reader.is_of_live);
         reader.playing.extend(play.tracks.iter().copied());
         let playing = reader.played.get_or_insert_with(|| {
-            let player = Player::new(timeline, &mut rng);
+            let player = match live {
+                Some(live) => Player::as_described(timeline, &live.description, &mut rng),
+                None => Player::new(timeline, &mut rng),
+            };
             Box::new(Playing {
                 player,
                 pending: None,

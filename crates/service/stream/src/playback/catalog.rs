@@ -24,6 +24,8 @@ pub struct Catalog {
     /// How many entries have been looked at since the last list, from the newest recording or the first file on.
     passed: usize,
     failed: Vec<(FileName, MediaError)>,
+    /// The tracks of all recordings that were read, in the order in which they were met: sessions know them by their places.
+    met: Vec<FileTrack>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,6 +109,7 @@ impl Catalog {
             asked: None,
             passed: 0,
             failed: Vec::new(),
+            met: Vec::new(),
         }
     }
 
@@ -209,6 +212,7 @@ impl Catalog {
                 Some(range) => self.asked = Some((index, range)),
                 None => {
                     let error = entry.close(self.kind);
+                    meet(&mut self.met, &entry.found.tracks);
                     self.failed
                         .extend(error.map(|error| (entry.info.name.clone(), error)));
                 }
@@ -216,17 +220,18 @@ impl Catalog {
         }
     }
 
-    /// The tracks by which everything is told: those of the newest recording, or of the first file of a list.
+    /// The tracks by which everything is told: those of all recordings, or of the first file of a list.
     fn told(&self) -> Vec<FileTrack> {
-        let mut sendable = self
-            .entries
-            .iter()
-            .map(|entry| Timeline::sendable(&entry.found.tracks));
-        let found = match self.kind {
-            Kind::Recordings => sendable.rfind(|tracks| !tracks.is_empty()),
-            Kind::Playlist => sendable.find(|tracks| !tracks.is_empty()),
-        };
-        found.unwrap_or_default()
+        match self.kind {
+            Kind::Recordings => self.met.clone(),
+            Kind::Playlist => {
+                let mut sendable = self
+                    .entries
+                    .iter()
+                    .map(|entry| Timeline::sendable(&entry.found.tracks));
+                sendable.find(|tracks| !tracks.is_empty()).unwrap_or_default()
+            }
+        }
     }
 
     /// The next file of a list that has nothing of what the first one has, and for which no session is set up therefore.
@@ -245,8 +250,9 @@ impl Catalog {
         Some((another.info.name.clone(), error))
     }
 
-    /// What can be played by now. Recordings are told by the tracks of the newest, a playlist by those of its first file, and
-    /// files of a playlist that have none of those are left out.
+    /// What can be played by now. Recordings are told by the tracks of all of them, those of the newest first, so that what was
+    /// recorded in another encoding can be played too; a playlist by those of its first file, and files of it that have none
+    /// of those are left out.
     pub fn timeline(&self) -> Result<Timeline, NothingToPlay> {
         let tracks = self.told();
         let pieces = match self.kind {
@@ -291,7 +297,8 @@ impl Catalog {
         pieces
     }
 
-    /// Recordings where they happened. One that begins before another has ended goes on behind it.
+    /// Recordings where they happened. One that begins before another has ended, as when that came faster than it happened,
+    /// lies behind it: nothing of either is hidden.
     fn recorded(&self) -> Vec<Piece> {
         let begins: Vec<Option<i64>> = self.entries.iter().map(Entry::named_ns).collect();
         let mut pieces: Vec<Piece> = Vec::new();
@@ -326,8 +333,7 @@ impl Catalog {
                 before.end_ns = piece.begin_ns.max(before.begin_ns);
             } else if overlap_ns > 0 {
                 piece.begin_ns = before.end_ns;
-                piece.file_begin_ns = piece.file_begin_ns.saturating_add(overlap_ns);
-                piece.end_ns = piece.end_ns.max(before.end_ns);
+                piece.end_ns = piece.end_ns.saturating_add(overlap_ns);
             }
         }
         pieces.retain(|piece| piece.end_ns > piece.begin_ns);
@@ -441,6 +447,15 @@ impl Found {
         }
         self.fragments = reading.fragments().len();
     }
+}
+
+/// Adds the tracks of another recording that are not like one of those that were met.
+fn meet(met: &mut Vec<FileTrack>, tracks: &[FileTrack]) {
+    let tracks = Timeline::sendable(tracks);
+    let known = match_tracks(&tracks, met);
+    let new = tracks.into_iter().zip(known).filter(|(_, known)| known.is_none());
+    met.extend(new.map(|(track, _)| track));
+    met.truncate(limits::MOUNT_TRACKS);
 }
 
 /// What tracks are called, as a description calls them.

@@ -122,6 +122,14 @@ impl Player {
         Some(pictures.unwrap_or(first))
     }
 
+    /// The first track of sound that is sent of the file that is open; none where only key frames are.
+    pub(super) fn sound_lead(&self) -> Option<usize> {
+        let opened = self.opened.as_ref().filter(|_| !self.is_trick())?;
+        let is_there = |index: &usize| opened.tracks.get(*index).is_some_and(Option::is_some);
+        let mut sent = (0..self.senders.len()).filter(|index| self.is_sent(*index));
+        sent.find(|index| is_there(index) && !self.senders[*index].is_video)
+    }
+
     /// Sees to it that a fragment of a piece's file is at hand.
     pub(super) fn load(&mut self, piece: usize, fragment: usize) -> Load {
         let of = &self.timeline.pieces[piece];
@@ -154,7 +162,11 @@ impl Player {
             opened.reading.wanted()
         };
         if opened.tracks.is_empty() && !opened.reading.tracks().is_empty() {
-            opened.tracks = match_tracks(&self.timeline.tracks, opened.reading.tracks());
+            opened.tracks = vec![None; self.senders.len()];
+            let found = match_tracks(&self.tracks, opened.reading.tracks());
+            for (place, found) in self.places.iter().zip(found) {
+                opened.tracks[*place] = found;
+            }
             opened.windows = vec![(0, Bytes::new()); opened.reading.tracks().len()];
         }
         if opened.reading.is_whole() {

@@ -3,7 +3,9 @@ use super::media::MediaError;
 use super::pace::{Pace, ns, ticks};
 use super::range::{Asked, Unit};
 use super::seek::Seek;
-use super::timeline::{FIRST_DYNAMIC, Timeline};
+use super::timeline::{Timeline, Told};
+use crate::Description;
+use crate::file::FileTrack;
 use bytes::Bytes;
 use ringpost_base::{Instant, Rng};
 use ringpost_rtp::Header;
@@ -33,6 +35,9 @@ use thiserror::Error;
 pub struct Player {
     pub(super) timeline: Timeline,
     pub(super) senders: Vec<Sender>,
+    /// The tracks that something was recorded of, and which sender is of each.
+    pub(super) tracks: Vec<FileTrack>,
+    pub(super) places: Vec<usize>,
     pub(super) max_payload_bytes: usize,
     pub(super) now: Instant,
     /// When the session's RTP time began: with its first PLAY.
@@ -237,13 +242,25 @@ pub(super) const REFRESH: Duration = Duration::from_secs(1);
 impl Player {
     /// For one session. Sources, sequence numbers and timestamps are drawn (RFC 3550 §5.1); all tracks are sent.
     pub fn new(timeline: Timeline, rng: &mut Rng) -> Self {
-        let sender = |(track, payload_type): (&crate::file::FileTrack, u8)| {
+        let told = timeline.told();
+        Self::with_told(timeline, &told, rng)
+    }
+
+    /// The same for a session that was set up for what a publisher describes: its tracks, by the places and the payload types
+    /// that it knows. What was recorded in other encodings is passed over.
+    pub fn as_described(timeline: Timeline, described: &Description, rng: &mut Rng) -> Self {
+        let told = timeline.told_as(described);
+        Self::with_told(timeline, &told, rng)
+    }
+
+    fn with_told(timeline: Timeline, told: &[Told], rng: &mut Rng) -> Self {
+        let sender = |told: &Told| {
             let timestamp = rng.u32();
-            let codec = track.codec(payload_type);
+            let track = told.track.as_ref();
             Sender {
-                payload_type: codec.map_or(payload_type, |codec| codec.payload_type),
-                clock_rate_hz: track.rtp_clock_hz(),
-                is_video: track.format.is_video(),
+                payload_type: told.payload_type,
+                clock_rate_hz: track.map_or(90_000, FileTrack::rtp_clock_hz),
+                is_video: track.is_some_and(|track| track.format.is_video()),
                 is_enabled: true,
                 ssrc: rng.u32(),
                 sequence: rng.u32() as u16,
@@ -252,9 +269,16 @@ impl Player {
                 marks: true,
             }
         };
-        let senders = timeline.tracks.iter().zip(FIRST_DYNAMIC..).map(sender).collect();
+        let senders = told.iter().map(sender).collect();
+        let (places, tracks) = told
+            .iter()
+            .enumerate()
+            .filter_map(|(place, told)| Some((place, told.track.clone()?)))
+            .unzip();
         Player {
             timeline,
+            places,
+            tracks,
             senders,
             max_payload_bytes: MAX_PAYLOAD_BYTES,
             now: Instant::ZERO,

@@ -19,6 +19,8 @@ pub(super) struct Seek {
     /// Nothing to begin with came before: the first thing behind is taken.
     is_forward: bool,
     tries: usize,
+    /// There is no picture to begin with: sound is begun with.
+    is_by_sound: bool,
 }
 
 /// How many fragments are looked through for a key frame, backwards and then forwards.
@@ -33,6 +35,7 @@ impl Seek {
             fragment: None,
             is_forward: false,
             tries: 0,
+            is_by_sound: false,
         }
     }
 }
@@ -100,7 +103,8 @@ impl Player {
     }
 
     fn look_for_key(&mut self, fragment: usize, file_ns: i64) -> Step {
-        let (Mode::Seeking(seek), Some(lead), Some(opened)) = (&self.mode, self.lead(), &self.opened) else {
+        let (Mode::Seeking(seek), Some(lead), Some(opened)) = (&self.mode, self.seek_lead(), &self.opened)
+        else {
             return self.give_up();
         };
         let Some((track, (_, part))) = opened.tracks[lead].zip(opened.part.as_ref()) else {
@@ -212,12 +216,30 @@ impl Player {
         between.is_some_and(|between| between >= GAP_NS)
     }
 
-    /// A piece of which nothing can be played is passed over.
+    /// The track that a place is looked for by.
+    fn seek_lead(&self) -> Option<usize> {
+        match &self.mode {
+            Mode::Seeking(seek) if seek.is_by_sound => self.sound_lead(),
+            _ => self.lead(),
+        }
+    }
+
+    /// A piece without a picture that could be begun with is begun with sound, and one of which nothing can be played is
+    /// passed over.
     fn give_up(&mut self) -> Step {
+        let has_sound = self.sound_lead().is_some();
         let Mode::Seeking(seek) = &self.mode else {
             return Step::Wait;
         };
         let (piece, is_start) = (seek.piece, seek.is_start);
+        if has_sound && !seek.is_by_sound {
+            let by_sound = Seek {
+                is_by_sound: true,
+                ..Seek::new(piece, seek.at_ns, is_start)
+            };
+            self.mode = Mode::Seeking(by_sound);
+            return Step::Again;
+        }
         match self.neighbour(piece) {
             Some((piece, at_ns)) => {
                 self.mode = Mode::Seeking(Seek::new(piece, at_ns, is_start));

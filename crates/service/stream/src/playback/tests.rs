@@ -1003,7 +1003,7 @@ fn a_file_that_goes_away_is_told_and_passed_over() {
 }
 
 #[test]
-fn an_earlier_recording_that_overlaps_hides_what_it_overlaps() {
+fn a_recording_that_begins_before_another_has_ended_lies_behind_it_and_nothing_is_hidden() {
     let world = recorded(10);
     let octets = read(
         &world.files,
@@ -1015,7 +1015,127 @@ fn an_earlier_recording_that_overlaps_hides_what_it_overlaps() {
     let files = files_of(&[(&world.names()[0], &octets), (&name, &octets)]);
     let timeline = recordings(&files);
     assert_eq!(timeline.ranges().len(), 1);
-    assert_eq!(timeline.length(), ms(10_000));
+    assert_eq!(timeline.length(), ms(20_000));
+    // The second one plays whole.
+    let mut viewer = Viewer::new(timeline, &files);
+    viewer.play("npt=0-", None, None);
+    viewer.rest();
+    let pictures = viewer.packets.iter().filter(|(_, track, ..)| *track == 0);
+    let pictures: Vec<_> = pictures.map(|(.., payload)| payload).collect();
+    let (first, second) = pictures.split_at(pictures.len() / 2);
+    assert_eq!(first, second);
+}
+
+/// Five seconds of a camera, and behind a gap from the twentieth second on two of Opus alone.
+fn of_two_kinds() -> MemoryFiles {
+    let world = recorded(5);
+    let camera = door().file(&world.names()[0]).expect("a name");
+    let camera = read(&world.files, &camera, 0..u64::MAX);
+    let track = FileTrack {
+        format: Format::Opus { channels: 2 },
+        clock_rate_hz: 48_000,
+    };
+    let began = BEGAN + ms(20_000);
+    let (mut writer, mut opus) = FileWriter::new(&[track], began).expect("a header");
+    let sample = |n: u64| Sample {
+        time: n * 960,
+        is_key: true,
+        parts: vec![Bytes::from(vec![n as u8; 40])],
+    };
+    let run = Run {
+        track: 0,
+        samples: (0..100).map(sample).collect(),
+        end: Some(96_000),
+    };
+    opus.extend(writer.fragment(began, &[run]));
+    let name = crate::recording::file_name(began);
+    files_of(&[(&world.names()[0], &camera), (&name, &opus)])
+}
+
+#[test]
+fn what_was_recorded_in_another_encoding_is_told_too_and_played() {
+    let files = of_two_kinds();
+    let timeline = recordings(&files);
+    let description = timeline.description("door");
+    let tracks = description.tracks.iter();
+    let told: Vec<_> = tracks
+        .map(|track| (track.codec().name.to_string(), track.codec().payload_type))
+        .collect();
+    let of = |name: &str, payload_type| (name.to_owned(), payload_type);
+    assert_eq!(told, [of("opus", 96), of("H264", 97), of("MPEG4-GENERIC", 98)]);
+    let mut viewer = Viewer::new(timeline.clone(), &files);
+    viewer.play("npt=1-4", None, None);
+    viewer.rest();
+    assert_eq!(
+        viewer
+            .of_track(1)
+            .iter()
+            .filter(|(.., header, _)| header.marker)
+            .count(),
+        75
+    );
+    assert!(viewer.of_track(2).len() > 50);
+    assert!(viewer.of_track(0).is_empty());
+    viewer.packets.clear();
+    viewer.play("npt=3-21", None, None);
+    viewer.rest();
+    assert_eq!(
+        viewer
+            .of_track(1)
+            .iter()
+            .filter(|(.., header, _)| header.marker)
+            .count(),
+        50
+    );
+    assert_eq!(
+        viewer.of_track(0).len(),
+        50,
+        "a second of what comes behind the gap"
+    );
+    // Places stay, whatever is recorded next.
+    let mut catalog = Catalog::recordings();
+    read_all(&mut catalog, &files);
+    let world = recorded(2);
+    let octets = read(
+        &world.files,
+        &door().file(&world.names()[0]).expect("a name"),
+        0..u64::MAX,
+    );
+    let name = door()
+        .file(&crate::recording::file_name(BEGAN + ms(60_000)))
+        .expect("a name");
+    let mut writer = files.writer();
+    writer.submit(FileCommand::Create(name)).expect("taken");
+    writer.submit(FileCommand::Append(octets)).expect("taken");
+    read_all(&mut catalog, &files);
+    assert_eq!(
+        catalog.timeline().expect("recordings").description("door"),
+        description
+    );
+}
+
+#[test]
+fn a_session_of_what_is_live_is_sent_what_it_was_described_by_its_places_and_payload_types() {
+    let files = of_two_kinds();
+    let timeline = recordings(&files);
+    // What is published now: sound first, and pictures that were never recorded.
+    let described = crate::recording::tests::describe(
+        "m=audio 0 RTP/AVP 110\r\na=rtpmap:110 mpeg4-generic/44100/2\r\n\
+         a=fmtp:110 mode=AAC-hbr;sizelength=13;indexlength=3;indexdeltalength=3;config=1210\r\n\
+         m=video 0 RTP/AVP 96\r\na=rtpmap:96 VP8/90000\r\n",
+    );
+    let mut viewer = Viewer::new(timeline.clone(), &files);
+    viewer.player = Player::as_described(timeline, &described, &mut Rng::from_number(5));
+    viewer.play("npt=1-4", None, None);
+    viewer.rest();
+    assert!(viewer.packets.len() > 50);
+    assert!(
+        viewer
+            .packets
+            .iter()
+            .all(|(_, track, header, _)| (*track, header.payload_type) == (0, 110))
+    );
+    assert_eq!(viewer.refused("npt=20-21"), PlayError::Nothing);
 }
 
 #[test]

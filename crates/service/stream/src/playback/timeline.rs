@@ -112,6 +112,34 @@ impl Timeline {
         }
     }
 
+    /// Its tracks as they were told, each with its payload type.
+    pub(super) fn told(&self) -> Vec<Told> {
+        let told = |(track, payload_type): (&FileTrack, u8)| Told {
+            payload_type: track
+                .codec(payload_type)
+                .map_or(payload_type, |codec| codec.payload_type),
+            track: Some(track.clone()),
+        };
+        self.tracks.iter().zip(FIRST_DYNAMIC..).map(told).collect()
+    }
+
+    /// Its tracks for who knows others: what a publisher describes now. Those of which nothing was recorded like it have none.
+    pub(super) fn told_as(&self, described: &Description) -> Vec<Told> {
+        let is_alike = |told: &Track, track: &FileTrack| {
+            let told = told.codec();
+            track.codec(FIRST_DYNAMIC).is_some_and(|codec| {
+                codec.name.eq_ignore_ascii_case(&told.name)
+                    && (codec.clock_rate_hz, codec.channels) == (told.clock_rate_hz, told.channels)
+            })
+        };
+        let found = matched(&described.tracks, &self.tracks, is_alike);
+        let told = |(track, found): (&Track, Option<usize>)| Told {
+            payload_type: track.codec().payload_type,
+            track: found.map(|found| self.tracks[found].clone()),
+        };
+        described.tracks.iter().zip(found).map(told).collect()
+    }
+
     pub(super) fn end_ns(&self) -> i64 {
         self.pieces.last().map_or(0, |piece| piece.end_ns)
     }
@@ -145,12 +173,19 @@ impl Timeline {
     }
 }
 
+/// A track as a session knows it.
+#[derive(Clone, Debug)]
+pub(super) struct Told {
+    pub(super) payload_type: u8,
+    /// What was recorded of it.
+    pub(super) track: Option<FileTrack>,
+}
+
 /// The first payload type that stands for nothing by itself (RFC 3551 §3).
 pub(super) const FIRST_DYNAMIC: u8 = 96;
 
 /// Which of a file's tracks is which of a timeline's: those that are told alike, in order.
 pub(super) fn match_tracks(told: &[FileTrack], file: &[FileTrack]) -> Vec<Option<usize>> {
-    let mut taken = vec![false; file.len()];
     let is_alike = |a: &FileTrack, b: &FileTrack| {
         let (Some(mut a), Some(mut b)) = (a.codec(FIRST_DYNAMIC), b.codec(FIRST_DYNAMIC)) else {
             return false;
@@ -161,14 +196,17 @@ pub(super) fn match_tracks(told: &[FileTrack], file: &[FileTrack]) -> Vec<Option
         }
         a == b
     };
-    told.iter()
-        .map(|told| {
-            let found = file
-                .iter()
-                .enumerate()
-                .position(|(index, track)| !taken[index] && is_alike(told, track))?;
-            taken[found] = true;
-            Some(found)
-        })
-        .collect()
+    matched(told, file, is_alike)
+}
+
+/// For each of some, in order, the first of the others that is like it and is not taken.
+fn matched<A, B>(some: &[A], others: &[B], is_alike: impl Fn(&A, &B) -> bool) -> Vec<Option<usize>> {
+    let mut taken = vec![false; others.len()];
+    let find = |one: &A| {
+        let is_free = |(index, other): (usize, &B)| !taken[index] && is_alike(one, other);
+        let found = others.iter().enumerate().position(is_free)?;
+        taken[found] = true;
+        Some(found)
+    };
+    some.iter().map(find).collect()
 }

@@ -22,7 +22,7 @@ pub(crate) const CAMERA: &str = "m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\
     m=audio 0 RTP/AVP 97\r\na=rtpmap:97 MPEG4-GENERIC/44100/2\r\n\
     a=fmtp:97 mode=AAC-hbr;sizelength=13;indexlength=3;indexdeltalength=3;config=1210\r\n";
 
-fn describe(media: &str) -> Description {
+pub(crate) fn describe(media: &str) -> Description {
     let sdp = format!("v=0\r\no=- 0 0 IN IP4 192.0.2.1\r\ns=Door\r\nt=0 0\r\n{media}");
     let session = SessionDescription::parse(sdp.as_bytes()).expect("a session description");
     Description::read(&session).expect("tracks").0
