@@ -145,6 +145,18 @@ impl Range {
         Ok(Range { spec, time })
     }
 
+    /// Reads the field of PAUSE, which has one value: that alone, or as the start of a range.
+    //= https://www.rfc-editor.org/rfc/rfc2326#section-10.6
+    pub fn parse_point(text: &str) -> Result<Self, Malformed> {
+        let (range, rest) = text.split_once(';').unwrap_or((text, ""));
+        let (unit, value) = parameter(range);
+        match value.filter(|value| !value.is_empty() && !value.contains('-')) {
+            Some(value) if rest.is_empty() => Self::parse(&format!("{unit}={value}-")),
+            Some(value) => Self::parse(&format!("{unit}={value}-;{rest}")),
+            None => Self::parse(text),
+        }
+    }
+
     /// Whether it ends somewhere, so that what plays it comes to its end by itself.
     pub fn has_end(&self) -> bool {
         match self.spec {
@@ -424,6 +436,26 @@ mod tests {
             SmpteType::Frames25.offset(code(0, 0, 1, 5)),
             Duration::from_millis(1_200)
         );
+    }
+
+    #[test]
+    fn a_point_is_one_value_or_the_start_of_a_range() {
+        for (text, range) in [
+            ("npt=4", "npt=4.000-"),
+            ("npt = now", "npt=now-"),
+            (
+                "clock=19961108T143720Z;time=19961108T143730Z",
+                "clock=19961108T143720Z-;time=19961108T143730Z",
+            ),
+            ("smpte-25=10:07:00", "smpte-25=10:07:00-"),
+            ("npt=4-", "npt=4.000-"),
+            ("npt=3.5-5", "npt=3.500-5.000"),
+        ] {
+            assert_eq!(Range::parse_point(text).unwrap().to_string(), range, "{text}");
+        }
+        for bad in ["", "npt", "npt=", "npt=-", "npt=x", "bytes=4"] {
+            assert!(Range::parse_point(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -39,6 +39,7 @@ pub(super) enum Act {
     SetParameter,
 }
 
+/// Why a request is refused, and what was expected, where that says more.
 type Wrong = (Status, &'static str);
 
 impl Current {
@@ -76,7 +77,7 @@ impl Current {
         let headers = &self.request.headers;
         let is_encoded = |value: &str| !value.eq_ignore_ascii_case("identity");
         if headers.list("Content-Encoding").any(is_encoded) {
-            return Err((Status::UNSUPPORTED_MEDIA_TYPE, "expected no Content-Encoding"));
+            return Err((Status::UNSUPPORTED_MEDIA_TYPE, "no Content-Encoding"));
         }
         let has_type = |wanted: &str| {
             let given = headers.field("Content-Type").unwrap_or_default();
@@ -88,12 +89,12 @@ impl Current {
                 Err((Status::NOT_ACCEPTABLE, ""))
             }
             Method::Announce if !has_type("application/sdp") => {
-                Err((Status::UNSUPPORTED_MEDIA_TYPE, "expected application/sdp"))
+                Err((Status::UNSUPPORTED_MEDIA_TYPE, "application/sdp"))
             }
             Method::GetParameter | Method::SetParameter
                 if !self.request.body.is_empty() && !has_type("text/parameters") =>
             {
-                Err((Status::UNSUPPORTED_MEDIA_TYPE, "expected text/parameters"))
+                Err((Status::UNSUPPORTED_MEDIA_TYPE, "text/parameters"))
             }
             Method::Setup => {
                 // There are no conferences to be joined.
@@ -101,7 +102,7 @@ impl Current {
                     return Err((Status::CONFERENCE_NOT_FOUND, ""));
                 }
                 let Some(field) = headers.field("Transport") else {
-                    return Err((Status::BAD_REQUEST, "expected a Transport field"));
+                    return Err((Status::BAD_REQUEST, "a Transport field"));
                 };
                 match Transport::parse_all(field) {
                     Ok(transports) => {
@@ -110,7 +111,7 @@ impl Current {
                     }
                     Err(_) => Err((
                         Status::UNSUPPORTED_TRANSPORT,
-                        "expected RTP/AVP or RTP/AVPF, over UDP or TCP",
+                        "RTP/AVP or RTP/AVPF, over UDP or TCP",
                     )),
                 }
             }
@@ -118,7 +119,8 @@ impl Current {
                 let Some(field) = headers.field("Range") else {
                     return Ok(());
                 };
-                self.range = Some(read_range(field)?);
+                let is_point = self.request.method == Method::Pause;
+                self.range = Some(read_range(field, is_point)?);
                 Ok(())
             }
             _ => Ok(()),
@@ -134,9 +136,13 @@ impl Current {
     }
 }
 
-fn read_range(field: &str) -> Result<Range, Wrong> {
+fn read_range(field: &str, is_point: bool) -> Result<Range, Wrong> {
     const UNITS: [&str; 4] = ["npt", "clock", "smpte", "smpte-25"];
-    Range::parse(field).map_err(|error| {
+    let range = match is_point {
+        true => Range::parse_point(field),
+        false => Range::parse(field),
+    };
+    range.map_err(|error| {
         let unit = field.split('=').next().unwrap_or_default().trim();
         let is_known = UNITS.iter().any(|known| known.eq_ignore_ascii_case(unit));
         match is_known || unit.eq_ignore_ascii_case("smpte-30-drop") {

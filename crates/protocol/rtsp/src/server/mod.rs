@@ -610,10 +610,7 @@ impl Server {
             }
             // RECORD wants to know what comes, whatever it is called.
             (Err(wrong), None) => current.check_headers().and(match current.is_to_record() {
-                true => Err((
-                    Status::METHOD_NOT_VALID_IN_THIS_STATE,
-                    "expected an ANNOUNCE before",
-                )),
+                true => Err((Status::METHOD_NOT_VALID_IN_THIS_STATE, "an ANNOUNCE before")),
                 false => Err(wrong),
             }),
         };
@@ -627,7 +624,11 @@ impl Server {
                 if current.request.method == Method::Describe && status == Status::NOT_ACCEPTABLE {
                     response.headers.push("Content-Type", "application/sdp");
                 }
-                Err(Box::new(said(response, why)))
+                let expected = match why {
+                    "" => String::new(),
+                    why => format!("expected {why}"),
+                };
+                Err(Box::new(said(response, &expected)))
             }
         }
     }
