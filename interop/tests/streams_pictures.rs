@@ -5,10 +5,11 @@
 use ringpost_interop::{
     Child, Ffmpeg, Finished, Options, Server, client, compare_units, recorded, run, spawn, wait_for,
 };
+use std::collections::BTreeMap;
 use std::process::Command;
 use std::time::Duration;
 
-const LIMIT: Duration = Duration::from_secs(40);
+const LIMIT: Duration = Duration::from_secs(60);
 /// Reports move times a little: the server follows its publisher's clock.
 const JITTER_S: f64 = 0.010;
 
@@ -336,4 +337,107 @@ fn what_gstreamer_publishes_with_sound_in_latm_is_read_recorded_and_played() {
             &files.last().unwrap().display().to_string(),
         );
     }
+}
+
+/// How many packets ffprobe counts of the streams of something, by their codecs.
+fn counted(server: &Server, what: &str) -> BTreeMap<String, u64> {
+    let entries = [
+        "-count_packets",
+        "-show_entries",
+        "stream=codec_name,nb_read_packets",
+    ];
+    let probed = probe(server, what, &entries);
+    let counts = probed.output.lines().filter_map(|line| {
+        let (codec, packets) = line.strip_prefix("stream,")?.split_once(',')?;
+        Some((codec.to_owned(), packets.trim().parse().unwrap_or_default()))
+    });
+    counts.collect()
+}
+
+/// Publishes pictures of a size and a tone, as fast as it happens or as fast as it goes, and waits until that is over.
+fn publish_clip(server: &Server, ffmpeg: &Ffmpeg, mount: &str, seconds: &str, size: &str, options: &[&str]) {
+    let (pictures, url) = (format!("testsrc2=size={size}:rate=25"), url(server, mount));
+    let (speed, encoders) = options.split_at(usize::from(options[0] == "-re"));
+    let mut arguments = speed.to_vec();
+    arguments.extend(["-f", "lavfi", "-i", &pictures]);
+    arguments.extend(speed);
+    arguments.extend(["-f", "lavfi", "-i", "sine=sample_rate=48000", "-t", seconds]);
+    arguments.extend(encoders);
+    arguments.extend([
+        "-preset",
+        "ultrafast",
+        "-pix_fmt",
+        "yuv420p",
+        "-g",
+        "25",
+        "-bf",
+        "0",
+    ]);
+    arguments.extend(["-f", "rtsp", "-rtsp_transport", "tcp", &url]);
+    let published = ffmpeg.run("publish", &arguments, LIMIT);
+    assert!(published.succeeded(), "{}", published.output);
+    wait_until_over(server, mount);
+}
+
+#[test]
+fn what_was_recorded_in_another_encoding_is_told_and_played_too() {
+    let server = server();
+    let Some(ffmpeg) = Ffmpeg::find(server.folder()) else {
+        return;
+    };
+    let h264 = ["-re", "-c:v", "libx264", "-c:a", "aac"];
+    let h265 = [
+        "-re",
+        "-c:v",
+        "libx265",
+        "-x265-params",
+        "log-level=error",
+        "-c:a",
+        "libopus",
+    ];
+    for options in [&h264[..], &h265] {
+        publish_clip(&server, &ffmpeg, "lobby/kinds", "5", "320x240", options);
+    }
+    let files = recorded(&server, "lobby/kinds");
+    let mut expected = BTreeMap::new();
+    for file in &files {
+        expected.extend(counted(&server, &file.display().to_string()));
+    }
+    let names: Vec<&str> = expected.keys().map(String::as_str).collect();
+    assert_eq!(names, ["aac", "h264", "hevc", "opus"]);
+    assert_eq!((expected["h264"], expected["hevc"]), (125, 125));
+    let played = counted(&server, &url(&server, "lobby/kinds"));
+    assert_eq!((played["h264"], played["hevc"]), (125, 125), "{played:?}");
+    assert!(played["aac"] > 200 && played["opus"] > 200, "{played:?}");
+}
+
+#[test]
+fn what_comes_faster_than_it_happens_is_told_of_recorded_whole_and_hides_nothing() {
+    let server = server();
+    let Some(ffmpeg) = Ffmpeg::find(server.folder()) else {
+        return;
+    };
+    for (seconds, size) in [("25", "320x240"), ("15", "640x480")] {
+        let options = ["-c:v", "libx264", "-c:a", "aac"];
+        publish_clip(&server, &ffmpeg, "lobby/fast", seconds, size, &options);
+    }
+    let told = server.log().matches("timestamps do not keep time").count();
+    assert!(told >= 2, "{told} times\n{}", server.log());
+    let of_files = recorded(&server, "lobby/fast")
+        .iter()
+        .map(|file| counted(&server, &file.display().to_string())["h264"])
+        .sum::<u64>();
+    assert_eq!(of_files, 25 * (25 + 15));
+    let entries = [
+        "-select_streams",
+        "v",
+        "-show_entries",
+        "frame=width",
+        "-read_intervals",
+        "%+45",
+    ];
+    let played = probe(&server, &url(&server, "lobby/fast"), &entries).output;
+    let pictures = |width: &str| played.matches(&format!("frame,{width}")).count();
+    assert!(pictures("320") >= 24 * 25, "{} pictures", pictures("320"));
+    assert!(pictures("640") >= 14 * 25, "{} pictures", pictures("640"));
 }

@@ -50,7 +50,13 @@ pub(crate) fn run(only: &[String]) -> bool {
     });
     report.step_for("packages", &["interop"], || packages::ensure(packages::CLIENTS));
     report.step("interop", || {
-        let binary = |command: &mut Command| _ = command.env("RINGPOST_BIN", released());
+        // Most of the time they wait, for calls and streams to pass.
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        let binary = |command: &mut Command| {
+            command
+                .env("RINGPOST_BIN", released())
+                .env("RUST_TEST_THREADS", (cores + cores / 2).to_string());
+        };
         tests.run("interop", |package| package == INTEROP, binary, 25 * MINUTE)
     });
     report.step("demo", demo);

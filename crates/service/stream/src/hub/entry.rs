@@ -81,13 +81,18 @@ impl Entries {
         }
     }
 
-    /// What the packet of this timestamp and payload is, which comes next.
-    pub(crate) fn handle(&mut self, timestamp: u32, payload: &[u8]) -> Place {
-        let is_new = self.timestamp.replace(timestamp) != Some(timestamp);
+    /// Whether a picture that needs no other begins with the packet of this timestamp and payload, if that came next; of what
+    /// has no pictures any packet does.
+    pub(crate) fn would_begin(&self, timestamp: u32, payload: &[u8]) -> bool {
+        let found = self.found(payload);
+        found.is_none_or(|found| (found.key || found.sets) && !self.is_begun(timestamp))
+    }
+
+    /// What there is in a payload; `None` where each unit stands for itself.
+    fn found(&self, payload: &[u8]) -> Option<Found> {
         let mut found = Found::default();
         match self.coding {
-            Coding::Each if is_new => return Place::Entry,
-            Coding::Each => return Place::Within,
+            Coding::Each => return None,
             Coding::Vp8 => found.note_frame(begins_vp8(payload)),
             Coding::Vp9 => found.note_frame(begins_vp9(payload)),
             Coding::Mpeg4Visual => found.note_mpeg4(payload),
@@ -97,6 +102,25 @@ impl Entries {
             Coding::H264 => found.note_h264(payload),
             Coding::H265 => found.note_h265(payload),
         }
+        Some(found)
+    }
+
+    /// Whether what a picture of this timestamp begins with was there already.
+    fn is_begun(&self, timestamp: u32) -> bool {
+        match self.run {
+            Run::Sets => true,
+            Run::Key(of) => of == timestamp,
+            Run::Other => false,
+        }
+    }
+
+    /// What the packet of this timestamp and payload is, which comes next.
+    pub(crate) fn handle(&mut self, timestamp: u32, payload: &[u8]) -> Place {
+        let is_new = self.timestamp.replace(timestamp) != Some(timestamp);
+        let Some(found) = self.found(payload) else {
+            return if is_new { Place::Entry } else { Place::Within };
+        };
+        let is_begun = self.is_begun(timestamp);
         let before = self.run;
         self.run = match found {
             Found { key: true, .. } => Run::Key(timestamp),
@@ -108,11 +132,6 @@ impl Entries {
         };
         self.has_sets |= found.sets;
         let is_first_slice = found.other && self.slice.replace(timestamp) != Some(timestamp);
-        let is_begun = match before {
-            Run::Sets => true,
-            Run::Key(of) => of == timestamp,
-            Run::Other => false,
-        };
         // Of other codings nothing can be made without a key picture, ever.
         let is_refreshing = matches!(self.coding, Coding::H264 | Coding::H265) && self.has_sets;
         match found {

@@ -84,6 +84,13 @@ impl Live {
             received_bytes: 0,
             heard: now,
         };
+        let pictures: Vec<bool> = (0..live.ingests.len())
+            .map(|track| is_picture(&live.description, track))
+            .collect();
+        let others = live.ingests.iter_mut().zip(&pictures);
+        others
+            .filter(|(_, is_picture)| live.has_pictures && !**is_picture)
+            .for_each(|(ingest, _)| ingest.set_beside_pictures());
         live.draw_report(now, true);
         live
     }
@@ -157,6 +164,13 @@ impl Live {
         let wallclock = self.wallclock(now);
         let is_picture = is_picture(&self.description, track);
         while let Some(ingested) = self.ingests[track].poll(now, wallclock) {
+            if self.ingests[track].take_begun_anew() && is_picture {
+                // They are recorded together, and a file begins with a key picture.
+                let others = self.ingests.iter_mut().enumerate();
+                others
+                    .filter(|(other, _)| *other != track)
+                    .for_each(|(_, other)| other.begin_anew());
+            }
             if is_picture {
                 self.sound_since = None;
             } else if self.has_pictures && self.ring.is_empty() {

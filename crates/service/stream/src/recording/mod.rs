@@ -219,7 +219,11 @@ impl Recorder {
             self.waiting_since.get_or_insert(now);
         }
         if of.handle_packet(&packet, wallclock) {
-            self.break_off();
+            // What nothing is written of yet begins where it belongs; the file has begun anew before it.
+            match self.file.is_some() && track != self.lead && of.anchor.is_none() {
+                true => of.pending.clear(),
+                false => self.break_off(),
+            }
         }
         self.take_units(now, track);
         self.choose_lead(now);
