@@ -222,6 +222,9 @@ fn stricter(line: &str) -> Option<&'static str> {
     if has("VANISHED") {
         return Some("VANISHED is for UID FETCH alone (RFC 7162 §3.2.6)");
     }
+    if has("QRESYNC") && has("*") {
+        return Some("known UIDs are numbers (RFC 7162 §7)");
+    }
     if has("AUTHENTICATE") && line.ends_with(" \r\n") {
         return Some("a space has something behind it");
     }
@@ -247,9 +250,6 @@ fn stricter(line: &str) -> Option<&'static str> {
 fn extended(line: &str) -> Option<&'static str> {
     const EXTENSIONS: &[(&str, &str)] = &[
         ("RETURN (", "ESEARCH and LIST-EXTENDED"),
-        ("LIST (", "LIST-EXTENDED"),
-        ("(% ", "LIST-EXTENDED"),
-        ("(* ", "LIST-EXTENDED"),
         ("(USE (", "CREATE-SPECIAL-USE"),
         ("BINARY", "BINARY"),
         ("PREVIEW", "PREVIEW"),
@@ -273,6 +273,10 @@ fn extended(line: &str) -> Option<&'static str> {
         ("YOUNGER", "WITHIN"),
         ("OLDER", "WITHIN"),
     ];
+    // Patterns in parentheses, whatever stands in them.
+    if line.split_whitespace().nth(1) == Some("LIST") && line.contains(" (") {
+        return Some("LIST-EXTENDED");
+    }
     let over_32_bits = |digits: &str| digits.len() >= 10 && digits.parse::<u32>().is_err();
     if line.split(|c: char| !c.is_ascii_digit()).any(over_32_bits) {
         return Some("sizes of 63 bits (RFC 9051 §9), and quotas that are read and not used");

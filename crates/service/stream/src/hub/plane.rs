@@ -673,10 +673,7 @@ impl Plane {
             paths: Default::default(),
             role: match is_publisher {
                 true => Role::Publisher(Publisher::default()),
-                false => Role::Reader(Box::new(Reader {
-                    is_of_live,
-                    ..Reader::default()
-                })),
+                false => Role::Reader(Reader::of(is_of_live)),
             },
             alive: now,
         });

@@ -152,6 +152,14 @@ impl Session {
 }
 
 impl Reader {
+    /// One that was set up for what is live, or not.
+    pub(crate) fn of(is_of_live: bool) -> Box<Self> {
+        Box::new(Reader {
+            is_of_live,
+            ..Reader::default()
+        })
+    }
+
     /// Packets that passed it by, since it was too slow.
     pub(crate) fn skipped_packets(&self) -> u64 {
         let cursor = self.cursor.as_ref().or(self.left.as_ref());
