@@ -1,7 +1,7 @@
 use crate::clients::{Child, client, spawn, wait_for};
 use crate::{DOMAIN, Device, Server, Wav, tone_wav};
 use std::io::Write;
-use std::net::{Ipv4Addr, TcpStream};
+use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -141,12 +141,18 @@ impl Baresip {
     }
 }
 
-/// Twenty ports that no other baresip of this process has: two for SIP, the others for RTP, which it opens on every
-/// address.
+/// Twenty ports that nobody else has: two for SIP, the others for RTP, which it opens on every address.
 fn own_ports() -> u16 {
     static COUNT: AtomicU16 = AtomicU16::new(0);
     let process = std::process::id() as u16 % 16;
-    10_000 + process * 400 + COUNT.fetch_add(1, Ordering::Relaxed) % 20 * 20
+    let is_free = |first: &u16| {
+        let mut all = *first..*first + 20;
+        TcpListener::bind((Ipv4Addr::LOCALHOST, *first)).is_ok()
+            && all.all(|port| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok())
+    };
+    let next = || 10_000 + process * 400 + COUNT.fetch_add(1, Ordering::Relaxed) % 20 * 20;
+    let mut tried = std::iter::repeat_with(next).take(20);
+    tried.find(is_free).expect("twenty ports in a row are free")
 }
 
 fn write_configuration(folder: &Path, server: &Server, port: u16, behaviour: Behaviour) {

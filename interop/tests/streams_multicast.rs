@@ -339,14 +339,16 @@ fn is_heard_by_its_announcement(
     });
 }
 
+/// The server listens to so many groups, as soon as its network has addresses.
+fn listens_to_groups(table: &str, count: usize) {
+    let listens = wait_for(LIMIT, || announcement_sockets(table) == count);
+    assert!(listens, "{} groups and not {count}", announcement_sockets(table));
+}
+
 #[test]
 fn an_announced_mount_is_heard_by_its_announcement_alone() {
     let Some((server, ffmpeg)) = begin() else { return };
-    assert_eq!(
-        announcement_sockets("udp"),
-        3,
-        "the server listens to three groups"
-    );
+    listens_to_groups("udp", 3);
     let url = url(&server, "lobby/tv");
     let sap = ("udp", "sap://239.255.255.255");
     is_heard_by_its_announcement(&server, &ffmpeg, &url, sap, "239.255.42.2:6100");
@@ -357,11 +359,7 @@ fn an_announced_mount_is_heard_by_its_announcement_by_ipv6_alone() {
     let Some((server, ffmpeg)) = begin_by_ipv6(true) else {
         return;
     };
-    assert_eq!(
-        announcement_sockets("udp6"),
-        4,
-        "the server listens to four groups"
-    );
+    listens_to_groups("udp6", 4);
     let url = url_by_ipv6(&server, "lobby/tv");
     // The group of announcements of a site, as the mount's group is one.
     let sap = ("udp6", "sap://[ff05::2:7ffe]");
