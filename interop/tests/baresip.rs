@@ -89,7 +89,7 @@ fn opus_alone_and_g711_alone_are_told_that_they_have_nothing_in_common() {
             return;
         };
         alice.dial("bob");
-        alice.wait_for("488 ");
+        alice.wait_for("SIP/2.0 488 ");
         assert!(!bob.output().contains("Call established"), "{}", bob.output());
         server.expect_metric("calls", 0.0);
         server.check_store();
@@ -111,14 +111,14 @@ fn a_refusal_for_want_of_a_codec_is_told_though_another_phone_cannot_be_reached(
         };
         drop(Baresip::start(&server, &gone, 6180, behaviour));
         alice.dial("bob");
-        alice.wait_for("488 ");
+        alice.wait_for("SIP/2.0 488 ");
         if transport == "tcp" {
             // Now none can be.
             drop(bob);
             alice.dial("bob");
-            alice.wait_for("480 ");
+            alice.wait_for("SIP/2.0 480 ");
         }
-        assert!(!alice.output().contains("500 "), "{}", alice.output());
+        assert!(!alice.output().contains("SIP/2.0 500 "), "{}", alice.output());
     }
 }
 

@@ -183,7 +183,7 @@ fn a_phone_with_opus_hears_a_mount_in_g711_or_not_at_all() {
         return;
     };
     other.dial("701");
-    other.wait_for("488 ");
+    other.wait_for("SIP/2.0 488 ");
     server.check_store();
 }
 
@@ -197,18 +197,18 @@ fn what_cannot_be_heard_is_refused() {
         return;
     };
     phone.dial("701");
-    phone.wait_for("480 ");
+    phone.wait_for("SIP/2.0 480 ");
     phone.dial("alice/cellar");
-    phone.wait_for("404 ");
+    phone.wait_for("SIP/2.0 404 ");
     let Some(_published) = publish(&server, &camera, "alice/film", &["-c:a", "mp2"]) else {
         return;
     };
     phone.dial("alice/film");
-    phone.wait_for("488 ");
+    phone.wait_for("SIP/2.0 488 ");
     let Some(mut other) = Baresip::start(&server, &bobs, 6140, Behaviour::default()) else {
         return;
     };
     other.dial("701");
-    other.wait_for("403 ");
+    other.wait_for("SIP/2.0 403 ");
     assert!(other.output().contains(DOMAIN));
 }
