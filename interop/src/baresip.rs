@@ -166,11 +166,15 @@ fn write_configuration(folder: &Path, server: &Server, port: u16, behaviour: Beh
     // Its packets leave from 127.0.0.1, whatever it writes into its session descriptions; so its signalling must too.
     let (ports, control) = (own_ports(), port + 10);
     // Opus is 48,000 samples a second of two channels to it, whatever is in its file.
-    let sound = match behaviour.codec.contains("opus") {
-        true => {
+    let sound = match behaviour.codec {
+        codec if codec.contains("opus") => {
             "audio_srate 8000-48000\naudio_channels 1-2\nausrc_srate 8000\nausrc_channels 1\nmodule opus.so\n"
         }
-        false => "audio_srate 8000-8000\naudio_channels 1-1\n",
+        codec if codec.contains("G722") => {
+            "audio_srate 8000-16000\naudio_channels 1-1\nausrc_srate 8000\nmodule g722.so\n"
+        }
+        "GSM" => "audio_srate 8000-8000\naudio_channels 1-1\nmodule gsm.so\n",
+        _ => "audio_srate 8000-8000\naudio_channels 1-1\n",
     };
     let config = format!(
         "sip_listen 127.0.0.1:{ports}\nsip_verify_server no\naudio_player aubridge,x\naudio_source aufile,{tone}\n\

@@ -156,35 +156,45 @@ fn a_file_is_heard_from_its_beginning_to_its_end() {
     server.check_store();
 }
 
-/// A phone that has Opus too hears a mount in G.711, and one that has nothing else is told so.
-#[test]
-fn a_phone_with_opus_hears_a_mount_in_g711_or_not_at_all() {
+/// What phones that have these codecs hear of a mount, one after the other.
+fn hear_with(phones: [&'static str; 2]) {
     let server = server();
-    let (alice, phone) = server.person("alice");
-    let other = server.device(&alice, "other");
+    let (alice, first) = server.person("alice");
+    let second = server.device(&alice, "other");
     let camera = server.device(&alice, "camera");
     let coded = ["-c:a", "libopus", "-b:a", "24k"];
     let Some(_published) = publish(&server, &camera, "alice/door", &coded) else {
         return;
     };
-    let with = |codec| Behaviour {
-        codec,
-        ..Behaviour::default()
-    };
-    let Some(mut phone) = Baresip::start(&server, &phone, 6100, with("opus/48000/2,PCMA")) else {
-        return;
-    };
-    phone.dial("701");
-    phone.wait_for("Call established");
-    let seconds = phone.heard(6.0).tone_seconds(620.0, 0.9);
-    assert!(seconds >= 5.0, "{seconds} s of the tone\n{}", server.log());
-    phone.hang_up();
-    let Some(mut other) = Baresip::start(&server, &other, 6140, with("opus/48000/2")) else {
-        return;
-    };
-    other.dial("701");
-    other.wait_for("SIP/2.0 488 ");
+    for (codec, device, port) in [(phones[0], first, 6100), (phones[1], second, 6140)] {
+        let behaviour = Behaviour {
+            codec,
+            ..Behaviour::default()
+        };
+        let Some(mut phone) = Baresip::start(&server, &device, port, behaviour) else {
+            return;
+        };
+        phone.dial("701");
+        phone.wait_for("Call established");
+        let seconds = phone.heard(6.0).tone_seconds(620.0, 0.9);
+        assert!(
+            seconds >= 5.0,
+            "{codec}: {seconds} s of the tone\n{}",
+            server.log()
+        );
+        phone.hang_up();
+    }
     server.check_store();
+}
+
+#[test]
+fn a_phone_with_opus_hears_a_mount_in_g711_and_one_that_has_nothing_else_in_opus() {
+    hear_with(["opus/48000/2,PCMA", "opus/48000/2"]);
+}
+
+#[test]
+fn a_phone_with_g722_hears_a_mount_in_g711_and_one_that_has_nothing_else_in_g722() {
+    hear_with(["G722,PCMU", "G722"]);
 }
 
 #[test]

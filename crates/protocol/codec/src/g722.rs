@@ -14,6 +14,14 @@ pub struct G722Wide {
     history: [[i32; 2]; 12],
 }
 
+/// Encodes a telephone's sound as ITU-T G.722 at 64 kbit/s: it fills the lower of the two bands, and the upper one is silent. A
+/// sample is an octet.
+#[derive(Clone, Debug)]
+pub(crate) struct G722Encoder {
+    low: Band,
+    high: Band,
+}
+
 /// One of the two bands: adaptive differences.
 #[derive(Clone, Debug)]
 struct Band {
@@ -48,6 +56,13 @@ const INVERSE_4: [i32; 16] = [
 const LOG_CHANGE: [i32; 16] = [
     -60, 3042, 1198, 538, 334, 172, 58, -30, 3042, 1198, 538, 334, 172, 58, -30, -60,
 ];
+/// G.722 table 4: where each of the thirty magnitudes of six bits ends, as a share of the step.
+const DECISIONS_6: [i32; 29] = [
+    35, 72, 110, 150, 190, 233, 276, 323, 370, 422, 473, 530, 587, 650, 714, 786, 858, 940, 1_023, 1_121,
+    1_219, 1_339, 1_458, 1_612, 1_765, 1_980, 2_195, 2_557, 2_919,
+];
+/// The same of the upper band's two.
+const DECISION_2: i32 = 564;
 /// G.722 table 12: powers of two by 32nds, in 2,048ths.
 const POWERS: [i32; 32] = [
     2048, 2093, 2139, 2186, 2233, 2282, 2332, 2383, 2435, 2489, 2543, 2599, 2656, 2714, 2774, 2834, 2896,
@@ -76,6 +91,15 @@ impl Default for G722Wide {
             low: Band::new(32),
             high: Band::new(8),
             history: [[0; 2]; 12],
+        }
+    }
+}
+
+impl Default for G722Encoder {
+    fn default() -> Self {
+        G722Encoder {
+            low: Band::new(32),
+            high: Band::new(8),
         }
     }
 }
@@ -125,7 +149,49 @@ impl G722Wide {
     }
 }
 
+impl G722Encoder {
+    /// Appends an octet for each of `samples`, of which there are 8,000 a second, to `out`.
+    pub(crate) fn encode_into(&mut self, samples: &[i16], out: &mut Vec<u8>) {
+        out.extend(samples.iter().map(|sample| {
+            // A band has 15 bits.
+            let low = self.low.encode_low(i32::from(*sample) >> 1);
+            low | self.high.encode_high(0) << 6
+        }));
+    }
+}
+
 impl Band {
+    /// The six bits for the next sample.
+    fn encode_low(&mut self, sample: i32) -> u8 {
+        let error = saturated(sample - self.predicted);
+        let magnitude = if error < 0 { !error } else { error };
+        let exceeds = |decision: &&i32| magnitude >= (**decision * self.step) >> 12;
+        let level = DECISIONS_6.iter().take_while(exceeds).count() as u8;
+        // Table 5: codes fall as magnitudes rise; the two smallest that are negative stand behind all others.
+        let code = match (error < 0, level) {
+            (true, 0 | 1) => 63 - level,
+            (true, _) => 33 - level,
+            (false, _) => 61 - level,
+        };
+        self.decode_low(code);
+        code
+    }
+
+    /// The two bits for the next sample.
+    fn encode_high(&mut self, sample: i32) -> u8 {
+        let error = saturated(sample - self.predicted);
+        let magnitude = if error < 0 { !error } else { error };
+        let is_large = magnitude >= (DECISION_2 * self.step) >> 12;
+        let code = match (error < 0, is_large) {
+            (true, true) => 0,
+            (true, false) => 1,
+            (false, true) => 2,
+            (false, false) => 3,
+        };
+        self.decode_high(code << 6);
+        code
+    }
+
     fn decode_low(&mut self, byte: u8) -> i32 {
         let code = usize::from(byte & 0x3f);
         let low = self.predicted + ((self.step * INVERSE_6[code]) >> 15);
@@ -255,6 +321,47 @@ mod tests {
         let mut sound = Vec::new();
         G722Wide::default().decode_into(include_bytes!("../tests/data/noise.g722"), &mut sound);
         assert_eq!(sound, expected);
+    }
+
+    #[test]
+    fn what_is_encoded_is_heard_at_its_level_by_either_decoder() {
+        for (hz, level_dbfs) in [(1_000.0, -18.0), (300.0, -6.0), (3_000.0, -30.0), (700.0, -50.0)] {
+            let mut samples = vec![0; 8_000];
+            crate::Tone::sine(hz, level_dbfs).fill(&mut samples);
+            let (mut octets, mut narrow, mut wide) = (Vec::new(), Vec::new(), Vec::new());
+            G722Encoder::default().encode_into(&samples, &mut octets);
+            assert_eq!(octets.len(), samples.len());
+            G722::default().decode_into(&octets, &mut narrow);
+            G722Wide::default().decode_into(&octets, &mut wide);
+            for (rate, sound) in [(1.0, narrow), (2.0, wide)] {
+                let found = dominant_tone(&sound[800..7_000]).expect("a tone");
+                assert!((found.frequency_hz * rate - hz).abs() < 2.0, "{hz}: {found:?}");
+                assert!((found.level_dbfs - level_dbfs).abs() < 0.5, "{hz}: {found:?}");
+                assert!(found.purity > 0.99, "{hz}: {found:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn silence_and_the_loudest_sound_are_encoded_without_an_overflow() {
+        let mut encoder = G722Encoder::default();
+        let mut rng = ringpost_base::Rng::from_number(8);
+        let mut octets = Vec::new();
+        encoder.encode_into(&[0; 8_000], &mut octets);
+        let mut sound = Vec::new();
+        G722::default().decode_into(&octets, &mut sound);
+        assert!(
+            crate::level_dbfs(&sound[100..]) < -70.0,
+            "{}",
+            crate::level_dbfs(&sound[100..])
+        );
+        for _ in 0..50_000 {
+            let extreme = [i16::MIN, i16::MAX][rng.u32() as usize & 1];
+            encoder.encode_into(&[extreme, rng.u32() as i16], &mut octets);
+        }
+        assert_eq!(octets.len(), 108_000);
+        // Four codes are never sent (table 6 has no level for them).
+        assert!(octets.iter().all(|octet| octet & 0x3f >= 4));
     }
 
     #[test]

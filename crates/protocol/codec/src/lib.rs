@@ -26,12 +26,14 @@
 //! # Ok::<(), ringpost_codec::WavError>(())
 //! ```
 //!
-//! It knows no payload types and no packets, opens no files, and codes G.711 alone; G.722, Opus and AAC it has to be heard.
+//! It knows no payload types and no packets, opens no files, and codes G.711, G.722 and Opus at a telephone's
+//! rate; AAC it has to be heard alone.
 
 mod aac;
 mod contained;
 mod dtmf;
 mod ear;
+mod encoder;
 #[doc(hidden)]
 pub mod fuzz;
 mod g711;
@@ -48,6 +50,7 @@ mod wav;
 pub use aac::Aac;
 pub use dtmf::{DtmfDetector, dtmf_frequencies_hz};
 pub use ear::{Coding, Ear, Heard};
+pub use encoder::Encoder;
 pub use g711::Law;
 pub use g722::{G722, G722Wide};
 pub use goertzel::{ToneFound, dominant_tone, strength};

@@ -66,6 +66,20 @@ impl Codec {
         Codec::new(8, "PCMA", 8000)
     }
 
+    /// G.722, payload type 9; its clock is 8000 Hz, whatever it samples (RFC 3551 §4.5.2).
+    pub fn g722() -> Self {
+        Codec::new(9, "G722", 8000)
+    }
+
+    /// Opus for a telephone's band (RFC 7587 §6.1): it always names 48000 Hz and two channels (§7).
+    pub fn opus(payload_type: u8) -> Self {
+        Codec {
+            channels: 2,
+            fmtp: Some("maxplaybackrate=8000;sprop-maxcapturerate=8000".into()),
+            ..Codec::new(payload_type, "opus", 48000)
+        }
+    }
+
     /// DTMF digits as events (RFC 4733) at 8000 Hz, with the sixteen keys.
     pub fn telephone_event(payload_type: u8) -> Self {
         Codec {

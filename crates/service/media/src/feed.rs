@@ -1,5 +1,4 @@
 use crate::jitter_buffer::{FRAME, JitterBuffer};
-use ringpost_codec::Law;
 
 /// Live sound from elsewhere, played to a leg at a steady pace a little behind its arrival.
 #[derive(Debug)]
@@ -26,8 +25,8 @@ impl Feed {
         !std::mem::replace(&mut self.begun, true)
     }
 
-    /// The next 20 ms in `law`: silence where nothing came.
-    pub(crate) fn frame(&mut self, law: Law) -> [u8; FRAME] {
-        self.buffer.take().map(|sample| law.encode(sample))
+    /// The next 20 ms: silence where nothing came.
+    pub(crate) fn frame(&mut self) -> [i16; FRAME] {
+        self.buffer.take()
     }
 }

@@ -197,6 +197,11 @@ fn media(shape: u8, peer: u8) -> LegMedia {
     if shape & 0x02 != 0 {
         codecs.push(format(Codec::telephone_event(101), 96));
     }
+    match (shape ^ peer) & 0x60 {
+        0x20 => codecs = vec![format(Codec::g722(), 9)],
+        0x40 => codecs.insert(0, format(Codec::opus(100), 98)),
+        _ => {}
+    }
     if shape & 0x04 != 0 {
         codecs.clear();
     }

@@ -6,13 +6,14 @@ use crate::outgoing::{Outgoing, Stamp};
 use crate::plan::{self, Content, Out, Plan, Route};
 use crate::player::{DigitFrame, DigitSender, Player};
 use crate::recorder::Recorder;
+use crate::speech::{Hearer, Mouth, Spoken};
 use crate::tap::{Tapped, coding_of};
 use crate::{
     Audio, Event, LegId, LegMedia, LegStatistics, PairId, PlayOutcome, Port, RecordOutcome, SocketId,
 };
 use bytes::Bytes;
 use ringpost_base::{Instant, Rng, UnixTime};
-use ringpost_codec::{DtmfDetector, Law};
+use ringpost_codec::DtmfDetector;
 use ringpost_rtp::{
     Config, EventReceiver, EventReport, Header, Packet, Received, Session, digit_of_event, rewrite,
 };
@@ -23,6 +24,8 @@ use std::time::Duration;
 
 /// G.711 with its headers, 50 packets a second: what a session's RTCP is a twentieth of (RFC 3550 §6.2).
 const BANDWIDTH_BPS: u32 = 80_000;
+/// What is played goes out so often.
+const TICKS_A_SECOND: u32 = 50;
 
 /// One peer's RTP session, and what is done with its sound.
 #[derive(Debug)]
@@ -49,6 +52,8 @@ pub(crate) struct Leg {
     /// Listens for digits in the sound of a peer that has no telephone-event, while it is bridged with nobody: in a call
     /// the other side hears them itself, and listening costs more than all the rest of a packet.
     inband: Option<DtmfDetector>,
+    mouth: Mouth,
+    hearer: Hearer,
     player: Option<Player>,
     feed: Option<Box<Feed>>,
     digits: Option<DigitSender>,
@@ -110,6 +115,8 @@ impl Leg {
             source: None,
             events: EventReceiver::new(),
             inband: inband(&media),
+            mouth: Mouth::default(),
+            hearer: Hearer::default(),
             player: None,
             feed: None,
             digits: None,
@@ -126,7 +133,7 @@ impl Leg {
         self.latch.renew(media.rtp, media.rtcp, media.signalling);
         self.session.accept_new_addresses();
         self.session.set_clock_rate_hz(plan::clock_rate_hz(&media));
-        if plan::event_type(&media) != plan::event_type(&self.media) {
+        if plan::has_events(&media) != plan::has_events(&self.media) {
             self.inband = inband(&media);
         }
         self.media = media;
@@ -178,6 +185,7 @@ impl Leg {
             .is_some_and(|before| before != header.ssrc);
         if restarted {
             self.events.reset();
+            self.hearer.forget();
             self.recorder.iter_mut().for_each(Recorder::restart);
         }
         let route = self.plan.route(header.payload_type);
@@ -214,16 +222,31 @@ impl Leg {
                         outputs.push_back(Output::Event(Event::Digit { leg, digit }));
                     }
                 }),
-            Content::Speech(law) => {
-                if let Some(recorder) = &mut self.recorder {
-                    recorder.hear(law, header.timestamp, payload);
-                }
-                if let Some(detector) = self.inband.as_mut().filter(|_| self.other.is_none()) {
-                    let samples: Vec<i16> = payload.iter().map(|byte| law.decode(*byte)).collect();
-                    let digits = detector.push(&samples).into_iter();
-                    outputs.extend(digits.map(|digit| Output::Event(Event::Digit { leg, digit })));
-                }
-            }
+            Content::Speech(spoken) => self.listen_to_speech(header.timestamp, spoken, payload, outputs),
+        }
+    }
+
+    fn listen_to_speech(
+        &mut self,
+        timestamp: u32,
+        spoken: Spoken,
+        payload: &[u8],
+        outputs: &mut VecDeque<Output>,
+    ) {
+        let inband = self.inband.as_mut().filter(|_| self.other.is_none());
+        if self.recorder.is_none() && inband.is_none() {
+            return self.hearer.forget();
+        }
+        let Some(heard) = self.hearer.hear(spoken, timestamp, payload) else {
+            return;
+        };
+        if let Some(recorder) = &mut self.recorder {
+            recorder.hear(&heard);
+        }
+        if let Some(detector) = inband {
+            let leg = self.id;
+            let digits = detector.push(&heard.samples).into_iter();
+            outputs.extend(digits.map(|digit| Output::Event(Event::Digit { leg, digit })));
         }
     }
 
@@ -294,7 +317,7 @@ impl Leg {
                 return None;
             }
             (Out::As(payload_type), _) => payload_type,
-            (Out::OtherLaw(payload_type), Content::Speech(law)) => {
+            (Out::OtherLaw(payload_type), Content::Speech(Spoken::G711(law))) => {
                 plan::to_other_law(law, &mut datagram[payload.clone()]);
                 payload_type
             }
@@ -437,15 +460,11 @@ impl Leg {
                 self.end_record(outcome, outputs);
             }
         }
-        let heard = self.tick_feed();
+        let live = self.tick_feed();
         let spoke = self.tick_digits(at, outputs);
-        match (&self.player, heard) {
+        match (&self.player, live) {
             _ if spoke => {}
-            (None, Some((payload_type, first, frame))) => {
-                self.outgoing.set_clock_rate_hz(8_000);
-                let begin = self.outgoing.begin_at(at);
-                self.send(at, payload_type, begin, first, &frame, outputs);
-            }
+            (None, Some((spoken, first, frame))) => self.say(at, spoken, first, &frame, outputs),
             _ => self.tick_player(at, outputs),
         }
     }
@@ -455,22 +474,24 @@ impl Leg {
         let Some(digits) = &mut self.digits else {
             return false;
         };
-        let event_type = plan::event_type(&self.media);
-        let Some((law, speech_type)) = plan::speech(&self.media) else {
+        let Some(spoken) = plan::speech(&self.media) else {
             self.digits = None;
             outputs.push_back(Output::Event(Event::DigitsSent { leg: self.id }));
             return false;
         };
-        self.outgoing.set_clock_rate_hz(8_000);
+        let clock_rate_hz = spoken.0.clock_rate_hz();
+        let event_type = plan::event_type(&self.media);
+        self.outgoing.set_clock_rate_hz(clock_rate_hz);
         let begin = self.outgoing.begin_at(at);
-        match (digits.frame(event_type.is_some(), law, begin), event_type) {
+        let step = event_type.map(|_| clock_rate_hz / TICKS_A_SECOND);
+        match (digits.frame(step, begin), event_type) {
             (None, _) => {
                 self.digits = None;
                 outputs.push_back(Output::Event(Event::DigitsSent { leg: self.id }));
                 return false;
             }
             (Some(DigitFrame::Pause), _) | (Some(DigitFrame::Event(_)), None) => {}
-            (Some(DigitFrame::Speech(frame)), _) => self.send(at, speech_type, begin, false, &frame, outputs),
+            (Some(DigitFrame::Speech(frame)), _) => self.say(at, spoken, false, &frame, outputs),
             (Some(DigitFrame::Event(packet)), Some(event_type)) => {
                 let payload = packet.event.to_bytes();
                 self.send(at, event_type, packet.timestamp, packet.marker, &payload, outputs);
@@ -479,36 +500,41 @@ impl Leg {
         true
     }
 
-    /// The next 20 ms of live sound, which goes on whether it is heard or not: under which payload type, and whether they are
-    /// the first.
-    fn tick_feed(&mut self) -> Option<(u8, bool, [u8; FRAME])> {
+    /// The next 20 ms of live sound, which goes on whether it is heard or not: how they are said, and whether they are the
+    /// first.
+    fn tick_feed(&mut self) -> Option<((Spoken, u8), bool, [i16; FRAME])> {
         let feed = self.feed.as_mut()?;
-        let (law, payload_type) = plan::speech(&self.media).unwrap_or((Law::Mu, 0));
-        let frame = feed.frame(law);
-        plan::speech(&self.media)?;
-        Some((payload_type, feed.begins(), frame))
+        let frame = feed.frame();
+        let spoken = plan::speech(&self.media)?;
+        Some((spoken, feed.begins(), frame))
     }
 
     fn tick_player(&mut self, at: Instant, outputs: &mut VecDeque<Output>) {
         let Some(player) = &mut self.player else { return };
-        let Some((law, payload_type)) = plan::speech(&self.media) else {
+        let Some(spoken) = plan::speech(&self.media) else {
             return self.end_play(PlayOutcome::NoCodec, outputs);
         };
         let first = player.begins();
-        let frame: Option<[u8; FRAME]> = player.frame(law);
-        match frame {
-            Some(frame) => {
-                self.outgoing.set_clock_rate_hz(8_000);
-                self.send(
-                    at,
-                    payload_type,
-                    self.outgoing.begin_at(at),
-                    first,
-                    &frame,
-                    outputs,
-                );
-            }
+        match player.frame() {
+            Some(frame) => self.say(at, spoken, first, &frame, outputs),
             None => self.end_play(PlayOutcome::Finished, outputs),
+        }
+    }
+
+    /// Says the next 20 ms, coded like this and under this payload type.
+    fn say(
+        &mut self,
+        at: Instant,
+        (spoken, payload_type): (Spoken, u8),
+        first: bool,
+        frame: &[i16; FRAME],
+        outputs: &mut VecDeque<Output>,
+    ) {
+        self.outgoing.set_clock_rate_hz(spoken.clock_rate_hz());
+        let begin = self.outgoing.begin_at(at);
+        let payload = self.mouth.say(spoken, frame);
+        if !payload.is_empty() {
+            self.send(at, payload_type, begin, first, &payload, outputs);
         }
     }
 
@@ -554,6 +580,5 @@ impl Leg {
 }
 
 fn inband(media: &LegMedia) -> Option<DtmfDetector> {
-    let has_speech: Option<(Law, u8)> = plan::speech(media);
-    (has_speech.is_some() && plan::event_type(media).is_none()).then(DtmfDetector::default)
+    (plan::speech(media).is_some() && !plan::has_events(media)).then(DtmfDetector::default)
 }

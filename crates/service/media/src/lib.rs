@@ -45,6 +45,7 @@ mod outgoing;
 mod plan;
 mod player;
 mod recorder;
+mod speech;
 mod tap;
 
 pub use call_sound::CallSound;

@@ -1,6 +1,7 @@
 //! What becomes of a packet by its payload type: compiled when signalling speaks, walked when packets come.
 
 use crate::LegMedia;
+use crate::speech::Spoken;
 use ringpost_codec::Law;
 use ringpost_sdp::Codec;
 
@@ -10,8 +11,8 @@ pub(crate) enum Content {
     /// Nothing that we can read.
     #[default]
     Opaque,
-    /// G.711.
-    Speech(Law),
+    /// What we can decode.
+    Speech(Spoken),
     /// telephone-event.
     Event,
 }
@@ -71,14 +72,11 @@ fn content(codec: &Codec) -> Content {
     if codec.is_telephone_event() {
         return Content::Event;
     }
-    law(codec).map_or(Content::Opaque, Content::Speech)
+    Spoken::of(codec).map_or(Content::Opaque, Content::Speech)
 }
 
 fn law(codec: &Codec) -> Option<Law> {
-    [(Codec::pcmu(), Law::Mu), (Codec::pcma(), Law::A)]
-        .into_iter()
-        .find(|(known, _)| known.same_encoding(codec))
-        .map(|(_, law)| law)
+    Spoken::of(codec)?.law()
 }
 
 fn out(codec: &Codec, other: &LegMedia) -> Out {
@@ -92,28 +90,35 @@ fn out(codec: &Codec, other: &LegMedia) -> Out {
     {
         return Out::As(same.send_payload_type);
     }
-    match (law(codec), speech(other)) {
-        (Some(_), Some((_, payload_type))) => Out::OtherLaw(payload_type),
+    let mut formats = other.codecs.iter();
+    match (law(codec), formats.find(|format| law(&format.codec).is_some())) {
+        (Some(_), Some(format)) => Out::OtherLaw(format.send_payload_type),
         _ => Out::Drop,
     }
 }
 
-/// How speech is written for a leg: the law that it prefers, and its number.
-pub(crate) fn speech(media: &LegMedia) -> Option<(Law, u8)> {
-    media
-        .codecs
-        .iter()
-        .find_map(|format| Some((law(&format.codec)?, format.send_payload_type)))
+/// How speech is coded for a leg, of what we code: as it prefers, and under which number.
+pub(crate) fn speech(media: &LegMedia) -> Option<(Spoken, u8)> {
+    let mut formats = media.codecs.iter();
+    formats.find_map(|format| Some((Spoken::of(&format.codec)?, format.send_payload_type)))
 }
 
-/// The number of telephone-event for what speech is sent to a leg.
+/// The number of telephone-event beside speech that is sent to a leg.
+//= https://www.rfc-editor.org/rfc/rfc4733#section-2.1
+// Events have their stream's clock: one of another clock is for another codec.
 pub(crate) fn event_type(media: &LegMedia) -> Option<u8> {
-    let is_ours = |codec: &Codec| codec.is_telephone_event() && codec.clock_rate_hz == 8_000;
-    media
-        .codecs
-        .iter()
-        .find(|format| is_ours(&format.codec))
+    let clock_rate_hz = speech(media).map_or(8_000, |(spoken, _)| spoken.clock_rate_hz());
+    let fits = |codec: &Codec| codec.is_telephone_event() && codec.clock_rate_hz == clock_rate_hz;
+    let mut formats = media.codecs.iter();
+    formats
+        .find(|format| fits(&format.codec))
         .map(|format| format.send_payload_type)
+}
+
+/// Whether the peer may send events: then its keys are not listened for in its sound.
+pub(crate) fn has_events(media: &LegMedia) -> bool {
+    let mut formats = media.codecs.iter();
+    formats.any(|format| format.codec.is_telephone_event())
 }
 
 /// The clock of the format that a leg prefers.
@@ -184,7 +189,7 @@ mod tests {
         assert_eq!(
             plan.route(0),
             Route {
-                content: Content::Speech(Law::Mu),
+                content: Content::Speech(Spoken::G711(Law::Mu)),
                 out: Out::As(0),
                 clock_rate_hz: 8_000
             }
@@ -209,10 +214,40 @@ mod tests {
         let b = media(vec![format(Codec::pcma(), 8, 8)]);
         assert_eq!(Plan::compile(&a, Some(&b)).route(0).out, Out::OtherLaw(8));
         assert_eq!(Plan::compile(&a, Some(&b)).route(9).out, Out::Drop);
+        // What else the other side has is no reason to send it that.
+        let c = media(vec![format(Codec::opus(96), 96, 96), format(Codec::pcma(), 8, 8)]);
+        assert_eq!(Plan::compile(&a, Some(&c)).route(0).out, Out::OtherLaw(8));
         let mut payload = [Law::Mu.encode(1_000), Law::Mu.encode(-1_000)];
         to_other_law(Law::Mu, &mut payload);
         assert!((Law::A.decode(payload[0]) - 1_000).abs() < 40);
         assert!((Law::A.decode(payload[1]) + 1_000).abs() < 40);
+    }
+
+    #[test]
+    fn events_are_those_of_the_codec_that_is_spoken() {
+        let events = |number, clock_rate_hz| {
+            let codec = Codec {
+                clock_rate_hz,
+                ..Codec::telephone_event(number)
+            };
+            format(codec, number, number)
+        };
+        let opus = media(vec![
+            format(Codec::opus(96), 96, 96),
+            events(101, 8_000),
+            events(102, 48_000),
+        ]);
+        assert_eq!(
+            (speech(&opus), event_type(&opus)),
+            (Some((Spoken::Opus, 96)), Some(102))
+        );
+        let mixed = media(vec![format(Codec::opus(96), 96, 96), events(101, 8_000)]);
+        assert_eq!((event_type(&mixed), has_events(&mixed)), (None, true));
+        let g722 = media(vec![format(Codec::g722(), 9, 9), events(101, 8_000)]);
+        assert_eq!(
+            (speech(&g722), event_type(&g722)),
+            (Some((Spoken::G722, 9)), Some(101))
+        );
     }
 
     #[test]
@@ -230,7 +265,7 @@ mod tests {
         assert_eq!(Plan::compile(&deaf, Some(&both)).route(0), Route::default());
         assert_eq!(
             Plan::compile(&both, None).route(0).content,
-            Content::Speech(Law::Mu)
+            Content::Speech(Spoken::G711(Law::Mu))
         );
     }
 }

@@ -37,9 +37,9 @@ impl Player {
         !std::mem::replace(&mut self.begun, true)
     }
 
-    /// The next 20 ms in `law`, filled up with silence at the end; `None` behind it.
-    pub(crate) fn frame(&mut self, law: Law) -> Option<[u8; FRAME]> {
-        let mut frame = [law.silence(); FRAME];
+    /// The next 20 ms, filled up with silence at the end; `None` behind it.
+    pub(crate) fn frame(&mut self) -> Option<[i16; FRAME]> {
+        let mut frame = [0; FRAME];
         let mut filled = 0;
         while filled < FRAME {
             if self.piece == self.playlist.len() && self.repeat {
@@ -49,7 +49,7 @@ impl Player {
                 break;
             };
             let len = (FRAME - filled).min(audio.len() - self.at);
-            encode(audio, self.at, law, &mut frame[filled..filled + len]);
+            read(audio, self.at, &mut frame[filled..filled + len]);
             filled += len;
             self.at += len;
             if self.at == audio.len() {
@@ -60,24 +60,17 @@ impl Player {
     }
 }
 
-fn encode(audio: &Audio, at: usize, law: Law, out: &mut [u8]) {
+fn read(audio: &Audio, at: usize, out: &mut [i16]) {
     let range = at..at + out.len();
-    match (audio, law) {
-        (Audio::Pcm(samples), _) => {
-            out.iter_mut()
-                .zip(&samples[range])
-                .for_each(|(byte, sample)| *byte = law.encode(*sample));
-        }
-        (Audio::Pcmu(bytes), Law::Mu) | (Audio::Pcma(bytes), Law::A) => out.copy_from_slice(&bytes[range]),
-        (Audio::Pcmu(bytes), Law::A) => translate(Law::Mu, &bytes[range], out),
-        (Audio::Pcma(bytes), Law::Mu) => translate(Law::A, &bytes[range], out),
-    }
-}
-
-fn translate(from: Law, bytes: &[u8], out: &mut [u8]) {
+    let (law, bytes) = match audio {
+        Audio::Pcm(samples) => return out.copy_from_slice(&samples[range]),
+        Audio::Pcmu(bytes) => (Law::Mu, bytes),
+        Audio::Pcma(bytes) => (Law::A, bytes),
+    };
+    let coded = bytes[range].iter();
     out.iter_mut()
-        .zip(bytes)
-        .for_each(|(byte, coded)| *byte = from.to_other(*coded));
+        .zip(coded)
+        .for_each(|(sample, byte)| *sample = law.decode(*byte));
 }
 
 /// How long a digit sounds: 160 ms, in frames of 20 ms. ITU-T Q.24 asks for 40 ms; many menus want more.
@@ -88,12 +81,12 @@ const PAUSE_FRAMES: u32 = 4;
 const DIGIT_VOLUME: u8 = 10;
 
 /// What is sent for a frame of 20 ms of digits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum DigitFrame {
     /// A packet of telephone-event.
     Event(EventPacket),
     /// Sound.
-    Speech([u8; FRAME]),
+    Speech(Box<[i16; FRAME]>),
     /// Nothing: the pause between two events.
     Pause,
 }
@@ -129,12 +122,12 @@ impl DigitSender {
         );
     }
 
-    /// The next 20 ms: as events when `as_event` gives where on the timeline one begins, else as sound in `law`. `None` when
-    /// all have been sent.
-    pub(crate) fn frame(&mut self, as_event: bool, law: Law, timestamp: u32) -> Option<DigitFrame> {
+    /// The next 20 ms: as events when `step` says how many units of their clock these are, and then one that begins does so at
+    /// `timestamp`; else as sound. `None` when all have been sent.
+    pub(crate) fn frame(&mut self, step: Option<u32>, timestamp: u32) -> Option<DigitFrame> {
         if self.current.is_none() {
             let digit = self.waiting.pop_front()?;
-            self.current = Some(Current::new(digit, as_event, timestamp)?);
+            self.current = Some(Current::new(digit, step, timestamp)?);
         }
         let current = self.current.as_mut()?;
         let frame = match &mut current.sound {
@@ -142,14 +135,14 @@ impl DigitSender {
             DigitSound::Tone { frames: 0, .. } => None,
             DigitSound::Tone { tone, frames } => {
                 *frames -= 1;
-                let mut samples = [0; FRAME];
-                tone.fill(&mut samples);
-                Some(DigitFrame::Speech(samples.map(|sample| law.encode(sample))))
+                let mut samples = Box::new([0; FRAME]);
+                tone.fill(&mut samples[..]);
+                Some(DigitFrame::Speech(samples))
             }
         };
         let pause = match &current.sound {
             DigitSound::Event(_) => DigitFrame::Pause,
-            DigitSound::Tone { .. } => DigitFrame::Speech([law.silence(); FRAME]),
+            DigitSound::Tone { .. } => DigitFrame::Speech(Box::new([0; FRAME])),
         };
         if frame.is_some() {
             return frame;
@@ -163,11 +156,10 @@ impl DigitSender {
 }
 
 impl Current {
-    fn new(digit: char, as_event: bool, timestamp: u32) -> Option<Self> {
-        let sound = if as_event {
-            let (event, step) = (event_of_digit(digit)?, FRAME as u32);
+    fn new(digit: char, step: Option<u32>, timestamp: u32) -> Option<Self> {
+        let sound = if let Some(step) = step {
             DigitSound::Event(EventSender::new(
-                event,
+                event_of_digit(digit)?,
                 DIGIT_VOLUME,
                 timestamp,
                 DIGIT_FRAMES * step,
@@ -203,8 +195,8 @@ mod tests {
         ];
         let mut player = Player::new(1, playlist, false);
         let mut sound: Vec<i16> = Vec::new();
-        while let Some(frame) = player.frame(Law::Mu) {
-            Law::Mu.decode_into(&frame, &mut sound);
+        while let Some(frame) = player.frame() {
+            sound.extend(frame);
         }
         assert_eq!(sound.len(), 320);
         let near =
@@ -216,16 +208,10 @@ mod tests {
     fn a_repeated_list_goes_on_and_an_empty_one_ends() {
         let mut player = Player::new(1, vec![Audio::Pcm(vec![500; 33].into())], true);
         for _ in 0..100 {
-            assert!(
-                player
-                    .frame(Law::A)
-                    .unwrap()
-                    .iter()
-                    .all(|b| *b == Law::A.encode(500))
-            );
+            assert!(player.frame() == Some([500; FRAME]));
         }
         assert_eq!(
-            Player::new(1, vec![Audio::Pcm(Vec::new().into())], true).frame(Law::A),
+            Player::new(1, vec![Audio::Pcm(Vec::new().into())], true).frame(),
             None
         );
     }
@@ -236,13 +222,11 @@ mod tests {
         sender.push("1x1#");
         let mut detector = DtmfDetector::default();
         let mut heard = String::new();
-        while let Some(frame) = sender.frame(false, Law::Mu, 0) {
-            let DigitFrame::Speech(bytes) = frame else {
+        while let Some(frame) = sender.frame(None, 0) {
+            let DigitFrame::Speech(samples) = frame else {
                 panic!()
             };
-            let mut samples = Vec::new();
-            Law::Mu.decode_into(&bytes, &mut samples);
-            heard.extend(detector.push(&samples));
+            heard.extend(detector.push(&samples[..]));
         }
         assert_eq!(heard, "11#");
     }
@@ -251,9 +235,7 @@ mod tests {
     fn digits_as_events_are_apart() {
         let mut sender = DigitSender::default();
         sender.push("55");
-        let frames: Vec<_> = (0..)
-            .map_while(|n| sender.frame(true, Law::Mu, n * 160))
-            .collect();
+        let frames: Vec<_> = (0..).map_while(|n| sender.frame(Some(160), n * 160)).collect();
         let pauses = frames.iter().filter(|f| **f == DigitFrame::Pause).count();
         assert_eq!((frames.len(), pauses), (28, 8));
     }

@@ -1,6 +1,6 @@
 use crate::jitter_buffer::{FRAME, JitterBuffer};
 use crate::{Event, LegId, RecordOutcome};
-use ringpost_codec::{Law, SAMPLE_RATE_HZ, SilenceMeter};
+use ringpost_codec::{Heard, SAMPLE_RATE_HZ, SilenceMeter};
 use std::time::Duration;
 
 /// A second: what one event carries.
@@ -40,10 +40,9 @@ impl Recorder {
         self.buffer.restart();
     }
 
-    /// A packet of speech came.
-    pub(crate) fn hear(&mut self, law: Law, timestamp: u32, payload: &[u8]) {
-        self.buffer
-            .insert(timestamp, payload.iter().map(|byte| law.decode(*byte)));
+    /// This was said.
+    pub(crate) fn hear(&mut self, heard: &Heard) {
+        self.buffer.insert(heard.timestamp, heard.samples.iter().copied());
     }
 
     /// Another 20 ms have passed: the recording grows by them. Says if it is to end.

@@ -1,6 +1,6 @@
 use super::*;
 use crate::{Audio, LegStatistics};
-use ringpost_codec::{Law, Tone, dominant_tone};
+use ringpost_codec::{Coding, Ear, Encoder, Law, Tone, dominant_tone};
 use ringpost_rtp::rtcp::{Compound, Feedback, RtcpPacket, Writer};
 use ringpost_rtp::{Header, Packet, TelephoneEvent};
 use ringpost_sdp::{Codec, Direction, NegotiatedCodec};
@@ -698,11 +698,11 @@ fn live_sound_is_fed_to_a_leg_at_a_steady_pace_with_silence_where_nothing_comes(
 }
 
 #[test]
-fn who_has_no_g711_is_told_that_nothing_can_be_played() {
+fn who_has_nothing_that_we_code_is_told_that_nothing_can_be_played() {
     let (mut world, a) = World::alone();
     world.command(Command::UpdateLeg {
         leg: ALICE,
-        media: a.media(vec![format(Codec::new(9, "G722", 8_000), 9)]),
+        media: a.media(vec![format(Codec::new(18, "G729", 8_000), 18)]),
     });
     world.command(Command::Play {
         leg: ALICE,
@@ -718,6 +718,140 @@ fn who_has_no_g711_is_told_that_nothing_can_be_played() {
             outcome: PlayOutcome::NoCodec
         }
     );
+}
+
+/// Alice alone, who has this and events of its clock, and what her packets hold.
+fn without_g711(spoken: Codec) -> (World, Peer, Coding) {
+    let coding = match spoken.name.as_ref() {
+        "opus" => Coding::Opus,
+        _ => Coding::G722,
+    };
+    let events = Codec {
+        clock_rate_hz: spoken.clock_rate_hz,
+        ..Codec::telephone_event(101)
+    };
+    let mut world = World::new();
+    let mut a = Peer::new(1);
+    a.payload_type = spoken.payload_type;
+    let number = spoken.payload_type;
+    let media = a.media(vec![format(spoken, number), format(events, 101)]);
+    world.leg(ALICE, &a, media);
+    (world, a, coding)
+}
+
+#[test]
+fn who_has_g722_or_opus_alone_hears_what_is_played_and_fed() {
+    for spoken in [Codec::g722(), Codec::opus(96)] {
+        let (clock_rate_hz, number) = (spoken.clock_rate_hz, spoken.payload_type);
+        let (mut world, _, coding) = without_g711(spoken);
+        world.command(Command::Play {
+            leg: ALICE,
+            id: 9,
+            playlist: vec![Audio::tone(Tone::sine(440.0, -12.0), Duration::from_secs(1))],
+            repeat: false,
+        });
+        world.pass(1_500);
+        let mut tone = Tone::sine(880.0, -12.0);
+        for n in 0..50 {
+            let mut samples = [0; 160];
+            tone.fill(&mut samples);
+            world.command(Command::Feed {
+                leg: ALICE,
+                timestamp: n * 160,
+                samples: samples[..].into(),
+            });
+            world.pass(20);
+        }
+        let (played, fed) = world.heard.split_at(50);
+        for (packets, hz) in [(played, 440.0), (&fed[7..], 880.0)] {
+            let mut ear = Ear::new(&coding, clock_rate_hz).expect("an ear");
+            let mut sound = Vec::new();
+            for pair in packets.windows(2) {
+                assert_eq!(pair[0].header.payload_type, number);
+                assert_eq!(pair[1].header.sequence.wrapping_sub(pair[0].header.sequence), 1);
+                let step = pair[1].header.timestamp.wrapping_sub(pair[0].header.timestamp);
+                assert_eq!(step, clock_rate_hz / 50, "{coding:?}");
+                sound.extend(
+                    ear.hear(pair[0].header.timestamp, &pair[0].payload)
+                        .expect("sound")
+                        .samples,
+                );
+            }
+            let found = dominant_tone(&sound[1_000..5_000]).expect("a tone");
+            assert!((found.frequency_hz - hz).abs() < 2.0, "{coding:?}: {found:?}");
+            assert!((found.level_dbfs + 12.0).abs() < 1.0, "{coding:?}: {found:?}");
+        }
+    }
+}
+
+#[test]
+fn who_has_g722_or_opus_alone_is_recorded_and_its_keys_are_heard_in_its_sound() {
+    for spoken in [Codec::g722(), Codec::opus(96)] {
+        let step = spoken.clock_rate_hz / 50;
+        let (mut world, mut a, coding) = without_g711(spoken.clone());
+        // Without events.
+        let number = spoken.payload_type;
+        world.command(Command::UpdateLeg {
+            leg: ALICE,
+            media: a.media(vec![format(spoken, number)]),
+        });
+        world.command(Command::Record {
+            leg: ALICE,
+            id: 3,
+            max: Duration::from_secs(60),
+            silence: None,
+        });
+        let mut encoder = Encoder::new(&coding).expect("an encoder");
+        let (mut tone, mut key) = (Tone::sine(440.0, -12.0), Tone::dtmf('7').expect("a key"));
+        for n in 0..150 {
+            let mut samples = [0; 160];
+            if n < 100 { &mut tone } else { &mut key }.fill(&mut samples);
+            let header = Header {
+                timestamp: (u32::MAX - 20_000).wrapping_add(n * step),
+                ..a.header()
+            };
+            world.send(a.pair, a.rtp, header, &encoder.encode(&samples));
+            world.pass(20);
+        }
+        world.command(Command::StopRecord { leg: ALICE });
+        assert_eq!(world.digits(), "7", "{coding:?}");
+        let sound = world.recorded();
+        assert!(
+            (23_500..=25_000).contains(&sound.len()),
+            "{coding:?}: {}",
+            sound.len()
+        );
+        let found = dominant_tone(&sound[1_000..15_000]).expect("a tone");
+        assert!((found.frequency_hz - 440.0).abs() < 1.0, "{coding:?}: {found:?}");
+        assert!(found.purity > 0.95, "{coding:?}: {found:?}");
+    }
+}
+
+#[test]
+fn digits_keep_the_clock_of_what_is_spoken() {
+    for spoken in [Codec::g722(), Codec::opus(96)] {
+        let step = spoken.clock_rate_hz / 50;
+        let (mut world, ..) = without_g711(spoken);
+        world.command(Command::SendDigits {
+            leg: ALICE,
+            digits: "42".into(),
+        });
+        world.pass(1_000);
+        let duration = |packet: &Heard| u32::from(u16::from_be_bytes([packet.payload[2], packet.payload[3]]));
+        assert_eq!(world.heard.len(), 20);
+        assert!(world.heard.iter().all(|packet| packet.header.payload_type == 101));
+        assert_eq!(duration(&world.heard[0]), step);
+        assert_eq!(duration(&world.heard[9]), 8 * step);
+        let between = world.heard[10]
+            .header
+            .timestamp
+            .wrapping_sub(world.heard[0].header.timestamp);
+        assert_eq!(
+            between,
+            14 * step,
+            "eight sound, two repeat the end, four are a pause"
+        );
+    }
 }
 
 // Guards pitfall RTP 9: what we send as events has one timestamp a digit, growing durations, three ends.

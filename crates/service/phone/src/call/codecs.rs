@@ -4,9 +4,23 @@ use ringpost_sdp::{
     Codec, Direction, MediaKind, Negotiated, NegotiatedCodec, RemoteStream, SessionDescription, merge_codecs,
 };
 
-/// What we speak ourselves, for announcements and recordings, and between what we transcode.
+/// Between what we transcode in a call, and what we speak first ourselves.
 pub(crate) fn ours() -> Vec<Codec> {
     vec![Codec::pcmu(), Codec::pcma(), Codec::telephone_event(101)]
+}
+
+/// What we speak ourselves with who makes this offer: voicemail, menus, mounts. G.711 where it is offered, since what we say
+/// has a telephone's band and coding it costs next to nothing; whatever we speak to who offers nothing.
+pub(crate) fn alone(offer: Option<&SessionDescription>) -> Vec<Codec> {
+    let mut spoken = ours();
+    if !offer.is_some_and(|offer| of_audio(offer).iter().any(is_transcodable)) {
+        spoken.extend([Codec::g722(), Codec::opus(96)]);
+        spoken.push(Codec {
+            clock_rate_hz: 48_000,
+            ..Codec::telephone_event(102)
+        });
+    }
+    merge_codecs(&[], &spoken)
 }
 
 /// Whether we can turn it into another codec of ours.
@@ -132,6 +146,29 @@ mod tests {
             receive_payload_type: codec.payload_type,
         };
         codecs.iter().map(format).collect()
+    }
+
+    #[test]
+    fn alone_g711_is_spoken_where_it_is_offered_and_else_what_is() {
+        let offer = |formats: &str| {
+            described(&format!(
+                "m=audio 4000 RTP/AVP {formats}\r\na=rtpmap:96 opus/48000/2\r\n"
+            ))
+        };
+        assert_eq!(alone(Some(&offer("96 9 8"))), ours());
+        for offer in [Some(offer("96 9")), Some(offer("18")), None] {
+            let spoken = alone(offer.as_ref());
+            let clocks: Vec<u32> = spoken[4..].iter().map(|codec| codec.clock_rate_hz).collect();
+            assert_eq!(
+                names(&spoken)[..4],
+                [(0, "PCMU"), (8, "PCMA"), (9, "G722"), (96, "opus")]
+            );
+            assert_eq!(
+                names(&spoken)[4..],
+                [(101, "telephone-event"), (102, "telephone-event")]
+            );
+            assert_eq!(clocks, [8_000, 48_000]);
+        }
     }
 
     #[test]

@@ -207,9 +207,11 @@ impl Phone {
 
     /// Answers the caller as those who speak with us are answered.
     pub(crate) fn answer_alone(&mut self, id: CallId) -> Result<(), Reply> {
-        let answered = self.answer_caller(id, codecs::ours(), Direction::SendRecv);
+        let offer = self.calls.get(&id).and_then(|call| call.offer.as_ref());
+        let codecs = codecs::alone(offer);
+        let answered = self.answer_caller(id, codecs, Direction::SendRecv);
         answered.map_err(|refusal| match refusal.status {
-            Status::NOT_ACCEPTABLE_HERE => not_acceptable(305, "PCMU or PCMA was expected"),
+            Status::NOT_ACCEPTABLE_HERE => not_acceptable(305, "PCMU, PCMA, G722 or opus was expected"),
             _ => refusal,
         })
     }

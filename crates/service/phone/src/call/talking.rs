@@ -227,10 +227,10 @@ impl Phone {
         let Some(party) = party else {
             return self.refuse_reinvite(now, session, Status::CALL_DOES_NOT_EXIST);
         };
-        let ours = (codecs::ours(), Default::default());
+        let (codecs, direction) = (codecs::alone(offer.as_ref()), Default::default());
         let (description, update) = match &offer {
-            Some(offer) => (party.answer(offer, ours.0, ours.1), party.update()),
-            None => (party.offer(ours.0, ours.1).ok_or(OfferError::Open), None),
+            Some(offer) => (party.answer(offer, codecs, direction), party.update()),
+            None => (party.offer(codecs, direction).ok_or(OfferError::Open), None),
         };
         match description {
             Ok(description) => {

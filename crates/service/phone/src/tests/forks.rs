@@ -223,8 +223,8 @@ fn a_phone_that_cannot_be_reached_hides_no_refusal_of_another() {
     ];
     for (refusal, told) in refusals {
         for first in [1, 2] {
-            // The voicemail hears no G.722, so that the caller is told what the phones said.
-            let mut w = refused_and_unreached("9", refusal, first, false);
+            // The voicemail hears no G.729, so that the caller is told what the phones said.
+            let mut w = refused_and_unreached("18", refusal, first, false);
             assert_eq!(w.refusal(0), told, "{refusal:?} of phone 1, phone {first} first");
             w.assert_over();
         }
@@ -235,7 +235,7 @@ fn a_phone_that_cannot_be_reached_hides_no_refusal_of_another() {
         w.assert_over();
     }
     for refusal in [Status::NOT_ACCEPTABLE_HERE, Status::BUSY_HERE] {
-        let mut w = refused_and_unreached("9", refusal, 1, true);
+        let mut w = refused_and_unreached("18", refusal, 1, true);
         assert_eq!(w.refusal(0), refusal, "the other one is silent");
         w.assert_over();
     }
@@ -244,7 +244,7 @@ fn a_phone_that_cannot_be_reached_hides_no_refusal_of_another() {
 #[test]
 fn phones_that_cannot_be_reached_are_no_error_of_ours() {
     let mut w = world(2);
-    w.peers[0].formats = "9";
+    w.peers[0].formats = "18";
     w.drop_if = Box::new(|sent| sent.to.is_some_and(|to| to > 0));
     let now = w.now;
     w.peers[0].call(now, "bob");
@@ -351,17 +351,17 @@ fn a_codec_of_the_callers_alone_is_passed_through() {
 #[test]
 fn a_phone_is_not_offered_what_its_caller_could_not_be_made_to_hear() {
     let mut w = world(1);
-    w.peers[0].formats = "9";
+    w.peers[0].formats = "18";
     let (alice, bobs) = call(&mut w);
     let offer = String::from_utf8(bobs[0].1.body().to_vec()).unwrap();
-    assert!(offer.contains("RTP/AVP 9\r\n"), "{offer}");
+    assert!(offer.contains("RTP/AVP 18\r\n"), "{offer}");
     let now = w.now;
     w.peers[1]
         .ua
         .reject(now, bobs[0].0, Status::BUSY_HERE, Content::none())
         .unwrap();
     w.run_ms(100);
-    // Nor can the voicemail speak with them.
+    // Nor can the voicemail speak with them, who have G.729.
     assert_eq!(w.refusal(0), Status::BUSY_HERE);
     let _ = alice;
     w.assert_over();
@@ -372,7 +372,7 @@ fn a_phone_is_not_offered_what_its_caller_could_not_be_made_to_hear() {
 fn a_caller_whom_neither_a_phone_nor_the_voicemail_hears_is_told_that_it_is_the_offer() {
     for (phones, wait_s) in [(0, 1), (1, 60)] {
         let mut w = World::of(&["alice", "bob"][..]);
-        w.peers[0].formats = "9";
+        w.peers[0].formats = "18";
         if phones == 0 {
             let now = w.now;
             w.peers[1].register(now, 0);
@@ -384,7 +384,10 @@ fn a_caller_whom_neither_a_phone_nor_the_voicemail_hears_is_told_that_it_is_the_
         assert_eq!(w.refusal(0), Status::NOT_ACCEPTABLE_HERE, "{phones}");
         let refusal = w.last_to(0, "488 INVITE");
         let warning = refusal.header(HeaderName::Warning);
-        assert_eq!(warning, Some("305 ringpost \"PCMU or PCMA was expected\""));
+        assert_eq!(
+            warning,
+            Some("305 ringpost \"PCMU, PCMA, G722 or opus was expected\"")
+        );
     }
 }
 

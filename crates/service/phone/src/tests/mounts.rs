@@ -90,18 +90,37 @@ fn what_cannot_be_heard_is_refused_with_why() {
 }
 
 #[test]
-fn who_speaks_opus_alone_is_told_what_a_mount_is_heard_in() {
+fn who_speaks_no_g711_hears_a_mount_in_what_it_has() {
+    for (formats, name) in [("96", "opus"), ("9", "G722"), ("18 9", "G722")] {
+        let mut w = World::new();
+        w.office
+            .mounts
+            .insert("door", DialledMount::Live("alice/door".into()));
+        w.hold_if = Box::new(|question| matches!(question, Question::Hear { .. }));
+        w.peers[ALICE].formats = formats;
+        let now = w.now;
+        w.peers[ALICE].call(now, "door");
+        w.run_ms(300);
+        assert_eq!(w.count_to(ALICE, "200 INVITE"), 1);
+        let spoken: Vec<_> = w.media.legs.values().map(|leg| leg.codecs()).collect();
+        assert_eq!(spoken, [[name]]);
+    }
+}
+
+#[test]
+fn who_speaks_nothing_of_ours_is_told_what_a_mount_is_heard_in() {
     let mut w = World::new();
     w.office
         .mounts
         .insert("door", DialledMount::Live("alice/door".into()));
-    w.peers[ALICE].formats = "96";
+    w.peers[ALICE].formats = "18";
     let now = w.now;
     w.peers[ALICE].call(now, "door");
     w.run_ms(300);
     assert_eq!(w.refusal(ALICE), Status::NOT_ACCEPTABLE_HERE);
     let refusal = w.last_to(ALICE, "488 INVITE");
     let warning = refusal.header(HeaderName::Warning);
-    assert_eq!(warning, Some("305 ringpost \"PCMU or PCMA was expected\""));
+    let expected = "305 ringpost \"PCMU, PCMA, G722 or opus was expected\"";
+    assert_eq!(warning, Some(expected));
     w.assert_over();
 }

@@ -189,7 +189,7 @@ fn domain_of(user: &str) -> &'static str {
     }
 }
 
-/// A description of audio in those formats: 0, 8 and 9 are what RFC 3551 says, 96 is Opus, 101 telephone-event.
+/// A description of audio in those formats: 0, 8, 9 and 18 are what RFC 3551 says, 96 is Opus, 101 telephone-event.
 pub(super) fn sdp(formats: &str, direction: Direction, version: u32) -> Bytes {
     let mut text = format!(
         "v=0\r\no=- 7 {version} IN IP4 198.51.100.9\r\ns=-\r\nc=IN IP4 198.51.100.9\r\nt=0 0\r\n\
