@@ -222,12 +222,13 @@ impl Leg {
                         outputs.push_back(Output::Event(Event::Digit { leg, digit }));
                     }
                 }),
-            Content::Speech(spoken) => self.listen_to_speech(header.timestamp, spoken, payload, outputs),
+            Content::Speech(spoken) => self.listen_to_speech(now, header.timestamp, spoken, payload, outputs),
         }
     }
 
     fn listen_to_speech(
         &mut self,
+        now: Instant,
         timestamp: u32,
         spoken: Spoken,
         payload: &[u8],
@@ -237,7 +238,7 @@ impl Leg {
         if self.recorder.is_none() && inband.is_none() {
             return self.hearer.forget();
         }
-        let Some(heard) = self.hearer.hear(spoken, timestamp, payload) else {
+        let Some(heard) = self.hearer.hear(now, spoken, timestamp, payload) else {
             return;
         };
         if let Some(recorder) = &mut self.recorder {

@@ -1,8 +1,10 @@
 //! What a leg says and hears that we code and decode ourselves.
 
 use crate::jitter_buffer::FRAME;
+use ringpost_base::Instant;
 use ringpost_codec::{Coding, Ear, Encoder, Heard, Law};
 use ringpost_sdp::Codec;
+use std::time::Duration;
 
 /// How speech is coded that we hear and say ourselves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,29 +81,62 @@ impl Mouth {
     }
 }
 
+/// Sound may come so much faster than it lasts, and so long ahead: what is beyond that is no speech, and costs the time in which
+/// other calls are heard.
+const FASTER: u32 = 2;
+const AHEAD: Duration = Duration::from_secs(1);
+/// What a payload counts for at least, whatever it holds.
+const LEAST: Duration = Duration::from_millis(5);
+
 /// Hears what one leg says, as long as somebody listens.
-#[derive(Debug, Default)]
-pub(crate) struct Hearer(Option<(Spoken, Box<Ear>)>);
+#[derive(Debug)]
+pub(crate) struct Hearer {
+    ear: Option<(Spoken, Box<Ear>)>,
+    /// Until then it would take to hear all that has come, at the fastest.
+    busy_until: Instant,
+}
+
+impl Default for Hearer {
+    fn default() -> Self {
+        Hearer {
+            ear: None,
+            busy_until: Instant::ZERO,
+        }
+    }
+}
 
 impl Hearer {
     /// What a payload sounds like, and where it stands by 8,000 samples a second: with G.711 by the leg's own timestamps, else on
-    /// a timeline that begins with the first payload.
-    pub(crate) fn hear(&mut self, spoken: Spoken, timestamp: u32, payload: &[u8]) -> Option<Heard> {
+    /// a timeline that begins with the first payload. Nothing of what comes much faster than it lasts, where that is dear.
+    pub(crate) fn hear(
+        &mut self,
+        now: Instant,
+        spoken: Spoken,
+        timestamp: u32,
+        payload: &[u8],
+    ) -> Option<Heard> {
         if let Some(law) = spoken.law() {
             self.forget();
             let samples = payload.iter().map(|byte| law.decode(*byte)).collect();
             return Some(Heard { timestamp, samples });
         }
-        if self.0.as_ref().is_none_or(|(known, _)| *known != spoken) {
-            let ear = Ear::new(&spoken.coding(), spoken.clock_rate_hz())?;
-            self.0 = Some((spoken, Box::new(ear)));
+        if self.busy_until > now + AHEAD {
+            return None;
         }
-        self.0.as_mut()?.1.hear(timestamp, payload)
+        if self.ear.as_ref().is_none_or(|(known, _)| *known != spoken) {
+            let ear = Ear::new(&spoken.coding(), spoken.clock_rate_hz())?;
+            self.ear = Some((spoken, Box::new(ear)));
+        }
+        let heard = self.ear.as_mut()?.1.hear(timestamp, payload);
+        let samples = heard.as_ref().map_or(0, |heard| heard.samples.len());
+        let length = Duration::from_micros(samples as u64 * 125).max(LEAST);
+        self.busy_until = self.busy_until.max(now) + length / FASTER;
+        heard
     }
 
     /// What is heard next is another source, or behind a pause in which nobody listened.
     pub(crate) fn forget(&mut self) {
-        self.0 = None;
+        self.ear = None;
     }
 }
 
@@ -130,7 +165,9 @@ mod tests {
         let (mut mouth, mut hearer) = (Mouth::default(), Hearer::default());
         for spoken in [Spoken::G722, Spoken::Opus, Spoken::G711(Law::A), Spoken::G722] {
             let payload = mouth.say(spoken, &[0; FRAME]);
-            let heard = hearer.hear(spoken, 7_777, &payload).expect("sound");
+            let heard = hearer
+                .hear(Instant::ZERO, spoken, 7_777, &payload)
+                .expect("sound");
             // Opus is heard a little late.
             let (least, begin) = match spoken {
                 Spoken::Opus => (FRAME / 2, 0),
@@ -139,6 +176,32 @@ mod tests {
             };
             assert!((least..=FRAME).contains(&heard.samples.len()), "{spoken:?}");
             assert_eq!(heard.timestamp, begin, "{spoken:?}");
+        }
+    }
+
+    #[test]
+    fn what_comes_much_faster_than_it_lasts_is_not_decoded() {
+        let (mut mouth, mut hearer) = (Mouth::default(), Hearer::default());
+        for spoken in [Spoken::Opus, Spoken::G722] {
+            let payload = mouth.say(spoken, &[1_000; FRAME]);
+            let mut heard = [0, 0, 0];
+            // Ten seconds of a flood, then ten of speech; of octets that are nothing no more is looked at.
+            for ms in 10_000..20_000u64 {
+                let now = Instant::ZERO + Duration::from_millis(ms);
+                for n in 0..10 {
+                    let timestamp = (ms as u32 * 10 + n).wrapping_mul(spoken.clock_rate_hz() / 50);
+                    heard[0] += usize::from(hearer.hear(now, spoken, timestamp, &payload).is_some());
+                }
+            }
+            for n in 0..500 {
+                let now = Instant::ZERO + Duration::from_millis(20_020 + n * 20);
+                let timestamp = n as u32 * spoken.clock_rate_hz() / 50;
+                heard[1] += usize::from(hearer.hear(now, spoken, timestamp, &payload).is_some());
+                heard[2] += usize::from(hearer.hear(now, spoken, timestamp, &[]).is_some());
+            }
+            assert!((900..1_400).contains(&heard[0]), "{spoken:?}: {heard:?}");
+            assert_eq!(heard[1..], [500, 0], "{spoken:?}");
+            hearer = Hearer::default();
         }
     }
 }
