@@ -402,18 +402,23 @@ impl Plane {
             starts: starts.map(|at| now + at.since(wallclock)),
         };
         if play.is_queued && playing.player.is_playing() {
-            playing.queued.push_back(wanted);
             let Pending { connection, question } = pending;
-            let played = server::Played {
-                range: play.range,
-                scale: play.scale,
-                speed: play.speed,
-                begins: Vec::new(),
+            let answer = match playing.player.check(&wanted) {
+                Ok(()) => {
+                    playing.queued.push_back(wanted);
+                    Answer::Played(Box::new(server::Played {
+                        range: play.range,
+                        scale: play.scale,
+                        speed: play.speed,
+                        begins: Vec::new(),
+                    }))
+                }
+                Err(error) => not_played(error),
             };
             return Some(Answered {
                 connection,
                 question,
-                answer: Answer::Played(Box::new(played)),
+                answer,
             });
         }
         let before = playing.pending.replace(pending);
@@ -510,23 +515,21 @@ impl Plane {
                     answer: Answer::Played(Box::new(played)),
                 })
             }
+            // It had been queued, and answered then (RFC 2326 §10.5).
+            playback::Event::Refused(playback::PlayError::Interrupted) => None,
             playback::Event::Refused(error) => {
-                let status = match error {
-                    playback::PlayError::Empty
-                    | playback::PlayError::NotPlayed
-                    | playback::PlayError::NoClock => Status::INVALID_RANGE,
-                    playback::PlayError::Nothing => Status::NOT_FOUND,
-                    // It had been queued, and answered then (RFC 2326 §10.5).
-                    playback::PlayError::Interrupted => return None,
+                let Some(Pending { connection, question }) = playing.pending.take() else {
+                    // So had this, and has gone since; what waits behind it is played.
+                    let next = playing.queued.pop_front();
+                    if let Some(next) = next {
+                        playing.player.play(now, next);
+                    }
+                    return None;
                 };
-                let Pending { connection, question } = playing.pending.take()?;
                 Some(Answered {
                     connection,
                     question,
-                    answer: Answer::Refused(server::Refusal {
-                        body: format!("{error}\r\n").into(),
-                        ..status.into()
-                    }),
+                    answer: not_played(error),
                 })
             }
             playback::Event::Jumped(_) => None,
@@ -597,6 +600,21 @@ fn extent(timeline: &Timeline) -> Range {
 }
 
 /// The parts of a recording without a gap, by the clock.
+/// The answer to a PLAY of which nothing becomes.
+fn not_played(error: playback::PlayError) -> Answer {
+    let status = match error {
+        playback::PlayError::Nothing => Status::NOT_FOUND,
+        playback::PlayError::Empty
+        | playback::PlayError::NotPlayed
+        | playback::PlayError::NoClock
+        | playback::PlayError::Interrupted => Status::INVALID_RANGE,
+    };
+    Answer::Refused(server::Refusal {
+        body: format!("{error}\r\n").into(),
+        ..status.into()
+    })
+}
+
 fn clock_ranges(timeline: &Timeline) -> Vec<String> {
     let ranges = timeline.clock_ranges().into_iter();
     let ranges = ranges.map(|range| RangeSpec::Clock {

@@ -421,6 +421,17 @@ impl Player {
         true
     }
 
+    /// Whether a range could be played now, as far as nothing is to be read for that.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn check(&self, play: &Play) -> Result<(), PlayError> {
+        let asked = Asked::read(play.range.as_ref(), self.timeline.origin, self.timeline.end_ns())?;
+        let Some(start_ns) = asked.start_ns else { return Ok(()) };
+        let is_backwards = self.scale_for(play.scale.unwrap_or(1.0)) < 0.0;
+        self.place_of(start_ns, asked.end_ns, is_backwards).map(drop)
+    }
+
     /// Stops: at once, or when it comes to the range's start, which must be in what is played now. What has passed it stops at
     /// once too, and goes on from there (RFC 2326 §10.6).
     pub fn pause(&mut self, now: Instant, range: Option<&Range>) -> Result<Paused, PlayError> {

@@ -129,3 +129,28 @@ fn a_play_that_overtakes_a_queued_one_is_answered_for_itself() {
     assert!(said.contains("RTSP/1.0 200 OK\r\nCSeq: 7\r\n"), "{said}");
     assert!(said.contains("Range: npt=6.000-6.100"), "{said}");
 }
+
+// RFC 2326 §11.3.8: what could not be played at once cannot be later, and what is queued before and behind it is.
+#[test]
+fn a_range_that_is_not_there_is_refused_when_it_is_to_be_queued() {
+    let received = [&[0, 3][..], &[0, 1, 2, 3], &[0]].map(|asked| {
+        let mut world = World::new();
+        let (reader, session) = world.paused();
+        world.received(reader, 0);
+        for n in asked {
+            let (range, status) = [
+                ("npt=0.1-0.2", 200),
+                ("npt=9999-10000", 457),
+                ("clock=99991231T000000Z-", 457),
+                ("npt=12-12.1", 200),
+            ][*n];
+            let play = command("PLAY", &session, 5 + *n as u32, &format!("Range: {range}\n"));
+            let played = world.ask(reader, &play);
+            assert!(played.starts_with(&format!("RTSP/1.0 {status} ")), "{range}: {played}");
+        }
+        world.pass(Duration::from_secs(2));
+        world.received(reader, 0).len()
+    });
+    assert_eq!(received[0], received[1]);
+    assert!(received[0] > received[2], "{received:?}");
+}
