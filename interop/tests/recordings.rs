@@ -310,6 +310,12 @@ fn a_film_and_a_sound_are_played_whole_and_from_where_is_wanted() {
             wav.tone_seconds(440.0, 0.9)
         );
     }
+    // What is never live is not recorded.
+    for mount in ["house/film", "house/all", "house/all/film.mp4"] {
+        let refused = server.try_command(&["stream", "record", mount]).unwrap_err();
+        let expected = format!("{mount} is not recorded: this mount plays files of the server");
+        assert!(refused.contains(&expected), "{refused}");
+    }
     // What is in the folder and no media, or beside it, is nobody's.
     for mount in [
         "house/all/ringpost.toml",

@@ -330,7 +330,7 @@ pub const SHELVES: usize = 256;
 pub const READER_AHEAD_PACKETS: usize = 512;
 /// Mounts whose owners are told when they fall silent; of further ones nobody is told.
 pub const MOUNTS_WATCHED: usize = 4_096;
-/// Mounts whose recording was switched by hand; a further one stays as its settings say.
+/// Mounts whose recording was switched by hand; a further one is refused.
 pub const RECORDED_BY_HAND: usize = 4_096;
 /// Octets that a reader of a mount is sent at once; after that the next reader has its turn.
 pub const READER_BURST_BYTES: usize = 64 * 1024;

@@ -72,6 +72,13 @@ pub struct Streams {
     pub pulls: PullSources,
 }
 
+impl Streams {
+    /// Why nobody may publish to a mount, if so: it plays something else.
+    pub async fn reserved_for(&self, mount: &MountName) -> Option<&'static str> {
+        self.shelves.reserved_for(&self.directory, mount).await
+    }
+}
+
 /// Where answers go.
 pub trait StreamAnswers: Send + Sync + 'static {
     /// Hands one over. Waits while there is no room.
@@ -190,7 +197,7 @@ impl Streams {
         let may = is_owner || self.is_let_in(user, account.as_deref(), mount, access);
         if may
             && access == Access::Publish
-            && let Some(why) = self.shelves.reserved_for(&self.directory, mount).await
+            && let Some(why) = self.reserved_for(mount).await
         {
             return Ok(Answer::Refused(why));
         }

@@ -38,14 +38,20 @@ pub(crate) struct LocalControl {
     pub(crate) mail: Arc<Mail>,
     /// The certificate.
     pub(crate) certificate: CertificateDesk,
-    /// The streams' thread, where there is a server.
-    pub(crate) streams: Option<RtspHandle>,
+    /// The streams, where there is a server.
+    pub(crate) streams: Option<StreamDesk>,
     /// The calendar.
     pub(crate) now: fn() -> UnixTime,
     /// Told when there is another domain.
     pub(crate) domains_changed: Arc<Notify>,
     /// For generated passwords.
     pub(crate) rng: Mutex<Rng>,
+}
+
+/// The streams' thread, and what knows which mounts are never live.
+pub(crate) struct StreamDesk {
+    pub(crate) thread: RtspHandle,
+    pub(crate) mounts: ringpost_node::stream::Streams,
 }
 
 impl Control for LocalControl {

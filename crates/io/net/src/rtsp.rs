@@ -34,7 +34,7 @@ use ringpost_media::Port;
 use ringpost_store::{FileCommand, FileWriter, Files};
 use ringpost_stream::hub::{
     AnnouncedInfo, Answer, Burst, Config, ConnectionId, Hub, ListenerId, MountInfo, MountSettings, NotHeard,
-    Outlet, Output, PairId, PullFailure, Question, QuestionId, SendAway, SocketId,
+    NotRecorded, Outlet, Output, PairId, PullFailure, Question, QuestionId, SendAway, SocketId,
 };
 use ringpost_stream::{MountName, MountPattern};
 use socket2::SockAddr;
@@ -92,7 +92,7 @@ enum Message {
     FailingPulls(async_channel::Sender<Vec<PullFailure>>),
     SendAway(SendAway, async_channel::Sender<usize>),
     Announced(async_channel::Sender<Vec<AnnouncedInfo>>),
-    Record(MountName, bool, async_channel::Sender<bool>),
+    Record(MountName, bool, async_channel::Sender<Result<bool, NotRecorded>>),
     Settings(Vec<(MountPattern, MountSettings)>),
     Users(async_channel::Sender<Vec<String>>),
     Reconsider(Vec<String>),
@@ -214,8 +214,8 @@ impl RtspHandle {
         answer.recv().await.map_err(|_| Gone)
     }
 
-    /// Has a mount recorded, or not; whether it is live.
-    pub async fn record(&self, mount: MountName, is_wanted: bool) -> Result<bool, Gone> {
+    /// Has a mount recorded, or not; whether it is live, or why that cannot be.
+    pub async fn record(&self, mount: MountName, is_wanted: bool) -> Result<Result<bool, NotRecorded>, Gone> {
         let (reply, answer) = async_channel::bounded(1);
         self.push(Message::Record(mount, is_wanted, reply)).await?;
         answer.recv().await.map_err(|_| Gone)

@@ -1,6 +1,6 @@
 //! `stream …`: what is live.
 
-use super::LocalControl;
+use super::{LocalControl, StreamDesk};
 use ringpost_admin::{
     AnnouncedStream, Answer, Command, PullFailure, RecordingState, Refusal, RefusalKind, StreamGroup,
     StreamSession, StreamState,
@@ -15,7 +15,11 @@ use ringpost_stream::recording::State;
 
 impl LocalControl {
     pub(super) async fn stream(&self, command: &Command) -> Result<Answer, Refusal> {
-        let Some(streams) = &self.streams else {
+        let Some(StreamDesk {
+            thread: streams,
+            mounts,
+        }) = &self.streams
+        else {
             let why = "no server runs on this data folder, and only a server has streams; start one with `ringpost serve`";
             return Err(Refusal::new(RefusalKind::Unavailable, why));
         };
@@ -38,9 +42,17 @@ impl LocalControl {
             }
             Command::StreamRecord { mount, is_wanted } => {
                 let name = name(mount)?;
+                let refused = |why: &dyn std::fmt::Display| {
+                    let why = format!("{mount} is not recorded: {why}; what is live is, or will be");
+                    Err(Refusal::new(RefusalKind::Invalid, why))
+                };
+                if let Some(why) = mounts.reserved_for(&name).await {
+                    return refused(&why);
+                }
                 match streams.record(name, *is_wanted).await.map_err(gone)? {
-                    true => Ok(Answer::Done),
-                    false => Ok(Answer::Noted(format!(
+                    Err(error) => refused(&error),
+                    Ok(true) => Ok(Answer::Done),
+                    Ok(false) => Ok(Answer::Noted(format!(
                         "{mount} is not live now; it will be {} when it is",
                         if *is_wanted { "recorded" } else { "left unrecorded" }
                     ))),

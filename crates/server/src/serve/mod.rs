@@ -11,8 +11,8 @@ mod sockets;
 mod streams;
 
 use crate::config::{Config, Digest, Service};
-use crate::control::LocalControl;
 use crate::control::domains::ensure_keys;
+use crate::control::{LocalControl, StreamDesk};
 use crate::signals::{Asked, Signals};
 use crate::stores::Stores;
 use crate::world::{RealWorld, random};
@@ -245,7 +245,10 @@ impl Server {
             None => None,
         };
         let mut control = stores.control(mail);
-        control.streams = Some(streaming.thread.handle().clone());
+        control.streams = Some(StreamDesk {
+            thread: streaming.thread.handle().clone(),
+            mounts: streaming.dialling.streams.clone(),
+        });
         let keeper = asked.as_ref().map(|asked| asked.keeper.clone());
         control.certificate.serve(tls.clone(), keeper);
         let control = Arc::new(control);

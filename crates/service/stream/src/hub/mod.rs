@@ -41,7 +41,7 @@ pub use media::{Burst, Outlet};
 pub use plane::{MountInfo, SessionInfo};
 pub use pull::{PullFailure, PullSettings, PullTransport};
 pub use question::{Answer, Ask, Question, QuestionId, Unresolved};
-pub use record::folder_of;
+pub use record::{NotRecorded, folder_of};
 pub use redirect::{SendAway, Whom};
 pub use sap::{AnnouncedInfo, SAP_IPV4, SAP_IPV6, SAP_PORT, SAP_TTL, Sources};
 
@@ -636,7 +636,10 @@ impl Hub {
 
     /// Has a mount recorded or not, whatever the settings say, until this is said again or the hub ends. Whether it is live
     /// now.
-    pub fn record(&mut self, now: Instant, mount: &MountName, is_wanted: bool) -> bool {
+    ///
+    /// # Errors
+    /// Why it cannot be.
+    pub fn record(&mut self, now: Instant, mount: &MountName, is_wanted: bool) -> Result<bool, NotRecorded> {
         let is_live = self.plane.record_by_hand(now, mount, is_wanted);
         self.settle_plane(now);
         is_live

@@ -6,6 +6,15 @@ use crate::mount::MountName;
 use crate::recording::{self, Recorder, Settings};
 use ringpost_base::{Instant, limits};
 use ringpost_store::{FileCommand, FileName, FolderName};
+use thiserror::Error;
+
+/// A mount's recording is not switched by hand: no further one can be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error(
+    "{} mounts are switched by hand already; give it a line in the configuration",
+    limits::RECORDED_BY_HAND
+)]
+pub struct NotRecorded;
 
 impl Plane {
     /// Whether the settings want a mount recorded.
@@ -93,16 +102,22 @@ impl Plane {
         }
     }
 
-    pub(crate) fn record_by_hand(&mut self, now: Instant, mount: &MountName, is_wanted: bool) -> bool {
-        if self.by_hand.len() < limits::RECORDED_BY_HAND || self.by_hand.contains_key(mount) {
-            self.by_hand.insert(mount.clone(), is_wanted);
+    pub(crate) fn record_by_hand(
+        &mut self,
+        now: Instant,
+        mount: &MountName,
+        is_wanted: bool,
+    ) -> Result<bool, NotRecorded> {
+        if self.by_hand.len() >= limits::RECORDED_BY_HAND && !self.by_hand.contains_key(mount) {
+            return Err(NotRecorded);
         }
+        self.by_hand.insert(mount.clone(), is_wanted);
         let Some(key) = self.names.get(mount).copied() else {
-            return false;
+            return Ok(false);
         };
         self.look_at_recording(now, key);
         self.set_mount_timer(key);
-        true
+        Ok(true)
     }
 
     /// Everything that is recorded is written to its end.

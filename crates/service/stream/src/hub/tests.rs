@@ -813,11 +813,26 @@ fn a_mount_is_recorded_by_its_settings_or_by_hand_and_written_to_its_end() {
     };
     let before = appended(&world);
     assert!(before >= 2, "a header and a fragment");
-    assert!(world.hub.record(world.now, &name, false));
+    assert_eq!(world.hub.record(world.now, &name, false), Ok(true));
     world.run();
     assert!(appended(&world) > before, "what was open is written");
     assert!(matches!(world.written.last(), Some((_, FileCommand::Close))));
     assert_eq!(world.hub.mounts(world.now)[0].recording, None);
+}
+
+#[test]
+fn so_many_mounts_are_switched_by_hand_and_a_further_one_is_refused() {
+    let mut world = World::new();
+    for n in 0..limits::RECORDED_BY_HAND {
+        let name: MountName = format!("alice/door-{n}").parse().unwrap();
+        assert_eq!(world.hub.record(world.now, &name, true), Ok(false));
+    }
+    let [further, known] = ["alice/door", "alice/door-7"].map(|name| name.parse().unwrap());
+    assert_eq!(
+        world.hub.record(world.now, &further, true),
+        Err(super::NotRecorded)
+    );
+    assert_eq!(world.hub.record(world.now, &known, false), Ok(false));
 }
 
 // RFC 3550 §5.1: a number stands for one packet.

@@ -427,7 +427,9 @@ impl Player {
     /// Why not.
     pub fn check(&self, play: &Play) -> Result<(), PlayError> {
         let asked = Asked::read(play.range.as_ref(), self.timeline.origin, self.timeline.end_ns())?;
-        let Some(start_ns) = asked.start_ns else { return Ok(()) };
+        let Some(start_ns) = asked.start_ns else {
+            return Ok(());
+        };
         let is_backwards = self.scale_for(play.scale.unwrap_or(1.0)) < 0.0;
         self.place_of(start_ns, asked.end_ns, is_backwards).map(drop)
     }

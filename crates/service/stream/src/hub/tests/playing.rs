@@ -146,7 +146,10 @@ fn a_range_that_is_not_there_is_refused_when_it_is_to_be_queued() {
             ][*n];
             let play = command("PLAY", &session, 5 + *n as u32, &format!("Range: {range}\n"));
             let played = world.ask(reader, &play);
-            assert!(played.starts_with(&format!("RTSP/1.0 {status} ")), "{range}: {played}");
+            assert!(
+                played.starts_with(&format!("RTSP/1.0 {status} ")),
+                "{range}: {played}"
+            );
         }
         world.pass(Duration::from_secs(2));
         world.received(reader, 0).len()
