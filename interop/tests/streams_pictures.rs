@@ -341,7 +341,14 @@ fn what_gstreamer_publishes_with_sound_in_latm_is_read_recorded_and_played() {
 
 /// How many packets ffprobe counts of the streams of something, by their codecs.
 fn counted(server: &Server, what: &str) -> BTreeMap<String, u64> {
+    counted_within(server, what, "%")
+}
+
+/// The same of an interval, as ffprobe takes it.
+fn counted_within(server: &Server, what: &str, interval: &str) -> BTreeMap<String, u64> {
     let entries = [
+        "-read_intervals",
+        interval,
         "-count_packets",
         "-show_entries",
         "stream=codec_name,nb_read_packets",
@@ -409,6 +416,32 @@ fn what_was_recorded_in_another_encoding_is_told_and_played_too() {
     let played = counted(&server, &url(&server, "lobby/kinds"));
     assert_eq!((played["h264"], played["hevc"]), (125, 125), "{played:?}");
     assert!(played["aac"] > 200 && played["opus"] > 200, "{played:?}");
+    // Live in yet another one, which is what its description tells; what was recorded has one of its own.
+    let live = url(&server, "lobby/kinds");
+    let source = [
+        "-re",
+        "-f",
+        "lavfi",
+        "-i",
+        "testsrc2=size=320x240:rate=25",
+        "-t",
+        "60",
+    ];
+    let coded = ["-c:v", "mpeg4", "-f", "rtsp", "-rtsp_transport", "tcp", &live];
+    let publisher = ffmpeg.spawn("live", &[&source[..], &coded].concat());
+    wait_until_live(&server, "lobby/kinds", &publisher);
+    let now = counted_within(&server, &live, "%+2");
+    assert_eq!(now.keys().collect::<Vec<_>>(), ["mpeg4"]);
+    for (n, url) in [format!("{live}?recorded"), format!("{live}?a=b&recorded=1")]
+        .iter()
+        .enumerate()
+    {
+        let before = counted_within(&server, url, "%+9");
+        // The last picture of a track FFmpeg keeps back until another comes, or the end.
+        assert!((124..=125).contains(&before["h264"]), "{n}: {before:?}");
+        assert!(before["hevc"] >= 75, "{n}: {before:?}");
+        assert!(before["aac"] > 200 && before["opus"] > 100, "{n}: {before:?}");
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! What connections ask, answered from the mounts and sessions, or asked on.
 
+use super::archive::is_about_recorded;
 use super::live::Live;
 use super::plane::{Opening, Pending, Plane};
 use super::session::{Path, Role, Session};
@@ -90,14 +91,14 @@ impl Plane {
                     return Some(moved);
                 }
                 let local = ends.local.ip();
-                if let Some((_, live)) = self.live_of(&place.mount) {
+                if let Some((_, live)) = self.live_at(&place) {
                     let description = live.sdp(local);
                     if live.publisher.is_none() && self.is_pulled(&place.mount) {
                         self.pulling.want(place.mount, None);
                     }
                     return Some(Answer::Description(description));
                 }
-                if self.is_pulled(&place.mount) {
+                if self.is_pulled(&place.mount) && !is_about_recorded(&place) {
                     self.pulling.want(place.mount, Some((pending, local)));
                     return None;
                 }
@@ -187,7 +188,7 @@ impl Plane {
         }
         let tracks = match setup.mode {
             Mode::Play => self
-                .live_of(&mount)
+                .live_at(&setup.place)
                 .map(|(_, live)| live.description.tracks.len()),
             Mode::Record => self
                 .announced

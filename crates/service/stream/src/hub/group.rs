@@ -161,8 +161,9 @@ impl Plane {
     /// first stream on.
     pub(crate) fn deliveries(&self, setup: &server::Setup) -> Vec<Delivery> {
         let mount = &setup.place.mount;
-        let has_group =
-            setup.mode == Mode::Play && self.live_of(mount).is_some() && self.group_settings(mount).is_some();
+        let has_group = setup.mode == Mode::Play
+            && self.live_at(&setup.place).is_some()
+            && self.group_settings(mount).is_some();
         let known = self.by_id.get(&setup.session);
         let paths = known.and_then(|key| self.sessions.get(key)).map(|s| &s.paths);
         let is_in_group = paths

@@ -6,6 +6,7 @@
 //! [`Hub::handle_writable`]. It holds nothing for a reader but its place in the mount's [`Ring`](crate::Ring).
 
 mod answers;
+mod archive;
 mod connection;
 mod entry;
 mod farewell;

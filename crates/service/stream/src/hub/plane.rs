@@ -661,7 +661,7 @@ impl Plane {
         let known = self.by_id.get(&setup.session).copied();
         let key = known.unwrap_or_else(|| SessionKey(self.next_number()));
         let is_publisher = setup.mode == ringpost_rtsp::header::Mode::Record;
-        let is_of_live = self.live_of(&mount).is_some();
+        let is_of_live = self.live_at(&setup.place).is_some();
         let session = self.sessions.entry(key).or_insert_with(|| Session {
             id: Some(setup.session.clone()),
             source: None,
@@ -749,7 +749,7 @@ impl Plane {
     /// What a reader will know a track by.
     pub(crate) fn ssrc_of(&self, setup: &server::Setup, track: usize) -> Option<u32> {
         let (_, live) = self
-            .live_of(&setup.place.mount)
+            .live_at(&setup.place)
             .filter(|_| setup.mode == ringpost_rtsp::header::Mode::Play)?;
         live.ssrc_of(track)
     }

@@ -157,3 +157,43 @@ fn a_range_that_is_not_there_is_refused_when_it_is_to_be_queued() {
     assert_eq!(received[0], received[1]);
     assert!(received[0] > received[2], "{received:?}");
 }
+
+#[test]
+fn what_was_recorded_of_a_live_mount_is_described_set_up_and_played_by_a_url_of_its_own() {
+    let mut world = World::new();
+    world.files.insert("a.wav".into(), wav());
+    let publisher = world.publish("alice/sound");
+    world.send(publisher, 0, 10, 0, KEY);
+    let id = world.connect();
+    let live = world.ask(id, "DESCRIBE rtsp://h/alice/sound RTSP/1.0\nCSeq: 1\n\n");
+    assert!(live.contains(" H264/90000"), "{live}");
+    let url = "rtsp://h/alice/sound?recorded";
+    let described = world.ask(id, &format!("DESCRIBE {url} RTSP/1.0\nCSeq: 2\n\n"));
+    assert!(
+        described.contains("PCMU") && !described.contains("H264"),
+        "{described}"
+    );
+    assert!(described.contains("a=range:npt=0.000-1.000"), "{described}");
+    let setup = format!(
+        "SETUP {url}/trackID=0 RTSP/1.0\nCSeq: 3\nTransport: {}\n\n",
+        TCP[0]
+    );
+    let response = world.ask(id, &setup);
+    assert!(response.starts_with("RTSP/1.0 200"), "{response}");
+    let session = World::session(&response);
+    let play =
+        |cseq: u32, range: &str| format!("PLAY {url} RTSP/1.0\nCSeq: {cseq}\nSession: {session}\n{range}\n");
+    let played = world.ask(id, &play(4, ""));
+    assert!(played.contains("Range: npt=0.000-1.000"), "{played}");
+    world.send(publisher, 0, 11, 3_600, KEY);
+    world.pass(Duration::from_secs(2));
+    let received = world.received(id, 0);
+    assert_eq!(received.len(), 50);
+    assert!(received.iter().all(|(_, sound)| sound.len() == 160));
+    // Nor does it become what is live by going on.
+    let again = world.ask(id, &play(5, "Range: npt=0.5-\n"));
+    assert!(again.contains("Range: npt=0.500-1.000"), "{again}");
+    world.send(publisher, 0, 12, 7_200, KEY);
+    world.pass(Duration::from_secs(2));
+    assert_eq!(world.received(id, 0).len(), 25);
+}
