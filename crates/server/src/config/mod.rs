@@ -7,6 +7,7 @@ mod incoming;
 mod listen;
 mod multicast;
 mod network;
+mod own_pulls;
 mod pull;
 mod streams;
 
@@ -356,6 +357,7 @@ impl Config {
         self.acme.check()?;
         self.incoming.check()?;
         self.streams.check()?;
+        self.check_own_pulls()?;
         self.calls.check()?;
         match (&self.tls.certificate, &self.tls.key) {
             (Some(_), None) => {
