@@ -47,7 +47,9 @@ pub use rtsp::{RtspReply, RtspSocket, annex_b_units, h264_units};
 pub use server::{Account, DOMAIN, Device, Options, Server, own_address};
 pub use sip::{SipCall, SipSocket, sip_request};
 pub use sipp::{Sipp, scenario};
-pub use streams::{Ffmpeg, Unit, compare_units, recorded};
+pub use streams::{
+    Ffmpeg, Unit, compare_units, listed_stream, recorded, stream_url, wait_until_live, wait_until_over,
+};
 pub use talk::ImapSocket;
 pub use talk::{ImapClient, ImapReply, SmtpClient};
 pub use typed::TypedTls;

@@ -1,7 +1,7 @@
 //! Streams from outside: what ffmpeg makes, publishes and reads, compared access unit by access unit.
 
 use crate::Server;
-use crate::clients::{Child, Finished, client, run, spawn};
+use crate::clients::{Child, Finished, client, run, spawn, wait_for};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -232,4 +232,42 @@ pub fn recorded(server: &Server, mount: &str) -> Vec<PathBuf> {
     }
     found.sort();
     found
+}
+
+/// Where a mount is published and read by who has no password.
+pub fn stream_url(server: &Server, mount: &str) -> String {
+    format!("rtsp://{}:8554/{mount}", server.address())
+}
+
+/// The lines of a mount in `stream list`, its own and those of its sessions; none while there is nothing of it.
+pub fn listed_stream(server: &Server, mount: &str) -> Vec<String> {
+    let list = server.command(&["stream", "list"]);
+    let of_mount = list
+        .lines()
+        .skip_while(|line| !line.starts_with(&format!("{mount}\t")));
+    let mut lines: Vec<String> = of_mount.map(str::to_owned).collect();
+    let end = lines.iter().skip(1).position(|line| !line.starts_with(' '));
+    lines.truncate(end.map_or(lines.len(), |end| end + 1));
+    lines
+}
+
+/// Waits until something of a mount has come.
+///
+/// # Panics
+/// When nothing comes.
+pub fn wait_until_live(server: &Server, mount: &str, publisher: &Child) {
+    let is_live = wait_for(LIMIT, || {
+        let lines = listed_stream(server, mount);
+        lines.first().is_some_and(|line| !line.contains("\t0 bytes came"))
+    });
+    assert!(is_live, "{mount} does not come alive:\n{}", publisher.output());
+}
+
+/// Waits until a mount is no longer listed.
+///
+/// # Panics
+/// When it stays.
+pub fn wait_until_over(server: &Server, mount: &str) {
+    let is_over = wait_for(LIMIT, || listed_stream(server, mount).is_empty());
+    assert!(is_over, "{mount} stays");
 }

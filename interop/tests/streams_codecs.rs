@@ -4,8 +4,8 @@
 #![allow(clippy::unwrap_used)] // A test says what it missed by panicking.
 
 use ringpost_interop::{
-    Child, Ffmpeg, Options, RtspSocket, Server, Unit, annex_b_units, client, compare_units, recorded, run,
-    spawn, wait_for,
+    Ffmpeg, Options, RtspSocket, Server, Unit, annex_b_units, client, compare_units, recorded, run, spawn,
+    stream_url as url, wait_for, wait_until_live, wait_until_over,
 };
 use std::path::PathBuf;
 use std::process::Command;
@@ -22,37 +22,6 @@ fn server() -> Server {
         streams: format!("vacancy_s = 1\nmounts.\"lobby/*\" = {rule}\n"),
         ..Options::default()
     })
-}
-
-fn url(server: &Server, mount: &str) -> String {
-    format!("rtsp://{}:8554/{mount}", server.address())
-}
-
-/// The lines of a mount in `stream list`.
-fn listed(server: &Server, mount: &str) -> Vec<String> {
-    let list = server.command(&["stream", "list"]);
-    let of_mount = list
-        .lines()
-        .skip_while(|line| !line.starts_with(&format!("{mount}\t")));
-    let mut lines: Vec<String> = of_mount.map(str::to_owned).collect();
-    let end = lines.iter().skip(1).position(|line| !line.starts_with(' '));
-    lines.truncate(end.map_or(lines.len(), |end| end + 1));
-    lines
-}
-
-fn wait_until_live(server: &Server, mount: &str, publisher: &Child) {
-    let is_live = wait_for(LIMIT, || {
-        let lines = listed(server, mount);
-        lines.first().is_some_and(|line| !line.contains("\t0 bytes came"))
-    });
-    assert!(is_live, "{mount} does not come alive:\n{}", publisher.output());
-}
-
-fn wait_until_over(server: &Server, mount: &str) {
-    assert!(
-        wait_for(LIMIT, || listed(server, mount).is_empty()),
-        "{mount} stays"
-    );
 }
 
 fn only_file(server: &Server, mount: &str) -> String {

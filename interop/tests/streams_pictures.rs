@@ -3,7 +3,8 @@
 #![allow(clippy::unwrap_used)] // A test says what it missed by panicking.
 
 use ringpost_interop::{
-    Child, Ffmpeg, Finished, Options, Server, client, compare_units, recorded, run, spawn, wait_for,
+    Child, Ffmpeg, Finished, Options, Server, client, compare_units, listed_stream as listed, recorded, run,
+    spawn, stream_url as url, wait_for, wait_until_live, wait_until_over,
 };
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -19,30 +20,6 @@ fn server() -> Server {
         streams: format!("vacancy_s = 1\nmounts.\"lobby/*\" = {rule}\n"),
         ..Options::default()
     })
-}
-
-fn url(server: &Server, mount: &str) -> String {
-    format!("rtsp://{}:8554/{mount}", server.address())
-}
-
-fn listed(server: &Server, mount: &str) -> Option<String> {
-    let list = server.command(&["stream", "list"]);
-    let line = list.lines().find(|line| line.starts_with(&format!("{mount}\t")));
-    line.map(str::to_owned)
-}
-
-fn wait_until_live(server: &Server, mount: &str, publisher: &Child) {
-    let is_live = wait_for(LIMIT, || {
-        listed(server, mount).is_some_and(|line| !line.contains("\t0 bytes came"))
-    });
-    assert!(is_live, "{mount} does not come alive:\n{}", publisher.output());
-}
-
-fn wait_until_over(server: &Server, mount: &str) {
-    assert!(
-        wait_for(LIMIT, || listed(server, mount).is_none()),
-        "{mount} stays"
-    );
 }
 
 /// What ffprobe says of the streams of something.
@@ -296,7 +273,7 @@ fn what_gstreamer_publishes_with_sound_in_latm_is_read_recorded_and_played() {
         command.arg("-q").args(pipeline.split_whitespace());
         let publisher = spawn(server.folder(), &format!("publish-{transport}"), &mut command);
         wait_until_live(&server, &mount, &publisher);
-        assert!(listed(&server, &mount).unwrap().contains("MP4A-LATM"));
+        assert!(listed(&server, &mount)[0].contains("MP4A-LATM"));
         let look = |name: &str, what: &str| {
             let probed = probe(
                 &server,
