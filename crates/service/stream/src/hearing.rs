@@ -1,6 +1,6 @@
 //! What a telephone hears of a track: its packets as linear samples at 8,000 a second in one channel.
 
-use crate::file::Encoding;
+use crate::file::{Encoding, Format as FileFormat, Latm, latm};
 use ringpost_base::limits;
 use ringpost_codec::{Coding, Ear, Heard, Law};
 use ringpost_rtp::Packet;
@@ -16,7 +16,14 @@ use std::collections::VecDeque;
 pub struct Hearing {
     payload_type: u8,
     depacketizer: Depacketizer,
-    ear: Ear,
+    clock_rate_hz: u32,
+    /// `None` until its configuration has come.
+    ear: Option<Ear>,
+    /// What takes elements apart that have their configuration in the band, and the one that the ear has.
+    latm: Option<(Latm, Option<FileFormat>)>,
+    /// Where the ear began on the timeline, and the end of what was heard.
+    began: u32,
+    end: u32,
     heard: VecDeque<Heard>,
 }
 
@@ -33,22 +40,34 @@ impl Hearing {
             // Their descriptions are read as those of what is recorded are.
             _ => {
                 let encoding = Encoding::of(codec)?;
-                let crate::file::Format::Aac { config, .. } = encoding.format? else {
+                if encoding.payload == (Format::Latm { in_band: true }) {
+                    return Some(Hearing {
+                        ear: None,
+                        latm: Some((latm(codec), None)),
+                        ..Hearing::with(codec, encoding.payload, None)
+                    });
+                }
+                let FileFormat::Aac { config, .. } = encoding.format? else {
                     return None;
                 };
-                // Nothing here takes elements apart that have their configuration in the band.
-                if encoding.payload == (Format::Latm { in_band: true }) {
-                    return None;
-                }
                 (Coding::Aac(config.to_vec().into()), encoding.payload)
             }
         };
-        Some(Hearing {
+        let ear = Ear::new(&coding, codec.clock_rate_hz)?;
+        Some(Hearing::with(codec, format, Some(ear)))
+    }
+
+    fn with(codec: &Codec, format: Format, ear: Option<Ear>) -> Self {
+        Hearing {
             payload_type: codec.payload_type,
             depacketizer: Depacketizer::new(format),
-            ear: Ear::new(&coding, codec.clock_rate_hz)?,
+            clock_rate_hz: codec.clock_rate_hz,
+            ear,
+            latm: None,
+            began: 0,
+            end: 0,
             heard: VecDeque::new(),
-        })
+        }
     }
 
     /// The next packet of the track, whole; nothing is heard of one that is no RTP, or of another payload type.
@@ -62,8 +81,35 @@ impl Hearing {
         self.depacketizer.handle_packet(&packet);
         while let Some(unit) = self.depacketizer.poll() {
             for piece in &unit.pieces {
-                self.heard.extend(self.ear.hear(unit.timestamp, piece));
+                self.hear(unit.timestamp, piece);
             }
+        }
+    }
+
+    fn hear(&mut self, timestamp: u32, piece: &[u8]) {
+        let Some((latm, known)) = &mut self.latm else {
+            return self.hear_frame(timestamp, piece);
+        };
+        let frames = latm.frames(piece);
+        let (format, units) = (latm.format(), latm.frame_units(self.clock_rate_hz));
+        if format.is_some() && format != *known {
+            if let Some(FileFormat::Aac { config, .. }) = &format {
+                self.ear = Ear::new(&Coding::Aac(config.to_vec().into()), self.clock_rate_hz);
+                self.began = self.end;
+            }
+            *known = format;
+        }
+        for (n, frame) in (0u32..).zip(frames) {
+            self.hear_frame(timestamp.wrapping_add(n.wrapping_mul(units)), &frame);
+        }
+    }
+
+    fn hear_frame(&mut self, timestamp: u32, frame: &[u8]) {
+        let heard = self.ear.as_mut().and_then(|ear| ear.hear(timestamp, frame));
+        if let Some(mut heard) = heard {
+            heard.timestamp = heard.timestamp.wrapping_add(self.began as _);
+            self.end = (heard.timestamp as u32).wrapping_add(heard.samples.len() as u32);
+            self.heard.push_back(heard);
         }
     }
 
@@ -205,7 +251,25 @@ mod tests {
             payload
         };
         let mpeg4 = "mode=AAC-hbr;sizelength=13;indexlength=3;indexdeltalength=3;config=1190";
+        let elements = std::cell::Cell::new(0u32);
+        let in_band = |frame: &[u8]| {
+            let number = elements.replace(elements.get() + 1);
+            // Of three elements one has the configuration: one program of one layer, AAC-LC at 48,000 Hz in two channels.
+            let mut bits = match number % 3 {
+                0 => "0010000000000000000100011001000000011111111".to_owned() + "00",
+                _ => "1".to_owned(),
+            };
+            let mut octets = vec![255; frame.len() / 255];
+            octets.push((frame.len() % 255) as u8);
+            octets.extend(frame);
+            octets.iter().for_each(|octet| bits += &format!("{octet:08b}"));
+            let whole = bits.as_bytes().chunks(8);
+            let octet =
+                |bits: &[u8]| (0..8).fold(0, |sum, n| sum << 1 | u8::from(bits.get(n) == Some(&b'1')));
+            whole.map(octet).collect()
+        };
         let heard = [
+            hear_pieces(&of("MP4A-LATM", 48_000, "cpresent=1"), AAC, 1_024, in_band),
             hear_pieces(&of("MPEG4-GENERIC", 48_000, mpeg4), AAC, 1_024, headed),
             hear_pieces(&of("opus", 48_000, "sprop-stereo=0"), OPUS, 2_880, <[u8]>::to_vec),
         ];
