@@ -107,8 +107,8 @@ impl Hearing {
     fn hear_frame(&mut self, timestamp: u32, frame: &[u8]) {
         let heard = self.ear.as_mut().and_then(|ear| ear.hear(timestamp, frame));
         if let Some(mut heard) = heard {
-            heard.timestamp = heard.timestamp.wrapping_add(self.began as _);
-            self.end = (heard.timestamp as u32).wrapping_add(heard.samples.len() as u32);
+            heard.timestamp = heard.timestamp.wrapping_add(self.began);
+            self.end = heard.timestamp.wrapping_add(heard.samples.len() as u32);
             self.heard.push_back(heard);
         }
     }
