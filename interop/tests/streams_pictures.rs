@@ -4,7 +4,7 @@
 
 use ringpost_interop::{
     Child, Ffmpeg, Finished, Options, Server, client, compare_units, listed_stream as listed, recorded, run,
-    spawn, stream_url as url, wait_for, wait_until_live, wait_until_over,
+    spawn, stream_url as url, wait_until_live, wait_until_over,
 };
 use std::collections::BTreeMap;
 use std::process::Command;
