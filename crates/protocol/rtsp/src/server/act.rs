@@ -341,6 +341,7 @@ impl Server {
         let play = Play {
             session: id.clone(),
             tracks: tracks.clone(),
+            query: current.place.as_ref().and_then(|place| place.query.clone()),
             range: current.range,
             scale,
             speed,

@@ -185,6 +185,8 @@ pub struct Play {
     /// Which streams: all of the session's, or one. Those that play already are not asked for again without a range, a scale
     /// or a speed.
     pub tracks: Vec<usize>,
+    /// What stands behind `?` in the URL, the stream's part taken off; in a request about `*`, in the session's first.
+    pub query: Option<String>,
     /// Which part; `None` goes on where it was paused, or at the beginning.
     pub range: Option<Range>,
     /// How fast the presentation passes, negative for backwards, never zero (RFC 2326 §12.34).

@@ -1,8 +1,8 @@
 //! What connections ask, answered from the mounts and sessions, or asked on.
 
-use super::archive::is_about_recorded;
 use super::live::Live;
 use super::plane::{Opening, Pending, Plane};
+use super::recorded::asks_for_recorded;
 use super::session::{Path, Role, Session};
 use super::vod::{RANGES, Waiting};
 use super::{Ask, ConnectionId, Ends, Event, MountKey, Output, PairId, SessionKey};
@@ -27,6 +27,9 @@ fn refused_for(status: Status, why: &str) -> Option<Answer> {
 
 /// Whether PLAY wants what was recorded, and not what happens now; `is_playing_past` is what went before.
 fn is_past(play: &server::Play, is_playing_past: bool) -> bool {
+    if asks_for_recorded(play.query.as_deref()) {
+        return true;
+    }
     match play.range.map(|range| range.spec) {
         Some(RangeSpec::Clock { .. }) => true,
         Some(RangeSpec::Npt {
@@ -98,11 +101,14 @@ impl Plane {
                     }
                     return Some(Answer::Description(description));
                 }
-                if self.is_pulled(&place.mount) && !is_about_recorded(&place) {
+                let is_of_recorded = asks_for_recorded(place.query.as_deref());
+                if self.is_pulled(&place.mount) && !is_of_recorded {
                     self.pulling.want(place.mount, Some((pending, local)));
                     return None;
                 }
-                let waiting = Waiting::Describe { pending, local };
+                // Clients that resolve relative URLs as RFC 3986 does would lose the query.
+                let base = place.base.filter(|_| is_of_recorded);
+                let waiting = Waiting::Describe { pending, local, base };
                 return self.now_or_later(now, &place.mount, waiting);
             }
             server::Ask::Announce { place, description } => {
@@ -186,9 +192,13 @@ impl Plane {
         {
             return Some(moved);
         }
+        if self.mixes(&setup) {
+            let why = "a session is of what is live or of what was recorded";
+            return refused_for(Status::AGGREGATE_OPERATION_NOT_ALLOWED, why);
+        }
         let tracks = match setup.mode {
             Mode::Play => self
-                .live_at(&setup.place)
+                .live_for(&setup)
                 .map(|(_, live)| live.description.tracks.len()),
             Mode::Record => self
                 .announced

@@ -162,7 +162,7 @@ impl Plane {
     pub(crate) fn deliveries(&self, setup: &server::Setup) -> Vec<Delivery> {
         let mount = &setup.place.mount;
         let has_group = setup.mode == Mode::Play
-            && self.live_at(&setup.place).is_some()
+            && self.live_for(setup).is_some()
             && self.group_settings(mount).is_some();
         let known = self.by_id.get(&setup.session);
         let paths = known.and_then(|key| self.sessions.get(key)).map(|s| &s.paths);

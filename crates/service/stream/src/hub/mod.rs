@@ -6,7 +6,6 @@
 //! [`Hub::handle_writable`]. It holds nothing for a reader but its place in the mount's [`Ring`](crate::Ring).
 
 mod answers;
-mod archive;
 mod connection;
 mod entry;
 mod farewell;
@@ -25,6 +24,7 @@ mod published;
 mod pull;
 mod question;
 mod record;
+mod recorded;
 mod redirect;
 mod rights;
 mod sap;

@@ -749,7 +749,7 @@ impl Plane {
     /// What a reader will know a track by.
     pub(crate) fn ssrc_of(&self, setup: &server::Setup, track: usize) -> Option<u32> {
         let (_, live) = self
-            .live_at(&setup.place)
+            .live_for(setup)
             .filter(|_| setup.mode == ringpost_rtsp::header::Mode::Play)?;
         live.ssrc_of(track)
     }

@@ -2,6 +2,7 @@
 
 mod leaving;
 mod playing;
+mod recorded;
 
 use super::*;
 use bytes::BytesMut;
@@ -80,6 +81,11 @@ impl World {
         }
     }
 
+    fn are_recordings(&self) -> bool {
+        let mut names = self.files.keys();
+        names.all(|name| crate::recording::began(name).is_some())
+    }
+
     fn listed(&self) -> Vec<ringpost_store::FileInfo> {
         let files = self.files.iter();
         let files = files.map(|(name, octets)| ringpost_store::FileInfo {
@@ -148,7 +154,7 @@ impl World {
                         Ask::List { .. } => match self.files.is_empty() {
                             true => Answer::Nothing,
                             false => Answer::Files {
-                                is_playlist: true,
+                                is_playlist: !self.are_recordings(),
                                 files: self.listed(),
                             },
                         },

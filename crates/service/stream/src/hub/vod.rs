@@ -72,10 +72,11 @@ enum State {
 /// Who waits for a shelf.
 #[derive(Debug)]
 pub(crate) enum Waiting {
-    /// DESCRIBE, from our address.
+    /// DESCRIBE, from our address. With a base, control attributes are absolute.
     Describe {
         pending: Pending,
         local: std::net::IpAddr,
+        base: Option<ringpost_rtsp::Url>,
     },
     /// SETUP.
     Setup {
@@ -304,10 +305,10 @@ impl Plane {
                 let body = format!("{RANGES}: {}\r\n", ranges.join(", "));
                 (pending, Answer::Parameters(body.into()))
             }
-            (Waiting::Describe { pending, local }, Ok(timeline)) => {
+            (Waiting::Describe { pending, local, base }, Ok(timeline)) => {
                 let description = timeline.description(mount.as_str());
                 let origin = super::live::origin(self.number, local);
-                let mut session = description.write(origin, Some(&extent(&timeline)), None);
+                let mut session = description.write(origin, Some(&extent(&timeline)), base.as_ref());
                 // Where the gaps are, for who knows to look.
                 let ranges = clock_ranges(&timeline).into_iter().take(limits::RANGES_DESCRIBED);
                 session.attributes.extend(ranges.map(|range| Attribute::Other {

@@ -58,7 +58,7 @@ mod range;
 mod seek;
 mod send;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod timeline;
 
 pub use catalog::{Catalog, CatalogOutput, NothingToPlay};

@@ -1027,7 +1027,7 @@ fn a_recording_that_begins_before_another_has_ended_lies_behind_it_and_nothing_i
 }
 
 /// Five seconds of a camera, and behind a gap from the twentieth second on two of Opus alone.
-fn of_two_kinds() -> MemoryFiles {
+pub(crate) fn of_two_kinds() -> MemoryFiles {
     let world = recorded(5);
     let camera = door().file(&world.names()[0]).expect("a name");
     let camera = read(&world.files, &camera, 0..u64::MAX);

@@ -101,6 +101,18 @@ fn a_stream_is_named_before_or_behind_the_query() {
         assert_eq!(world.status(head, &fields), 200, "{head}");
         assert_eq!(plays(&world).last(), Some(&(tracks, false)), "{head}");
     }
+    for (head, query) in [
+        ("PLAY rtsp://h/cam?y=2", Some("y=2")),
+        ("PLAY rtsp://h/cam/trackID=1?y=2", Some("y=2")),
+        ("PLAY rtsp://h/cam", None),
+        ("PLAY *", Some("x=1")),
+    ] {
+        world.request(head, &with_session(&first, "Range: npt=0-\r\n"));
+        let Some(Ask::Play(play)) = world.asked.last() else {
+            panic!("{head}: {:?}", world.asked)
+        };
+        assert_eq!(play.query.as_deref(), query, "{head}");
+    }
 }
 
 // Guards pitfall RTSP 3.

@@ -189,7 +189,11 @@ impl Plane {
         if !self.is_to_be_recorded(mount) {
             return answer(self, pending, status);
         }
-        let waiting = Waiting::Describe { pending, local };
+        let waiting = Waiting::Describe {
+            pending,
+            local,
+            base: None,
+        };
         if let Some(answered) = self.look_up_shelf(now, mount, waiting) {
             let pending = Pending {
                 connection: answered.connection,
