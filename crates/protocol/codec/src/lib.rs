@@ -26,8 +26,7 @@
 //! # Ok::<(), ringpost_codec::WavError>(())
 //! ```
 //!
-//! It knows no payload types and no packets, opens no files, and codes G.711, G.722 and Opus at a telephone's
-//! rate; AAC it has to be heard alone.
+//! It knows no payload types and no packets, opens no files, and codes G.711, G.722 and Opus; AAC it decodes alone.
 
 mod aac;
 mod contained;

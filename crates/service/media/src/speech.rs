@@ -1,6 +1,7 @@
 //! What a leg says and hears that we code and decode ourselves.
 
 use crate::jitter_buffer::FRAME;
+use crate::tap::coding_of;
 use ringpost_base::Instant;
 use ringpost_codec::{Coding, Ear, Encoder, Heard, Law};
 use ringpost_sdp::Codec;
@@ -15,26 +16,16 @@ pub(crate) enum Spoken {
 }
 
 impl Spoken {
-    const ALL: [Spoken; 4] = [
-        Spoken::G711(Law::Mu),
-        Spoken::G711(Law::A),
-        Spoken::G722,
-        Spoken::Opus,
-    ];
-
     /// `None` for a format that is passed on at most.
     pub(crate) fn of(codec: &Codec) -> Option<Self> {
-        let mut all = Spoken::ALL.into_iter();
-        all.find(|spoken| spoken.codec().same_encoding(codec))
-    }
-
-    fn codec(self) -> Codec {
-        match self {
-            Spoken::G711(Law::Mu) => Codec::pcmu(),
-            Spoken::G711(Law::A) => Codec::pcma(),
-            Spoken::G722 => Codec::g722(),
-            Spoken::Opus => Codec::opus(96),
-        }
+        let (spoken, channels) = match coding_of(codec)? {
+            Coding::G711(law, channels) => (Spoken::G711(law), channels),
+            Coding::G722 => (Spoken::G722, 1),
+            //= https://www.rfc-editor.org/rfc/rfc7587#section-7
+            Coding::Opus => (Spoken::Opus, codec.channels / 2),
+            Coding::L16(_) | Coding::Aac(_) => return None,
+        };
+        (channels == 1 && codec.clock_rate_hz == spoken.clock_rate_hz()).then_some(spoken)
     }
 
     fn coding(self) -> Coding {
@@ -146,9 +137,14 @@ mod tests {
 
     #[test]
     fn what_a_leg_speaks_is_known_by_name_clock_and_channels() {
-        for spoken in Spoken::ALL {
-            assert_eq!(Spoken::of(&spoken.codec()), Some(spoken));
-            assert_eq!(spoken.codec().clock_rate_hz, spoken.clock_rate_hz());
+        for (codec, spoken) in [
+            (Codec::pcmu(), Spoken::G711(Law::Mu)),
+            (Codec::pcma(), Spoken::G711(Law::A)),
+            (Codec::g722(), Spoken::G722),
+            (Codec::opus(96), Spoken::Opus),
+        ] {
+            assert_eq!(Spoken::of(&codec), Some(spoken));
+            assert_eq!(codec.clock_rate_hz, spoken.clock_rate_hz());
         }
         for other in [
             Codec::new(96, "opus", 48_000),

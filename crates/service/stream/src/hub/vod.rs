@@ -507,6 +507,12 @@ impl Plane {
         let reader = self.sessions.get(&key).and_then(Session::reader)?;
         let tracks = reader.playing.list();
         let playing = self.playing_mut(key)?;
+        // What was queued was answered then (RFC 2326 §10.5): it is over, unless something else takes its place.
+        let event = match event {
+            playback::Event::Refused(playback::PlayError::Interrupted) => return None,
+            playback::Event::Refused(_) if playing.pending.is_none() => playback::Event::Ended,
+            event => event,
+        };
         match event {
             playback::Event::Played(played) => {
                 let Pending { connection, question } = playing.pending.take()?;
@@ -516,17 +522,8 @@ impl Plane {
                     answer: Answer::Played(Box::new(played)),
                 })
             }
-            // It had been queued, and answered then (RFC 2326 §10.5).
-            playback::Event::Refused(playback::PlayError::Interrupted) => None,
             playback::Event::Refused(error) => {
-                let Some(Pending { connection, question }) = playing.pending.take() else {
-                    // So had this, and has gone since; what waits behind it is played.
-                    let next = playing.queued.pop_front();
-                    if let Some(next) = next {
-                        playing.player.play(now, next);
-                    }
-                    return None;
-                };
+                let Pending { connection, question } = playing.pending.take()?;
                 Some(Answered {
                     connection,
                     question,

@@ -157,3 +157,33 @@ fn a_range_that_is_not_there_is_refused_when_it_is_to_be_queued() {
     assert_eq!(received[0], received[1]);
     assert!(received[0] > received[2], "{received:?}");
 }
+
+// RFC 2326 §10.5: what was queued and has gone since is over, and who asks anew is answered as one for whom nothing plays.
+#[test]
+fn what_was_queued_and_cannot_be_read_is_over() {
+    let mut world = World::new();
+    let (reader, session) = world.paused();
+    for (cseq, range) in [
+        (5, "Range: npt=0.1-0.2\n"),
+        (6, "Range: npt=12-12.1\n"),
+        (7, "Range: npt=14-14.1\n"),
+    ] {
+        let played = world.ask(reader, &command("PLAY", &session, cseq, range));
+        assert!(played.starts_with("RTSP/1.0 200"), "{played}");
+    }
+    for _ in 0..50 {
+        let wanted = world.held_reads.replace(Vec::new()).unwrap_or_default();
+        for (question, _) in wanted {
+            let gone = Answer::Unreadable("it is gone".into());
+            world.hub.handle_answer(world.now, question, gone);
+            world.run();
+        }
+        world.pass(Duration::from_millis(100));
+    }
+    world.release_reads();
+    world.received(reader, 0);
+    let again = world.ask(reader, &command("PLAY", &session, 8, ""));
+    assert!(again.contains("RTP-Info: "), "{again}");
+    world.pass(Duration::from_secs(1));
+    assert!(world.received(reader, 0).len() > 20);
+}
