@@ -81,13 +81,6 @@ impl Entries {
         }
     }
 
-    /// Whether a picture that needs no other begins with the packet of this timestamp and payload, if that came next; of what
-    /// has no pictures any packet does.
-    pub(crate) fn would_begin(&self, timestamp: u32, payload: &[u8]) -> bool {
-        let found = self.found(payload);
-        found.is_none_or(|found| (found.key || found.sets) && !self.is_begun(timestamp))
-    }
-
     /// What there is in a payload; `None` where each unit stands for itself.
     fn found(&self, payload: &[u8]) -> Option<Found> {
         let mut found = Found::default();

@@ -35,16 +35,16 @@ pub(crate) struct Ingest {
     newest: Option<(u32, Instant)>,
     /// A timestamp that was given out and when it is, by the mount's wallclock.
     reference: Option<(u32, UnixTime)>,
+    /// What that has been moved by, in nanoseconds, as timestamps do not keep time: reports are moved by it too.
+    displaced_ns: i128,
+    /// Its source has just begun.
+    begins: bool,
+    /// Since when what comes is late by far: what stood still for a while makes up for it, and is of its own time.
+    late_since: Option<Instant>,
     /// A report that came before the source that it is of: its SSRC, and what it says.
     early: Option<(u32, u32, UnixTime)>,
     /// That its timestamps do not keep time: to be told, and told already of this publisher.
     adrift: (bool, bool),
-    /// Another beginning is due with the next packet, as pictures beside it have begun anew; what is beside pictures waits for
-    /// them.
-    is_due: bool,
-    is_beside_pictures: bool,
-    /// It has begun anew, and others beside it are to.
-    has_begun_anew: bool,
     packets: u32,
     octets: u32,
 }
@@ -63,9 +63,13 @@ struct Source {
     timestamp: u32,
 }
 
-/// A timestamp that leaps by more than this is another beginning: no source pauses for so long without one, and a clock
-/// that was set leaps further. So is one that has come so far away from when it came.
+/// A timestamp that leaps by more than this, and by more than what has passed, is another beginning: a clock that was set leaps
+/// further. What is given out is held to be of a time no further away from when it came.
 const LEAP: Duration = Duration::from_secs(10);
+/// How long what comes late by so much may make up for it.
+const MAKING_UP: Duration = Duration::from_secs(3);
+/// Tracks that do not keep time and differ by no more are moved together.
+const TOGETHER_NS: i128 = 5_000_000_000;
 /// How far what a publisher's reports say may be from what is held before it is taken over at once.
 const STEP: Duration = Duration::from_millis(500);
 
@@ -80,11 +84,11 @@ impl Ingest {
             next_sequence: rng.u32() as u16,
             newest: None,
             reference: None,
+            displaced_ns: 0,
+            begins: false,
+            late_since: None,
             early: None,
             adrift: (false, false),
-            is_due: false,
-            is_beside_pictures: false,
-            has_begun_anew: false,
             packets: 0,
             octets: 0,
         }
@@ -109,24 +113,9 @@ impl Ingest {
         self.source = None;
         self.reorder = Reorder::new();
         self.reference = None;
+        (self.displaced_ns, self.late_since) = (0, None);
         self.early = None;
         self.adrift = (false, false);
-        (self.is_due, self.has_begun_anew) = (false, false);
-    }
-
-    /// Says that it is sound, or the like, beside pictures: where timestamps do not keep time, it begins anew when they do.
-    pub(crate) fn set_beside_pictures(&mut self) {
-        self.is_beside_pictures = true;
-    }
-
-    /// Whether it has begun anew since this was asked, as its timestamps do not keep time.
-    pub(crate) fn take_begun_anew(&mut self) -> bool {
-        std::mem::take(&mut self.has_begun_anew)
-    }
-
-    /// Has it begin anew with what comes next, if that does not keep time either.
-    pub(crate) fn begin_anew(&mut self) {
-        self.is_due = true;
     }
 
     /// Whether it is to be told that timestamps do not keep time with what comes: once of each publisher.
@@ -162,7 +151,7 @@ impl Ingest {
     fn rewrite(&mut self, now: Instant, wallclock: UnixTime, bytes: Bytes) -> Option<Ingested> {
         let packet = Packet::parse(&bytes).ok()?;
         let (header, payload) = (packet.header(), packet.payload_range());
-        let source = self.source_of(now, wallclock, &header, &bytes[payload.clone()]);
+        let source = self.source_of(now, &header);
         let sequence = header.sequence.wrapping_add(source.sequence);
         let timestamp = header.timestamp.wrapping_add(source.timestamp);
         self.next_sequence = sequence.wrapping_add(1);
@@ -170,7 +159,7 @@ impl Ingest {
         if self.newest.is_none_or(is_newer) {
             self.newest = Some((timestamp, now));
         }
-        self.reference.get_or_insert((timestamp, wallclock));
+        self.keep_reference(timestamp, wallclock);
         let place = self.entries.handle(timestamp, &bytes[payload.clone()]);
         self.packets = self.packets.wrapping_add(1);
         self.octets = self.octets.wrapping_add(payload.len() as u32);
@@ -190,29 +179,20 @@ impl Ingest {
     }
 
     // Guards pitfall RTP 3.
-    fn source_of(&mut self, now: Instant, wallclock: UnixTime, header: &Header, payload: &[u8]) -> Source {
+    fn source_of(&mut self, now: Instant, header: &Header) -> Source {
         let (ssrc, sequence, timestamp) = (header.ssrc, header.sequence, header.timestamp);
         let goes_on = |source: &Source| {
             let given_out = timestamp.wrapping_add(source.timestamp);
-            let leap = self
-                .newest
-                .map_or(0, |(newest, _)| given_out.wrapping_sub(newest) as i32);
-            source.ssrc == ssrc && self.units(LEAP) > leap.unsigned_abs()
+            let is_near =
+                |of: u32| given_out.wrapping_sub(of).cast_signed().unsigned_abs() < self.units(LEAP);
+            let is_near = |(newest, at): (u32, Instant)| {
+                // What was silent for long goes on where it would be.
+                is_near(newest) || is_near(newest.wrapping_add(self.units(now.since(at))))
+            };
+            source.ssrc == ssrc && self.newest.is_none_or(is_near)
         };
         if let Some(source) = self.source.filter(goes_on) {
-            let given_out = timestamp.wrapping_add(source.timestamp);
-            let adrift = self.adrift(given_out, wallclock);
-            // With a key picture nothing is lost by another beginning.
-            let is_due = std::mem::take(&mut self.is_due) && adrift > LEAP / 2;
-            let may_wait = |adrift| {
-                let may_begin = !self.is_beside_pictures && self.entries.would_begin(given_out, payload);
-                adrift <= 3 * LEAP && !may_begin
-            };
-            if !is_due && (adrift <= LEAP || may_wait(adrift)) {
-                return source;
-            }
-            self.has_begun_anew = true;
-            self.adrift = (!self.adrift.1, true);
+            return source;
         }
         let begin = match self.newest {
             Some((newest, at)) => newest.wrapping_add(self.units(now.since(at)).max(1)),
@@ -227,14 +207,57 @@ impl Ingest {
         // Some report before they send anything, and tracks are together from their first packet on.
         let early = self.early.take().filter(|(of, ..)| *of == ssrc);
         self.reference = early.map(|(_, at, wallclock)| (at.wrapping_add(source.timestamp), wallclock));
+        (self.displaced_ns, self.begins, self.late_since) = (0, true, None);
         source
     }
 
-    /// How far a timestamp that is given out now is of another time than now: a clock may run faster or slower than it is said
-    /// to, or everything come faster or slower than it happened.
-    fn adrift(&self, timestamp: u32, wallclock: UnixTime) -> Duration {
+    /// Has a reference from the first timestamp on, and a newer one before timestamps could come round to it again.
+    fn keep_reference(&mut self, timestamp: u32, wallclock: UnixTime) {
+        let (reference, at) = *self.reference.get_or_insert((timestamp, wallclock));
+        let rate_hz = i128::from(self.clock_rate_hz);
+        let elapsed_units = (nanos(wallclock) - nanos(at)) * rate_hz / NANOS;
+        if elapsed_units.unsigned_abs() < 1 << 30 {
+            return;
+        }
+        let units = i128::from(timestamp.wrapping_sub(reference));
+        let rounds = (elapsed_units - units + (1 << 31)) >> 32;
+        let at = moved(at, (units + (rounds << 32)) * NANOS / rate_hz);
+        self.reference = Some((timestamp, at));
+    }
+
+    /// What it has to be displaced by in all, now that this timestamp is given out; `None` where it keeps time.
+    fn displacement(&mut self, timestamp: u32, now: Instant, wallclock: UnixTime) -> Option<i128> {
+        let leap_ns = LEAP.as_nanos().cast_signed();
+        // Of a source that begins nothing can be made up for.
+        let begins = std::mem::take(&mut self.begins);
+        let wanted_ns = self.wanted_ns(timestamp, wallclock);
+        let late_ns = wanted_ns - self.displaced_ns;
+        if late_ns <= leap_ns {
+            self.late_since = None;
+            return (late_ns < -leap_ns).then_some(wanted_ns);
+        }
+        let since = *self.late_since.get_or_insert(now);
+        (begins || late_ns > 3 * leap_ns || now.since(since) >= MAKING_UP).then_some(wanted_ns)
+    }
+
+    /// What it is to be displaced by in all, for a timestamp that is given out at `wallclock` to be of that time.
+    fn wanted_ns(&self, timestamp: u32, wallclock: UnixTime) -> i128 {
         let happened = self.wallclock_at(timestamp).unwrap_or(wallclock);
-        happened.since(wallclock).max(wallclock.since(happened))
+        self.displaced_ns + nanos(wallclock) - nanos(happened)
+    }
+
+    fn displace(&mut self, to_ns: i128) {
+        let by_ns = to_ns - std::mem::replace(&mut self.displaced_ns, to_ns);
+        self.reference = self
+            .reference
+            .map(|(timestamp, at)| (timestamp, moved(at, by_ns)));
+        self.late_since = None;
+        self.adrift = (!self.adrift.1, true);
+    }
+
+    /// The newest timestamp that was given out.
+    pub(crate) fn newest(&self) -> Option<u32> {
+        self.newest.map(|(timestamp, _)| timestamp)
     }
 
     fn units(&self, duration: Duration) -> u32 {
@@ -250,22 +273,21 @@ impl Ingest {
             self.early = Some((ssrc, timestamp, wallclock));
             return;
         };
-        self.reference = Some((timestamp.wrapping_add(source.timestamp), wallclock));
+        let at = moved(wallclock, self.displaced_ns);
+        self.reference = Some((timestamp.wrapping_add(source.timestamp), at));
     }
 
     /// When a timestamp that was given out is, by the mount's wallclock.
     pub(crate) fn wallclock_at(&self, timestamp: u32) -> Option<UnixTime> {
         let (reference, at) = self.reference?;
         let units = i128::from(timestamp.wrapping_sub(reference) as i32);
-        let nanos = i128::from(at.as_nanos()) + units * 1_000_000_000 / i128::from(self.clock_rate_hz);
-        u64::try_from(nanos).ok().map(UnixTime::from_nanos)
+        Some(moved(at, units * NANOS / i128::from(self.clock_rate_hz)))
     }
 
     /// The timestamp of a moment of the mount's wallclock.
     pub(crate) fn timestamp_at(&self, wallclock: UnixTime) -> Option<u32> {
         let (reference, at) = self.reference?;
-        let nanos = i128::from(wallclock.as_nanos()) - i128::from(at.as_nanos());
-        let units = nanos * i128::from(self.clock_rate_hz) / 1_000_000_000;
+        let units = (nanos(wallclock) - nanos(at)) * i128::from(self.clock_rate_hz) / NANOS;
         Some(reference.wrapping_add(units as u32))
     }
 
@@ -281,11 +303,12 @@ impl Ingest {
     }
 }
 
-/// What is added to the wallclock of a publisher's reports to make it ours: one for all of its tracks, so that they stay
-/// together however wrong its clock is.
+/// What is added to the wallclock of a publisher's reports to make it ours, and what its tracks are displaced by where they do
+/// not keep time: one for all of its tracks, so that they stay together however wrong its clock is.
 #[derive(Debug, Default)]
 pub(crate) struct ClockOffset {
     nanos: Option<i128>,
+    displaced_ns: Option<i128>,
 }
 
 impl ClockOffset {
@@ -301,6 +324,51 @@ impl ClockOffset {
         self.nanos = Some(held);
         UnixTime::from_nanos(u64::try_from(theirs + held).unwrap_or_default())
     }
+
+    /// Takes a timestamp that a track gave out just now: whether tracks have been moved, since it was of another time by far. A
+    /// clock may run faster or slower than it is said to, or everything come faster or slower than it happened, or reports say
+    /// another time than that of what comes.
+    pub(crate) fn keep_time(
+        &mut self,
+        ingests: &mut [Ingest],
+        track: usize,
+        timestamp: u32,
+        (now, wallclock): (Instant, UnixTime),
+    ) -> bool {
+        let Some(wanted_ns) = ingests[track].displacement(timestamp, now, wallclock) else {
+            return false;
+        };
+        let is_together = |of: i128| (of - wanted_ns).abs() < TOGETHER_NS;
+        let to_ns = self.displaced_ns.filter(|of| is_together(*of));
+        let to_ns = to_ns.unwrap_or(wanted_ns);
+        self.displaced_ns = Some(to_ns);
+        ingests[track].displace(to_ns);
+        for (_, other) in ingests
+            .iter_mut()
+            .enumerate()
+            .filter(|(other, _)| *other != track)
+        {
+            let wanted_ns = other.newest.map(|(newest, at)| {
+                let came = moved(wallclock, -(now.since(at).as_nanos().cast_signed()));
+                other.wanted_ns(newest, came)
+            });
+            if other.displaced_ns != to_ns && wanted_ns.is_some_and(is_together) {
+                other.displace(to_ns);
+            }
+        }
+        true
+    }
+}
+
+const NANOS: i128 = 1_000_000_000;
+
+fn nanos(at: UnixTime) -> i128 {
+    i128::from(at.as_nanos())
+}
+
+fn moved(at: UnixTime, by_ns: i128) -> UnixTime {
+    let nanos = (nanos(at) + by_ns).clamp(0, u64::MAX.into());
+    UnixTime::from_nanos(nanos as u64)
 }
 
 /// Nanoseconds since 1900 of an NTP timestamp.
@@ -382,62 +450,145 @@ mod tests {
         assert_eq!((lost, ingest.lost_packets()), (sequence.wrapping_add(5), 2));
     }
 
-    /// The picture of a second.
-    fn second(ingest: &mut Ingest, n: u16, is_key: bool, ms: u64, timestamp: u32) -> Ingested {
-        let header = Header {
-            marker: true,
-            payload_type: 96,
-            sequence: n,
-            timestamp,
-            ssrc: 7,
-        };
-        let mut bytes = Vec::new();
-        let nal = if is_key { 0x65 } else { 0x41 };
-        header.write(&[nal, 0x88, 2], &mut bytes);
-        let (now, wallclock) = at(ms);
-        ingest.handle_packet(now, n, bytes.into());
-        ingest.poll(now, wallclock).unwrap()
+    /// A publisher of pictures and sound, each with a packet a second.
+    struct Publisher {
+        ingests: [Ingest; 2],
+        offset: ClockOffset,
+        sequence: u16,
+        /// How often a track was told not to keep time.
+        told: usize,
+    }
+
+    impl Publisher {
+        fn new() -> Self {
+            Publisher {
+                ingests: [6, 7].map(|seed| Ingest::new(&track(), &mut Rng::from_number(seed))),
+                offset: ClockOffset::default(),
+                sequence: 0,
+                told: 0,
+            }
+        }
+
+        /// A packet of a track comes: when it is held to have happened, and how far from now that is.
+        fn send(&mut self, track: usize, ms: u64, timestamp: u32) -> (UnixTime, Duration) {
+            let (now, wallclock) = at(ms);
+            self.sequence = self.sequence.wrapping_add(1);
+            let (sequence, ingest) = (self.sequence, &mut self.ingests[track]);
+            ingest.reorder = Reorder::new();
+            ingest.handle_packet(now, sequence, packet(7, sequence, timestamp));
+            let ingested = ingest.poll(now, wallclock).unwrap();
+            self.offset
+                .keep_time(&mut self.ingests, track, ingested.timestamp, (now, wallclock));
+            self.told += usize::from(self.ingests[track].take_adrift());
+            let happened = self.ingests[track].wallclock_at(ingested.timestamp).unwrap();
+            (happened, happened.since(wallclock).max(wallclock.since(happened)))
+        }
+
+        /// It reports that a timestamp of each track is of now.
+        fn report(&mut self, ms: u64, timestamp: u32) {
+            for ingest in &mut self.ingests {
+                let ours = self.offset.handle_report(at(ms).1.to_ntp(), at(ms).1);
+                ingest.handle_report(7, timestamp, ours);
+            }
+        }
     }
 
     #[test]
-    fn timestamps_that_do_not_keep_time_are_taken_for_those_of_when_a_key_picture_came() {
-        for (name, units_a_second) in [("fast", 450_000), ("slow", 9_000), ("none", 0)] {
-            let mut ingest = Ingest::new(&track(), &mut Rng::from_number(6));
-            let (mut told, mut most) = (0, Duration::ZERO);
-            for n in 0..80_u16 {
+    fn timestamps_that_do_not_keep_time_are_taken_for_those_of_when_they_came_and_tracks_stay_together() {
+        for (name, units_a_second, has_reports) in [
+            ("fast", 450_000, false),
+            ("slow", 9_000, false),
+            ("none", 0, false),
+            ("fast", 450_000, true),
+            ("slow", 9_000, true),
+            ("slower", 72_000, true),
+        ] {
+            let mut publisher = Publisher::new();
+            for n in 0..120_u32 {
                 let ms = u64::from(n) * 1_000;
-                let is_key = n.is_multiple_of(4);
-                let timestamp = u32::from(n).wrapping_mul(units_a_second);
-                let ingested = second(&mut ingest, n, is_key, ms, timestamp);
-                let (happened, wallclock) = (ingest.wallclock_at(ingested.timestamp).unwrap(), at(ms).1);
-                let off = happened.since(wallclock).max(wallclock.since(happened));
-                if ingested.place == Place::Entry {
-                    assert!(off <= LEAP, "{name}: {off:?} after {n} s");
+                let timestamp = n.wrapping_mul(units_a_second);
+                if has_reports && n % 5 == 0 {
+                    // By its clock, as if it kept time.
+                    publisher.report(ms, n.wrapping_mul(90_000));
                 }
-                most = most.max(off);
-                told += u32::from(ingest.take_adrift());
+                let (_, off) = publisher.send(0, ms, timestamp);
+                let newest = publisher.ingests[0].newest().unwrap();
+                let (sound, sound_off) = publisher.send(1, ms + 130, timestamp);
+                let most = LEAP + MAKING_UP;
+                assert!(off <= most, "{name}, {has_reports}: {off:?} after {n} s");
+                assert!(
+                    sound_off <= most,
+                    "{name}, {has_reports}: {sound_off:?} after {n} s"
+                );
+                // The first ones say that they are so far apart, unless reports say that they are not.
+                let picture = publisher.ingests[0].wallclock_at(newest).unwrap();
+                let apart = sound.since(picture);
+                let expected = Duration::from_millis(if has_reports { 0 } else { 130 });
+                assert!(
+                    apart.max(expected) - apart.min(expected) <= STEP / 100,
+                    "{name}, {has_reports}: {apart:?} after {n} s"
+                );
             }
-            assert!(most <= 3 * LEAP, "{name}: {most:?}");
-            assert_eq!(told, 1, "{name}");
+            assert_eq!(publisher.told, 2, "{name}: once of each track");
         }
-        // One that stalls for a while and makes up for it does.
-        let mut ingest = Ingest::new(&track(), &mut Rng::from_number(7));
-        for n in 0..60_u16 {
-            let ms = if (20..28).contains(&n) {
-                28_000
-            } else {
-                u64::from(n) * 1_000
-            };
-            second(&mut ingest, n, n.is_multiple_of(4), ms, u32::from(n) * 90_000);
-            assert!(!ingest.take_adrift());
+    }
+
+    #[test]
+    fn what_stands_still_for_a_while_and_makes_up_for_it_is_of_its_own_time() {
+        for stalled_s in [8, 14, 25] {
+            let mut publisher = Publisher::new();
+            let ends = 20 + stalled_s;
+            for n in 0..60 {
+                // Ten times as fast, until it is where it would be.
+                let comes = |n: u64| (ends * 1_000 + (n - 20) * 100).max(n * 1_000);
+                let ms = if n < 20 { n * 1_000 } else { comes(n) };
+                let (happened, _) = publisher.send(0, ms, n as u32 * 90_000);
+                assert_eq!(happened, at(n * 1_000).1, "{n} after {stalled_s} s");
+            }
+            assert_eq!(publisher.told, 0);
         }
-        // However long no key picture comes.
-        let mut ingest = Ingest::new(&track(), &mut Rng::from_number(8));
-        for n in 0..200_u16 {
-            let ingested = second(&mut ingest, n, false, u64::from(n) * 1_000, 0);
-            let happened = ingest.wallclock_at(ingested.timestamp).unwrap();
-            assert!(at(u64::from(n) * 1_000).1.since(happened) <= 3 * LEAP);
+    }
+
+    #[test]
+    fn a_publisher_whose_reports_are_of_another_time_is_of_now_from_its_first_packet_on() {
+        for off_s in [15_i64, -15, 3_600] {
+            let mut publisher = Publisher::new();
+            for n in 0..60_u32 {
+                let ms = u64::from(n) * 1_000 + 500;
+                if n % 5 == 0 {
+                    publisher.report(ms, (n * 90_000).wrapping_sub((off_s * 90_000) as u32));
+                }
+                for track in [0, 1] {
+                    let (_, off) = publisher.send(track, ms + 20 * track as u64, n * 90_000);
+                    assert!(off <= Duration::from_millis(25), "{off_s}: {off:?} after {n} s");
+                }
+            }
         }
+        // What is a little off is believed.
+        let mut publisher = Publisher::new();
+        publisher.report(0, 5 * 90_000);
+        assert_eq!(publisher.send(0, 0, 0).1, Duration::from_secs(5));
+    }
+
+    #[test]
+    fn a_clock_without_reports_keeps_time_however_long_it_runs() {
+        let mut publisher = Publisher::new();
+        // Two days are two rounds of its timestamps.
+        for minute in 0..2_880_u64 {
+            let timestamp = (minute * 60 * 90_000) as u32;
+            for n in 0..8 {
+                let (happened, _) = publisher.send(
+                    0,
+                    minute * 60_000 + n * 7_500,
+                    timestamp.wrapping_add(n as u32 * 675_000),
+                );
+                assert_eq!(happened, at(minute * 60_000 + n * 7_500).1, "minute {minute}");
+            }
+        }
+        // Silent for a day, it goes on.
+        let ms = 2 * 2_880 * 60_000;
+        let (happened, _) = publisher.send(0, ms, (ms * 90) as u32);
+        assert_eq!((happened, publisher.told), (at(ms).1, 0));
     }
 
     // Guards pitfall RTP 6.

@@ -84,13 +84,6 @@ impl Live {
             received_bytes: 0,
             heard: now,
         };
-        let pictures: Vec<bool> = (0..live.ingests.len())
-            .map(|track| is_picture(&live.description, track))
-            .collect();
-        let others = live.ingests.iter_mut().zip(&pictures);
-        others
-            .filter(|(_, is_picture)| live.has_pictures && !**is_picture)
-            .for_each(|(ingest, _)| ingest.set_beside_pictures());
         live.draw_report(now, true);
         live
     }
@@ -164,12 +157,11 @@ impl Live {
         let wallclock = self.wallclock(now);
         let is_picture = is_picture(&self.description, track);
         while let Some(ingested) = self.ingests[track].poll(now, wallclock) {
-            if self.ingests[track].take_begun_anew() && is_picture {
-                // They are recorded together, and a file begins with a key picture.
-                let others = self.ingests.iter_mut().enumerate();
-                others
-                    .filter(|(other, _)| *other != track)
-                    .for_each(|(_, other)| other.begin_anew());
+            let has_moved =
+                self.offset
+                    .keep_time(&mut self.ingests, track, ingested.timestamp, (now, wallclock));
+            if has_moved {
+                self.tell_times();
             }
             if is_picture {
                 self.sound_since = None;
@@ -205,6 +197,20 @@ impl Live {
                 false => now + GATHERING,
             };
             self.serve_at = Some(self.serve_at.map_or(due, |at| at.min(due)));
+        }
+    }
+
+    /// Tells the recorder what time the tracks are of by now.
+    fn tell_times(&mut self) {
+        let Some(recorder) = &mut self.recorder else {
+            return;
+        };
+        for (track, ingest) in self.ingests.iter().enumerate() {
+            let newest = ingest.newest();
+            if let Some((newest, at)) = newest.and_then(|newest| Some((newest, ingest.wallclock_at(newest)?)))
+            {
+                recorder.handle_time(track, newest, at);
+            }
         }
     }
 

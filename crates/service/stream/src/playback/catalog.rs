@@ -54,6 +54,10 @@ struct Found {
     fragments: usize,
 }
 
+/// How far the last sound of a file may reach into the next, and what a file may last longer by than the wall's clock: a sample
+/// of sound, or as much as the clocks of tracks may be apart.
+const OVERLAP_NS: i64 = 150_000_000;
+
 /// A part of a file without a gap.
 #[derive(Clone, Copy, Debug)]
 struct Run {
@@ -297,8 +301,8 @@ impl Catalog {
         pieces
     }
 
-    /// Recordings where they happened. One that begins before another has ended, as when that came faster than it happened,
-    /// lies behind it: nothing of either is hidden.
+    /// Recordings in the order in which they were written, where they happened. One that begins before another has ended, as
+    /// when that came faster than it happened, lies behind it and knows when it happened: nothing of either is hidden.
     fn recorded(&self) -> Vec<Piece> {
         let begins: Vec<Option<i64>> = self.entries.iter().map(Entry::named_ns).collect();
         let mut pieces: Vec<Piece> = Vec::new();
@@ -323,12 +327,11 @@ impl Catalog {
                 pieces.push(entry.piece(run, begin_ns, end_ns));
             }
         }
-        pieces.sort_by_key(|piece| piece.begin_ns);
         for index in 1..pieces.len() {
             let (before, piece) = pieces.split_at_mut(index);
             let (before, piece) = (&mut before[index - 1], &mut piece[0]);
             let overlap_ns = before.end_ns.saturating_sub(piece.begin_ns);
-            if (0..GAP_NS).contains(&overlap_ns) {
+            if (0..OVERLAP_NS).contains(&overlap_ns) {
                 // The last sound of a file reaches into the next.
                 before.end_ns = piece.begin_ns.max(before.begin_ns);
             } else if overlap_ns > 0 {
@@ -383,6 +386,7 @@ impl Entry {
 
     fn piece(&self, run: Run, begin_ns: i64, end_ns: i64) -> Piece {
         Piece {
+            clock_ns: run.begin_ns,
             file: self.info.name.clone(),
             size_bytes: self.info.size_bytes,
             begin_ns,

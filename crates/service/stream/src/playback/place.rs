@@ -10,11 +10,11 @@ const LATE_NS: i64 = 10_000_000_000;
 impl Player {
     /// A range that waits to be played and comes to the point where `pause` starts, without what is behind that.
     pub fn cut(&self, range: Option<&Range>, pause: &Range) -> Option<Range> {
-        let read = |range| Asked::read(Some(range), self.timeline.origin, self.timeline.end_ns()).ok();
+        let read = |range| Asked::read(Some(range), &self.timeline).ok();
         let (waiting, point) = (read(range?)?, read(pause)?.start_ns?);
         let start_ns = waiting.start_ns?;
         let is_in = point > start_ns && waiting.end_ns.is_none_or(|end| point <= end);
-        is_in.then(|| waiting.unit.range(start_ns, Some(point)))
+        is_in.then(|| waiting.unit.range(&self.timeline, start_ns, Some(point)))
     }
 
     /// Whether what is played comes to a point, or has passed it.

@@ -368,7 +368,7 @@ impl Player {
         if matches!(&self.mode, Mode::Seeking(seek) if seek.is_start) {
             self.refuse(PlayError::Interrupted);
         }
-        let asked = match Asked::read(play.range.as_ref(), self.timeline.origin, self.timeline.end_ns()) {
+        let asked = match Asked::read(play.range.as_ref(), &self.timeline) {
             Ok(asked) => asked,
             Err(error) => return self.decline(error),
         };
@@ -426,7 +426,7 @@ impl Player {
     /// # Errors
     /// Why not.
     pub fn check(&self, play: &Play) -> Result<(), PlayError> {
-        let asked = Asked::read(play.range.as_ref(), self.timeline.origin, self.timeline.end_ns())?;
+        let asked = Asked::read(play.range.as_ref(), &self.timeline)?;
         let Some(start_ns) = asked.start_ns else {
             return Ok(());
         };
@@ -446,7 +446,7 @@ impl Player {
         let position_ns = self.position_ns().unwrap_or(0);
         let unit = self.plan.unit;
         if let Some(range) = range {
-            let asked = Asked::read(Some(range), self.timeline.origin, self.timeline.end_ns())?;
+            let asked = Asked::read(Some(range), &self.timeline)?;
             let point_ns = asked.start_ns.unwrap_or(position_ns);
             let is_backwards = self.pace.is_backwards();
             if !self.plays_to(point_ns) {
@@ -460,7 +460,7 @@ impl Player {
                 self.clear();
                 self.mode = Mode::Ready(Some(point_ns));
                 return Ok(Paused {
-                    range: asked.unit.range(point_ns, None),
+                    range: asked.unit.range(&self.timeline, point_ns, None),
                     is_at_once: true,
                 });
             }
@@ -469,7 +469,7 @@ impl Player {
                 self.cut_queue(point_ns);
                 self.advance();
                 return Ok(Paused {
-                    range: asked.unit.range(point_ns, None),
+                    range: asked.unit.range(&self.timeline, point_ns, None),
                     is_at_once: false,
                 });
             }
@@ -482,7 +482,7 @@ impl Player {
             };
         }
         Ok(Paused {
-            range: unit.range(position_ns, None),
+            range: unit.range(&self.timeline, position_ns, None),
             is_at_once: true,
         })
     }
@@ -747,7 +747,7 @@ impl Player {
             (index, sender.sequence.wrapping_add(waiting), timestamp)
         });
         Played {
-            range: Some(self.plan.unit.range(position_ns, end_ns)),
+            range: Some(self.plan.unit.range(&self.timeline, position_ns, end_ns)),
             scale: self.plan.tells_scale.then_some(self.plan.scale),
             speed: self.plan.tells_speed.then_some(self.plan.speed),
             begins: begins.collect(),

@@ -1,7 +1,7 @@
 //! What Range fields say of a timeline, and what is said of it in them.
 
 use super::PlayError;
-use ringpost_base::UnixTime;
+use super::timeline::Timeline;
 use ringpost_rtsp::header::{Npt, Range, RangeSpec, Smpte, SmpteType};
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unit {
     Npt,
-    Clock(UnixTime),
+    Clock,
     Smpte(SmpteType),
 }
 
@@ -23,12 +23,8 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    /// What a Range means where a timeline begins at `origin` and is so long.
-    pub(super) fn read(
-        range: Option<&Range>,
-        origin: Option<UnixTime>,
-        length_ns: i64,
-    ) -> Result<Self, PlayError> {
+    /// What a Range means of a timeline.
+    pub(super) fn read(range: Option<&Range>, timeline: &Timeline) -> Result<Self, PlayError> {
         let Some(range) = range else {
             return Ok(Asked {
                 unit: Unit::Npt,
@@ -37,7 +33,7 @@ impl Asked {
             });
         };
         let npt = |npt: Npt| match npt {
-            Npt::Now => length_ns,
+            Npt::Now => timeline.end_ns(),
             Npt::At(at) => ns(at),
         };
         Ok(match range.spec {
@@ -48,15 +44,14 @@ impl Asked {
                 end_ns: end.filter(|end| *end != Npt::Now).map(npt),
             },
             RangeSpec::Clock { start, end } => {
-                let origin = origin.ok_or(PlayError::NoClock)?;
-                let since = |at: UnixTime| {
-                    let ns = i128::from(at.as_nanos()) - i128::from(origin.as_nanos());
-                    ns.clamp(i64::MIN.into(), i64::MAX.into()) as i64
-                };
+                if timeline.origin.is_none() {
+                    return Err(PlayError::NoClock);
+                }
+                let start_ns = timeline.at_clock(start);
                 Asked {
-                    unit: Unit::Clock(origin),
-                    start_ns: Some(since(start)),
-                    end_ns: end.map(since),
+                    unit: Unit::Clock,
+                    start_ns: Some(start_ns),
+                    end_ns: end.map(|end| timeline.until_clock(start_ns, start, end)),
                 }
             }
             RangeSpec::Smpte { kind, start, end } => Asked {
@@ -70,16 +65,16 @@ impl Asked {
 
 impl Unit {
     /// What is said of a part of the timeline; `None` goes on to an end that is not known.
-    pub(super) fn range(self, start_ns: i64, end_ns: Option<i64>) -> Range {
+    pub(super) fn range(self, timeline: &Timeline, start_ns: i64, end_ns: Option<i64>) -> Range {
         let duration = |ns: i64| Duration::from_nanos(ns.max(0) as u64);
         let spec = match self {
             Unit::Npt => RangeSpec::Npt {
                 start: Some(Npt::At(duration(start_ns))),
                 end: end_ns.map(|end| Npt::At(duration(end))),
             },
-            Unit::Clock(origin) => RangeSpec::Clock {
-                start: origin + duration(start_ns),
-                end: end_ns.map(|end| origin + duration(end)),
+            Unit::Clock => RangeSpec::Clock {
+                start: timeline.clock_from(start_ns),
+                end: end_ns.map(|end| timeline.clock_until(end)),
             },
             Unit::Smpte(kind) => RangeSpec::Smpte {
                 kind,
@@ -127,7 +122,9 @@ fn ns(at: Duration) -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::timeline::Piece;
     use super::*;
+    use ringpost_base::UnixTime;
 
     #[test]
     fn time_codes_are_what_their_offsets_say() {
@@ -153,7 +150,19 @@ mod tests {
 
     #[test]
     fn every_unit_comes_back_as_it_was_asked() {
-        let origin = UnixTime::from_secs(1_795_747_980);
+        let piece = Piece {
+            file: "door/1.mp4".parse().expect("a name"),
+            size_bytes: 0,
+            begin_ns: 0,
+            end_ns: 77,
+            clock_ns: 1_795_747_980_000_000_000,
+            file_begin_ns: 0,
+        };
+        let timeline = Timeline {
+            pieces: vec![piece],
+            origin: Some(UnixTime::from_secs(1_795_747_980)),
+            ..Timeline::default()
+        };
         for text in [
             "npt=10.000-20.500",
             "npt=0.040-",
@@ -162,14 +171,20 @@ mod tests {
             "smpte-25=00:00:05:10-",
         ] {
             let range = Range::parse(text).expect("a range");
-            let asked = Asked::read(Some(&range), Some(origin), 0).expect("a part");
-            let told = asked.unit.range(asked.start_ns.expect("a start"), asked.end_ns);
+            let asked = Asked::read(Some(&range), &timeline).expect("a part");
+            let told = asked
+                .unit
+                .range(&timeline, asked.start_ns.expect("a start"), asked.end_ns);
             assert_eq!(told.to_string(), text);
         }
-        let clock = Range::parse("clock=20261127T025310Z-").expect("a range");
-        assert_eq!(Asked::read(Some(&clock), None, 0), Err(PlayError::NoClock));
         let now = Range::parse("npt=now-").expect("a range");
-        let asked = Asked::read(Some(&now), None, 77).expect("a part");
+        let asked = Asked::read(Some(&now), &timeline).expect("a part");
         assert_eq!((asked.start_ns, asked.end_ns), (Some(77), None));
+        let clock = Range::parse("clock=20261127T025310Z-").expect("a range");
+        let files = Timeline {
+            origin: None,
+            ..timeline
+        };
+        assert_eq!(Asked::read(Some(&clock), &files), Err(PlayError::NoClock));
     }
 }

@@ -9,7 +9,8 @@ use std::time::Duration;
 /// What can be played, and when each part of it happened: files in a row, or recordings with the gaps between them.
 ///
 /// Positions are nanoseconds since its beginning. Those of recordings go on while nothing was recorded, so that they are the
-/// wall's clock less [`origin`](Timeline::origin).
+/// wall's clock less [`origin`](Timeline::origin), unless some were recorded of a time that others are of too: these lie behind
+/// the others, and each knows when it happened.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Timeline {
     /// In order; none begins before another one has ended.
@@ -27,6 +28,8 @@ pub(super) struct Piece {
     /// On the timeline.
     pub(super) begin_ns: i64,
     pub(super) end_ns: i64,
+    /// When it began to happen, of recordings, in nanoseconds since 1970.
+    pub(super) clock_ns: i64,
     /// Where it begins in its file.
     pub(super) file_begin_ns: i64,
 }
@@ -37,6 +40,12 @@ impl Piece {
         at_ns
             .saturating_sub(self.begin_ns)
             .saturating_add(self.file_begin_ns)
+    }
+
+    /// When it had happened.
+    fn clock_end_ns(&self) -> i64 {
+        let length = self.end_ns.saturating_sub(self.begin_ns);
+        self.clock_ns.saturating_add(length)
     }
 
     /// Where an instant of the file is on the timeline.
@@ -77,13 +86,98 @@ impl Timeline {
 
     /// The same by the wall's clock, for recordings.
     pub fn clock_ranges(&self) -> Vec<Range<UnixTime>> {
-        let Some(origin) = self.origin else {
+        if self.origin.is_none() {
             return Vec::new();
-        };
-        self.ranges()
-            .into_iter()
-            .map(|range| origin + range.start..origin + range.end)
+        }
+        let mut happened: Vec<Range<i64>> = self
+            .pieces
+            .iter()
+            .map(|piece| piece.clock_ns..piece.clock_end_ns())
+            .collect();
+        happened.sort_by_key(|range| range.start);
+        let ranges = joined(happened).into_iter();
+        ranges
+            .map(|range| unix_time(range.start)..unix_time(range.end))
             .collect()
+    }
+
+    /// The position of what happened at an instant: of what was recorded last of it. In a gap it is as far before what comes
+    /// behind that.
+    pub(super) fn at_clock(&self, at: UnixTime) -> i64 {
+        let at_ns = clock_ns(at);
+        let is_in = |piece: &&Piece| (piece.clock_ns..piece.clock_end_ns()).contains(&at_ns);
+        if let Some(piece) = self.pieces.iter().rev().find(is_in) {
+            return piece
+                .begin_ns
+                .saturating_add(at_ns.saturating_sub(piece.clock_ns));
+        }
+        let behind = self.pieces.iter().enumerate();
+        let behind = behind.filter(|(_, piece)| piece.clock_ns > at_ns);
+        match behind.min_by_key(|(_, piece)| piece.clock_ns) {
+            Some((index, _)) => self.before(index, at_ns),
+            None => self.beyond(at_ns),
+        }
+    }
+
+    /// The position where a part ends that begins at a position, which is of `start`, and goes on until `end`, or back to it.
+    pub(super) fn until_clock(&self, start_ns: i64, start: UnixTime, end: UnixTime) -> i64 {
+        let at_ns = clock_ns(end);
+        if end >= start {
+            let first = self.piece_at(start_ns).unwrap_or(self.pieces.len());
+            let ends = |piece: &Piece| piece.clock_end_ns() >= at_ns;
+            let found = self.pieces.iter().skip(first).position(ends);
+            let end_ns = found.map_or_else(|| self.beyond(at_ns), |found| self.before(first + found, at_ns));
+            return end_ns.max(start_ns);
+        }
+        let begun = self.pieces.partition_point(|piece| piece.begin_ns <= start_ns);
+        let before = self.pieces[..begun]
+            .iter()
+            .rposition(|piece| piece.clock_ns <= at_ns);
+        self.before(before.unwrap_or(0), at_ns).min(start_ns)
+    }
+
+    /// The position of an instant by a piece that it is in, or that comes before or behind it.
+    fn before(&self, index: usize, at_ns: i64) -> i64 {
+        let Some(piece) = self.pieces.get(index) else {
+            return 0;
+        };
+        let position = piece
+            .begin_ns
+            .saturating_add(at_ns.saturating_sub(piece.clock_ns));
+        let ended_ns = index.checked_sub(1).map(|before| self.pieces[before].end_ns);
+        position.max(ended_ns.unwrap_or(i64::MIN))
+    }
+
+    fn beyond(&self, at_ns: i64) -> i64 {
+        let last_ns = self.pieces.iter().map(Piece::clock_end_ns).max();
+        self.end_ns()
+            .saturating_add(at_ns.saturating_sub(last_ns.unwrap_or_default()))
+    }
+
+    /// When that happened which begins at a position.
+    pub(super) fn clock_from(&self, position_ns: i64) -> UnixTime {
+        self.clock_of(
+            self.pieces.partition_point(|piece| piece.begin_ns <= position_ns),
+            position_ns,
+        )
+    }
+
+    /// When that happened which ends at a position.
+    pub(super) fn clock_until(&self, position_ns: i64) -> UnixTime {
+        self.clock_of(
+            self.pieces.partition_point(|piece| piece.begin_ns < position_ns),
+            position_ns,
+        )
+    }
+
+    /// By the last of so many pieces.
+    fn clock_of(&self, pieces: usize, position_ns: i64) -> UnixTime {
+        let piece = self.pieces.get(pieces.saturating_sub(1));
+        unix_time(piece.map_or(position_ns, |piece| {
+            piece
+                .clock_ns
+                .saturating_add(position_ns.saturating_sub(piece.begin_ns))
+        }))
     }
 
     /// What a session description says of it: its tracks in order, with what decoders need. Tracks of files that differ
@@ -145,14 +239,8 @@ impl Timeline {
     }
 
     pub(super) fn runs(&self) -> Vec<Range<i64>> {
-        let mut runs: Vec<Range<i64>> = Vec::new();
-        for piece in &self.pieces {
-            match runs.last_mut() {
-                Some(run) if piece.begin_ns.saturating_sub(run.end) < GAP_NS => run.end = piece.end_ns,
-                _ => runs.push(piece.begin_ns..piece.end_ns),
-            }
-        }
-        runs
+        let pieces = self.pieces.iter();
+        joined(pieces.map(|piece| piece.begin_ns..piece.end_ns))
     }
 
     /// The first piece that has not ended at an instant.
@@ -171,6 +259,26 @@ impl Timeline {
             .cloned()
             .collect()
     }
+}
+
+/// Ranges whose beginnings ascend, with those in one that have no gap between them.
+fn joined(ranges: impl IntoIterator<Item = Range<i64>>) -> Vec<Range<i64>> {
+    let mut runs: Vec<Range<i64>> = Vec::new();
+    for range in ranges {
+        match runs.last_mut() {
+            Some(run) if range.start.saturating_sub(run.end) < GAP_NS => run.end = run.end.max(range.end),
+            _ => runs.push(range),
+        }
+    }
+    runs
+}
+
+fn clock_ns(at: UnixTime) -> i64 {
+    i64::try_from(at.as_nanos()).unwrap_or(i64::MAX)
+}
+
+fn unix_time(ns: i64) -> UnixTime {
+    UnixTime::from_nanos(ns.max(0) as u64)
 }
 
 /// A track as a session knows it.

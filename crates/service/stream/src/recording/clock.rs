@@ -11,8 +11,21 @@ pub(super) struct MediaClock {
     packets: u32,
 }
 
-/// What a packet's time may be off what those before it said; more is a jump.
+/// What a packet says of its time, beside those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Said {
+    /// It is where it should be.
+    Expected,
+    /// Its time is another, and its timestamp goes on: what is counted by timestamps is whole.
+    Moved,
+    /// Its timestamp contradicts those before.
+    Contradiction,
+}
+
+/// What a packet's time may be off what those before it said; more is another time.
 const JUMP_NS: i64 = 1_000_000_000;
+/// How far a timestamp may be from the last one and go on.
+const NEAR_NS: u64 = 3_000_000_000;
 /// Over how many packets the mean goes.
 const MEAN_PACKETS: u32 = 32;
 
@@ -26,21 +39,40 @@ impl MediaClock {
         }
     }
 
-    /// Takes what a packet says; true where it contradicts those before, and counts anew.
-    pub(super) fn handle_packet(&mut self, timestamp: u32, wallclock: UnixTime) -> bool {
-        let wall = i64::try_from(wallclock.as_nanos()).unwrap_or(i64::MAX);
+    /// Takes what a packet says of its time.
+    pub(super) fn handle_packet(&mut self, timestamp: u32, wallclock: UnixTime) -> Said {
         let number = self.number(timestamp);
-        let said = wall.saturating_sub(self.to_ns(number));
-        let off = said.saturating_sub(self.offset_ns);
-        let is_first = self.last.is_none();
-        self.last = Some((timestamp, number));
-        if is_first || off.abs() > JUMP_NS {
-            (self.offset_ns, self.packets) = (said, 1);
-            return !is_first;
+        let before = self.last.replace((timestamp, number));
+        let Some((_, before)) = before else {
+            (self.offset_ns, self.packets) = (self.offset_of(number, wallclock), 1);
+            return Said::Expected;
+        };
+        if self.handle_time(number, wallclock) {
+            let is_near = self.to_ns(number - before).unsigned_abs() < NEAR_NS;
+            return if is_near { Said::Moved } else { Said::Contradiction };
         }
+        let off = self.offset_of(number, wallclock).saturating_sub(self.offset_ns);
         self.packets = (self.packets + 1).min(MEAN_PACKETS);
         self.offset_ns += off / i64::from(self.packets);
-        false
+        Said::Expected
+    }
+
+    /// Takes another time of what a timestamp's number is; whether it is another one.
+    pub(super) fn handle_time(&mut self, number: i64, wallclock: UnixTime) -> bool {
+        if self.last.is_none() {
+            return false;
+        }
+        let said = self.offset_of(number, wallclock);
+        let is_other = said.saturating_sub(self.offset_ns).abs() > JUMP_NS;
+        if is_other {
+            (self.offset_ns, self.packets) = (said, 1);
+        }
+        is_other
+    }
+
+    fn offset_of(&self, number: i64, wallclock: UnixTime) -> i64 {
+        let wall = i64::try_from(wallclock.as_nanos()).unwrap_or(i64::MAX);
+        wall.saturating_sub(self.to_ns(number))
     }
 
     /// A timestamp near the last packet's, counted without end.
@@ -85,7 +117,8 @@ mod tests {
         for n in 0..100_i64 {
             let shake = if n % 2 == 0 { 20_000_000 } else { -20_000_000 };
             let timestamp = first.wrapping_add(n as u32 * 3_600);
-            assert!(!clock.handle_packet(timestamp, wall(n * 40_000_000 + shake)));
+            let said = clock.handle_packet(timestamp, wall(n * 40_000_000 + shake));
+            assert_eq!(said, Said::Expected);
         }
         let number = clock.number(first.wrapping_add(100 * 3_600));
         assert_eq!(number, i64::from(first) + 100 * 3_600);
@@ -93,16 +126,21 @@ mod tests {
     }
 
     #[test]
-    fn a_pause_is_no_jump_and_a_jump_is_told_once() {
+    fn a_pause_is_none_of_them_and_what_is_another_time_is_told_once() {
         let mut clock = MediaClock::new(8_000);
-        assert!(!clock.handle_packet(0, wall(0)));
+        assert_eq!(clock.handle_packet(0, wall(0)), Said::Expected);
         // An hour of silence.
-        assert!(!clock.handle_packet(8_000 * 3_600, wall(3_600_000_000_000)));
-        assert!(clock.handle_packet(77, wall(3_600_020_000_000)));
-        assert!(!clock.handle_packet(237, wall(3_600_040_000_000)));
-        assert!(
-            clock.handle_packet(397, wall(7_200_000_000_000)),
-            "the wall's clock was set"
+        assert_eq!(
+            clock.handle_packet(8_000 * 3_600, wall(3_600_000_000_000)),
+            Said::Expected
         );
+        assert_eq!(
+            clock.handle_packet(77, wall(3_600_020_000_000)),
+            Said::Contradiction
+        );
+        assert_eq!(clock.handle_packet(237, wall(3_600_040_000_000)), Said::Expected);
+        // The wall's clock was set.
+        assert_eq!(clock.handle_packet(397, wall(7_200_000_000_000)), Said::Moved);
+        assert_eq!(clock.handle_packet(557, wall(7_200_020_000_000)), Said::Expected);
     }
 }

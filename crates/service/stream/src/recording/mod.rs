@@ -46,6 +46,7 @@ pub use writing::write_out;
 use crate::Description;
 use crate::file::{FileTrack, FileWriter, Run};
 use bytes::Bytes;
+use clock::Said;
 use ringpost_base::{Instant, UnixTime, limits};
 use ringpost_rtp::Packet;
 use std::collections::VecDeque;
@@ -58,8 +59,9 @@ use track::{Track, Unit};
 /// track of sound does, and so it does where no key frame has come within [`PATIENCE`]. An encoder that refreshes its pictures
 /// little by little and never sends a key frame is begun with anywhere after that time, if its parameter sets are known: a
 /// decoder has a whole picture before long. Another file begins with the first key frame after [`Settings::segment`], where
-/// parameter sets change, after three seconds of nothing, where timestamps jump, and where tracks have drifted apart, since each
-/// is placed by the wall's clock when its file begins.
+/// parameter sets change, after three seconds of nothing, where timestamps jump, where they are said to be of another time, and
+/// where tracks have drifted apart, since each is placed by the wall's clock when its file begins and counted by its timestamps
+/// from there on. Files are called in the order in which they were written, whatever the wall's clock does.
 ///
 /// It holds at most [`limits::RECORDING_FRAGMENT_BYTES`] of an open fragment: a longer one is closed before its time.
 #[derive(Debug)]
@@ -79,8 +81,8 @@ pub struct Recorder {
     open_samples: usize,
     /// When the last packet came.
     heard: Instant,
-    /// When the lead's last unit happened.
-    lead_wall_ns: Option<i64>,
+    /// The number of the lead's last unit.
+    lead_number: Option<i64>,
     /// Another file is to begin with the next key frame.
     is_renewed: bool,
     /// The last file's name, in milliseconds since 1970.
@@ -177,7 +179,7 @@ impl Recorder {
             open_bytes: 0,
             open_samples: 0,
             heard: Instant::ZERO,
-            lead_wall_ns: None,
+            lead_number: None,
             is_renewed: false,
             last_name_ms: 0,
             retry_at: None,
@@ -218,15 +220,22 @@ impl Recorder {
         if self.file.is_none() {
             self.waiting_since.get_or_insert(now);
         }
-        if of.handle_packet(&packet, wallclock) {
-            // What nothing is written of yet begins where it belongs; the file has begun anew before it.
-            match self.file.is_some() && track != self.lead && of.anchor.is_none() {
-                true => of.pending.clear(),
-                false => self.break_off(),
-            }
+        match of.handle_packet(&packet, wallclock) {
+            Said::Expected => {}
+            Said::Moved => self.is_renewed |= self.file.is_some(),
+            Said::Contradiction => self.break_off(),
         }
         self.take_units(now, track);
         self.choose_lead(now);
+    }
+
+    /// What was handed in of a track with this timestamp happened at another time than was said: another file begins with the
+    /// next key frame.
+    pub fn handle_time(&mut self, track: usize, timestamp: u32, wallclock: UnixTime) {
+        let of = self.tracks.get_mut(track).and_then(Option::as_mut);
+        if of.is_some_and(|of| of.handle_time(timestamp, wallclock)) {
+            self.is_renewed |= self.file.is_some();
+        }
     }
 
     /// The publisher has gone: what has come of it is closed, and another may follow.
@@ -328,7 +337,7 @@ impl Recorder {
         self.close_fragment(self.heard, None, None);
         self.close_file();
         self.clear_pending();
-        self.lead_wall_ns = None;
+        self.lead_number = None;
     }
 
     /// Lets another track lead where the one that should has nothing to begin with.
@@ -348,7 +357,7 @@ impl Recorder {
         };
         if let Some((index, _)) = self.tracks.iter().enumerate().find(can_lead) {
             self.lead = index;
-            self.lead_wall_ns = None;
+            self.lead_number = None;
             self.clear_pending();
         }
     }
@@ -372,16 +381,20 @@ impl Recorder {
 
     fn lead_unit(&mut self, now: Instant, mut unit: Unit) {
         let lead = self.lead;
-        let before = self.lead_wall_ns.replace(unit.wall_ns);
-        if before.is_some_and(|before| unit.wall_ns - before > GAP_NS) {
+        let before = self.lead_number.replace(unit.number);
+        let since_ns = before
+            .zip(self.tracks[lead].as_ref())
+            .map(|(before, track)| track.clock.to_ns(unit.number - before));
+        if since_ns.is_some_and(|since_ns| since_ns > GAP_NS) {
             self.close_fragment(now, None, None);
             self.close_file();
         }
         let next = Some((unit.number, unit.wall_ns));
-        let elapsed_ns = unit.wall_ns - self.fragment_began_ns().unwrap_or(unit.wall_ns);
+        let in_file_ns = self.in_file_ns(lead, &unit);
+        let elapsed_ns = in_file_ns - self.fragment_began_ns().unwrap_or(in_file_ns);
         let fragment_ns = ns(self.settings.fragment);
         let segment_ns = ns(self.settings.segment);
-        let is_over = |file: &File| unit.wall_ns - file.began_ns >= segment_ns;
+        let is_over = |file: &File| in_file_ns - file.began_ns >= segment_ns;
         let is_other = self.is_renewed || self.file.as_ref().is_none_or(is_over) || unit.changes.is_some();
         let begins = unit.is_key || (unit.is_begin && is_other);
         if !begins {
@@ -390,14 +403,14 @@ impl Recorder {
                 return;
             }
             if elapsed_ns >= fragment_ns {
-                self.close_fragment(now, Some(unit.wall_ns), next);
+                self.close_fragment(now, Some(in_file_ns), next);
             }
             return self.push(now, lead, unit);
         }
         // The first picture that really needs no other has a file of its own.
         let is_keyless = |file: &File| file.is_keyless && unit.is_key;
         if is_other || self.file.as_ref().is_some_and(is_keyless) {
-            self.close_fragment(now, Some(unit.wall_ns), next);
+            self.close_fragment(now, Some(in_file_ns), next);
             self.leave_file();
             if let (Some(format), Some(track)) = (unit.changes.take(), &mut self.tracks[lead]) {
                 track.format = Some(format);
@@ -409,7 +422,7 @@ impl Recorder {
                 file.is_keyless = !unit.is_key && self.tracks[lead].as_ref().is_some_and(Track::is_video);
             }
         } else if elapsed_ns >= fragment_ns / if self.is_video(lead) { 2 } else { 1 } {
-            self.close_fragment(now, Some(unit.wall_ns), next);
+            self.close_fragment(now, Some(in_file_ns), next);
         }
         self.push(now, lead, unit);
     }
@@ -431,7 +444,7 @@ impl Recorder {
         // Pictures lead as soon as there is one to begin with.
         if unit.is_begin && of.is_video() && of.format.is_some() && is_led_by_sound {
             (self.lead, self.is_renewed) = (track, true);
-            self.lead_wall_ns = None;
+            self.lead_number = None;
             return self.lead_unit(now, unit);
         }
         let Some(file) = &self.file else {
@@ -443,7 +456,8 @@ impl Recorder {
             }
             return of.pending.push_back(unit);
         };
-        if unit.wall_ns < file.began_ns {
+        let in_file_ns = of.wall_in_file(&unit, file.began_ns);
+        if in_file_ns < file.began_ns {
             if let Some(previous) = self
                 .previous
                 .as_mut()
@@ -461,7 +475,7 @@ impl Recorder {
         let end_ns = self
             .fragment_began_ns()
             .map(|began| began + ns(self.settings.fragment));
-        if end_ns.is_some_and(|end| unit.wall_ns >= end + ns(GRACE)) {
+        if end_ns.is_some_and(|end| in_file_ns >= end + ns(GRACE)) {
             self.close_fragment(now, end_ns, None);
         }
         self.push(now, track, unit);
@@ -471,15 +485,21 @@ impl Recorder {
         self.tracks[track].as_ref().is_some_and(Track::is_video)
     }
 
+    /// When a unit happened, as the open file counts.
+    fn in_file_ns(&self, track: usize, unit: &Unit) -> i64 {
+        match (&self.file, &self.tracks[track]) {
+            (Some(file), Some(track)) => track.wall_in_file(unit, file.began_ns),
+            _ => unit.wall_ns,
+        }
+    }
+
     /// When the first unit of the open fragment happened: the lead's, if it has one.
     fn fragment_began_ns(&self) -> Option<i64> {
         let file = self.file.as_ref()?;
         let first = |track: &usize| {
-            self.tracks[*track]
-                .as_ref()?
-                .pending
-                .front()
-                .map(|unit| unit.wall_ns)
+            let track = self.tracks[*track].as_ref()?;
+            let first = track.pending.front()?;
+            Some(track.wall_in_file(first, file.began_ns))
         };
         first(&self.lead).or_else(|| file.tracks.iter().filter_map(first).min())
     }
@@ -487,6 +507,10 @@ impl Recorder {
     fn push(&mut self, now: Instant, track: usize, unit: Unit) {
         let Some(of) = &mut self.tracks[track] else { return };
         let bytes = unit.bytes;
+        if let Some(file) = &self.file {
+            // It is counted from there on.
+            let _ = of.time_of(unit.number, unit.wall_ns, file.began_ns);
+        }
         of.pending.push_back(unit);
         self.opened.get_or_insert(now);
         self.open_bytes += bytes;
@@ -510,6 +534,7 @@ impl Recorder {
             let Some(track) = track else { continue };
             track.anchor = None;
             track.is_other = false;
+            track.place_pending();
             while track
                 .pending
                 .front()
@@ -585,7 +610,10 @@ impl Recorder {
             let cut_ns = cut_ns.filter(|_| index != self.lead).unwrap_or(i64::MAX);
             let mut samples = Vec::new();
             let mut last = None;
-            while let Some(unit) = track.pending.pop_front_if(|unit| unit.wall_ns < cut_ns) {
+            while let Some(first) = track.pending.front()
+                && track.wall_in_file(first, file.began_ns) < cut_ns
+                && let Some(unit) = track.pending.pop_front()
+            {
                 let Some(time) = track.time_of(unit.number, unit.wall_ns, file.began_ns) else {
                     continue;
                 };
@@ -635,9 +663,9 @@ impl Recorder {
         let began_ns = file.began_ns;
         if let Some(header) = header {
             self.close_previous();
-            // Names are told apart by milliseconds.
+            // Names are told apart by milliseconds, and tell which file came first.
             let ms = began_ns.max(0) as u64 / 1_000_000;
-            let ms = if ms == self.last_name_ms { ms + 1 } else { ms };
+            let ms = ms.max(self.last_name_ms + 1);
             self.last_name_ms = ms;
             let name = file_name(UnixTime::from_nanos(ms * 1_000_000));
             self.outputs.push_back(Output::Create { name });

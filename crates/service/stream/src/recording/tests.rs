@@ -1,3 +1,5 @@
+mod time;
+
 use super::*;
 use crate::file::latm_element;
 use crate::file::tests::MPEG4_CONFIG;

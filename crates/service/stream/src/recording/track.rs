@@ -1,4 +1,4 @@
-use super::clock::MediaClock;
+use super::clock::{MediaClock, Said};
 use crate::file::{Encoding, Format, Kind, Latm, Sample, latm};
 use crate::mpeg4_visual;
 use bytes::Bytes;
@@ -91,17 +91,48 @@ impl Track {
         self.encoding.kind.is_video()
     }
 
-    /// Takes a packet; true where its time contradicts those before it.
-    pub(super) fn handle_packet(&mut self, packet: &Packet<'_>, wallclock: UnixTime) -> bool {
+    /// Takes a packet, and what is said of its time.
+    pub(super) fn handle_packet(&mut self, packet: &Packet<'_>, wallclock: UnixTime) -> Said {
         let timestamp = packet.timestamp().wrapping_mul(self.stretch);
-        let jumps = self.clock.handle_packet(timestamp, wallclock);
-        if jumps {
+        let said = self.clock.handle_packet(timestamp, wallclock);
+        if said == Said::Contradiction {
             // What has begun will have no end, and its time would be counted from the wrong one.
             self.depacketizer = Depacketizer::new(self.encoding.payload);
             self.frames.clear();
         }
         self.depacketizer.handle_packet(packet);
-        jumps
+        if said == Said::Moved {
+            self.place_pending();
+        }
+        said
+    }
+
+    /// Takes another time of a timestamp than its packet said; whether it is another.
+    pub(super) fn handle_time(&mut self, timestamp: u32, wallclock: UnixTime) -> bool {
+        let number = self.clock.number(timestamp.wrapping_mul(self.stretch));
+        let is_other = self.clock.handle_time(number, wallclock);
+        if is_other {
+            self.place_pending();
+        }
+        is_other
+    }
+
+    /// What no file has a place for yet is of the time that is known by now.
+    pub(super) fn place_pending(&mut self) {
+        if self.anchor.is_none() {
+            for unit in &mut self.pending {
+                unit.wall_ns = self.clock.wall_ns(unit.number);
+            }
+        }
+    }
+
+    /// When a unit happened by the file that it is to be in: within a file it is counted by timestamps, whatever the wall's
+    /// clock does.
+    pub(super) fn wall_in_file(&self, unit: &Unit, began_ns: i64) -> i64 {
+        match self.anchor {
+            Some((first, at)) => began_ns.saturating_add(self.clock.to_ns(at + unit.number - first)),
+            None => unit.wall_ns,
+        }
     }
 
     /// The next unit that is whole. One to begin with that has not come for `patience` is waited for no longer.

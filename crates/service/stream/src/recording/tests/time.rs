@@ -1,0 +1,90 @@
+//! What is recorded while its time is said to be another.
+
+use super::*;
+
+/// The numbers that pictures and sounds bear, of all files in the order of their names.
+fn numbers(world: &World, track: usize) -> Vec<u64> {
+    let number = |unit: &[u8]| {
+        let octets = match track {
+            0 => &unit[unit.len() - 8..],
+            _ => &unit[..8],
+        };
+        u64::from_be_bytes(octets.try_into().expect("eight octets"))
+    };
+    let of = |name: &String| {
+        let units = world.file(name).units(track);
+        units
+            .into_iter()
+            .map(|(_, unit)| number(&unit))
+            .collect::<Vec<_>>()
+    };
+    world.names().iter().flat_map(of).collect()
+}
+
+fn seconds(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+#[test]
+fn what_is_said_to_be_of_another_time_is_whole_and_has_another_file_from_the_next_key_picture_on() {
+    for (before, after) in [(0, 12), (30, 0), (2, 0)] {
+        for is_told_at_once in [true, false] {
+            let mut world = world(CAMERA);
+            world.gop = 50;
+            world.wall_offset = seconds(before);
+            world.play(0..3);
+            // Within a group of pictures.
+            world.wall_offset = seconds(after);
+            if is_told_at_once {
+                let last = world.video_offset.wrapping_add(74 * 3_600);
+                let at = world.wall(Duration::from_millis(40) * 74);
+                world.recorder.handle_time(0, last, at);
+                let n = 3 * 44_100 / 1_024 - 1;
+                let at = world.wall(Duration::from_nanos(n * 1_024 * 1_000_000_000 / 44_100));
+                world.recorder.handle_time(1, 1_000 + n as u32 * 1_024, at);
+            }
+            world.play(3..8);
+            world.finish();
+            let case = format!("from {before} s to {after} s, at once: {is_told_at_once}");
+            let names = world.names();
+            assert_eq!(names.len(), 2, "{case}");
+            assert!(numbers(&world, 0).into_iter().eq(0..200), "{case}");
+            let sounds = numbers(&world, 1);
+            assert!(
+                sounds.iter().copied().eq(0..8 * 44_100 / 1_024),
+                "{case}: {sounds:?}"
+            );
+            // Both tracks of the second file are where they belong.
+            let second = world.file(&names[1]);
+            assert_eq!(second.units(0).len(), 100, "{case}");
+            let (in_file, unit) = &second.units(1)[0];
+            let n = u64::from_be_bytes(unit[..8].try_into().expect("a number"));
+            let heard_ns = (n * 1_024 * 1_000_000_000 / 44_100).cast_signed() - 4_000_000_000;
+            let in_file_ns = in_file * 1_000_000_000 / 44_100;
+            assert!(
+                (heard_ns - in_file_ns).abs() < 1_000_000,
+                "{case}: {heard_ns} {in_file_ns}"
+            );
+        }
+    }
+}
+
+#[test]
+fn files_are_called_in_the_order_in_which_they_were_written() {
+    let mut world = world(CAMERA);
+    world.recorder_segment(seconds(1));
+    world.wall_offset = seconds(60);
+    world.play(0..2);
+    world.wall_offset = Duration::ZERO;
+    world.play(2..5);
+    world.finish();
+    let began: Vec<_> = world
+        .names()
+        .iter()
+        .map(|name| began(name).expect("a time"))
+        .collect();
+    let ms = Duration::from_millis;
+    let expected = [60_000, 61_000, 61_001, 61_002, 61_003].map(|at| BEGAN + ms(at));
+    assert_eq!(began, expected);
+    assert!(numbers(&world, 0).into_iter().eq(0..125));
+}
