@@ -1,3 +1,5 @@
+mod described;
+
 use super::*;
 use crate::file::{FileTrack, FileWriter, Format, Run, Sample};
 use crate::recording::tests::{BEGAN, CAMERA, World, ready, world};
