@@ -234,6 +234,12 @@ impl Catalog {
         }
     }
 
+    /// Whether nothing of what was read can be played.
+    pub(crate) fn is_empty(&self) -> bool {
+        let has_something = |entry: &Entry| entry.found.runs.iter().any(|run| run.end_ns > run.begin_ns);
+        !self.entries.iter().any(has_something) || self.told().is_empty()
+    }
+
     /// The next file of a list that has nothing of what the first one has, and for which no session is set up therefore.
     fn find_another(&mut self) -> Option<(FileName, MediaError)> {
         let told = self.told();

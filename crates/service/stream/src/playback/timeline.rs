@@ -112,6 +112,17 @@ impl Timeline {
         }
     }
 
+    /// What it has.
+    pub(crate) fn tracks(&self) -> &[FileTrack] {
+        &self.tracks
+    }
+
+    /// The same for who was told of these tracks.
+    pub(crate) fn with_tracks(self, tracks: &[FileTrack]) -> Self {
+        let tracks = tracks.to_vec();
+        Timeline { tracks, ..self }
+    }
+
     /// Its tracks as they were told, each with its payload type.
     pub(super) fn told(&self) -> Vec<Told> {
         let told = |(track, payload_type): (&FileTrack, u8)| Told {
