@@ -24,8 +24,10 @@ pub struct Catalog {
     /// How many entries have been looked at since the last list, from the newest recording or the first file on.
     passed: usize,
     failed: Vec<(FileName, MediaError)>,
-    /// The tracks of all recordings that were read, in the order in which they were met: sessions know them by their places.
+    /// The tracks of all recordings that were read, in the order in which they were met, and whether some may have none any
+    /// more.
     met: Vec<FileTrack>,
+    has_gone: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,6 +112,7 @@ impl Catalog {
             passed: 0,
             failed: Vec::new(),
             met: Vec::new(),
+            has_gone: false,
         }
     }
 
@@ -143,9 +146,13 @@ impl Catalog {
             .into_iter()
             .map(|info| match known.remove(&info.name) {
                 Some(entry) if entry.info.size_bytes <= info.size_bytes => entry.updated(info),
-                _ => Entry::new(info),
+                known => {
+                    self.has_gone |= known.is_some();
+                    Entry::new(info)
+                }
             })
             .collect();
+        self.has_gone |= !known.is_empty();
     }
 
     /// The octets that were asked for last, or as many of them as there are.
@@ -190,6 +197,9 @@ impl Catalog {
                 };
             }
             if self.passed == self.entries.len() {
+                if std::mem::take(&mut self.has_gone) {
+                    self.forget();
+                }
                 match self.find_another() {
                     Some(failed) => self.failed.push(failed),
                     None => return CatalogOutput::Ready,
@@ -231,6 +241,24 @@ impl Catalog {
                     .map(|entry| Timeline::sendable(&entry.found.tracks));
                 sendable.find(|tracks| !tracks.is_empty()).unwrap_or_default()
             }
+        }
+    }
+
+    /// Forgets the tracks that nothing is left of, which makes room for those that there was none for.
+    fn forget(&mut self) {
+        let mut is_left = vec![false; self.met.len()];
+        for entry in self.entries.iter().rev() {
+            let found = match_tracks(&self.met, &entry.found.tracks);
+            let found = is_left.iter_mut().zip(found);
+            found.for_each(|(is_left, found)| *is_left |= found.is_some());
+            if is_left.iter().all(|is_left| *is_left) {
+                return;
+            }
+        }
+        let mut is_left = is_left.into_iter();
+        self.met.retain(|_| is_left.next().unwrap_or_default());
+        for entry in self.entries.iter().rev() {
+            meet(&mut self.met, &entry.found.tracks);
         }
     }
 

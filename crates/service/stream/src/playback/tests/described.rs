@@ -156,3 +156,39 @@ fn g722_that_was_decoded_for_its_file_is_sent_as_g722() {
     assert!((found.frequency_hz - 1_500.0).abs() < 1.0, "{found:?}");
     assert!((found.level_dbfs + 12.0).abs() < 0.5, "{found:?}");
 }
+
+#[test]
+fn tracks_of_which_no_recording_is_left_make_room_for_others() {
+    let of = |n: u32| {
+        let track = FileTrack {
+            format: Format::L16 { channels: 1 },
+            clock_rate_hz: 8_000 + 100 * n,
+        };
+        (track, 160, vec![vec![0; 320]; 50])
+    };
+    let all: Vec<_> = (0..20).map(of).collect();
+    let files = recorded_in_turn(&all);
+    let mut catalog = Catalog::recordings();
+    let rates = |catalog: &Catalog| {
+        let described = catalog.timeline().expect("recordings").description("door");
+        let tracks = described.tracks.iter();
+        tracks
+            .map(|track| track.codec().clock_rate_hz)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(read_all(&mut catalog, &files), []);
+    let newest: Vec<u32> = (4..20).rev().map(|n| 8_000 + 100 * n).collect();
+    assert_eq!(rates(&catalog), newest);
+    // Those of two of them are removed, and of the four that there was no room for two are told.
+    let mut names: Vec<_> = ready(files.list(&door())).expect("a list");
+    names.sort_by(|a, b| a.name.cmp(&b.name));
+    for gone in [10, 19] {
+        ready(files.remove(&names[gone].name)).expect("removed");
+    }
+    assert_eq!(read_all(&mut catalog, &files), []);
+    let left = newest
+        .iter()
+        .copied()
+        .filter(|rate| ![9_000, 9_900].contains(rate));
+    assert_eq!(rates(&catalog), left.chain([8_300, 8_200]).collect::<Vec<_>>());
+}
