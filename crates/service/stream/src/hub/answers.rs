@@ -96,8 +96,10 @@ impl Plane {
                 }
                 let local = ends.local.ip();
                 if let Some((_, live)) = self.live_at(&place) {
-                    let description = live.sdp(local);
-                    if live.publisher.is_none() && self.is_pulled(&place.mount) {
+                    let (description, subject) = (live.sdp(local), Subject::of_live(live));
+                    let is_vacant = live.publisher.is_none();
+                    self.note_described(connection, &place.mount, Some(subject), false);
+                    if is_vacant && self.is_pulled(&place.mount) {
                         self.pulling.want(place.mount, None);
                     }
                     return Some(Answer::Description(description));
@@ -198,7 +200,10 @@ impl Plane {
             return refused_for(Status::AGGREGATE_OPERATION_NOT_ALLOWED, why);
         }
         let subject = match setup.mode {
-            Mode::Play => self.subject_of(&setup),
+            Mode::Play => match self.subject_of(connection, &setup) {
+                Ok(subject) => subject,
+                Err(is_over) => return refused_for(Status::NOT_FOUND, is_over),
+            },
             Mode::Record => None,
         };
         let tracks = match setup.mode {

@@ -129,6 +129,8 @@ pub(crate) struct Plane {
     pub(crate) detached: HashMap<SessionKey, Box<server::Session>>,
     /// What was announced on a connection and is not recorded yet.
     pub(crate) announced: HashMap<ConnectionId, (MountName, Description, Vec<crate::Quirk>)>,
+    /// What connections were told last.
+    pub(crate) described: HashMap<ConnectionId, super::subject::Described>,
     pub(crate) pending: HashMap<QuestionId, Pending>,
     pub(crate) opening: HashMap<PairId, Opening>,
     numbers: u64,
@@ -182,6 +184,7 @@ impl Plane {
             pairs: IdMap::default(),
             detached: HashMap::new(),
             announced: HashMap::new(),
+            described: HashMap::new(),
             pending: HashMap::new(),
             opening: HashMap::new(),
             numbers: 0,
@@ -337,6 +340,7 @@ impl Plane {
             server::Event::Answered { outcome, .. } => self.handle_answered(now, connection, &outcome),
             server::Event::Closed => {
                 self.announced.remove(&connection);
+                self.described.remove(&connection);
                 self.pending.retain(|_, pending| pending.connection != connection);
                 self.push(Output::Close(connection));
             }

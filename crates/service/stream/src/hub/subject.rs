@@ -1,10 +1,11 @@
 //! What a session was set up for. It counts by the tracks that it was told of, and is sent those and nothing else, whatever
 //! becomes of its mount: others may publish there, and what is known of its recordings may be forgotten and read anew.
 
-use super::MountKey;
 use super::live::Live;
 use super::plane::Plane;
+use super::recorded::asks_for_recorded;
 use super::session::{Reader, Session};
+use super::{ConnectionId, MountKey};
 use crate::description::Description;
 use crate::file::FileTrack;
 use crate::mount::MountName;
@@ -21,6 +22,15 @@ pub(crate) enum Subject {
     Live(Arc<Description>),
     /// What there was that is not live: its tracks.
     Stored(Arc<[FileTrack]>),
+}
+
+/// What a connection was told of a mount.
+#[derive(Debug)]
+pub(crate) struct Described {
+    mount: MountName,
+    subject: Subject,
+    /// It was asked for as what was recorded.
+    is_of_recorded: bool,
 }
 
 impl Subject {
@@ -72,11 +82,59 @@ impl Plane {
         live.ssrc_of(track)
     }
 
-    /// What a stream that is set up is of, if that is live: one more of a session is of what the others of it are.
-    pub(crate) fn subject_of(&self, setup: &Setup) -> Option<Subject> {
-        match self.reader_of(setup) {
-            Some(reader) => Some(reader.subject.clone()).filter(Subject::is_live),
-            None => self.live_at(&setup.place).map(|(_, live)| Subject::of_live(live)),
+    /// What a stream that is set up is of, if that is live: one more of a session is of what the others of it are, and the first
+    /// of what its connection was told last. The error says that this is not live any more.
+    pub(crate) fn subject_of(
+        &self,
+        connection: ConnectionId,
+        setup: &Setup,
+    ) -> Result<Option<Subject>, &'static str> {
+        if let Some(reader) = self.reader_of(setup) {
+            return Ok(Some(reader.subject.clone()).filter(Subject::is_live));
+        }
+        let live = match self.described_to(connection, setup) {
+            Some(Subject::Stored(_)) => None,
+            Some(described) => {
+                let live = self.live_of_subject(&setup.place.mount, described);
+                Some(live.ok_or("what was described is live no more")?)
+            }
+            None => self.live_at(&setup.place),
+        };
+        Ok(live.map(|(_, live)| Subject::of_live(live)))
+    }
+
+    /// The same where it is not live, if that is known before it is looked up.
+    pub(crate) fn stored_subject_of(&self, connection: ConnectionId, setup: &Setup) -> Option<Subject> {
+        let subject = match self.reader_of(setup) {
+            Some(reader) => Some(&reader.subject),
+            None => self.described_to(connection, setup),
+        };
+        subject.filter(|subject| !subject.is_live()).cloned()
+    }
+
+    fn described_to(&self, connection: ConnectionId, setup: &Setup) -> Option<&Subject> {
+        let is_of_recorded = asks_for_recorded(setup.place.query.as_deref());
+        let described = self.described.get(&connection)?;
+        let is_it = described.mount == setup.place.mount && described.is_of_recorded == is_of_recorded;
+        is_it.then_some(&described.subject)
+    }
+
+    /// A connection is told of a mount, or that there is none.
+    pub(crate) fn note_described(
+        &mut self,
+        connection: ConnectionId,
+        mount: &MountName,
+        subject: Option<Subject>,
+        is_of_recorded: bool,
+    ) {
+        let described = subject.map(|subject| Described {
+            mount: mount.clone(),
+            subject,
+            is_of_recorded,
+        });
+        match described {
+            Some(described) => drop(self.described.insert(connection, described)),
+            None => drop(self.described.remove(&connection)),
         }
     }
 

@@ -295,6 +295,10 @@ impl Plane {
         let shelf = self.shelves.get(mount)?;
         let (timeline, modified) = (shelf.catalog.timeline(), shelf.modified());
         let refused = |status: Status| Answer::Refused(status.into());
+        if let Waiting::Describe { pending, base, .. } = &waiting {
+            let subject = timeline.as_ref().ok().map(Subject::of_stored);
+            self.note_described(pending.connection, mount, subject, base.is_some());
+        }
         let (pending, answer) = match (waiting, timeline) {
             (Waiting::Refresh(key), timeline) => {
                 if let (Some(playing), Ok(timeline)) = (self.playing_mut(key), timeline) {
@@ -339,8 +343,7 @@ impl Plane {
             }
             (Waiting::Setup { pending, ends, setup }, Ok(timeline)) => {
                 let Pending { connection, question } = pending;
-                // One more stream of a session is of what the others of it are.
-                let known = self.reader_of(&setup).map(|reader| reader.subject.clone());
+                let known = self.stored_subject_of(connection, &setup);
                 let subject = known.unwrap_or_else(|| Subject::of_stored(&timeline));
                 let tracks = subject.tracks();
                 let pending = Pending { connection, question };

@@ -160,3 +160,60 @@ fn what_is_not_there_takes_no_place_from_what_is() {
     world.ask(reader, &describe(DOOR));
     assert_eq!(world.looked_for, []);
 }
+
+// Guards pitfall RTSP 8.
+#[test]
+fn a_stream_is_of_what_its_description_was_though_its_mount_goes_live_before_it_is_set_up() {
+    for is_held in [false, true] {
+        let (mut world, publisher) = live_and_recorded();
+        world.ends_publishing(publisher);
+        let reader = world.connect();
+        let setup = set_up(&format!("{DOOR}/trackID=0"), "", TCP[0]);
+        let response = match is_held {
+            // It waits for what there is, undescribed.
+            true => {
+                world.held_reads = Some(Vec::new());
+                world.tell(reader, &setup);
+                assert!(world.held_reads.as_ref().is_some_and(|held| !held.is_empty()));
+                world.publish("alice/door");
+                while world.held_reads.as_ref().is_some_and(|held| !held.is_empty()) {
+                    world.release_reads();
+                }
+                world.said(reader)
+            }
+            false => {
+                world.ask(reader, &describe(DOOR));
+                world.publish("alice/door");
+                world.ask(reader, &setup)
+            }
+        };
+        assert!(response.starts_with("RTSP/1.0 200"), "{response}");
+        assert!(!response.contains("ssrc="), "{response}");
+        let session = session_line(&response);
+        let third = world.ask(reader, &set_up(&format!("{DOOR}/trackID=2"), &session, TCP[1]));
+        assert!(third.starts_with("RTSP/1.0 200"), "{third}");
+        let played = world.ask(reader, &play(DOOR, &session, ""));
+        assert!(played.contains("Range: npt=0.000-22.000"), "{played}");
+    }
+}
+
+#[test]
+fn nothing_is_set_up_of_what_was_live_when_it_was_described_and_is_not_any_more() {
+    let (mut world, publisher) = live_and_recorded();
+    let reader = world.connect();
+    let setup = set_up(&format!("{DOOR}/trackID=0"), "", TCP[0]);
+    world.ask(reader, &describe(DOOR));
+    world.ends_publishing(publisher);
+    let over = world.ask(reader, &setup);
+    assert!(over.starts_with("RTSP/1.0 404"), "{over}");
+    world.publish_described("alice/door", SOUND_FIRST, 2);
+    let other = world.ask(reader, &setup);
+    assert!(other.starts_with("RTSP/1.0 404"), "{other}");
+    assert!(
+        other.ends_with("what was described is live no more\r\n"),
+        "{other}"
+    );
+    world.ask(reader, &describe(DOOR));
+    let response = world.ask(reader, &setup);
+    assert!(response.starts_with("RTSP/1.0 200"), "{response}");
+}
