@@ -4,7 +4,7 @@
 
 use ringpost_interop::{
     Child, Device, Ffmpeg, Options, RtspSocket, Server, SipCall, Unit, Wav, annex_b_units, compare_units,
-    h264_units, tone_wav, wait_for,
+    h264_units, tone_wav, wait_for, wait_until_over,
 };
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -334,6 +334,48 @@ fn a_film_and_a_sound_are_played_whole_and_from_where_is_wanted() {
 
 // RFC 3551 §4.5.2: its clock counts by 8,000, and its samples are 16,000 a second.
 #[test]
+fn what_does_not_come_when_it_happens_is_recorded_whole_and_in_order() {
+    let server = server(&format!("vacancy_s = 1\n{RECORDED}"));
+    let Some(ffmpeg) = Ffmpeg::find(server.folder()) else {
+        return;
+    };
+    let sample = ffmpeg.sample("sample.mp4", 40);
+    // One whose packets are of other times than its reports say, and one that sends everything four times as fast.
+    let cases = [("lobby/other", "17", "1", "15"), ("lobby/fast", "40", "4", "0")];
+    let publishers = cases.map(|(mount, seconds, rate, offset_s)| {
+        let (source, target) = (sample.display().to_string(), url(&server, mount));
+        let mut arguments = vec!["-readrate", rate, "-i", &source, "-map", "0", "-c", "copy"];
+        arguments.extend(["-t", seconds]);
+        arguments.extend(["-output_ts_offset", offset_s]);
+        arguments.extend(["-f", "rtsp", "-rtsp_transport", "tcp", &target]);
+        ffmpeg.spawn(&mount.replace('/', "-"), &arguments)
+    });
+    for mut publisher in publishers {
+        let has_ended = wait_for(LIMIT, || publisher.has_ended());
+        assert!(has_ended, "{}", publisher.output());
+    }
+    let sent = slices(&ffmpeg, &sample);
+    for (mount, seconds, ..) in cases {
+        wait_until_over(&server, mount);
+        let (mut recorded, mut sounds) = (Vec::new(), 0);
+        for (number, (file, _)) in files(&server, mount).iter().enumerate() {
+            recorded.extend(slices(&ffmpeg, file));
+            let units = ffmpeg.units(&format!("recorded-{number}"), &[], &file.display().to_string());
+            sounds += units.len() - pictures(&units).len();
+        }
+        let seconds: usize = seconds.parse().unwrap();
+        assert!(recorded.len() >= 25 * seconds, "{mount}: {}", recorded.len());
+        let is_it = sent.starts_with(&recorded);
+        assert!(is_it, "{mount}: the pictures are others, or in another order");
+        // ffmpeg makes packets of a few frames of sound, and never sends the last one.
+        assert!(
+            sounds + 10 >= seconds * 48_000 / 1_024,
+            "{mount}: {sounds} frames of sound"
+        );
+    }
+}
+
+#[test]
 fn sound_of_a_coding_that_no_file_has_is_recorded_as_the_samples_that_it_is() {
     let server = server(&format!("vacancy_s = 1\n{RECORDED}"));
     let Some(ffmpeg) = Ffmpeg::find(server.folder()) else {
@@ -412,7 +454,8 @@ fn a_voicemail_is_heard_over_rtsp_by_its_owner_and_by_nobody_else() {
         heard.is_ok()
     });
     assert!(arrived, "{heard:?}");
-    assert!(heard.unwrap() >= 3.0);
+    let heard = heard.unwrap();
+    assert!(heard >= 3.0, "{heard} s");
     // By itself, as its mailbox and UID name it: the first in the inbox, whatever number that has.
     let one = (1..=20).find_map(|mailbox| {
         let mount = format!("bob/voicemail/{mailbox}-1");

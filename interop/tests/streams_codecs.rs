@@ -118,6 +118,88 @@ fn g722_is_recorded_and_played_sample_for_sample_as_it_is_decoded() {
     );
 }
 
+/// How much two pieces of sound are alike: 1 is the same.
+fn likeness(one: &[i16], other: &[i16]) -> f64 {
+    let product = |a: &[i16], b: &[i16]| -> f64 {
+        let pairs = a.iter().zip(b);
+        pairs.map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
+    };
+    let other = &other[..one.len().min(other.len())];
+    product(one, other) / (product(one, one) * product(other, other)).sqrt()
+}
+
+#[test]
+fn what_was_recorded_of_g722_is_played_to_who_was_told_of_g722_while_it_is_live() {
+    let server = server();
+    let Some(ffmpeg) = Ffmpeg::find(server.folder()) else {
+        return;
+    };
+    let noise = "anoisesrc=r=16000:a=0.3:color=pink:seed=7,tremolo=f=3";
+    let made = [
+        "-f", "lavfi", "-i", noise, "-t", "16", "-c:a", "g722", "-f", "g722",
+    ];
+    make(&ffmpeg, "make-g722", &[&made[..], &["sent.g722"]].concat());
+    let sent = sound(&server, &ffmpeg, "sent", &["-f", "g722", "-i", "sent.g722"]);
+    let publish = ["-re", "-f", "g722", "-i", "sent.g722", "-c", "copy", "-f", "rtsp"];
+    let url = url(&server, "lobby/past");
+    let publisher = ffmpeg.spawn("publish", &[&publish[..], &TCP, &[&url]].concat());
+    wait_until_live(&server, "lobby/past", &publisher);
+    // Until so much is recorded that some of it is past.
+    let mut begins = None;
+    let begin_of_five_seconds = || {
+        let mut socket = RtspSocket::open(&server).unwrap();
+        let lines = "Content-Type: text/parameters\r\n";
+        let told = socket
+            .ask("GET_PARAMETER", "/lobby/past", lines, "recorded-ranges\r\n")
+            .unwrap();
+        let range = told
+            .body
+            .trim()
+            .strip_prefix("recorded-ranges: clock=")?
+            .to_owned();
+        let (from, to) = range.split_once('-')?;
+        let seconds = |clock: &str| {
+            let time = clock.split_once('T')?.1.trim_end_matches('Z');
+            let (minutes, seconds) = (time.get(2..4)?, time.get(4..)?);
+            Some(minutes.parse::<f64>().ok()? * 60.0 + seconds.parse::<f64>().ok()?)
+        };
+        let lasts = (seconds(to)? - seconds(from)?).rem_euclid(3_600.0);
+        (lasts >= 5.0).then(|| from.to_owned())
+    };
+    let is_recorded = wait_for(LIMIT, || {
+        begins = begin_of_five_seconds();
+        begins.is_some()
+    });
+    assert!(is_recorded, "nothing is recorded");
+    let range = format!("Range: clock={}-\r\n", begins.unwrap());
+    let mut socket = RtspSocket::open(&server).unwrap();
+    let described = socket.ask("DESCRIBE", "/lobby/past", "", "").unwrap();
+    assert!(
+        described.body.contains("m=audio 0 RTP/AVP 9\r\n"),
+        "{}",
+        described.body
+    );
+    let played = socket.play("/lobby/past", 1, &range).unwrap();
+    assert_eq!(played.status, 200, "{}", played.head);
+    let mut octets = Vec::new();
+    while octets.len() < 4 * 8_000 {
+        let (channel, packet) = socket.packet().unwrap();
+        if channel == 0 {
+            assert_eq!(packet[1] & 0x7f, 9);
+            octets.extend_from_slice(&packet[12..]);
+        }
+    }
+    std::fs::write(server.folder().join("past.g722"), &octets).unwrap();
+    let past = sound(&server, &ffmpeg, "past", &["-f", "g722", "-i", "past.g722"]);
+    // Coding takes some samples; where a moment is, the rest is too.
+    let past = &past[4_000..];
+    let alike = |at: &usize| likeness(&past[..2_000], &sent[*at..]);
+    let at = (0..32_000).max_by(|a, b| alike(a).total_cmp(&alike(b))).unwrap();
+    let likeness = likeness(past, &sent[at..]);
+    assert!(likeness > 0.99, "{likeness} at {at}");
+    drop(publisher);
+}
+
 /// The access units of MPEG-4 video, without the headers that may be said again before key pictures.
 fn mpeg4_units(ffmpeg: &Ffmpeg, name: &str, options: &[&str], input: &str) -> Vec<Unit> {
     let units = ffmpeg.units_through("remove_extra=freq=all", name, options, input);

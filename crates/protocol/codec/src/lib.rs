@@ -51,7 +51,7 @@ pub use dtmf::{DtmfDetector, dtmf_frequencies_hz};
 pub use ear::{Coding, Ear, Heard};
 pub use encoder::Encoder;
 pub use g711::Law;
-pub use g722::{G722, G722Wide};
+pub use g722::{G722, G722Wide, G722WideEncoder};
 pub use goertzel::{ToneFound, dominant_tone, strength};
 pub use opus::Opus;
 pub use pcm::{SilenceMeter, level_dbfs, mix, scale};

@@ -293,7 +293,9 @@ impl Server {
         for (name, value) in refusal.headers.iter() {
             response.headers.push(name, value);
         }
-        if status == Status::METHOD_NOT_ALLOWED {
+        //= https://www.rfc-editor.org/rfc/rfc2326#section-11.3.6
+        let tells_methods = status == Status::METHOD_NOT_VALID_IN_THIS_STATE && !refusal.allow.is_empty();
+        if status == Status::METHOD_NOT_ALLOWED || tells_methods {
             response.headers.push("Allow", super::names(&refusal.allow));
         }
         if !refusal.body.is_empty() {

@@ -241,7 +241,7 @@ pub struct Refusal {
     pub status: Status,
     /// Fields beside: Location, Retry-After and the like.
     pub headers: Headers,
-    /// The methods that may be used, which belong to 405.
+    /// The methods that may be used, which belong to 405 and 455.
     pub allow: Vec<Method>,
     /// What is said of it, as text/parameters for 451 and 458, else as text/plain.
     pub body: Bytes,

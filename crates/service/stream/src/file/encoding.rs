@@ -281,7 +281,7 @@ impl FileTrack {
 }
 
 /// The value of a parameter of `a=fmtp`.
-fn parameter<'a>(fmtp: &'a str, wanted: &str) -> Option<&'a str> {
+pub(super) fn parameter<'a>(fmtp: &'a str, wanted: &str) -> Option<&'a str> {
     let mut parameters = fmtp.split(';').filter_map(|part| part.trim().split_once('='));
     let (_, value) = parameters.find(|(name, _)| name.trim().eq_ignore_ascii_case(wanted))?;
     Some(value.trim().trim_matches('"'))

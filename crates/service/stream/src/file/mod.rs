@@ -2,6 +2,7 @@
 //! disk: the writer gives octets to append, the reader says which octets it wants next.
 
 mod audio_config;
+mod described;
 mod encoding;
 mod format;
 mod latm;

@@ -4,6 +4,7 @@ use super::live::Live;
 use super::plane::{Opening, Pending, Plane};
 use super::recorded::asks_for_recorded;
 use super::session::{Path, Role, Session};
+use super::subject::Subject;
 use super::vod::{RANGES, Waiting};
 use super::{Ask, ConnectionId, Ends, Event, MountKey, Output, PairId, SessionKey};
 use crate::description::Description;
@@ -95,8 +96,10 @@ impl Plane {
                 }
                 let local = ends.local.ip();
                 if let Some((_, live)) = self.live_at(&place) {
-                    let description = live.sdp(local);
-                    if live.publisher.is_none() && self.is_pulled(&place.mount) {
+                    let (description, subject) = (live.sdp(local), Subject::of_live(live));
+                    let is_vacant = live.publisher.is_none();
+                    self.note_described(connection, &place.mount, Some(subject), false);
+                    if is_vacant && self.is_pulled(&place.mount) {
                         self.pulling.want(place.mount, None);
                     }
                     return Some(Answer::Description(description));
@@ -196,10 +199,15 @@ impl Plane {
             let why = "a session is of what is live or of what was recorded";
             return refused_for(Status::AGGREGATE_OPERATION_NOT_ALLOWED, why);
         }
+        let subject = match setup.mode {
+            Mode::Play => match self.subject_of(connection, &setup) {
+                Ok(subject) => subject,
+                Err(is_over) => return refused_for(Status::NOT_FOUND, is_over),
+            },
+            Mode::Record => None,
+        };
         let tracks = match setup.mode {
-            Mode::Play => self
-                .live_for(&setup)
-                .map(|(_, live)| live.description.tracks.len()),
+            Mode::Play => subject.as_ref().map(Subject::tracks),
             Mode::Record => self
                 .announced
                 .get(&connection)
@@ -207,7 +215,7 @@ impl Plane {
                 .map(|(_, description, _)| description.tracks.len()),
         };
         match (tracks, setup.mode) {
-            (Some(tracks), _) => self.set_up_for(now, pending, ends, setup, tracks),
+            (Some(tracks), _) => self.set_up_for(now, pending, ends, setup, (subject, tracks)),
             (None, Mode::Play) => {
                 let setup = Box::new(setup);
                 self.now_or_later(now, &mount, Waiting::Setup { pending, ends, setup })
@@ -216,14 +224,14 @@ impl Plane {
         }
     }
 
-    /// Sets a stream up of a mount that has so many tracks.
+    /// Sets a stream up of what has so many tracks, or is published.
     pub(crate) fn set_up_for(
         &mut self,
         now: Instant,
         pending: Pending,
         ends: Ends,
         setup: server::Setup,
-        tracks: usize,
+        (subject, tracks): (Option<Subject>, usize),
     ) -> Option<Answer> {
         let track = match setup.track {
             // A publisher may set up what is no track here: nothing of it is taken.
@@ -233,7 +241,7 @@ impl Plane {
             None => return refused(Status::AGGREGATE_OPERATION_NOT_ALLOWED),
             Some(_) => return refused(Status::NOT_FOUND),
         };
-        self.set_up_by_first(now, pending, ends, setup, track)
+        self.set_up_by_first(now, pending, ends, setup, (subject, track))
     }
 
     /// Sets a stream up by the first of the transports that the client can use and that is possible here.
@@ -244,10 +252,10 @@ impl Plane {
         pending: Pending,
         ends: Ends,
         setup: server::Setup,
-        track: usize,
+        (subject, track): (Option<Subject>, usize),
     ) -> Option<Answer> {
         let connection = pending.connection;
-        let deliveries = self.deliveries(&setup);
+        let deliveries = self.deliveries(&setup, subject.as_ref());
         let has_its_pairs = self.has_its_pairs(&setup, ends);
         let is_possible = |transport: &&Transport| {
             deliveries.contains(&transport.delivery()) && !(has_its_pairs && needs_pair(transport))
@@ -260,6 +268,7 @@ impl Plane {
                 pending,
                 ends,
                 setup,
+                subject,
                 chosen,
                 track,
             };
@@ -271,7 +280,7 @@ impl Plane {
                     rtp: channels.rtp,
                     rtcp: channels.rtcp_channel(),
                 };
-                self.put_path(now, connection, ends, &setup, (track, path));
+                self.put_path(now, connection, ends, &setup, subject, (track, path));
                 let mut transport = chosen;
                 transport.ssrc = self.ssrc_of(&setup, track);
                 Some(Answer::SetUp(Box::new(server::SetUp {
@@ -287,6 +296,7 @@ impl Plane {
                     pending,
                     ends,
                     setup,
+                    subject,
                     chosen,
                     track,
                 };
@@ -304,11 +314,12 @@ impl Plane {
             pending,
             ends,
             mut setup,
+            subject,
             track,
             ..
         } = opening;
         setup.candidates.retain(|transport| !needs_pair(transport));
-        self.set_up_by_first(now, pending, ends, setup, track)
+        self.set_up_by_first(now, pending, ends, setup, (subject, track))
     }
 
     /// Whether somebody who has not signed in has all the pairs of ports that one address may have.
@@ -328,11 +339,15 @@ impl Plane {
 
     fn play(&mut self, now: Instant, pending: Pending, play: server::Play) -> Option<Answer> {
         let key = self.by_id.get(&play.session).copied();
-        let Some((key, session)) = key.and_then(|key| Some((key, self.sessions.get_mut(&key)?))) else {
+        let Some((key, session)) = key.and_then(|key| Some((key, self.sessions.get(&key)?))) else {
             return refused(Status::SESSION_NOT_FOUND);
         };
-        let mount = self.names.get(&session.mount).copied();
-        let has_live = mount.is_some_and(|mount| self.live.contains_key(&mount));
+        let Some(reader) = session.reader() else {
+            return refused(Status::METHOD_NOT_VALID_IN_THIS_STATE);
+        };
+        let live = self.live_of_subject(&session.mount, &reader.subject);
+        let mount = live.map(|(mount, _)| mount);
+        let has_live = mount.is_some();
         let is_in_group = session.paths.values().any(Path::is_in_group);
         if is_in_group && (!has_live || is_past(&play, false)) {
             return refused_for(Status::INVALID_RANGE, "a group is sent what happens now");
@@ -341,14 +356,17 @@ impl Plane {
             let begins = self.play_in_group(now, key, &play.tracks);
             return played(&play, begins);
         }
-        let Role::Reader(reader) = &mut session.role else {
-            return refused(Status::METHOD_NOT_VALID_IN_THIS_STATE);
-        };
-        let is_live = has_live && reader.is_of_live && !is_past(&play, reader.played.is_some());
-        if !is_live {
+        let is_past = is_past(&play, reader.played.is_some());
+        if !has_live || is_past {
             let (mount, play) = (session.mount.clone(), Box::new(play));
-            return self.now_or_later(now, &mount, Waiting::Play { pending, play });
+            let refusal = self
+                .is_something_else(&mount, &reader.subject)
+                .filter(|_| !is_past);
+            return refusal.or_else(|| self.now_or_later(now, &mount, Waiting::Play { pending, play }));
         }
+        let Some(reader) = self.sessions.get_mut(&key).and_then(Session::reader_mut) else {
+            return refused(Status::SESSION_NOT_FOUND);
+        };
         if reader.played.take().is_some() {
             reader.ahead.clear();
             self.set_timer(super::Timer::Player(key), None);

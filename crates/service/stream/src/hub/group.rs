@@ -7,12 +7,13 @@
 use super::paths::Tracks;
 use super::plane::{Answered, Opening, Pending, Plane};
 use super::session::{Path, Peer, Reader, Role, Session};
+use super::subject::Subject;
 use super::{Event, Output, PairId, SessionKey, SocketId, Timer};
 use crate::mount::MountName;
 use ringpost_base::{Instant, limits};
 use ringpost_rtp::rtcp::{Compound, RtcpPacket};
 use ringpost_rtsp::Status;
-use ringpost_rtsp::header::{Delivery, Mode};
+use ringpost_rtsp::header::Delivery;
 use ringpost_rtsp::server::{self, Answer};
 use ringpost_sdp::MediaKind;
 use ringpost_sdp::sap::AdId;
@@ -159,11 +160,10 @@ impl Plane {
 
     /// To whom a stream that is set up may go: to the client alone, and to the mount's group. A session does either, from its
     /// first stream on.
-    pub(crate) fn deliveries(&self, setup: &server::Setup) -> Vec<Delivery> {
+    pub(crate) fn deliveries(&self, setup: &server::Setup, subject: Option<&Subject>) -> Vec<Delivery> {
         let mount = &setup.place.mount;
-        let has_group = setup.mode == Mode::Play
-            && self.live_for(setup).is_some()
-            && self.group_settings(mount).is_some();
+        let live = subject.and_then(|subject| self.live_of_subject(mount, subject));
+        let has_group = live.is_some() && self.group_settings(mount).is_some();
         let known = self.by_id.get(&setup.session);
         let paths = known.and_then(|key| self.sessions.get(key)).map(|s| &s.paths);
         let is_in_group = paths
@@ -298,11 +298,12 @@ impl Plane {
             pending: Pending { connection, question },
             ends,
             setup,
+            subject,
             chosen: mut transport,
             track,
         } = opening;
         let mount = setup.place.mount.clone();
-        self.put_path(now, connection, ends, &setup, (track, Path::InGroup));
+        self.put_path(now, connection, ends, &setup, subject, (track, Path::InGroup));
         let key = self.by_id.get(&setup.session).copied();
         let ssrc = self.ssrc_of(&setup, track);
         let group = self.groups.by_mount.get_mut(&mount);
@@ -458,7 +459,7 @@ impl Plane {
         let reader = Reader {
             cursor: Some(cursor),
             playing: tracks,
-            ..Reader::default()
+            ..Reader::new(Subject::of_live(live))
         };
         let session = Session {
             id: None,

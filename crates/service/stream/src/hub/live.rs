@@ -13,6 +13,7 @@ use ringpost_base::{Instant, Rng, UnixTime, limits};
 use ringpost_rtp::rtcp::{self, CNAME};
 use ringpost_sdp::{Address, MediaKind, Origin, SessionDescription};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long packets of one picture are waited for before they go out to the readers together. What ends a picture ends the
@@ -24,7 +25,7 @@ const PICTURELESS: Duration = Duration::from_secs(2);
 /// A mount that is or was published to lately.
 #[derive(Debug)]
 pub(crate) struct Live {
-    pub(crate) description: Description,
+    pub(crate) description: Arc<Description>,
     ring: Ring,
     ingests: Vec<Ingest>,
     offset: ClockOffset,
@@ -64,7 +65,7 @@ impl Live {
         let mut live = Live {
             ingests: ingests.collect(),
             has_pictures: has_pictures(&description),
-            description,
+            description: Arc::new(description),
             ring: Ring::new(),
             offset: ClockOffset::default(),
             publisher: None,
@@ -98,8 +99,12 @@ impl Live {
         self.ingests.iter_mut().for_each(Ingest::restart);
     }
 
-    /// Whether a publisher of this description can take the place of the one before without the readers knowing.
+    /// Whether a publisher of this description can take the place of the one before without the readers knowing, and who was
+    /// told of this description can read.
     pub(crate) fn can_go_on_with(&self, description: &Description) -> bool {
+        if std::ptr::eq(&raw const *self.description, description) {
+            return true;
+        }
         let tracks = self
             .description
             .tracks

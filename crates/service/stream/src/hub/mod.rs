@@ -30,6 +30,7 @@ mod rights;
 mod sap;
 mod session;
 mod share;
+mod subject;
 #[cfg(test)]
 mod tests;
 mod vod;

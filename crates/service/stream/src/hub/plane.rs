@@ -2,6 +2,7 @@
 
 use super::live::Live;
 use super::session::{Path, Peer, Publisher, Reader, Role, Session};
+use super::subject::Subject;
 use super::{
     Answer, Ask, Config, ConnectionId, Ends, Event, MountKey, Order, Output, PairId, Question, QuestionId,
     SessionKey, SocketId, Timer,
@@ -41,6 +42,8 @@ pub(crate) struct Opening {
     pub(crate) pending: Pending,
     pub(crate) ends: Ends,
     pub(crate) setup: server::Setup,
+    /// What it is of; `None` where it is published.
+    pub(crate) subject: Option<Subject>,
     pub(crate) chosen: ringpost_rtsp::header::Transport,
     pub(crate) track: usize,
 }
@@ -126,6 +129,8 @@ pub(crate) struct Plane {
     pub(crate) detached: HashMap<SessionKey, Box<server::Session>>,
     /// What was announced on a connection and is not recorded yet.
     pub(crate) announced: HashMap<ConnectionId, (MountName, Description, Vec<crate::Quirk>)>,
+    /// What connections were told last.
+    pub(crate) described: HashMap<ConnectionId, super::subject::Described>,
     pub(crate) pending: HashMap<QuestionId, Pending>,
     pub(crate) opening: HashMap<PairId, Opening>,
     numbers: u64,
@@ -179,6 +184,7 @@ impl Plane {
             pairs: IdMap::default(),
             detached: HashMap::new(),
             announced: HashMap::new(),
+            described: HashMap::new(),
             pending: HashMap::new(),
             opening: HashMap::new(),
             numbers: 0,
@@ -334,6 +340,7 @@ impl Plane {
             server::Event::Answered { outcome, .. } => self.handle_answered(now, connection, &outcome),
             server::Event::Closed => {
                 self.announced.remove(&connection);
+                self.described.remove(&connection);
                 self.pending.retain(|_, pending| pending.connection != connection);
                 self.push(Output::Close(connection));
             }
@@ -655,13 +662,13 @@ impl Plane {
         connection: ConnectionId,
         ends: Ends,
         setup: &server::Setup,
+        subject: Option<Subject>,
         (track, path): (usize, Path),
     ) {
         let mount = setup.place.mount.clone();
         let known = self.by_id.get(&setup.session).copied();
         let key = known.unwrap_or_else(|| SessionKey(self.next_number()));
-        let is_publisher = setup.mode == ringpost_rtsp::header::Mode::Record;
-        let is_of_live = self.live_at(&setup.place).is_some();
+        let is_publisher = subject.is_none();
         let session = self.sessions.entry(key).or_insert_with(|| Session {
             id: Some(setup.session.clone()),
             source: None,
@@ -671,9 +678,9 @@ impl Plane {
             peer: ends.remote.ip().to_canonical(),
             began: now,
             paths: Default::default(),
-            role: match is_publisher {
-                true => Role::Publisher(Publisher::default()),
-                false => Role::Reader(Reader::of(is_of_live)),
+            role: match subject {
+                None => Role::Publisher(Publisher::default()),
+                Some(subject) => Role::Reader(Box::new(Reader::new(subject))),
             },
             alive: now,
         });
@@ -723,6 +730,7 @@ impl Plane {
                     connection,
                     opening.ends,
                     &opening.setup,
+                    opening.subject,
                     (opening.track, path),
                 );
                 let mut transport = opening.chosen;
@@ -744,14 +752,6 @@ impl Plane {
             question,
             answer,
         })
-    }
-
-    /// What a reader will know a track by.
-    pub(crate) fn ssrc_of(&self, setup: &server::Setup, track: usize) -> Option<u32> {
-        let (_, live) = self
-            .live_for(setup)
-            .filter(|_| setup.mode == ringpost_rtsp::header::Mode::Play)?;
-        live.ssrc_of(track)
     }
 
     pub(crate) fn mounts(&self, now: Instant) -> Vec<MountInfo> {

@@ -6,7 +6,6 @@
 use super::MountKey;
 use super::live::Live;
 use super::plane::Plane;
-use super::session::Session;
 use ringpost_rtsp::server::{Place, Setup};
 
 /// Whether a URL's query asks for what was recorded, and never for what is live.
@@ -25,23 +24,12 @@ impl Plane {
         }
     }
 
-    /// The same for a stream that is set up: one more of a session is of what the others of it are.
-    pub(crate) fn live_for(&self, setup: &Setup) -> Option<(MountKey, &Live)> {
-        let reader = self.session_of(setup).and_then(Session::reader);
-        match reader {
-            Some(reader) if !reader.is_of_live => None,
-            _ => self.live_at(&setup.place),
-        }
-    }
-
     /// Whether a session that is of what is live would get a stream of what was recorded, whose number means another track.
     pub(crate) fn mixes(&self, setup: &Setup) -> bool {
-        let reader = self.session_of(setup).and_then(Session::reader);
-        reader.is_some_and(|reader| reader.is_of_live) && asks_for_recorded(setup.place.query.as_deref())
-    }
-
-    fn session_of(&self, setup: &Setup) -> Option<&Session> {
-        self.sessions.get(self.by_id.get(&setup.session)?)
+        let is_of_live = self
+            .reader_of(setup)
+            .is_some_and(|reader| reader.subject.is_live());
+        is_of_live && asks_for_recorded(setup.place.query.as_deref())
     }
 }
 

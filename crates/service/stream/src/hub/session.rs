@@ -1,6 +1,7 @@
 //! The sessions of readers and publishers, and the ways of their packets.
 
 use super::paths::{Paths, Tracks};
+use super::subject::Subject;
 use super::{ConnectionId, PairId, SocketId};
 use crate::mount::MountName;
 use crate::ring::Cursor;
@@ -37,14 +38,14 @@ pub(crate) enum Role {
 }
 
 /// One who reads.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Reader {
     /// Where it is in its mount's ring; `None` while it does not play.
     pub(crate) cursor: Option<Cursor>,
     /// Where it was when it stopped to play what is live.
     pub(crate) left: Option<Cursor>,
-    /// It was set up for what is live, whose tracks it knows; otherwise for those of what there is of the mount.
-    pub(crate) is_of_live: bool,
+    /// What it was set up for, whose tracks it knows.
+    pub(crate) subject: Subject,
     /// The tracks that play.
     pub(crate) playing: Tracks,
     /// What is sent to it before anything of the ring: reports, goodbyes.
@@ -152,12 +153,20 @@ impl Session {
 }
 
 impl Reader {
-    /// One that was set up for what is live, or not.
-    pub(crate) fn of(is_of_live: bool) -> Box<Self> {
-        Box::new(Reader {
-            is_of_live,
-            ..Reader::default()
-        })
+    pub(crate) fn new(subject: Subject) -> Self {
+        Reader {
+            cursor: None,
+            left: None,
+            subject,
+            playing: Tracks::default(),
+            ahead: VecDeque::new(),
+            is_ready: false,
+            is_blocked: false,
+            played: None,
+            sent_packets: 0,
+            sent_bytes: 0,
+            told_skips: 0,
+        }
     }
 
     /// Packets that passed it by, since it was too slow.

@@ -3,6 +3,7 @@
 mod leaving;
 mod playing;
 mod recorded;
+mod subject;
 
 use super::*;
 use bytes::BytesMut;
@@ -23,6 +24,9 @@ pub(super) struct World {
     pub(super) events: Vec<Event>,
     /// What is played, by its name.
     pub(super) files: std::collections::BTreeMap<String, Bytes>,
+    /// The mounts that were looked for, and what the names of those begin with of which there is nothing.
+    pub(super) looked_for: Vec<MountName>,
+    pub(super) nothing_of: Option<String>,
     /// Since when mounts are silent, as their owners were told.
     pub(super) told: Vec<Option<UnixTime>>,
     pub(super) written: Vec<(MountName, ringpost_store::FileCommand)>,
@@ -66,6 +70,8 @@ impl World {
             closed: Vec::new(),
             events: Vec::new(),
             files: Default::default(),
+            looked_for: Vec::new(),
+            nothing_of: None,
             told: Vec::new(),
             names: Default::default(),
             dialled: Vec::new(),
@@ -151,13 +157,18 @@ impl World {
                             self.told.push(silent_since);
                             Answer::Yes
                         }
-                        Ask::List { .. } => match self.files.is_empty() {
-                            true => Answer::Nothing,
-                            false => Answer::Files {
-                                is_playlist: !self.are_recordings(),
-                                files: self.listed(),
-                            },
-                        },
+                        Ask::List { mount } => {
+                            let nothing_of = self.nothing_of.as_deref();
+                            let is_nothing = nothing_of.is_some_and(|of| mount.as_str().starts_with(of));
+                            self.looked_for.push(mount);
+                            match self.files.is_empty() || is_nothing {
+                                true => Answer::Nothing,
+                                false => Answer::Files {
+                                    is_playlist: !self.are_recordings(),
+                                    files: self.listed(),
+                                },
+                            }
+                        }
                         Ask::Read { file, range, .. } => {
                             let octets = &self.files[file.name()];
                             let end = (range.end as usize).min(octets.len());
@@ -273,7 +284,7 @@ impl World {
         self.publish_described(mount, SDP, 2)
     }
 
-    fn publish_described(&mut self, mount: &str, sdp: &str, tracks: usize) -> ConnectionId {
+    pub(super) fn publish_described(&mut self, mount: &str, sdp: &str, tracks: usize) -> ConnectionId {
         let id = self.connect();
         let url = format!("rtsp://h/{mount}");
         let announce = format!(

@@ -5,6 +5,7 @@
 
 use super::plane::{Answered, Pending, Plane};
 use super::session::{Outgoing, Session};
+use super::subject::Subject;
 use super::{Ask, Event, Order, QuestionId, SessionKey, Timer};
 use crate::mount::MountName;
 use crate::playback::{self, Catalog, CatalogOutput, Player, ReadId, Timeline};
@@ -150,7 +151,6 @@ impl Plane {
             }
             return None;
         }
-        self.make_room_for_shelf();
         let shelf = Shelf {
             catalog: Catalog::recordings(),
             state: State::Listing,
@@ -164,16 +164,20 @@ impl Plane {
         None
     }
 
-    /// The shelf that was used longest ago makes way, unless somebody waits for it.
-    fn make_room_for_shelf(&mut self) {
-        if self.shelves.len() < limits::SHELVES {
-            return;
+    /// Keeps a shelf that has been read, for which the one that was used longest ago makes way, unless there is nothing on it.
+    fn keep_shelf(&mut self, mount: &MountName) {
+        let shelf = self.shelves.get(mount);
+        if shelf.is_some_and(|shelf| shelf.waiting.is_empty() && shelf.catalog.is_empty()) {
+            self.shelves.remove(mount);
         }
-        let idle = self.shelves.iter().filter(|(_, shelf)| shelf.waiting.is_empty());
-        let oldest = idle
-            .min_by_key(|(_, shelf)| shelf.used)
-            .map(|(mount, _)| mount.clone());
-        if let Some(oldest) = oldest {
+        let read = self
+            .shelves
+            .iter()
+            .filter(|(_, shelf)| shelf.state == State::Ready);
+        if read.clone().count() > limits::SHELVES
+            && let Some((oldest, _)) = read.min_by_key(|(_, shelf)| shelf.used)
+        {
+            let oldest = oldest.clone();
             self.shelves.remove(&oldest);
         }
     }
@@ -275,9 +279,11 @@ impl Plane {
         shelf.state = State::Ready;
         let waiting = std::mem::take(&mut shelf.waiting);
         let answered = waiting.into_iter();
-        answered
+        let answered = answered
             .filter_map(|waiting| self.answer_from_shelf(now, mount, waiting))
-            .collect()
+            .collect();
+        self.keep_shelf(mount);
+        answered
     }
 
     fn tell_damaged(&mut self, mount: MountName, file: FileName, why: String) {
@@ -289,6 +295,10 @@ impl Plane {
         let shelf = self.shelves.get(mount)?;
         let (timeline, modified) = (shelf.catalog.timeline(), shelf.modified());
         let refused = |status: Status| Answer::Refused(status.into());
+        if let Waiting::Describe { pending, base, .. } = &waiting {
+            let subject = timeline.as_ref().ok().map(Subject::of_stored);
+            self.note_described(pending.connection, mount, subject, base.is_some());
+        }
         let (pending, answer) = match (waiting, timeline) {
             (Waiting::Refresh(key), timeline) => {
                 if let (Some(playing), Ok(timeline)) = (self.playing_mut(key), timeline) {
@@ -333,9 +343,11 @@ impl Plane {
             }
             (Waiting::Setup { pending, ends, setup }, Ok(timeline)) => {
                 let Pending { connection, question } = pending;
-                let tracks = timeline.description("").tracks.len();
+                let known = self.stored_subject_of(connection, &setup);
+                let subject = known.unwrap_or_else(|| Subject::of_stored(&timeline));
+                let tracks = subject.tracks();
                 let pending = Pending { connection, question };
-                let answer = self.set_up_for(now, pending, ends, *setup, tracks)?;
+                let answer = self.set_up_for(now, pending, ends, *setup, (Some(subject), tracks))?;
                 return Some(Answered {
                     connection,
                     question,
@@ -372,20 +384,14 @@ impl Plane {
         let left = reader.cursor.take();
         let was_live = left.is_some();
         reader.left = left.or(reader.left.take());
-        let mut live = mount.and_then(|mount| self.live.get_mut(&mount));
-        if was_live && let Some(live) = &mut live {
+        let live = mount.and_then(|mount| self.live.get_mut(&mount));
+        if let Some(live) = live.filter(|_| was_live) {
             live.remove_reader(key);
         }
-        // What it was set up for is what it knows.
-        let live = live.filter(|_| reader.is_of_live);
         reader.playing.extend(play.tracks.iter().copied());
         let playing = reader.played.get_or_insert_with(|| {
-            let player = match live {
-                Some(live) => Player::as_described(timeline, &live.description, &mut rng),
-                None => Player::new(timeline, &mut rng),
-            };
             Box::new(Playing {
-                player,
+                player: reader.subject.player(timeline, &mut rng),
                 pending: None,
                 session: play.session.clone(),
                 queued: VecDeque::new(),

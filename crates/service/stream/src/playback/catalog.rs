@@ -24,8 +24,10 @@ pub struct Catalog {
     /// How many entries have been looked at since the last list, from the newest recording or the first file on.
     passed: usize,
     failed: Vec<(FileName, MediaError)>,
-    /// The tracks of all recordings that were read, in the order in which they were met: sessions know them by their places.
+    /// The tracks of all recordings that were read, in the order in which they were met, and whether some may have none any
+    /// more.
     met: Vec<FileTrack>,
+    has_gone: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,6 +116,7 @@ impl Catalog {
             passed: 0,
             failed: Vec::new(),
             met: Vec::new(),
+            has_gone: false,
         }
     }
 
@@ -147,9 +150,13 @@ impl Catalog {
             .into_iter()
             .map(|info| match known.remove(&info.name) {
                 Some(entry) if entry.info.size_bytes <= info.size_bytes => entry.updated(info),
-                _ => Entry::new(info),
+                known => {
+                    self.has_gone |= known.is_some();
+                    Entry::new(info)
+                }
             })
             .collect();
+        self.has_gone |= !known.is_empty();
     }
 
     /// The octets that were asked for last, or as many of them as there are.
@@ -194,6 +201,9 @@ impl Catalog {
                 };
             }
             if self.passed == self.entries.len() {
+                if std::mem::take(&mut self.has_gone) {
+                    self.forget();
+                }
                 match self.find_another() {
                     Some(failed) => self.failed.push(failed),
                     None => return CatalogOutput::Ready,
@@ -236,6 +246,30 @@ impl Catalog {
                 sendable.find(|tracks| !tracks.is_empty()).unwrap_or_default()
             }
         }
+    }
+
+    /// Forgets the tracks that nothing is left of, which makes room for those that there was none for.
+    fn forget(&mut self) {
+        let mut is_left = vec![false; self.met.len()];
+        for entry in self.entries.iter().rev() {
+            let found = match_tracks(&self.met, &entry.found.tracks);
+            let found = is_left.iter_mut().zip(found);
+            found.for_each(|(is_left, found)| *is_left |= found.is_some());
+            if is_left.iter().all(|is_left| *is_left) {
+                return;
+            }
+        }
+        let mut is_left = is_left.into_iter();
+        self.met.retain(|_| is_left.next().unwrap_or_default());
+        for entry in self.entries.iter().rev() {
+            meet(&mut self.met, &entry.found.tracks);
+        }
+    }
+
+    /// Whether nothing of what was read can be played.
+    pub(crate) fn is_empty(&self) -> bool {
+        let has_something = |entry: &Entry| entry.found.runs.iter().any(|run| run.end_ns > run.begin_ns);
+        !self.entries.iter().any(has_something) || self.told().is_empty()
     }
 
     /// The next file of a list that has nothing of what the first one has, and for which no session is set up therefore.

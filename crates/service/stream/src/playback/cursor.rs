@@ -4,7 +4,7 @@ use super::media::{Part, Reading};
 use super::pace::ticks;
 use super::player::{Event, Mode, Output, Player, Purpose, Queued};
 use super::send;
-use super::timeline::match_tracks;
+use super::timeline::Told;
 use crate::file::{Stored, to_ns};
 use bytes::Bytes;
 use ringpost_base::limits;
@@ -162,11 +162,7 @@ impl Player {
             opened.reading.wanted()
         };
         if opened.tracks.is_empty() && !opened.reading.tracks().is_empty() {
-            opened.tracks = vec![None; self.senders.len()];
-            let found = match_tracks(&self.tracks, opened.reading.tracks());
-            for (place, found) in self.places.iter().zip(found) {
-                opened.tracks[*place] = found;
-            }
+            opened.tracks = Told::find(&self.told, opened.reading.tracks());
             opened.windows = vec![(0, Bytes::new()); opened.reading.tracks().len()];
         }
         if opened.reading.is_whole() {
@@ -415,13 +411,12 @@ impl Player {
     ) {
         let Some(opened) = &self.opened else { return };
         let of = &opened.reading.tracks()[track];
-        let payloads = send::payloads(
-            of,
-            opened.reading.pcm(),
-            octets,
-            sample.is_key,
-            self.max_payload_bytes,
-        );
+        let pcm = opened.reading.pcm();
+        let most = self.max_payload_bytes;
+        let payloads = match &mut self.senders[index].g722 {
+            Some(encoder) => send::g722(encoder, &of.format, pcm, octets, most),
+            None => send::payloads(of, pcm, octets, sample.is_key, most),
+        };
         let due = self.pace.due(due_ns);
         let bytes: usize = payloads.iter().map(|payload| payload.bytes.len()).sum();
         self.busy_until =

@@ -5,9 +5,9 @@ use super::range::{Asked, Unit};
 use super::seek::Seek;
 use super::timeline::{Timeline, Told};
 use crate::Description;
-use crate::file::FileTrack;
 use bytes::Bytes;
 use ringpost_base::{Instant, Rng};
+use ringpost_codec::G722WideEncoder;
 use ringpost_rtp::Header;
 use ringpost_rtsp::header::Range;
 use ringpost_rtsp::server::Played;
@@ -35,9 +35,8 @@ use thiserror::Error;
 pub struct Player {
     pub(super) timeline: Timeline,
     pub(super) senders: Vec<Sender>,
-    /// The tracks that something was recorded of, and which sender is of each.
-    pub(super) tracks: Vec<FileTrack>,
-    pub(super) places: Vec<usize>,
+    /// What each of them sends.
+    pub(super) told: Vec<Told>,
     pub(super) max_payload_bytes: usize,
     pub(super) now: Instant,
     /// When the session's RTP time began: with its first PLAY.
@@ -69,6 +68,8 @@ pub(super) struct Sender {
     pub(super) clock_rate_hz: u32,
     pub(super) is_video: bool,
     pub(super) is_enabled: bool,
+    /// Codes sound that files have decoded.
+    pub(super) g722: Option<Box<G722WideEncoder>>,
     ssrc: u32,
     /// The next packet's.
     pub(super) sequence: u16,
@@ -243,25 +244,25 @@ impl Player {
     /// For one session. Sources, sequence numbers and timestamps are drawn (RFC 3550 §5.1); all tracks are sent.
     pub fn new(timeline: Timeline, rng: &mut Rng) -> Self {
         let told = timeline.told();
-        Self::with_told(timeline, &told, rng)
+        Self::with_told(timeline, told, rng)
     }
 
     /// The same for a session that was set up for what a publisher describes: its tracks, by the places and the payload types
-    /// that it knows. What was recorded in other encodings is passed over.
+    /// that it knows. What was recorded in other encodings, or with other configurations, is passed over.
     pub fn as_described(timeline: Timeline, described: &Description, rng: &mut Rng) -> Self {
         let told = timeline.told_as(described);
-        Self::with_told(timeline, &told, rng)
+        Self::with_told(timeline, told, rng)
     }
 
-    fn with_told(timeline: Timeline, told: &[Told], rng: &mut Rng) -> Self {
+    fn with_told(timeline: Timeline, told: Vec<Told>, rng: &mut Rng) -> Self {
         let sender = |told: &Told| {
             let timestamp = rng.u32();
-            let track = told.track.as_ref();
             Sender {
                 payload_type: told.payload_type,
-                clock_rate_hz: track.map_or(90_000, FileTrack::rtp_clock_hz),
-                is_video: track.is_some_and(|track| track.format.is_video()),
+                clock_rate_hz: told.clock_rate_hz,
+                is_video: told.is_video,
                 is_enabled: true,
+                g722: told.is_g722().then(Box::default),
                 ssrc: rng.u32(),
                 sequence: rng.u32() as u16,
                 first_timestamp: timestamp,
@@ -270,15 +271,9 @@ impl Player {
             }
         };
         let senders = told.iter().map(sender).collect();
-        let (places, tracks) = told
-            .iter()
-            .enumerate()
-            .filter_map(|(place, told)| Some((place, told.track.clone()?)))
-            .unzip();
         Player {
             timeline,
-            places,
-            tracks,
+            told,
             senders,
             max_payload_bytes: MAX_PAYLOAD_BYTES,
             now: Instant::ZERO,

@@ -5,6 +5,7 @@ use super::media::{Pcm, is_plain};
 use crate::file::{FileTrack, Format};
 use crate::parameter_sets::{SetName, h264_set, h265_set};
 use bytes::Bytes;
+use ringpost_codec::G722WideEncoder;
 use ringpost_rtp::payload::mpeg4_configuration;
 use ringpost_rtp::payload::write::{self, Payload};
 
@@ -135,6 +136,27 @@ fn plain(format: &Format, pcm: Pcm, octets: &[u8], max_bytes: usize) -> Vec<Payl
     parts
         .map(|(index, part)| payload(false, (index * frames) as u32, part.to_vec()))
         .collect()
+}
+
+/// Plain samples of 16,000 a second as G.722, whose clock counts two of them as one.
+//= https://www.rfc-editor.org/rfc/rfc3551#section-4.5.2
+pub(super) fn g722(
+    encoder: &mut G722WideEncoder,
+    format: &Format,
+    pcm: Pcm,
+    octets: &[u8],
+    max_bytes: usize,
+) -> Vec<Payload> {
+    // Two samples of 16 bits make an octet.
+    let mut payloads = plain(format, pcm, octets, max_bytes / 4 * 4);
+    for payload in &mut payloads {
+        let samples = payload.bytes.chunks_exact(2);
+        let samples: Vec<i16> = samples.map(|two| i16::from_be_bytes([two[0], two[1]])).collect();
+        payload.bytes.clear();
+        encoder.encode_into(&samples, &mut payload.bytes);
+        payload.timestamp_offset /= 2;
+    }
+    payloads
 }
 
 fn payload(marker: bool, timestamp_offset: u32, bytes: Vec<u8>) -> Payload {

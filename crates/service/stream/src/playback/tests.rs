@@ -1,3 +1,4 @@
+mod described;
 mod overlap;
 
 use super::*;

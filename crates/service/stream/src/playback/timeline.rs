@@ -1,7 +1,7 @@
 use crate::file::FileTrack;
 use crate::{Description, Track};
 use ringpost_base::{UnixTime, limits};
-use ringpost_sdp::MediaKind;
+use ringpost_sdp::{Codec, MediaKind};
 use ringpost_store::FileName;
 use std::ops::Range;
 use std::time::Duration;
@@ -206,32 +206,43 @@ impl Timeline {
         }
     }
 
+    /// What it has.
+    pub(crate) fn tracks(&self) -> &[FileTrack] {
+        &self.tracks
+    }
+
+    /// The same for who was told of these tracks.
+    pub(crate) fn with_tracks(self, tracks: &[FileTrack]) -> Self {
+        let tracks = tracks.to_vec();
+        Timeline { tracks, ..self }
+    }
+
     /// Its tracks as they were told, each with its payload type.
     pub(super) fn told(&self) -> Vec<Told> {
         let told = |(track, payload_type): (&FileTrack, u8)| Told {
             payload_type: track
                 .codec(payload_type)
                 .map_or(payload_type, |codec| codec.payload_type),
-            track: Some(track.clone()),
+            clock_rate_hz: track.rtp_clock_hz(),
+            is_video: track.format.is_video(),
+            what: What::Track(track.clone()),
         };
         self.tracks.iter().zip(FIRST_DYNAMIC..).map(told).collect()
     }
 
-    /// Its tracks for who knows others: what a publisher describes now. Those of which nothing was recorded like it have none.
+    /// The tracks of who knows others: what a publisher describes now.
     pub(super) fn told_as(&self, described: &Description) -> Vec<Told> {
-        let is_alike = |told: &Track, track: &FileTrack| {
-            let told = told.codec();
-            track.codec(FIRST_DYNAMIC).is_some_and(|codec| {
-                codec.name.eq_ignore_ascii_case(&told.name)
-                    && (codec.clock_rate_hz, codec.channels) == (told.clock_rate_hz, told.channels)
-            })
+        let told = |track: &Track| {
+            let codec = track.codec();
+            let is_recorded = |track: &FileTrack| track.format.is_video() && track.is_what(codec);
+            Told {
+                payload_type: codec.payload_type,
+                clock_rate_hz: codec.clock_rate_hz,
+                is_video: self.tracks.iter().any(is_recorded),
+                what: What::Codec(codec.clone()),
+            }
         };
-        let found = matched(&described.tracks, &self.tracks, is_alike);
-        let told = |(track, found): (&Track, Option<usize>)| Told {
-            payload_type: track.codec().payload_type,
-            track: found.map(|found| self.tracks[found].clone()),
-        };
-        described.tracks.iter().zip(found).map(told).collect()
+        described.tracks.iter().map(told).collect()
     }
 
     pub(super) fn end_ns(&self) -> i64 {
@@ -285,8 +296,40 @@ fn unix_time(ns: i64) -> UnixTime {
 #[derive(Clone, Debug)]
 pub(super) struct Told {
     pub(super) payload_type: u8,
-    /// What was recorded of it.
-    pub(super) track: Option<FileTrack>,
+    /// The clock of its timestamps.
+    pub(super) clock_rate_hz: u32,
+    /// Whether pictures can be sent as it.
+    pub(super) is_video: bool,
+    what: What,
+}
+
+/// By what a session knows a track.
+#[derive(Clone, Debug)]
+enum What {
+    /// What was recorded.
+    Track(FileTrack),
+    /// What a publisher calls it.
+    Codec(Codec),
+}
+
+impl Told {
+    /// Whether a file's track is sent as it.
+    fn is(&self, track: &FileTrack) -> bool {
+        match &self.what {
+            What::Track(told) => is_alike(told, track),
+            What::Codec(codec) => track.is_what(codec),
+        }
+    }
+
+    /// Whether it is G.722, which files have decoded.
+    pub(super) fn is_g722(&self) -> bool {
+        matches!(&self.what, What::Codec(codec) if codec.name.eq_ignore_ascii_case("G722"))
+    }
+
+    /// Which of a file's tracks is sent as which of these, in order.
+    pub(super) fn find(told: &[Told], file: &[FileTrack]) -> Vec<Option<usize>> {
+        matched(told, file, Told::is)
+    }
 }
 
 /// The first payload type that stands for nothing by itself (RFC 3551 §3).
@@ -294,17 +337,19 @@ pub(super) const FIRST_DYNAMIC: u8 = 96;
 
 /// Which of a file's tracks is which of a timeline's: those that are told alike, in order.
 pub(super) fn match_tracks(told: &[FileTrack], file: &[FileTrack]) -> Vec<Option<usize>> {
-    let is_alike = |a: &FileTrack, b: &FileTrack| {
-        let (Some(mut a), Some(mut b)) = (a.codec(FIRST_DYNAMIC), b.codec(FIRST_DYNAMIC)) else {
-            return false;
-        };
-        // Parameter sets of pictures are sent with each key frame.
-        if ["H264", "H265", "MP4V-ES"].contains(&&*a.name) {
-            (a.fmtp, b.fmtp) = (None, None);
-        }
-        a == b
-    };
     matched(told, file, is_alike)
+}
+
+/// Whether two tracks are told alike.
+fn is_alike(a: &FileTrack, b: &FileTrack) -> bool {
+    let (Some(mut a), Some(mut b)) = (a.codec(FIRST_DYNAMIC), b.codec(FIRST_DYNAMIC)) else {
+        return false;
+    };
+    // Parameter sets of pictures are sent with each key frame.
+    if ["H264", "H265", "MP4V-ES"].contains(&&*a.name) {
+        (a.fmtp, b.fmtp) = (None, None);
+    }
+    a == b
 }
 
 /// For each of some, in order, the first of the others that is like it and is not taken.

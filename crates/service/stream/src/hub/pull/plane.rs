@@ -4,6 +4,7 @@ use super::PullKey;
 use crate::description::Description;
 use crate::hub::plane::{Pending, Plane, rtp_session};
 use crate::hub::session::{Path, Publisher, Role, Session};
+use crate::hub::subject::Subject;
 use crate::hub::vod::Waiting;
 use crate::hub::{Ask, ConnectionId, Order, PairId, QuestionId, SessionKey};
 use crate::mount::MountName;
@@ -169,9 +170,13 @@ impl Plane {
 
     /// Answers DESCRIBE of a mount that is live now.
     pub(super) fn answer_described(&mut self, mount: &MountName, pending: Pending, local: IpAddr) {
-        let described = self.live_of(mount).map(|(_, live)| live.sdp(local));
+        let described = self.live_of(mount);
+        let described = described.map(|(_, live)| (live.sdp(local), Subject::of_live(live)));
         let answer = match described {
-            Some(description) => Answer::Description(description),
+            Some((description, subject)) => {
+                self.note_described(pending.connection, mount, Some(subject), false);
+                Answer::Description(description)
+            }
             None => Answer::Refused(Status::NOT_FOUND.into()),
         };
         self.deliver(pending, answer);

@@ -91,7 +91,7 @@ impl World {
     }
 
     /// What was to be read is there.
-    fn release_reads(&mut self) {
+    pub(super) fn release_reads(&mut self) {
         for (question, octets) in self.held_reads.take().unwrap_or_default() {
             self.hub.handle_answer(self.now, question, Answer::Octets(octets));
         }
@@ -99,7 +99,7 @@ impl World {
     }
 
     /// Sends a request without waiting for what comes of it.
-    fn tell(&mut self, id: ConnectionId, request: &str) {
+    pub(super) fn tell(&mut self, id: ConnectionId, request: &str) {
         self.input(id, request.replace('\n', "\r\n").as_bytes());
     }
 }

@@ -5,10 +5,10 @@ use crate::playback::tests::of_two_kinds;
 use crate::recording::tests::ready;
 use ringpost_store::Files;
 
-const DOOR: &str = "rtsp://h/alice/door";
+pub(super) const DOOR: &str = "rtsp://h/alice/door";
 
 /// A mount that is live in H.264 and µ-law, of which Opus was recorded, and before that H.264 with AAC. Gives its publisher too.
-fn live_and_recorded() -> (World, ConnectionId) {
+pub(super) fn live_and_recorded() -> (World, ConnectionId) {
     live_and_recorded_with(Config::default())
 }
 
@@ -24,19 +24,19 @@ fn live_and_recorded_with(config: Config) -> (World, ConnectionId) {
     (world, publisher)
 }
 
-fn describe(url: &str) -> String {
+pub(super) fn describe(url: &str) -> String {
     format!("DESCRIBE {url} RTSP/1.0\nCSeq: 1\n\n")
 }
 
-fn set_up(url: &str, session: &str, transport: &str) -> String {
+pub(super) fn set_up(url: &str, session: &str, transport: &str) -> String {
     format!("SETUP {url} RTSP/1.0\nCSeq: 2\n{session}Transport: {transport}\n\n")
 }
 
-fn play(url: &str, session: &str, range: &str) -> String {
+pub(super) fn play(url: &str, session: &str, range: &str) -> String {
     format!("PLAY {url} RTSP/1.0\nCSeq: 3\n{session}{range}\n")
 }
 
-fn session_line(response: &str) -> String {
+pub(super) fn session_line(response: &str) -> String {
     format!("Session: {}\n", World::session(response))
 }
 

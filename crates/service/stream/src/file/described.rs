@@ -1,0 +1,186 @@
+//! Whether a file has what a session description speaks of. The same thing is said in other words by publishers: channels that
+//! are left out or are none of the codec's, names of files that have none for a codec.
+
+use super::encoding::parameter;
+use super::{Encoding, FileTrack, Format};
+use ringpost_codec::G722Wide;
+use ringpost_rtp::payload::{self, AacHeaders};
+use ringpost_sdp::Codec;
+
+impl FileTrack {
+    /// Whether packets of it are what a publisher describes: of that coding, with what its decoder was told, in payloads of that
+    /// form. Parameter sets of pictures may be others, since they are sent with each key frame.
+    // Guards pitfall RTSP 8.
+    pub(crate) fn is_what(&self, described: &Codec) -> bool {
+        let Some(encoding) = Encoding::of(described) else {
+            return false;
+        };
+        match (&self.format, encoding.payload, &encoding.format) {
+            // Of its modes, the interleaved one has other payloads.
+            (Format::H264 { .. }, payload::Format::H264, _) => {
+                let fmtp = described.fmtp.as_deref().unwrap_or_default();
+                parameter(fmtp, "packetization-mode") != Some("2")
+            }
+            (Format::H265 { .. }, payload::Format::H265 { has_donl }, _) => !has_donl,
+            (Format::Vp8 { .. }, payload::Format::Vp8, _)
+            | (Format::Vp9 { .. }, payload::Format::Vp9, _)
+            | (Format::Mpeg4Visual { .. }, payload::Format::Mpeg4Visual, _)
+            | (Format::Jpeg { .. }, payload::Format::Jpeg, _)
+            | (Format::MpegAudio { .. }, payload::Format::MpegAudio, _) => true,
+            //= https://www.rfc-editor.org/rfc/rfc3640#section-4.1
+            (
+                Format::Aac { config, .. },
+                payload::Format::Aac(headers),
+                Some(Format::Aac { config: told, .. }),
+            ) => {
+                let headers = AacHeaders {
+                    duration_units: AacHeaders::HIGH_BIT_RATE.duration_units,
+                    ..headers
+                };
+                headers == AacHeaders::HIGH_BIT_RATE && without_padding(config) == without_padding(told)
+            }
+            //= https://www.rfc-editor.org/rfc/rfc7587#section-7
+            (Format::Opus { .. }, payload::Format::Whole, Some(Format::Opus { .. })) => true,
+            (own, payload::Format::Whole, Some(told)) if encoding.is_decoded => {
+                own == told && self.clock_rate_hz == G722Wide::RATE_HZ
+            }
+            (own, payload::Format::Whole, Some(told)) => {
+                own == told && self.clock_rate_hz == described.clock_rate_hz
+            }
+            _ => false,
+        }
+    }
+}
+
+/// A configuration without the octets of nothing that may stand behind it.
+fn without_padding(config: &[u8]) -> &[u8] {
+    let last = config.iter().rposition(|octet| *octet != 0);
+    &config[..last.map_or(0, |last| last + 1)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+
+    fn codec(name: &str, clock_rate_hz: u32, channels: u8, fmtp: &str) -> Codec {
+        Codec {
+            channels,
+            fmtp: (!fmtp.is_empty()).then(|| fmtp.into()),
+            ..Codec::new(96, name.to_owned(), clock_rate_hz)
+        }
+    }
+
+    fn track(format: Format, clock_rate_hz: u32) -> FileTrack {
+        FileTrack {
+            format,
+            clock_rate_hz,
+        }
+    }
+
+    fn aac(config: &'static [u8], channels: u8) -> FileTrack {
+        let config = Bytes::from_static(config);
+        track(Format::Aac { config, channels }, 44_100)
+    }
+
+    const HBR: &str = "mode=AAC-hbr;sizelength=13;indexlength=3;indexdeltalength=3";
+
+    #[test]
+    fn the_same_is_known_in_other_words() {
+        let l16 = |channels| Format::L16 { channels };
+        let sets = |set: &'static [u8]| vec![Bytes::from_static(set)];
+        let h264 = Format::H264 {
+            sps: sets(b"\x67sps"),
+            pps: sets(b"\x68pps"),
+        };
+        for (track, described) in [
+            (
+                track(Format::Opus { channels: 2 }, 48_000),
+                codec("opus", 48_000, 1, ""),
+            ),
+            (
+                track(Format::Opus { channels: 1 }, 48_000),
+                codec("OPUS", 48_000, 2, "sprop-stereo=1"),
+            ),
+            (
+                aac(&[0x12, 0x10], 2),
+                codec("mpeg4-generic", 44_100, 1, &format!("{HBR};config=1210")),
+            ),
+            (
+                aac(&[0x12, 0x10], 2),
+                codec("MPEG4-GENERIC", 90_000, 2, &format!("config=121000; {HBR}")),
+            ),
+            (
+                track(Format::MpegAudio { channels: 2 }, 90_000),
+                codec("MPA", 90_000, 2, ""),
+            ),
+            (track(l16(1), 16_000), codec("G722", 8_000, 1, "")),
+            (track(l16(2), 44_100), codec("L16", 44_100, 2, "")),
+            (
+                track(Format::Pcmu { channels: 1 }, 8_000),
+                codec("PCMU", 8_000, 0, ""),
+            ),
+            (
+                track(h264, 90_000),
+                codec("H264", 90_000, 1, "packetization-mode=1"),
+            ),
+        ] {
+            assert!(track.is_what(&described), "{described:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_something_else_is_not_taken_for_it() {
+        let l16 = |channels| Format::L16 { channels };
+        let sets = |set: &'static [u8]| vec![Bytes::from_static(set)];
+        let h265 = Format::H265 {
+            vps: sets(b"\x40\x01vps"),
+            sps: sets(b"\x42\x01sps"),
+            pps: sets(b"\x44\x01pps"),
+        };
+        for (track, described) in [
+            (
+                aac(&[0x12, 0x10], 2),
+                codec("MPEG4-GENERIC", 44_100, 2, &format!("{HBR};config=1208")),
+            ),
+            // Other headers stand before its frames.
+            (
+                aac(&[0x12, 0x10], 2),
+                codec(
+                    "MPEG4-GENERIC",
+                    44_100,
+                    2,
+                    "sizelength=6;indexlength=2;indexdeltalength=2;config=1210",
+                ),
+            ),
+            (aac(&[0x12, 0x10], 2), codec("MPEG4-GENERIC", 44_100, 2, HBR)),
+            (
+                aac(&[0x12, 0x10], 2),
+                codec("MP4A-LATM", 44_100, 2, "cpresent=0;config=400024203fc0"),
+            ),
+            (track(l16(1), 8_000), codec("G722", 8_000, 1, "")),
+            (track(l16(1), 16_000), codec("L16", 8_000, 1, "")),
+            (track(l16(1), 44_100), codec("L16", 44_100, 2, "")),
+            (
+                track(Format::Pcmu { channels: 1 }, 8_000),
+                codec("PCMA", 8_000, 1, ""),
+            ),
+            (
+                track(Format::Pcmu { channels: 1 }, 8_000),
+                codec("PCMU", 16_000, 1, ""),
+            ),
+            (
+                track(Format::Opus { channels: 2 }, 48_000),
+                codec("L16", 48_000, 2, ""),
+            ),
+            // Decoding order numbers stand in its payloads.
+            (
+                track(h265, 90_000),
+                codec("H265", 90_000, 1, "sprop-max-don-diff=1"),
+            ),
+            (track(l16(1), 8_000), codec("something", 8_000, 1, "")),
+        ] {
+            assert!(!track.is_what(&described), "{described:?}");
+        }
+    }
+}
