@@ -1,5 +1,6 @@
 //! Mailboxes as folders with a file a message: Maildir, and Maildir++ for those below the inbox.
 
+use super::folder::Folder;
 use super::message::{kept_flags, with_crlf};
 use super::{Import, Message, Report, too_big};
 use anyhow::{Context, Result, bail};
@@ -7,10 +8,9 @@ use ringpost_admin::{Control, Mailbox};
 use ringpost_base::limits;
 use ringpost_imap::utf7;
 use std::collections::BTreeSet;
-use std::ffi::OsStr;
-use std::fs::File;
+use std::ffi::{OsStr, OsString};
 use std::io::{ErrorKind, Read};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// The letters of a file's name that are flags, ascending as Maildir wants them.
@@ -34,19 +34,25 @@ const LIST_BYTES: u64 = 1024 * 1024;
 /// `import --maildir`
 pub(crate) async fn import_maildir(control: &dyn Control, address: &str, path: &Path) -> Result<Report> {
     let mut import = Import::new(control, address);
-    let found = folders(path)?;
+    let root = Folder::open(path).with_context(|| path.display().to_string())?;
+    let found = folders(&root)?;
     for (folder, why) in &found.passed_over {
         import.miss(&folder.display().to_string(), why);
     }
-    let subscribed = subscriptions(path, found.is_nested)?;
-    for (name, folder) in found.folders {
+    let subscribed = subscriptions(&root, found.is_nested)?;
+    for (name, below) in found.folders {
         let mailbox = Mailbox {
             subscribed: subscribed.contains(&name),
             special_use: None,
             name,
         };
         if import.open(mailbox).await? {
-            bring_folder(&mut import, &folder).await?;
+            let mut folder = None;
+            for level in &below {
+                let within = folder.as_ref().unwrap_or(&root).folder(level);
+                folder = Some(within.with_context(|| path.join(level).display().to_string())?);
+            }
+            bring_folder(&mut import, folder.as_ref().unwrap_or(&root)).await?;
         }
     }
     import.finish().await
@@ -55,8 +61,8 @@ pub(crate) async fn import_maildir(control: &dyn Control, address: &str, path: &
 /// The mailboxes of a Maildir.
 #[derive(Debug, Default)]
 struct Found {
-    /// Their names with their folders.
-    folders: Vec<(String, PathBuf)>,
+    /// Their names with their folders below the first, a level each.
+    folders: Vec<(String, Vec<OsString>)>,
     /// Whether some lie within each other, as files do, and not beside each other with dots in their names.
     is_nested: bool,
     /// What looks like one and is none, and why.
@@ -65,87 +71,112 @@ struct Found {
 
 /// How deep folders may lie in each other.
 const LEVELS: usize = 32;
+/// Where a mailbox has its messages.
+const WITH_MESSAGES: [&str; 2] = ["cur", "new"];
 /// What stands in the folder of a mailbox and is none.
 const PARTS: [&str; 3] = ["cur", "new", "tmp"];
 const LINK: &str = "a link, which is not followed";
 
 /// The names of the mailboxes with their folders, the inbox first: those of Maildir++, which begin with a dot and lie beside
 /// each other, and those that lie in each other.
-fn folders(path: &Path) -> Result<Found> {
-    if !is_maildir(path) {
-        bail!("{}: expected a Maildir, with folders cur and new", path.display());
+fn folders(root: &Folder) -> Result<Found> {
+    if !is_maildir(root) {
+        bail!(
+            "{}: expected a Maildir, with folders cur and new",
+            root.path().display()
+        );
     }
     let mut found = Found::default();
-    for (name, folder, is_link) in folders_in(path)? {
-        match name.strip_prefix('.') {
-            Some(_) if is_link => found.passed_over.push((folder, LINK)),
-            Some(name) if is_maildir(&folder) => {
-                found.folders.push((mailbox_name(&mut name.split('.')), folder));
-            }
-            Some(_) => found
+    for (name, is_link) in folders_in(root)? {
+        let text = name.to_string_lossy().into_owned();
+        let Some(below) = text.strip_prefix('.') else {
+            nested(&mut found, &mut vec![name], root, is_link)?;
+            continue;
+        };
+        if is_link {
+            found.passed_over.push((root.path().join(&name), LINK));
+            continue;
+        }
+        let folder = root.folder(&name).with_context(|| told(root, &name))?;
+        match is_maildir(&folder) {
+            true => found
+                .folders
+                .push((mailbox_name(&mut below.split('.')), vec![name])),
+            false => found
                 .passed_over
-                .push((folder, "no mailbox: it has neither cur nor new")),
-            None => nested(&mut found, &mut vec![name], folder, is_link)?,
+                .push((folder.path().to_owned(), "no mailbox: it has neither cur nor new")),
         }
     }
     found.folders.sort();
-    found.folders.insert(0, ("INBOX".into(), path.to_owned()));
+    found.folders.insert(0, ("INBOX".into(), Vec::new()));
     Ok(found)
 }
 
-/// Looks through a folder whose levels have these names.
-fn nested(found: &mut Found, levels: &mut Vec<String>, folder: PathBuf, is_link: bool) -> Result<()> {
+/// Looks through a folder, the last of these levels, which lies in `parent`.
+fn nested(found: &mut Found, levels: &mut Vec<OsString>, parent: &Folder, is_link: bool) -> Result<()> {
+    let Some(name) = levels.last() else {
+        return Ok(());
+    };
+    let path = parent.path().join(name);
     if is_link {
         // What is no mailbox may be linked to from anywhere.
-        if is_maildir(&folder) {
-            found.passed_over.push((folder, LINK));
+        let linked = parent.within(name);
+        if WITH_MESSAGES.iter().any(|part| is_folder(&linked.join(part))) {
+            found.passed_over.push((path, LINK));
         }
         return Ok(());
     }
     if levels.len() == LEVELS {
         found
             .passed_over
-            .push((folder, "deeper than what is looked through"));
+            .push((path, "deeper than what is looked through"));
         return Ok(());
     }
-    for (name, within, is_link) in folders_in(&folder)? {
-        if !name.starts_with('.') {
+    let folder = parent.folder(name).with_context(|| told(parent, name))?;
+    for (name, is_link) in folders_in(&folder)? {
+        if !name.as_encoded_bytes().starts_with(b".") {
             levels.push(name);
-            nested(found, levels, within, is_link)?;
+            nested(found, levels, &folder, is_link)?;
             levels.pop();
         }
     }
     if is_maildir(&folder) {
         found.is_nested = true;
-        let name = mailbox_name(&mut levels.iter().map(String::as_str));
-        found.folders.push((name, folder));
+        let names: Vec<_> = levels.iter().map(|level| level.to_string_lossy()).collect();
+        let name = mailbox_name(&mut names.iter().map(|level| &**level));
+        found.folders.push((name, levels.clone()));
     }
     Ok(())
 }
 
-/// The folders within one, and the links to some, without the parts of a mailbox.
-fn folders_in(path: &Path) -> Result<Vec<(String, PathBuf, bool)>> {
+/// The names of the folders within one, and of the links to some, without the parts of a mailbox.
+fn folders_in(folder: &Folder) -> Result<Vec<(OsString, bool)>> {
+    let named = || folder.path().display().to_string();
     let mut folders = Vec::new();
-    for entry in std::fs::read_dir(path).with_context(|| path.display().to_string())? {
-        let entry = entry.with_context(|| path.display().to_string())?;
-        // What leads elsewhere is not followed: whoever runs this may read more than whoever made it.
-        let kind = entry.file_type()?;
-        let name = entry.file_name();
-        let name = String::from_utf8_lossy(name.as_encoded_bytes()).into_owned();
+    for entry in folder.entries().with_context(named)? {
+        let entry = entry.with_context(named)?;
+        let (kind, name) = (entry.file_type().with_context(named)?, entry.file_name());
         let is_folder = kind.is_dir() || kind.is_symlink() && entry.path().is_dir();
-        if is_folder && !PARTS.contains(&&*name) {
-            folders.push((name, entry.path(), kind.is_symlink()));
+        if is_folder && !PARTS.iter().any(|part| name == *part) {
+            folders.push((name, kind.is_symlink()));
         }
     }
     Ok(folders)
 }
 
 /// Whether a folder is a mailbox. What copies without what is empty leaves one of the two.
-fn is_maildir(path: &Path) -> bool {
-    ["cur", "new"].iter().any(|part| {
-        let part = path.join(part);
-        part.symlink_metadata().is_ok_and(|part| part.is_dir())
-    })
+fn is_maildir(folder: &Folder) -> bool {
+    WITH_MESSAGES.iter().any(|part| is_folder(&folder.within(part)))
+}
+
+/// Whether a folder is here, not a link to one.
+fn is_folder(path: &Path) -> bool {
+    path.symlink_metadata().is_ok_and(|found| found.is_dir())
+}
+
+/// What something in a folder is called.
+fn told(folder: &Folder, name: impl AsRef<OsStr>) -> String {
+    folder.path().join(name.as_ref()).display().to_string()
 }
 
 /// A mailbox's name from its levels. Modified UTF-7 is read where it is that; a dot within a level is written `\2e`.
@@ -157,8 +188,8 @@ fn mailbox_name(levels: &mut dyn Iterator<Item = &str>) -> String {
     levels.map(level).collect::<Vec<_>>().join("/")
 }
 
-fn subscriptions(path: &Path, is_nested: bool) -> Result<BTreeSet<String>> {
-    let text = list(&path.join(SUBSCRIPTIONS))?;
+fn subscriptions(root: &Folder, is_nested: bool) -> Result<BTreeSet<String>> {
+    let text = list(root, SUBSCRIPTIONS)?;
     let mut lines = text.lines().peekable();
     let between = match lines.next_if_eq(&SUBSCRIPTIONS_HEAD) {
         Some(_) => '\t',
@@ -170,9 +201,9 @@ fn subscriptions(path: &Path, is_nested: bool) -> Result<BTreeSet<String>> {
 }
 
 /// The keywords of a folder by their letters, `a` first.
-pub(super) fn keywords(folder: &Path) -> Result<Vec<Option<String>>> {
+pub(super) fn keywords(folder: &Folder) -> Result<Vec<Option<String>>> {
     let mut keywords = vec![None; 26];
-    for line in list(&folder.join(KEYWORDS))?.lines() {
+    for line in list(folder, KEYWORDS)?.lines() {
         let Some((number, keyword)) = line.split_once(' ') else {
             continue;
         };
@@ -185,80 +216,74 @@ pub(super) fn keywords(folder: &Path) -> Result<Vec<Option<String>>> {
 }
 
 /// A small file that may be missing.
-fn list(path: &Path) -> Result<String> {
+fn list(folder: &Folder, name: &str) -> Result<String> {
     let mut text = Vec::new();
-    match open(path) {
+    match folder.file(name) {
         Ok(file) => file.take(LIST_BYTES).read_to_end(&mut text),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(0),
         Err(error) => Err(error),
     }
-    .with_context(|| path.display().to_string())?;
+    .with_context(|| told(folder, name))?;
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
-/// Opens a regular file, not what leads to one.
-fn open(path: &Path) -> std::io::Result<File> {
-    let file = File::options()
-        .read(true)
-        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
-        .open(path)?;
-    match file.metadata()?.is_file() {
-        true => Ok(file),
-        false => Err(std::io::Error::other("expected a regular file")),
-    }
-}
-
-async fn bring_folder(import: &mut Import<'_>, folder: &Path) -> Result<()> {
+async fn bring_folder(import: &mut Import<'_>, folder: &Folder) -> Result<()> {
     let keywords = keywords(folder)?;
+    let mut parts = Vec::new();
+    for name in WITH_MESSAGES {
+        match folder.folder(name) {
+            Ok(part) => parts.push(part),
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(_) if folder.kind(name).is_ok_and(|kind| kind.is_symlink()) => {
+                import.miss(&told(folder, name), &LINK);
+            }
+            Err(error) => return Err(error).with_context(|| told(folder, name)),
+        }
+    }
     let mut files = Vec::new();
-    for part in ["cur", "new"] {
-        let part = folder.join(part);
-        let entries = match std::fs::read_dir(&part) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == ErrorKind::NotFound => continue,
-            Err(error) => return Err(error).with_context(|| part.display().to_string()),
-        };
-        for entry in entries {
-            let entry = entry.with_context(|| part.display().to_string())?;
-            if entry.file_name().as_encoded_bytes().starts_with(b".") {
+    for (number, part) in parts.iter().enumerate() {
+        let named = || part.path().display().to_string();
+        for entry in part.entries().with_context(named)? {
+            let entry = entry.with_context(named)?;
+            let name = entry.file_name();
+            if name.as_encoded_bytes().starts_with(b".") {
                 continue;
             }
             match entry.metadata() {
-                Ok(metadata) => files.push((metadata.mtime(), entry.path())),
+                Ok(metadata) => files.push((metadata.mtime(), number, name)),
                 // A mail program has moved or removed it meanwhile.
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
-                Err(error) => import.miss(&entry.path().display().to_string(), &error),
+                Err(error) => import.miss(&told(part, name), &error),
             }
         }
     }
     files.sort();
-    for (_, path) in files {
-        match read(&path, &keywords) {
+    for (_, number, name) in files {
+        match read(&parts[number], &name, &keywords) {
             Ok((message, lost)) => {
                 for keyword in lost {
                     import.miss(&message.label, &format!("the keyword {keyword:?} cannot be kept"));
                 }
                 import.add(message).await?;
             }
-            Err(error) => import.miss(&path.display().to_string(), &format!("{error:#}")),
+            Err(error) => import.miss(&told(&parts[number], &name), &format!("{error:#}")),
         }
     }
     Ok(())
 }
 
 /// A message, and what of its keywords cannot be kept.
-fn read(path: &Path, keywords: &[Option<String>]) -> Result<(Message, Vec<String>)> {
-    let file = open(path)?;
+fn read(part: &Folder, name: &OsStr, keywords: &[Option<String>]) -> Result<(Message, Vec<String>)> {
+    let file = part.file(name)?;
     let metadata = file.metadata()?;
     if metadata.len() > limits::MESSAGE_BYTES {
         bail!("{}", too_big());
     }
     let mut bytes = Vec::with_capacity(usize::try_from(metadata.len())?);
     file.take(limits::MESSAGE_BYTES).read_to_end(&mut bytes)?;
-    let name = path.file_name().unwrap_or_default();
     let (flags, lost) = kept_flags(flags(name, keywords));
     let message = Message {
-        label: path.display().to_string(),
+        label: told(part, name),
         flags,
         received_s: u64::try_from(metadata.mtime()).unwrap_or_default(),
         bytes: with_crlf(bytes),
@@ -321,7 +346,7 @@ mod tests {
         std::os::unix::fs::symlink(path(".Sent"), path(".Linked")).unwrap();
         std::os::unix::fs::symlink(path("Work/Plans"), path("Alias")).unwrap();
         std::os::unix::fs::symlink(path("sieve"), path("scripts")).unwrap();
-        let mut found = folders(folder.path()).unwrap();
+        let mut found = folders(&Folder::open(folder.path()).unwrap()).unwrap();
         found.passed_over.sort();
         let names: Vec<_> = found.folders.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(
@@ -349,10 +374,18 @@ mod tests {
     fn a_maildir_whose_empty_folders_were_lost_is_one_still() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("tmp")).unwrap();
-        let refused = folders(folder.path()).unwrap_err().to_string();
+        let refused = folders(&Folder::open(folder.path()).unwrap())
+            .unwrap_err()
+            .to_string();
         assert!(refused.contains("expected a Maildir"), "{refused}");
         std::fs::create_dir(folder.path().join("new")).unwrap();
-        assert_eq!(folders(folder.path()).unwrap().folders.len(), 1);
+        assert_eq!(
+            folders(&Folder::open(folder.path()).unwrap())
+                .unwrap()
+                .folders
+                .len(),
+            1
+        );
     }
 
     #[test]

@@ -179,6 +179,41 @@ async fn what_cannot_come_is_told_and_keeps_nothing_else_out() {
 }
 
 #[tokio::test]
+async fn no_link_in_a_maildir_leads_to_the_mail_of_another() {
+    let (control, folder) = (accounts().await, tempfile::tempdir().unwrap());
+    let (root, another) = (folder.path().join("mine"), folder.path().join("another"));
+    maildir(&root);
+    maildir(&another);
+    put(&another.join("cur/1:2,"), 1, b"Message-ID: <secret@x>\n\n");
+    put(&root.join("new/2"), 2, b"Message-ID: <mine@x>\n\n");
+    let link = |from: &Path, to: &Path| std::os::unix::fs::symlink(to, from).unwrap();
+    // A part beside a real one, in each kind of folder, and both parts.
+    fs::remove_dir(root.join("cur")).unwrap();
+    link(&root.join("cur"), &another.join("cur"));
+    fs::create_dir_all(root.join(".Beside/cur")).unwrap();
+    link(&root.join(".Beside/new"), &another.join("cur"));
+    fs::create_dir_all(root.join("Work/Plans/new")).unwrap();
+    link(&root.join("Work/Plans/cur"), &another.join("cur"));
+    fs::create_dir(root.join(".Both")).unwrap();
+    link(&root.join(".Both/cur"), &another.join("cur"));
+    link(&root.join(".Both/new"), &another.join("new"));
+    assert_eq!(
+        import_maildir(&control, ALICE, &root).await.unwrap(),
+        report(1, 3, 0, 4)
+    );
+    for mailbox in ["Beside", "Work/Plans"] {
+        assert!(messages(&control, ALICE, mailbox).await.is_empty(), "{mailbox}");
+    }
+    // The Maildir itself is named by who runs it.
+    let named = folder.path().join("named");
+    link(&named, &root);
+    assert_eq!(
+        import_maildir(&control, ALICE, &named).await.unwrap(),
+        report(0, 3, 1, 4)
+    );
+}
+
+#[tokio::test]
 async fn a_full_account_ends_it_and_room_lets_it_go_on() {
     let (control, folder) = (accounts().await, tempfile::tempdir().unwrap());
     let root = folder.path();
