@@ -209,7 +209,9 @@ impl Export<'_> {
     async fn mailbox(&mut self, name: &str, folder: &Path) -> Result<()> {
         let named = || folder.display().to_string();
         let mut letters = Letters {
-            keywords: keywords(&Folder::open(folder).with_context(named)?)?,
+            keywords: Folder::open(folder)
+                .and_then(|folder| keywords(&folder))
+                .with_context(named)?,
             changed: false,
         };
         let there = files(folder).with_context(named)?;

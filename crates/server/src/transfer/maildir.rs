@@ -39,23 +39,38 @@ pub(crate) async fn import_maildir(control: &dyn Control, address: &str, path: &
     for (folder, why) in &found.passed_over {
         import.miss(&folder.display().to_string(), why);
     }
-    let subscribed = subscriptions(&root, found.is_nested)?;
-    for (name, below) in found.folders {
+    let subscribed = subscriptions(&root, found.is_nested).unwrap_or_else(|error| {
+        import.miss(&told(&root, SUBSCRIPTIONS), &error);
+        BTreeSet::new()
+    });
+    for (name, levels) in found.folders {
         let mailbox = Mailbox {
             subscribed: subscribed.contains(&name),
             special_use: None,
             name,
         };
-        if import.open(mailbox).await? {
-            let mut folder = None;
-            for level in &below {
-                let within = folder.as_ref().unwrap_or(&root).folder(level);
-                folder = Some(within.with_context(|| path.join(level).display().to_string())?);
+        if !import.open(mailbox).await? {
+            continue;
+        }
+        match below(&root, &levels) {
+            Ok(None) => bring_folder(&mut import, &root).await?,
+            Ok(Some(folder)) => bring_folder(&mut import, &folder).await?,
+            Err(error) => {
+                let label = path.join(levels.iter().collect::<PathBuf>());
+                import.miss(&label.display().to_string(), &error);
             }
-            bring_folder(&mut import, folder.as_ref().unwrap_or(&root)).await?;
         }
     }
     import.finish().await
+}
+
+/// The folder that lies these levels below another, unless it is that.
+fn below(root: &Folder, levels: &[OsString]) -> std::io::Result<Option<Folder>> {
+    let mut folder = None;
+    for level in levels {
+        folder = Some(folder.as_ref().unwrap_or(root).folder(level)?);
+    }
+    Ok(folder)
 }
 
 /// The mailboxes of a Maildir.
@@ -66,7 +81,13 @@ struct Found {
     /// Whether some lie within each other, as files do, and not beside each other with dots in their names.
     is_nested: bool,
     /// What looks like one and is none, and why.
-    passed_over: Vec<(PathBuf, &'static str)>,
+    passed_over: Vec<(PathBuf, String)>,
+}
+
+impl Found {
+    fn pass_over(&mut self, path: PathBuf, why: impl ToString) {
+        self.passed_over.push((path, why.to_string()));
+    }
 }
 
 /// How deep folders may lie in each other.
@@ -76,35 +97,33 @@ const WITH_MESSAGES: [&str; 2] = ["cur", "new"];
 /// What stands in the folder of a mailbox and is none.
 const PARTS: [&str; 3] = ["cur", "new", "tmp"];
 const LINK: &str = "a link, which is not followed";
+const NO_MAILBOX: &str = "no mailbox: it has neither cur nor new";
 
 /// The names of the mailboxes with their folders, the inbox first: those of Maildir++, which begin with a dot and lie beside
 /// each other, and those that lie in each other.
 fn folders(root: &Folder) -> Result<Found> {
-    if !is_maildir(root) {
-        bail!(
-            "{}: expected a Maildir, with folders cur and new",
-            root.path().display()
-        );
+    let named = || root.path().display().to_string();
+    if !is_maildir(root).with_context(named)? {
+        bail!("{}: expected a Maildir, with folders cur and new", named());
     }
     let mut found = Found::default();
-    for (name, is_link) in folders_in(root)? {
+    for (name, is_link) in folders_in(root).with_context(named)? {
         let text = name.to_string_lossy().into_owned();
         let Some(below) = text.strip_prefix('.') else {
-            nested(&mut found, &mut vec![name], root, is_link)?;
+            nested(&mut found, &mut vec![name], root, is_link);
             continue;
         };
+        let path = root.path().join(&name);
         if is_link {
-            found.passed_over.push((root.path().join(&name), LINK));
+            found.pass_over(path, LINK);
             continue;
         }
-        let folder = root.folder(&name).with_context(|| told(root, &name))?;
-        match is_maildir(&folder) {
-            true => found
+        match root.folder(&name).and_then(|folder| is_maildir(&folder)) {
+            Ok(true) => found
                 .folders
                 .push((mailbox_name(&mut below.split('.')), vec![name])),
-            false => found
-                .passed_over
-                .push((folder.path().to_owned(), "no mailbox: it has neither cur nor new")),
+            Ok(false) => found.pass_over(path, NO_MAILBOX),
+            Err(error) => found.pass_over(path, error),
         }
     }
     found.folders.sort();
@@ -113,49 +132,59 @@ fn folders(root: &Folder) -> Result<Found> {
 }
 
 /// Looks through a folder, the last of these levels, which lies in `parent`.
-fn nested(found: &mut Found, levels: &mut Vec<OsString>, parent: &Folder, is_link: bool) -> Result<()> {
+fn nested(found: &mut Found, levels: &mut Vec<OsString>, parent: &Folder, is_link: bool) {
     let Some(name) = levels.last() else {
-        return Ok(());
+        return;
     };
     let path = parent.path().join(name);
     if is_link {
         // What is no mailbox may be linked to from anywhere.
         let linked = parent.within(name);
-        if WITH_MESSAGES.iter().any(|part| is_folder(&linked.join(part))) {
-            found.passed_over.push((path, LINK));
+        let is_folder = |part| {
+            linked
+                .join(part)
+                .symlink_metadata()
+                .is_ok_and(|part| part.is_dir())
+        };
+        if WITH_MESSAGES.iter().any(is_folder) {
+            found.pass_over(path, LINK);
         }
-        return Ok(());
+        return;
     }
     if levels.len() == LEVELS {
-        found
-            .passed_over
-            .push((path, "deeper than what is looked through"));
-        return Ok(());
+        return found.pass_over(path, "deeper than what is looked through");
     }
-    let folder = parent.folder(name).with_context(|| told(parent, name))?;
-    for (name, is_link) in folders_in(&folder)? {
+    let looked_into = parent.folder(name).and_then(|folder| {
+        let (within, is_maildir) = (folders_in(&folder)?, is_maildir(&folder)?);
+        Ok((folder, within, is_maildir))
+    });
+    let (folder, within, is_maildir) = match looked_into {
+        Ok(looked_into) => looked_into,
+        Err(error) => return found.pass_over(path, error),
+    };
+    for (name, is_link) in within {
         if !name.as_encoded_bytes().starts_with(b".") {
             levels.push(name);
-            nested(found, levels, &folder, is_link)?;
+            nested(found, levels, &folder, is_link);
             levels.pop();
         }
     }
-    if is_maildir(&folder) {
+    if is_maildir {
         found.is_nested = true;
         let names: Vec<_> = levels.iter().map(|level| level.to_string_lossy()).collect();
         let name = mailbox_name(&mut names.iter().map(|level| &**level));
         found.folders.push((name, levels.clone()));
+    } else if WITH_MESSAGES.iter().any(|part| folder.kind(part).is_ok()) {
+        found.pass_over(path, NO_MAILBOX);
     }
-    Ok(())
 }
 
 /// The names of the folders within one, and of the links to some, without the parts of a mailbox.
-fn folders_in(folder: &Folder) -> Result<Vec<(OsString, bool)>> {
-    let named = || folder.path().display().to_string();
+fn folders_in(folder: &Folder) -> std::io::Result<Vec<(OsString, bool)>> {
     let mut folders = Vec::new();
-    for entry in folder.entries().with_context(named)? {
-        let entry = entry.with_context(named)?;
-        let (kind, name) = (entry.file_type().with_context(named)?, entry.file_name());
+    for entry in folder.entries()? {
+        let entry = entry?;
+        let (kind, name) = (entry.file_type()?, entry.file_name());
         let is_folder = kind.is_dir() || kind.is_symlink() && entry.path().is_dir();
         if is_folder && !PARTS.iter().any(|part| name == *part) {
             folders.push((name, kind.is_symlink()));
@@ -165,13 +194,16 @@ fn folders_in(folder: &Folder) -> Result<Vec<(OsString, bool)>> {
 }
 
 /// Whether a folder is a mailbox. What copies without what is empty leaves one of the two.
-fn is_maildir(folder: &Folder) -> bool {
-    WITH_MESSAGES.iter().any(|part| is_folder(&folder.within(part)))
-}
-
-/// Whether a folder is here, not a link to one.
-fn is_folder(path: &Path) -> bool {
-    path.symlink_metadata().is_ok_and(|found| found.is_dir())
+fn is_maildir(folder: &Folder) -> std::io::Result<bool> {
+    for part in WITH_MESSAGES {
+        match folder.kind(part) {
+            Ok(kind) if kind.is_dir() => return Ok(true),
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(false)
 }
 
 /// What something in a folder is called.
@@ -188,7 +220,7 @@ fn mailbox_name(levels: &mut dyn Iterator<Item = &str>) -> String {
     levels.map(level).collect::<Vec<_>>().join("/")
 }
 
-fn subscriptions(root: &Folder, is_nested: bool) -> Result<BTreeSet<String>> {
+fn subscriptions(root: &Folder, is_nested: bool) -> std::io::Result<BTreeSet<String>> {
     let text = list(root, SUBSCRIPTIONS)?;
     let mut lines = text.lines().peekable();
     let between = match lines.next_if_eq(&SUBSCRIPTIONS_HEAD) {
@@ -201,7 +233,7 @@ fn subscriptions(root: &Folder, is_nested: bool) -> Result<BTreeSet<String>> {
 }
 
 /// The keywords of a folder by their letters, `a` first.
-pub(super) fn keywords(folder: &Folder) -> Result<Vec<Option<String>>> {
+pub(super) fn keywords(folder: &Folder) -> std::io::Result<Vec<Option<String>>> {
     let mut keywords = vec![None; 26];
     for line in list(folder, KEYWORDS)?.lines() {
         let Some((number, keyword)) = line.split_once(' ') else {
@@ -216,19 +248,22 @@ pub(super) fn keywords(folder: &Folder) -> Result<Vec<Option<String>>> {
 }
 
 /// A small file that may be missing.
-fn list(folder: &Folder, name: &str) -> Result<String> {
+fn list(folder: &Folder, name: &str) -> std::io::Result<String> {
     let mut text = Vec::new();
     match folder.file(name) {
         Ok(file) => file.take(LIST_BYTES).read_to_end(&mut text),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(0),
         Err(error) => Err(error),
-    }
-    .with_context(|| told(folder, name))?;
+    }?;
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
+/// Brings what messages a folder has: what cannot be read of it keeps nothing else out.
 async fn bring_folder(import: &mut Import<'_>, folder: &Folder) -> Result<()> {
-    let keywords = keywords(folder)?;
+    let keywords = keywords(folder).unwrap_or_else(|error| {
+        import.miss(&told(folder, KEYWORDS), &error);
+        Vec::new()
+    });
     let mut parts = Vec::new();
     for name in WITH_MESSAGES {
         match folder.folder(name) {
@@ -237,24 +272,14 @@ async fn bring_folder(import: &mut Import<'_>, folder: &Folder) -> Result<()> {
             Err(_) if folder.kind(name).is_ok_and(|kind| kind.is_symlink()) => {
                 import.miss(&told(folder, name), &LINK);
             }
-            Err(error) => return Err(error).with_context(|| told(folder, name)),
+            Err(error) => import.miss(&told(folder, name), &error),
         }
     }
     let mut files = Vec::new();
     for (number, part) in parts.iter().enumerate() {
-        let named = || part.path().display().to_string();
-        for entry in part.entries().with_context(named)? {
-            let entry = entry.with_context(named)?;
-            let name = entry.file_name();
-            if name.as_encoded_bytes().starts_with(b".") {
-                continue;
-            }
-            match entry.metadata() {
-                Ok(metadata) => files.push((metadata.mtime(), number, name)),
-                // A mail program has moved or removed it meanwhile.
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
-                Err(error) => import.miss(&told(part, name), &error),
-            }
+        match files_in(import, part) {
+            Ok(found) => files.extend(found.into_iter().map(|(mtime, name)| (mtime, number, name))),
+            Err(error) => import.miss(&part.path().display().to_string(), &error),
         }
     }
     files.sort();
@@ -270,6 +295,25 @@ async fn bring_folder(import: &mut Import<'_>, folder: &Folder) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// What stands in a part of a mailbox: its names, with when each was written last.
+fn files_in(import: &mut Import<'_>, part: &Folder) -> std::io::Result<Vec<(i64, OsString)>> {
+    let mut files = Vec::new();
+    for entry in part.entries()? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name.as_encoded_bytes().starts_with(b".") {
+            continue;
+        }
+        match entry.metadata() {
+            Ok(metadata) => files.push((metadata.mtime(), name)),
+            // A mail program has moved or removed it meanwhile.
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => import.miss(&told(part, name), &error),
+        }
+    }
+    Ok(files)
 }
 
 /// A message, and what of its keywords cannot be kept.
@@ -357,14 +401,13 @@ mod tests {
         let told: Vec<_> = found
             .passed_over
             .iter()
-            .map(|(path, why)| (path.clone(), *why))
+            .map(|(path, why)| (path.clone(), why.as_str()))
             .collect();
-        let neither = "no mailbox: it has neither cur nor new";
         assert_eq!(
             told,
             [
                 (path(".Linked"), LINK),
-                (path(".Lost"), neither),
+                (path(".Lost"), NO_MAILBOX),
                 (path("Alias"), LINK)
             ]
         );
