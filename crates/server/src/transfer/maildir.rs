@@ -39,7 +39,7 @@ pub(crate) async fn import_maildir(control: &dyn Control, address: &str, path: &
     for (folder, why) in &found.passed_over {
         import.miss(&folder.display().to_string(), why);
     }
-    let subscribed = subscriptions(&root, found.is_nested).unwrap_or_else(|error| {
+    let subscribed = subscriptions(&root, &found).unwrap_or_else(|error| {
         import.miss(&told(&root, SUBSCRIPTIONS), &error);
         BTreeSet::new()
     });
@@ -220,16 +220,24 @@ fn mailbox_name(levels: &mut dyn Iterator<Item = &str>) -> String {
     levels.map(level).collect::<Vec<_>>().join("/")
 }
 
-fn subscriptions(root: &Folder, is_nested: bool) -> std::io::Result<BTreeSet<String>> {
+/// Which mailboxes are subscribed to. Where nothing says what stands between the levels of a name it is what the folders
+/// have, or else the other: what was Maildir++ may have got a folder that is not, and the list was not written anew.
+fn subscriptions(root: &Folder, found: &Found) -> std::io::Result<BTreeSet<String>> {
     let text = list(root, SUBSCRIPTIONS)?;
     let mut lines = text.lines().peekable();
-    let between = match lines.next_if_eq(&SUBSCRIPTIONS_HEAD) {
-        Some(_) => '\t',
-        None if is_nested => '/',
-        None => '.',
+    let between: &[char] = match lines.next_if_eq(&SUBSCRIPTIONS_HEAD) {
+        Some(_) => &['\t'],
+        None if found.is_nested => &['/', '.'],
+        None => &['.', '/'],
     };
-    let names = lines.filter(|line| !line.is_empty());
-    Ok(names.map(|line| mailbox_name(&mut line.split(between))).collect())
+    let names: BTreeSet<&str> = found.folders.iter().map(|(name, _)| name.as_str()).collect();
+    let subscribed = |line: &str| {
+        let mut read = between
+            .iter()
+            .map(|between| mailbox_name(&mut line.split(*between)));
+        read.find(|name| names.contains(name.as_str()))
+    };
+    Ok(lines.filter_map(subscribed).collect())
 }
 
 /// The keywords of a folder by their letters, `a` first.
@@ -410,6 +418,34 @@ mod tests {
                 (path(".Lost"), NO_MAILBOX),
                 (path("Alias"), LINK)
             ]
+        );
+    }
+
+    #[test]
+    fn subscriptions_are_read_by_the_folders_that_there_are() {
+        let folder = tempfile::tempdir().unwrap();
+        let make = |names: &[&str]| {
+            for name in names {
+                std::fs::create_dir_all(folder.path().join(name).join("cur")).unwrap();
+            }
+        };
+        let subscribed = |list: &str| {
+            std::fs::write(folder.path().join(SUBSCRIPTIONS), list).unwrap();
+            let root = Folder::open(folder.path()).unwrap();
+            let found = folders(&root).unwrap();
+            let read = subscriptions(&root, &found).unwrap();
+            read.into_iter().collect::<Vec<_>>().join(" ")
+        };
+        make(&["", ".Old.2020", ".Work.Plans", ".v1\\2e0"]);
+        let list = "Old.2020\nWork/Plans\nv1\\2e0\nGone.Since\n\n";
+        assert_eq!(subscribed(list), "Old/2020 Work/Plans v1.0");
+        // One folder of another kind takes nothing away.
+        make(&["backup", "v2.0", "Work/Lists"]);
+        let list = "Old.2020\nWork.Plans\nbackup\nv2.0\nWork/Lists\nWork.Lists.none\n";
+        assert_eq!(subscribed(list), "Old/2020 Work/Lists Work/Plans backup v2.0");
+        assert_eq!(
+            subscribed("V\t2\n\nOld\t2020\nWork.Plans\nbackup\n"),
+            "Old/2020 backup"
         );
     }
 
