@@ -90,6 +90,9 @@ impl Found {
     }
 }
 
+/// A folder's name, and whether it is that of a link.
+type Named = (OsString, bool);
+
 /// How deep folders may lie in each other.
 const LEVELS: usize = 32;
 /// Where a mailbox has its messages.
@@ -98,6 +101,7 @@ const WITH_MESSAGES: [&str; 2] = ["cur", "new"];
 const PARTS: [&str; 3] = ["cur", "new", "tmp"];
 const LINK: &str = "a link, which is not followed";
 const NO_MAILBOX: &str = "no mailbox: it has neither cur nor new";
+const MISPLACED: &str = "a mailbox where none is looked for";
 
 /// The names of the mailboxes with their folders, the inbox first: those of Maildir++, which begin with a dot and lie beside
 /// each other, and those that lie in each other.
@@ -118,14 +122,26 @@ fn folders(root: &Folder) -> Result<Found> {
             found.pass_over(path, LINK);
             continue;
         }
-        match root.folder(&name).and_then(|folder| is_maildir(&folder)) {
-            Ok(true) => found
+        let (folder, within, is_maildir) = match look_into(root, &name) {
+            Ok(looked_into) => looked_into,
+            Err(error) => {
+                found.pass_over(path, error);
+                continue;
+            }
+        };
+        match is_maildir {
+            true => found
                 .folders
                 .push((mailbox_name(&mut below.split('.')), vec![name])),
-            Ok(false) => found.pass_over(path, NO_MAILBOX),
-            Err(error) => found.pass_over(path, error),
+            false => found.pass_over(path, NO_MAILBOX),
         }
+        // Those of Maildir++ lie beside each other.
+        for (name, is_link) in within {
+            misplaced(&mut found, &folder, &name, is_link, 1);
+        }
+        misplaced(&mut found, &folder, OsStr::new("tmp"), false, 1);
     }
+    misplaced(&mut found, root, OsStr::new("tmp"), false, 0);
     found.folders.sort();
     found.folders.insert(0, ("INBOX".into(), Vec::new()));
     Ok(found)
@@ -138,37 +154,25 @@ fn nested(found: &mut Found, levels: &mut Vec<OsString>, parent: &Folder, is_lin
     };
     let path = parent.path().join(name);
     if is_link {
-        // What is no mailbox may be linked to from anywhere.
-        let linked = parent.within(name);
-        let is_folder = |part| {
-            linked
-                .join(part)
-                .symlink_metadata()
-                .is_ok_and(|part| part.is_dir())
-        };
-        if WITH_MESSAGES.iter().any(is_folder) {
-            found.pass_over(path, LINK);
-        }
-        return;
+        return pass_over_link(found, parent, name);
     }
     if levels.len() == LEVELS {
         return found.pass_over(path, "deeper than what is looked through");
     }
-    let looked_into = parent.folder(name).and_then(|folder| {
-        let (within, is_maildir) = (folders_in(&folder)?, is_maildir(&folder)?);
-        Ok((folder, within, is_maildir))
-    });
-    let (folder, within, is_maildir) = match looked_into {
+    let (folder, within, is_maildir) = match look_into(parent, name) {
         Ok(looked_into) => looked_into,
         Err(error) => return found.pass_over(path, error),
     };
     for (name, is_link) in within {
-        if !name.as_encoded_bytes().starts_with(b".") {
-            levels.push(name);
-            nested(found, levels, &folder, is_link);
-            levels.pop();
+        if name.as_encoded_bytes().starts_with(b".") {
+            misplaced(found, &folder, &name, is_link, levels.len());
+            continue;
         }
+        levels.push(name);
+        nested(found, levels, &folder, is_link);
+        levels.pop();
     }
+    misplaced(found, &folder, OsStr::new("tmp"), false, levels.len());
     if is_maildir {
         found.is_nested = true;
         let names: Vec<_> = levels.iter().map(|level| level.to_string_lossy()).collect();
@@ -179,8 +183,51 @@ fn nested(found: &mut Found, levels: &mut Vec<OsString>, parent: &Folder, is_lin
     }
 }
 
+/// A folder with what [`folders_in`] finds in it, and whether it is a mailbox itself.
+fn look_into(parent: &Folder, name: &OsStr) -> std::io::Result<(Folder, Vec<Named>, bool)> {
+    let folder = parent.folder(name)?;
+    let (within, is_maildir) = (folders_in(&folder)?, is_maildir(&folder)?);
+    Ok((folder, within, is_maildir))
+}
+
+/// Tells of a link, if it leads to a mailbox: what is none may be linked to from anywhere.
+fn pass_over_link(found: &mut Found, parent: &Folder, name: &OsStr) {
+    let linked = parent.within(name);
+    let is_folder = |part| {
+        linked
+            .join(part)
+            .symlink_metadata()
+            .is_ok_and(|part| part.is_dir())
+    };
+    if WITH_MESSAGES.iter().any(is_folder) {
+        found.pass_over(parent.path().join(name), LINK);
+    }
+}
+
+/// Tells of each mailbox that a folder is or holds where none belongs, so that nobody takes it for brought. Nothing when
+/// there is no such folder.
+fn misplaced(found: &mut Found, parent: &Folder, name: &OsStr, is_link: bool, level: usize) {
+    if is_link {
+        return pass_over_link(found, parent, name);
+    }
+    let path = parent.path().join(name);
+    let (folder, within, is_maildir) = match look_into(parent, name) {
+        Ok(_) if level == LEVELS => return found.pass_over(path, "deeper than what is looked through"),
+        Ok(looked_into) => looked_into,
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return,
+        Err(error) => return found.pass_over(path, error),
+    };
+    if is_maildir {
+        found.pass_over(path, MISPLACED);
+    }
+    for (name, is_link) in within {
+        misplaced(found, &folder, &name, is_link, level + 1);
+    }
+    misplaced(found, &folder, OsStr::new("tmp"), false, level + 1);
+}
+
 /// The names of the folders within one, and of the links to some, without the parts of a mailbox.
-fn folders_in(folder: &Folder) -> std::io::Result<Vec<(OsString, bool)>> {
+fn folders_in(folder: &Folder) -> std::io::Result<Vec<Named>> {
     let mut folders = Vec::new();
     for entry in folder.entries()? {
         let entry = entry?;
@@ -392,6 +439,11 @@ mod tests {
             "Work/Plans/Entw&APw-rfe/new",
             "sieve/tmp",
             "Deep/.hidden/cur",
+            "Deep/.none/none",
+            "Work/tmp/cur",
+            "tmp/none/new",
+            ".Sent/2021/cur",
+            ".Lost/2022/tmp/new",
         ] {
             std::fs::create_dir_all(path(name)).unwrap();
         }
@@ -416,7 +468,12 @@ mod tests {
             [
                 (path(".Linked"), LINK),
                 (path(".Lost"), NO_MAILBOX),
-                (path("Alias"), LINK)
+                (path(".Lost/2022/tmp"), MISPLACED),
+                (path(".Sent/2021"), MISPLACED),
+                (path("Alias"), LINK),
+                (path("Deep/.hidden"), MISPLACED),
+                (path("Work/tmp"), MISPLACED),
+                (path("tmp/none"), MISPLACED),
             ]
         );
     }
