@@ -8,7 +8,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 pub(crate) enum Asked {
     /// SIGHUP: read the configuration and the certificates again.
     Reload,
-    /// SIGTERM, SIGINT: end calls and sessions politely. A second one: end now.
+    /// SIGTERM, SIGINT: end calls and sessions politely. A second one of these: end now.
     Stop,
 }
 

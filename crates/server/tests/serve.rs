@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs::{self, File, Permissions};
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
@@ -451,4 +451,64 @@ fn a_key_that_only_root_may_read_serves_and_its_renewal_is_refused_clearly() {
         std::thread::sleep(Duration::from_millis(20));
     }
     assert_eq!(running.log().matches("the old certificate stays").count(), 1);
+}
+
+/// Says something to a server of mail, and gives the last line of its reply.
+fn say(stream: &mut BufReader<TcpStream>, text: &str) -> String {
+    stream.get_mut().write_all(text.as_bytes()).unwrap();
+    loop {
+        let mut line = String::new();
+        stream.read_line(&mut line).unwrap();
+        if line.as_bytes().get(3) != Some(&b'-') {
+            return line;
+        }
+    }
+}
+
+#[test]
+fn a_hangup_does_not_hurry_a_server_that_stops_and_a_second_terminate_does() {
+    let place = Place::new();
+    place.configure("trusted_networks = [\"127.0.0.0/8\"]\n", &[], "");
+    let told = |running: &Running, text: &str| running.log().contains(text);
+    for hurried in [false, true] {
+        let mut running = place.start(true);
+        running.expect("listening service=\"metrics\"");
+        let to: SocketAddr = format!("{}:2525", place.address).parse().unwrap();
+        let from = || connect("127.0.0.1:0".parse().unwrap(), to);
+        let (mut sender, mut idle) = (BufReader::new(from()), BufReader::new(from()));
+        for (text, code) in [
+            ("", "220 "),
+            ("EHLO there.test\r\n", "250 "),
+            ("MAIL FROM:<x@there.test>\r\n", "250 "),
+            ("RCPT TO:<alice@one.test>\r\n", "250 "),
+            ("DATA\r\n", "354 "),
+        ] {
+            if text.starts_with("RCPT") && !hurried {
+                let added = Command::new(place.binary())
+                    .args(["account", "add", "alice@one.test", "--config"])
+                    .arg(place.config())
+                    .output()
+                    .unwrap();
+                assert!(added.status.success(), "{added:?}");
+            }
+            let said = say(&mut sender, text);
+            assert!(said.starts_with(code), "{text} {said}");
+        }
+        assert!(say(&mut idle, "").starts_with("220 "));
+        running.signal(libc::SIGTERM);
+        let said = say(&mut idle, "");
+        assert!(said.starts_with("421 "), "it stops: {said}");
+        running.signal(libc::SIGHUP);
+        running.expect("the configuration is not read again");
+        if hurried {
+            running.signal(libc::SIGTERM);
+        } else {
+            let said = say(&mut sender, "Subject: x\r\n\r\n.\r\n");
+            assert!(said.starts_with("250 "), "{said}");
+        }
+        let status = running.child.wait().unwrap();
+        assert!(status.success(), "{status}: {}", running.log());
+        assert_eq!(told(&running, "asked twice"), hurried, "{}", running.log());
+        assert_eq!(told(&running, "stopped"), !hurried, "{}", running.log());
+    }
 }

@@ -645,6 +645,19 @@ fn a_mailbox_that_another_session_deletes_ends_those_that_have_it_open() {
 }
 
 #[test]
+fn a_client_that_has_deleted_another_mailbox_is_told_when_its_own_is_deleted() {
+    let mut house = House::new();
+    let (one, other) = (house.log_in(), house.log_in());
+    house
+        .lab
+        .say(&one, "a CREATE Mine\r\na CREATE Gone\r\na SELECT Mine\r\n");
+    assert!(house.lab.say(&one, "a DELETE Gone\r\n").starts_with("a OK"));
+    assert!(house.lab.say(&other, "b DELETE Mine\r\n").starts_with("b OK"));
+    let said = house.lab.say(&one, "a NOOP\r\n");
+    assert!(said.contains("* BYE The selected mailbox was deleted"), "{said}");
+}
+
+#[test]
 fn a_client_that_deletes_the_mailbox_it_looks_at_goes_on() {
     let mut house = House::new();
     let client = house.select();

@@ -159,7 +159,7 @@ impl<'a> Session<'a> {
         };
         let why = running.run().await;
         if let Some((message, _)) = running.current.take() {
-            // Our own store failed in the middle of it.
+            // Our own store failed in the middle of it, or the server stops.
             running.outbound.mail.release(message);
         }
         if let Some(failure) = running.failure {
@@ -216,8 +216,10 @@ impl Running<'_, '_> {
                 Output::Event(Event::Ready) => self.next().await,
                 Output::Event(Event::WantsBody) => {
                     // What we cannot read must not look like a whole message: the connection is dropped.
-                    if let Err(e) = self.piece().await {
-                        return self.unreadable(e).await;
+                    match self.piece().await {
+                        Ok(true) => {}
+                        Ok(false) => return Step::End(None),
+                        Err(e) => return self.unreadable(e).await,
                     }
                 }
                 Output::Event(Event::Done(verdicts)) => {
@@ -246,10 +248,12 @@ impl Running<'_, '_> {
     async fn next(&mut self) {
         loop {
             let now = self.outbound.world.now();
-            let message = match self.first.take() {
-                Some(message) => Ok(Some(message)),
-                None if self.outbound.is_stopping() => Ok(None),
-                None => self.leased().await,
+            let message = match self.outbound.is_stopping() {
+                true => Ok(None),
+                false => match self.first.take() {
+                    Some(message) => Ok(Some(message)),
+                    None => self.leased().await,
+                },
             };
             let message = match message {
                 Ok(Some(message)) => message,
@@ -300,22 +304,29 @@ impl Running<'_, '_> {
         }
     }
 
-    async fn piece(&mut self) -> Result<(), MailError> {
+    /// Sends the next piece of the message, or its end. False when the server stops: what is not whole over there is not
+    /// taken, and goes another time.
+    async fn piece(&mut self) -> Result<bool, MailError> {
         let Some((_, body)) = &mut self.current else {
-            return Ok(());
+            return Ok(true);
         };
         let piece = body.next().await?;
         let now = self.outbound.world.now();
+        // First this, then the look: whoever stops the server waits for us, or we see that it stops.
+        let at_work = self.outbound.stop.at_work();
+        if self.outbound.is_stopping() {
+            return Ok(false);
+        }
         match piece {
             Some(piece) => self.client.body(now, &piece),
             None => {
                 // The other server may have the message from here on: who does not hear its answer sends it twice.
                 //= https://www.rfc-editor.org/rfc/rfc5321#section-6.1
-                self.awaited = Some(self.outbound.stop.at_work());
+                self.awaited = Some(at_work);
                 self.client.end_body(now);
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     async fn unreadable(&mut self, error: MailError) -> Step {

@@ -211,8 +211,12 @@ impl Driver<'_> {
             return Answer::Refuse(Refusal::FieldTwice);
         }
         let id = taking.id().to_owned();
-        let stored = match taking.finish(&self.smtp.mail, &self.id).await {
+        let stored = match taking
+            .finish(&self.smtp.mail, &self.id, self.no_time_left())
+            .await
+        {
             Ok(Taken::Unproven) => return Answer::Refuse(Refusal::Unproven),
+            Ok(Taken::Unfinished) => return Answer::Refuse(Refusal::Stopping),
             Ok(Taken::Whole { letter, .. }) if letter.is_looping() => return Answer::Refuse(Refusal::Loop),
             Ok(Taken::Whole { letter, .. }) if self.smtp.config.role == Role::Lmtp => {
                 self.log_taken(&id, letter.size_bytes());

@@ -2,8 +2,14 @@
 
 use super::Driver;
 use bytes::Bytes;
+use futures_util::{FutureExt, select_biased};
 use ringpost_mail::{Action, Aside, Findings, ForgedResults, Incoming, Inspection, Letter, Mail, MailError};
 use ringpost_smtp::{HeaderEditor, HeaderFault, Role};
+use std::time::Duration;
+
+/// How long a stopping server still finds out whom a message is from: what comes last may come as late as
+/// [`ringpost_smtp::Timeouts::farewell`], and is to be answered before the server ends.
+const STOPPING: Duration = Duration::from_secs(2);
 
 /// What we write before a message, each with its CRLF.
 pub(super) struct Trace {
@@ -44,6 +50,8 @@ pub(super) enum Taken {
     },
     /// To be refused: its author's domain wants it so.
     Unproven,
+    /// To come another time: nobody knows yet whom it is from, and there is no time left to find it out.
+    Unfinished,
 }
 
 impl Taking {
@@ -123,8 +131,13 @@ impl Taking {
         }
     }
 
-    /// The message is whole: what is to be found out about its sender is, and it is read.
-    pub(super) async fn finish(mut self, mail: &Mail, session: &str) -> Result<Taken, MailError> {
+    /// The message is whole: what is to be found out about its sender is, unless the time is over before, and it is read.
+    pub(super) async fn finish(
+        mut self,
+        mail: &Mail,
+        session: &str,
+        no_time_left: impl Future<Output = ()>,
+    ) -> Result<Taken, MailError> {
         let rest = self.forged.finish();
         self.append(rest).await;
         match self.begun? {
@@ -138,11 +151,20 @@ impl Taking {
                     inspection,
                     trace,
                 } = *looked;
+                let mut no_time_left = std::pin::pin!(no_time_left.fuse());
+                let found_out = select_biased! {
+                    findings = inspection.finish().fuse() => Some(findings),
+                    () = no_time_left => None,
+                };
+                let Some(findings) = found_out else {
+                    tracing::info!(%session, id = %self.id, "the server stops before the sender is known");
+                    return Ok(Taken::Unfinished);
+                };
                 let Findings {
                     fields,
                     action,
                     summary,
-                } = inspection.finish().await;
+                } = findings;
                 tracing::info!(%session, id = %self.id, ?action, "sender: {summary}");
                 if action == Action::Refuse {
                     return Ok(Taken::Unproven);
@@ -172,6 +194,16 @@ impl Trace {
 }
 
 impl Driver<'_> {
+    /// Completes some time after the server has begun to stop, so that whoever waits for an answer hears it.
+    //= https://www.rfc-editor.org/rfc/rfc5321#section-6.1
+    pub(super) fn no_time_left(&self) -> impl Future<Output = ()> + Send + 'static {
+        let (world, stop) = (self.smtp.world.clone(), self.smtp.stop.clone());
+        async move {
+            stop.wait().await;
+            world.sleep_until(world.now() + STOPPING).await;
+        }
+    }
+
     /// Who looks at a message: nobody, where its sender has signed in, or may not come without.
     pub(super) fn inspection(&self) -> Option<Box<dyn Inspection>> {
         let sender_auth = self.smtp.sender_auth.as_ref()?;

@@ -66,6 +66,8 @@ pub enum Refusal {
     SystemFull,
     /// Something of ours does not work now: 451 4.3.0.
     Temporary,
+    /// The server stops before it could be found out whether the message is to be taken: 451 4.3.2.
+    Stopping,
     /// The message is over the limit: 552 5.3.4.
     TooLarge,
     /// The message has passed too many servers: 554 5.4.6.
@@ -114,6 +116,7 @@ impl Refusal {
             Refusal::MailboxFull => Reply::new(452, "4.2.2", "Mailbox full"),
             Refusal::SystemFull => Reply::new(452, "4.3.1", "Insufficient system storage"),
             Refusal::Temporary => Reply::new(451, "4.3.0", "Try again later"),
+            Refusal::Stopping => Reply::new(451, "4.3.2", "The server stops, try again later"),
             Refusal::TooLarge => Reply::new(552, "5.3.4", "Message too large"),
             Refusal::Unproven => Reply::new(
                 550,

@@ -473,9 +473,14 @@ impl Server {
         while signals.next().await == Asked::Reload {
             self.reload(file).await;
         }
+        let asked_twice = async {
+            while signals.next().await == Asked::Reload {
+                info!("the server stops: the configuration is not read again");
+            }
+        };
         tokio::select! {
             () = self.stop() => {}
-            _ = signals.next() => warn!("asked twice: ending now"),
+            () = asked_twice => warn!("asked twice: ending now"),
         }
         Ok(())
     }

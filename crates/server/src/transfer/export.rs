@@ -2,6 +2,7 @@
 //!
 //! A file's name tells which message it holds, so that a second run writes what is new and what has other flags.
 
+use super::folder::Folder;
 use super::maildir::{FLAGS, KEYWORDS, SUBSCRIPTIONS, SUBSCRIPTIONS_HEAD, keywords};
 use super::message::Fingerprint;
 use super::{Pages, Report};
@@ -208,7 +209,9 @@ impl Export<'_> {
     async fn mailbox(&mut self, name: &str, folder: &Path) -> Result<()> {
         let named = || folder.display().to_string();
         let mut letters = Letters {
-            keywords: keywords(folder)?,
+            keywords: Folder::open(folder)
+                .and_then(|folder| keywords(&folder))
+                .with_context(named)?,
             changed: false,
         };
         let there = files(folder).with_context(named)?;

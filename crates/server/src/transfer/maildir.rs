@@ -1,5 +1,6 @@
 //! Mailboxes as folders with a file a message: Maildir, and Maildir++ for those below the inbox.
 
+use super::folder::Folder;
 use super::message::{kept_flags, with_crlf};
 use super::{Import, Message, Report, too_big};
 use anyhow::{Context, Result, bail};
@@ -7,10 +8,9 @@ use ringpost_admin::{Control, Mailbox};
 use ringpost_base::limits;
 use ringpost_imap::utf7;
 use std::collections::BTreeSet;
-use std::ffi::OsStr;
-use std::fs::File;
+use std::ffi::{OsStr, OsString};
 use std::io::{ErrorKind, Read};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// The letters of a file's name that are flags, ascending as Maildir wants them.
@@ -34,118 +34,228 @@ const LIST_BYTES: u64 = 1024 * 1024;
 /// `import --maildir`
 pub(crate) async fn import_maildir(control: &dyn Control, address: &str, path: &Path) -> Result<Report> {
     let mut import = Import::new(control, address);
-    let found = folders(path)?;
+    let root = Folder::open(path).with_context(|| path.display().to_string())?;
+    let found = folders(&root)?;
     for (folder, why) in &found.passed_over {
         import.miss(&folder.display().to_string(), why);
     }
-    let subscribed = subscriptions(path, found.is_nested)?;
-    for (name, folder) in found.folders {
+    let subscribed = subscriptions(&root, &found).unwrap_or_else(|error| {
+        import.miss(&told(&root, SUBSCRIPTIONS), &error);
+        BTreeSet::new()
+    });
+    for (name, levels) in found.folders {
         let mailbox = Mailbox {
             subscribed: subscribed.contains(&name),
             special_use: None,
             name,
         };
-        if import.open(mailbox).await? {
-            bring_folder(&mut import, &folder).await?;
+        if !import.open(mailbox).await? {
+            continue;
+        }
+        match below(&root, &levels) {
+            Ok(None) => bring_folder(&mut import, &root).await?,
+            Ok(Some(folder)) => bring_folder(&mut import, &folder).await?,
+            Err(error) => {
+                let label = path.join(levels.iter().collect::<PathBuf>());
+                import.miss(&label.display().to_string(), &error);
+            }
         }
     }
     import.finish().await
 }
 
+/// The folder that lies these levels below another, unless it is that.
+fn below(root: &Folder, levels: &[OsString]) -> std::io::Result<Option<Folder>> {
+    let mut folder = None;
+    for level in levels {
+        folder = Some(folder.as_ref().unwrap_or(root).folder(level)?);
+    }
+    Ok(folder)
+}
+
 /// The mailboxes of a Maildir.
 #[derive(Debug, Default)]
 struct Found {
-    /// Their names with their folders.
-    folders: Vec<(String, PathBuf)>,
+    /// Their names with their folders below the first, a level each.
+    folders: Vec<(String, Vec<OsString>)>,
     /// Whether some lie within each other, as files do, and not beside each other with dots in their names.
     is_nested: bool,
     /// What looks like one and is none, and why.
-    passed_over: Vec<(PathBuf, &'static str)>,
+    passed_over: Vec<(PathBuf, String)>,
 }
+
+impl Found {
+    fn pass_over(&mut self, path: PathBuf, why: impl ToString) {
+        self.passed_over.push((path, why.to_string()));
+    }
+}
+
+/// A folder's name, and whether it is that of a link.
+type Named = (OsString, bool);
 
 /// How deep folders may lie in each other.
 const LEVELS: usize = 32;
+/// Where a mailbox has its messages.
+const WITH_MESSAGES: [&str; 2] = ["cur", "new"];
 /// What stands in the folder of a mailbox and is none.
 const PARTS: [&str; 3] = ["cur", "new", "tmp"];
 const LINK: &str = "a link, which is not followed";
+const NO_MAILBOX: &str = "no mailbox: it has neither cur nor new";
+const MISPLACED: &str = "a mailbox where none is looked for";
 
 /// The names of the mailboxes with their folders, the inbox first: those of Maildir++, which begin with a dot and lie beside
 /// each other, and those that lie in each other.
-fn folders(path: &Path) -> Result<Found> {
-    if !is_maildir(path) {
-        bail!("{}: expected a Maildir, with folders cur and new", path.display());
+fn folders(root: &Folder) -> Result<Found> {
+    let named = || root.path().display().to_string();
+    if !is_maildir(root).with_context(named)? {
+        bail!("{}: expected a Maildir, with folders cur and new", named());
     }
     let mut found = Found::default();
-    for (name, folder, is_link) in folders_in(path)? {
-        match name.strip_prefix('.') {
-            Some(_) if is_link => found.passed_over.push((folder, LINK)),
-            Some(name) if is_maildir(&folder) => {
-                found.folders.push((mailbox_name(&mut name.split('.')), folder));
-            }
-            Some(_) => found
-                .passed_over
-                .push((folder, "no mailbox: it has neither cur nor new")),
-            None => nested(&mut found, &mut vec![name], folder, is_link)?,
+    for (name, is_link) in folders_in(root).with_context(named)? {
+        let text = name.to_string_lossy().into_owned();
+        let Some(below) = text.strip_prefix('.') else {
+            nested(&mut found, &mut vec![name], root, is_link);
+            continue;
+        };
+        let path = root.path().join(&name);
+        if is_link {
+            found.pass_over(path, LINK);
+            continue;
         }
+        let (folder, within, is_maildir) = match look_into(root, &name) {
+            Ok(looked_into) => looked_into,
+            Err(error) => {
+                found.pass_over(path, error);
+                continue;
+            }
+        };
+        match is_maildir {
+            true => found
+                .folders
+                .push((mailbox_name(&mut below.split('.')), vec![name])),
+            false => found.pass_over(path, NO_MAILBOX),
+        }
+        // Those of Maildir++ lie beside each other.
+        for (name, is_link) in within {
+            misplaced(&mut found, &folder, &name, is_link, 1);
+        }
+        misplaced(&mut found, &folder, OsStr::new("tmp"), false, 1);
     }
+    misplaced(&mut found, root, OsStr::new("tmp"), false, 0);
     found.folders.sort();
-    found.folders.insert(0, ("INBOX".into(), path.to_owned()));
+    found.folders.insert(0, ("INBOX".into(), Vec::new()));
     Ok(found)
 }
 
-/// Looks through a folder whose levels have these names.
-fn nested(found: &mut Found, levels: &mut Vec<String>, folder: PathBuf, is_link: bool) -> Result<()> {
+/// Looks through a folder, the last of these levels, which lies in `parent`.
+fn nested(found: &mut Found, levels: &mut Vec<OsString>, parent: &Folder, is_link: bool) {
+    let Some(name) = levels.last() else {
+        return;
+    };
+    let path = parent.path().join(name);
     if is_link {
-        // What is no mailbox may be linked to from anywhere.
-        if is_maildir(&folder) {
-            found.passed_over.push((folder, LINK));
-        }
-        return Ok(());
+        return pass_over_link(found, parent, name);
     }
     if levels.len() == LEVELS {
-        found
-            .passed_over
-            .push((folder, "deeper than what is looked through"));
-        return Ok(());
+        return found.pass_over(path, "deeper than what is looked through");
     }
-    for (name, within, is_link) in folders_in(&folder)? {
-        if !name.starts_with('.') {
-            levels.push(name);
-            nested(found, levels, within, is_link)?;
-            levels.pop();
+    let (folder, within, is_maildir) = match look_into(parent, name) {
+        Ok(looked_into) => looked_into,
+        Err(error) => return found.pass_over(path, error),
+    };
+    for (name, is_link) in within {
+        if name.as_encoded_bytes().starts_with(b".") {
+            misplaced(found, &folder, &name, is_link, levels.len());
+            continue;
         }
+        levels.push(name);
+        nested(found, levels, &folder, is_link);
+        levels.pop();
     }
-    if is_maildir(&folder) {
+    misplaced(found, &folder, OsStr::new("tmp"), false, levels.len());
+    if is_maildir {
         found.is_nested = true;
-        let name = mailbox_name(&mut levels.iter().map(String::as_str));
-        found.folders.push((name, folder));
+        let names: Vec<_> = levels.iter().map(|level| level.to_string_lossy()).collect();
+        let name = mailbox_name(&mut names.iter().map(|level| &**level));
+        found.folders.push((name, levels.clone()));
+    } else if WITH_MESSAGES.iter().any(|part| folder.kind(part).is_ok()) {
+        found.pass_over(path, NO_MAILBOX);
     }
-    Ok(())
 }
 
-/// The folders within one, and the links to some, without the parts of a mailbox.
-fn folders_in(path: &Path) -> Result<Vec<(String, PathBuf, bool)>> {
+/// A folder with what [`folders_in`] finds in it, and whether it is a mailbox itself.
+fn look_into(parent: &Folder, name: &OsStr) -> std::io::Result<(Folder, Vec<Named>, bool)> {
+    let folder = parent.folder(name)?;
+    let (within, is_maildir) = (folders_in(&folder)?, is_maildir(&folder)?);
+    Ok((folder, within, is_maildir))
+}
+
+/// Tells of a link, if it leads to a mailbox: what is none may be linked to from anywhere.
+fn pass_over_link(found: &mut Found, parent: &Folder, name: &OsStr) {
+    let linked = parent.within(name);
+    let is_folder = |part| {
+        linked
+            .join(part)
+            .symlink_metadata()
+            .is_ok_and(|part| part.is_dir())
+    };
+    if WITH_MESSAGES.iter().any(is_folder) {
+        found.pass_over(parent.path().join(name), LINK);
+    }
+}
+
+/// Tells of each mailbox that a folder is or holds where none belongs, so that nobody takes it for brought. Nothing when
+/// there is no such folder.
+fn misplaced(found: &mut Found, parent: &Folder, name: &OsStr, is_link: bool, level: usize) {
+    if is_link {
+        return pass_over_link(found, parent, name);
+    }
+    let path = parent.path().join(name);
+    let (folder, within, is_maildir) = match look_into(parent, name) {
+        Ok(_) if level == LEVELS => return found.pass_over(path, "deeper than what is looked through"),
+        Ok(looked_into) => looked_into,
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return,
+        Err(error) => return found.pass_over(path, error),
+    };
+    if is_maildir {
+        found.pass_over(path, MISPLACED);
+    }
+    for (name, is_link) in within {
+        misplaced(found, &folder, &name, is_link, level + 1);
+    }
+    misplaced(found, &folder, OsStr::new("tmp"), false, level + 1);
+}
+
+/// The names of the folders within one, and of the links to some, without the parts of a mailbox.
+fn folders_in(folder: &Folder) -> std::io::Result<Vec<Named>> {
     let mut folders = Vec::new();
-    for entry in std::fs::read_dir(path).with_context(|| path.display().to_string())? {
-        let entry = entry.with_context(|| path.display().to_string())?;
-        // What leads elsewhere is not followed: whoever runs this may read more than whoever made it.
-        let kind = entry.file_type()?;
-        let name = entry.file_name();
-        let name = String::from_utf8_lossy(name.as_encoded_bytes()).into_owned();
+    for entry in folder.entries()? {
+        let entry = entry?;
+        let (kind, name) = (entry.file_type()?, entry.file_name());
         let is_folder = kind.is_dir() || kind.is_symlink() && entry.path().is_dir();
-        if is_folder && !PARTS.contains(&&*name) {
-            folders.push((name, entry.path(), kind.is_symlink()));
+        if is_folder && !PARTS.iter().any(|part| name == *part) {
+            folders.push((name, kind.is_symlink()));
         }
     }
     Ok(folders)
 }
 
 /// Whether a folder is a mailbox. What copies without what is empty leaves one of the two.
-fn is_maildir(path: &Path) -> bool {
-    ["cur", "new"].iter().any(|part| {
-        let part = path.join(part);
-        part.symlink_metadata().is_ok_and(|part| part.is_dir())
-    })
+fn is_maildir(folder: &Folder) -> std::io::Result<bool> {
+    for part in WITH_MESSAGES {
+        match folder.kind(part) {
+            Ok(kind) if kind.is_dir() => return Ok(true),
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(false)
+}
+
+/// What something in a folder is called.
+fn told(folder: &Folder, name: impl AsRef<OsStr>) -> String {
+    folder.path().join(name.as_ref()).display().to_string()
 }
 
 /// A mailbox's name from its levels. Modified UTF-7 is read where it is that; a dot within a level is written `\2e`.
@@ -157,22 +267,30 @@ fn mailbox_name(levels: &mut dyn Iterator<Item = &str>) -> String {
     levels.map(level).collect::<Vec<_>>().join("/")
 }
 
-fn subscriptions(path: &Path, is_nested: bool) -> Result<BTreeSet<String>> {
-    let text = list(&path.join(SUBSCRIPTIONS))?;
+/// Which mailboxes are subscribed to. Where nothing says what stands between the levels of a name it is what the folders
+/// have, or else the other: what was Maildir++ may have got a folder that is not, and the list was not written anew.
+fn subscriptions(root: &Folder, found: &Found) -> std::io::Result<BTreeSet<String>> {
+    let text = list(root, SUBSCRIPTIONS)?;
     let mut lines = text.lines().peekable();
-    let between = match lines.next_if_eq(&SUBSCRIPTIONS_HEAD) {
-        Some(_) => '\t',
-        None if is_nested => '/',
-        None => '.',
+    let between: &[char] = match lines.next_if_eq(&SUBSCRIPTIONS_HEAD) {
+        Some(_) => &['\t'],
+        None if found.is_nested => &['/', '.'],
+        None => &['.', '/'],
     };
-    let names = lines.filter(|line| !line.is_empty());
-    Ok(names.map(|line| mailbox_name(&mut line.split(between))).collect())
+    let names: BTreeSet<&str> = found.folders.iter().map(|(name, _)| name.as_str()).collect();
+    let subscribed = |line: &str| {
+        let mut read = between
+            .iter()
+            .map(|between| mailbox_name(&mut line.split(*between)));
+        read.find(|name| names.contains(name.as_str()))
+    };
+    Ok(lines.filter_map(subscribed).collect())
 }
 
 /// The keywords of a folder by their letters, `a` first.
-pub(super) fn keywords(folder: &Path) -> Result<Vec<Option<String>>> {
+pub(super) fn keywords(folder: &Folder) -> std::io::Result<Vec<Option<String>>> {
     let mut keywords = vec![None; 26];
-    for line in list(&folder.join(KEYWORDS))?.lines() {
+    for line in list(folder, KEYWORDS)?.lines() {
         let Some((number, keyword)) = line.split_once(' ') else {
             continue;
         };
@@ -185,80 +303,86 @@ pub(super) fn keywords(folder: &Path) -> Result<Vec<Option<String>>> {
 }
 
 /// A small file that may be missing.
-fn list(path: &Path) -> Result<String> {
+fn list(folder: &Folder, name: &str) -> std::io::Result<String> {
     let mut text = Vec::new();
-    match open(path) {
+    match folder.file(name) {
         Ok(file) => file.take(LIST_BYTES).read_to_end(&mut text),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(0),
         Err(error) => Err(error),
-    }
-    .with_context(|| path.display().to_string())?;
+    }?;
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
-/// Opens a regular file, not what leads to one.
-fn open(path: &Path) -> std::io::Result<File> {
-    let file = File::options()
-        .read(true)
-        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
-        .open(path)?;
-    match file.metadata()?.is_file() {
-        true => Ok(file),
-        false => Err(std::io::Error::other("expected a regular file")),
+/// Brings what messages a folder has: what cannot be read of it keeps nothing else out.
+async fn bring_folder(import: &mut Import<'_>, folder: &Folder) -> Result<()> {
+    let keywords = keywords(folder).unwrap_or_else(|error| {
+        import.miss(&told(folder, KEYWORDS), &error);
+        Vec::new()
+    });
+    let mut parts = Vec::new();
+    for name in WITH_MESSAGES {
+        match folder.folder(name) {
+            Ok(part) => parts.push(part),
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(_) if folder.kind(name).is_ok_and(|kind| kind.is_symlink()) => {
+                import.miss(&told(folder, name), &LINK);
+            }
+            Err(error) => import.miss(&told(folder, name), &error),
+        }
     }
-}
-
-async fn bring_folder(import: &mut Import<'_>, folder: &Path) -> Result<()> {
-    let keywords = keywords(folder)?;
     let mut files = Vec::new();
-    for part in ["cur", "new"] {
-        let part = folder.join(part);
-        let entries = match std::fs::read_dir(&part) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == ErrorKind::NotFound => continue,
-            Err(error) => return Err(error).with_context(|| part.display().to_string()),
-        };
-        for entry in entries {
-            let entry = entry.with_context(|| part.display().to_string())?;
-            if entry.file_name().as_encoded_bytes().starts_with(b".") {
-                continue;
-            }
-            match entry.metadata() {
-                Ok(metadata) => files.push((metadata.mtime(), entry.path())),
-                // A mail program has moved or removed it meanwhile.
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
-                Err(error) => import.miss(&entry.path().display().to_string(), &error),
-            }
+    for (number, part) in parts.iter().enumerate() {
+        match files_in(import, part) {
+            Ok(found) => files.extend(found.into_iter().map(|(mtime, name)| (mtime, number, name))),
+            Err(error) => import.miss(&part.path().display().to_string(), &error),
         }
     }
     files.sort();
-    for (_, path) in files {
-        match read(&path, &keywords) {
+    for (_, number, name) in files {
+        match read(&parts[number], &name, &keywords) {
             Ok((message, lost)) => {
                 for keyword in lost {
                     import.miss(&message.label, &format!("the keyword {keyword:?} cannot be kept"));
                 }
                 import.add(message).await?;
             }
-            Err(error) => import.miss(&path.display().to_string(), &format!("{error:#}")),
+            Err(error) => import.miss(&told(&parts[number], &name), &format!("{error:#}")),
         }
     }
     Ok(())
 }
 
+/// What stands in a part of a mailbox: its names, with when each was written last.
+fn files_in(import: &mut Import<'_>, part: &Folder) -> std::io::Result<Vec<(i64, OsString)>> {
+    let mut files = Vec::new();
+    for entry in part.entries()? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name.as_encoded_bytes().starts_with(b".") {
+            continue;
+        }
+        match entry.metadata() {
+            Ok(metadata) => files.push((metadata.mtime(), name)),
+            // A mail program has moved or removed it meanwhile.
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => import.miss(&told(part, name), &error),
+        }
+    }
+    Ok(files)
+}
+
 /// A message, and what of its keywords cannot be kept.
-fn read(path: &Path, keywords: &[Option<String>]) -> Result<(Message, Vec<String>)> {
-    let file = open(path)?;
+fn read(part: &Folder, name: &OsStr, keywords: &[Option<String>]) -> Result<(Message, Vec<String>)> {
+    let file = part.file(name)?;
     let metadata = file.metadata()?;
     if metadata.len() > limits::MESSAGE_BYTES {
         bail!("{}", too_big());
     }
     let mut bytes = Vec::with_capacity(usize::try_from(metadata.len())?);
     file.take(limits::MESSAGE_BYTES).read_to_end(&mut bytes)?;
-    let name = path.file_name().unwrap_or_default();
     let (flags, lost) = kept_flags(flags(name, keywords));
     let message = Message {
-        label: path.display().to_string(),
+        label: told(part, name),
         flags,
         received_s: u64::try_from(metadata.mtime()).unwrap_or_default(),
         bytes: with_crlf(bytes),
@@ -315,13 +439,18 @@ mod tests {
             "Work/Plans/Entw&APw-rfe/new",
             "sieve/tmp",
             "Deep/.hidden/cur",
+            "Deep/.none/none",
+            "Work/tmp/cur",
+            "tmp/none/new",
+            ".Sent/2021/cur",
+            ".Lost/2022/tmp/new",
         ] {
             std::fs::create_dir_all(path(name)).unwrap();
         }
         std::os::unix::fs::symlink(path(".Sent"), path(".Linked")).unwrap();
         std::os::unix::fs::symlink(path("Work/Plans"), path("Alias")).unwrap();
         std::os::unix::fs::symlink(path("sieve"), path("scripts")).unwrap();
-        let mut found = folders(folder.path()).unwrap();
+        let mut found = folders(&Folder::open(folder.path()).unwrap()).unwrap();
         found.passed_over.sort();
         let names: Vec<_> = found.folders.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(
@@ -332,16 +461,48 @@ mod tests {
         let told: Vec<_> = found
             .passed_over
             .iter()
-            .map(|(path, why)| (path.clone(), *why))
+            .map(|(path, why)| (path.clone(), why.as_str()))
             .collect();
-        let neither = "no mailbox: it has neither cur nor new";
         assert_eq!(
             told,
             [
                 (path(".Linked"), LINK),
-                (path(".Lost"), neither),
-                (path("Alias"), LINK)
+                (path(".Lost"), NO_MAILBOX),
+                (path(".Lost/2022/tmp"), MISPLACED),
+                (path(".Sent/2021"), MISPLACED),
+                (path("Alias"), LINK),
+                (path("Deep/.hidden"), MISPLACED),
+                (path("Work/tmp"), MISPLACED),
+                (path("tmp/none"), MISPLACED),
             ]
+        );
+    }
+
+    #[test]
+    fn subscriptions_are_read_by_the_folders_that_there_are() {
+        let folder = tempfile::tempdir().unwrap();
+        let make = |names: &[&str]| {
+            for name in names {
+                std::fs::create_dir_all(folder.path().join(name).join("cur")).unwrap();
+            }
+        };
+        let subscribed = |list: &str| {
+            std::fs::write(folder.path().join(SUBSCRIPTIONS), list).unwrap();
+            let root = Folder::open(folder.path()).unwrap();
+            let found = folders(&root).unwrap();
+            let read = subscriptions(&root, &found).unwrap();
+            read.into_iter().collect::<Vec<_>>().join(" ")
+        };
+        make(&["", ".Old.2020", ".Work.Plans", ".v1\\2e0"]);
+        let list = "Old.2020\nWork/Plans\nv1\\2e0\nGone.Since\n\n";
+        assert_eq!(subscribed(list), "Old/2020 Work/Plans v1.0");
+        // One folder of another kind takes nothing away.
+        make(&["backup", "v2.0", "Work/Lists"]);
+        let list = "Old.2020\nWork.Plans\nbackup\nv2.0\nWork/Lists\nWork.Lists.none\n";
+        assert_eq!(subscribed(list), "Old/2020 Work/Lists Work/Plans backup v2.0");
+        assert_eq!(
+            subscribed("V\t2\n\nOld\t2020\nWork.Plans\nbackup\n"),
+            "Old/2020 backup"
         );
     }
 
@@ -349,10 +510,18 @@ mod tests {
     fn a_maildir_whose_empty_folders_were_lost_is_one_still() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("tmp")).unwrap();
-        let refused = folders(folder.path()).unwrap_err().to_string();
+        let refused = folders(&Folder::open(folder.path()).unwrap())
+            .unwrap_err()
+            .to_string();
         assert!(refused.contains("expected a Maildir"), "{refused}");
         std::fs::create_dir(folder.path().join("new")).unwrap();
-        assert_eq!(folders(folder.path()).unwrap().folders.len(), 1);
+        assert_eq!(
+            folders(&Folder::open(folder.path()).unwrap())
+                .unwrap()
+                .folders
+                .len(),
+            1
+        );
     }
 
     #[test]

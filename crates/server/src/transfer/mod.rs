@@ -5,6 +5,7 @@
 //! interrupted one goes on.
 
 mod export;
+mod folder;
 mod imap;
 mod maildir;
 mod mbox;

@@ -179,6 +179,120 @@ async fn what_cannot_come_is_told_and_keeps_nothing_else_out() {
 }
 
 #[tokio::test]
+async fn no_link_in_a_maildir_leads_to_the_mail_of_another() {
+    let (control, folder) = (accounts().await, tempfile::tempdir().unwrap());
+    let (root, another) = (folder.path().join("mine"), folder.path().join("another"));
+    maildir(&root);
+    maildir(&another);
+    put(&another.join("cur/1:2,"), 1, b"Message-ID: <secret@x>\n\n");
+    put(&root.join("new/2"), 2, b"Message-ID: <mine@x>\n\n");
+    let link = |from: &Path, to: &Path| std::os::unix::fs::symlink(to, from).unwrap();
+    // A part beside a real one, in each kind of folder, and both parts.
+    fs::remove_dir(root.join("cur")).unwrap();
+    link(&root.join("cur"), &another.join("cur"));
+    fs::create_dir_all(root.join(".Beside/cur")).unwrap();
+    link(&root.join(".Beside/new"), &another.join("cur"));
+    fs::create_dir_all(root.join("Work/Plans/new")).unwrap();
+    link(&root.join("Work/Plans/cur"), &another.join("cur"));
+    fs::create_dir(root.join(".Both")).unwrap();
+    link(&root.join(".Both/cur"), &another.join("cur"));
+    link(&root.join(".Both/new"), &another.join("new"));
+    assert_eq!(
+        import_maildir(&control, ALICE, &root).await.unwrap(),
+        report(1, 3, 0, 4)
+    );
+    for mailbox in ["Beside", "Work/Plans"] {
+        assert!(messages(&control, ALICE, mailbox).await.is_empty(), "{mailbox}");
+    }
+    // The Maildir itself is named by who runs it.
+    let named = folder.path().join("named");
+    link(&named, &root);
+    assert_eq!(
+        import_maildir(&control, ALICE, &named).await.unwrap(),
+        report(0, 3, 1, 4)
+    );
+}
+
+/// Until it is dropped, this thread may read no more than nobody.
+struct AsNobody;
+
+impl AsNobody {
+    fn new() -> Self {
+        set_file_system_user(65_534);
+        AsNobody
+    }
+}
+
+impl Drop for AsNobody {
+    fn drop(&mut self) {
+        // SAFETY: geteuid cannot fail and touches no memory.
+        set_file_system_user(unsafe { libc::geteuid() });
+    }
+}
+
+fn set_file_system_user(uid: libc::uid_t) {
+    // SAFETY: setfsuid touches no memory, and changes nothing where it is not allowed.
+    unsafe { libc::setfsuid(uid) };
+}
+
+#[tokio::test]
+async fn a_folder_that_cannot_be_read_is_told_and_keeps_nothing_else_out() {
+    use std::os::unix::fs::PermissionsExt;
+    let (control, folder) = (accounts().await, tempfile::tempdir().unwrap());
+    let root = folder.path();
+    let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    mode(root, 0o755);
+    maildir(root);
+    put(&root.join("cur/1:2,"), 1, b"Message-ID: <1@x>\n\n");
+    let locked = [
+        "lost+found",
+        ".Locked",
+        "Work/Locked",
+        ".Sent/cur",
+        "new",
+        "Work/Dark",
+    ];
+    for name in locked {
+        fs::create_dir_all(root.join(name).join("cur")).unwrap();
+    }
+    maildir(&root.join(".Sent"));
+    maildir(&root.join("Work/Plans"));
+    put(&root.join(".Sent/new/2"), 2, b"Message-ID: <2@x>\n\n");
+    put(&root.join("Work/Plans/new/3"), 3, b"Message-ID: <3@x>\n\n");
+    for name in locked {
+        mode(&root.join(name), 0o000);
+    }
+    // Its name can be read, and nothing in it.
+    mode(&root.join("Work/Dark"), 0o444);
+    let _nobody = AsNobody::new();
+    let import = || import_maildir(&control, ALICE, root);
+    assert_eq!(import().await.unwrap(), report(3, 3, 0, 6));
+    assert_eq!(import().await.unwrap(), report(0, 3, 3, 6));
+}
+
+#[tokio::test]
+async fn a_file_where_a_folder_belongs_and_a_folder_where_a_file_does_keep_nothing_out() {
+    let (control, folder) = (accounts().await, tempfile::tempdir().unwrap());
+    let root = folder.path();
+    maildir(root);
+    put(&root.join("cur/1:2,Sa"), 1, b"Message-ID: <1@x>\n\n");
+    fs::create_dir(root.join("subscriptions")).unwrap();
+    fs::create_dir(root.join("dovecot-keywords")).unwrap();
+    for name in [".Sent/new", "Work/Plans/new", ".Half", "Half"] {
+        fs::create_dir_all(root.join(name)).unwrap();
+    }
+    for name in [".Sent/cur", "Work/Plans/cur", ".Half/cur", "Half/cur"] {
+        fs::write(root.join(name), "").unwrap();
+    }
+    put(&root.join(".Sent/new/2"), 2, b"Message-ID: <2@x>\n\n");
+    put(&root.join("Work/Plans/new/3"), 3, b"Message-ID: <3@x>\n\n");
+    let import = || import_maildir(&control, ALICE, root);
+    assert_eq!(import().await.unwrap(), report(3, 3, 0, 6));
+    assert_eq!(messages(&control, ALICE, "INBOX").await[0].flags, ["\\Seen"]);
+    assert_eq!(import().await.unwrap(), report(0, 3, 3, 6));
+}
+
+#[tokio::test]
 async fn a_full_account_ends_it_and_room_lets_it_go_on() {
     let (control, folder) = (accounts().await, tempfile::tempdir().unwrap());
     let root = folder.path();

@@ -52,6 +52,18 @@ struct Waiting {
     account: Option<Arc<AccountInfo>>,
 }
 
+impl Waiting {
+    /// One that nobody's alias or forward has led to.
+    fn named(address: String) -> Self {
+        Waiting {
+            address,
+            depth: 0,
+            via: String::new(),
+            account: None,
+        }
+    }
+}
+
 /// Keys in the cache of lists that no local part has: where a domain's catch-all is, and who was there first.
 const CATCH_ALL: &str = "";
 const FIRST: &str = " ";
@@ -60,6 +72,10 @@ const FIRST: &str = " ";
 //= https://www.rfc-editor.org/rfc/rfc5321#section-4.5.1
 //= https://www.rfc-editor.org/rfc/rfc2142#section-4
 const ALWAYS: [&str; 2] = ["postmaster", "abuse"];
+
+fn is_always(local: &str) -> bool {
+    ALWAYS.iter().any(|name| name.eq_ignore_ascii_case(local))
+}
 
 /// Whether what is for nobody goes where its domain says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,8 +86,8 @@ pub(crate) enum CatchAll {
 
 impl Directory {
     /// Whom `local` of one of our domains means, in this order: an account by any of its names, an alias, either of them
-    /// with `+` and a detail behind, the domain's catch-all, and for postmaster and abuse whoever was there first. `None`
-    /// when nobody.
+    /// with `+` and a detail behind, the domain's catch-all, and for postmaster and abuse whoever was there first; for these
+    /// two also where all of that leads to nobody. `None` when nobody.
     ///
     /// Aliases and forwards are followed [`limits::ALIAS_DEPTH`] far, and nobody is reached twice. Who forwards without a
     /// copy to where nobody is gets it himself.
@@ -87,14 +103,22 @@ impl Directory {
         catch_all: CatchAll,
     ) -> Result<Option<Reach>, DirectoryError> {
         let mut reach = Reach::default();
-        let mut waiting = VecDeque::from([Waiting {
-            address: format!("{local}@{}", domain_key(domain)),
-            depth: 0,
-            via: String::new(),
-            account: None,
-        }]);
+        let recipient = format!("{local}@{}", domain_key(domain));
+        let mut waiting = VecDeque::from([Waiting::named(recipient)]);
         let (mut seen, mut forwarding) = (HashSet::new(), Vec::new());
-        while let Some(next) = waiting.pop_front() {
+        let mut always: Option<String> = None;
+        loop {
+            let Some(next) = waiting.pop_front() else {
+                // What a domain always has does not end in a catch-all that leads back to it, or to nobody.
+                let nobody = reach.is_empty() && forwarding.is_empty();
+                let Some(domain) = always.take().filter(|_| nobody) else {
+                    break;
+                };
+                if let Some(first) = self.list(&domain, FIRST).await? {
+                    waiting.extend(first.iter().cloned().map(Waiting::named));
+                }
+                continue;
+            };
             if seen.len() >= limits::ALIAS_LOOKUPS || !seen.insert(address_key(&next.address)) {
                 continue;
             }
@@ -108,6 +132,9 @@ impl Directory {
                     account: next.account,
                 });
                 continue;
+            }
+            if is_always(local) {
+                always.get_or_insert_with(|| domain.to_owned());
             }
             let may_go_on = next.depth < limits::ALIAS_DEPTH;
             match self.step(domain, local, catch_all).await? {
@@ -179,7 +206,7 @@ impl Directory {
         {
             return Ok(Step::List(to));
         }
-        if ALWAYS.iter().any(|name| name.eq_ignore_ascii_case(local)) {
+        if is_always(local) {
             return Ok(self.list(domain, FIRST).await?.map_or(Step::Nobody, Step::List));
         }
         Ok(Step::Nobody)

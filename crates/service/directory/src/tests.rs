@@ -628,6 +628,37 @@ fn a_detail_a_catch_all_and_who_is_always_there() {
 }
 
 #[test]
+fn who_is_always_there_is_reached_though_the_catch_all_leads_back_or_to_nobody() {
+    let world = World::new();
+    world.add("alice@example.org");
+    world.add("bob@example.org");
+    now(world.directory.add_domain("example.net", NOW)).unwrap();
+    let catch_all = |domain: &str, to: &str| now(world.directory.set_catch_all(domain, Some(to))).unwrap();
+    let all_reach_alice = || {
+        for local in ["postmaster", "ABUSE", "nobody"] {
+            world.reaches(local, &["alice"], &[]);
+        }
+    };
+    for to in ["postmaster@example.org", "abuse@example.org"] {
+        catch_all("example.org", to);
+        all_reach_alice();
+    }
+    // By way of an alias, and of another domain.
+    world.alias("team@example.org", &["abuse@example.org"]).unwrap();
+    catch_all("example.org", "team@example.org");
+    all_reach_alice();
+    catch_all("example.org", "postmaster@example.net");
+    catch_all("example.net", "postmaster@example.org");
+    all_reach_alice();
+    // An alias that leads somewhere counts, and so does where the first one forwards to.
+    world.alias("abuse@example.org", &["bob@example.org"]).unwrap();
+    world.reaches("abuse", &["bob"], &[]);
+    world.forward("alice@example.org", &["x@else.test"], false);
+    world.reaches("postmaster", &[], &["x@else.test via alice@example.org"]);
+    world.assert_sound();
+}
+
+#[test]
 fn a_chain_of_aliases_ends() {
     let world = World::new();
     world.add("alice@example.org");

@@ -6,6 +6,7 @@ mod notices;
 mod queue;
 mod secured;
 mod servers;
+mod stopping;
 
 use super::*;
 use crate::smtp::Policy;

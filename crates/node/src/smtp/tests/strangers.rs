@@ -47,6 +47,54 @@ impl Inspection for Looks {
     }
 }
 
+/// Of whose senders the DNS says nothing.
+struct Silence;
+
+impl SenderAuth for Silence {
+    fn begin(&self, _peer: Peer) -> Option<Box<dyn Inspection>> {
+        Some(Box::new(Silence))
+    }
+
+    fn refusing_list(&self, _address: IpAddr) -> BoxFuture<'static, Option<String>> {
+        Box::pin(async { None })
+    }
+
+    fn is_proven(&self, _peer: Peer) -> BoxFuture<'static, bool> {
+        Box::pin(async { false })
+    }
+}
+
+impl Inspection for Silence {
+    fn write(&mut self, _chunk: &[u8]) {}
+
+    fn finish(self: Box<Self>) -> BoxFuture<'static, Findings> {
+        Box::pin(std::future::pending())
+    }
+}
+
+#[test]
+fn a_message_whose_sender_is_unknown_still_when_the_server_stops_is_to_come_again() {
+    let mut house = House::new();
+    house.sender_auth = Some(Arc::new(Silence));
+    let (early, late) = (house.connect(Role::Mx), house.connect(Role::Mx));
+    house.codes(&early, TO_ALICE);
+    house.codes(&late, TO_ALICE);
+    assert_eq!(house.say(&early, HELLO), "");
+    let leaving = house.ground.stopper.take().unwrap().stop();
+    house.lab.pass(Duration::from_secs(4));
+    assert_eq!(house.say(&late, HELLO), "");
+    house.lab.pass(Duration::from_secs(4));
+    for client in [early, late] {
+        assert_eq!(
+            house.lab.hear(&client),
+            "451 4.3.2 The server stops, try again later\r\n421 4.3.2 Shutting down\r\n"
+        );
+    }
+    assert!(leaving.wait().now_or_never().is_some(), "nobody is waited for");
+    assert!(house.inbox("alice").is_empty());
+    house.check();
+}
+
 const FORGED: &str = "Authentication-Results: mx.example.org; dkim=pass\r\nSubject: x\r\n\r\n";
 
 #[test]

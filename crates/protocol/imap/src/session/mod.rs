@@ -115,7 +115,7 @@ pub struct Session {
     /// Commands in a row that could not be read.
     unread: u32,
     login_failures: u32,
-    /// Whether the last command is DELETE.
+    /// Whether the command at hand is DELETE.
     deletes: bool,
     /// Whether what is sent and received is compressed.
     compressed: bool,
@@ -426,6 +426,7 @@ impl Session {
     }
 
     fn say_finish(&mut self) {
+        self.deletes = false;
         if let Task::Finish {
             tag, text, removed, ..
         } = std::mem::replace(&mut self.task, Task::Ready)
@@ -532,7 +533,6 @@ impl Session {
 
     /// Begins to carry out a command, if it may be given now (RFC 3501 §6).
     fn start(&mut self, tag: Tag, command: Command) {
-        self.deletes = false;
         if let Some(name) = self.lacks(&command) {
             return self.finish(tag, format!("BAD {name} is turned off for the account"));
         }

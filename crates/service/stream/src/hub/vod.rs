@@ -603,7 +603,6 @@ fn extent(timeline: &Timeline) -> Range {
     Range { spec, time: None }
 }
 
-/// The parts of a recording without a gap, by the clock.
 /// The answer to a PLAY of which nothing becomes.
 fn not_played(error: playback::PlayError) -> Answer {
     let status = match error {
@@ -619,6 +618,7 @@ fn not_played(error: playback::PlayError) -> Answer {
     })
 }
 
+/// The parts of a recording without a gap, by the clock.
 fn clock_ranges(timeline: &Timeline) -> Vec<String> {
     let ranges = timeline.clock_ranges().into_iter();
     let ranges = ranges.map(|range| RangeSpec::Clock {
