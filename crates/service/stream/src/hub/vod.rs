@@ -389,8 +389,13 @@ impl Plane {
             live.remove_reader(key);
         }
         reader.playing.extend(play.tracks.iter().copied());
-        let playing = reader.played.get_or_insert_with(|| {
-            Box::new(Playing {
+        let playing = match &mut reader.played {
+            Some(playing) => {
+                // What was recorded since can be played too.
+                playing.player.handle_timeline(now, timeline);
+                playing
+            }
+            None => reader.played.insert(Box::new(Playing {
                 player: reader.subject.player(timeline, &mut rng),
                 pending: None,
                 session: play.session.clone(),
@@ -398,8 +403,8 @@ impl Plane {
                 cname,
                 sent: Vec::new(),
                 report_at: now,
-            })
-        });
+            })),
+        };
         playing.player.set_tracks(&reader.playing.list());
         let starts = play.range.and_then(|range| range.time);
         let wanted = playback::Play {

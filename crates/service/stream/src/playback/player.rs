@@ -9,7 +9,7 @@ use bytes::Bytes;
 use ringpost_base::{Instant, Rng};
 use ringpost_codec::G722WideEncoder;
 use ringpost_rtp::Header;
-use ringpost_rtsp::header::Range;
+use ringpost_rtsp::header::{Range, RangeSpec};
 use ringpost_rtsp::server::Played;
 use ringpost_store::FileName;
 use std::collections::VecDeque;
@@ -442,7 +442,14 @@ impl Player {
         let unit = self.plan.unit;
         if let Some(range) = range {
             let asked = Asked::read(Some(range), &self.timeline)?;
-            let point_ns = asked.start_ns.unwrap_or(position_ns);
+            let point_ns = match range.spec {
+                // Of what was recorded twice it is what is played next.
+                RangeSpec::Clock { start, .. } => {
+                    let at = self.timeline.clock_from(position_ns);
+                    self.timeline.until_clock(position_ns, at, start)
+                }
+                _ => asked.start_ns.unwrap_or(position_ns),
+            };
             let is_backwards = self.pace.is_backwards();
             if !self.plays_to(point_ns) {
                 return Err(PlayError::NotPlayed);

@@ -320,6 +320,11 @@ impl Player {
         if let (Some(old), Some(new)) = (self.timeline.origin, timeline.origin) {
             let later = i128::from(new.as_nanos()) - i128::from(old.as_nanos());
             let later = later.clamp(i64::MIN.into(), i64::MAX.into()) as i64;
+            // What lies behind an overlap moves when what it overlaps with goes: what is played stays where it is.
+            let at_hand = piece_of(&self.mode).and_then(|piece| self.timeline.pieces.get(piece));
+            let later = at_hand
+                .and_then(|old| Some(old.begin_ns - timeline.pieces.iter().find(|new| new.is(old))?.begin_ns))
+                .unwrap_or(later);
             for piece in &mut timeline.pieces {
                 piece.begin_ns = piece.begin_ns.saturating_add(later);
                 piece.end_ns = piece.end_ns.saturating_add(later);
@@ -336,9 +341,7 @@ impl Player {
     fn moved(&self, mode: Mode, old: &Timeline, has_grown: bool) -> Mode {
         let place = |piece: usize| {
             let of = old.pieces.get(piece)?;
-            let is_same =
-                |new: &super::timeline::Piece| new.file == of.file && new.file_begin_ns == of.file_begin_ns;
-            self.timeline.pieces.iter().position(is_same)
+            self.timeline.pieces.iter().position(|new| new.is(of))
         };
         // What is gone is gone on behind.
         let behind = |piece: usize| {
@@ -391,6 +394,16 @@ impl Player {
             },
             other => other,
         }
+    }
+}
+
+/// The piece that is played, or is to be.
+fn piece_of(mode: &Mode) -> Option<usize> {
+    match mode {
+        Mode::Playing(cursor) | Mode::Awaiting(cursor, _) => Some(cursor.piece),
+        Mode::Seeking(seek) => Some(seek.piece),
+        Mode::Paused { then, .. } => piece_of(then),
+        Mode::Ready(_) | Mode::Ending(_) => None,
     }
 }
 

@@ -42,6 +42,11 @@ impl Piece {
             .saturating_add(self.file_begin_ns)
     }
 
+    /// Whether it is the same part of the same file, perhaps longer.
+    pub(super) fn is(&self, other: &Piece) -> bool {
+        self.file == other.file && self.file_begin_ns == other.file_begin_ns
+    }
+
     /// When it had happened.
     fn clock_end_ns(&self) -> i64 {
         let length = self.end_ns.saturating_sub(self.begin_ns);
@@ -126,7 +131,9 @@ impl Timeline {
             let first = self.piece_at(start_ns).unwrap_or(self.pieces.len());
             let ends = |piece: &Piece| piece.clock_end_ns() >= at_ns;
             let found = self.pieces.iter().skip(first).position(ends);
-            let end_ns = found.map_or_else(|| self.beyond(at_ns), |found| self.before(first + found, at_ns));
+            // Behind all that is played it is as far behind the last of it.
+            let last = self.pieces.len().saturating_sub(1);
+            let end_ns = self.before(found.map_or(last, |found| first + found), at_ns);
             return end_ns.max(start_ns);
         }
         let begun = self.pieces.partition_point(|piece| piece.begin_ns <= start_ns);

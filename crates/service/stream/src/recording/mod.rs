@@ -119,6 +119,14 @@ struct Previous {
     late: Vec<(usize, Unit)>,
 }
 
+impl Previous {
+    fn note_late(&mut self, track: usize, unit: Unit) {
+        if self.late.len() < LATE_UNITS {
+            self.late.push((track, unit));
+        }
+    }
+}
+
 /// How many units may come late.
 const LATE_UNITS: usize = 512;
 /// How long a picture to begin with is waited for.
@@ -458,12 +466,8 @@ impl Recorder {
         };
         let in_file_ns = of.wall_in_file(&unit, file.began_ns);
         if in_file_ns < file.began_ns {
-            if let Some(previous) = self
-                .previous
-                .as_mut()
-                .filter(|previous| previous.late.len() < LATE_UNITS)
-            {
-                previous.late.push((track, unit));
+            if let Some(previous) = &mut self.previous {
+                previous.note_late(track, unit);
             }
             return;
         }
@@ -535,12 +539,12 @@ impl Recorder {
             track.anchor = None;
             track.is_other = false;
             track.place_pending();
-            while track
-                .pending
-                .front()
-                .is_some_and(|unit| unit.wall_ns < wall_ns || !unit.is_begin)
-            {
-                track.pending.pop_front();
+            let is_early = |unit: &mut Unit| unit.wall_ns < wall_ns || !unit.is_begin;
+            while let Some(unit) = track.pending.pop_front_if(is_early) {
+                // By its count it was none of the file before, and by the wall's clock it is.
+                if let Some(previous) = self.previous.as_mut().filter(|_| unit.wall_ns < wall_ns) {
+                    previous.note_late(index, unit);
+                }
             }
             if let Some(format) = track.format.clone() {
                 tracks.push(index);

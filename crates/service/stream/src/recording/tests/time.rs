@@ -88,3 +88,30 @@ fn files_are_called_in_the_order_in_which_they_were_written() {
     assert_eq!(began, expected);
     assert!(numbers(&world, 0).into_iter().eq(0..125));
 }
+
+#[test]
+fn sound_whose_time_is_corrected_within_a_file_is_whole() {
+    for (before_ms, after_ms) in [(600, 0), (0, 600), (900, 300)] {
+        let mut world = world(CAMERA);
+        let mut sounds = 0;
+        for picture in 0..250 {
+            world.now = Instant::ZERO + Duration::from_millis(40) * picture as u32;
+            world.picture(picture);
+            while (sounds + 1) * 1_024 * 25 <= (picture + 1) * 44_100 {
+                let offset = if picture < 75 { before_ms } else { after_ms };
+                world.wall_offset = Duration::from_millis(offset);
+                world.sound(sounds);
+                world.wall_offset = Duration::ZERO;
+                sounds += 1;
+            }
+        }
+        world.finish();
+        assert!(world.names().len() >= 2);
+        assert!(numbers(&world, 0).into_iter().eq(0..250));
+        let found = numbers(&world, 1);
+        assert!(
+            found.iter().copied().eq(0..sounds),
+            "{before_ms}, {after_ms}: {found:?}"
+        );
+    }
+}
