@@ -95,6 +95,8 @@ type Named = (OsString, bool);
 
 /// How deep folders may lie in each other.
 const LEVELS: usize = 32;
+/// How deep mailboxes are looked for behind a link, to tell of it.
+const LINKED_LEVELS: usize = 3;
 /// Where a mailbox has its messages.
 const WITH_MESSAGES: [&str; 2] = ["cur", "new"];
 /// What stands in the folder of a mailbox and is none.
@@ -190,18 +192,29 @@ fn look_into(parent: &Folder, name: &OsStr) -> std::io::Result<(Folder, Vec<Name
     Ok((folder, within, is_maildir))
 }
 
-/// Tells of a link, if it leads to a mailbox: what is none may be linked to from anywhere.
+/// Tells of a link, if it leads to mailboxes, or where that cannot be known: what is none may be linked to from anywhere.
 fn pass_over_link(found: &mut Found, parent: &Folder, name: &OsStr) {
     let linked = parent.within(name);
-    let is_folder = |part| {
-        linked
-            .join(part)
-            .symlink_metadata()
-            .is_ok_and(|part| part.is_dir())
-    };
-    if WITH_MESSAGES.iter().any(is_folder) {
+    let is_known = |target: &Path| std::fs::read_dir(target).is_ok();
+    if !is_known(&linked) || holds_mailbox(&linked, LINKED_LEVELS) {
         found.pass_over(parent.path().join(name), LINK);
     }
+}
+
+/// Whether a folder is a mailbox or has one within, so many levels deep; no link in it is followed.
+fn holds_mailbox(folder: &Path, levels: usize) -> bool {
+    let is_folder = |path: &Path| path.symlink_metadata().is_ok_and(|kind| kind.is_dir());
+    if WITH_MESSAGES.iter().any(|part| is_folder(&folder.join(part))) {
+        return true;
+    }
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return false;
+    };
+    let within = entries.flatten().map(|entry| entry.path());
+    levels > 0
+        && within
+            .filter(|path| is_folder(path))
+            .any(|path| holds_mailbox(&path, levels - 1))
 }
 
 /// Tells of each mailbox that a folder is or holds where none belongs, so that nobody takes it for brought. Nothing when
@@ -214,7 +227,11 @@ fn misplaced(found: &mut Found, parent: &Folder, name: &OsStr, is_link: bool, le
     let (folder, within, is_maildir) = match look_into(parent, name) {
         Ok(_) if level == LEVELS => return found.pass_over(path, "deeper than what is looked through"),
         Ok(looked_into) => looked_into,
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return,
+        Err(error) if error.kind() == ErrorKind::NotFound => return,
+        Err(_) if parent.kind(name).is_ok_and(|kind| kind.is_symlink()) => {
+            return pass_over_link(found, parent, name);
+        }
+        Err(error) if error.kind() == ErrorKind::NotADirectory => return,
         Err(error) => return found.pass_over(path, error),
     };
     if is_maildir {
@@ -232,7 +249,9 @@ fn folders_in(folder: &Folder) -> std::io::Result<Vec<Named>> {
     for entry in folder.entries()? {
         let entry = entry?;
         let (kind, name) = (entry.file_type()?, entry.file_name());
-        let is_folder = kind.is_dir() || kind.is_symlink() && entry.path().is_dir();
+        // What a link leads to may be away, or not to be looked at: a disk that is not there.
+        let may_be_folder = || std::fs::metadata(entry.path()).map_or(true, |target| target.is_dir());
+        let is_folder = kind.is_dir() || kind.is_symlink() && may_be_folder();
         if is_folder && !PARTS.iter().any(|part| name == *part) {
             folders.push((name, kind.is_symlink()));
         }
@@ -476,6 +495,38 @@ mod tests {
                 (path("tmp/none"), MISPLACED),
             ]
         );
+    }
+
+    #[test]
+    fn links_to_where_mailboxes_may_be_are_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        for name in [
+            "Mail/cur",
+            "disk/Archive/2020/cur",
+            "disk/scripts",
+            "disk/box/new",
+        ] {
+            std::fs::create_dir_all(path(name)).unwrap();
+        }
+        std::fs::write(path("disk/file"), "").unwrap();
+        for (name, target) in [
+            ("Archive", "Archive"),
+            (".Lists", "unmounted"),
+            ("Gone", "unmounted"),
+            ("tmp", "box"),
+            ("scripts", "scripts"),
+            ("rules", "file"),
+        ] {
+            std::os::unix::fs::symlink(path("disk").join(target), path("Mail").join(name)).unwrap();
+        }
+        let found = folders(&Folder::open(&path("Mail")).unwrap()).unwrap();
+        assert_eq!(found.folders.len(), 1);
+        let mut told = found.passed_over;
+        told.sort();
+        let expected =
+            [".Lists", "Archive", "Gone", "tmp"].map(|name| (path("Mail").join(name), LINK.to_owned()));
+        assert_eq!(told, expected);
     }
 
     #[test]
