@@ -61,7 +61,7 @@ use track::{Track, Unit};
 /// decoder has a whole picture before long. Another file begins with the first key frame after [`Settings::segment`], where
 /// parameter sets change, after three seconds of nothing, where timestamps jump, where they are said to be of another time, and
 /// where tracks have drifted apart, since each is placed by the wall's clock when its file begins and counted by its timestamps
-/// from there on. Files are called in the order in which they were written, whatever the wall's clock does.
+/// from there on. Files of one recorder are called in the order in which they were written, whatever the wall's clock does.
 ///
 /// It holds at most [`limits::RECORDING_FRAGMENT_BYTES`] of an open fragment: a longer one is closed before its time.
 #[derive(Debug)]

@@ -2,15 +2,19 @@
 
 use super::*;
 
-/// Twenty seconds that came within ten, and what came from the tenth on.
-fn overlapping() -> World {
+/// Twenty seconds that came within ten, and what came from the tenth on for so many.
+fn overlapping_by(seconds: u64) -> World {
     let mut world = world(CAMERA);
     world.play(0..20);
     world.recorder.handle_gap(world.now);
     world.run();
-    world.play(10..30);
+    world.play(10..10 + seconds);
     world.finish();
     world
+}
+
+fn overlapping() -> World {
+    overlapping_by(20)
 }
 
 #[test]
@@ -95,12 +99,7 @@ fn what_plays_behind_an_overlap_goes_on_while_what_it_overlaps_with_is_removed()
 
 #[test]
 fn an_end_behind_what_was_recorded_last_is_its_end_though_something_else_reaches_further() {
-    let mut world = world(CAMERA);
-    world.play(0..20);
-    world.recorder.handle_gap(world.now);
-    world.run();
-    world.play(10..15);
-    world.finish();
+    let world = overlapping_by(5);
     let mut viewer = Viewer::new(recordings(&world.files), &world.files);
     let played = viewer.play("clock=20261127T025314Z-20261127T025316Z", None, None);
     assert_eq!(range_of(&played), "clock=20261127T025314Z-20261127T025315Z");
