@@ -2,7 +2,7 @@
 
 mod addresses;
 pub(crate) mod certificate;
-pub(crate) mod domains;
+mod domains;
 mod mailboxes;
 mod queue;
 mod streams;
@@ -17,6 +17,7 @@ use ringpost_directory::{self as directory, AccountInfo, Directory, DirectoryErr
 use ringpost_imap::{SWITCHES, is_switch};
 use ringpost_mail::Mail;
 use ringpost_net::rtsp::RtspHandle;
+use ringpost_sender_auth::DomainSigner;
 use ringpost_store::{Blobs, Store, check_store};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -36,6 +37,8 @@ pub(crate) struct LocalControl {
     pub(crate) blobs: Arc<dyn Blobs>,
     /// Whose queue it is: the server's own, where there is one.
     pub(crate) mail: Arc<Mail>,
+    /// Makes the keys of domains.
+    pub(crate) signer: DomainSigner,
     /// The certificate.
     pub(crate) certificate: CertificateDesk,
     /// The streams, where there is a server.
@@ -427,6 +430,7 @@ pub(crate) mod tests {
         let bus = Arc::new(LocalBus::new());
         LocalControl {
             mail: Arc::new(Mail::new(store.clone(), bodies, bus, Rng::from_number(4))),
+            signer: DomainSigner::new(directory.clone()),
             directory,
             store,
             blobs,

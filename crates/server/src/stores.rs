@@ -36,6 +36,7 @@ pub(crate) struct Stores {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) blobs: Arc<dyn Blobs>,
     pub(crate) bus: Arc<LocalBus>,
+    pub(crate) signer: DomainSigner,
     /// What they were opened with, or what holds since.
     pub(crate) config: Arc<Mutex<Config>>,
     folder: DataFolder,
@@ -81,6 +82,7 @@ impl Stores {
                 .with_context(|| format!("domains: {domain}"))?;
         }
         Ok(Stores {
+            signer: DomainSigner::new(directory.clone()),
             directory,
             store,
             blobs,
@@ -99,7 +101,7 @@ impl Stores {
     pub(crate) fn mail(&self) -> Arc<Mail> {
         let bodies = Bodies::new(self.store.clone(), self.blobs.clone(), random());
         let mail = Mail::new(self.store.clone(), bodies, self.bus.clone(), random());
-        mail.set_signer(Arc::new(DomainSigner::new(self.directory.clone())));
+        mail.set_signer(Arc::new(self.signer.clone()));
         mail.be_called(self.directory.default_domain());
         Arc::new(mail)
     }
@@ -108,6 +110,7 @@ impl Stores {
     pub(crate) fn control(&self, mail: Arc<Mail>) -> LocalControl {
         LocalControl {
             mail,
+            signer: self.signer.clone(),
             directory: self.directory.clone(),
             store: self.store.clone(),
             blobs: self.blobs.clone(),

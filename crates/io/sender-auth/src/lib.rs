@@ -51,7 +51,7 @@
 //! Who is in a block list of the DNS (RFC 5782) is refused or scored, as the list's entry in [`Config`] says; all that is known
 //! of a message sums up to a score, told in fields X-Spam-Score and X-Spam-Status.
 //!
-//! [`DomainSigner`] signs what leaves for other servers, with the keys that the directory keeps.
+//! [`DomainSigner`] signs what leaves for other servers, with the keys that the directory keeps, and makes them.
 //!
 //! It does not send reports, knows no ARC, and takes no list of public suffixes: see the decisions in ARCHITECTURE.md.
 
@@ -74,7 +74,7 @@ pub use block_list::{BlockList, Listed};
 pub use dkim::verify::{Checked, DkimResult};
 pub use dmarc::{Alignment, DmarcResult, Policy};
 pub use names::{Answer, Names};
-pub use signer::{DomainSigner, generate_keys};
+pub use signer::DomainSigner;
 pub use spf::SpfResult;
 pub use verifier::{Config, Network, Verifier};
 

@@ -12,19 +12,56 @@ use base64::engine::general_purpose::STANDARD;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use ringpost_base::{UnixTime, limits};
-use ringpost_directory::{Directory, KeyKind, KeyState, NewKey};
+use ringpost_directory::{Directory, DirectoryError, KeyKind, KeyState, NewKey, SigningKey as DomainKey};
 use ringpost_mail::{Signer, Signing};
 use std::fmt;
+use std::sync::Arc;
+use tokio::sync::Mutex;
 
-/// Signs with the keys that the directory keeps. A message whose author's domain is none of ours, or has no keys, is sent
-/// as it is.
+/// Signs with the keys that the directory keeps. A message whose author's domain is none of ours is sent as it is; one whose
+/// domain has no keys yet waits for them.
 #[derive(Clone)]
-pub struct DomainSigner(Directory);
+pub struct DomainSigner {
+    directory: Directory,
+    /// Held while keys are made, so that a domain is not given two kinds of first ones.
+    making: Arc<Mutex<()>>,
+}
 
 impl DomainSigner {
-    /// With the keys of a directory's domains.
+    /// With the keys of a directory's domains. Copies of it make keys one after the other.
     pub fn new(directory: Directory) -> Self {
-        DomainSigner(directory)
+        DomainSigner {
+            directory,
+            making: Arc::default(),
+        }
+    }
+
+    /// All keys of a domain, which is given some first if it has none.
+    pub async fn ensure_keys(&self, domain: &str, now: UnixTime) -> Result<Vec<DomainKey>, DirectoryError> {
+        let keys = self.directory.signing_keys(domain).await?;
+        if !keys.is_empty() {
+            return Ok(keys);
+        }
+        let making = self.making.lock().await;
+        if self.directory.signing_keys(domain).await?.is_empty() {
+            self.make(domain, now).await?;
+        }
+        drop(making);
+        self.directory.signing_keys(domain).await
+    }
+
+    /// Makes keys for a domain: [its first or its next ones](Directory::add_signing_keys).
+    pub async fn make_keys(&self, domain: &str, now: UnixTime) -> Result<(), DirectoryError> {
+        let _making = self.making.lock().await;
+        self.make(domain, now).await
+    }
+
+    async fn make(&self, domain: &str, now: UnixTime) -> Result<(), DirectoryError> {
+        let made = tokio::task::spawn_blocking(generate_keys).await.ok().flatten();
+        let none = || DirectoryError::Cannot("no keys can be made: the system gives no randomness".into());
+        self.directory
+            .add_signing_keys(domain, made.ok_or_else(none)?, now)
+            .await
     }
 }
 
@@ -37,7 +74,7 @@ impl fmt::Debug for DomainSigner {
 impl Signer for DomainSigner {
     fn begin(&self, now: UnixTime) -> Box<dyn Signing> {
         Box::new(Message {
-            directory: self.0.clone(),
+            signer: self.clone(),
             now,
             header: Some(Vec::new()),
             rest: None,
@@ -46,7 +83,7 @@ impl Signer for DomainSigner {
 }
 
 struct Message {
-    directory: Directory,
+    signer: DomainSigner,
     now: UnixTime,
     /// As long as its end has not come.
     header: Option<Vec<u8>>,
@@ -79,7 +116,7 @@ impl Signing for Message {
     fn finish(self: Box<Self>) -> BoxFuture<'static, String> {
         async move {
             let Message {
-                directory,
+                signer,
                 now,
                 header,
                 rest,
@@ -90,10 +127,10 @@ impl Signing for Message {
             let Some(domain) = author(message.header()) else {
                 return String::new();
             };
-            if !directory.is_local(&domain) {
+            if !signer.directory.is_local(&domain) {
                 return String::new();
             }
-            match directory.signing_keys(&domain).await {
+            match signer.ensure_keys(&domain, now).await {
                 Ok(keys) => {
                     let current = keys.into_iter().filter(|key| key.state == KeyState::Current);
                     let keys: Vec<SigningKey> = current
@@ -131,9 +168,9 @@ fn author(header: &[u8]) -> Option<String> {
     }
 }
 
-/// Makes an RSA key of 2,048 bits and an Ed25519 key. It takes a good part of a second; `None` when the system gives no
-/// randomness.
-pub fn generate_keys() -> Option<Vec<NewKey>> {
+/// Makes an RSA key of 2,048 bits and an Ed25519 key. It takes a good part of a second, and several where all processors are
+/// busy; `None` when the system gives no randomness.
+fn generate_keys() -> Option<Vec<NewKey>> {
     let rsa = RsaKeyPair::generate(KeySize::Rsa2048).ok()?;
     let private: aws_lc_rs::encoding::Pkcs8V1Der<'static> = rsa.as_der().ok()?;
     let public: aws_lc_rs::encoding::PublicKeyX509Der<'static> = rsa.public_key().as_der().ok()?;
@@ -207,11 +244,6 @@ mod tests {
     #[tokio::test]
     async fn what_a_domain_signs_is_verified_and_nothing_can_be_added() {
         let directory = directory().await;
-        assert_eq!(signed(&directory, MESSAGE).await, MESSAGE, "it has no keys");
-        directory
-            .add_signing_keys("example.org", generate_keys().unwrap(), NOW)
-            .await
-            .unwrap();
         let message = signed(&directory, MESSAGE).await;
         assert_eq!(verified(&directory, &message).await, [DkimResult::Pass; 2]);
         for (from, to) in [
@@ -235,6 +267,22 @@ mod tests {
         assert_eq!(signed(&directory, &other).await, other);
         let two = MESSAGE.replace("To:", "From: x@y.test\r\nTo:");
         assert_eq!(signed(&directory, &two).await, two);
+    }
+
+    #[tokio::test]
+    async fn what_is_signed_before_there_are_keys_waits_for_one_set_of_them() {
+        let directory = directory().await;
+        let signer = DomainSigner::new(directory.clone());
+        let all = (0..3).map(|_| {
+            let mut signing = signer.begin(NOW);
+            signing.write(MESSAGE.as_bytes());
+            signing.finish()
+        });
+        let all = futures_util::future::join_all(all).await;
+        assert_eq!(all[0].matches("DKIM-Signature:").count(), 2, "{}", all[0]);
+        assert!(all.iter().all(|one| *one == all[0]));
+        let keys = signer.ensure_keys("example.org", NOW).await.unwrap();
+        assert_eq!(keys.len(), 2);
     }
 
     #[tokio::test]

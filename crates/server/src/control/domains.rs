@@ -3,41 +3,18 @@
 use super::{LocalControl, refusal};
 use ringpost_admin::{Answer, Command, DnsRecord, Refusal, RefusalKind};
 use ringpost_base::ascii_domain;
-use ringpost_directory::{Directory, DirectoryError, KeyState, SigningKey};
+use ringpost_directory::{DirectoryError, KeyState, SigningKey};
 use ringpost_mail::QueueEntry;
-use ringpost_sender_auth::generate_keys;
-
-/// Gives a domain keys that sign its mail, if it has none.
-pub(crate) async fn ensure_keys(
-    directory: &Directory,
-    domain: &str,
-    now: ringpost_base::UnixTime,
-) -> anyhow::Result<()> {
-    if directory.signing_keys(domain).await?.is_empty() {
-        make_keys(directory, domain, now).await?;
-    }
-    Ok(())
-}
-
-async fn make_keys(directory: &Directory, domain: &str, now: ringpost_base::UnixTime) -> anyhow::Result<()> {
-    let made = tokio::task::spawn_blocking(generate_keys).await?;
-    let keys = made.ok_or_else(|| anyhow::anyhow!("no keys can be made: the system gives no randomness"))?;
-    Ok(directory.add_signing_keys(domain, keys, now).await?)
-}
 
 impl LocalControl {
     pub(super) async fn domain(&self, command: &Command) -> Result<Answer, Refusal> {
-        let broken = |error: anyhow::Error| match error.downcast::<DirectoryError>() {
-            Ok(error) => refusal(command, error),
-            Err(error) => Refusal::failed(error.to_string()),
-        };
         let told = |error| refusal(command, error);
         let now = self.now();
         match command {
             Command::DomainAdd { name } => {
                 self.directory.add_domain(name, now).await.map_err(told)?;
                 self.domains_changed.notify_one();
-                ensure_keys(&self.directory, name, now).await.map_err(broken)?;
+                self.signer.ensure_keys(name, now).await.map_err(told)?;
                 self.records(name).await.map_err(told)
             }
             Command::DomainRemove { name } => {
@@ -47,7 +24,7 @@ impl LocalControl {
                 Ok(Answer::Done)
             }
             Command::DomainRecords { name } => {
-                ensure_keys(&self.directory, name, now).await.map_err(broken)?;
+                self.signer.ensure_keys(name, now).await.map_err(told)?;
                 self.records(name).await.map_err(told)
             }
             Command::DomainDkimRotate { name, finish: false } => {
@@ -55,7 +32,7 @@ impl LocalControl {
                 let mut keys = self.directory.signing_keys(name).await.map_err(told)?;
                 // Those that wait may be in the DNS already.
                 if !keys.iter().any(|key| is_next(&key)) {
-                    make_keys(&self.directory, name, now).await.map_err(broken)?;
+                    self.signer.make_keys(name, now).await.map_err(told)?;
                     keys = self.directory.signing_keys(name).await.map_err(told)?;
                 }
                 let next = keys.iter().filter(is_next);

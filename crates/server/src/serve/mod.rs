@@ -11,7 +11,6 @@ mod sockets;
 mod streams;
 
 use crate::config::{Config, Digest, Service};
-use crate::control::domains::ensure_keys;
 use crate::control::{LocalControl, StreamDesk};
 use crate::signals::{Asked, Signals};
 use crate::stores::Stores;
@@ -427,10 +426,11 @@ impl Server {
 
     /// Gives domains that have none keys that sign their mail: those of the configuration, and those of earlier versions.
     fn sign(&self) {
-        let (directory, now) = (self.directory.clone(), self.control.now());
+        let (directory, signer) = (self.directory.clone(), self.stores.signer.clone());
+        let now = self.control.now();
         tokio::spawn(async move {
             for domain in directory.domains() {
-                if let Err(error) = ensure_keys(&directory, &domain, now).await {
+                if let Err(error) = signer.ensure_keys(&domain, now).await {
                     warn!(%domain, %error, "its mail goes out unsigned");
                 }
             }
