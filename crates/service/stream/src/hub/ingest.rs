@@ -22,22 +22,26 @@ pub(crate) struct Ingested {
 /// with one SSRC whose sequence numbers and timestamps go on.
 ///
 /// Readers see the losses on the way here as losses. A timestamp of a publisher that comes after another one, or has begun
-/// anew, is as much later as it came later.
+/// anew, is as much later as it came later, and so is one that steps: back by more than pictures are reordered, or forth by what
+/// has not passed.
 #[derive(Debug)]
 pub(crate) struct Ingest {
     ssrc: u32,
     clock_rate_hz: u32,
+    payload_type: u8,
     entries: Entries,
     reorder: Reorder,
     source: Option<Source>,
     next_sequence: u16,
     /// The newest timestamp that was given out, and when.
     newest: Option<(u32, Instant)>,
+    /// The newest one before it: pictures that are shown before others are shown after that.
+    before: Option<u32>,
     /// A timestamp that was given out and when it is, by the mount's wallclock.
     reference: Option<(u32, UnixTime)>,
     /// What that has been moved by, in nanoseconds, as timestamps do not keep time: reports are moved by it too.
     displaced_ns: i128,
-    /// Its source has just begun.
+    /// Its source has just begun, or is of another time by what was reported just now.
     begins: bool,
     /// Since when what comes is late by far: what stood still for a while makes up for it, and is of its own time.
     late_since: Option<Instant>,
@@ -66,6 +70,10 @@ struct Source {
 /// A timestamp that leaps by more than this, and by more than what has passed, is another beginning: a clock that was set leaps
 /// further. What is given out is held to be of a time no further away from when it came.
 const LEAP: Duration = Duration::from_secs(10);
+/// What timestamps go back by at most before what pictures that come in another order than they are shown go back to.
+const BACK_NS: i128 = 1_000_000_000;
+/// By how much more than what has passed timestamps may go forth.
+const FORTH_NS: i128 = 3_000_000_000;
 /// How long what comes late by so much may make up for it.
 const MAKING_UP: Duration = Duration::from_secs(3);
 /// Tracks that do not keep time and differ by no more are moved together.
@@ -78,11 +86,13 @@ impl Ingest {
         Ingest {
             ssrc: rng.u32(),
             clock_rate_hz: track.codec().clock_rate_hz.max(1),
+            payload_type: track.codec().payload_type,
             entries: Entries::new(&track.codec().name, is_told(track.codec())),
             reorder: Reorder::new(),
             source: None,
             next_sequence: rng.u32() as u16,
             newest: None,
+            before: None,
             reference: None,
             displaced_ns: 0,
             begins: false,
@@ -138,25 +148,31 @@ impl Ingest {
         self.reorder.lost_packets()
     }
 
-    /// The next packet for readers; it is `wallclock` now.
-    pub(crate) fn poll(&mut self, now: Instant, wallclock: UnixTime) -> Option<Ingested> {
+    /// The next packet for readers, of a track that steps together with others; it is `wallclock` now.
+    pub(crate) fn poll(&mut self, at: (Instant, UnixTime), steps: &mut Steps) -> Option<Ingested> {
         loop {
-            let bytes = self.reorder.poll(now)?;
-            if let Some(ingested) = self.rewrite(now, wallclock, bytes) {
+            let bytes = self.reorder.poll(at.0)?;
+            if let Some(ingested) = self.rewrite(at, steps, bytes) {
                 return Some(ingested);
             }
         }
     }
 
-    fn rewrite(&mut self, now: Instant, wallclock: UnixTime, bytes: Bytes) -> Option<Ingested> {
+    fn rewrite(
+        &mut self,
+        (now, wallclock): (Instant, UnixTime),
+        steps: &mut Steps,
+        bytes: Bytes,
+    ) -> Option<Ingested> {
         let packet = Packet::parse(&bytes).ok()?;
         let (header, payload) = (packet.header(), packet.payload_range());
-        let source = self.source_of(now, &header);
+        let source = self.source_of((now, wallclock), &header, steps);
         let sequence = header.sequence.wrapping_add(source.sequence);
         let timestamp = header.timestamp.wrapping_add(source.timestamp);
         self.next_sequence = sequence.wrapping_add(1);
         let is_newer = |(newest, _)| timestamp.wrapping_sub(newest) as i32 > 0;
         if self.newest.is_none_or(is_newer) {
+            self.before = self.newest.map(|(newest, _)| newest);
             self.newest = Some((timestamp, now));
         }
         self.keep_reference(timestamp, wallclock);
@@ -179,36 +195,81 @@ impl Ingest {
     }
 
     // Guards pitfall RTP 3.
-    fn source_of(&mut self, now: Instant, header: &Header) -> Source {
-        let (ssrc, sequence, timestamp) = (header.ssrc, header.sequence, header.timestamp);
-        let goes_on = |source: &Source| {
-            let given_out = timestamp.wrapping_add(source.timestamp);
-            let is_near =
-                |of: u32| given_out.wrapping_sub(of).cast_signed().unsigned_abs() < self.units(LEAP);
-            let is_near = |(newest, at): (u32, Instant)| {
-                // What was silent for long goes on where it would be.
-                is_near(newest) || is_near(newest.wrapping_add(self.units(now.since(at))))
-            };
-            source.ssrc == ssrc && self.newest.is_none_or(is_near)
+    fn source_of(
+        &mut self,
+        (now, wallclock): (Instant, UnixTime),
+        header: &Header,
+        steps: &mut Steps,
+    ) -> Source {
+        let Some(source) = self.source.filter(|source| source.ssrc == header.ssrc) else {
+            return self.begin_source(now, header);
         };
-        if let Some(source) = self.source.filter(goes_on) {
+        let given_out = header.timestamp.wrapping_add(source.timestamp);
+        let is_main = header.payload_type == self.payload_type;
+        let Some(step_ns) = self.step(given_out, is_main, (now, wallclock)) else {
             return source;
+        };
+        let step = self.units_of(steps.take(self.ssrc, step_ns, now));
+        let source = Source {
+            ssrc: source.ssrc,
+            sequence: self.next_sequence.wrapping_sub(header.sequence),
+            timestamp: source.timestamp.wrapping_sub(step),
+        };
+        self.source = Some(source);
+        if self.displaced_ns != 0 {
+            // What reports say of it from here on may be right.
+            (self.reference, self.displaced_ns) = (None, 0);
+        } else if let Some((reference, at)) = self.reference {
+            // What it is by may have been reported already of what steps.
+            let off_ns = |of: &Self, timestamp: u32| of.ahead_ns(timestamp, wallclock).abs();
+            if off_ns(self, given_out) < off_ns(self, given_out.wrapping_sub(step)) {
+                self.reference = Some((reference.wrapping_sub(step), at));
+            }
         }
+        (self.begins, self.late_since) = (true, None);
+        source
+    }
+
+    /// Another publisher's source, or another one of the same.
+    fn begin_source(&mut self, now: Instant, header: &Header) -> Source {
+        let (ssrc, timestamp) = (header.ssrc, header.timestamp);
         let begin = match self.newest {
             Some((newest, at)) => newest.wrapping_add(self.units(now.since(at)).max(1)),
             None => timestamp.wrapping_add(self.ssrc.rotate_left(16)),
         };
         let source = Source {
             ssrc,
-            sequence: self.next_sequence.wrapping_sub(sequence),
+            sequence: self.next_sequence.wrapping_sub(header.sequence),
             timestamp: begin.wrapping_sub(timestamp),
         };
-        self.source = Some(source);
+        (self.source, self.before) = (Some(source), None);
         // Some report before they send anything, and tracks are together from their first packet on.
         let early = self.early.take().filter(|(of, ..)| *of == ssrc);
         self.reference = early.map(|(_, at, wallclock)| (at.wrapping_add(source.timestamp), wallclock));
         (self.displaced_ns, self.begins, self.late_since) = (0, true, None);
         source
+    }
+
+    /// What a timestamp is off what has passed, in nanoseconds, where it does not go on from those before: the source's clock has
+    /// begun anew, or was set. Only the track's `main` payload type is of when it is sent: that of a key that is held down stays.
+    fn step(&self, given_out: u32, is_main: bool, (now, wallclock): (Instant, UnixTime)) -> Option<i128> {
+        let (newest, at) = self.newest?;
+        let later_ns = |than: u32| self.nanos_of(given_out.wrapping_sub(than) as i32);
+        // What was silent for long goes on where it would be.
+        let step_ns = later_ns(newest.wrapping_add(self.units(now.since(at))));
+        let leap_ns = LEAP.as_nanos().cast_signed();
+        let is_leap = later_ns(newest).abs() >= leap_ns && step_ns.abs() >= leap_ns;
+        let is_back = |before: u32| step_ns < -BACK_NS && later_ns(before) < -BACK_NS;
+        let is_back = is_main && is_back(self.before.unwrap_or(newest));
+        // What comes late may leave out what comes later than that.
+        let is_forth = is_main && step_ns > FORTH_NS && 2 * self.ahead_ns(given_out, wallclock) > step_ns;
+        (is_leap || is_back || is_forth).then_some(step_ns)
+    }
+
+    /// How much later than now a timestamp is held to be.
+    fn ahead_ns(&self, timestamp: u32, wallclock: UnixTime) -> i128 {
+        let happened = self.wallclock_at(timestamp).unwrap_or(wallclock);
+        nanos(happened) - nanos(wallclock)
     }
 
     /// Has a reference from the first timestamp on, and a newer one before timestamps could come round to it again.
@@ -242,8 +303,7 @@ impl Ingest {
 
     /// What it is to be displaced by in all, for a timestamp that is given out at `wallclock` to be of that time.
     fn wanted_ns(&self, timestamp: u32, wallclock: UnixTime) -> i128 {
-        let happened = self.wallclock_at(timestamp).unwrap_or(wallclock);
-        self.displaced_ns + nanos(wallclock) - nanos(happened)
+        self.displaced_ns - self.ahead_ns(timestamp, wallclock)
     }
 
     fn displace(&mut self, to_ns: i128) {
@@ -261,8 +321,15 @@ impl Ingest {
     }
 
     fn units(&self, duration: Duration) -> u32 {
-        let units = duration.as_nanos() * u128::from(self.clock_rate_hz) / 1_000_000_000;
-        units as u32
+        self.units_of(duration.as_nanos().cast_signed())
+    }
+
+    fn units_of(&self, ns: i128) -> u32 {
+        (ns * i128::from(self.clock_rate_hz) / NANOS) as u32
+    }
+
+    fn nanos_of(&self, units: i32) -> i128 {
+        i128::from(units) * NANOS / i128::from(self.clock_rate_hz)
     }
 
     /// The publisher's own report says when, by the mount's wallclock, a timestamp of its own is. What is held is moved
@@ -273,15 +340,22 @@ impl Ingest {
             self.early = Some((ssrc, timestamp, wallclock));
             return;
         };
+        let newest = self.newest.map(|(newest, _)| newest);
+        let said = |of: &Self| Some(nanos(of.wallclock_at(newest?)?));
+        let before = said(self);
         let at = moved(wallclock, self.displaced_ns);
         self.reference = Some((timestamp.wrapping_add(source.timestamp), at));
+        // Nothing stood still that would make up for what it is late by now.
+        let leap_ns = LEAP.as_nanos().cast_signed();
+        self.begins |= before
+            .zip(said(self))
+            .is_some_and(|(before, after)| (after - before).abs() >= leap_ns);
     }
 
     /// When a timestamp that was given out is, by the mount's wallclock.
     pub(crate) fn wallclock_at(&self, timestamp: u32) -> Option<UnixTime> {
         let (reference, at) = self.reference?;
-        let units = i128::from(timestamp.wrapping_sub(reference) as i32);
-        Some(moved(at, units * NANOS / i128::from(self.clock_rate_hz)))
+        Some(moved(at, self.nanos_of(timestamp.wrapping_sub(reference) as i32)))
     }
 
     /// The timestamp of a moment of the mount's wallclock.
@@ -300,6 +374,32 @@ impl Ingest {
             packets: self.packets,
             octets: self.octets,
         })
+    }
+}
+
+/// What the timestamps of a publisher's tracks have stepped by last: where its clock was set all of them step by the same, and
+/// none is exactly as much off as another when it comes.
+#[derive(Debug, Default)]
+pub(crate) struct Steps {
+    /// How far, in nanoseconds, and when.
+    last: Option<(i128, Instant)>,
+    /// Which tracks have, by their SSRC.
+    taken: Vec<u32>,
+}
+
+impl Steps {
+    /// What a track steps by that is off by so much.
+    fn take(&mut self, ssrc: u32, off_ns: i128, now: Instant) -> i128 {
+        let is_same = |(last, at): &(i128, Instant)| {
+            (last - off_ns).unsigned_abs() < STEP.as_nanos() && now.since(*at) < LEAP
+        };
+        let same = self.last.filter(is_same).filter(|_| !self.taken.contains(&ssrc));
+        if same.is_none() {
+            self.last = Some((off_ns, now));
+            self.taken.clear();
+        }
+        self.taken.push(ssrc);
+        same.map_or(off_ns, |(last, _)| last)
     }
 }
 
@@ -414,7 +514,7 @@ mod tests {
     fn through(ingest: &mut Ingest, ms: u64, ssrc: u32, sequence: u16, timestamp: u32) -> Option<(u16, u32)> {
         let (now, wallclock) = at(ms);
         ingest.handle_packet(now, sequence, packet(ssrc, sequence, timestamp));
-        let ingested = ingest.poll(now, wallclock)?;
+        let ingested = ingest.poll((now, wallclock), &mut Steps::default())?;
         let packet = Packet::parse(&ingested.bytes).unwrap();
         assert_eq!(packet.ssrc(), ingest.ssrc());
         Some((packet.sequence(), packet.timestamp()))
@@ -444,16 +544,16 @@ mod tests {
             None,
             "two are missing and waited for"
         );
-        let (now, wallclock) = at(400);
-        let lost = ingest.poll(now, wallclock).unwrap();
+        let lost = ingest.poll(at(400), &mut Steps::default()).unwrap();
         let lost = Packet::parse(&lost.bytes).unwrap().sequence();
         assert_eq!((lost, ingest.lost_packets()), (sequence.wrapping_add(5), 2));
     }
 
-    /// A publisher of pictures and sound, each with a packet a second.
+    /// A publisher of pictures and sound.
     struct Publisher {
         ingests: [Ingest; 2],
         offset: ClockOffset,
+        steps: Steps,
         sequence: u16,
         /// How often a track was told not to keep time.
         told: usize,
@@ -464,6 +564,7 @@ mod tests {
             Publisher {
                 ingests: [6, 7].map(|seed| Ingest::new(&track(), &mut Rng::from_number(seed))),
                 offset: ClockOffset::default(),
+                steps: Steps::default(),
                 sequence: 0,
                 told: 0,
             }
@@ -476,7 +577,7 @@ mod tests {
             let (sequence, ingest) = (self.sequence, &mut self.ingests[track]);
             ingest.reorder = Reorder::new();
             ingest.handle_packet(now, sequence, packet(7, sequence, timestamp));
-            let ingested = ingest.poll(now, wallclock).unwrap();
+            let ingested = ingest.poll((now, wallclock), &mut self.steps).unwrap();
             self.offset
                 .keep_time(&mut self.ingests, track, ingested.timestamp, (now, wallclock));
             self.told += usize::from(self.ingests[track].take_adrift());
@@ -504,21 +605,22 @@ mod tests {
             ("slower", 72_000, true),
         ] {
             let mut publisher = Publisher::new();
-            for n in 0..120_u32 {
-                let ms = u64::from(n) * 1_000;
-                let timestamp = n.wrapping_mul(units_a_second);
-                if has_reports && n % 5 == 0 {
+            // Five a second.
+            for n in 0..600_u32 {
+                let ms = u64::from(n) * 200;
+                let timestamp = n.wrapping_mul(units_a_second / 5);
+                if has_reports && n % 25 == 0 {
                     // By its clock, as if it kept time.
-                    publisher.report(ms, n.wrapping_mul(90_000));
+                    publisher.report(ms, n.wrapping_mul(18_000));
                 }
                 let (_, off) = publisher.send(0, ms, timestamp);
                 let newest = publisher.ingests[0].newest().unwrap();
                 let (sound, sound_off) = publisher.send(1, ms + 130, timestamp);
                 let most = LEAP + MAKING_UP;
-                assert!(off <= most, "{name}, {has_reports}: {off:?} after {n} s");
+                assert!(off <= most, "{name}, {has_reports}: {off:?} after {ms} ms");
                 assert!(
                     sound_off <= most,
-                    "{name}, {has_reports}: {sound_off:?} after {n} s"
+                    "{name}, {has_reports}: {sound_off:?} after {ms} ms"
                 );
                 // The first ones say that they are so far apart, unless reports say that they are not.
                 let picture = publisher.ingests[0].wallclock_at(newest).unwrap();
@@ -526,10 +628,108 @@ mod tests {
                 let expected = Duration::from_millis(if has_reports { 0 } else { 130 });
                 assert!(
                     apart.max(expected) - apart.min(expected) <= STEP / 100,
-                    "{name}, {has_reports}: {apart:?} after {n} s"
+                    "{name}, {has_reports}: {apart:?} after {ms} ms"
                 );
             }
             assert_eq!(publisher.told, 2, "{name}: once of each track");
+        }
+    }
+
+    /// What was given out of a publisher whose timestamps step at a packet: timestamps of pictures and of sound, and how far each
+    /// was held to be from when it came. A picture comes every 40 ms, the sound 7 ms behind it, each up to 9 ms late.
+    fn stepped(step_units: i64, has_reports: bool) -> [Vec<(u32, i128)>; 2] {
+        let mut publisher = Publisher::new();
+        let mut given_out = [Vec::new(), Vec::new()];
+        for n in 0..500_u64 {
+            let stepped = if n < 250 { 0 } else { step_units };
+            for track in [0, 1] {
+                let ms = n * 40 + track as u64 * 7;
+                let timestamp = (ms as i64 * 90 + stepped) as u32;
+                if has_reports && n % 125 == 60 {
+                    publisher.report(ms, timestamp);
+                }
+                let came = ms + (n * 7 + track as u64 * 5) % 10;
+                let (happened, _) = publisher.send(track, came, timestamp);
+                let newest = publisher.ingests[track].newest().unwrap();
+                given_out[track].push((newest, nanos(happened) - nanos(at(ms).1)));
+            }
+        }
+        assert_eq!(publisher.told, 0);
+        given_out
+    }
+
+    #[test]
+    fn timestamps_that_step_back_or_forth_go_on_and_tracks_stay_together() {
+        for (step_ms, has_reports) in [
+            (-1_500, false),
+            (-5_000, false),
+            (-5_000, true),
+            (7_000, false),
+            (7_000, true),
+            (-60_000, true),
+            (3_600_000, false),
+        ] {
+            let given_out = stepped(step_ms * 90, has_reports);
+            for track in &given_out {
+                for pair in track.windows(2) {
+                    let later = pair[1].0.wrapping_sub(pair[0].0);
+                    // As late as the one or the other came.
+                    assert!((2_700..=4_500).contains(&later), "{step_ms}: {later}");
+                }
+                for (_, off_ns) in track {
+                    assert!(off_ns.abs() <= 20_000_000, "{step_ms}: {off_ns}");
+                }
+            }
+            // By what both stepped.
+            let apart = |n: usize| given_out[1][n].0.wrapping_sub(given_out[0][n].0);
+            assert_eq!(apart(499), apart(0), "{step_ms}");
+        }
+    }
+
+    #[test]
+    fn pictures_in_another_order_than_they_are_shown_are_no_step_however_few_there_are() {
+        for picture_units in [3_600, 18_000, 90_000] {
+            let mut ingest = Ingest::new(&track(), &mut Rng::from_number(8));
+            let order = [0_u32, 4, 2, 1, 3, 8, 6, 5, 7, 12, 10, 9, 11];
+            let first = u32::MAX - picture_units;
+            let mut offsets = order.iter().enumerate().map(|(n, shown)| {
+                let timestamp = first.wrapping_add(shown * picture_units);
+                let ms = n as u64 * u64::from(picture_units) / 90;
+                let (_, given_out) = through(&mut ingest, ms, 7, n as u16, timestamp).unwrap();
+                given_out.wrapping_sub(timestamp)
+            });
+            let offset = offsets.next().unwrap();
+            assert!(offsets.all(|of| of == offset), "{picture_units}");
+        }
+    }
+
+    #[test]
+    fn what_leaves_out_what_would_be_late_is_of_now_and_a_key_that_is_held_down_stays_where_it_is() {
+        // It stands still for 8 s, brings what it has kept of the first 2 s of them, and goes on with what is of now.
+        let mut publisher = Publisher::new();
+        for (ms, timestamp_ms) in [
+            (0, 0),
+            (1_000, 1_000),
+            (9_000, 2_000),
+            (9_020, 3_000),
+            (9_040, 9_000),
+        ] {
+            let (happened, _) = publisher.send(0, ms, timestamp_ms * 90);
+            assert_eq!(happened, at(u64::from(timestamp_ms)).1);
+        }
+        let mut ingest = Ingest::new(&track(), &mut Rng::from_number(9));
+        let mut send = |ms: u64, payload_type: u8, timestamp: u32| {
+            let mut bytes = packet(7, ms as u16 / 100, timestamp).to_vec();
+            bytes[1] = payload_type;
+            ingest.reorder = Reorder::new();
+            ingest.handle_packet(at(ms).0, ms as u16 / 100, bytes.into());
+            let ingested = ingest.poll(at(ms), &mut Steps::default()).unwrap();
+            ingested.timestamp.wrapping_sub(timestamp)
+        };
+        let offset = send(0, 96, 0);
+        for ms in (100..6_000).step_by(100) {
+            assert_eq!(send(ms, 96, ms as u32 * 90), offset);
+            assert_eq!(send(ms, 101, 9_000), offset, "after {ms} ms");
         }
     }
 
@@ -568,6 +768,27 @@ mod tests {
         let mut publisher = Publisher::new();
         publisher.report(0, 5 * 90_000);
         assert_eq!(publisher.send(0, 0, 0).1, Duration::from_secs(5));
+    }
+
+    #[test]
+    fn one_track_whose_reports_are_of_another_time_is_of_now_from_its_next_packet_on() {
+        for off_s in [14_i64, -14] {
+            let mut publisher = Publisher::new();
+            for n in 0..100_u32 {
+                let ms = u64::from(n) * 200;
+                if n % 20 == 10 {
+                    publisher.report(ms, n * 18_000);
+                    let ours = publisher.offset.handle_report(at(ms).1.to_ntp(), at(ms).1);
+                    let timestamp = (n * 18_000).wrapping_add((off_s * 90_000) as u32);
+                    publisher.ingests[1].handle_report(7, timestamp, ours);
+                }
+                for track in [0, 1] {
+                    let (_, off) = publisher.send(track, ms + 20 * track as u64, n * 18_000);
+                    assert!(off <= Duration::from_millis(25), "{off_s}: {off:?} after {ms} ms");
+                }
+            }
+            assert_eq!(publisher.told, 1);
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! A mount that is live: what its publisher brings, and the ring that all readers share.
 
-use super::ingest::{ClockOffset, Ingest};
+use super::ingest::{ClockOffset, Ingest, Steps};
 use super::listen::ListenerId;
 use super::patience::Patience;
 use super::{Group, SessionKey};
@@ -29,6 +29,7 @@ pub(crate) struct Live {
     ring: Ring,
     ingests: Vec<Ingest>,
     offset: ClockOffset,
+    steps: Steps,
     /// The session that publishes; `None` while nobody does, since when.
     pub(crate) publisher: Option<SessionKey>,
     pub(crate) vacant_since: Option<Instant>,
@@ -68,6 +69,7 @@ impl Live {
             description: Arc::new(description),
             ring: Ring::new(),
             offset: ClockOffset::default(),
+            steps: Steps::default(),
             publisher: None,
             vacant_since: None,
             readers: Vec::new(),
@@ -92,7 +94,7 @@ impl Live {
     /// Another publisher begins, of the same tracks.
     pub(crate) fn restart(&mut self, publisher: SessionKey) {
         (self.publisher, self.vacant_since) = (Some(publisher), None);
-        self.offset = ClockOffset::default();
+        (self.offset, self.steps) = (ClockOffset::default(), Steps::default());
         self.sound_since = None;
         self.patience = Patience::default();
         self.ring.clear();
@@ -161,7 +163,7 @@ impl Live {
     fn gather(&mut self, now: Instant, track: usize) {
         let wallclock = self.wallclock(now);
         let is_picture = is_picture(&self.description, track);
-        while let Some(ingested) = self.ingests[track].poll(now, wallclock) {
+        while let Some(ingested) = self.ingests[track].poll((now, wallclock), &mut self.steps) {
             let has_moved =
                 self.offset
                     .keep_time(&mut self.ingests, track, ingested.timestamp, (now, wallclock));

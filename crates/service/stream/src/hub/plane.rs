@@ -150,8 +150,8 @@ pub(crate) struct Plane {
     pub(crate) pulling: super::pull::Routes,
     /// Sessions whose clients were told to go elsewhere.
     pub(crate) moving: HashSet<SessionKey>,
-    /// Mounts that somebody had recorded, or not, whatever the settings say.
-    pub(crate) by_hand: HashMap<MountName, bool>,
+    /// What is known of recordings whoever publishes.
+    pub(crate) recordings: super::record::Recordings,
     /// Mounts whose readers are to be served, those of the first one of them that are not yet, and readers that have more to be
     /// sent.
     pub(crate) due: VecDeque<MountKey>,
@@ -199,7 +199,7 @@ impl Plane {
             rng,
             watched: HashMap::new(),
             moving: HashSet::new(),
-            by_hand: HashMap::new(),
+            recordings: Default::default(),
             due: VecDeque::new(),
             serving: Vec::new(),
             picked: Vec::new(),

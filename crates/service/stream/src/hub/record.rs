@@ -4,9 +4,30 @@ use super::plane::Plane;
 use super::{Event, MountKey, Output};
 use crate::mount::MountName;
 use crate::recording::{self, Recorder, Settings};
-use ringpost_base::{Instant, limits};
+use ringpost_base::{Instant, UnixTime, limits};
 use ringpost_store::{FileCommand, FileName, FolderName};
+use std::collections::HashMap;
 use thiserror::Error;
+
+/// What is known of the recordings of mounts, whoever publishes.
+#[derive(Debug, Default)]
+pub(crate) struct Recordings {
+    /// Mounts that somebody had recorded, or not, whatever the settings say.
+    by_hand: HashMap<MountName, bool>,
+    /// When files began that were called by a time that has not come yet, as a publisher's reports may be ahead: what another one
+    /// publishes comes behind them.
+    ahead: HashMap<MountName, UnixTime>,
+}
+
+impl Recordings {
+    /// A file was begun: what its name says, and when it is now.
+    fn note_begun(&mut self, mount: &MountName, began: UnixTime, wallclock: UnixTime) {
+        self.ahead.retain(|_, began| *began > wallclock);
+        if began > wallclock {
+            self.ahead.insert(mount.clone(), began);
+        }
+    }
+}
 
 /// A mount's recording is not switched by hand: no further one can be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -19,7 +40,7 @@ pub struct NotRecorded;
 impl Plane {
     /// Whether the settings want a mount recorded.
     pub(crate) fn is_to_be_recorded(&self, name: &MountName) -> bool {
-        let by_hand = self.by_hand.get(name).copied();
+        let by_hand = self.recordings.by_hand.get(name).copied();
         by_hand.unwrap_or_else(|| self.config.settings_of(name).record)
     }
 
@@ -41,7 +62,12 @@ impl Plane {
         match (is_wanted, &mut live.recorder) {
             (true, None) if live.publisher.is_some() => {
                 match Recorder::new(&live.description, Settings::default()) {
-                    Ok(recorder) => live.recorder = Some(recorder),
+                    Ok(mut recorder) => {
+                        if let Some(began) = self.recordings.ahead.get(&name) {
+                            recorder.follow(*began);
+                        }
+                        live.recorder = Some(recorder);
+                    }
                     Err(error) => {
                         let why = error.to_string();
                         self.tell(Event::NotRecorded { mount: name, why });
@@ -63,13 +89,19 @@ impl Plane {
     /// Hands on what a mount's recorder wants written.
     pub(crate) fn flush_recorder(&mut self, now: Instant, key: MountKey) {
         let Some(mount) = self.name_of(key) else { return };
+        let wallclock = self.wallclock(now);
         loop {
             let Some(recorder) = self.live.get_mut(&key).and_then(|live| live.recorder.as_mut()) else {
                 return;
             };
             let command = match recorder.poll_output() {
                 recording::Output::Create { name } => match file_of(&mount, &name) {
-                    Some(name) => FileCommand::Create(name),
+                    Some(file) => {
+                        if let Some(began) = recording::began(&name) {
+                            self.recordings.note_begun(&mount, began, wallclock);
+                        }
+                        FileCommand::Create(file)
+                    }
                     None => {
                         recorder.handle_refused(now);
                         continue;
@@ -108,10 +140,11 @@ impl Plane {
         mount: &MountName,
         is_wanted: bool,
     ) -> Result<bool, NotRecorded> {
-        if self.by_hand.len() >= limits::RECORDED_BY_HAND && !self.by_hand.contains_key(mount) {
+        let by_hand = &mut self.recordings.by_hand;
+        if by_hand.len() >= limits::RECORDED_BY_HAND && !by_hand.contains_key(mount) {
             return Err(NotRecorded);
         }
-        self.by_hand.insert(mount.clone(), is_wanted);
+        by_hand.insert(mount.clone(), is_wanted);
         let Some(key) = self.names.get(mount).copied() else {
             return Ok(false);
         };

@@ -313,7 +313,7 @@ impl Catalog {
             pieces: pieces.into_iter().map(shift).collect(),
             tracks,
             origin: (self.kind == Kind::Recordings).then(|| UnixTime::from_nanos(first_ns.max(0) as u64)),
-            is_open: self.entries.last().is_some_and(|entry| entry.info.is_open),
+            is_open: self.entries.iter().any(|entry| entry.info.is_open),
         })
     }
 

@@ -59,7 +59,8 @@ use track::{Track, Unit};
 /// track of sound does, and so it does where no key frame has come within [`PATIENCE`]. An encoder that refreshes its pictures
 /// little by little and never sends a key frame is begun with anywhere after that time, if its parameter sets are known: a
 /// decoder has a whole picture before long. Another file begins with the first key frame after [`Settings::segment`], where
-/// parameter sets change, after three seconds of nothing, where timestamps jump, where they are said to be of another time, and
+/// parameter sets change, where timestamps jump, where nothing has come for half a minute or its timestamps leave out more than three
+/// seconds, where they are said to be of another time, and
 /// where tracks have drifted apart, since each is placed by the wall's clock when its file begins and counted by its timestamps
 /// from there on. Files of one recorder are called in the order in which they were written, whatever the wall's clock does.
 ///
@@ -135,9 +136,10 @@ pub const PATIENCE: Duration = Duration::from_secs(10);
 const MORE_PATIENCE: Duration = Duration::from_secs(60);
 /// How much later than its length a fragment is closed when nothing comes that would close it.
 const GRACE: Duration = Duration::from_millis(500);
-/// How long a file stays open when nothing comes.
-const IDLE: Duration = Duration::from_secs(5);
-/// What the lead's units may be apart within a file.
+/// How long a file stays open when nothing comes: as long as a network that has stood still may make up for it, since what goes
+/// on then begins with no key picture.
+const IDLE: Duration = Duration::from_secs(30);
+/// What the lead's units may be apart within a file, but for pictures that go on from those before them.
 const GAP_NS: i64 = 3_000_000_000;
 /// How far the tracks of a file may drift from the wall's clock.
 const DRIFT_NS: i64 = 100_000_000;
@@ -197,6 +199,11 @@ impl Recorder {
             is_handed_out: false,
             outputs,
         })
+    }
+
+    /// What another recorder of the mount has called its last file by: those of this one come behind it.
+    pub(crate) fn follow(&mut self, last: UnixTime) {
+        self.last_name_ms = self.last_name_ms.max(last.as_millis());
     }
 
     /// Fragments that were handed out to be written.
@@ -395,7 +402,11 @@ impl Recorder {
             .map(|(before, track)| track.clock.to_ns(unit.number - before));
         if since_ns.is_some_and(|since_ns| since_ns > GAP_NS) {
             self.close_fragment(now, None, None);
-            self.close_file();
+            // Pictures that are made of those before them are kept with these.
+            if unit.is_begin || unit.follows_loss {
+                self.close_file();
+            }
+            self.is_renewed = self.file.is_some();
         }
         let next = Some((unit.number, unit.wall_ns));
         let in_file_ns = self.in_file_ns(lead, &unit);

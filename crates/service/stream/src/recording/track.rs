@@ -49,6 +49,8 @@ pub(super) struct Unit {
     pub(super) is_key: bool,
     /// Whether a file may begin with it: a key picture, or any where there are no key pictures.
     pub(super) is_begin: bool,
+    /// Something before it never came.
+    pub(super) follows_loss: bool,
     /// The format that it shows, where that is another than was known.
     pub(super) changes: Option<Format>,
     pub(super) parts: Vec<Bytes>,
@@ -164,6 +166,7 @@ impl Track {
             wall_ns: self.clock.wall_ns(number),
             is_key: unit.is_key,
             is_begin,
+            follows_loss: unit.follows_loss,
             changes: shown.filter(|shown| self.format.as_ref() != Some(shown)),
             parts: unit.pieces.into_iter().map(Bytes::from).collect(),
             bytes,

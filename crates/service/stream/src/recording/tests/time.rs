@@ -115,3 +115,50 @@ fn sound_whose_time_is_corrected_within_a_file_is_whole() {
         );
     }
 }
+
+#[test]
+fn pictures_that_go_on_from_those_before_them_are_recorded_whatever_was_left_out_between() {
+    // A network stands still and makes up for it, within a group of pictures; and a camera leaves out what it could not send.
+    for (stands_still_s, left_out) in [(8, 0), (20, 0), (0, 100), (12, 100)] {
+        let mut world = world(CAMERA);
+        world.gop = 500;
+        for picture in 0..200 {
+            let begins = Duration::from_millis(40) * picture;
+            world.now = Instant::ZERO + begins;
+            if picture == 60 {
+                world.wait(seconds(stands_still_s));
+            }
+            world.picture(picture.into());
+        }
+        // Timestamps and times go on; the picture's number is told by its octets.
+        world.video_offset = world.video_offset.wrapping_add(left_out * 3_600);
+        world.wall_offset += Duration::from_millis(40) * left_out;
+        for picture in 200..600 {
+            world.picture(picture);
+        }
+        world.finish();
+        let case = format!("{stands_still_s} s, {left_out} pictures");
+        assert!(numbers(&world, 0).into_iter().eq(0..600), "{case}");
+        assert_eq!(world.names().len(), if left_out == 0 { 1 } else { 2 }, "{case}");
+        // What was lost on the way is no part of it: nothing can be made of what follows.
+        world.video_sequence = world.video_sequence.wrapping_add(3);
+        world.video_offset = world.video_offset.wrapping_add(100 * 3_600);
+        world.wall_offset += seconds(4);
+        let before = world.recorder.recorded_fragments();
+        for picture in 601..700 {
+            world.picture(picture);
+        }
+        world.finish();
+        assert_eq!(world.recorder.recorded_fragments(), before, "{case}");
+    }
+}
+
+#[test]
+fn files_of_another_recorder_are_called_behind_those_of_the_first() {
+    let mut world = world(CAMERA);
+    world.recorder.follow(BEGAN + seconds(9));
+    world.play(0..2);
+    world.finish();
+    let began: Vec<_> = world.names().iter().map(|name| began(name)).collect();
+    assert_eq!(began, [Some(BEGAN + seconds(9) + Duration::from_millis(1))]);
+}
