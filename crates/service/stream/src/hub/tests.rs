@@ -361,6 +361,23 @@ impl World {
         self.pass(Duration::from_millis(6));
     }
 
+    /// A publisher's report that a timestamp of a source is of some time.
+    pub(super) fn report(&mut self, id: ConnectionId, channel: u8, ssrc: u32, at: UnixTime, timestamp: u32) {
+        let info = ringpost_rtp::rtcp::SenderInfo {
+            ntp: at.to_ntp(),
+            rtp_timestamp: timestamp,
+            packets: 1,
+            octets: 2,
+        };
+        let mut report = Vec::new();
+        ringpost_rtp::rtcp::Writer::new(&mut report)
+            .sender_report(ssrc, info, &[])
+            .source_description(ssrc, &[(1, b"x")]);
+        let mut bytes = ringpost_rtsp::interleaved_head(channel, report.len()).to_vec();
+        bytes.extend(report);
+        self.input(id, &bytes);
+    }
+
     /// The RTP packets that came to a connection on a channel: sequence and payload.
     pub(super) fn received(&mut self, id: ConnectionId, wanted: u8) -> Vec<(u16, Vec<u8>)> {
         let sent = self.sent.remove(&id).unwrap_or_default();
@@ -738,19 +755,7 @@ fn reports_of_both_tracks_tell_the_same_moment() {
     world.send(publisher, 0, 1, 90_000, KEY);
     world.send(publisher, 2, 1, 8_000, &[7; 160]);
     for (channel, ssrc, timestamp) in [(1u8, 5, 180_000u32), (3, 7, 16_000)] {
-        let info = ringpost_rtp::rtcp::SenderInfo {
-            ntp: UnixTime::from_secs(1_000).to_ntp(),
-            rtp_timestamp: timestamp,
-            packets: 1,
-            octets: 2,
-        };
-        let mut report = Vec::new();
-        ringpost_rtp::rtcp::Writer::new(&mut report)
-            .sender_report(ssrc, info, &[])
-            .source_description(ssrc, &[(1, b"x")]);
-        let mut bytes = ringpost_rtsp::interleaved_head(channel, report.len()).to_vec();
-        bytes.extend(report);
-        world.input(publisher, &bytes);
+        world.report(publisher, channel, ssrc, UnixTime::from_secs(1_000), timestamp);
     }
     let (reader, played) = world.read("alice/door", &TCP);
     let rtptime = |track: u8| -> u32 {
@@ -835,6 +840,42 @@ fn a_mount_is_recorded_by_its_settings_or_by_hand_and_written_to_its_end() {
     assert!(appended(&world) > before, "what was open is written");
     assert!(matches!(world.written.last(), Some((_, FileCommand::Close))));
     assert_eq!(world.hub.mounts(world.now)[0].recording, None);
+}
+
+#[test]
+fn what_another_publisher_sends_is_called_behind_what_the_first_one_said_to_be_ahead_of_its_time() {
+    use ringpost_store::FileCommand;
+    let mut world = World::new();
+    let settings = MountSettings {
+        record: true,
+        ..MountSettings::default()
+    };
+    world
+        .hub
+        .set_settings(world.now, vec![("alice/**".parse().unwrap(), settings)]);
+    for (rate_hz, ahead_s) in [(8_000, 9), (16_000, 0)] {
+        let sdp = SDP.split_once("m=video").unwrap().0;
+        let sdp =
+            format!("{sdp}m=audio 0 RTP/AVP 96\r\na=rtpmap:96 L16/{rate_hz}\r\na=control:streamid=0\r\n");
+        let publisher = world.publish_described("alice/door", &sdp, 1);
+        world.report(publisher, 1, 5, UnixTime::from_secs(1_000), 0);
+        for n in 0..40_u32 {
+            let timestamp = (n * 20 + ahead_s * 1_000) * rate_hz / 1_000;
+            world.send(publisher, 0, n as u16, timestamp, &[1, 2]);
+            world.pass(Duration::from_millis(14));
+        }
+        world.hub.handle_closed(world.now, publisher);
+        world.run();
+    }
+    let created = world.written.iter().filter_map(|(_, command)| match command {
+        FileCommand::Create(name) => crate::recording::began(name.name()),
+        _ => None,
+    });
+    let created: Vec<UnixTime> = created.collect();
+    let [first, second] = created[..] else {
+        panic!("{created:?}")
+    };
+    assert_eq!(second, first + Duration::from_millis(1));
 }
 
 #[test]

@@ -21,6 +21,8 @@ pub(super) struct Seek {
     tries: usize,
     /// There is no picture to begin with: sound is begun with.
     is_by_sound: bool,
+    /// What comes is of the file that has been played up to there: its pictures go on from those before.
+    goes_on: bool,
 }
 
 /// How many fragments are looked through for a key frame, backwards and then forwards.
@@ -36,6 +38,7 @@ impl Seek {
             is_forward: false,
             tries: 0,
             is_by_sound: false,
+            goes_on: false,
         }
     }
 }
@@ -117,7 +120,9 @@ impl Player {
         // To a nanosecond, as fragments tell their times.
         let at = ticks(file_ns, clock_rate_hz);
         let begin = ticks(piece.file_begin_ns, clock_rate_hz);
+        let first = lane.first_from(begin);
         let found = match is_forward {
+            _ if seek.goes_on => Some(first).filter(|first| *first < lane.len()),
             true => lane.first_key(0, begin),
             false => lane
                 .last_key(usize::MAX, at)
@@ -131,7 +136,7 @@ impl Player {
             .get(fragment)
             .map_or(i64::MIN, |fragment| fragment.begin_ns);
         match is_forward {
-            false if fragment > 0 && begins_ns > piece.file_begin_ns && tries < TRIES => {
+            false if !seek.goes_on && fragment > 0 && begins_ns > piece.file_begin_ns && tries < TRIES => {
                 self.look_into(fragment - 1, false)
             }
             // Nothing before it: the first thing that there is.
@@ -281,8 +286,13 @@ impl Player {
             return Step::Wait;
         };
         let piece = cursor.piece;
-        if let Some((piece, at_ns)) = self.neighbour(piece) {
-            self.mode = Mode::Seeking(Seek::new(piece, at_ns, false));
+        if let Some((next, at_ns)) = self.neighbour(piece) {
+            let pieces = &self.timeline.pieces;
+            let seek = Seek {
+                goes_on: !self.is_trick() && pieces[next].file == pieces[piece].file,
+                ..Seek::new(next, at_ns, false)
+            };
+            self.mode = Mode::Seeking(seek);
             return Step::Again;
         }
         let is_last = piece + 1 == self.timeline.pieces.len();
@@ -372,7 +382,10 @@ impl Player {
                 _ => behind(cursor.piece),
             },
             Mode::Seeking(seek) => match place(seek.piece) {
-                Some(piece) => Mode::Seeking(Seek::new(piece, seek.at_ns, seek.is_start)),
+                Some(piece) => Mode::Seeking(Seek {
+                    goes_on: seek.goes_on,
+                    ..Seek::new(piece, seek.at_ns, seek.is_start)
+                }),
                 None => match self.timeline.piece_at(seek.at_ns) {
                     Some(piece) => {
                         let at_ns = seek.at_ns.max(self.timeline.pieces[piece].begin_ns);

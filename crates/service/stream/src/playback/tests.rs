@@ -691,6 +691,34 @@ fn a_gap_is_told_and_passed_over() {
 }
 
 #[test]
+fn pictures_that_go_on_behind_a_gap_in_their_file_are_played_and_the_gap_is_told() {
+    let mut world = world(CAMERA);
+    world.gop = 500;
+    world.play(0..4);
+    // The camera leaves out four seconds that it could not send.
+    world.video_offset = world.video_offset.wrapping_add(100 * 3_600);
+    world.wall_offset = ms(4_000);
+    for picture in 100..200 {
+        world.picture(picture);
+    }
+    world.finish();
+    assert_eq!(world.names().len(), 1);
+    let timeline = recordings(&world.files);
+    assert_eq!(timeline.ranges(), [ms(0)..ms(4_000), ms(8_000)..ms(12_000)]);
+    let mut viewer = Viewer::new(timeline.clone(), &world.files);
+    viewer.play("npt=0-", None, None);
+    viewer.rest();
+    let [Event::Jumped(jumped), Event::Ended] = &viewer.events[..] else {
+        panic!("{:?}", viewer.events)
+    };
+    assert_eq!(range_of(jumped), "npt=8.000-12.000");
+    assert!(viewer.pictures().into_iter().map(|(n, _)| n).eq(0..200));
+    // Nothing behind it can be begun with.
+    let mut viewer = Viewer::new(timeline, &world.files);
+    assert_eq!(viewer.refused("npt=9-"), PlayError::Nothing);
+}
+
+#[test]
 fn recordings_in_many_files_play_as_one() {
     let mut world = world(CAMERA);
     world.recorder_segment(ms(2_500));
