@@ -91,7 +91,7 @@ impl Plane {
             }
             server::Ask::Session(id) => return self.attach(connection, &id),
             server::Ask::Describe(place) => {
-                if let Some(moved) = self.moved(&place.mount) {
+                if let Some(moved) = self.moved(&place) {
                     return Some(moved);
                 }
                 let local = ends.local.ip();
@@ -191,7 +191,7 @@ impl Plane {
         let mount = setup.place.mount.clone();
         let connection = pending.connection;
         if setup.mode == Mode::Play
-            && let Some(moved) = self.moved(&mount)
+            && let Some(moved) = self.moved(&setup.place)
         {
             return Some(moved);
         }

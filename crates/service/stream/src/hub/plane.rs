@@ -680,7 +680,7 @@ impl Plane {
             paths: Default::default(),
             role: match subject {
                 None => Role::Publisher(Publisher::default()),
-                Some(subject) => Role::Reader(Box::new(Reader::new(subject))),
+                Some(subject) => Role::Reader(Box::new(Reader::of(&setup.place, subject))),
             },
             alive: now,
         });

@@ -1,11 +1,12 @@
 //! Readers that are sent elsewhere: who asks for a mount that has moved, and who reads one already.
 
 use super::plane::Plane;
+use super::recorded::asks_for_recorded;
 use super::session::Session;
 use super::{ConnectionId, Order, SessionKey, Timer};
 use crate::mount::MountName;
 use ringpost_base::Instant;
-use ringpost_rtsp::server::{Answer, Outcome, Refusal};
+use ringpost_rtsp::server::{Answer, Outcome, Place, Refusal};
 use ringpost_rtsp::{Status, Url};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -47,10 +48,13 @@ impl Plane {
         })
     }
 
-    /// The answer to who asks for a mount that has moved.
+    /// The answer to who asks for a mount that has moved. What was recorded of it here is here.
     //= https://www.rfc-editor.org/rfc/rfc2326#section-11.2
-    pub(crate) fn moved(&self, mount: &MountName) -> Option<Answer> {
-        let to = self.redirect_of(mount)?;
+    pub(crate) fn moved(&self, place: &Place) -> Option<Answer> {
+        if asks_for_recorded(place.query.as_deref()) {
+            return None;
+        }
+        let to = self.redirect_of(&place.mount)?;
         Some(Answer::Refused(Refusal::moved(Status::MOVED_TEMPORARILY, &to)))
     }
 
@@ -59,7 +63,7 @@ impl Plane {
         let readers = self
             .sessions
             .iter()
-            .filter(|(_, session)| session.reader().is_some());
+            .filter(|(_, session)| session.reader().is_some_and(|reader| !reader.is_of_recorded));
         let moved = readers.filter_map(|(key, session)| Some((*key, self.redirect_of(&session.mount)?)));
         // The oldest first, as all that is to be repeated.
         let moved: BTreeMap<_, _> = moved.collect();

@@ -1,13 +1,14 @@
 //! The sessions of readers and publishers, and the ways of their packets.
 
 use super::paths::{Paths, Tracks};
+use super::recorded::asks_for_recorded;
 use super::subject::Subject;
 use super::{ConnectionId, PairId, SocketId};
 use crate::mount::MountName;
 use crate::ring::Cursor;
 use bytes::Bytes;
 use ringpost_base::Instant;
-use ringpost_rtsp::server::SessionId;
+use ringpost_rtsp::server::{Place, SessionId};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 
@@ -46,6 +47,8 @@ pub(crate) struct Reader {
     pub(crate) left: Option<Cursor>,
     /// What it was set up for, whose tracks it knows.
     pub(crate) subject: Subject,
+    /// That was asked for as what was recorded.
+    pub(crate) is_of_recorded: bool,
     /// The tracks that play.
     pub(crate) playing: Tracks,
     /// What is sent to it before anything of the ring: reports, goodbyes.
@@ -158,6 +161,7 @@ impl Reader {
             cursor: None,
             left: None,
             subject,
+            is_of_recorded: false,
             playing: Tracks::default(),
             ahead: VecDeque::new(),
             is_ready: false,
@@ -166,6 +170,14 @@ impl Reader {
             sent_packets: 0,
             sent_bytes: 0,
             told_skips: 0,
+        }
+    }
+
+    /// One of this place.
+    pub(crate) fn of(place: &Place, subject: Subject) -> Self {
+        Reader {
+            is_of_recorded: asks_for_recorded(place.query.as_deref()),
+            ..Reader::new(subject)
         }
     }
 

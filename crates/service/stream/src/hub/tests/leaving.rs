@@ -97,6 +97,9 @@ fn who_asks_for_a_mount_that_has_moved_is_told_where_and_it_is_published_to_as_b
         moved.contains("Location: rtsps://i/there/alice/yard\r\n"),
         "{moved}"
     );
+    // What was recorded is here.
+    let recorded = world.ask(id, "DESCRIBE rtsp://h/alice/yard?recorded RTSP/1.0\nCSeq: 4\n\n");
+    assert!(recorded.starts_with("RTSP/1.0 404"), "{recorded}");
     // Who may not read it is not told where it is.
     world.allows = false;
     let refused = world.ask(id, "DESCRIBE rtsp://h/alice/yard RTSP/1.0\nCSeq: 4\n\n");

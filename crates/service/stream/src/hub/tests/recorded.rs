@@ -170,3 +170,30 @@ fn what_was_recorded_has_its_rights_is_no_groups_and_need_not_be() {
     let nothing = world.ask(reader, &describe(&format!("{DOOR}?recorded")));
     assert!(nothing.starts_with("RTSP/1.0 404"), "{nothing}");
 }
+
+#[test]
+fn what_was_recorded_of_a_mount_that_moves_stays() {
+    let (mut world, _) = live_and_recorded();
+    let reader = world.connect();
+    let recorded = format!("{DOOR}?recorded");
+    let response = world.ask(reader, &set_up(&format!("{DOOR}/trackID=1?recorded"), "", TCP[0]));
+    let session = session_line(&response);
+    world.ask(reader, &play(&recorded, &session, ""));
+    let (of_live, _) = world.read("alice/door", &TCP[..1]);
+    world.sent.clear();
+    let settings = MountSettings {
+        redirect: Some(ringpost_rtsp::Url::parse("rtsp://i/door").unwrap()),
+        ..MountSettings::default()
+    };
+    world
+        .hub
+        .set_settings(world.now, vec![("alice/door".parse().unwrap(), settings)]);
+    world.run();
+    assert!(world.said(of_live).starts_with("REDIRECT"));
+    world.pass(Duration::from_millis(500));
+    assert!(world.received(reader, 0).len() > 10);
+    let described = world.ask(reader, &describe(&recorded));
+    assert!(described.starts_with("RTSP/1.0 200"), "{described}");
+    let moved = world.ask(reader, &describe(DOOR));
+    assert!(moved.starts_with("RTSP/1.0 302"), "{moved}");
+}
