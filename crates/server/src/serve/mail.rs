@@ -1,6 +1,7 @@
 //! The listeners of the mail protocols.
 
 use super::senders::Senders;
+use super::sockets::Sockets;
 use crate::config::{Config, Network, Service};
 use crate::stores::Stores;
 use crate::world::{NetConnection, RealWorld};
@@ -20,10 +21,10 @@ use ringpost_node::smtp::{Policy, Smtp, deliver_due, forget_greylisted};
 use ringpost_node::world::{Connection, World};
 use ringpost_smtp::{Bounds, Role};
 use ringpost_store::Sweeper;
-use std::net::TcpListener;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
+use tokio::net::{TcpListener, UnixListener};
 
 /// How often bodies that no message names any more are looked for.
 const SWEEP_PERIOD: Duration = Duration::from_secs(3_600);
@@ -170,22 +171,35 @@ impl MailLimits {
 
 impl MailListeners<'_> {
     /// Serves each listener in a task of its own, until the server stops.
-    pub(crate) fn serve(&self, listeners: Vec<(Service, TcpListener)>) -> Result<()> {
-        for (service, listener) in listeners {
-            let listener = tokio::net::TcpListener::from_std(listener)?;
-            match service {
-                Service::Smtp => self.serve_smtp(listener, Role::Mx),
-                Service::Submission => self.serve_smtp(listener, Role::Submission),
-                Service::Submissions => self.serve_smtp(listener, Role::Submissions),
-                Service::Lmtp => self.serve_smtp(listener, Role::Lmtp),
-                Service::Imap => self.serve_imap(listener, false),
-                Service::Imaps => self.serve_imap(listener, true),
-                Service::Pop3 => self.serve_pop3(listener, false),
-                Service::Pop3s => self.serve_pop3(listener, true),
-                // Others serve those.
-                Service::SipUdp | Service::SipTcp | Service::SipTls | Service::Rtsp | Service::Rtsps => {}
-                Service::Acme | Service::Metrics => {}
-            }
+    pub(crate) fn serve(&self, sockets: &mut Sockets) -> Result<()> {
+        let mut take = |service| {
+            let listeners = sockets.take(service).into_iter();
+            listeners
+                .map(TcpListener::from_std)
+                .collect::<Result<Vec<_>, _>>()
+        };
+        for (service, role) in [
+            (Service::Smtp, Role::Mx),
+            (Service::Submission, Role::Submission),
+            (Service::Submissions, Role::Submissions),
+            (Service::Lmtp, Role::Lmtp),
+        ] {
+            take(service)?
+                .into_iter()
+                .for_each(|listener| self.serve_smtp(listener, role));
+        }
+        for (service, is_tls) in [(Service::Imap, false), (Service::Imaps, true)] {
+            take(service)?
+                .into_iter()
+                .for_each(|listener| self.serve_imap(listener, is_tls));
+        }
+        for (service, is_tls) in [(Service::Pop3, false), (Service::Pop3s, true)] {
+            take(service)?
+                .into_iter()
+                .for_each(|listener| self.serve_pop3(listener, is_tls));
+        }
+        if let Some(listener) = sockets.lmtp.take() {
+            self.serve_local(UnixListener::from_std(listener)?);
         }
         tokio::spawn(deliver_due(
             self.world.clone(),
@@ -201,13 +215,13 @@ impl MailListeners<'_> {
         Ok(())
     }
 
-    fn serve_smtp(&self, listener: tokio::net::TcpListener, role: Role) {
+    fn serve_smtp(&self, listener: TcpListener, role: Role) {
         let sessions = self.smtp_sessions(role);
         self.serve_streams(listener, role == Role::Submissions, SMTP_FULL, sessions);
     }
 
     /// Serves LMTP on a socket of this machine.
-    pub(crate) fn serve_local(&self, listener: tokio::net::UnixListener) {
+    fn serve_local(&self, listener: UnixListener) {
         let sessions = self.smtp_sessions(Role::Lmtp);
         let handle = move |stream| sessions(NetConnection::new(stream));
         let serving = stream::serve_local(listener, self.places.clone(), self.tls.clone(), handle);
@@ -255,7 +269,7 @@ impl MailListeners<'_> {
         }
     }
 
-    fn serve_imap(&self, listener: tokio::net::TcpListener, implicit: bool) {
+    fn serve_imap(&self, listener: TcpListener, implicit: bool) {
         let config = ringpost_imap::Config {
             server_name: self.stores.directory.default_domain().to_owned(),
             scram_decoy: Some(self.decoy.clone()),
@@ -282,7 +296,7 @@ impl MailListeners<'_> {
         });
     }
 
-    fn serve_pop3(&self, listener: tokio::net::TcpListener, implicit: bool) {
+    fn serve_pop3(&self, listener: TcpListener, implicit: bool) {
         let config = ringpost_pop3::Config {
             server_name: self.stores.directory.default_domain().to_owned(),
             scram_decoy: Some(self.decoy.clone()),
@@ -313,13 +327,8 @@ impl MailListeners<'_> {
         });
     }
 
-    fn serve_streams<F, Fut>(
-        &self,
-        listener: tokio::net::TcpListener,
-        implicit: bool,
-        full: &'static str,
-        handle: F,
-    ) where
+    fn serve_streams<F, Fut>(&self, listener: TcpListener, implicit: bool, full: &'static str, handle: F)
+    where
         F: Fn(NetConnection) -> Fut + Clone + Send + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {

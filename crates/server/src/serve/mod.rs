@@ -4,6 +4,7 @@ pub(crate) mod acme;
 pub(crate) mod files;
 mod mail;
 mod outbound;
+mod prepared;
 mod reload;
 mod senders;
 mod signalling;
@@ -12,14 +13,15 @@ mod streams;
 
 use crate::config::{Config, Digest, Service};
 use crate::control::{LocalControl, StreamDesk};
+use crate::data_folder;
 use crate::signals::{Asked, Signals};
 use crate::stores::Stores;
 use crate::world::{RealWorld, random};
-use crate::{data_folder, privileges};
 use acme::{Asked as AskedForCertificates, Asking};
 use anyhow::{Context, Result};
 use mail::{MailLimits, MailListeners};
 use outbound::{Carried, Carrier};
+use prepared::Prepared;
 use ringpost_admin::Metrics;
 use ringpost_auth::digest::Algorithm;
 use ringpost_directory::Directory;
@@ -37,7 +39,6 @@ use ringpost_sip::Transport;
 use ringpost_store::{BindingsJournal, Bus};
 use senders::Senders;
 use signalling::{Signalling, SignallingThread};
-use sockets::Sockets;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -87,41 +88,18 @@ pub(crate) struct Server {
 impl Server {
     /// Starts everything that the configuration names. The errors are one line that names the key and the mend.
     pub(crate) async fn start(config: Config) -> Result<Server> {
-        let folder = data_folder::hold(&config.data_folder())?;
-        // Looked at before anything runs that logs: the socket itself is made last.
-        let socket = data_folder::socket(folder.path());
-        std::os::unix::net::SocketAddr::from_pathname(&socket).map_err(|error| {
-            anyhow::anyhow!(
-                "data: {}: {error}; set a folder with a shorter path",
-                socket.display()
-            )
-        })?;
-        let files = sockets::allow_many().unwrap_or_else(|error| {
-            warn!(%error, "the limit of open files stays as it is");
-            usize::MAX
-        });
-        let sockets = Sockets::open(&config)?;
-        // Keys are often root's alone.
-        let (configured, greeting) = (files::certificate(&config)?, files::greeting(&config)?);
-        let credentials = files::smart_host_credentials(&config)?;
-        let anchors = files::anchors(&config)?;
-        let authority = match acme::settings(&config)? {
-            Some(settings) => Some((settings, acme::authorities(&config)?)),
-            None => None,
-        };
-        let authorities = files::authorities(&config)?;
-        if let Some(user) = privileges::chosen_user(config.user.as_deref(), folder.path())? {
-            privileges::become_user(&user, folder.path())?;
-            info!(user = %user.name, "rights dropped");
-        }
-        // Told once it runs: a start that fails says why, and nothing else.
-        let mut notices = sockets.notices.clone();
-        notices.extend(files::unreadable_from_now_on(&config));
-        notices.extend(sockets::too_few_files(&config.limits, files));
-        let tls = match configured {
-            Some(tls) => tls,
-            None => Tls::new(acme::pair(&config, folder.path())?),
-        };
+        let Prepared {
+            folder,
+            mut sockets,
+            files,
+            tls,
+            authorities,
+            anchors,
+            greeting,
+            credentials,
+            authority,
+            notices,
+        } = Prepared::new(&config)?;
         let resolver = Resolver::new(config.dns.servers.clone(), anchors);
         let world = Arc::new(RealWorld::new());
 
@@ -135,21 +113,6 @@ impl Server {
             .context("media: the thread cannot be started")?;
         let addresses = sockets.addresses()?;
 
-        let mut sip_tcp = Vec::new();
-        let mut sip_tls = Vec::new();
-        let (mut rtsp, mut rtsps) = (Vec::new(), Vec::new());
-        let mut challenged = Vec::new();
-        let mut mail_listeners = Vec::new();
-        for (service, listener) in sockets.streams {
-            match service {
-                Service::SipTcp => sip_tcp.push(listener),
-                Service::SipTls => sip_tls.push(listener),
-                Service::Acme => challenged.push(listener),
-                Service::Rtsp => rtsp.push(listener),
-                Service::Rtsps => rtsps.push(listener),
-                _ => mail_listeners.push((service, listener)),
-            }
-        }
         let (stopper, stopped) = Stopper::new();
         let places = Places::new(connection_limits(&config, files));
         let pop3_counters = Arc::<Pop3Counters>::default();
@@ -183,15 +146,12 @@ impl Server {
             decoy: stores.directory.scram_decoy(),
             pop3_counters: pop3_counters.clone(),
         };
-        listeners.serve(mail_listeners)?;
-        if let Some(listener) = sockets.lmtp {
-            listeners.serve_local(tokio::net::UnixListener::from_std(listener)?);
-        }
+        listeners.serve(&mut sockets)?;
         let voicemail = MailVoicemail::new(mail.clone(), directory.clone(), world.clone(), greeting);
         let streaming = StreamParts {
             config: &config,
-            listeners: rtsp,
-            tls_listeners: rtsps,
+            listeners: sockets.take(Service::Rtsp),
+            tls_listeners: sockets.take(Service::Rtsps),
             tls: tls.clone(),
             authorities: authorities.clone(),
             resolver: resolver.clone(),
@@ -208,9 +168,9 @@ impl Server {
         }
         .start()?;
         let signalling = SignallingThread::start(Signalling {
-            udp: sockets.sip_udp,
-            tcp: sip_tcp,
-            tls_listeners: sip_tls,
+            udp: std::mem::take(&mut sockets.sip_udp),
+            tcp: sockets.take(Service::SipTcp),
+            tls_listeners: sockets.take(Service::SipTls),
             tls: tls.clone(),
             authorities: authorities.clone(),
             resolver: resolver.clone(),
@@ -231,7 +191,7 @@ impl Server {
                     config: &stores.config,
                     settings,
                     authorities,
-                    listeners: challenged,
+                    listeners: sockets.take(Service::Acme),
                     data: stores.path(),
                     tls: tls.clone(),
                     places: places.clone(),
@@ -275,7 +235,7 @@ impl Server {
             carried,
             asked,
         };
-        server.serve_operator(sockets.metrics)?;
+        server.serve_operator(sockets.take(Service::Metrics))?;
         server.sign();
         server.follow_domains();
         for notice in &notices {

@@ -62,8 +62,7 @@ pub(crate) fn too_few_files(limits: &Limits, files: usize) -> Option<String> {
 /// The open sockets, by service.
 pub(crate) struct Sockets {
     pub(crate) sip_udp: Vec<UdpSocket>,
-    pub(crate) streams: Vec<(Service, TcpListener)>,
-    pub(crate) metrics: Vec<TcpListener>,
+    streams: Vec<(Service, TcpListener)>,
     /// LMTP of this machine.
     pub(crate) lmtp: Option<UnixListener>,
     /// What there is to say about the ports: which are taken in place of denied ones.
@@ -77,7 +76,6 @@ impl Sockets {
         let mut sockets = Sockets {
             sip_udp: udp.sockets,
             streams: Vec::new(),
-            metrics: Vec::new(),
             lmtp: config.listen.lmtp_socket.as_deref().map(open_local).transpose()?,
             notices: udp.notice.into_iter().collect(),
         };
@@ -88,12 +86,15 @@ impl Sockets {
             let opened = ports::open(service, &config.listener(service), open_tcp)?;
             sockets.notices.extend(opened.notice);
             let opened = opened.sockets.into_iter();
-            match service {
-                Service::Metrics => sockets.metrics.extend(opened),
-                _ => sockets.streams.extend(opened.map(|listener| (service, listener))),
-            }
+            sockets.streams.extend(opened.map(|listener| (service, listener)));
         }
         Ok(sockets)
+    }
+
+    /// The listeners of a service, which are handed over once.
+    pub(crate) fn take(&mut self, service: Service) -> Vec<TcpListener> {
+        let of = self.streams.extract_if(.., |(of, _)| *of == service);
+        of.map(|(_, listener)| listener).collect()
     }
 
     /// What each service listens on.
@@ -106,11 +107,7 @@ impl Sockets {
             .streams
             .iter()
             .map(|(service, listener)| Ok((*service, listener.local_addr()?)));
-        let metrics = self
-            .metrics
-            .iter()
-            .map(|listener| Ok((Service::Metrics, listener.local_addr()?)));
-        udp.chain(streams).chain(metrics).collect()
+        udp.chain(streams).collect()
     }
 }
 
