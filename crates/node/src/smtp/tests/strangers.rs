@@ -223,13 +223,7 @@ fn postmaster_is_somebody_though_the_alias_leads_to_where_nothing_is_sent() {
     let mut house = House::new();
     for alias in ["postmaster@example.org", "team@example.org"] {
         let targets = ["x@else.test".to_owned()];
-        at_once(
-            house
-                .ground
-                .directory
-                .add_alias(alias, &targets, BEGIN),
-        )
-        .unwrap();
+        at_once(house.ground.directory.add_alias(alias, &targets, BEGIN)).unwrap();
     }
     let client = house.connect(Role::Mx);
     let envelope = "EHLO c\r\nMAIL FROM:<>\r\nRCPT TO:<team@example.org>\r\nRCPT TO:<Postmaster>\r\nDATA\r\n";
