@@ -161,6 +161,19 @@ fn imaplib_finds_what_imap4rev2_changes() {
 }
 
 #[test]
+fn imaplib_is_told_when_its_mailbox_is_deleted_whatever_it_deletes_itself() {
+    let server = Server::start();
+    let bob = server.account("bob");
+    let address = server.address().to_string();
+    python(
+        &server,
+        "imap_deletes.py",
+        &[&address, "9930", &bob.address, &bob.password],
+    );
+    server.check_store();
+}
+
+#[test]
 fn scramp_proves_the_password_bound_to_tls_by_imap_and_pop3_and_is_refused_otherwise() {
     let Some(packages) = python_package("scramp") else {
         return;

@@ -152,7 +152,40 @@ fn a_mail_to_another_domain_arrives_there_once() {
 
 #[test]
 fn a_stopping_server_waits_to_hear_whether_a_message_was_taken_and_never_sends_it_twice() {
-    let Some(sink) = Sink::start(&["-W", ".:4"]) else {
+    waits_to_hear_whether_a_message_was_taken("4");
+}
+
+#[test]
+fn a_stopping_server_waits_longer_for_that_than_for_all_else() {
+    waits_to_hear_whether_a_message_was_taken("14");
+}
+
+#[test]
+fn a_server_that_is_asked_to_stop_twice_waits_for_no_answer() {
+    let Some(sink) = Sink::start(&["-W", ".:3600"]) else {
+        return;
+    };
+    let (mut server, alice, _dns) = server(mx("slow.test", "mx.slow.test", sink.address).into(), "");
+    let Some(()) = send(&server, &alice, "carol@slow.test", "unheard") else {
+        return;
+    };
+    assert!(wait_for(LIMIT, || sink.mails().len() == 1), "{}", server.log());
+    server.signal(libc::SIGTERM);
+    let waits = wait_for(LIMIT, || {
+        let log = server.log();
+        let told =
+            |line: &str| line.contains("whether it was taken is waited for") && line.contains("slow.test");
+        log.lines().any(told)
+    });
+    assert!(waits, "{}", server.log());
+    server.signal(libc::SIGTERM);
+    server.expect_end();
+    server.run();
+    assert_ne!(queue(&server), "", "what was not heard of is sent again");
+}
+
+fn waits_to_hear_whether_a_message_was_taken(after_s: &str) {
+    let Some(sink) = Sink::start(&["-W", &format!(".:{after_s}")]) else {
         return;
     };
     let (mut server, alice, _dns) = server(mx("slow.test", "mx.slow.test", sink.address).into(), "");

@@ -52,4 +52,4 @@ mod testing;
 pub mod voicemail;
 pub mod world;
 
-pub use stop::{AtWork, Leaving, Stop, Stopper};
+pub use stop::{AtWork, Awaited, Leaving, Stop, Stopper};

@@ -104,6 +104,74 @@ fn people_and_their_phones_are_managed_without_a_server() {
 }
 
 #[test]
+fn whatever_of_a_maildir_cannot_come_is_told_by_its_path_and_counted() {
+    use std::os::unix::fs::symlink;
+    let installation = Installation::new();
+    installation.good(&["account", "add", "alice@example.org"]);
+    let root = installation.folder.path().join("Maildir");
+    let path = |name: &str| root.join(name);
+    for name in [
+        "cur",
+        ".Sent/cur",
+        ".Old/cur/folder",
+        ".Lost/new",
+        ".a..b/cur",
+        "Notes",
+    ] {
+        std::fs::create_dir_all(path(name)).unwrap();
+    }
+    for name in [
+        "cur/1:2,Sa",
+        ".Sent/cur/2:2,Sac",
+        ".Lost/new/3:2,b",
+        ".Old/cur/4:2,d",
+    ] {
+        std::fs::write(path(name), format!("Message-ID: <{name}@x>\n\n")).unwrap();
+    }
+    std::fs::write(path(".Sent/dovecot-keywords"), "0 todo\nnothing\n").unwrap();
+    std::fs::write(path("Notes/new"), "").unwrap();
+    std::fs::create_dir(path(".Old/dovecot-keywords")).unwrap();
+    // A message, one that leads nowhere, and lists.
+    symlink(path(".Sent/cur/2:2,Sac"), path("cur/5:2,")).unwrap();
+    symlink(path("none"), path(".Lost/new/6")).unwrap();
+    symlink(path(".Sent/dovecot-keywords"), path("dovecot-keywords")).unwrap();
+    symlink(path(".Sent/dovecot-keywords"), path("subscriptions")).unwrap();
+    let output = installation.run(&["import", "alice@example.org", "--maildir", root.to_str().unwrap()]);
+    let link = "a link, which is not followed";
+    let letters = "it names no keywords for these letters, which files of the folder have";
+    let mut expected = vec![
+        "Notes: no mailbox: new is a file, where a folder is expected".to_owned(),
+        format!("subscriptions: {link}"),
+        format!("dovecot-keywords: {link}"),
+        format!("cur/5:2,: {link}"),
+        format!(".Lost/new/6: {link}"),
+        format!(".Lost/dovecot-keywords: {letters}: b"),
+        ".Old/dovecot-keywords: expected a regular file".to_owned(),
+        ".Old/cur/folder: expected a regular file".to_owned(),
+        format!(".Sent/dovecot-keywords: {letters}: c"),
+        ".a..b: no mailbox can be called \"a//b\": ".to_owned(),
+    ];
+    expected.sort();
+    let said = String::from_utf8(output.stderr).unwrap();
+    let start = format!("ringpost: {}/", root.display());
+    let mut told: Vec<_> = said
+        .lines()
+        .filter_map(|line| line.strip_prefix(&start))
+        .collect();
+    told.sort();
+    assert_eq!(told.len(), expected.len(), "{said}");
+    for (told, expected) in told.iter().zip(&expected) {
+        assert!(told.starts_with(expected), "{told}\n{expected}");
+    }
+    let counts = String::from_utf8(output.stdout).unwrap();
+    let expected = format!(
+        "imported\t4 messages\t4 mailboxes\t0 already there\t{} errors\n",
+        told.len()
+    );
+    assert_eq!(counts, expected);
+}
+
+#[test]
 fn what_cannot_be_done_is_told_in_one_line_with_the_mend() {
     let installation = Installation::new();
     let said = installation.bad(&["account", "add", "x@elsewhere.test"]);

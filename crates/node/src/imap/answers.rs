@@ -71,7 +71,7 @@ impl Driver<'_> {
                 let id = mail.create_named(account.id, &name, special_use, now).await?;
                 return Ok(Answer::Created(id));
             }
-            Ask::Delete(name) => mail.delete(account.id, &name).await?,
+            Ask::Delete(name) => return Ok(Answer::Deleted(mail.delete(account.id, &name).await?)),
             Ask::Rename { from, to } => mail.rename(account.id, &from, &to, now).await?,
             Ask::Subscribe { name, subscribed } => mail.subscribe(account.id, &name, subscribed).await?,
             Ask::AppendBegin {

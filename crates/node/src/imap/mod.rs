@@ -277,8 +277,7 @@ impl Driver<'_> {
         //= https://www.rfc-editor.org/rfc/rfc7162#section-6
         // STORE tells the MODSEQ of messages that others have changed first, perhaps with more: what they did is told with it,
         // although nothing was heard of it yet.
-        // A mailbox that DELETE has removed may be the one that is selected.
-        let shows_others = matches!(question.ask, Ask::Store { .. } | Ask::Delete(_));
+        let shows_others = matches!(question.ask, Ask::Store { .. });
         // Boxed, so that a session that only waits does not carry the room for every answer.
         let answer = Box::pin(self.answer(question.ask)).await;
         self.session

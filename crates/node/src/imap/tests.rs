@@ -658,6 +658,25 @@ fn a_client_that_has_deleted_another_mailbox_is_told_when_its_own_is_deleted() {
 }
 
 #[test]
+fn a_client_whose_mailbox_is_deleted_while_it_deletes_another_is_told() {
+    let mut house = House::new();
+    let (one, other) = (house.log_in(), house.log_in());
+    let big = format!("Subject: big\r\n\r\n{}", "0123456789abcde\r\n".repeat(20_000));
+    house.deliver(&big.replace("\r\n", "\n"));
+    house.lab.say(
+        &one,
+        "a CREATE Mine\r\na CREATE Gone\r\na SELECT INBOX\r\na MOVE 1 Mine\r\na SELECT Mine\r\n",
+    );
+    // It does not read on while the other deletes: its own DELETE is carried out before it has heard of that.
+    one.send("a FETCH 1 BODY.PEEK[]\r\nb DELETE Gone\r\n");
+    house.lab.settle();
+    assert!(house.lab.say(&other, "b DELETE Mine\r\n").starts_with("b OK"));
+    let said = house.lab.hear(&one);
+    let end = "a OK Done\r\nb OK Done\r\n* BYE The selected mailbox was deleted\r\n";
+    assert!(said.ends_with(end), "{}", &said[said.len().saturating_sub(200)..]);
+}
+
+#[test]
 fn a_client_that_deletes_the_mailbox_it_looks_at_goes_on() {
     let mut house = House::new();
     let client = house.select();

@@ -3,7 +3,7 @@
 use super::prepare::{self, Source};
 use super::route::Host;
 use super::{CONNECT_TIMEOUT, Outbound, SmartHostTls, Stuck};
-use crate::stop::AtWork;
+use crate::stop::Awaited;
 use crate::world::{Connection, ConnectionClosed, Dial, Received};
 use futures_util::{FutureExt, future, select_biased};
 use ringpost_base::Instant;
@@ -57,7 +57,7 @@ struct Running<'a, 'b> {
     /// What went wrong with our own store.
     failure: Option<MailError>,
     /// A stopping server waits for the answer to the message.
-    awaited: Option<AtWork>,
+    awaited: Option<Awaited>,
 }
 
 impl<'a> Session<'a> {
@@ -307,7 +307,7 @@ impl Running<'_, '_> {
     /// Sends the next piece of the message, or its end. False when the server stops: what is not whole over there is not
     /// taken, and goes another time.
     async fn piece(&mut self) -> Result<bool, MailError> {
-        let Some((_, body)) = &mut self.current else {
+        let Some((message, body)) = &mut self.current else {
             return Ok(true);
         };
         let piece = body.next().await?;
@@ -322,7 +322,8 @@ impl Running<'_, '_> {
             None => {
                 // The other server may have the message from here on: who does not hear its answer sends it twice.
                 //= https://www.rfc-editor.org/rfc/rfc5321#section-6.1
-                self.awaited = Some(at_work);
+                let told = format!("{:016x} to {}", message.record().id, self.line);
+                self.awaited = Some(at_work.awaiting(told));
                 self.client.end_body(now);
             }
         }

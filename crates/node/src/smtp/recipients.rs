@@ -54,7 +54,11 @@ impl Driver<'_> {
             Err(refusal) => return Answer::Refuse(refusal),
         };
         if here.is_empty() && away.is_empty() {
-            return Answer::Refuse(Refusal::NoRoute);
+            match directory.always_there(domain, local).await {
+                Ok(Some(first)) => here.push(first),
+                Ok(None) => return Answer::Refuse(Refusal::NoRoute),
+                Err(e) => return self.door().unavailable(&e),
+            }
         }
         if self.recipients.len() + self.elsewhere.len() + here.len() + away.len() > limits::MESSAGE_REACHES {
             return Answer::Refuse(Refusal::TooManyRecipients);

@@ -241,12 +241,11 @@ impl World {
             Ask::Authenticate {
                 proof: Proof::Failed, ..
             } => Answer::Refused(Refusal::BadCredentials),
-            Ask::Authenticate { .. }
-            | Ask::Compress
-            | Ask::Delete(_)
-            | Ask::Rename { .. }
-            | Ask::Subscribe { .. } => Answer::Done,
+            Ask::Authenticate { .. } | Ask::Compress | Ask::Rename { .. } | Ask::Subscribe { .. } => {
+                Answer::Done
+            }
             Ask::Create { .. } => Answer::Created(MailboxId(self.rng.below(9))),
+            Ask::Delete(_) => Answer::Deleted(MailboxId(self.rng.below(9))),
             Ask::ScramKeys { .. } => Answer::ScramKeys(None),
             Ask::AppendBegin { size_bytes, .. } => {
                 assert!(size_bytes > 0 && size_bytes <= limits::MESSAGE_BYTES);

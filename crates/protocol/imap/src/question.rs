@@ -98,7 +98,7 @@ pub enum Ask {
         /// What it is for (RFC 6154 §3).
         special_use: Option<SpecialUse>,
     },
-    /// Remove a mailbox and its messages → [`Answer::Done`]. Subscriptions stay (RFC 3501 §6.3.9).
+    /// Remove a mailbox and its messages → [`Answer::Deleted`]. Subscriptions stay (RFC 3501 §6.3.9).
     Delete(MailboxName),
     /// Rename a mailbox and those below it; of INBOX the messages move and it stays (RFC 3501 §6.3.5) → [`Answer::Done`].
     Rename {
@@ -244,6 +244,8 @@ pub enum Answer {
     Refused(Refusal),
     /// To [`Ask::Create`].
     Created(MailboxId),
+    /// To [`Ask::Delete`]: the mailbox that is no more.
+    Deleted(MailboxId),
     /// To [`Ask::List`], in any order.
     Mailboxes(Vec<ListedMailbox>),
     /// To [`Ask::Status`].

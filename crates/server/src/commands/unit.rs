@@ -47,7 +47,8 @@ ExecStart=@COMMAND@
 ExecReload=/bin/kill -HUP $MAINPID
 Restart=on-failure
 RestartSec=2
-TimeoutStopSec=40
+# A stopping server waits up to a minute to hear whether another has taken its last message.
+TimeoutStopSec=80
 LimitNOFILE=65536
 # A user that exists while the server runs, and owns /var/lib/ringpost.
 DynamicUser=yes

@@ -50,9 +50,13 @@ use tracing::{info, warn};
 const MEDIA_EVENTS: usize = 4_096;
 /// How long a stopping server waits for its calls to end politely.
 const FAREWELL: Duration = Duration::from_secs(5);
-/// How long it waits for what sessions of mail have under way: whoever has sent a message whole hears what became of it, and
-/// so do we.
+/// How long it waits for what sessions of mail have under way: whoever has sent a message whole hears what became of it.
 const LAST_ANSWERS: Duration = Duration::from_secs(10);
+/// How long it waits in all to hear whether other servers have taken the messages that were sent to them whole, when all
+/// else has ended: of what it does not hear, it sends a message twice. They may take ten minutes, and seldom take as many
+/// seconds; whoever runs the server kills it after 90, mostly. The unit that we print for it allows for this.
+//= https://www.rfc-editor.org/rfc/rfc5321#section-4.5.3.2.6
+const LAST_DOTS: Duration = Duration::from_secs(60);
 
 /// What a server keeps while it runs.
 pub(crate) struct Server {
@@ -447,6 +451,7 @@ impl Server {
 
     /// Ends calls and sessions politely, for a limited time, then everything.
     pub(crate) async fn stop(self) {
+        let last_dots = tokio::time::Instant::now() + LAST_DOTS;
         let leaving = self.stopper.stop();
         let sessions = async {
             if tokio::time::timeout(LAST_ANSWERS, leaving.wait()).await.is_err() {
@@ -470,6 +475,17 @@ impl Server {
         });
         if ended.await.is_err() {
             warn!("a thread ended in a panic");
+        }
+        for message in leaving.awaited() {
+            info!(%message, "all else has ended; a message was sent whole, and whether it was taken is waited for");
+        }
+        if tokio::time::timeout_at(last_dots, leaving.answers())
+            .await
+            .is_err()
+        {
+            for message in leaving.awaited() {
+                warn!(%message, "whether it was taken was not said in time: it is sent again, and may come twice");
+            }
         }
         info!("stopped");
     }

@@ -67,7 +67,7 @@ pub(crate) async fn import_imap(control: &dyn Control, address: &str, source: &S
     let mut import = Import::new(control, address);
     for (wire_name, mailbox) in mailboxes {
         let label = format!("{place}: {}", mailbox.name);
-        if import.open(mailbox).await? {
+        if import.open(mailbox, &label).await? {
             session
                 .bring(&mut import, &wire_name, &label)
                 .await

@@ -9,6 +9,7 @@ use ringpost_base::limits;
 use ringpost_imap::utf7;
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
+use std::fmt::Display;
 use std::io::{ErrorKind, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -40,7 +41,10 @@ pub(crate) async fn import_maildir(control: &dyn Control, address: &str, path: &
         import.miss(&folder.display().to_string(), why);
     }
     let subscribed = subscriptions(&root, &found).unwrap_or_else(|error| {
-        import.miss(&told(&root, SUBSCRIPTIONS), &error);
+        import.miss(
+            &told(&root, SUBSCRIPTIONS),
+            &no_file(&root, SUBSCRIPTIONS, &error),
+        );
         BTreeSet::new()
     });
     for (name, levels) in found.folders {
@@ -49,16 +53,17 @@ pub(crate) async fn import_maildir(control: &dyn Control, address: &str, path: &
             special_use: None,
             name,
         };
-        if !import.open(mailbox).await? {
+        let label = levels
+            .iter()
+            .fold(path.to_owned(), |path, level| path.join(level));
+        let label = label.display().to_string();
+        if !import.open(mailbox, &label).await? {
             continue;
         }
         match below(&root, &levels) {
             Ok(None) => bring_folder(&mut import, &root).await?,
             Ok(Some(folder)) => bring_folder(&mut import, &folder).await?,
-            Err(error) => {
-                let label = path.join(levels.iter().collect::<PathBuf>());
-                import.miss(&label.display().to_string(), &error);
-            }
+            Err(error) => import.miss(&label, &error),
         }
     }
     import.finish().await
@@ -102,6 +107,7 @@ const WITH_MESSAGES: [&str; 2] = ["cur", "new"];
 /// What stands in the folder of a mailbox and is none.
 const PARTS: [&str; 3] = ["cur", "new", "tmp"];
 const LINK: &str = "a link, which is not followed";
+const FILE: &str = "a file, where a folder is expected";
 const NO_MAILBOX: &str = "no mailbox: it has neither cur nor new";
 const MISPLACED: &str = "a mailbox where none is looked for";
 
@@ -110,7 +116,7 @@ const MISPLACED: &str = "a mailbox where none is looked for";
 fn folders(root: &Folder) -> Result<Found> {
     let named = || root.path().display().to_string();
     if !is_maildir(root).with_context(named)? {
-        bail!("{}: expected a Maildir, with folders cur and new", named());
+        bail!("{}: expected a Maildir: {}", named(), no_mailbox(root));
     }
     let mut found = Found::default();
     for (name, is_link) in folders_in(root).with_context(named)? {
@@ -135,7 +141,7 @@ fn folders(root: &Folder) -> Result<Found> {
             true => found
                 .folders
                 .push((mailbox_name(&mut below.split('.')), vec![name])),
-            false => found.pass_over(path, NO_MAILBOX),
+            false => found.pass_over(path, no_mailbox(&folder)),
         }
         // Those of Maildir++ lie beside each other.
         for (name, is_link) in within {
@@ -181,7 +187,34 @@ fn nested(found: &mut Found, levels: &mut Vec<OsString>, parent: &Folder, is_lin
         let name = mailbox_name(&mut names.iter().map(|level| &**level));
         found.folders.push((name, levels.clone()));
     } else if WITH_MESSAGES.iter().any(|part| folder.kind(part).is_ok()) {
-        found.pass_over(path, NO_MAILBOX);
+        found.pass_over(path, no_mailbox(&folder));
+    }
+}
+
+/// Why a folder is no mailbox: what stands where one would have its messages.
+fn no_mailbox(folder: &Folder) -> String {
+    let stands = |part: &&str| Some(format!("{part} is {}", other_than_folder(folder, part)?));
+    let parts: Vec<_> = WITH_MESSAGES.iter().filter_map(stands).collect();
+    match parts.is_empty() {
+        true => NO_MAILBOX.to_owned(),
+        false => format!("no mailbox: {}", parts.join("; ")),
+    }
+}
+
+/// What stands in a folder where another is looked for; `None` when one does, or nothing that can be looked at.
+fn other_than_folder(folder: &Folder, name: impl AsRef<OsStr>) -> Option<&'static str> {
+    match folder.kind(name).ok()? {
+        kind if kind.is_dir() => None,
+        kind if kind.is_symlink() => Some(LINK),
+        _ => Some(FILE),
+    }
+}
+
+/// Why something in a folder is no file that could be read: a link is said to be one.
+fn no_file(folder: &Folder, name: impl AsRef<OsStr>, error: &dyn Display) -> String {
+    match folder.kind(name) {
+        Ok(kind) if kind.is_symlink() => LINK.to_owned(),
+        _ => format!("{error:#}"),
     }
 }
 
@@ -306,7 +339,7 @@ fn subscriptions(root: &Folder, found: &Found) -> std::io::Result<BTreeSet<Strin
     Ok(lines.filter_map(subscribed).collect())
 }
 
-/// The keywords of a folder by their letters, `a` first.
+/// The keywords of a folder by their letters, `a` first. Lines that say nothing of any are passed over.
 pub(super) fn keywords(folder: &Folder) -> std::io::Result<Vec<Option<String>>> {
     let mut keywords = vec![None; 26];
     for line in list(folder, KEYWORDS)?.lines() {
@@ -314,6 +347,7 @@ pub(super) fn keywords(folder: &Folder) -> std::io::Result<Vec<Option<String>>> 
             continue;
         };
         let number: Option<usize> = number.parse().ok();
+        // Those that have no letter stand in no file's name.
         if let Some(place) = number.and_then(|number| keywords.get_mut(number)) {
             *place = Some(keyword.to_owned());
         }
@@ -325,28 +359,36 @@ pub(super) fn keywords(folder: &Folder) -> std::io::Result<Vec<Option<String>>> 
 fn list(folder: &Folder, name: &str) -> std::io::Result<String> {
     let mut text = Vec::new();
     match folder.file(name) {
-        Ok(file) => file.take(LIST_BYTES).read_to_end(&mut text),
+        Ok(file) => file.take(LIST_BYTES + 1).read_to_end(&mut text),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(0),
         Err(error) => Err(error),
     }?;
+    if text.len() as u64 > LIST_BYTES {
+        return Err(std::io::Error::other(format!(
+            "it is larger than {LIST_BYTES} octets"
+        )));
+    }
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
 /// Brings what messages a folder has: what cannot be read of it keeps nothing else out.
 async fn bring_folder(import: &mut Import<'_>, folder: &Folder) -> Result<()> {
-    let keywords = keywords(folder).unwrap_or_else(|error| {
-        import.miss(&told(folder, KEYWORDS), &error);
-        Vec::new()
-    });
+    let (keywords, are_told) = match keywords(folder) {
+        Ok(keywords) => (keywords, false),
+        Err(error) => {
+            import.miss(&told(folder, KEYWORDS), &no_file(folder, KEYWORDS, &error));
+            (Vec::new(), true)
+        }
+    };
     let mut parts = Vec::new();
     for name in WITH_MESSAGES {
         match folder.folder(name) {
             Ok(part) => parts.push(part),
             Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(_) if folder.kind(name).is_ok_and(|kind| kind.is_symlink()) => {
-                import.miss(&told(folder, name), &LINK);
-            }
-            Err(error) => import.miss(&told(folder, name), &error),
+            Err(error) => match other_than_folder(folder, name) {
+                Some(other) => import.miss(&told(folder, name), &other),
+                None => import.miss(&told(folder, name), &error),
+            },
         }
     }
     let mut files = Vec::new();
@@ -357,6 +399,20 @@ async fn bring_folder(import: &mut Import<'_>, folder: &Folder) -> Result<()> {
         }
     }
     files.sort();
+    let unnamed: BTreeSet<char> = match are_told {
+        true => BTreeSet::new(),
+        false => files
+            .iter()
+            .flat_map(|(.., name)| unnamed(name, &keywords))
+            .collect(),
+    };
+    if !unnamed.is_empty() {
+        let letters = unnamed.into_iter().collect::<String>();
+        import.miss(
+            &told(folder, KEYWORDS),
+            &format!("it names no keywords for these letters, which files of the folder have: {letters}"),
+        );
+    }
     for (_, number, name) in files {
         match read(&parts[number], &name, &keywords) {
             Ok((message, lost)) => {
@@ -365,7 +421,10 @@ async fn bring_folder(import: &mut Import<'_>, folder: &Folder) -> Result<()> {
                 }
                 import.add(message).await?;
             }
-            Err(error) => import.miss(&told(&parts[number], &name), &format!("{error:#}")),
+            Err(error) => {
+                let part = &parts[number];
+                import.miss(&told(part, &name), &no_file(part, &name, &error));
+            }
         }
     }
     Ok(())
@@ -411,19 +470,32 @@ fn read(part: &Folder, name: &OsStr, keywords: &[Option<String>]) -> Result<(Mes
 
 /// The flags that a file's name tells behind `:2,`.
 fn flags(name: &OsStr, keywords: &[Option<String>]) -> Vec<String> {
-    let name = name.to_string_lossy();
-    let Some((_, info)) = name.rsplit_once(":2,") else {
-        return Vec::new();
-    };
-    let letters = info.split(',').next().unwrap_or_default();
     let flag = |letter: char| match letter {
-        'a'..='z' => keywords.get(letter as usize - 'a' as usize)?.clone(),
+        'a'..='z' => keyword(letter, keywords).map(str::to_owned),
         _ => FLAGS
             .iter()
             .find(|(known, _)| *known == letter)
             .map(|(_, flag)| (*flag).to_owned()),
     };
-    letters.chars().filter_map(flag).collect()
+    letters(name).chars().filter_map(flag).collect()
+}
+
+/// The letters of a file's name that stand for keywords which are not known.
+fn unnamed(name: &OsStr, keywords: &[Option<String>]) -> Vec<char> {
+    let is_unnamed = |letter: &char| letter.is_ascii_lowercase() && keyword(*letter, keywords).is_none();
+    letters(name).chars().filter(is_unnamed).collect()
+}
+
+fn keyword(letter: char, keywords: &[Option<String>]) -> Option<&str> {
+    let place = (letter as usize).checked_sub('a' as usize)?;
+    keywords.get(place)?.as_deref()
+}
+
+/// What stands behind `:2,` in a file's name, a letter for each flag.
+fn letters(name: &OsStr) -> String {
+    let name = name.to_string_lossy();
+    let info = name.rsplit_once(":2,").map(|(_, info)| info).unwrap_or_default();
+    info.split(',').next().unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]
@@ -527,6 +599,33 @@ mod tests {
         let expected =
             [".Lists", "Archive", "Gone", "tmp"].map(|name| (path("Mail").join(name), LINK.to_owned()));
         assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn what_stands_in_the_place_of_a_mailboxs_folders_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        for name in ["Mail/cur", "Mail/.Lost", "Mail/Notes", "Mail/.Both", "Mail/none"] {
+            std::fs::create_dir_all(path(name)).unwrap();
+        }
+        std::fs::write(path("Mail/Notes/new"), "").unwrap();
+        std::fs::write(path("Mail/.Both/new"), "").unwrap();
+        std::os::unix::fs::symlink(path("Mail/cur"), path("Mail/.Both/cur")).unwrap();
+        let mut told = folders(&Folder::open(&path("Mail")).unwrap())
+            .unwrap()
+            .passed_over;
+        told.sort();
+        let both =
+            "no mailbox: cur is a link, which is not followed; new is a file, where a folder is expected";
+        let notes = "no mailbox: new is a file, where a folder is expected";
+        let expected = [
+            (path("Mail/.Both"), both),
+            (path("Mail/.Lost"), NO_MAILBOX),
+            (path("Mail/Notes"), notes),
+        ];
+        assert_eq!(told, expected.map(|(path, why)| (path, why.to_owned())));
+        let refused = folders(&Folder::open(&path("Mail/Notes")).unwrap()).unwrap_err();
+        assert!(refused.to_string().ends_with(notes), "{refused}");
     }
 
     #[test]

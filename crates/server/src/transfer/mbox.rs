@@ -44,7 +44,7 @@ pub(crate) async fn import_mbox(
         name: into.unwrap_or("INBOX").to_owned(),
         ..Mailbox::default()
     };
-    if import.open(mailbox).await? {
+    if import.open(mailbox, &named()).await? {
         let mut number = 0;
         while let Some(found) = messages.next().with_context(named)? {
             number += 1;

@@ -108,20 +108,21 @@ impl<'a> Import<'a> {
         }
     }
 
-    /// The messages that come now are for this mailbox, which is made if it is not there. False when it cannot be.
-    pub(crate) async fn open(&mut self, wanted: Mailbox) -> Result<bool> {
+    /// The messages that come now are for this mailbox, which is made if it is not there. False when it cannot be: then it
+    /// is told by what it is called where it comes from.
+    pub(crate) async fn open(&mut self, wanted: Mailbox, label: &str) -> Result<bool> {
         self.flush().await?;
         self.open = None;
-        let label = wanted.name.clone();
+        let name = wanted.name.clone();
         let make = Command::MailboxMake {
             address: self.address.to_owned(),
             mailbox: wanted,
         };
         let name = match self.control.handle(make).await {
-            Ok(Answer::Mailboxes(made)) => made.into_iter().next().map(|made| made.name).unwrap_or(label),
+            Ok(Answer::Mailboxes(made)) => made.into_iter().next().map(|made| made.name).unwrap_or(name),
             Ok(other) => bail!("expected a mailbox, found {other:?}"),
             Err(refusal) if refusal.kind == RefusalKind::Invalid => {
-                self.miss(&label, &refusal);
+                self.miss(label, &refusal);
                 return Ok(false);
             }
             Err(refusal) => return Err(refusal.into()),

@@ -377,7 +377,7 @@ async fn what_is_exported_and_imported_is_the_same() {
             subscribed: mailbox == "a.b/c",
             special_use: None,
         };
-        assert!(import.open(wanted).await.unwrap());
+        assert!(import.open(wanted, "made").await.unwrap());
         let message = Message {
             label: "made".into(),
             flags: flags.into_iter().map(str::to_owned).collect(),
@@ -440,7 +440,7 @@ async fn an_export_is_mixed_with_nothing_of_others() {
         subscribed: false,
         special_use: None,
     };
-    assert!(import.open(inbox).await.unwrap());
+    assert!(import.open(inbox, "made").await.unwrap());
     let message = Message {
         label: "made".into(),
         flags: Vec::new(),

@@ -115,6 +115,8 @@ impl Directory {
                     break;
                 };
                 if let Some(first) = self.list(&domain, FIRST).await? {
+                    // However many were looked up in vain.
+                    seen.clear();
                     waiting.extend(first.iter().cloned().map(Waiting::named));
                 }
                 continue;
@@ -171,6 +173,23 @@ impl Directory {
             forwarding.into_iter().for_each(|here| reach.add(here));
         }
         Ok((!reach.is_empty()).then_some(reach))
+    }
+
+    /// Who has what comes for a name that every domain has, where all that it leads to is out of reach: whoever was there
+    /// first. `None` for other names, and where there are no accounts.
+    pub async fn always_there(&self, domain: &str, local: &str) -> Result<Option<Here>, DirectoryError> {
+        if !is_always(local) {
+            return Ok(None);
+        }
+        let first = self.list(&domain_key(domain), FIRST).await?;
+        let Some(first) = first.as_ref().and_then(|first| first.first()) else {
+            return Ok(None);
+        };
+        let account = self.account_by_address(first).await?;
+        Ok(account.map(|account| Here {
+            account,
+            detail: None,
+        }))
     }
 
     /// Whether `local` of a domain is an address of the account: its own, one of its other names, an alias that leads to it,

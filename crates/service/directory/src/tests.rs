@@ -659,6 +659,77 @@ fn who_is_always_there_is_reached_though_the_catch_all_leads_back_or_to_nobody()
 }
 
 #[test]
+fn postmaster_is_reached_though_all_that_its_alias_leads_to_is_gone() {
+    let world = World::new();
+    now(world.directory.add_domain("example.net", NOW)).unwrap();
+    world.add("alice@example.org");
+    for address in ["bob@example.org", "carol@example.net"] {
+        world.add(address);
+    }
+    // By their own names, by others, with details, by lists, and by way of another domain.
+    let aliases = [
+        ("sales@example.org", vec!["bob@example.org"]),
+        ("help@example.net", vec!["carol@example.net"]),
+        ("list@example.net", vec!["bob@example.org", "carol@example.net"]),
+        (
+            "postmaster@example.org",
+            vec!["sales@example.org", "bob+pm@example.org", "list@example.net"],
+        ),
+        ("abuse@example.org", vec!["bob@example.org"]),
+        (
+            "postmaster@example.net",
+            vec!["help@example.net", "carol+pm@example.net"],
+        ),
+        ("abuse@example.net", vec!["bob@example.org", "carol@example.net"]),
+        ("hostmaster@example.net", vec!["postmaster@example.net"]),
+    ];
+    for (alias, targets) in &aliases {
+        world.alias(alias, targets).unwrap();
+    }
+    world.reaches("postmaster", &["bob", "carol"], &[]);
+    now(world.directory.remove_account("bob@example.org")).unwrap();
+    now(world.directory.remove_account("carol@example.net")).unwrap();
+    let there = |address: &str| {
+        let (local, domain) = address.split_once('@').unwrap();
+        names(now(world.directory.reach(domain, local)).unwrap()).0
+    };
+    for address in [
+        "postmaster@example.org",
+        "abuse@example.org",
+        "postmaster@example.net",
+        "abuse@example.net",
+        "hostmaster@example.net",
+    ] {
+        assert_eq!(there(address), ["alice"], "{address}");
+    }
+    for address in ["list@example.net", "help@example.net"] {
+        assert!(there(address).is_empty(), "{address}");
+    }
+    world.assert_sound();
+}
+
+#[test]
+fn postmaster_is_reached_behind_more_names_than_are_looked_up() {
+    let world = World::new();
+    world.add("alice@example.org");
+    world.add("bob@example.org");
+    world.alias("sales@example.org", &["bob@example.org"]).unwrap();
+    // Each of them is another address, and all of them are Bob's.
+    let lists = limits::ALIAS_LOOKUPS / limits::ALIAS_TARGETS + 1;
+    for list in 0..lists {
+        let targets: Vec<String> = (0..limits::ALIAS_TARGETS)
+            .map(|n| format!("sales+{list}.{n}@example.org"))
+            .collect();
+        let name = format!("list{list}@example.org");
+        now(world.directory.add_alias(&name, &targets, NOW)).unwrap();
+        world.alias("postmaster@example.org", &[&name]).unwrap();
+    }
+    world.reaches("postmaster", &["bob+0.0"], &[]);
+    now(world.directory.remove_account("bob@example.org")).unwrap();
+    world.reaches("postmaster", &["alice"], &[]);
+}
+
+#[test]
 fn a_chain_of_aliases_ends() {
     let world = World::new();
     world.add("alice@example.org");

@@ -237,9 +237,9 @@ impl Mail {
         Err(MailError::Busy)
     }
 
-    /// Removes a mailbox and its messages. Those below it stay, and so do subscriptions.
+    /// Removes a mailbox and its messages; gives the number that it had. Those below it stay, and so do subscriptions.
     //= https://www.rfc-editor.org/rfc/rfc3501#section-6.3.4
-    pub async fn delete(&self, account: AccountId, name: &MailboxName) -> Result<(), MailError> {
+    pub async fn delete(&self, account: AccountId, name: &MailboxName) -> Result<MailboxId, MailError> {
         if name.is_inbox() {
             return Err(MailError::Cannot("the inbox stays"));
         }
@@ -255,7 +255,8 @@ impl Mail {
             let mut batch = Batch::new(Partition::Account(account));
             mailbox::delete(&mut batch, &mailbox);
             if self.commit_names(account, batch).await?.is_some() {
-                return self.clear_away(account).await;
+                self.clear_away(account).await?;
+                return Ok(MailboxId(mailbox.record.id.0.into()));
             }
         }
         Err(MailError::Busy)

@@ -44,6 +44,7 @@ fn a_stopping_server_begins_with_no_message() {
     house.lab.say(&server, "221 bye\r\n");
     assert!(server.is_closed());
     assert!(leaving.wait().now_or_never().is_some());
+    assert!(leaving.answers().now_or_never().is_some());
     house.assert_waits();
 }
 
@@ -64,6 +65,7 @@ fn a_stopping_server_breaks_off_before_the_end_of_a_message() {
     );
     let leaving = house.stop();
     assert!(leaving.wait().now_or_never().is_some(), "nobody waits for this");
+    assert!(leaving.answers().now_or_never().is_some());
     let rest = house.lab.hear(&server);
     assert!(
         !rest.is_empty() && !rest.ends_with("\r\n.\r\n"),
@@ -84,9 +86,20 @@ fn a_stopping_server_hears_what_became_of_a_message_that_was_sent_whole() {
     assert!(house.lab.say(&server, "354 go\r\n").ends_with("\r\n.\r\n"));
     let leaving = house.stop();
     house.lab.settle();
-    assert!(leaving.wait().now_or_never().is_none());
+    assert!(
+        leaving.wait().now_or_never().is_some(),
+        "whoever works keeps it no longer"
+    );
+    assert!(leaving.answers().now_or_never().is_none());
+    let [awaited] = &leaving.awaited()[..] else {
+        panic!("{:?}", leaving.awaited())
+    };
+    assert!(awaited.ends_with(" to there.test"), "{awaited}");
+    // However long the other server takes.
+    house.lab.pass(Duration::from_secs(50));
+    assert!(leaving.answers().now_or_never().is_none());
     assert_eq!(house.lab.say(&server, "250 queued\r\n"), "QUIT\r\n");
-    assert!(leaving.wait().now_or_never().is_some());
+    assert!(leaving.answers().now_or_never().is_some());
     assert_eq!((house.counters.sent(), house.ground.mail.queue_len()), (1, 0));
     house.check();
 }

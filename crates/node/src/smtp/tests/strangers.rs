@@ -219,6 +219,20 @@ fn postmaster_is_always_somebody() {
 }
 
 #[test]
+fn postmaster_is_somebody_though_the_alias_leads_to_where_nothing_is_sent() {
+    let mut house = House::new();
+    for alias in ["postmaster@example.org", "team@example.org"] {
+        let targets = ["x@else.test".to_owned()];
+        at_once(house.ground.directory.add_alias(alias, &targets, BEGIN)).unwrap();
+    }
+    let client = house.connect(Role::Mx);
+    let envelope = "EHLO c\r\nMAIL FROM:<>\r\nRCPT TO:<team@example.org>\r\nRCPT TO:<Postmaster>\r\nDATA\r\n";
+    assert_eq!(house.codes(&client, envelope), [250, 250, 550, 250, 354]);
+    assert_eq!(house.codes(&client, HELLO), [250]);
+    assert_eq!(house.inbox("alice").len() + house.inbox("bob").len(), 1);
+}
+
+#[test]
 fn an_address_brings_so_many_messages_an_hour_and_who_signs_in_is_not_counted() {
     let mut house = House::new();
     house.peers.set_limits(PeerLimits {

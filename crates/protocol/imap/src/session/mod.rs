@@ -115,8 +115,8 @@ pub struct Session {
     /// Commands in a row that could not be read.
     unread: u32,
     login_failures: u32,
-    /// Whether the command at hand is DELETE.
-    deletes: bool,
+    /// The selected mailbox is no more, and whether the DELETE under way has removed it is not known yet.
+    vanished: bool,
     /// Whether what is sent and received is compressed.
     compressed: bool,
     /// Whether the client wants to know of every MODSEQ, and of messages that are gone by VANISHED (RFC 7162).
@@ -194,6 +194,7 @@ enum Asked {
     /// Whatever is said with OK.
     Change(&'static str),
     Create,
+    Delete,
     /// SELECT, of which the name is to be told first, and SELECT.
     Name(Box<Opening>),
     Select(Box<Opening>),
@@ -236,7 +237,7 @@ impl Session {
             open: None,
             unread: 0,
             login_failures: 0,
-            deletes: false,
+            vanished: false,
             compressed: false,
             condstore: false,
             qresync: false,
@@ -346,12 +347,17 @@ impl Session {
         }
         let gone = changes.mailbox_gone;
         view.apply(changes);
-        match gone {
-            // Whoever deletes what he looks at, under whatever name, has left it; only the others are told goodbye.
-            true if self.deletes => self.deselect(),
-            true => self.shut_down(now, "BYE The selected mailbox was deleted"),
-            false => {}
+        match &self.task {
+            _ if !gone => {}
+            Task::Asked(_, Asked::Delete) => self.vanished = true,
+            _ => self.lose_mailbox(),
         }
+    }
+
+    //= https://www.rfc-editor.org/rfc/rfc2180#section-3.3
+    /// Somebody else has deleted the mailbox that is selected.
+    fn lose_mailbox(&mut self) {
+        self.shut_down(self.now, "BYE The selected mailbox was deleted");
     }
 
     /// The server stops, or the account was closed: the client is told `line`, a BYE, when the command at hand is done.
@@ -426,7 +432,6 @@ impl Session {
     }
 
     fn say_finish(&mut self) {
-        self.deletes = false;
         if let Task::Finish {
             tag, text, removed, ..
         } = std::mem::replace(&mut self.task, Task::Ready)
@@ -603,8 +608,7 @@ impl Session {
                 self.ask_then(tag, Asked::Create, Ask::Create { name, special_use });
             }
             Command::Delete(name) => {
-                self.deletes = true;
-                self.ask_then(tag, Asked::Change("OK Done"), Ask::Delete(name));
+                self.ask_then(tag, Asked::Delete, Ask::Delete(name));
             }
             Command::Rename { from, to } => {
                 self.ask_then(tag, Asked::Change("OK Done"), Ask::Rename { from, to });
@@ -625,6 +629,7 @@ impl Session {
     fn answered(&mut self, tag: Tag, asked: Asked, answer: Answer) {
         match (asked, answer) {
             (Asked::Login, answer) => self.login_answered(tag, answer),
+            (Asked::Delete, answer) => self.delete_answered(tag, &answer),
             (Asked::Name(opening), Answer::Mailboxes(mailboxes)) => {
                 self.name_listed(tag, opening, mailboxes);
             }
@@ -667,6 +672,25 @@ impl Session {
                 }
             }
             _ => self.finish(tag, output::MISMATCH),
+        }
+    }
+
+    /// Whoever deletes what he looks at, under whatever name, has left it; only the others are told goodbye, and he himself
+    /// when it was somebody else who has deleted it meanwhile.
+    fn delete_answered(&mut self, tag: Tag, answer: &Answer) {
+        let text = match answer {
+            Answer::Deleted(_) => "OK Done".into(),
+            Answer::Refused(why) => output::refusal(why, false),
+            _ => output::MISMATCH.into(),
+        };
+        let is_own = matches!(answer, Answer::Deleted(id) if self.selected() == Some(*id));
+        let vanished = std::mem::take(&mut self.vanished);
+        if is_own {
+            self.deselect();
+        }
+        self.finish(tag, text);
+        if vanished && !is_own {
+            self.lose_mailbox();
         }
     }
 

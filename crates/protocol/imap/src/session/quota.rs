@@ -5,6 +5,9 @@ use super::{Asked, Session, Tag};
 use crate::name::MailboxName;
 use crate::question::{Answer, Ask, QuotaUse, Used};
 
+/// What STORAGE counts in.
+const UNIT_BYTES: u64 = 1024;
+
 impl Session {
     pub(super) fn start_get_quota(&mut self, tag: Tag, root: &str) {
         match root.is_empty() {
@@ -30,9 +33,11 @@ impl Session {
             self.out.text(" \"\"\r\n");
         }
         let QuotaUse { bytes, messages } = quota;
+        //= https://www.rfc-editor.org/rfc/rfc9208#section-5.1
+        // Both are rounded up: whatever is there is not nothing, and what is within the limit does not look beyond it.
         let units = Used {
-            used: bytes.used.div_ceil(1024),
-            limit: bytes.limit.map(|limit| limit / 1024),
+            used: bytes.used.div_ceil(UNIT_BYTES),
+            limit: bytes.limit.map(|limit| limit.div_ceil(UNIT_BYTES)),
         };
         let resources = [("STORAGE", units), ("MESSAGE", messages)];
         let limited = resources

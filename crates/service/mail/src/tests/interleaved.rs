@@ -347,8 +347,8 @@ fn mailboxes_that_are_deleted_at_once_are_each_cleared_away() {
         world.yields.store(true, Ordering::Relaxed);
         let mail = &world.mail;
         let tasks: Vec<BoxFuture<'_, ()>> = vec![
-            Box::pin(async move { mail.delete(ALICE, &name("a")).await.unwrap() }),
-            Box::pin(async move { mail.delete(ALICE, &name("b")).await.unwrap() }),
+            Box::pin(async move { mail.delete(ALICE, &name("a")).await.map(drop).unwrap() }),
+            Box::pin(async move { mail.delete(ALICE, &name("b")).await.map(drop).unwrap() }),
         ];
         run(&mut rng, tasks);
         world.yields.store(false, Ordering::Relaxed);

@@ -2,6 +2,7 @@
 
 use super::world::{ALICE, NOW, World, name, now, refused};
 use crate::MailError;
+use ringpost_base::Rng;
 use ringpost_imap::SpecialUse;
 use ringpost_imap::question::ListedMailbox;
 use ringpost_store::records::Mailbox;
@@ -100,6 +101,46 @@ fn uidvalidity_grows_over_delete_and_create() {
         kept,
         "a renamed mailbox is the same one"
     );
+    world.check();
+}
+
+//= https://www.rfc-editor.org/rfc/rfc9051#section-2.3.1.1
+#[test]
+fn a_name_and_a_uidvalidity_never_mean_another_mailbox_however_names_come_and_go() {
+    let world = World::new();
+    world.create("Old").unwrap();
+    world.create("Work").unwrap();
+    let former = world.uid_validity("Work");
+    now(world.mail.delete(ALICE, &name("Work"))).unwrap();
+    world.rename("Old", "Work").unwrap();
+    assert_ne!(world.uid_validity("Work"), former);
+    // What they mean, and at which UIDs they are.
+    let mut meant = std::collections::BTreeMap::new();
+    let mut rng = Rng::from_number(9);
+    const NAMES: [&str; 6] = ["a", "a/b", "b", "b/a", "c", "INBOX"];
+    let mut done = 0;
+    for _ in 0..600 {
+        let mut any = || NAMES[rng.below(NAMES.len() as u64) as usize];
+        let (from, to) = (any(), any());
+        let is_done = match rng.below(3) {
+            0 => world.create(to).is_ok(),
+            1 => now(world.mail.delete(ALICE, &name(from))).is_ok(),
+            _ => world.rename(from, to).is_ok(),
+        };
+        done += u32::from(is_done);
+        for named in NAMES {
+            let Ok(status) = now(world.mail.status(ALICE, &name(named))) else {
+                continue;
+            };
+            world.deliver(named, "x");
+            let key = (named, status.uid_validity);
+            let (mailbox, uid_next) = meant
+                .insert(key, (status.mailbox, status.uid_next))
+                .unwrap_or_default();
+            assert!(uid_next == 0 || mailbox == status.mailbox && uid_next <= status.uid_next);
+        }
+    }
+    assert!(done > 100 && meant.len() > 50, "{done} {}", meant.len());
     world.check();
 }
 

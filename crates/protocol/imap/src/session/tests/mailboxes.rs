@@ -258,6 +258,21 @@ fn the_one_quota_root_tells_what_is_used_and_may_be() {
         talk.say("a GETQUOTAROOT Entw&APw-rfe\r\n"),
         format!("* QUOTAROOT Entw&APw-rfe \"\"\r\n{quota}")
     );
+    // Nothing that is there is 0, and what is within the limit never looks beyond it.
+    for (bytes, limit, told) in [
+        (0, 10_240, "0 10"),
+        (1, 10_240, "1 10"),
+        (10_240, 10_240, "10 10"),
+        (500, 1_000, "1 1"),
+        (10_400, 10_500, "11 11"),
+        (10_000, 10_500, "10 11"),
+        (10_240, 0, "10 0"),
+        (u64::MAX, u64::MAX - 1, "18014398509481984 18014398509481984"),
+    ] {
+        talk.mail.quota.bytes = used(bytes, Some(limit));
+        let told = format!("* QUOTA \"\" (STORAGE {told} MESSAGE 3 7)\r\na OK Done\r\n");
+        assert_eq!(talk.say("a GETQUOTA \"\"\r\n"), told);
+    }
     assert!(talk.say("a GETQUOTA other\r\n").starts_with("a NO [NONEXISTENT]"));
     assert!(
         talk.say("a SETQUOTA \"\" (STORAGE 99)\r\n")

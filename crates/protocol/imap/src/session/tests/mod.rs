@@ -277,7 +277,7 @@ impl Mail {
                 Answer::Created(MailboxId(self.boxes[name.as_str()].id))
             }
             Ask::Delete(name) => match self.boxes.remove(name.as_str()) {
-                Some(_) => Answer::Done,
+                Some(mailbox) => Answer::Deleted(MailboxId(mailbox.id)),
                 None => missing,
             },
             Ask::Rename { from, to } => match self.boxes.remove(from.as_str()) {

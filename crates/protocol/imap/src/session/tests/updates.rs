@@ -190,6 +190,65 @@ fn a_mailbox_that_is_deleted_ends_its_sessions() {
     assert!(heard.contains("a OK Done\r\n* BYE ") && talk.closed);
 }
 
+fn gone() -> Changes {
+    Changes {
+        mailbox_gone: true,
+        ..Changes::default()
+    }
+}
+
+/// A client that looks at `Mine` and deletes `named`; whether it is heard that `Mine` is gone before that is answered, or
+/// after. Gives what it is told until it asks for more, and whether that ends the session.
+fn deleting(named: &str, is_heard_first: bool) -> (String, bool) {
+    let mut talk = Talk::logged_in();
+    talk.mail.create("Mine");
+    talk.mail.create("Other");
+    talk.say("a SELECT Mine\r\n");
+    let mine = talk.session.selected().unwrap();
+    talk.hold();
+    talk.say(&format!("a DELETE {named}\r\n"));
+    if is_heard_first {
+        talk.session.handle_changes(talk.now, mine, gone());
+    }
+    let mut heard = talk.release();
+    if !is_heard_first {
+        talk.session.handle_changes(talk.now, mine, gone());
+        heard += &talk.hear();
+    }
+    (heard, talk.closed)
+}
+
+#[test]
+fn whoever_deletes_the_mailbox_it_looks_at_leaves_it_whenever_its_end_is_heard_of() {
+    for is_heard_first in [true, false] {
+        assert_eq!(deleting("Mine", is_heard_first), ("a OK Done\r\n".into(), false));
+    }
+}
+
+#[test]
+fn whoever_deletes_another_mailbox_is_told_goodbye_when_the_selected_one_is_deleted_meanwhile() {
+    const BYE: &str = "* BYE The selected mailbox was deleted\r\n";
+    for is_heard_first in [true, false] {
+        let (heard, is_closed) = deleting("Other", is_heard_first);
+        assert_eq!(heard, format!("a OK Done\r\n{BYE}"));
+        assert!(is_closed);
+        let (heard, is_closed) = deleting("none", is_heard_first);
+        assert!(heard.starts_with("a NO ") && heard.ends_with(BYE), "{heard}");
+        assert!(is_closed);
+    }
+}
+
+#[test]
+fn a_mailbox_that_was_deleted_is_left_before_anything_is_heard_of_it() {
+    let mut talk = Talk::logged_in();
+    talk.mail.create("Mine");
+    talk.say("a SELECT Mine\r\n");
+    assert_eq!(
+        talk.say("a DELETE Mine\r\nb CHECK\r\n"),
+        "a OK Done\r\nb BAD Select a mailbox first\r\n"
+    );
+}
+
 #[test]
 fn a_big_change_is_told_in_pieces() {
     let texts: Vec<(&str, &str)> = (0..1300).map(|_| ("", "a: b\n\nc\n")).collect();
