@@ -22,7 +22,7 @@ use crate::peers::Peers;
 use crate::world::{Endpoints, WorldRef};
 use futures_util::future::BoxFuture;
 use ringpost_auth::digest::DigestKeys;
-use ringpost_directory::{AccountInfo, Directory, DirectoryError};
+use ringpost_directory::{AccountInfo, DeviceKeys, Directory, DirectoryError};
 use ringpost_rtsp::server::{Access, Password};
 use ringpost_stream::hub::{Answer, Ask, ConnectionId, Question, QuestionId};
 use ringpost_stream::{MountName, MountPattern};
@@ -124,10 +124,7 @@ impl Streams {
     }
 
     /// The device that a client names, which may write its domain behind it.
-    async fn device(
-        &self,
-        user: &str,
-    ) -> Result<Option<Arc<ringpost_directory::DeviceKeys>>, DirectoryError> {
+    async fn device(&self, user: &str) -> Result<Option<Arc<DeviceKeys>>, DirectoryError> {
         let default = self.directory.default_domain();
         let (name, domain) = user.rsplit_once('@').unwrap_or((user, default));
         self.directory.device(domain, name).await
@@ -187,14 +184,18 @@ impl Streams {
         mount: &MountName,
         access: Access,
     ) -> Result<Answer, DirectoryError> {
-        let account = match user {
-            Some(user) => self.account_of(user).await?,
-            None => None,
+        let (account, device) = match user {
+            Some(user) => (self.account_of(user).await?, self.device(user).await?),
+            None => (None, None),
         };
         let is_owner = account
             .as_deref()
             .is_some_and(|account| self.owns(account, mount));
-        let may = is_owner || self.is_let_in(user, account.as_deref(), mount, access);
+        let asks = Asking {
+            account: account.as_deref(),
+            device: device.as_deref(),
+        };
+        let may = is_owner || self.is_let_in(asks, mount, access);
         if may
             && access == Access::Publish
             && let Some(why) = self.reserved_for(mount).await
@@ -223,13 +224,7 @@ impl Streams {
         (is_default && first == address.local_part()) || first == address.to_string()
     }
 
-    fn is_let_in(
-        &self,
-        user: Option<&str>,
-        account: Option<&AccountInfo>,
-        mount: &MountName,
-        access: Access,
-    ) -> bool {
+    fn is_let_in(&self, asks: Asking<'_>, mount: &MountName, access: Access) -> bool {
         let rules = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
         let matching = rules.iter().filter(|rule| rule.pattern.matches(mount));
         let Some(rule) = matching.min_by(|a, b| a.pattern.cmp(&b.pattern)) else {
@@ -241,16 +236,30 @@ impl Streams {
         };
         who.iter().any(|who| match who {
             Who::Anyone => true,
-            Who::Accounts => account.is_some(),
-            Who::One(name) => {
-                let is_account = account.is_some_and(|account| {
-                    let address = account.address.to_string();
-                    let is_default = account.address.domain() == self.directory.default_domain();
-                    *name == address || (is_default && name == account.address.local_part())
-                });
-                is_account || user == Some(name)
-            }
+            Who::Accounts => asks.account.is_some(),
+            Who::One(name) => asks.is_called(name, self.directory.default_domain()),
         })
+    }
+}
+
+/// Who there is by the name that a client has proven: what was removed since is let in nowhere.
+#[derive(Clone, Copy)]
+struct Asking<'a> {
+    account: Option<&'a AccountInfo>,
+    device: Option<&'a DeviceKeys>,
+}
+
+impl Asking<'_> {
+    /// Whether a rule's name is the account's or the device's, with its domain or, in the default one, without.
+    fn is_called(self, rule: &str, default_domain: &str) -> bool {
+        let (name, domain) = rule.rsplit_once('@').unwrap_or((rule, default_domain));
+        let is_account = |account: &AccountInfo| {
+            account.address.domain() == domain && account.address.local_part() == name
+        };
+        let is_device = |device: &DeviceKeys| {
+            device.account.address.domain() == domain && device.user.to_lowercase() == name
+        };
+        self.account.is_some_and(is_account) || self.device.is_some_and(is_device)
     }
 }
 

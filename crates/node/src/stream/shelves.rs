@@ -5,14 +5,10 @@ use ringpost_directory::{AccountInfo, Directory};
 use ringpost_mail::Mail;
 use ringpost_store::records::MailboxId;
 use ringpost_store::{FileInfo, FileName, Files, FolderName, StoreError};
-use ringpost_stream::MountName;
 use ringpost_stream::hub::{Answer, folder_of};
+use ringpost_stream::{MountName, VOICEMAIL};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
-
-/// The mount below an account's that holds its voicemails, `alice/voicemail`: all in a row, the oldest first. Each by itself is
-/// `alice/voicemail/1-17`: its mailbox's number and its UID.
-const VOICEMAIL: &str = "voicemail";
 
 /// Files that the configuration names for a mount.
 #[derive(Clone)]

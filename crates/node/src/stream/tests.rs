@@ -118,6 +118,60 @@ fn the_most_particular_rule_lets_in_whom_it_names() {
     let only = House::new(vec![rule("lobby/back", vec![one(user)], Vec::new())]);
     assert_eq!(only.may(Some(user), "lobby/back", Access::Publish), "yes");
     assert_eq!(only.may(Some("alice"), "lobby/back", Access::Publish), "never");
+    // However it is called.
+    for name in [user.clone(), format!("{user}@example.org")] {
+        let rules = || vec![rule("lobby/back", Vec::new(), vec![one(&name)])];
+        let house = House::new(rules());
+        for user in [user.clone(), format!("{user}@example.org")] {
+            assert_eq!(
+                house.may(Some(&user), "lobby/back", Access::Read),
+                "yes",
+                "{name}: {user}"
+            );
+        }
+        assert_eq!(house.may(Some("bob"), "lobby/back", Access::Read), "never");
+    }
+}
+
+#[test]
+fn who_is_removed_is_let_in_by_no_rule_that_names_him() {
+    let house = House::new(Vec::new());
+    let device = house.device.0.clone();
+    let named = ["bob", "bob@example.org", &device].map(|name| Who::One(name.into()));
+    let rule = MountRule {
+        pattern: "alice/yard".parse().unwrap(),
+        publish: named.to_vec(),
+        read: named.to_vec(),
+    };
+    *house.streams.rules.lock().unwrap() = vec![rule];
+    let may = |user: &str| {
+        [Access::Read, Access::Publish].map(|access| house.may(Some(user), "alice/yard", access))
+    };
+    let directory = &house.streams.directory;
+    assert_eq!((may("bob"), may("bob@example.org")), (["yes"; 2], ["yes"; 2]));
+    at_once(directory.remove_account("bob@example.org")).unwrap();
+    assert_eq!((may("bob"), may("bob@example.org")), (["never"; 2], ["never"; 2]));
+    // It is its account's no more, whose mount this is.
+    assert_eq!(may(&device), ["yes"; 2]);
+    at_once(directory.remove_device("alice@example.org", "door")).unwrap();
+    assert_eq!(may(&device), ["never"; 2]);
+}
+
+#[test]
+fn whole_stars_open_no_voicemails() {
+    let rule = |pattern: &str| MountRule {
+        pattern: pattern.parse().unwrap(),
+        publish: Vec::new(),
+        read: vec![Who::Anyone],
+    };
+    let house = House::new(["alice/*", "alice/**", "**"].map(rule).into());
+    for mount in ["alice/voicemail", "alice/voicemail/1-17"] {
+        assert_eq!(house.may(None, mount, Access::Read), "no", "{mount}");
+        assert_eq!(house.may(Some("bob"), mount, Access::Read), "never", "{mount}");
+        assert_eq!(house.may(Some("alice"), mount, Access::Read), "yes", "{mount}");
+    }
+    *house.streams.rules.lock().unwrap() = vec![rule("alice/voicemail/**")];
+    assert_eq!(house.may(None, "alice/voicemail/1-17", Access::Read), "yes");
 }
 
 /// Sessions of these users; who is gone, as it was told.

@@ -35,7 +35,7 @@ mod ring;
 
 pub use description::{Description, DescriptionError, Quirk, Track, control_of, track_of};
 pub use hearing::Hearing;
-pub use mount::{CALLS, MountName, MountNameError, MountPattern, MountPatternError};
+pub use mount::{CALLS, MountName, MountNameError, MountPattern, MountPatternError, VOICEMAIL};
 pub use reorder::{REORDER_WAIT, Reorder};
 pub use ring::{Cursor, Packet, Ring};
 pub use ringpost_codec::Heard;

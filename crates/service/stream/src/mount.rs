@@ -7,6 +7,9 @@ use thiserror::Error;
 
 /// Where an account's calls are, below its name: `alice/call/…`.
 pub const CALLS: &str = "call";
+/// The mount below an account's that holds its voicemails, `alice/voicemail`: all in a row, the oldest first. Each by itself is
+/// `alice/voicemail/1-17`: its mailbox's number and its UID.
+pub const VOICEMAIL: &str = "voicemail";
 
 /// Which mounts a line of the configuration speaks of: a mount's name in which `*` stands for one name between slashes and
 /// a last `**` for one or more.
@@ -44,11 +47,15 @@ impl MountPattern {
             .then(|| self.to_string().parse().ok())?
     }
 
-    /// Whether it speaks of this mount. Of an account's calls ([`CALLS`]) speaks only what names them: who opens all that an
-    /// account has does not think of those.
+    /// Whether it speaks of this mount. Of an account's calls ([`CALLS`]) and voicemails ([`VOICEMAIL`]) speaks only what names
+    /// them: who opens all that an account has does not think of those.
     pub fn matches(&self, mount: &MountName) -> bool {
-        let is_calls = |part: &Part| matches!(part, Part::Name(name) if name == CALLS);
-        if mount.parts().nth(1) == Some(CALLS) && !self.0.get(1).is_some_and(is_calls) {
+        let private = mount
+            .parts()
+            .nth(1)
+            .filter(|name| [CALLS, VOICEMAIL].contains(name));
+        let names = |part: &Part| matches!(part, Part::Name(name) if Some(&name[..]) == private);
+        if private.is_some() && !self.0.get(1).is_some_and(names) {
             return false;
         }
         let mut names = mount.parts();
@@ -145,6 +152,12 @@ mod tests {
             ("*/call/*", "alice/call/1", true),
             ("alice/call/**", "alice/call/1", true),
             ("alice/**", "alice/door/call", true),
+            ("alice/*", "alice/voicemail", false),
+            ("alice/**", "alice/voicemail/1-17", false),
+            ("**", "alice/voicemail", false),
+            ("alice/call/**", "alice/voicemail/1-17", false),
+            ("alice/voicemail/**", "alice/voicemail/1-17", true),
+            ("*/voicemail", "alice/voicemail", true),
         ] {
             let parsed: MountPattern = pattern.parse().expect("a pattern");
             assert_eq!(parsed.matches(&name(mount)), expected, "{pattern} for {mount}");
