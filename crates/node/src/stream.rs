@@ -104,7 +104,7 @@ pub async fn run(
 impl Streams {
     async fn answer(&self, from: Option<(ConnectionId, SocketAddr)>, ask: Ask) -> Answer {
         let answered = match ask {
-            Ask::Keys { user } => self.keys(&user).await,
+            Ask::Keys { user, realm } => self.keys(&user, &realm).await,
             Ask::Password { user, password } => self.password(from, &user, &password).await,
             Ask::Tell { mount, silent_since } => {
                 notice::tell(self, &mount, silent_since).await;
@@ -130,12 +130,8 @@ impl Streams {
         self.directory.device(domain, name).await
     }
 
-    async fn keys(&self, user: &str) -> Result<Answer, DirectoryError> {
-        // The realm is the default domain's, so that those of another domain's devices would not fit.
-        let device = self
-            .directory
-            .device(self.directory.default_domain(), user)
-            .await?;
+    async fn keys(&self, user: &str, realm: &str) -> Result<Answer, DirectoryError> {
+        let device = self.directory.device(realm, user).await?;
         Ok(Answer::Keys(device.map(|device| device.keys.clone())))
     }
 

@@ -268,14 +268,18 @@ fn a_devices_secret_and_an_accounts_password_are_taken_and_others_are_not() {
     };
     assert!(is("alice", &house.password));
     assert!(is(&house.device.0, &house.device.1));
-    let Answer::Keys(Some(keys)) = at_once(house.streams.answer(
-        FROM,
-        Ask::Keys {
+    let keys_in = |realm: &str| {
+        let ask = Ask::Keys {
             user: house.device.0.clone(),
-        },
-    )) else {
-        panic!("a device has keys")
+            realm: realm.into(),
+        };
+        match at_once(house.streams.answer(FROM, ask)) {
+            Answer::Keys(keys) => keys,
+            answer => panic!("{answer:?}"),
+        }
     };
+    assert!(keys_in("example.net").is_none());
+    let keys = keys_in("example.org").expect("a device has keys");
     let derived = DigestKeys::derive(&house.device.0, "example.org", &house.device.1);
     assert_eq!(keys.to_bytes(), derived.to_bytes());
 }

@@ -162,7 +162,7 @@ impl Owner {
                 Some(at) => Answer::Session(Box::new(self.detached.remove(at))),
                 None => Answer::Refused(Status::SESSION_NOT_FOUND.into()),
             },
-            Ask::Keys { user } => Answer::Keys(Some(DigestKeys::derive(user, "localhost", "secret"))),
+            Ask::Keys { user, realm } => Answer::Keys(Some(DigestKeys::derive(user, realm, "secret"))),
             Ask::Password { .. } | Ask::Authorize { .. } => Answer::Granted,
             Ask::Describe(_) => Answer::Description("v=0\r\n".into()),
             Ask::Announce { .. } | Ask::SetParameter { .. } => Answer::Granted,

@@ -13,25 +13,45 @@ use ringpost_base::{Rng, limits};
 /// The longest pair of name and password that Basic may bring.
 const BASIC_BYTES: usize = 1024;
 
+/// So many realms a connection is asked in at a time.
+const REALMS: usize = 4;
+
 /// What a connection challenges with. Its nonces are the connection's own, so that nobody can repeat elsewhere what was
 /// heard here; a client that brings one of another connection is told that it is stale.
 pub(super) struct Gate {
-    digest: Authenticator,
+    /// By realm; that of the configuration first.
+    digests: Vec<Authenticator>,
     is_secure: bool,
+    rng: Rng,
 }
 
 impl Gate {
-    pub(super) fn new(realm: &str, is_secure: bool, rng: Rng) -> Self {
-        let policy = Policy {
-            // GStreamer and most cameras know nothing else.
-            without_qop: true,
-            ..Policy::default()
-        };
+    pub(super) fn new(realm: &str, is_secure: bool, mut rng: Rng) -> Self {
         Gate {
-            digest: Authenticator::new(realm, rng, policy),
+            digests: vec![authenticator(realm, rng.fork())],
             is_secure,
+            rng,
         }
     }
+
+    fn digest(&mut self, realm: &str) -> &mut Authenticator {
+        let known = self.digests.iter().position(|digest| digest.realm() == realm);
+        let place = known.unwrap_or_else(|| {
+            self.digests.truncate(REALMS - 1);
+            self.digests.push(authenticator(realm, self.rng.fork()));
+            self.digests.len() - 1
+        });
+        &mut self.digests[place]
+    }
+}
+
+fn authenticator(realm: &str, rng: Rng) -> Authenticator {
+    let policy = Policy {
+        // GStreamer and most cameras know nothing else.
+        without_qop: true,
+        ..Policy::default()
+    };
+    Authenticator::new(realm, rng, policy)
 }
 
 /// What an Authorization field brings.
@@ -96,9 +116,12 @@ impl Server {
         match brought(header.as_deref(), self.gate.is_secure) {
             Brought::Nothing => self.find_session(current),
             Brought::Digest(credentials) if is_about(&credentials.uri, &current.request.uri) => {
-                let user = credentials.username.into_owned();
-                let ask = Ask::Keys { user: user.clone() };
-                self.ask(current, Waiting::Keys { user }, ask);
+                let (user, realm) = (credentials.username.into_owned(), credentials.realm.into_owned());
+                let ask = Ask::Keys {
+                    user: user.clone(),
+                    realm: realm.clone(),
+                };
+                self.ask(current, Waiting::Keys { user, realm }, ask);
             }
             Brought::Basic { user, password } => {
                 let password = Password(password);
@@ -115,33 +138,57 @@ impl Server {
         }
     }
 
-    pub(super) fn keys_answered(&mut self, current: Box<Current>, user: String, answer: Answer) {
+    /// The realm of who has what is asked for: the domain of the address that it is named after, or the configuration's.
+    fn realm_of(&self, current: &Current) -> String {
+        let first = current.place.as_ref().map(|place| place.mount.first());
+        let domain = first.and_then(|first| Some(first.rsplit_once('@')?.1));
+        let domain = domain.filter(|domain| !domain.is_empty());
+        match domain {
+            Some(domain) => domain.to_ascii_lowercase(),
+            None => self.config.realm.clone(),
+        }
+    }
+
+    pub(super) fn keys_answered(
+        &mut self,
+        current: Box<Current>,
+        (user, realm): (String, String),
+        answer: Answer,
+    ) {
         let keys = match answer {
             Answer::Keys(keys) => keys,
             Answer::Refused(refusal) => return self.refuse(&current, &refusal),
             _ => return self.mismatch(&current),
         };
         let wallclock = self.wallclock();
+        let asked = self.realm_of(&current);
+        let is_ours = realm == self.config.realm;
+        // No other realm than these was asked for.
+        let realm = if is_ours { &realm } else { &asked };
         let header = current.request.headers.field("Authorization").unwrap_or_default();
         let verdict = match Credentials::parse(header) {
             Ok(credentials) => {
                 let method = current.request.method.name();
-                self.gate
-                    .digest
-                    .verify(wallclock, &credentials, method, keys.as_ref())
+                let digest = self.gate.digest(realm);
+                digest.verify(wallclock, &credentials, method, keys.as_ref())
             }
             Err(_) => return self.mismatch(&current),
         };
         match verdict {
             Verdict::Granted => {
-                self.user = Some(user);
+                self.user = Some(if is_ours { user } else { format!("{user}@{realm}") });
                 self.login_failures = 0;
                 self.find_session(current);
             }
-            Verdict::Stale => self.challenge(&current, true),
+            Verdict::Stale => self.challenge_in(&current, &realm.clone(), true),
             Verdict::Refused(_) => {
                 self.login_failures += 1;
-                self.challenge(&current, false);
+                let ours = self.config.realm.clone();
+                // Somebody of ours may have been let in at another domain's: clients try again by themselves what is stale.
+                match is_ours || asked == ours {
+                    true => self.challenge(&current, false),
+                    false => self.challenge_in(&current, &ours, true),
+                }
             }
         }
     }
@@ -164,12 +211,17 @@ impl Server {
     /// Asks the client who it is. Under TLS by Basic, by which an account's password can be proven too: who knows digest would
     /// take that where both are offered, and fail with a password of which no digest is kept. Who has come with a digest may go on.
     pub(super) fn challenge(&mut self, current: &Current, is_stale: bool) {
+        self.challenge_in(current, &self.realm_of(current), is_stale);
+    }
+
+    fn challenge_in(&mut self, current: &Current, realm: &str, is_stale: bool) {
         let wallclock = self.wallclock();
         let mut response = self.response(current, Status::UNAUTHORIZED);
         let brought = current.request.headers.field("Authorization");
         let has_digest = brought.is_some_and(|value| value.to_ascii_lowercase().starts_with("digest "));
         if !self.gate.is_secure || has_digest {
-            for challenge in self.gate.digest.challenge(wallclock, Offer::All, is_stale) {
+            let digest = self.gate.digest(realm);
+            for challenge in digest.challenge(wallclock, Offer::All, is_stale) {
                 response.headers.push("WWW-Authenticate", challenge.to_string());
             }
         }

@@ -39,7 +39,8 @@ use std::time::Duration;
 pub struct Config {
     /// What the Server field says.
     pub software: String,
-    /// The realm of digest and Basic.
+    /// The realm of digest and Basic. Who asks for what is named after an address, as `alice@example.org/door`, is asked in
+    /// that domain's.
     pub realm: String,
     /// After how long without a sign of its client a session ends (RFC 2326 §12.37): a request, interleaved data, or what
     /// [`Server::handle_liveness`] was told.
@@ -216,7 +217,7 @@ struct Current {
 
 /// What the answer to the open question decides.
 enum Waiting {
-    Keys { user: String },
+    Keys { user: String, realm: String },
     Password { user: String },
     Session,
     Authorize,
@@ -349,7 +350,7 @@ impl Server {
             return;
         };
         match waiting {
-            Waiting::Keys { user } => self.keys_answered(current, user, answer),
+            Waiting::Keys { user, realm } => self.keys_answered(current, (user, realm), answer),
             Waiting::Password { user } => self.password_answered(current, user, answer),
             Waiting::Session => self.session_answered(current, answer),
             Waiting::Authorize => self.authorize_answered(current, answer),

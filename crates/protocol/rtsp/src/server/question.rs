@@ -76,6 +76,8 @@ pub enum Ask {
     Keys {
         /// As the client wrote it.
         user: String,
+        /// The realm that it is the user's name in.
+        realm: String,
     },
     /// Is this the user's password? Asked under TLS alone. → [`Answer::Granted`]; any refusal is a 401.
     Password {

@@ -81,7 +81,7 @@ impl Plane {
         let pending = Pending { connection, question };
         let peer = SocketAddr::new(ends.remote.ip().to_canonical(), ends.remote.port());
         match ask {
-            server::Ask::Keys { user } => self.ask(pending, peer, Ask::Keys { user }),
+            server::Ask::Keys { user, realm } => self.ask(pending, peer, Ask::Keys { user, realm }),
             server::Ask::Password { user, password } => {
                 self.ask(pending, peer, Ask::Password { user, password });
             }

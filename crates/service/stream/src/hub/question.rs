@@ -33,6 +33,8 @@ pub enum Ask {
     Keys {
         /// As the client wrote it.
         user: String,
+        /// The realm that it is the user's name in: a domain.
+        realm: String,
     },
     /// Is this the user's password? → [`Answer::Yes`] or [`Answer::No`].
     Password {

@@ -120,7 +120,7 @@ impl World {
 
 fn answer(ask: &Ask) -> Answer {
     match ask {
-        Ask::Keys { user } => {
+        Ask::Keys { user, .. } => {
             Answer::Keys((user == "alice").then(|| DigestKeys::derive("alice", "example.com", "secret")))
         }
         Ask::Authorize { place, .. } => match place.user {

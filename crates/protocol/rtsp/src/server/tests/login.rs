@@ -48,6 +48,57 @@ fn digest_is_proven_with_the_url_or_the_path() {
 }
 
 #[test]
+fn who_asks_for_what_is_named_after_an_address_is_asked_in_its_domain_and_then_in_ours() {
+    let url = "rtsp://h/carol@Other.net/door";
+    let request = format!("DESCRIBE {url}");
+    for (user, realm, proven) in [
+        ("carol", "other.net", "carol@other.net"),
+        ("alice", "example.com", "alice"),
+    ] {
+        let mut world = World::new();
+        world.needs_user = true;
+        let mut client = DigestClient::new(realm, user, "secret", Rng::from_number(3));
+        let mut challenged = world.request(&request, "");
+        assert!(
+            challenges(&challenged)[0].contains("realm=\"other.net\""),
+            "{challenged:?}"
+        );
+        if client.handle_challenges(challenges(&challenged)).is_err() {
+            // Its client has one name and one password, and tries them.
+            let mut tries = DigestClient::new("other.net", user, "secret", Rng::from_number(4));
+            tries.handle_challenges(challenges(&challenged)).unwrap();
+            challenged = world.request(&request, &authorized(&mut tries, "DESCRIBE", url));
+            assert_eq!(challenged.status, Status::UNAUTHORIZED);
+            let [first, ..] = challenges(&challenged)[..] else {
+                panic!("{challenged:?}")
+            };
+            assert!(
+                first.contains("realm=\"example.com\"") && first.contains("stale=true"),
+                "{first}"
+            );
+            client.handle_challenges(challenges(&challenged)).unwrap();
+        }
+        let fields = authorized(&mut client, "DESCRIBE", url);
+        assert_eq!(world.status(&request, &fields), 200, "{user}");
+        assert_eq!(world.server.user(), Some(proven));
+    }
+    // What was proven in one realm is worth nothing in another, nor is a realm that nobody asked in.
+    let mut world = World::new();
+    world.needs_user = true;
+    let mut client = DigestClient::new("other.net", "carol", "secret", Rng::from_number(3));
+    client
+        .handle_challenges(challenges(&world.request(&request, "")))
+        .unwrap();
+    let fields = authorized(&mut client, "DESCRIBE", "rtsp://h/lobby");
+    let refused = world.request("DESCRIBE rtsp://h/lobby", &fields);
+    assert_eq!(refused.status, Status::UNAUTHORIZED);
+    assert!(
+        challenges(&refused)[0].contains("realm=\"example.com\""),
+        "{refused:?}"
+    );
+}
+
+#[test]
 fn digest_without_qop_and_with_md5_is_taken() {
     let mut world = World::new();
     world.needs_user = true;

@@ -169,8 +169,9 @@ impl World {
                 Some(at) => Answer::Session(Box::new(self.detached.remove(at))),
                 None => Answer::Refused(Status::SESSION_NOT_FOUND.into()),
             },
-            Ask::Keys { user } => Answer::Keys(match user.as_str() {
-                "alice" | "bob" => Some(DigestKeys::derive(user, "example.com", "secret")),
+            Ask::Keys { user, realm } => Answer::Keys(match (user.as_str(), realm.as_str()) {
+                ("alice" | "bob", "example.com") => Some(DigestKeys::derive(user, realm, "secret")),
+                ("carol", "other.net") => Some(DigestKeys::derive(user, realm, "secret")),
                 _ => None,
             }),
             Ask::Password { user, password } => match (user.as_str(), password.0.as_str()) {
