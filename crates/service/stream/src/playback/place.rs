@@ -4,13 +4,10 @@ use super::player::{Plan, PlayError, Player};
 use super::range::Asked;
 use ringpost_rtsp::header::Range;
 
-/// How far behind the end that is known of what is being recorded a range may begin.
-const LATE_NS: i64 = 10_000_000_000;
-
 impl Player {
     /// A range that waits to be played and comes to the point where `pause` starts, without what is behind that.
     pub fn cut(&self, range: Option<&Range>, pause: &Range) -> Option<Range> {
-        let read = |range| Asked::read(Some(range), &self.timeline).ok();
+        let read = |range| Asked::read(Some(range), &self.timeline, false).ok();
         let (waiting, point) = (read(range?)?, read(pause)?.start_ns?);
         let start_ns = waiting.start_ns?;
         let is_in = point > start_ns && waiting.end_ns.is_none_or(|end| point <= end);
@@ -38,8 +35,7 @@ impl Player {
         is_backwards: bool,
     ) -> Result<(usize, i64), PlayError> {
         let all_ns = self.timeline.end_ns();
-        // What is being recorded is joined at its end, which is told some seconds late.
-        let late_ns = if self.timeline.is_open { LATE_NS } else { 0 };
+        let late_ns = self.timeline.late_ns();
         let is_over = match is_backwards || self.timeline.is_open {
             true => from_ns > all_ns.saturating_add(late_ns),
             false => from_ns >= all_ns,

@@ -363,10 +363,6 @@ impl Player {
         if matches!(&self.mode, Mode::Seeking(seek) if seek.is_start) {
             self.refuse(PlayError::Interrupted);
         }
-        let asked = match Asked::read(play.range.as_ref(), &self.timeline) {
-            Ok(asked) => asked,
-            Err(error) => return self.decline(error),
-        };
         let is_active = !matches!(self.mode, Mode::Ready(_) | Mode::Seeking(_));
         let stopped_ns = self.position_ns();
         // What has come to the end of its range has paused (RFC 2326 §10.5), and goes on as it was: with its scale and speed. What
@@ -378,6 +374,10 @@ impl Player {
             (1.0, 1.0)
         };
         let scale = self.scale_for(play.scale.unwrap_or(old_scale));
+        let asked = match Asked::read(play.range.as_ref(), &self.timeline, scale < 0.0) {
+            Ok(asked) => asked,
+            Err(error) => return self.decline(error),
+        };
         let speed = within(play.speed.unwrap_or(old_speed), SPEEDS);
         let goes_on = is_active && play.range.is_none();
         let (unit, end_ns) = if goes_on {
@@ -411,7 +411,11 @@ impl Player {
         };
         self.clear();
         self.plan.start_ns = at_ns;
-        self.mode = Mode::Seeking(Seek::new(piece, at_ns, true));
+        let mut seek = Seek::new(piece, at_ns, true);
+        if let Some(RangeSpec::Clock { start, end }) = play.range.map(|range| range.spec) {
+            seek.before = (scale < 0.0).then_some((start, end));
+        }
+        self.mode = Mode::Seeking(seek);
         self.advance();
         true
     }
@@ -421,11 +425,11 @@ impl Player {
     /// # Errors
     /// Why not.
     pub fn check(&self, play: &Play) -> Result<(), PlayError> {
-        let asked = Asked::read(play.range.as_ref(), &self.timeline)?;
+        let is_backwards = self.is_backwards(play);
+        let asked = Asked::read(play.range.as_ref(), &self.timeline, is_backwards)?;
         let Some(start_ns) = asked.start_ns else {
             return Ok(());
         };
-        let is_backwards = self.scale_for(play.scale.unwrap_or(1.0)) < 0.0;
         self.place_of(start_ns, asked.end_ns, is_backwards).map(drop)
     }
 
@@ -441,7 +445,7 @@ impl Player {
         let position_ns = self.position_ns().unwrap_or(0);
         let unit = self.plan.unit;
         if let Some(range) = range {
-            let asked = Asked::read(Some(range), &self.timeline)?;
+            let asked = Asked::read(Some(range), &self.timeline, false)?;
             let point_ns = match range.spec {
                 // Of what was recorded twice it is what is played next.
                 RangeSpec::Clock { start, .. } => {
@@ -603,6 +607,11 @@ impl Player {
             return 1.0;
         }
         within(asked.abs(), SCALES).copysign(asked)
+    }
+
+    /// Whether what waits to be played will be played backwards.
+    pub(super) fn is_backwards(&self, waiting: &Play) -> bool {
+        self.scale_for(waiting.scale.unwrap_or(1.0)) < 0.0
     }
 
     /// What is next to be sent, or was to be when it stopped.

@@ -53,6 +53,11 @@ impl Piece {
         self.clock_ns.saturating_add(length)
     }
 
+    /// Up to when it has what happened until an instant, in order: a piece that goes on then reaches beyond one that ends there.
+    fn reaches(&self, at_ns: i64) -> i64 {
+        self.clock_end_ns().min(at_ns.saturating_add(1))
+    }
+
     /// Where an instant of the file is on the timeline.
     pub(super) fn on_timeline(&self, at_ns: i64) -> i64 {
         at_ns
@@ -63,6 +68,8 @@ impl Piece {
 
 /// What parts of a timeline may be apart and count as one: less is what a recorder needs to begin another file.
 pub(super) const GAP_NS: i64 = 1_000_000_000;
+/// How late the end of what is being recorded may be known.
+const LATE_NS: i64 = 10_000_000_000;
 
 impl Timeline {
     /// When its beginning happened, if it is made of recordings.
@@ -122,6 +129,36 @@ impl Timeline {
             Some((index, _)) => self.before(index, at_ns),
             None => self.beyond(at_ns),
         }
+    }
+
+    /// Where what is played backwards from an instant begins: the piece, and the position in it. What was recorded last of the instant
+    /// comes first, then what ended last before it.
+    pub(super) fn backwards_from(&self, at: UnixTime) -> Option<(usize, i64)> {
+        let at_ns = clock_ns(at);
+        self.backwards(at_ns, |_| true)
+    }
+
+    /// Where it begins if nothing can be begun with in a piece that was found so.
+    pub(super) fn backwards_but(&self, at: UnixTime, piece: usize) -> Option<(usize, i64)> {
+        let at_ns = clock_ns(at);
+        let tried = (self.pieces.get(piece)?.reaches(at_ns), piece);
+        self.backwards(at_ns, |of| of < tried)
+    }
+
+    fn backwards(&self, at_ns: i64, is_meant: impl Fn((i64, usize)) -> bool) -> Option<(usize, i64)> {
+        let pieces = self.pieces.iter().enumerate();
+        let begun = pieces.filter(|(_, piece)| piece.clock_ns <= at_ns);
+        let reaches = begun.map(|(index, piece)| (piece.reaches(at_ns), index));
+        let (_, index) = reaches.filter(|of| is_meant(*of)).max()?;
+        let piece = &self.pieces[index];
+        let since_ns = at_ns.saturating_sub(piece.clock_ns);
+        let position_ns = piece.begin_ns.saturating_add(since_ns);
+        Some((index, position_ns.min(piece.end_ns - 1)))
+    }
+
+    /// When the last of it happened.
+    pub(super) fn clock_end_ns(&self) -> Option<i64> {
+        self.pieces.iter().map(Piece::clock_end_ns).max()
     }
 
     /// The position where a part ends that begins at a position, which is of `start`, and goes on until `end`, or back to it.
@@ -250,6 +287,12 @@ impl Timeline {
             }
         };
         described.tracks.iter().map(told).collect()
+    }
+
+    /// How far behind its end, as it is known, a range may begin: what is being recorded is joined at its end, which is told some
+    /// seconds late.
+    pub(super) fn late_ns(&self) -> i64 {
+        if self.is_open { LATE_NS } else { 0 }
     }
 
     pub(super) fn end_ns(&self) -> i64 {

@@ -61,6 +61,97 @@ fn what_comes_behind_an_overlap_is_found_where_it_happened() {
     assert_eq!(numbers, [700, 675, 650]);
 }
 
+/// The numbers of the pictures that are sent backwards from an instant on.
+fn backwards(world: &World, from: &str) -> Vec<u64> {
+    let mut viewer = Viewer::new(recordings(&world.files), &world.files);
+    viewer.play(&format!("clock={from}"), Some(-1.0), None);
+    viewer.rest();
+    viewer.pictures().into_iter().map(|(n, _)| n).collect()
+}
+
+/// Twenty seconds, five again from the fifth on, and ten from the thirtieth on.
+fn overlapping_before_a_gap() -> World {
+    let mut world = world(CAMERA);
+    for part in [0..20, 5..10, 30..40] {
+        world.recorder.handle_gap(world.now);
+        world.run();
+        world.play(part);
+    }
+    world.finish();
+    world
+}
+
+#[test]
+fn backwards_from_within_a_gap_begins_with_what_happened_last_before_though_something_else_lies_behind_it() {
+    let world = overlapping_before_a_gap();
+    let timeline = recordings(&world.files);
+    assert_eq!(
+        timeline.clock_ranges(),
+        [BEGAN..BEGAN + ms(20_000), BEGAN + ms(30_000)..BEGAN + ms(40_000)]
+    );
+    let whole: Vec<u64> = (0..20).rev().map(|n| 25 * n).collect();
+    assert_eq!(backwards(&world, "20261127T025327Z-"), whole);
+    // What is played goes on from there by position: of what lies behind it nothing is sent.
+    let mut viewer = Viewer::new(timeline.clone(), &world.files);
+    let played = viewer.play("clock=20261127T025327Z-20261127T025317Z", Some(-1.0), None);
+    assert_eq!(range_of(&played), "clock=20261127T025319Z-20261127T025317Z");
+    viewer.rest();
+    assert_eq!(
+        viewer.pictures().into_iter().map(|(n, _)| n).collect::<Vec<_>>(),
+        [475, 450, 425]
+    );
+    // From the end, and from beyond it, which is nowhere.
+    assert_eq!(backwards(&world, "20261127T025340Z-20261127T025338Z"), [975, 950]);
+    let play = |range: &str| Play {
+        range: Some(Range::parse(range).expect("a range")),
+        scale: Some(-1.0),
+        ..Play::default()
+    };
+    for nowhere in [
+        "20261127T025341Z-",
+        "20261127T025259Z-",
+        "20261127T025327Z-20261127T025320Z",
+    ] {
+        assert_eq!(
+            viewer.player.check(&play(&format!("clock={nowhere}"))),
+            Err(PlayError::Empty),
+            "{nowhere}"
+        );
+    }
+}
+
+#[test]
+fn backwards_from_the_last_that_happened_is_from_what_reaches_furthest() {
+    let world = overlapping_by(5);
+    assert_eq!(backwards(&world, "20261127T025320Z-20261127T025318Z"), [475, 450]);
+    // What goes on then is before what ends then.
+    assert_eq!(
+        backwards(&world, "20261127T025315Z-20261127T025313Z"),
+        [375, 350, 325]
+    );
+    // Of what was recorded twice it is the later one.
+    assert_eq!(
+        backwards(&world, "20261127T025312.5Z-20261127T025311Z"),
+        [300, 275]
+    );
+}
+
+#[test]
+fn backwards_is_begun_elsewhere_where_nothing_before_the_instant_can_be_begun_with() {
+    let mut world = overlapping();
+    // The later recording cannot be read.
+    let names = world.names();
+    let damaged = door().file(&names[names.len() - 1]).expect("a name");
+    let timeline = recordings(&world.files);
+    ready(world.files.remove(&damaged)).expect("removed");
+    let mut viewer = Viewer::new(timeline, &world.files);
+    viewer.play("clock=20261127T025312.5Z-20261127T025310Z", Some(-1.0), None);
+    viewer.rest();
+    let numbers: Vec<u64> = viewer.pictures().into_iter().map(|(n, _)| n).collect();
+    assert_eq!(numbers, [300, 275, 250]);
+    world.now = viewer.now;
+}
+
 #[test]
 fn all_that_overlaps_is_played_in_the_order_in_which_it_was_recorded() {
     let world = overlapping();
