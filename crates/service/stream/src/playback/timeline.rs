@@ -161,6 +161,55 @@ impl Timeline {
         self.pieces.iter().map(Piece::clock_end_ns).max()
     }
 
+    /// The position where what is played from a position on comes to an instant: that of a piece that has it, or between two that
+    /// it lies between. `None` if it does not come there.
+    pub(super) fn next_at_clock(&self, from_ns: i64, at: UnixTime, is_backwards: bool) -> Option<i64> {
+        let at_ns = clock_ns(at);
+        let first = match is_backwards {
+            true => self
+                .pieces
+                .partition_point(|piece| piece.begin_ns < from_ns)
+                .checked_sub(1)?,
+            false => self.piece_at(from_ns)?,
+        };
+        let mut was_ns = clock_ns(match is_backwards {
+            true => self.clock_until(from_ns),
+            false => self.clock_from(from_ns),
+        });
+        let is_ahead = |position_ns: i64| match is_backwards {
+            true => position_ns <= from_ns,
+            false => position_ns >= from_ns,
+        };
+        let meet = |index: usize| {
+            let piece = &self.pieces[index];
+            let (begun_ns, over_ns) = match is_backwards {
+                true => (piece.clock_end_ns(), piece.clock_ns),
+                false => (piece.clock_ns, piece.clock_end_ns()),
+            };
+            let is_within = (piece.clock_ns..=piece.clock_end_ns()).contains(&at_ns);
+            let is_between = (was_ns.min(begun_ns)..was_ns.max(begun_ns)).contains(&at_ns)
+                && (was_ns <= begun_ns) != is_backwards;
+            was_ns = over_ns;
+            let position_ns = piece
+                .begin_ns
+                .saturating_add(at_ns.saturating_sub(piece.clock_ns));
+            match is_within {
+                true => Some(position_ns).filter(|at| is_ahead(*at)),
+                false if is_between && is_backwards => {
+                    let next = self.pieces.get(index + 1);
+                    let begun_ns = next.map_or(i64::MAX, |next| next.begin_ns);
+                    Some(position_ns.min(begun_ns).min(from_ns))
+                }
+                false if is_between => Some(self.before(index, at_ns).max(from_ns)),
+                false => None,
+            }
+        };
+        match is_backwards {
+            true => (0..=first).rev().find_map(meet),
+            false => (first..self.pieces.len()).find_map(meet),
+        }
+    }
+
     /// The position where a part ends that begins at a position, which is of `start`, and goes on until `end`, or back to it.
     pub(super) fn until_clock(&self, start_ns: i64, start: UnixTime, end: UnixTime) -> i64 {
         let at_ns = clock_ns(end);

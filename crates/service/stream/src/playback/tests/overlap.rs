@@ -213,3 +213,74 @@ fn a_pause_at_a_time_that_was_recorded_twice_is_where_playing_comes_to_it_next()
     viewer.rest();
     assert!(viewer.pictures().into_iter().map(|(n, _)| n).eq(125..300));
 }
+
+/// What is left of a PLAY that waits when a PAUSE with a range comes.
+fn cut(player: &Player, waiting: &str, scale: Option<f64>, pause: &str) -> Option<String> {
+    let range = |text: &str| Range::parse(text).expect("a range");
+    let waiting = Play {
+        range: Some(range(waiting)),
+        scale,
+        ..Play::default()
+    };
+    player.cut(&waiting, &range(pause)).map(|cut| cut.to_string())
+}
+
+#[test]
+fn what_waits_is_cut_where_it_comes_first_to_a_time_that_was_recorded_twice() {
+    let world = overlapping();
+    let player = Viewer::new(recordings(&world.files), &world.files).player;
+    let clock = |second: &str| format!("clock=20261127T0253{second}Z-");
+    for (waiting, scale, pause, expected) in [
+        ("npt=5-", None, clock("12"), Some("npt=5.000-12.000")),
+        ("npt=15-", None, clock("12"), Some("npt=15.000-22.000")),
+        ("npt=15-21", None, clock("12"), None),
+        ("npt=25-", None, clock("12"), None),
+        ("npt=5-", None, clock("26"), Some("npt=5.000-36.000")),
+        ("npt=5-", None, clock("31"), None),
+        ("npt=5-", None, "npt=22-".into(), Some("npt=5.000-22.000")),
+        (
+            "clock=20261127T025305Z-",
+            None,
+            clock("12"),
+            Some("clock=20261127T025305Z-20261127T025312Z"),
+        ),
+        (
+            "clock=20261127T025312Z-",
+            None,
+            clock("15"),
+            Some("clock=20261127T025312Z-20261127T025315Z"),
+        ),
+        ("clock=20261127T025305Z-20261127T025311Z", None, clock("12"), None),
+        // Backwards.
+        ("npt=35-", Some(-1.0), clock("12"), Some("npt=35.000-22.000")),
+        ("npt=21-", Some(-1.0), clock("12"), Some("npt=21.000-12.000")),
+        ("npt=35-23", Some(-1.0), clock("12"), None),
+        ("npt=35-", Some(-1.0), clock("26"), None),
+    ] {
+        let found = cut(&player, waiting, scale, &pause);
+        assert_eq!(found.as_deref(), expected, "{waiting} at {pause}");
+    }
+}
+
+#[test]
+fn what_waits_is_cut_within_a_gap_and_where_its_time_goes_back() {
+    let world = overlapping_before_a_gap();
+    let player = Viewer::new(recordings(&world.files), &world.files).player;
+    for (waiting, scale, second, expected) in [
+        // Nothing was recorded then.
+        ("npt=22-", None, "27", Some("npt=22.000-27.000")),
+        ("npt=35-", Some(-1.0), "27", Some("npt=35.000-30.000")),
+        (
+            "clock=20261127T025325Z-",
+            None,
+            "27",
+            Some("clock=20261127T025325Z-20261127T025327Z"),
+        ),
+        // By the clock it would end before it begins.
+        ("clock=20261127T025312Z-", None, "07", Some("npt=12.000-22.000")),
+    ] {
+        let pause = format!("clock=20261127T0253{second}Z-");
+        let found = cut(&player, waiting, scale, &pause);
+        assert_eq!(found.as_deref(), expected, "{waiting} at {second}");
+    }
+}
