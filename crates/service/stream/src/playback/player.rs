@@ -3,11 +3,11 @@ use super::media::MediaError;
 use super::pace::{Pace, ns, ticks};
 use super::range::{Asked, Unit};
 use super::seek::Seek;
+use super::send::Packing;
 use super::timeline::{Timeline, Told};
 use crate::Description;
 use bytes::Bytes;
 use ringpost_base::{Instant, Rng};
-use ringpost_codec::G722WideEncoder;
 use ringpost_rtp::Header;
 use ringpost_rtsp::header::{Range, RangeSpec};
 use ringpost_rtsp::server::Played;
@@ -68,8 +68,7 @@ pub(super) struct Sender {
     pub(super) clock_rate_hz: u32,
     pub(super) is_video: bool,
     pub(super) is_enabled: bool,
-    /// Codes sound that files have decoded.
-    pub(super) g722: Option<Box<G722WideEncoder>>,
+    pub(super) packing: Packing,
     ssrc: u32,
     /// The next packet's.
     pub(super) sequence: u16,
@@ -262,7 +261,7 @@ impl Player {
                 clock_rate_hz: told.clock_rate_hz,
                 is_video: told.is_video,
                 is_enabled: true,
-                g722: told.is_g722().then(Box::default),
+                packing: told.packing(),
                 ssrc: rng.u32(),
                 sequence: rng.u32() as u16,
                 first_timestamp: timestamp,

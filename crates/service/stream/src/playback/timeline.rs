@@ -1,4 +1,5 @@
-use crate::file::FileTrack;
+use super::send::Packing;
+use crate::file::{AacForm, FileTrack};
 use crate::{Description, Track};
 use ringpost_base::{UnixTime, limits};
 use ringpost_sdp::{Codec, MediaKind};
@@ -420,9 +421,14 @@ impl Told {
         }
     }
 
-    /// Whether it is G.722, which files have decoded.
-    pub(super) fn is_g722(&self) -> bool {
-        matches!(&self.what, What::Codec(codec) if codec.name.eq_ignore_ascii_case("G722"))
+    /// How its packets are made.
+    pub(super) fn packing(&self) -> Packing {
+        match &self.what {
+            What::Track(_) => Packing::Own,
+            // Files have it decoded.
+            What::Codec(codec) if codec.name.eq_ignore_ascii_case("G722") => Packing::G722(Box::default()),
+            What::Codec(codec) => AacForm::of(codec).map_or(Packing::Own, Packing::Aac),
+        }
     }
 
     /// Which of a file's tracks is sent as which of these, in order.
