@@ -18,8 +18,8 @@ use thiserror::Error;
 
 /// Plays a [`Timeline`] to one session: RTP packets at their time.
 ///
-/// - A seek lands on the key frame at or before what was asked for, or the first one behind a gap, and
-///   [`Event::Played`] says where that is.
+/// - A seek lands on the key frame at or before what was asked for, or from within a gap on the first one behind it, or backwards
+///   on the last one that happened before it; [`Event::Played`] says where that is.
 /// - A scale other than 1 leaves out sound. Up to 2 all pictures are sent, above that and backwards only key frames, at most 25
 ///   a second.
 /// - The answer's range is all that will be played. Where recordings have a gap within it, playing goes on behind the gap at

@@ -138,8 +138,8 @@ impl Player {
             false if fragment > 0 && begins_ns > piece.file_begin_ns && tries < TRIES => {
                 self.look_into(fragment - 1, false)
             }
-            // Nothing before it: backwards what comes before, otherwise the first thing that there is.
-            false if self.plan.scale < 0.0 => self.give_up(),
+            // Nothing before it: backwards what lies before the piece, otherwise the first thing that there is.
+            false if self.is_preceded(seek) => self.give_up(),
             false => self.look_into(fragment, true),
             true if tries < TRIES => self.look_into(fragment + 1, true),
             true => self.give_up(),
@@ -275,6 +275,15 @@ impl Player {
         }
         (self.plan.start_ns, self.plan.end_ns) = (at_ns, end_ns);
         Some((piece, at_ns))
+    }
+
+    /// Whether something comes before a piece that what is played backwards may begin with.
+    fn is_preceded(&self, seek: &Seek) -> bool {
+        let before = match seek.before {
+            Some((start, _)) => self.timeline.backwards_but(start, seek.piece),
+            None => self.neighbour(seek.piece),
+        };
+        self.plan.scale < 0.0 && before.is_some()
     }
 
     /// The piece that comes next in the direction of playing, and where it is begun with.

@@ -138,7 +138,7 @@ fn backwards_from_the_last_that_happened_is_from_what_reaches_furthest() {
 
 #[test]
 fn backwards_is_begun_elsewhere_where_nothing_before_the_instant_can_be_begun_with() {
-    let mut world = overlapping();
+    let world = overlapping();
     // The later recording cannot be read.
     let names = world.names();
     let damaged = door().file(&names[names.len() - 1]).expect("a name");
@@ -149,7 +149,48 @@ fn backwards_is_begun_elsewhere_where_nothing_before_the_instant_can_be_begun_wi
     viewer.rest();
     let numbers: Vec<u64> = viewer.pictures().into_iter().map(|(n, _)| n).collect();
     assert_eq!(numbers, [300, 275, 250]);
-    world.now = viewer.now;
+}
+
+#[test]
+fn backwards_from_before_the_first_key_picture_of_a_later_recording_is_from_the_earlier_one() {
+    let world = recorded(10);
+    let name = &world.names()[0];
+    let earlier = world.file(name);
+    let began = BEGAN + ms(5_000);
+    let (mut writer, mut later) = FileWriter::new(&earlier.index.tracks, began).expect("a header");
+    // Sound from its beginning on, and pictures a second later.
+    let sounds = (0..86).map(|n| (1_024 * n, vec![7; 50]));
+    let pictures =
+        (1_000..1_003).map(|n: u64| (90_000 * (n - 999), [&[0x65, 0x88], &n.to_be_bytes()[..]].concat()));
+    let run = |track, samples: Vec<(u64, Vec<u8>)>, end| {
+        let sample = |(time, octets): (u64, Vec<u8>)| Sample {
+            time,
+            is_key: true,
+            parts: vec![octets.into()],
+        };
+        let samples = samples.into_iter().map(sample).collect();
+        Run { track, samples, end }
+    };
+    let runs = [
+        run(1, sounds.collect(), Some(1_024 * 86)),
+        run(0, pictures.collect(), Some(90_000 * 4)),
+    ];
+    later.extend(writer.fragment(began, &runs));
+    let files = files_of(&[
+        (name, &earlier.octets),
+        (&crate::recording::file_name(began), &later),
+    ]);
+    let backwards = |from: &str| {
+        let mut viewer = Viewer::new(recordings(&files), &files);
+        viewer.play(from, Some(-1.0), None);
+        viewer.rest();
+        let numbers = viewer.pictures().into_iter().map(|(n, _)| n);
+        numbers.take(2).collect::<Vec<_>>()
+    };
+    assert_eq!(backwards("clock=20261127T025307.5Z-"), [1_001, 1_000]);
+    assert_eq!(backwards("clock=20261127T025305.5Z-"), [125, 100]);
+    // By position all of the earlier one comes before.
+    assert_eq!(backwards("npt=10.5-"), [225, 200]);
 }
 
 #[test]
