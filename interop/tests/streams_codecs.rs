@@ -1,11 +1,11 @@
-//! What is recorded in ways of its own, with clients that others wrote: G.722, MPEG-4 video, LATM with its configuration in the
-//! band, and several parameter sets.
+//! What is recorded in ways of its own, with clients that others wrote: G.722, MPEG-4 video, AAC in LATM and of a low rate
+//! (live, recorded and of the past), and several parameter sets.
 
 #![allow(clippy::unwrap_used)] // A test says what it missed by panicking.
 
 use ringpost_interop::{
-    Ffmpeg, Options, RtspSocket, Server, Unit, annex_b_units, client, compare_units, recorded, run, spawn,
-    stream_url as url, wait_for, wait_until_live, wait_until_over,
+    Ffmpeg, Options, RtspSocket, Server, Unit, annex_b_units, client, compare_units, listed_stream, recorded,
+    run, spawn, stream_url as url, wait_for, wait_until_live, wait_until_over,
 };
 use std::path::PathBuf;
 use std::process::Command;
@@ -128,29 +128,14 @@ fn likeness(one: &[i16], other: &[i16]) -> f64 {
     product(one, other) / (product(one, one) * product(other, other)).sqrt()
 }
 
-#[test]
-fn what_was_recorded_of_g722_is_played_to_who_was_told_of_g722_while_it_is_live() {
-    let server = server();
-    let Some(ffmpeg) = Ffmpeg::find(server.folder()) else {
-        return;
-    };
-    let noise = "anoisesrc=r=16000:a=0.3:color=pink:seed=7,tremolo=f=3";
-    let made = [
-        "-f", "lavfi", "-i", noise, "-t", "16", "-c:a", "g722", "-f", "g722",
-    ];
-    make(&ffmpeg, "make-g722", &[&made[..], &["sent.g722"]].concat());
-    let sent = sound(&server, &ffmpeg, "sent", &["-f", "g722", "-i", "sent.g722"]);
-    let publish = ["-re", "-f", "g722", "-i", "sent.g722", "-c", "copy", "-f", "rtsp"];
-    let url = url(&server, "lobby/past");
-    let publisher = ffmpeg.spawn("publish", &[&publish[..], &TCP, &[&url]].concat());
-    wait_until_live(&server, "lobby/past", &publisher);
-    // Until so much is recorded that some of it is past.
+/// When what was recorded of a mount that is live begins, once that is so long that some of it is past.
+fn past_of(server: &Server, path: &str) -> String {
     let mut begins = None;
     let begin_of_five_seconds = || {
-        let mut socket = RtspSocket::open(&server).unwrap();
+        let mut socket = RtspSocket::open(server).unwrap();
         let lines = "Content-Type: text/parameters\r\n";
         let told = socket
-            .ask("GET_PARAMETER", "/lobby/past", lines, "recorded-ranges\r\n")
+            .ask("GET_PARAMETER", path, lines, "recorded-ranges\r\n")
             .unwrap();
         let range = told
             .body
@@ -171,7 +156,26 @@ fn what_was_recorded_of_g722_is_played_to_who_was_told_of_g722_while_it_is_live(
         begins.is_some()
     });
     assert!(is_recorded, "nothing is recorded");
-    let range = format!("Range: clock={}-\r\n", begins.unwrap());
+    begins.unwrap()
+}
+
+#[test]
+fn what_was_recorded_of_g722_is_played_to_who_was_told_of_g722_while_it_is_live() {
+    let server = server();
+    let Some(ffmpeg) = Ffmpeg::find(server.folder()) else {
+        return;
+    };
+    let noise = "anoisesrc=r=16000:a=0.3:color=pink:seed=7,tremolo=f=3";
+    let made = [
+        "-f", "lavfi", "-i", noise, "-t", "16", "-c:a", "g722", "-f", "g722",
+    ];
+    make(&ffmpeg, "make-g722", &[&made[..], &["sent.g722"]].concat());
+    let sent = sound(&server, &ffmpeg, "sent", &["-f", "g722", "-i", "sent.g722"]);
+    let publish = ["-re", "-f", "g722", "-i", "sent.g722", "-c", "copy", "-f", "rtsp"];
+    let url = url(&server, "lobby/past");
+    let publisher = ffmpeg.spawn("publish", &[&publish[..], &TCP, &[&url]].concat());
+    wait_until_live(&server, "lobby/past", &publisher);
+    let range = format!("Range: clock={}-\r\n", past_of(&server, "/lobby/past"));
     let mut socket = RtspSocket::open(&server).unwrap();
     let described = socket.ask("DESCRIBE", "/lobby/past", "", "").unwrap();
     assert!(
@@ -522,6 +526,172 @@ fn latm_of_ffmpeg_with_its_configuration_in_the_band_is_recorded_and_played_fram
     let played = ffmpeg.units_through("null", "played", &options, &url).unwrap();
     let counts = compare_units(&sent, &played, JITTER_S);
     assert!(counts[0].0 > 150, "{counts:?}");
+}
+
+/// The frames of a file of ADTS, without their headers.
+fn adts_frames(file: &[u8]) -> Vec<Vec<u8>> {
+    let mut rest = file;
+    let mut found = Vec::new();
+    while let [0xff, flags, _, channels, middle, low, ..] = *rest {
+        let length = usize::from(channels & 3) << 11 | usize::from(middle) << 3 | usize::from(low >> 5);
+        let (frame, behind) = rest.split_at(length);
+        let header = if flags & 1 == 1 { 7 } else { 9 };
+        found.push(frame[header..].to_vec());
+        rest = behind;
+    }
+    assert!(rest.is_empty(), "a frame of ADTS");
+    found
+}
+
+/// Mounts of one track of AAC: its configuration is that of 11,025 samples a second in one channel.
+fn aac_sdp(map: &str, fmtp: &str) -> String {
+    format!(
+        "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 0 RTP/AVP 96\r\n\
+         a=rtpmap:96 {map}/11025\r\na=fmtp:96 {fmtp}\r\na=control:track\r\n"
+    )
+}
+
+/// Publishes payloads of one frame each at their time.
+fn publish_aac(server: &Server, path: &str, sdp: &str, payloads: &[Vec<u8>]) {
+    let mut socket = publish_by_hand(server, path, sdp);
+    let began = Instant::now();
+    for (n, payload) in payloads.iter().enumerate() {
+        let due = began + Duration::from_secs_f64(n as f64 * 1_024.0 / 11_025.0);
+        std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        socket.send(&packet(n, n as u32 * 1_024, true, payload)).unwrap();
+    }
+}
+
+/// Four seconds of packets of what was recorded of a mount that is live, as its description has them.
+fn past_packets(server: &Server, path: &str) -> Vec<Vec<u8>> {
+    let range = format!("Range: clock={}-\r\n", past_of(server, path));
+    let mut socket = RtspSocket::open(server).unwrap();
+    let played = socket.play(path, 1, &range).unwrap();
+    assert_eq!(played.status, 200, "{}", played.head);
+    let mut packets = Vec::new();
+    while packets.len() < 43 {
+        let (channel, packet) = socket.packet().unwrap();
+        if channel == 0 {
+            packets.push(packet);
+        }
+    }
+    packets
+}
+
+/// Makes `sent.mp4`, and `sent.aac` and `sent.latm` of it: frames of less than 64 octets, which the mode AAC-lbr can hold, and that are
+/// decoded alike whatever came before. Gives all but the first few, which are longer.
+fn small_frames(server: &Server, ffmpeg: &Ffmpeg) -> Vec<Vec<u8>> {
+    let tone = "sine=f=440:r=11025,tremolo=f=3";
+    let coded = ["-c:a", "aac", "-b:a", "3k", "-cutoff", "900", "-aac_pns", "0"];
+    let source = ["-f", "lavfi", "-i", tone, "-t", "16"];
+    make(ffmpeg, "make", &[&source[..], &coded, &["sent.mp4"]].concat());
+    for (name, target) in [("adts", "sent.aac"), ("latm", "sent.latm")] {
+        make(
+            ffmpeg,
+            name,
+            &["-i", "sent.mp4", "-c", "copy", "-f", name, target],
+        );
+    }
+    let file = std::fs::read(server.folder().join("sent.aac")).unwrap();
+    let frames = adts_frames(&file).split_off(3);
+    assert!(frames.iter().all(|frame| frame.len() < 64));
+    frames
+}
+
+/// Frames that were received are some of those that were sent.
+fn assert_part(sent: &[Vec<u8>], received: &[Vec<u8>]) {
+    let is_part = sent.windows(received.len()).any(|part| part == received);
+    assert!(is_part, "other frames are played than were sent");
+}
+
+#[test]
+fn what_was_recorded_of_latm_is_played_in_latm_to_who_was_told_of_that_while_it_is_live() {
+    let server = server();
+    let (Some(gst), Some(ffmpeg)) = (client("gst-launch-1.0"), Ffmpeg::find(server.folder())) else {
+        return;
+    };
+    let frames = small_frames(&server, &ffmpeg);
+    let (folder, server) = (server.folder().display(), &server);
+    let read = |name: &str| std::fs::read(server.folder().join(name)).unwrap();
+    let behind_length = |frame: &Vec<u8>| [&[frame.len() as u8], &frame[..]].concat();
+    let of_description: Vec<_> = frames.iter().map(behind_length).collect();
+    let file = read("sent.latm");
+    let of_band: Vec<_> = elements(&file).into_iter().map(<[u8]>::to_vec).collect();
+    let config = "40002a103fc0";
+    let told = aac_sdp("MP4A-LATM", &format!("cpresent=0;config={config}"));
+    let untold = aac_sdp("MP4A-LATM", "cpresent=1");
+    let [described, banded] = std::thread::scope(|scope| {
+        scope.spawn(|| publish_aac(server, "/lobby/told", &told, &of_description));
+        scope.spawn(|| publish_aac(server, "/lobby/untold", &untold, &of_band));
+        let readers = ["/lobby/told", "/lobby/untold"];
+        let readers = readers.map(|path| scope.spawn(move || past_packets(server, path)));
+        readers.map(|reader| reader.join().unwrap())
+    });
+    // Without the configuration in the band: GStreamer takes it apart.
+    let with_length = |packet: &Vec<u8>| [&(packet.len() as u16).to_be_bytes()[..], packet].concat();
+    let stream: Vec<u8> = described.iter().flat_map(with_length).collect();
+    std::fs::write(server.folder().join("past.rtp"), stream).unwrap();
+    let caps = format!(
+        "application/x-rtp-stream,media=audio,payload=96,clock-rate=11025,encoding-name=MP4A-LATM,\
+         cpresent=(string)0,config=(string){config}"
+    );
+    let pipeline = format!(
+        "filesrc location={folder}/past.rtp ! {caps} ! rtpstreamdepay ! rtpmp4adepay ! aacparse ! \
+         audio/mpeg,stream-format=adts ! filesink location={folder}/past.aac"
+    );
+    let mut command = Command::new(&gst);
+    command.arg("-q").args(pipeline.split_whitespace());
+    let received = run(server.folder(), "gst", &mut command, LIMIT);
+    assert!(received.succeeded(), "{}", received.output);
+    // It takes nothing apart before it has seen a marker.
+    let received = adts_frames(&read("past.aac")).split_off(1);
+    assert_eq!(received.len(), 42);
+    assert_part(&frames, &received);
+    // With it: ffmpeg decodes the elements as they are.
+    let with_mark = |packet: &Vec<u8>| {
+        let length = packet.len() as u16 - 12;
+        [&[0x56, 0xe0 | (length >> 8) as u8, length as u8], &packet[12..]].concat()
+    };
+    let loas: Vec<u8> = banded.iter().flat_map(with_mark).collect();
+    std::fs::write(server.folder().join("past.loas"), loas).unwrap();
+    let whole = sound(server, &ffmpeg, "whole", &["-i", "sent.mp4"]);
+    let past = sound(server, &ffmpeg, "past", &["-f", "loas", "-i", "past.loas"]);
+    assert!(past.len() > 38 * 1_024, "{} samples", past.len());
+    // The first frames lack those before them.
+    let is_found = find(&whole, &past[3 * 1_024..]).is_some();
+    assert!(is_found, "other sound is played than was sent");
+}
+
+// RFC 3640 §3.3.5.
+#[test]
+fn what_was_recorded_of_aac_of_a_low_rate_is_played_in_its_mode_to_who_was_told_of_that_while_it_is_live() {
+    let server = server();
+    let Some(ffmpeg) = Ffmpeg::find(server.folder()) else {
+        return;
+    };
+    let frames = small_frames(&server, &ffmpeg);
+    let behind_header = |frame: &Vec<u8>| [&[0, 8, (frame.len() as u8) << 2], &frame[..]].concat();
+    let payloads: Vec<_> = frames.iter().map(behind_header).collect();
+    let fmtp = "streamtype=5;profile-level-id=14;mode=AAC-lbr;config=1508;sizelength=6;indexlength=2;indexdeltalength=2";
+    let sdp = aac_sdp("mpeg4-generic", fmtp);
+    let past = std::thread::scope(|scope| {
+        scope.spawn(|| publish_aac(&server, "/lobby/low", &sdp, &payloads));
+        past_packets(&server, "/lobby/low")
+    });
+    // Who reads them from a mount where they are published as they came.
+    let again: Vec<_> = past.iter().map(|packet| packet[12..].to_vec()).collect();
+    let url = url(&server, "lobby/again");
+    std::thread::scope(|scope| {
+        let publisher = scope.spawn(|| publish_aac(&server, "/lobby/again", &sdp, &again));
+        let is_live = || !listed_stream(&server, "lobby/again").is_empty();
+        assert!(wait_for(LIMIT, is_live), "it is not live");
+        let arguments = ["-t", "1.5", "-i", &url, "-c", "copy", "-f", "adts", "past.aac"];
+        make(&ffmpeg, "read", &[&TCP[..], &arguments].concat());
+        publisher.join().unwrap();
+    });
+    let received = adts_frames(&std::fs::read(server.folder().join("past.aac")).unwrap());
+    assert!(received.len() > 12, "{} frames", received.len());
+    assert_part(&frames, &received);
 }
 
 /// How many sequence and picture parameter sets a file's header has, as it says itself (ISO/IEC 14496-15 §5.3.3.1.2).

@@ -55,6 +55,39 @@ impl AacHeaders {
         ];
         bits.iter().all(|bits| *bits == 0) && !self.has_random_access
     }
+
+    /// Whether nothing tells sizes: a packet has one unit, or a part of one.
+    //= https://www.rfc-editor.org/rfc/rfc3640#section-3.2.3
+    pub(super) fn is_sizeless(&self) -> bool {
+        self.size_bits == 0 && self.constant_size_bytes == 0
+    }
+
+    /// What stands before a unit that is alone in its packet, or before a part of it: where it says its place, that is 0, as it is
+    /// of units that last equally long.
+    //= https://www.rfc-editor.org/rfc/rfc3640#section-3.2.3.2
+    pub(super) fn before(&self, size_bytes: usize, is_first: bool) -> Vec<u8> {
+        let mut header = BitWriter::default();
+        header.put(size_bytes as u32, self.size_bits);
+        header.put(0, self.index_bits);
+        // No offsets of times.
+        header.put(0, (self.cts_delta_bits > 0).into());
+        header.put(0, (self.dts_delta_bits > 0).into());
+        if self.has_random_access {
+            header.put(is_first.into(), 1);
+        }
+        header.put(0, self.stream_state_bits);
+        let mut before = Vec::new();
+        if !self.is_empty() {
+            before.extend_from_slice(&(header.bits as u16).to_be_bytes());
+            before.append(&mut header.bytes);
+        }
+        //= https://www.rfc-editor.org/rfc/rfc3640#section-3.2.2
+        before.resize(
+            before.len() + usize::from(self.auxiliary_size_bits).div_ceil(8),
+            0,
+        );
+        before
+    }
 }
 
 /// Reads numbers of some bits, the most significant first.
@@ -84,6 +117,29 @@ impl<'a> Bits<'a> {
         }
         self.at += bits;
         Some(value as u32)
+    }
+}
+
+/// Writes numbers of some bits, the most significant first.
+#[derive(Default)]
+struct BitWriter {
+    bytes: Vec<u8>,
+    bits: usize,
+}
+
+impl BitWriter {
+    /// At most 32.
+    fn put(&mut self, value: u32, bits: u8) {
+        for at in (0..bits.min(32)).rev() {
+            if self.bits.is_multiple_of(8) {
+                self.bytes.push(0);
+            }
+            let bit = (value >> at & 1) as u8;
+            if let Some(last) = self.bytes.last_mut() {
+                *last |= bit << (7 - self.bits % 8);
+            }
+            self.bits += 1;
+        }
     }
 }
 
@@ -161,6 +217,13 @@ impl Depacketizer {
 
     pub(super) fn aac(&mut self, at: At<'_>, config: AacHeaders) {
         match aac_sections(at.payload, &config) {
+            Some((headers, data)) if config.is_sizeless() && headers.len() == 1 => {
+                let timestamp = at.timestamp;
+                self.latm(At {
+                    timestamp,
+                    payload: data,
+                });
+            }
             Some((headers, data)) => self.aac_units(at, &config, &headers, data),
             None => self.damage(at.timestamp),
         }
@@ -294,30 +357,35 @@ impl Depacketizer {
 /// The AU headers and the data behind them and the auxiliary section.
 fn aac_sections<'a>(payload: &'a [u8], config: &AacHeaders) -> Option<(Vec<AuHeader>, &'a [u8])> {
     if config.is_empty() {
+        let data = behind_auxiliary(payload, config)?;
         let size = match config.constant_size_bytes {
-            0 => payload.len(),
+            0 => data.len(),
             size => size as usize,
         };
-        let count = (payload.len() / size.max(1)).min(limits::ACCESS_UNIT_PIECES);
+        let count = (data.len() / size.max(1)).min(limits::ACCESS_UNIT_PIECES);
         let place = |place| AuHeader {
             size,
             place,
             cts_offset: None,
         };
-        return Some(((0..count.max(1) as u32).map(place).collect(), payload));
+        return Some(((0..count.max(1) as u32).map(place).collect(), data));
     }
     let (bits, rest) = payload.split_first_chunk::<2>()?;
     let bits = usize::from(u16::from_be_bytes(*bits));
-    let (section, mut rest) = rest.split_at_checked(bits.div_ceil(8))?;
+    let (section, rest) = rest.split_at_checked(bits.div_ceil(8))?;
     let headers = au_headers(section, bits, config)?;
-    //= https://www.rfc-editor.org/rfc/rfc3640#section-3.2.2
-    if config.auxiliary_size_bits > 0 {
-        let mut auxiliary = Bits::new(rest, 8 * rest.len());
-        let len = auxiliary.take(config.auxiliary_size_bits)? as usize;
-        let all = usize::from(config.auxiliary_size_bits).checked_add(len)?;
-        rest = rest.get(all.div_ceil(8)..)?;
+    let data = behind_auxiliary(rest, config)?;
+    (!headers.is_empty()).then_some((headers, data))
+}
+
+//= https://www.rfc-editor.org/rfc/rfc3640#section-3.2.2
+fn behind_auxiliary<'a>(section: &'a [u8], config: &AacHeaders) -> Option<&'a [u8]> {
+    if config.auxiliary_size_bits == 0 {
+        return Some(section);
     }
-    (!headers.is_empty()).then_some((headers, rest))
+    let len = Bits::new(section, 8 * section.len()).take(config.auxiliary_size_bits)? as usize;
+    let all = usize::from(config.auxiliary_size_bits).checked_add(len)?;
+    section.get(all.div_ceil(8)..)
 }
 
 /// The frames of an AudioMuxElement without configuration: before each its length, in bytes of which all but the last are

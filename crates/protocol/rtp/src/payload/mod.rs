@@ -331,6 +331,7 @@ impl Depacketizer {
             Format::Jpeg => self.jpeg_image().into_iter().collect(),
             Format::Mpeg4Visual => self.mpeg4_picture().into_iter().collect(),
             Format::Latm { in_band } => self.latm_pieces(in_band),
+            Format::Aac(headers) if headers.is_sizeless() => self.latm_pieces(true),
             _ => Vec::new(),
         };
         if let Some(unit) = &mut self.unit {

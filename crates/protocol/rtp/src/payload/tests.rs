@@ -713,6 +713,137 @@ mod audio {
     }
 
     #[test]
+    fn frames_of_aac_are_written_behind_headers_of_any_make() {
+        let rich = AacHeaders {
+            size_bits: 11,
+            index_bits: 2,
+            index_delta_bits: 2,
+            cts_delta_bits: 8,
+            dts_delta_bits: 4,
+            has_random_access: true,
+            stream_state_bits: 3,
+            auxiliary_size_bits: 9,
+            ..AacHeaders::default()
+        };
+        let low = AacHeaders {
+            size_bits: 6,
+            index_bits: 2,
+            index_delta_bits: 2,
+            ..AacHeaders::default()
+        };
+        let sizes_alone = AacHeaders {
+            size_bits: 16,
+            ..AacHeaders::default()
+        };
+        let constant = AacHeaders {
+            constant_size_bytes: 50,
+            auxiliary_size_bits: 4,
+            ..AacHeaders::default()
+        };
+        let constant_behind_flags = AacHeaders {
+            has_random_access: true,
+            ..constant
+        };
+        let sizeless = AacHeaders {
+            index_bits: 8,
+            ..AacHeaders::default()
+        };
+        let (short, long): (Vec<u8>, Vec<u8>) = ((1..=50).collect(), (0..1_500).map(|n| n as u8).collect());
+        for (headers, frames, left_out) in [
+            (
+                AacHeaders::HIGH_BIT_RATE,
+                vec![&short, &long, &short],
+                vec![vec![0; 8_192]],
+            ),
+            (rich, vec![&long, &short], vec![vec![0; 2_048]]),
+            (low, vec![&short, &short], vec![vec![0; 64], long.clone()]),
+            (sizes_alone, vec![&short, &long], vec![vec![0; 65_536]]),
+            (constant, vec![&short, &short], vec![vec![0; 49], vec![0; 100]]),
+            (constant_behind_flags, vec![&short, &short], vec![vec![0; 49]]),
+            (sizeless, vec![&short, &long, &short], vec![]),
+            (AacHeaders::default(), vec![&long, &short, &long], vec![]),
+        ] {
+            let mut packets = Vec::new();
+            for (frame, n) in frames.iter().zip(0..) {
+                for payload in write::aac_as(frame, &headers, 400) {
+                    assert!(payload.bytes.len() <= 400, "{headers:?}");
+                    assert_eq!(payload.timestamp_offset, 0);
+                    packets.push((1_024 * n, payload.marker, payload.bytes));
+                }
+            }
+            for frame in left_out.iter().chain([&Vec::new()]) {
+                assert_eq!(write::aac_as(frame, &headers, 400), [], "{headers:?}");
+            }
+            let packets: Vec<_> = packets
+                .iter()
+                .map(|(timestamp, marker, bytes)| Some((*timestamp, *marker, &bytes[..])))
+                .collect();
+            let (units, lost) = feed(Format::Aac(headers), &packets);
+            let expected: Vec<_> = frames
+                .iter()
+                .zip(0..)
+                .map(|(frame, n)| (1_024 * n, true, false, vec![&frame[..]]))
+                .collect();
+            assert_eq!(pieces(&units), expected, "{headers:?}");
+            assert_eq!(lost, 0);
+        }
+        // The mode that nearly all use is the same in both ways.
+        let plain = write::aac(&[&long], 0, 400);
+        assert_eq!(write::aac_as(&long, &AacHeaders::HIGH_BIT_RATE, 400), plain);
+        // Size 5, index 0, no offsets, a beginning, state 0: 19 bits; and 9 bits of nothing.
+        let rich = write::aac_as(b"abcde", &rich, 400);
+        assert_eq!(rich[0].bytes, *b"\0\x13\x00\xa1\0\0\0abcde");
+    }
+
+    #[test]
+    fn a_unit_whose_size_nothing_tells_ends_with_the_marker_or_where_the_next_begins() {
+        let format = Format::Aac(AacHeaders::default());
+        let packets = [
+            Some((1, false, &[1, 2][..])),
+            Some((1, true, &[3])),
+            Some((2, false, &[4])),
+            Some((3, true, &[5])),
+            Some((4, false, &[6])),
+            None,
+            Some((4, true, &[8])),
+            Some((5, true, &[9])),
+        ];
+        let (units, lost) = feed(format, &packets);
+        assert_eq!(
+            pieces(&units),
+            [
+                (1, true, false, vec![&[1, 2, 3][..]]),
+                (2, true, false, vec![&[4][..]]),
+                (3, true, false, vec![&[5][..]]),
+                (5, true, true, vec![&[9][..]]),
+            ]
+        );
+        assert_eq!(lost, 1);
+    }
+
+    #[test]
+    fn elements_of_latm_are_written_whole_or_in_fragments() {
+        let long = [&[255, 245][..], &[7; 500]].concat();
+        let payloads = [write::latm(&[2, 8, 9], 200), write::latm(&long, 200)].concat();
+        let sizes: Vec<_> = payloads.iter().map(|p| (p.bytes.len(), p.marker)).collect();
+        assert_eq!(sizes, [(3, true), (200, false), (200, false), (102, true)]);
+        let packets: Vec<_> = payloads
+            .iter()
+            .zip([0, 1, 1, 1])
+            .map(|(p, timestamp)| Some((timestamp, p.marker, &p.bytes[..])))
+            .collect();
+        let (units, lost) = feed(Format::Latm { in_band: false }, &packets);
+        assert_eq!(
+            pieces(&units),
+            [
+                (0, true, false, vec![&[8, 9][..]]),
+                (1, true, false, vec![&[7; 500][..]])
+            ]
+        );
+        assert_eq!(lost, 0);
+    }
+
+    #[test]
     fn latm_tells_its_lengths_in_bytes_of_255() {
         let frame = [7; 300];
         let element = [&[255, 45][..], &frame, &[2, 8, 9]].concat();

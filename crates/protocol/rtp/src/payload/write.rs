@@ -3,7 +3,7 @@
 //! Each function returns payloads in the order of their packets, none longer than `max_bytes`, which is what a packet's size
 //! leaves behind the RTP header and must be at least 32.
 
-use super::mpeg4_visual;
+use super::{AacHeaders, mpeg4_visual};
 
 /// One packet's payload.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -169,6 +169,33 @@ pub fn aac(frames: &[&[u8]], duration_units: u32, max_bytes: usize) -> Vec<Paylo
         }
     }
     payloads
+}
+
+/// A frame of AAC behind the headers that a description tells of, alone in its packet; in fragments where it is larger, each of which
+/// says its whole size. Nothing where the headers cannot say its size, or say another.
+//= https://www.rfc-editor.org/rfc/rfc3640#section-3.2.1.1
+pub fn aac_as(frame: &[u8], headers: &AacHeaders, max_bytes: usize) -> Vec<Payload> {
+    let can_be_told = match (headers.size_bits, headers.constant_size_bytes) {
+        (0, 0) => true,
+        (0, size) => frame.len() == size as usize,
+        (bits, _) => frame.len() as u64 >> bits.min(32) == 0,
+    };
+    if !can_be_told || frame.is_empty() {
+        return Vec::new();
+    }
+    let head_bytes = headers.before(frame.len(), true).len();
+    let room = bounded(max_bytes).saturating_sub(head_bytes).max(1);
+    let parts = frame.chunks(room).enumerate();
+    let part =
+        |(index, part): (usize, &[u8])| unmarked([&headers.before(frame.len(), index == 0), part].concat());
+    mark_last(parts.map(part).collect())
+}
+
+/// An audioMuxElement of LATM; in fragments where it is larger than a packet.
+//= https://www.rfc-editor.org/rfc/rfc6416#section-6.3
+pub fn latm(element: &[u8], max_bytes: usize) -> Vec<Payload> {
+    let parts = element.chunks(bounded(max_bytes));
+    mark_last(parts.map(|part| unmarked(part.to_vec())).collect())
 }
 
 /// A picture of MPEG-4 video, with start codes and with the headers before it. Its video packets are kept whole where they fit,

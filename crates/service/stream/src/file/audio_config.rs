@@ -87,6 +87,56 @@ impl<'a> Bits<'a> {
     }
 }
 
+/// A writer of bits, the highest of an octet first.
+#[derive(Default)]
+pub(super) struct BitWriter {
+    octets: Vec<u8>,
+    /// How many bits of the last octet are free.
+    free: u32,
+}
+
+impl BitWriter {
+    /// The lowest bits of a number, at most 32.
+    pub(super) fn put(&mut self, count: u32, value: u32) {
+        for at in (0..count).rev() {
+            if self.free == 0 {
+                self.octets.push(0);
+                self.free = 8;
+            }
+            self.free -= 1;
+            if let Some(last) = self.octets.last_mut() {
+                *last |= ((value >> at & 1) as u8) << self.free;
+            }
+        }
+    }
+
+    pub(super) fn put_octets(&mut self, octets: &[u8]) {
+        if self.free == 0 {
+            return self.octets.extend_from_slice(octets);
+        }
+        for octet in octets {
+            if let Some(last) = self.octets.last_mut() {
+                *last |= octet >> (8 - self.free);
+            }
+            self.octets.push(octet << self.free);
+        }
+    }
+
+    /// So many bits of octets.
+    pub(super) fn put_bits(&mut self, octets: &[u8], bits: usize) {
+        self.put_octets(&octets[..bits / 8]);
+        if let Some(last) = octets.get(bits / 8) {
+            let left = (bits % 8) as u32;
+            self.put(left, u32::from(*last) >> (8 - left));
+        }
+    }
+
+    /// What was written, the last octet filled with zeros.
+    pub(super) fn into_octets(self) -> Vec<u8> {
+        self.octets
+    }
+}
+
 impl AudioConfig {
     /// Reads one; `None` where it ends too soon or says what cannot be.
     pub(crate) fn read(config: &[u8]) -> Option<Self> {

@@ -2,9 +2,9 @@
 //! are left out or are none of the codec's, names of files that have none for a codec.
 
 use super::encoding::parameter;
-use super::{Encoding, FileTrack, Format};
+use super::{AacForm, Encoding, FileTrack, Format};
 use ringpost_codec::G722Wide;
-use ringpost_rtp::payload::{self, AacHeaders};
+use ringpost_rtp::payload;
 use ringpost_sdp::Codec;
 
 impl FileTrack {
@@ -27,18 +27,10 @@ impl FileTrack {
             | (Format::Mpeg4Visual { .. }, payload::Format::Mpeg4Visual, _)
             | (Format::Jpeg { .. }, payload::Format::Jpeg, _)
             | (Format::MpegAudio { .. }, payload::Format::MpegAudio, _) => true,
-            //= https://www.rfc-editor.org/rfc/rfc3640#section-4.1
-            (
-                Format::Aac { config, .. },
-                payload::Format::Aac(headers),
-                Some(Format::Aac { config: told, .. }),
-            ) => {
-                let headers = AacHeaders {
-                    duration_units: AacHeaders::HIGH_BIT_RATE.duration_units,
-                    ..headers
-                };
-                headers == AacHeaders::HIGH_BIT_RATE && without_padding(config) == without_padding(told)
-            }
+            (Format::Aac { config, .. }, _, told) if let Some(form) = AacForm::of(described) => match told {
+                Some(Format::Aac { config: told, .. }) => without_padding(config) == without_padding(told),
+                _ => form.tells(config, described.clock_rate_hz),
+            },
             //= https://www.rfc-editor.org/rfc/rfc7587#section-7
             (Format::Opus { .. }, payload::Format::Whole, Some(Format::Opus { .. })) => true,
             (own, payload::Format::Whole, Some(told)) if encoding.is_decoded => {
@@ -110,6 +102,36 @@ mod tests {
                 aac(&[0x12, 0x10], 2),
                 codec("MPEG4-GENERIC", 90_000, 2, &format!("config=121000; {HBR}")),
             ),
+            // In payloads of other forms.
+            (
+                aac(&[0x12, 0x10], 2),
+                codec(
+                    "MPEG4-GENERIC",
+                    44_100,
+                    2,
+                    "mode=AAC-lbr;sizelength=6;indexlength=2;indexdeltalength=2;config=1210",
+                ),
+            ),
+            (
+                aac(&[0x12, 0x10], 2),
+                codec("mpeg4-generic", 44_100, 2, "mode=generic;config=1210"),
+            ),
+            (
+                aac(&[0x12, 0x10], 2),
+                codec("MP4A-LATM", 44_100, 2, "cpresent=0;config=400024203fc0"),
+            ),
+            (
+                aac(&[0x12, 0x10], 2),
+                codec("MP4A-LATM", 90_000, 1, "config=400024203fc0"),
+            ),
+            // The band tells it.
+            (aac(&[0x12, 0x10], 2), codec("mp4a-latm", 90_000, 1, "")),
+            (aac(&[0x12, 0x10], 2), codec("MP4A-LATM", 44_100, 1, "cpresent=1")),
+            // 24 kHz that becomes 48.
+            (
+                aac(&[0x2b, 0x11, 0x88, 0x00], 2),
+                codec("MP4A-LATM", 48_000, 1, ""),
+            ),
             (
                 track(Format::MpegAudio { channels: 2 }, 90_000),
                 codec("MPA", 90_000, 2, ""),
@@ -143,20 +165,37 @@ mod tests {
                 aac(&[0x12, 0x10], 2),
                 codec("MPEG4-GENERIC", 44_100, 2, &format!("{HBR};config=1208")),
             ),
-            // Other headers stand before its frames.
+            // CELP, whatever its configuration says.
             (
                 aac(&[0x12, 0x10], 2),
                 codec(
                     "MPEG4-GENERIC",
                     44_100,
                     2,
-                    "sizelength=6;indexlength=2;indexdeltalength=2;config=1210",
+                    "mode=CELP-vbr;sizelength=6;indexlength=2;indexdeltalength=2;config=1210",
                 ),
             ),
             (aac(&[0x12, 0x10], 2), codec("MPEG4-GENERIC", 44_100, 2, HBR)),
+            // Other configurations: 48 kHz, and one channel.
             (
                 aac(&[0x12, 0x10], 2),
-                codec("MP4A-LATM", 44_100, 2, "cpresent=0;config=400024203fc0"),
+                codec("MP4A-LATM", 44_100, 2, "cpresent=0;config=400023203fc0"),
+            ),
+            (
+                aac(&[0x12, 0x08], 1),
+                codec("MP4A-LATM", 44_100, 2, "config=400024203fc0"),
+            ),
+            // None, where it does not stand in the band, and a clock that is not that of its samples.
+            (aac(&[0x12, 0x10], 2), codec("MP4A-LATM", 44_100, 2, "cpresent=0")),
+            (aac(&[0x12, 0x10], 2), codec("MP4A-LATM", 48_000, 2, "")),
+            // Frames of one length, and other data behind them.
+            (
+                aac(&[0x12, 0x10], 2),
+                codec("MP4A-LATM", 44_100, 2, "cpresent=0;config=400024207fc0"),
+            ),
+            (
+                aac(&[0x12, 0x10], 2),
+                codec("MP4A-LATM", 44_100, 2, "cpresent=0;config=400024203fe0"),
             ),
             (track(l16(1), 8_000), codec("G722", 8_000, 1, "")),
             (track(l16(1), 16_000), codec("L16", 8_000, 1, "")),

@@ -413,7 +413,7 @@ fn hex(octets: &[u8]) -> String {
 /// What a configuration is at most: user data may stand in it.
 const CONFIG_BYTES: usize = 1_024;
 
-fn unhex(text: &str) -> Option<Vec<u8>> {
+pub(super) fn unhex(text: &str) -> Option<Vec<u8>> {
     if !text.len().is_multiple_of(2) || !text.is_ascii() || text.len() > 2 * CONFIG_BYTES {
         return None;
     }

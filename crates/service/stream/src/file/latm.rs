@@ -1,7 +1,7 @@
 //! AAC out of LATM with its configuration in the band (ISO/IEC 14496-3 §1.7.3): RFC 6416's `cpresent=1`.
 
 use super::Format;
-use super::audio_config::{AudioConfig, Bits};
+use super::audio_config::{AudioConfig, BitWriter, Bits};
 use bytes::Bytes;
 
 /// Takes elements apart: each has frames, and may have the configuration that they and those behind them have.
@@ -73,6 +73,76 @@ impl Latm {
     pub(crate) fn reset(&mut self) {
         self.now = self.told.clone();
     }
+}
+
+/// An element of one frame, with the configuration before it, if it is to be told: the AudioSpecificConfig.
+//= https://www.rfc-editor.org/rfc/rfc6416#section-6.1
+pub(super) fn element(config: Option<&[u8]>, frame: &[u8]) -> Vec<u8> {
+    let mut bits = BitWriter::default();
+    if let Some(config) = config {
+        // useSameStreamMux
+        bits.put(1, 0);
+        write_mux(&mut bits, config);
+    }
+    for _ in 0..frame.len() / 255 {
+        bits.put(8, 255);
+    }
+    bits.put(8, (frame.len() % 255) as u32);
+    bits.put_octets(frame);
+    bits.into_octets()
+}
+
+/// Writes a StreamMuxConfig of one program of one layer, whose elements have one frame that says its length.
+fn write_mux(bits: &mut BitWriter, config: &[u8]) {
+    let read = AudioConfig::read(config).filter(|read| {
+        let behind = config.get(read.bits.div_ceil(8)..).unwrap_or_default();
+        read.is_whole && behind.iter().all(|octet| *octet == 0)
+    });
+    // One whose end is not known has its length before it, which version 1 has alone.
+    if read.is_none() {
+        // Version 1, audioMuxVersionA 0, a fullness of no matter.
+        bits.put(2, 0b10);
+        write_value(bits, 255);
+    } else {
+        bits.put(1, 0);
+    }
+    // One time for all; one frame, and one program of one layer.
+    bits.put(1, 1);
+    bits.put(6 + 4 + 3, 0);
+    match read {
+        Some(read) => bits.put_bits(config, read.bits),
+        None => {
+            write_value(bits, 8 * config.len() as u32);
+            bits.put_octets(config);
+        }
+    }
+    // Frames that say their lengths, a fullness of no matter, no other data, no checksum.
+    bits.put(3, 0);
+    bits.put(8, 255);
+    bits.put(2, 0);
+}
+
+/// What `value` reads.
+fn write_value(bits: &mut BitWriter, value: u32) {
+    let octets = value.checked_ilog2().unwrap_or(0) / 8 + 1;
+    bits.put(2, octets - 1);
+    bits.put(8 * octets, value);
+}
+
+/// Whether elements of a StreamMuxConfig that a description tells hold frames behind their lengths and nothing else. It is taken to
+/// be so where what is read of it ends before it says that.
+pub(super) fn has_frames_alone(mux: &[u8]) -> bool {
+    let mut bits = Bits::new(mux);
+    let head = (bits.take(2), bits.take(6), bits.take(7));
+    if head != (Some(0b01), Some(0), Some(0)) {
+        return false;
+    }
+    if !AudioConfig::read_bits(&mut bits).is_some_and(|read| read.is_whole) {
+        return true;
+    }
+    // frameLengthType, latmBufferFullness, otherDataPresent
+    let (lengths, _, other) = (bits.take(3), bits.take(8), bits.take(1));
+    lengths.is_none_or(|lengths| lengths == 0) && other.is_none_or(|other| other == 0)
 }
 
 /// A frame behind its length, in octets of which all but the last are 255.

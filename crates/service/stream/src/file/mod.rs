@@ -1,6 +1,7 @@
 //! Files of media: fragmented MP4 as recordings are written, and MP4 as it is read (ISO/IEC 14496-12), without touching a
 //! disk: the writer gives octets to append, the reader says which octets it wants next.
 
+mod aac_form;
 mod audio_config;
 mod described;
 mod encoding;
@@ -13,6 +14,7 @@ pub(crate) mod tests;
 mod wav;
 mod writer;
 
+pub(crate) use aac_form::AacForm;
 pub(crate) use encoding::{Encoding, Kind, latm};
 pub use format::{Format, FormatError};
 pub(crate) use latm::Latm;

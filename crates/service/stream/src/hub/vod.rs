@@ -651,7 +651,7 @@ impl Playing {
             return paused;
         };
         for (index, waiting) in self.queued.iter_mut().enumerate() {
-            if let Some(cut) = self.player.cut(waiting.range.as_ref(), range) {
+            if let Some(cut) = self.player.cut(waiting, range) {
                 waiting.range = Some(cut);
                 self.queued.truncate(index + 1);
                 return Ok(playback::Paused {

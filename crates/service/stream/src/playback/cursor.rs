@@ -3,9 +3,9 @@
 use super::media::{Part, Reading};
 use super::pace::ticks;
 use super::player::{Event, Mode, Output, Player, Purpose, Queued};
-use super::send;
+use super::send::{self, Packing};
 use super::timeline::Told;
-use crate::file::{Stored, to_ns};
+use crate::file::{Format, Stored, to_ns};
 use bytes::Bytes;
 use ringpost_base::limits;
 use ringpost_store::FileName;
@@ -413,10 +413,13 @@ impl Player {
         let of = &opened.reading.tracks()[track];
         let pcm = opened.reading.pcm();
         let most = self.max_payload_bytes;
-        let payloads = match &mut self.senders[index].g722 {
-            Some(encoder) => send::g722(encoder, &of.format, pcm, octets, most),
-            None => send::payloads(of, pcm, octets, sample.is_key, most),
+        let payloads = match (&mut self.senders[index].packing, &of.format) {
+            (Packing::G722(encoder), format) => send::g722(encoder, format, pcm, octets, most),
+            (Packing::Aac(form), Format::Aac { config, .. }) => form.payloads(config, octets, most),
+            _ => send::payloads(of, pcm, octets, sample.is_key, most),
         };
+        // Where it ends units it does not begin any.
+        let ends_units = payloads.iter().any(|payload| payload.marker);
         let due = self.pace.due(due_ns);
         let bytes: usize = payloads.iter().map(|payload| payload.bytes.len()).sum();
         self.busy_until =
@@ -441,7 +444,7 @@ impl Player {
                 timestamp: timestamp.wrapping_add(payload.timestamp_offset),
                 until_ns,
                 //= https://www.rfc-editor.org/rfc/rfc2326#appendix-B
-                marker: payload.marker || (begins && !sender.is_video),
+                marker: payload.marker || (begins && !sender.is_video && !ends_units),
                 payload: payload.bytes,
             });
         }

@@ -1,11 +1,13 @@
 //! Targets for the fuzzer: plain functions over bytes that panic when an invariant breaks.
 
 use super::{Catalog, CatalogOutput, Event, Output, Play, Player};
+use crate::Description;
 use crate::recording::file_name;
 use bytes::Bytes;
 use ringpost_base::{Instant, Rng, UnixTime, limits};
 use ringpost_rtp::Packet;
 use ringpost_rtsp::header::Range;
+use ringpost_sdp::SessionDescription;
 use ringpost_store::FileInfo;
 use std::time::Duration;
 
@@ -23,6 +25,12 @@ const ASKED: [(&str, f64, f64); 6] = [
     ("npt=now-", -32.0, 10.0),
     ("smpte=00:00:01:02-", 1.0, 10.0),
     ("clock=20231114T221321Z-", 4.0, 10.0),
+];
+/// What a publisher describes: AAC in other forms than files' tracks are told in.
+const DESCRIBED: [&str; 3] = [
+    "MP4A-LATM/90000",
+    "MP4A-LATM/44100\r\na=fmtp:96 cpresent=0;config=400024203fc0",
+    "mpeg4-generic/44100\r\na=fmtp:96 mode=generic;config=1210;sizelength=9;ctsdeltalength=8;auxiliarydatasizelength=3",
 ];
 /// No more steps are taken than this: some files last for years.
 const STEPS: usize = 2_000;
@@ -61,7 +69,13 @@ pub(super) fn play(file: &[u8], seed: u64) {
     }
     let Ok(timeline) = catalog.timeline() else { return };
     assert!(timeline.description("x").tracks.len() <= limits::MOUNT_TRACKS);
-    let mut player = Player::new(timeline.clone(), &mut Rng::from_number(seed));
+    let mut rng = Rng::from_number(seed);
+    let described = DESCRIBED.get((seed % 12) as usize).map(|map| described_as(map));
+    let mut player = match &described {
+        Some(described) => Player::as_described(timeline.clone(), described, &mut rng),
+        None => Player::new(timeline.clone(), &mut rng),
+    };
+    let tracks = described.unwrap_or_else(|| timeline.description("x")).tracks;
     let range = Range::parse(asked).ok();
     let (scale, speed) = (Some(scale), Some(speed));
     let play = Play {
@@ -77,7 +91,7 @@ pub(super) fn play(file: &[u8], seed: u64) {
         steps += 1;
         match player.poll_output() {
             Output::Packet { track, bytes } => {
-                assert!(track < timeline.description("x").tracks.len());
+                assert!(track < tracks.len());
                 assert!(Packet::parse(&bytes).is_ok());
             }
             Output::Read { id, range, .. } if seed % 11 == 10 && steps > 20 => {
@@ -99,4 +113,12 @@ pub(super) fn play(file: &[u8], seed: u64) {
             }
         }
     }
+}
+
+fn described_as(map: &str) -> Description {
+    let sdp = format!(
+        "v=0\r\no=- 0 0 IN IP4 192.0.2.1\r\ns=-\r\nt=0 0\r\nm=audio 0 RTP/AVP 96\r\na=rtpmap:96 {map}\r\n"
+    );
+    let session = SessionDescription::parse(sdp.as_bytes()).expect("a session description");
+    Description::read(&session).expect("tracks").0
 }

@@ -1,20 +1,41 @@
 //! Where ranges lie in what is played, and whether there is anything in them.
 
-use super::player::{Plan, PlayError, Player};
-use super::range::Asked;
-use ringpost_rtsp::header::Range;
-
-/// How far behind the end that is known of what is being recorded a range may begin.
-const LATE_NS: i64 = 10_000_000_000;
+use super::player::{Plan, Play, PlayError, Player};
+use super::range::{Asked, Unit};
+use ringpost_rtsp::header::{Range, RangeSpec};
 
 impl Player {
     /// A range that waits to be played and comes to the point where `pause` starts, without what is behind that.
-    pub fn cut(&self, range: Option<&Range>, pause: &Range) -> Option<Range> {
-        let read = |range| Asked::read(Some(range), &self.timeline).ok();
-        let (waiting, point) = (read(range?)?, read(pause)?.start_ns?);
-        let start_ns = waiting.start_ns?;
-        let is_in = point > start_ns && waiting.end_ns.is_none_or(|end| point <= end);
-        is_in.then(|| waiting.unit.range(&self.timeline, start_ns, Some(point)))
+    pub fn cut(&self, waiting: &Play, pause: &Range) -> Option<Range> {
+        let is_backwards = self.is_backwards(waiting);
+        let read = |range| Asked::read(Some(range), &self.timeline, is_backwards).ok();
+        let range = waiting.range?;
+        let asked = read(&range)?;
+        let start_ns = asked.start_ns?;
+        let point_ns = match pause.spec {
+            // Of what was recorded twice it is what is played first.
+            RangeSpec::Clock { start, .. } => {
+                self.timeline.origin?;
+                self.timeline.next_at_clock(start_ns, start, is_backwards)?
+            }
+            _ => read(pause)?.start_ns?,
+        };
+        let is_in = match is_backwards {
+            true => point_ns < start_ns && asked.end_ns.is_none_or(|end| point_ns >= end),
+            false => point_ns > start_ns && asked.end_ns.is_none_or(|end| point_ns <= end),
+        };
+        let mut cut = asked.unit.range(&self.timeline, start_ns, Some(point_ns));
+        if let (RangeSpec::Clock { start, .. }, RangeSpec::Clock { start: end, .. }) =
+            (range.spec, pause.spec)
+        {
+            let end = Some(end);
+            cut.spec = RangeSpec::Clock { start, end };
+        }
+        // By the clock it might end where it comes to that time again, or never.
+        if read(&cut).is_none_or(|cut| cut.end_ns != Some(point_ns)) {
+            cut = Unit::Npt.range(&self.timeline, start_ns, Some(point_ns));
+        }
+        is_in.then_some(cut)
     }
 
     /// Whether what is played comes to a point, or has passed it.
@@ -38,8 +59,7 @@ impl Player {
         is_backwards: bool,
     ) -> Result<(usize, i64), PlayError> {
         let all_ns = self.timeline.end_ns();
-        // What is being recorded is joined at its end, which is told some seconds late.
-        let late_ns = if self.timeline.is_open { LATE_NS } else { 0 };
+        let late_ns = self.timeline.late_ns();
         let is_over = match is_backwards || self.timeline.is_open {
             true => from_ns > all_ns.saturating_add(late_ns),
             false => from_ns >= all_ns,

@@ -3,11 +3,11 @@ use super::media::MediaError;
 use super::pace::{Pace, ns, ticks};
 use super::range::{Asked, Unit};
 use super::seek::Seek;
+use super::send::Packing;
 use super::timeline::{Timeline, Told};
 use crate::Description;
 use bytes::Bytes;
 use ringpost_base::{Instant, Rng};
-use ringpost_codec::G722WideEncoder;
 use ringpost_rtp::Header;
 use ringpost_rtsp::header::{Range, RangeSpec};
 use ringpost_rtsp::server::Played;
@@ -18,8 +18,8 @@ use thiserror::Error;
 
 /// Plays a [`Timeline`] to one session: RTP packets at their time.
 ///
-/// - A seek lands on the key frame at or before what was asked for, or the first one behind a gap, and
-///   [`Event::Played`] says where that is.
+/// - A seek lands on the key frame at or before what was asked for, or from within a gap on the first one behind it, or backwards
+///   on the last one that happened before it; [`Event::Played`] says where that is.
 /// - A scale other than 1 leaves out sound. Up to 2 all pictures are sent, above that and backwards only key frames, at most 25
 ///   a second.
 /// - The answer's range is all that will be played. Where recordings have a gap within it, playing goes on behind the gap at
@@ -68,8 +68,7 @@ pub(super) struct Sender {
     pub(super) clock_rate_hz: u32,
     pub(super) is_video: bool,
     pub(super) is_enabled: bool,
-    /// Codes sound that files have decoded.
-    pub(super) g722: Option<Box<G722WideEncoder>>,
+    pub(super) packing: Packing,
     ssrc: u32,
     /// The next packet's.
     pub(super) sequence: u16,
@@ -262,7 +261,7 @@ impl Player {
                 clock_rate_hz: told.clock_rate_hz,
                 is_video: told.is_video,
                 is_enabled: true,
-                g722: told.is_g722().then(Box::default),
+                packing: told.packing(),
                 ssrc: rng.u32(),
                 sequence: rng.u32() as u16,
                 first_timestamp: timestamp,
@@ -363,10 +362,6 @@ impl Player {
         if matches!(&self.mode, Mode::Seeking(seek) if seek.is_start) {
             self.refuse(PlayError::Interrupted);
         }
-        let asked = match Asked::read(play.range.as_ref(), &self.timeline) {
-            Ok(asked) => asked,
-            Err(error) => return self.decline(error),
-        };
         let is_active = !matches!(self.mode, Mode::Ready(_) | Mode::Seeking(_));
         let stopped_ns = self.position_ns();
         // What has come to the end of its range has paused (RFC 2326 §10.5), and goes on as it was: with its scale and speed. What
@@ -378,6 +373,10 @@ impl Player {
             (1.0, 1.0)
         };
         let scale = self.scale_for(play.scale.unwrap_or(old_scale));
+        let asked = match Asked::read(play.range.as_ref(), &self.timeline, scale < 0.0) {
+            Ok(asked) => asked,
+            Err(error) => return self.decline(error),
+        };
         let speed = within(play.speed.unwrap_or(old_speed), SPEEDS);
         let goes_on = is_active && play.range.is_none();
         let (unit, end_ns) = if goes_on {
@@ -411,7 +410,11 @@ impl Player {
         };
         self.clear();
         self.plan.start_ns = at_ns;
-        self.mode = Mode::Seeking(Seek::new(piece, at_ns, true));
+        let mut seek = Seek::new(piece, at_ns, true);
+        if let Some(RangeSpec::Clock { start, end }) = play.range.map(|range| range.spec) {
+            seek.before = (scale < 0.0).then_some((start, end));
+        }
+        self.mode = Mode::Seeking(seek);
         self.advance();
         true
     }
@@ -421,11 +424,11 @@ impl Player {
     /// # Errors
     /// Why not.
     pub fn check(&self, play: &Play) -> Result<(), PlayError> {
-        let asked = Asked::read(play.range.as_ref(), &self.timeline)?;
+        let is_backwards = self.is_backwards(play);
+        let asked = Asked::read(play.range.as_ref(), &self.timeline, is_backwards)?;
         let Some(start_ns) = asked.start_ns else {
             return Ok(());
         };
-        let is_backwards = self.scale_for(play.scale.unwrap_or(1.0)) < 0.0;
         self.place_of(start_ns, asked.end_ns, is_backwards).map(drop)
     }
 
@@ -441,7 +444,7 @@ impl Player {
         let position_ns = self.position_ns().unwrap_or(0);
         let unit = self.plan.unit;
         if let Some(range) = range {
-            let asked = Asked::read(Some(range), &self.timeline)?;
+            let asked = Asked::read(Some(range), &self.timeline, false)?;
             let point_ns = match range.spec {
                 // Of what was recorded twice it is what is played next.
                 RangeSpec::Clock { start, .. } => {
@@ -603,6 +606,11 @@ impl Player {
             return 1.0;
         }
         within(asked.abs(), SCALES).copysign(asked)
+    }
+
+    /// Whether what waits to be played will be played backwards.
+    pub(super) fn is_backwards(&self, waiting: &Play) -> bool {
+        self.scale_for(waiting.scale.unwrap_or(1.0)) < 0.0
     }
 
     /// What is next to be sent, or was to be when it stopped.

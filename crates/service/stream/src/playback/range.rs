@@ -2,6 +2,7 @@
 
 use super::PlayError;
 use super::timeline::Timeline;
+use ringpost_base::UnixTime;
 use ringpost_rtsp::header::{Npt, Range, RangeSpec, Smpte, SmpteType};
 use std::time::Duration;
 
@@ -23,8 +24,12 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    /// What a Range means of a timeline.
-    pub(super) fn read(range: Option<&Range>, timeline: &Timeline) -> Result<Self, PlayError> {
+    /// What a Range means of a timeline for what is played in a direction.
+    pub(super) fn read(
+        range: Option<&Range>,
+        timeline: &Timeline,
+        is_backwards: bool,
+    ) -> Result<Self, PlayError> {
         let Some(range) = range else {
             return Ok(Asked {
                 unit: Unit::Npt,
@@ -47,7 +52,10 @@ impl Asked {
                 if timeline.origin.is_none() {
                     return Err(PlayError::NoClock);
                 }
-                let start_ns = timeline.at_clock(start);
+                let start_ns = match is_backwards {
+                    true => start_backwards(timeline, start)?,
+                    false => timeline.at_clock(start),
+                };
                 Asked {
                     unit: Unit::Clock,
                     start_ns: Some(start_ns),
@@ -60,6 +68,16 @@ impl Asked {
                 end_ns: end.map(|end| ns(kind.offset(end))),
             },
         })
+    }
+}
+
+/// The position that what is played backwards from an instant begins at.
+fn start_backwards(timeline: &Timeline, start: UnixTime) -> Result<i64, PlayError> {
+    let since_ns = |end_ns: i64| i128::from(start.as_nanos()) - i128::from(end_ns);
+    let is_over = |end_ns: i64| since_ns(end_ns) > timeline.late_ns().into();
+    match timeline.backwards_from(start) {
+        Some((_, at_ns)) if !timeline.clock_end_ns().is_some_and(is_over) => Ok(at_ns),
+        _ => Err(PlayError::Empty),
     }
 }
 
@@ -124,7 +142,6 @@ fn ns(at: Duration) -> i64 {
 mod tests {
     use super::super::timeline::Piece;
     use super::*;
-    use ringpost_base::UnixTime;
 
     #[test]
     fn time_codes_are_what_their_offsets_say() {
@@ -171,20 +188,20 @@ mod tests {
             "smpte-25=00:00:05:10-",
         ] {
             let range = Range::parse(text).expect("a range");
-            let asked = Asked::read(Some(&range), &timeline).expect("a part");
+            let asked = Asked::read(Some(&range), &timeline, false).expect("a part");
             let told = asked
                 .unit
                 .range(&timeline, asked.start_ns.expect("a start"), asked.end_ns);
             assert_eq!(told.to_string(), text);
         }
         let now = Range::parse("npt=now-").expect("a range");
-        let asked = Asked::read(Some(&now), &timeline).expect("a part");
+        let asked = Asked::read(Some(&now), &timeline, false).expect("a part");
         assert_eq!((asked.start_ns, asked.end_ns), (Some(77), None));
         let clock = Range::parse("clock=20261127T025310Z-").expect("a range");
         let files = Timeline {
             origin: None,
             ..timeline
         };
-        assert_eq!(Asked::read(Some(&clock), &files), Err(PlayError::NoClock));
+        assert_eq!(Asked::read(Some(&clock), &files, false), Err(PlayError::NoClock));
     }
 }

@@ -5,6 +5,7 @@ use super::pace::ticks;
 use super::player::{Event, Mode, Output, Player, Purpose, REFRESH};
 use super::timeline::{GAP_NS, Timeline};
 use crate::file::to_ns;
+use ringpost_base::UnixTime;
 
 /// On the way to a place.
 #[derive(Clone, Debug)]
@@ -23,6 +24,8 @@ pub(super) struct Seek {
     is_by_sound: bool,
     /// What comes is of the file that has been played up to there: its pictures go on from those before.
     goes_on: bool,
+    /// What is played backwards begins with what happened then or before, wherever it lies, and ends where that was.
+    pub(super) before: Option<(UnixTime, Option<UnixTime>)>,
 }
 
 /// How many fragments are looked through for a key frame, backwards and then forwards.
@@ -39,6 +42,7 @@ impl Seek {
             tries: 0,
             is_by_sound: false,
             goes_on: false,
+            before: None,
         }
     }
 }
@@ -139,7 +143,8 @@ impl Player {
             false if !seek.goes_on && fragment > 0 && begins_ns > piece.file_begin_ns && tries < TRIES => {
                 self.look_into(fragment - 1, false)
             }
-            // Nothing before it: the first thing that there is.
+            // Nothing before it: backwards what lies before the piece, otherwise the first thing that there is.
+            false if self.is_preceded(seek) => self.give_up(),
             false => self.look_into(fragment, true),
             true if tries < TRIES => self.look_into(fragment + 1, true),
             true => self.give_up(),
@@ -245,9 +250,17 @@ impl Player {
             self.mode = Mode::Seeking(by_sound);
             return Step::Again;
         }
-        match self.neighbour(piece) {
+        let before = seek.before;
+        let next = match before {
+            Some((start, end)) => self.begin_before(piece, start, end),
+            None => self.neighbour(piece),
+        };
+        match next {
             Some((piece, at_ns)) => {
-                self.mode = Mode::Seeking(Seek::new(piece, at_ns, is_start));
+                self.mode = Mode::Seeking(Seek {
+                    before,
+                    ..Seek::new(piece, at_ns, is_start)
+                });
                 Step::Again
             }
             None if is_start => {
@@ -256,6 +269,26 @@ impl Player {
             }
             None => self.end(),
         }
+    }
+
+    /// Where else what is played backwards from an instant begins; its end is before that.
+    fn begin_before(&mut self, piece: usize, start: UnixTime, end: Option<UnixTime>) -> Option<(usize, i64)> {
+        let (piece, at_ns) = self.timeline.backwards_but(start, piece)?;
+        let end_ns = end.map(|end| self.timeline.until_clock(at_ns, start, end));
+        if end_ns.is_some_and(|end| at_ns <= end) {
+            return None;
+        }
+        (self.plan.start_ns, self.plan.end_ns) = (at_ns, end_ns);
+        Some((piece, at_ns))
+    }
+
+    /// Whether something comes before a piece that what is played backwards may begin with.
+    fn is_preceded(&self, seek: &Seek) -> bool {
+        let before = match seek.before {
+            Some((start, _)) => self.timeline.backwards_but(start, seek.piece),
+            None => self.neighbour(seek.piece),
+        };
+        self.plan.scale < 0.0 && before.is_some()
     }
 
     /// The piece that comes next in the direction of playing, and where it is begun with.
@@ -384,6 +417,7 @@ impl Player {
             Mode::Seeking(seek) => match place(seek.piece) {
                 Some(piece) => Mode::Seeking(Seek {
                     goes_on: seek.goes_on,
+                    before: seek.before,
                     ..Seek::new(piece, seek.at_ns, seek.is_start)
                 }),
                 None => match self.timeline.piece_at(seek.at_ns) {

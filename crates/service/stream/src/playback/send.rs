@@ -2,12 +2,23 @@
 
 use super::jpeg;
 use super::media::{Pcm, is_plain};
-use crate::file::{FileTrack, Format};
+use crate::file::{AacForm, FileTrack, Format};
 use crate::parameter_sets::{SetName, h264_set, h265_set};
 use bytes::Bytes;
 use ringpost_codec::G722WideEncoder;
 use ringpost_rtp::payload::mpeg4_configuration;
 use ringpost_rtp::payload::write::{self, Payload};
+
+/// How the packets of a track are made of samples.
+#[derive(Debug)]
+pub(super) enum Packing {
+    /// As files' tracks are told.
+    Own,
+    /// Sound that files have decoded.
+    G722(Box<G722WideEncoder>),
+    /// As a publisher describes it.
+    Aac(AacForm),
+}
 
 /// Turns one sample's octets into the payloads of its packets, each of at most `max_bytes` where its format allows.
 ///

@@ -1,4 +1,5 @@
-use crate::file::FileTrack;
+use super::send::Packing;
+use crate::file::{AacForm, FileTrack};
 use crate::{Description, Track};
 use ringpost_base::{UnixTime, limits};
 use ringpost_sdp::{Codec, MediaKind};
@@ -53,6 +54,11 @@ impl Piece {
         self.clock_ns.saturating_add(length)
     }
 
+    /// Up to when it has what happened until an instant, in order: a piece that goes on then reaches beyond one that ends there.
+    fn reaches(&self, at_ns: i64) -> i64 {
+        self.clock_end_ns().min(at_ns.saturating_add(1))
+    }
+
     /// Where an instant of the file is on the timeline.
     pub(super) fn on_timeline(&self, at_ns: i64) -> i64 {
         at_ns
@@ -63,6 +69,8 @@ impl Piece {
 
 /// What parts of a timeline may be apart and count as one: less is what a recorder needs to begin another file.
 pub(super) const GAP_NS: i64 = 1_000_000_000;
+/// How late the end of what is being recorded may be known.
+const LATE_NS: i64 = 10_000_000_000;
 
 impl Timeline {
     /// When its beginning happened, if it is made of recordings.
@@ -121,6 +129,85 @@ impl Timeline {
         match behind.min_by_key(|(_, piece)| piece.clock_ns) {
             Some((index, _)) => self.before(index, at_ns),
             None => self.beyond(at_ns),
+        }
+    }
+
+    /// Where what is played backwards from an instant begins: the piece, and the position in it. What was recorded last of the instant
+    /// comes first, then what ended last before it.
+    pub(super) fn backwards_from(&self, at: UnixTime) -> Option<(usize, i64)> {
+        let at_ns = clock_ns(at);
+        self.backwards(at_ns, |_| true)
+    }
+
+    /// Where it begins if nothing can be begun with in a piece that was found so.
+    pub(super) fn backwards_but(&self, at: UnixTime, piece: usize) -> Option<(usize, i64)> {
+        let at_ns = clock_ns(at);
+        let tried = (self.pieces.get(piece)?.reaches(at_ns), piece);
+        self.backwards(at_ns, |of| of < tried)
+    }
+
+    fn backwards(&self, at_ns: i64, is_meant: impl Fn((i64, usize)) -> bool) -> Option<(usize, i64)> {
+        let pieces = self.pieces.iter().enumerate();
+        let begun = pieces.filter(|(_, piece)| piece.clock_ns <= at_ns);
+        let reaches = begun.map(|(index, piece)| (piece.reaches(at_ns), index));
+        let (_, index) = reaches.filter(|of| is_meant(*of)).max()?;
+        let piece = &self.pieces[index];
+        let since_ns = at_ns.saturating_sub(piece.clock_ns);
+        let position_ns = piece.begin_ns.saturating_add(since_ns);
+        Some((index, position_ns.min(piece.end_ns - 1)))
+    }
+
+    /// When the last of it happened.
+    pub(super) fn clock_end_ns(&self) -> Option<i64> {
+        self.pieces.iter().map(Piece::clock_end_ns).max()
+    }
+
+    /// The position where what is played from a position on comes to an instant: that of a piece that has it, or between two that
+    /// it lies between. `None` if it does not come there.
+    pub(super) fn next_at_clock(&self, from_ns: i64, at: UnixTime, is_backwards: bool) -> Option<i64> {
+        let at_ns = clock_ns(at);
+        let first = match is_backwards {
+            true => self
+                .pieces
+                .partition_point(|piece| piece.begin_ns < from_ns)
+                .checked_sub(1)?,
+            false => self.piece_at(from_ns)?,
+        };
+        let mut was_ns = clock_ns(match is_backwards {
+            true => self.clock_until(from_ns),
+            false => self.clock_from(from_ns),
+        });
+        let is_ahead = |position_ns: i64| match is_backwards {
+            true => position_ns <= from_ns,
+            false => position_ns >= from_ns,
+        };
+        let meet = |index: usize| {
+            let piece = &self.pieces[index];
+            let (begun_ns, over_ns) = match is_backwards {
+                true => (piece.clock_end_ns(), piece.clock_ns),
+                false => (piece.clock_ns, piece.clock_end_ns()),
+            };
+            let is_within = (piece.clock_ns..=piece.clock_end_ns()).contains(&at_ns);
+            let is_between = (was_ns.min(begun_ns)..was_ns.max(begun_ns)).contains(&at_ns)
+                && (was_ns <= begun_ns) != is_backwards;
+            was_ns = over_ns;
+            let position_ns = piece
+                .begin_ns
+                .saturating_add(at_ns.saturating_sub(piece.clock_ns));
+            match is_within {
+                true => Some(position_ns).filter(|at| is_ahead(*at)),
+                false if is_between && is_backwards => {
+                    let next = self.pieces.get(index + 1);
+                    let begun_ns = next.map_or(i64::MAX, |next| next.begin_ns);
+                    Some(position_ns.min(begun_ns).min(from_ns))
+                }
+                false if is_between => Some(self.before(index, at_ns).max(from_ns)),
+                false => None,
+            }
+        };
+        match is_backwards {
+            true => (0..=first).rev().find_map(meet),
+            false => (first..self.pieces.len()).find_map(meet),
         }
     }
 
@@ -252,6 +339,12 @@ impl Timeline {
         described.tracks.iter().map(told).collect()
     }
 
+    /// How far behind its end, as it is known, a range may begin: what is being recorded is joined at its end, which is told some
+    /// seconds late.
+    pub(super) fn late_ns(&self) -> i64 {
+        if self.is_open { LATE_NS } else { 0 }
+    }
+
     pub(super) fn end_ns(&self) -> i64 {
         self.pieces.last().map_or(0, |piece| piece.end_ns)
     }
@@ -328,9 +421,14 @@ impl Told {
         }
     }
 
-    /// Whether it is G.722, which files have decoded.
-    pub(super) fn is_g722(&self) -> bool {
-        matches!(&self.what, What::Codec(codec) if codec.name.eq_ignore_ascii_case("G722"))
+    /// How its packets are made.
+    pub(super) fn packing(&self) -> Packing {
+        match &self.what {
+            What::Track(_) => Packing::Own,
+            // Files have it decoded.
+            What::Codec(codec) if codec.name.eq_ignore_ascii_case("G722") => Packing::G722(Box::default()),
+            What::Codec(codec) => AacForm::of(codec).map_or(Packing::Own, Packing::Aac),
+        }
     }
 
     /// Which of a file's tracks is sent as which of these, in order.

@@ -197,3 +197,33 @@ fn what_was_recorded_of_a_mount_that_moves_stays() {
     let moved = world.ask(reader, &describe(DOOR));
     assert!(moved.starts_with("RTSP/1.0 302"), "{moved}");
 }
+
+#[test]
+fn a_session_that_has_played_plays_what_was_recorded_since() {
+    let (mut world, publisher) = live_and_recorded();
+    world.hub.handle_closed(world.now, publisher);
+    world.run();
+    world.pass(Duration::from_secs(60));
+    let reader = world.connect();
+    world.ask(reader, &describe(DOOR));
+    let response = world.ask(reader, &set_up(&format!("{DOOR}/trackID=1"), "", TCP[0]));
+    let session = session_line(&response);
+    let played = world.ask(reader, &play(DOOR, &session, "Range: npt=1-2\n"));
+    assert!(played.contains("Range: npt=1.000-2.000"), "{played}");
+    world.pass(Duration::from_secs(3));
+    assert!(world.received(reader, 0).len() > 10);
+    let later = "Range: clock=20261127T025401Z-20261127T025403Z\n";
+    let nothing = world.ask(reader, &play(DOOR, &session, later));
+    assert!(nothing.starts_with("RTSP/1.0 457"), "{nothing}");
+    let mut camera = crate::recording::tests::world(crate::recording::tests::CAMERA);
+    camera.play(60..65);
+    camera.finish();
+    let name = camera.names()[0].clone();
+    let film = camera.file(&name).octets;
+    world.files.insert(name, film.into());
+    world.pass(Duration::from_secs(3));
+    let played = world.ask(reader, &play(DOOR, &session, later));
+    assert!(played.starts_with("RTSP/1.0 200"), "{played}");
+    world.pass(Duration::from_secs(3));
+    assert!(world.received(reader, 0).len() > 40);
+}

@@ -217,3 +217,68 @@ fn nothing_is_set_up_of_what_was_live_when_it_was_described_and_is_not_any_more(
     let response = world.ask(reader, &setup);
     assert!(response.starts_with("RTSP/1.0 200"), "{response}");
 }
+
+/// H.264, and sound that is told so.
+fn with_sound(sound: &str) -> String {
+    let sound = format!("m=audio 0 RTP/AVP 97\r\n{sound}\r\na=control:streamid=1\r\n");
+    let video = SDP.split("m=audio").next().expect("video");
+    format!("{video}{sound}")
+}
+
+// What was recorded of its sound came in the mode AAC-hbr.
+#[test]
+fn a_session_of_what_is_live_is_sent_recorded_aac_in_the_form_of_its_description() {
+    for sound in [
+        "a=rtpmap:97 MP4A-LATM/44100/2\r\na=fmtp:97 cpresent=0;config=400024203fc0",
+        "a=rtpmap:97 MP4A-LATM/44100/2\r\na=fmtp:97 cpresent=1;config=400024203fc0",
+        "a=rtpmap:97 MP4A-LATM/90000",
+        "a=rtpmap:97 mpeg4-generic/44100/2\r\na=fmtp:97 mode=generic;sizelength=10;config=1210",
+        "a=rtpmap:97 mpeg4-generic/44100/2\r\n\
+         a=fmtp:97 mode=AAC-hbr;sizelength=13;indexlength=3;indexdeltalength=3;config=1210",
+    ] {
+        let (mut world, _) = live_and_recorded();
+        let sdp = with_sound(sound);
+        world.publish_described("alice/door", &sdp, 2);
+        let reader = world.connect();
+        let described = world.ask(reader, &describe(DOOR));
+        assert!(described.to_lowercase().contains("rtpmap:97 mp"), "{described}");
+        let (_, audio) = described.split_once("m=audio").expect("sound");
+        let audio = &audio[..audio.find("a=control:trackID=1").expect("a stream")];
+        assert!(audio.starts_with(" 0 RTP/AVP 97\r\n"), "{audio}");
+        let response = world.ask(reader, &set_up(&format!("{DOOR}/trackID=0"), "", TCP[0]));
+        let session = session_line(&response);
+        world.ask(reader, &set_up(&format!("{DOOR}/trackID=1"), &session, TCP[1]));
+        let played = world.ask(
+            reader,
+            &play(DOOR, &session, "Range: clock=20261127T025301Z-20261127T025303Z\n"),
+        );
+        assert!(
+            played.contains("Range: clock=20261127T025301Z-20261127T025303Z"),
+            "{played}"
+        );
+        world.pass(Duration::from_secs(3));
+        let sent = world.received(reader, 2);
+        let codec = crate::recording::tests::describe(&format!("m=audio 0 RTP/AVP 97\r\n{sound}\r\n"));
+        let codec = codec.tracks[0].codec();
+        let format = crate::file::Encoding::of(codec).expect("AAC").payload;
+        let mut depacketizer = ringpost_rtp::payload::Depacketizer::new(format);
+        let mut elements = crate::file::latm(codec);
+        let mut frames = Vec::new();
+        for ((sequence, payload), n) in sent.iter().zip(0..) {
+            depacketizer.handle(*sequence, n, true, payload);
+            while let Some(unit) = depacketizer.poll() {
+                frames.extend(match format {
+                    ringpost_rtp::payload::Format::Latm { in_band: true } => elements.frames(&unit.pieces[0]),
+                    _ => unit.pieces,
+                });
+            }
+        }
+        // Each second has 43 of them, each of which is its number 20 times.
+        assert!((84..=88).contains(&frames.len()), "{sound}: {}", frames.len());
+        let first = u64::from_be_bytes(frames[0][..8].try_into().expect("a number"));
+        assert!((42..=44).contains(&first), "{first}");
+        for (frame, n) in frames.iter().zip(first..) {
+            assert_eq!(*frame, n.to_be_bytes().repeat(20), "{sound}");
+        }
+    }
+}

@@ -53,9 +53,8 @@ fn frames(viewer: &Viewer) -> Vec<u8> {
     units.iter().map(|unit| unit.pieces[0][0]).collect()
 }
 
-// Guards pitfall RTSP 8.
-#[test]
-fn of_several_configurations_of_aac_that_is_sent_which_was_described() {
+/// Low complexity, main, and low complexity again: the octets of each of their frames are 1, 2 and 3.
+fn of_several_configurations() -> MemoryFiles {
     let of = |config: &'static [u8], mark: u8| {
         let format = Format::Aac {
             config: Bytes::from_static(config),
@@ -71,8 +70,13 @@ fn of_several_configurations_of_aac_that_is_sent_which_was_described() {
             vec![vec![mark; 50]; 43],
         )
     };
-    // Low complexity, main, and low complexity again.
-    let files = recorded_in_turn(&[of(&[0x12, 0x10], 1), of(&[0x0a, 0x10], 2), of(&[0x12, 0x10], 3)]);
+    recorded_in_turn(&[of(&[0x12, 0x10], 1), of(&[0x0a, 0x10], 2), of(&[0x12, 0x10], 3)])
+}
+
+// Guards pitfall RTSP 8.
+#[test]
+fn of_several_configurations_of_aac_that_is_sent_which_was_described() {
+    let files = of_several_configurations();
     let lines = |config: &str| {
         // Channels are the configuration's to say, and need not be said again.
         format!(
@@ -98,6 +102,122 @@ fn of_several_configurations_of_aac_that_is_sent_which_was_described() {
         viewer(&files, &lines("1208")).refused("npt=0-"),
         PlayError::Nothing
     );
+}
+
+//= https://www.rfc-editor.org/rfc/rfc6416#section-6.1
+#[test]
+fn aac_is_sent_in_latm_to_who_was_told_of_latm() {
+    let files = of_several_configurations();
+    let (lc, main): (&[u8], &[u8]) = (&[0x12, 0x10], &[0x0a, 0x10]);
+    let described_ones = [vec![(lc, 1); 43], vec![(lc, 3); 43]].concat();
+    let all = [vec![(lc, 1); 43], vec![(main, 2); 43], vec![(lc, 3); 43]].concat();
+    for (fmtp, clock_rate_hz, expected) in [
+        (
+            "a=fmtp:97 cpresent=0;config=400024203fc0\r\n",
+            44_100,
+            &described_ones,
+        ),
+        (
+            "a=fmtp:97 cpresent=1;config=400024203fc0\r\n",
+            44_100,
+            &described_ones,
+        ),
+        // The band tells which it is.
+        ("", 44_100, &all),
+        ("a=fmtp:97 object=2\r\n", 90_000, &all),
+    ] {
+        let lines = format!("m=audio 0 RTP/AVP 97\r\na=rtpmap:97 MP4A-LATM/{clock_rate_hz}/2\r\n{fmtp}");
+        let mut viewer = viewer(&files, &lines);
+        play_all(&mut viewer);
+        let described = describe(&lines);
+        let codec = described.tracks[0].codec();
+        let format = crate::file::Encoding::of(codec).expect("LATM").payload;
+        let mut elements = crate::file::latm(codec);
+        let units = viewer.units(0, format);
+        let mut found = Vec::new();
+        for unit in &units {
+            let frames = match format {
+                payload::Format::Latm { in_band: true } => elements.frames(&unit.pieces[0]),
+                _ => unit.pieces.clone(),
+            };
+            assert_eq!((frames.len(), frames[0].len()), (1, 50));
+            let Some(Format::Aac { config, .. }) = elements.format() else {
+                panic!("{:?}", elements.format());
+            };
+            found.push((config, frames[0][0]));
+        }
+        let found: Vec<(&[u8], u8)> = found.iter().map(|(config, mark)| (&config[..], *mark)).collect();
+        assert_eq!(&found, expected, "{lines}");
+        let lasts = units[1].timestamp.wrapping_sub(units[0].timestamp);
+        assert!(lasts.abs_diff(1_024 * clock_rate_hz / 44_100) <= 1, "{lasts}");
+        let is_marked = |(_, _, header, _): &(_, _, Header, _)| header.marker && header.payload_type == 97;
+        assert!(viewer.packets.iter().all(is_marked));
+    }
+    let other =
+        "m=audio 0 RTP/AVP 97\r\na=rtpmap:97 MP4A-LATM/44100\r\na=fmtp:97 cpresent=0;config=400023203fc0\r\n";
+    assert_eq!(viewer(&files, other).refused("npt=0-"), PlayError::Nothing);
+}
+
+//= https://www.rfc-editor.org/rfc/rfc3640#section-3.3.5
+#[test]
+fn aac_is_sent_behind_the_headers_that_were_described() {
+    let files = of_several_configurations();
+    for parameters in [
+        "mode=AAC-lbr;sizelength=6;indexlength=2;indexdeltalength=2",
+        "mode=generic;sizelength=10;ctsdeltalength=16;randomaccessindication=1",
+        "mode=generic;constantsize=50",
+        "mode=generic",
+    ] {
+        let lines = format!(
+            "m=audio 0 RTP/AVP 97\r\na=rtpmap:97 MPEG4-GENERIC/44100/2\r\na=fmtp:97 {parameters};config=1210\r\n"
+        );
+        let mut viewer = viewer(&files, &lines);
+        play_all(&mut viewer);
+        let described = describe(&lines);
+        let format = crate::file::Encoding::of(described.tracks[0].codec())
+            .expect("AAC")
+            .payload;
+        let units = viewer.units(0, format);
+        let found: Vec<_> = units.into_iter().map(|unit| unit.pieces.concat()).collect();
+        assert_eq!(
+            found,
+            [vec![vec![1; 50]; 43], vec![vec![3; 50]; 43]].concat(),
+            "{parameters}"
+        );
+    }
+}
+
+#[test]
+fn a_frame_in_fragments_ends_with_the_marker_and_nowhere_else() {
+    let format = Format::Aac {
+        config: Bytes::from_static(&[0x12, 0x10]),
+        channels: 2,
+    };
+    let track = FileTrack {
+        format,
+        clock_rate_hz: 44_100,
+    };
+    let frame: Vec<u8> = (0..3_000).map(|n| n as u8).collect();
+    let files = recorded_in_turn(&[(track, 1_024, vec![frame.clone(); 43])]);
+    for map in [
+        "MP4A-LATM/44100/2\r\na=fmtp:97 cpresent=0;config=400024203fc0",
+        "MPEG4-GENERIC/44100/2\r\na=fmtp:97 mode=AAC-hbr;sizelength=13;indexlength=3;indexdeltalength=3;config=1210",
+    ] {
+        let lines = format!("m=audio 0 RTP/AVP 97\r\na=rtpmap:97 {map}\r\n");
+        let mut viewer = viewer(&files, &lines);
+        play_all(&mut viewer);
+        let marked = viewer.packets.iter().filter(|(_, _, header, _)| header.marker);
+        assert_eq!((viewer.packets.len(), marked.count()), (3 * 43, 43), "{map}");
+        let described = describe(&lines);
+        let format = crate::file::Encoding::of(described.tracks[0].codec())
+            .expect("AAC")
+            .payload;
+        let units = viewer.units(0, format);
+        assert!(
+            units.len() == 43 && units.iter().all(|unit| unit.pieces == [&frame[..]]),
+            "{map}"
+        );
+    }
 }
 
 #[test]
