@@ -88,7 +88,8 @@ pub fn reorder(data: &[u8]) {
     for step in data.chunks_exact(3) {
         now += Duration::from_millis(u64::from(step[0] % 32));
         let sequence = u16::from_be_bytes([step[1], step[2]]);
-        reorder.handle_packet(now, sequence, Bytes::copy_from_slice(&step[1..]));
+        let source = u32::from(step[0] >> 6);
+        reorder.handle_packet(now, (source, sequence), Bytes::copy_from_slice(&step[1..]));
         taken += 1;
         while reorder.poll(now).is_some() {
             given += 1;

@@ -3,12 +3,12 @@ use ringpost_base::{Instant, limits};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-/// Puts packets of one RTP source back into the order in which they were sent.
+/// Puts packets of one RTP source after the other back into the order in which they were sent.
 ///
 /// A packet that is next leaves at once. One that came before its turn waits for those that are missing until
 /// [`limits::REORDERED_PACKETS`] wait or the first of them has waited [`REORDER_WAIT`]; then what is missing is lost. A packet
 /// that comes after its place was passed is dropped, and so is one that was there. Where numbers jump by more than a network
-/// can account for, the second in a row begins anew.
+/// can account for, or are another source's, two in a row begin anew; the first is held until then.
 #[derive(Debug, Default)]
 pub struct Reorder {
     /// The extended number that comes next.
@@ -16,10 +16,21 @@ pub struct Reorder {
     waiting: BTreeMap<u64, (Instant, Bytes)>,
     /// What had come before the numbers began anew.
     before: VecDeque<Bytes>,
-    /// The number that would follow a packet which came from behind: two of them in a row are another beginning.
-    restart: Option<u16>,
+    /// The source of what is in order.
+    source: u32,
+    /// What may be another beginning.
+    restart: Option<Restart>,
     lost: u64,
     late: u64,
+}
+
+/// A packet that another beginning would be made with, if the next one of its source follows it.
+#[derive(Debug)]
+struct Restart {
+    source: u32,
+    sequence: u16,
+    since: Instant,
+    packet: Bytes,
 }
 
 /// How long a packet waits for those that were sent before it: two packets' worth of a usual path's jitter.
@@ -56,9 +67,10 @@ impl Reorder {
             .map(|(since, _)| *since + REORDER_WAIT)
     }
 
-    /// Takes a packet with its sequence number.
-    pub fn handle_packet(&mut self, now: Instant, sequence: u16, packet: Bytes) {
+    /// Takes a packet with its source and its sequence number.
+    pub fn handle_packet(&mut self, now: Instant, (source, sequence): (u32, u16), packet: Bytes) {
         let Some(next) = self.next else {
+            self.source = source;
             let first = u64::from(sequence) + ROOM;
             self.next = Some(first);
             self.waiting.insert(first, (now, packet));
@@ -67,11 +79,20 @@ impl Reorder {
         let number = extend(next, sequence);
         let (ahead, behind) = (number.saturating_sub(next), next.saturating_sub(number));
         //= https://www.rfc-editor.org/rfc/rfc3550#appendix-A.1
-        if ahead > DROPOUT || behind > MISORDER {
-            if self.restart.replace(sequence.wrapping_add(1)) != Some(sequence) {
-                self.late += 1;
+        if source != self.source || ahead > DROPOUT || behind > MISORDER {
+            let is_before =
+                |held: &Restart| held.source == source && held.sequence.wrapping_add(1) == sequence;
+            let before = self.restart.take();
+            self.late += u64::from(before.as_ref().is_some_and(|held| !is_before(held)));
+            let Some(before) = before.filter(is_before) else {
+                self.restart = Some(Restart {
+                    source,
+                    sequence,
+                    since: now,
+                    packet,
+                });
                 return;
-            }
+            };
             // What is held will not be completed by another beginning: it leaves as it is.
             let mut passed = next;
             for (number, (_, packet)) in std::mem::take(&mut self.waiting) {
@@ -79,12 +100,13 @@ impl Reorder {
                 passed = number + 1;
                 self.before.push_back(packet);
             }
-            self.next = Some(number);
+            (self.source, self.next) = (source, Some(number - 1));
+            self.waiting.insert(number - 1, (before.since, before.packet));
         } else if behind > 0 || self.waiting.contains_key(&number) {
             self.late += 1;
             return;
         }
-        self.restart = None;
+        self.late += u64::from(self.restart.take().is_some());
         self.waiting.insert(number, (now, packet));
     }
 
@@ -122,7 +144,8 @@ mod tests {
     }
 
     fn handle(reorder: &mut Reorder, now: Instant, sequence: u16) {
-        reorder.handle_packet(now, sequence, Bytes::copy_from_slice(&sequence.to_be_bytes()));
+        let packet = Bytes::copy_from_slice(&sequence.to_be_bytes());
+        reorder.handle_packet(now, (7, sequence), packet);
     }
 
     fn drain(reorder: &mut Reorder, now: Instant) -> Vec<u16> {
@@ -188,23 +211,45 @@ mod tests {
     fn a_jump_begins_anew() {
         let mut reorder = Reorder::new();
         assert_eq!(all(&mut reorder, at(0), &[100, 102]), [100]);
-        // What had come leaves first, and one packet that strays is none.
+        // What had come leaves first, and nothing of what comes is lost.
+        assert_eq!(all(&mut reorder, at(1), &[40_000]), [] as [u16; 0]);
         assert_eq!(
-            all(&mut reorder, at(1), &[40_000, 40_001, 40_002]),
-            [102, 40_001, 40_002]
+            all(&mut reorder, at(1), &[40_001, 40_002]),
+            [102, 40_000, 40_001, 40_002]
         );
-        assert_eq!(reorder.lost_packets(), 1);
+        assert_eq!((reorder.lost_packets(), reorder.late_packets()), (1, 0));
         assert_eq!(
             all(&mut reorder, at(2), &[39_000, 39_001, 39_002]),
-            [39_001, 39_002]
+            [39_000, 39_001, 39_002]
         );
+        // One packet that strays is no beginning.
+        assert_eq!(all(&mut reorder, at(2), &[20_000, 39_003]), [39_003]);
+        assert_eq!(reorder.late_packets(), 1);
         // However often it happens.
         for n in 1..=20_u16 {
             let first = n.wrapping_mul(35_000);
             let numbers = [first, first.wrapping_add(1), first.wrapping_add(2)];
-            assert_eq!(all(&mut reorder, at(3), &numbers), numbers[1..]);
+            assert_eq!(all(&mut reorder, at(3), &numbers), numbers);
         }
         assert_eq!(all(&mut reorder, at(4), &[7, 44_467]), [] as [u16; 0]);
+    }
+
+    // Guards pitfall RTP 3: an encoder that begins anew has another source, whatever its numbers are.
+    #[test]
+    fn another_source_begins_anew_with_its_first_packet() {
+        for first in [500_u16, 60, 99, 101, 40_000] {
+            let mut reorder = Reorder::new();
+            assert_eq!(all(&mut reorder, at(0), &[98, 99, 100]), [98, 99, 100]);
+            let mut out = Vec::new();
+            for n in 0..3 {
+                let sequence = first.wrapping_add(n);
+                let packet = Bytes::copy_from_slice(&sequence.to_be_bytes());
+                reorder.handle_packet(at(1), (8, sequence), packet);
+                out.extend(drain(&mut reorder, at(1)));
+            }
+            assert_eq!(out, [first, first + 1, first + 2]);
+            assert_eq!((reorder.lost_packets(), reorder.late_packets()), (0, 0));
+        }
     }
 
     proptest! {

@@ -141,13 +141,13 @@ impl Live {
     }
 
     /// An RTP packet of a track came from the publisher.
-    pub(crate) fn handle_packet(&mut self, now: Instant, track: usize, sequence: u16, bytes: Bytes) {
+    pub(crate) fn handle_packet(&mut self, now: Instant, track: usize, bytes: Bytes) {
         let Some(ingest) = self.ingests.get_mut(track) else {
             return;
         };
         self.heard = now;
         self.received_bytes += bytes.len() as u64;
-        ingest.handle_packet(now, sequence, bytes);
+        ingest.handle_packet(now, bytes);
         self.gather(now, track);
     }
 

@@ -28,11 +28,12 @@ impl Plane {
         else {
             return;
         };
+        // What is far from the others may begin anew, and is held until it shows.
         let is_taken = matches!(
             rtp.handle_rtp(now, from, &packet),
-            Received::Probation | Received::Valid { .. }
+            Received::Probation | Received::Valid { .. } | Received::Stray
         );
-        let (sequence, payload_type) = (packet.sequence(), packet.payload_type());
+        let payload_type = packet.payload_type();
         publisher.farewells.handle_packet(now, track, packet.ssrc());
         let name = session.mount.clone();
         self.flush_rtcp(now, key, track);
@@ -45,7 +46,7 @@ impl Plane {
         let index = live.description.index_of(track);
         let index = index.filter(|index| live.description.tracks[*index].carries(payload_type));
         if let Some(index) = index.filter(|_| live.publisher == Some(key)) {
-            live.handle_packet(now, index, sequence, data);
+            live.handle_packet(now, index, data);
             let adrift = live.take_adrift();
             for track in adrift {
                 let mount = name.clone();

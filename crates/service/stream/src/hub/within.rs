@@ -88,8 +88,8 @@ impl Plane {
         if live.publisher != Some(key) {
             return false;
         }
-        if let Ok(sequence) = Packet::parse(&packet).map(|packet| packet.sequence()) {
-            live.handle_packet(now, 0, sequence, packet);
+        if Packet::parse(&packet).is_ok() {
+            live.handle_packet(now, 0, packet);
             self.flush_listeners(mount);
             self.flush_recorder(now, mount);
             self.set_mount_timer(mount);
