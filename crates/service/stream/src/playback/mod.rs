@@ -50,6 +50,7 @@ mod catalog;
 mod cursor;
 pub mod fuzz;
 pub(crate) mod jpeg;
+mod join;
 mod media;
 mod pace;
 mod place;

@@ -1,4 +1,5 @@
 use super::cursor::{Cursor, Opened};
+use super::join::{Entry, Joining};
 use super::media::MediaError;
 use super::pace::{Pace, ns, ticks};
 use super::range::{Asked, Unit};
@@ -54,6 +55,10 @@ pub struct Player {
     pub(super) made_until_ns: i64,
     /// The position behind all that was made.
     pub(super) made_to_ns: i64,
+    /// When what was made last is sent.
+    pub(super) made_at: Instant,
+    /// Tracks that are being taken up while others play.
+    pub(super) joining: Option<Joining>,
     /// When the fastest line that is used would have sent what was made.
     pub(super) busy_until: Instant,
     /// More is to be done than one call does.
@@ -78,6 +83,7 @@ pub(super) struct Sender {
     pub(super) base_timestamp: u32,
     /// The next packet of sound begins what was jumped to.
     pub(super) marks: bool,
+    pub(super) entry: Entry,
 }
 
 /// A packet that waits for its time.
@@ -122,7 +128,7 @@ pub(super) struct Plan {
     tells_scale: bool,
     tells_speed: bool,
     /// Not before then.
-    starts: Option<Instant>,
+    pub(super) starts: Option<Instant>,
 }
 
 /// Names a read of the player.
@@ -268,6 +274,7 @@ impl Player {
                 first_timestamp: timestamp,
                 base_timestamp: timestamp,
                 marks: true,
+                entry: Entry::default(),
             }
         };
         let senders = told.iter().map(sender).collect();
@@ -304,6 +311,8 @@ impl Player {
             sent_until_ns: 0,
             made_until_ns: 0,
             made_to_ns: 0,
+            made_at: Instant::ZERO,
+            joining: None,
             busy_until: Instant::ZERO,
             is_unfinished: false,
             outputs: VecDeque::new(),
@@ -345,13 +354,6 @@ impl Player {
     pub fn set_blocksize(&mut self, bytes: usize) {
         let payload = bytes.saturating_sub(Header::LEN);
         self.max_payload_bytes = payload.clamp(LEAST_PAYLOAD_BYTES, MAX_PAYLOAD_BYTES);
-    }
-
-    /// Which tracks are sent, by their places in the description.
-    pub fn set_tracks(&mut self, tracks: &[usize]) {
-        for (index, sender) in self.senders.iter_mut().enumerate() {
-            sender.is_enabled = tracks.contains(&index);
-        }
     }
 
     /// Plays; [`Event::Played`] or [`Event::Refused`] is the answer, once what is needed for it has been read. While it plays,
@@ -629,6 +631,10 @@ impl Player {
         self.made_until_ns = self.sent_until_ns;
         self.asked = None;
         self.is_unfinished = false;
+        self.joining = None;
+        for sender in &mut self.senders {
+            sender.entry = Entry::default();
+        }
     }
 
     /// What was made beyond a point is not sent.
@@ -652,6 +658,9 @@ impl Player {
             if let Mode::Paused { then, .. } = std::mem::replace(&mut self.mode, Mode::Ready(None)) {
                 self.mode = *then;
             }
+        }
+        if self.join() {
+            return;
         }
         let position_ns = self.position_ns().unwrap_or(0);
         let played = self.played(position_ns);
