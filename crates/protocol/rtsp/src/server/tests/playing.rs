@@ -38,6 +38,21 @@ fn a_play_without_a_range_changes_nothing_of_what_plays() {
     assert_eq!(plays(&world).len(), 2);
     assert_eq!(play(&mut world, "rtsp://h/a", "Scale: 2\r\n"), 200);
     assert_eq!(plays(&world).len(), 3, "another speed is an action");
+    assert_eq!(play(&mut world, "rtsp://h/a/trackID=1", "Speed: 2\r\n"), 200);
+    assert_eq!(plays(&world)[3], (vec![1], false), "of what plays now");
+    assert_eq!(
+        play(&mut world, "rtsp://h/a/trackID=1", "Range: npt=20-30\r\n"),
+        200
+    );
+    assert_eq!(
+        play(
+            &mut world,
+            "rtsp://h/a/trackID=1",
+            "Range: npt=5-9\r\nScale: 2\r\n"
+        ),
+        200
+    );
+    assert_eq!(plays(&world)[5], (vec![1], true), "a range waits for its turn");
 }
 
 // RFC 2326 §10.5, §10.6.
