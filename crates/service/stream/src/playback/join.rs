@@ -92,7 +92,10 @@ impl Player {
         }
         // What was late to be made is not left out.
         let begins = self.plan.starts.unwrap_or(self.now).max(self.now);
-        let at_ns = self.pace.position(begins).min(self.made_to_ns.max(self.pace.position_ns));
+        let at_ns = self
+            .pace
+            .position(begins)
+            .min(self.made_to_ns.max(self.pace.position_ns));
         let at_ns = at_ns.clamp(0, (self.timeline.end_ns() - 1).max(0));
         let last = self.timeline.pieces.len() - 1;
         let at = self.timeline.piece_at(at_ns).unwrap_or(last).min(piece);
@@ -160,7 +163,9 @@ impl Player {
 
     /// All tracks are gone through from there on: those that have played are skipped up to where they are.
     fn joined(&mut self, piece: usize, found: usize, begins: &[(usize, Option<(usize, Option<i64>)>)]) {
-        let Some(joining) = self.joining.take() else { return };
+        let Some(joining) = self.joining.take() else {
+            return;
+        };
         let others = (0..self.senders.len())
             .filter(|index| self.is_sent(*index) && !joining.senders.contains(index))
             .map(|index| self.senders[index].entry.made);

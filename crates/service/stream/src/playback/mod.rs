@@ -49,8 +49,8 @@
 mod catalog;
 mod cursor;
 pub mod fuzz;
-pub(crate) mod jpeg;
 mod join;
+pub(crate) mod jpeg;
 mod media;
 mod pace;
 mod place;

@@ -388,6 +388,7 @@ impl Player {
             (asked.unit, asked.end_ns)
         };
         let is_same = scale == self.plan.scale && speed == self.plan.speed;
+        let is_unchanged = goes_on && is_same && self.is_playing();
         let from_ns = asked.start_ns.or(stopped_ns);
         let from_ns = from_ns.unwrap_or(if scale < 0.0 { self.timeline.end_ns() } else { 0 });
         let place = match goes_on && is_same {
@@ -405,7 +406,8 @@ impl Player {
             speed,
             tells_scale: play.scale.is_some() || scale != 1.0,
             tells_speed: play.speed.is_some() || speed != 1.0,
-            starts: play.starts,
+            // What waits for its time goes on waiting.
+            starts: play.starts.or(self.plan.starts.filter(|_| is_unchanged)),
         };
         let Some((piece, at_ns)) = place else {
             self.go_on();
@@ -480,8 +482,11 @@ impl Player {
         }
         if self.is_playing() {
             let then = std::mem::replace(&mut self.mode, Mode::Ready(None));
+            //= https://www.rfc-editor.org/rfc/rfc2326#section-12.29
+            // What waits for its time has come no further when it comes, and waits for it no more.
+            let starts = self.plan.starts.unwrap_or(now);
             self.mode = Mode::Paused {
-                since: now,
+                since: starts.max(now),
                 then: Box::new(then),
             };
         }
@@ -654,7 +659,8 @@ impl Player {
     fn go_on(&mut self) {
         if let Mode::Paused { since, .. } = self.mode {
             let starts = self.plan.starts.unwrap_or(self.now).max(self.now);
-            self.shift(starts.since(since));
+            self.shift(since, starts);
+            self.began = self.began.map(|began| began.min(starts));
             if let Mode::Paused { then, .. } = std::mem::replace(&mut self.mode, Mode::Ready(None)) {
                 self.mode = *then;
             }
@@ -668,11 +674,19 @@ impl Player {
         self.advance();
     }
 
-    /// All that was to be sent is sent so much later, with the timestamps of then.
-    fn shift(&mut self, by: Duration) {
-        let by_ns = ns(by);
-        self.pace.at += by;
-        self.busy_until += by;
+    /// What was to be sent at one time is sent at another, and so is all behind it, with the timestamps of then.
+    fn shift(&mut self, from: Instant, to: Instant) {
+        let has_begun = self.pace.at < from;
+        let moved = |at: Instant| at + to.since(from) - from.since(to);
+        let by_ns = ns(to.since(from)) - ns(from.since(to));
+        // Before anything of it was sent it may not come before what was.
+        let least_ns = match has_begun {
+            true => i64::MIN,
+            false => self.sent_until_ns - self.pace.rtp_ns,
+        };
+        let by_ns = by_ns.max(least_ns);
+        self.pace.at = moved(self.pace.at);
+        (self.busy_until, self.made_at) = (moved(self.busy_until), moved(self.made_at));
         self.pace.rtp_ns = self.pace.rtp_ns.saturating_add(by_ns);
         self.made_until_ns = self.made_until_ns.saturating_add(by_ns);
         for sender in &mut self.senders {
@@ -681,14 +695,14 @@ impl Player {
         }
         for queued in &mut self.queue {
             let later = ticks(by_ns, self.senders[queued.sender].clock_rate_hz);
-            queued.at += by;
+            queued.at = moved(queued.at);
             queued.timestamp = queued.timestamp.wrapping_add(later as u32);
             queued.until_ns = queued.until_ns.saturating_add(by_ns);
         }
         if let Mode::Paused { then, .. } = &mut self.mode
             && let Mode::Ending(at) = then.as_mut()
         {
-            *at += by;
+            *at = moved(*at);
         }
     }
 
@@ -708,7 +722,8 @@ impl Player {
             true => (self.pace.due(self.made_to_ns), self.made_until_ns),
             false => {
                 let at = starts.unwrap_or(self.now).max(self.now);
-                let began = *self.began.get_or_insert(at);
+                let began = self.began.map_or(at, |began| began.min(at));
+                self.began = Some(began);
                 let elapsed_ns = ns(at.since(began));
                 //= https://www.rfc-editor.org/rfc/rfc2326#appendix-B
                 let is_seamless = elapsed_ns < self.made_until_ns.saturating_add(SEAMLESS_NS);

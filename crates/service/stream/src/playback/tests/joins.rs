@@ -61,7 +61,10 @@ fn join(timeline: &Timeline, files: &MemoryFiles, (plays, joins): (usize, usize)
     assert!(joined.len() <= all.len(), "{context}");
     let rest = &all[all.len() - joined.len()..];
     assert!(
-        joined.iter().map(|sent| &sent.2).eq(rest.iter().map(|sent| &sent.2)),
+        joined
+            .iter()
+            .map(|sent| &sent.2)
+            .eq(rest.iter().map(|sent| &sent.2)),
         "{context}: something is missing or comes twice"
     );
     let [(track, sequence, timestamp)] = played.begins[..] else {
@@ -74,7 +77,11 @@ fn join(timeline: &Timeline, files: &MemoryFiles, (plays, joins): (usize, usize)
         let clock = if joins == 0 { 90_000 } else { 44_100 };
         assert!((0..clock / 10).contains(&later), "{context}: {later}");
         // A frame of the films lasts 128 ms.
-        assert!(first_at.since(at) < ms(130), "{context}: {:?}", first_at.since(at));
+        assert!(
+            first_at.since(at) < ms(130),
+            "{context}: {:?}",
+            first_at.since(at)
+        );
     }
     joined
 }
@@ -166,12 +173,18 @@ fn a_track_that_is_paused_stops_at_once_and_the_other_one_goes_on() {
         }
         viewer.rest();
         let found = sent(&viewer, stays);
-        assert!(found.iter().map(|sent| &sent.2).eq(expected.iter().map(|sent| &sent.2)));
+        assert!(
+            found
+                .iter()
+                .map(|sent| &sent.2)
+                .eq(expected.iter().map(|sent| &sent.2))
+        );
         let numbers = found.iter().map(|sent| sent.1.sequence);
         assert!(numbers.eq(expected.iter().map(|sent| sent.1.sequence)));
         // Its numbers go on without a hole, and are those that were told.
         let paused = sent(&viewer, pauses);
-        let follows = |two: &[(Instant, Header, Vec<u8>)]| two[1].1.sequence == two[0].1.sequence.wrapping_add(1);
+        let follows =
+            |two: &[(Instant, Header, Vec<u8>)]| two[1].1.sequence == two[0].1.sequence.wrapping_add(1);
         assert!(paused.windows(2).all(follows));
         for (before, sequence) in begins {
             assert_eq!(paused[before].1.sequence, sequence);
@@ -189,4 +202,87 @@ fn nothing_comes_of_a_track_whose_range_was_refused() {
     viewer.rest();
     assert!(viewer.of_track(1).is_empty());
     assert_eq!(viewer.pictures().len(), 125);
+}
+
+// RFC 2326 §12.29.
+#[test]
+fn a_pause_cancels_a_time_that_is_waited_for() {
+    let world = recorded(10);
+    let timeline = recordings(&world.files);
+    let far = ms(3_600_000);
+    let play = |viewer: &mut Viewer, range: Option<&str>, starts: Option<Instant>| {
+        let range = range.map(|range| Range::parse(range).expect("a range"));
+        let play = Play {
+            range,
+            starts,
+            ..Play::default()
+        };
+        viewer.player.play(viewer.now, play);
+        viewer.drain();
+        match viewer.events.pop() {
+            Some(Event::Played(played)) => played,
+            other => panic!("{other:?}"),
+        }
+    };
+    // At the beginning, and behind what has been played.
+    for played_before in [0, 1_500] {
+        let mut viewer = Viewer::new(timeline.clone(), &world.files);
+        if played_before > 0 {
+            viewer.play("npt=0-", None, None);
+            viewer.wait(ms(played_before));
+        }
+        let before = viewer.packets.len();
+        let starts = viewer.now + far;
+        play(&mut viewer, Some("npt=5-7"), Some(starts));
+        viewer.wait(ms(700));
+        // It goes on waiting for who asks whether it is still there.
+        play(&mut viewer, None, None);
+        viewer.wait(ms(300));
+        assert_eq!(viewer.packets.len(), before);
+        viewer.player.pause(viewer.now, None).expect("paused");
+        viewer.drain();
+        assert_eq!(viewer.deadline, None);
+        viewer.wait(ms(1_000));
+        let at = viewer.now;
+        let played = play(&mut viewer, None, None);
+        assert_eq!(range_of(&played), "npt=5.000-7.000");
+        viewer.wait(ms(2_500));
+        assert_eq!(viewer.events, [Event::Ended]);
+        for track in [0, 1] {
+            let all = sent(&viewer, track);
+            let first = all.iter().find(|sent| sent.0 >= at).expect("a packet");
+            assert_eq!(first.1.sequence, played.begins[track].1);
+            let since = first.1.timestamp.wrapping_sub(played.begins[track].2);
+            assert!(since < 1_024 && first.0.since(at) < ms(30), "{since}");
+            // Timestamps have passed with the clock.
+            if let Some((began, header, _)) = all.first().filter(|_| played_before > 0) {
+                let clock = if track == 0 { 90 } else { 44 };
+                let passed = u64::from(first.1.timestamp.wrapping_sub(header.timestamp)) / clock;
+                let clock_passed = first.0.since(*began).as_millis() as u64;
+                assert!(passed.abs_diff(clock_passed) < 50, "{passed} {clock_passed}");
+            }
+        }
+    }
+    // What goes on at a time is paused before it comes, and goes on at another.
+    let mut viewer = Viewer::new(timeline, &world.files);
+    viewer.play("npt=0-", None, None);
+    viewer.wait(ms(1_500));
+    for wait in [ms(400), far, far] {
+        viewer.player.pause(viewer.now, None).expect("paused");
+        viewer.drain();
+        viewer.wait(ms(100));
+        let starts = viewer.now + wait;
+        play(&mut viewer, None, Some(starts));
+        viewer.wait(ms(200));
+    }
+    viewer.player.pause(viewer.now, None).expect("paused");
+    viewer.drain();
+    let (at, before) = (viewer.now, viewer.of_track(0).len());
+    let played = play(&mut viewer, None, None);
+    viewer.rest();
+    let pictures = sent(&viewer, 0);
+    assert!(pictures[before].0.since(at) < ms(45));
+    assert_eq!(pictures[before].1.sequence, played.begins[0].1);
+    let numbers: Vec<u64> = viewer.pictures().iter().map(|(number, _)| *number).collect();
+    assert_eq!(numbers, (0..250).collect::<Vec<u64>>());
 }
