@@ -28,6 +28,9 @@ pub(super) struct Joining {
     pub(super) before: Mode,
 }
 
+/// The sample that a track begins with, and where that is, if it is a key frame that is looked for.
+type Begin = (usize, Option<i64>);
+
 impl Default for Entry {
     fn default() -> Self {
         Entry {
@@ -162,7 +165,7 @@ impl Player {
     }
 
     /// All tracks are gone through from there on: those that have played are skipped up to where they are.
-    fn joined(&mut self, piece: usize, found: usize, begins: &[(usize, Option<(usize, Option<i64>)>)]) {
+    fn joined(&mut self, piece: usize, found: usize, begins: &[(usize, Option<Begin>)]) {
         let Some(joining) = self.joining.take() else {
             return;
         };
