@@ -96,7 +96,7 @@ pub(super) fn play(file: &[u8], seed: u64) {
                     player.play(now, Play::default());
                 }
                 if seed % 13 == 2 && steps.is_multiple_of(64) {
-                    player.set_tracks(&[steps as usize / 64 % 2]);
+                    player.set_tracks(&[steps / 64 % 2]);
                     player.set_tracks(&[0, 1]);
                     player.play(now, Play::default());
                 }
