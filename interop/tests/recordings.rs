@@ -4,7 +4,7 @@
 
 use ringpost_interop::{
     Child, Device, Ffmpeg, Options, RtspSocket, Server, SipCall, Unit, Wav, annex_b_units, compare_units,
-    h264_units, tone_wav, wait_for, wait_until_over,
+    h264_units, python, tone_wav, wait_for, wait_until_over,
 };
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -329,6 +329,23 @@ fn a_film_and_a_sound_are_played_whole_and_from_where_is_wanted() {
             "{mount}: {}",
             answer.head
         );
+    }
+}
+
+#[test]
+fn the_tracks_of_a_film_are_paused_and_taken_up_alone_and_another_scale_takes_effect_at_once() {
+    let mut server = Server::prepared(&Options::default());
+    let Some(ffmpeg) = Ffmpeg::find(server.folder()) else {
+        return;
+    };
+    let film = ffmpeg.sample("film.mp4", 20);
+    let text = std::fs::read_to_string(server.config()).unwrap();
+    let mounts = format!("[streams]\nmounts.\"house/film\" = {{ file = {film:?}, read = [\"anyone\"] }}\n");
+    std::fs::write(server.config(), text.replace("[streams]\n", &mounts)).unwrap();
+    server.run();
+    let address = server.address().to_string();
+    if let Some(said) = python(&server, "tracks.py", &[&address, "8554", "house/film"]) {
+        assert!(said.contains("ok"), "{said}");
     }
 }
 

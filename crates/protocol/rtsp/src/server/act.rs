@@ -328,12 +328,14 @@ impl Server {
                 return self.answer_status(&current, Status::OK);
             }
         }
-        // What never ends cannot be waited for: then the new range takes its place, as clients that seek expect.
+        // What never ends cannot be waited for: then the new range takes its place, as clients that seek expect. Another scale or
+        // speed without a range is one for what plays now (RFC 2326 §12.34, §12.35).
         let ends: Vec<_> = session
             .some(&tracks)
             .filter_map(|track| track.plays.back())
             .collect();
-        let is_queued = !ends.is_empty() && ends.into_iter().all(|has_end| *has_end);
+        let is_queued =
+            current.range.is_some() && !ends.is_empty() && ends.into_iter().all(|has_end| *has_end);
         let waiting = session.some(&tracks).map(|track| track.plays.len()).max();
         if waiting.unwrap_or(0) > limits::RTSP_QUEUED_PLAYS {
             return self.answer_status(&current, Status::SERVICE_UNAVAILABLE);

@@ -384,7 +384,7 @@ impl Plane {
         let left = reader.cursor.take().or(reader.left.take());
         let is_first = left.is_none();
         reader.playing.extend(play.tracks.iter().copied());
-        let (cursor, begins) = live.join(&reader.playing.list(), left.as_ref());
+        let (cursor, begins) = live.join(now, &reader.playing.list(), left.as_ref());
         reader.cursor = Some(cursor);
         live.add_reader(key);
         let (user, peer, mount) = (session.user.clone(), session.peer, session.mount.clone());

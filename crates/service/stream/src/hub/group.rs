@@ -368,7 +368,7 @@ impl Plane {
         };
         let sender = self.sender_of(&mount).and_then(|key| self.sessions.get(&key));
         let cursor = sender.and_then(|sender| sender.reader()?.cursor.as_ref());
-        let begins = cursor.map_or(Vec::new(), |cursor| live.begins(cursor, tracks));
+        let begins = cursor.map_or(Vec::new(), |cursor| live.begins(now, cursor, tracks));
         if running.is_some() {
             // Who comes later begins with a key picture of its own.
             let kinds = live.description.tracks.iter().map(|track| &track.kind);
@@ -455,7 +455,7 @@ impl Plane {
             };
             (track, Path::Group(peer))
         });
-        let (cursor, _) = live.join(&tracks.list(), None);
+        let (cursor, _) = live.join(now, &tracks.list(), None);
         let reader = Reader {
             cursor: Some(cursor),
             playing: tracks,

@@ -301,6 +301,12 @@ fn pause_stops_the_group_when_nobody_else_plays_it() {
     assert_eq!(world.groups.len(), 2, "it is set up all the same");
     assert!(world.ask(id, &request("PLAY")).starts_with("RTSP/1.0 200"));
     assert_eq!(payloads(&sent_to(&mut world, 6_000)), [KEY, OTHER]);
+    // Who joins it when all is sent is told what comes next (RFC 2326 §12.33).
+    let (_, second) = world.read("alice/door", &GROUP);
+    assert!(
+        second.contains("RTP-Info: ") && second.contains(";rtptime="),
+        "{second}"
+    );
 }
 
 #[test]

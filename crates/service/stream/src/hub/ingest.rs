@@ -367,6 +367,13 @@ impl Ingest {
         Some(reference.wrapping_add(units as u32))
     }
 
+    /// The timestamp of this moment, for what comes next; `None` where nothing has ever come.
+    pub(crate) fn next_timestamp(&self, (now, wallclock): (Instant, UnixTime)) -> Option<u32> {
+        let (newest, at) = self.newest?;
+        let passed = || newest.wrapping_add(self.units(now.since(at)).max(1));
+        Some(self.timestamp_at(wallclock).unwrap_or_else(passed))
+    }
+
     /// What a sender report of this moment says, once anything was given out.
     pub(crate) fn sender_info(&self, wallclock: UnixTime) -> Option<rtcp::SenderInfo> {
         self.newest?;

@@ -304,7 +304,12 @@ impl Live {
 
     /// A reader of these tracks begins, or goes on where it `left`: where, and the sequence number and timestamp that each
     /// track begins with, if that is known.
-    pub(crate) fn join(&self, tracks: &[usize], left: Option<&Cursor>) -> (Cursor, Vec<(usize, u16, u32)>) {
+    pub(crate) fn join(
+        &self,
+        now: Instant,
+        tracks: &[usize],
+        left: Option<&Cursor>,
+    ) -> (Cursor, Vec<(usize, u16, u32)>) {
         let wants_pictures = tracks.iter().any(|track| is_picture(&self.description, *track));
         let is_of_both = wants_pictures || !self.has_pictures;
         let cursor = match (is_of_both, left) {
@@ -313,30 +318,37 @@ impl Live {
             (true, Some(left)) => self.ring.resume_with_pictures(left),
             (false, Some(left)) => self.ring.resume(left),
         };
-        let begins = self.begins(&cursor, tracks);
+        let begins = self.begins(now, &cursor, tracks);
         (cursor, begins)
     }
 
-    /// The sequence number and timestamp that each track begins with for who reads from there on, where that is known.
-    pub(crate) fn begins(&self, cursor: &Cursor, tracks: &[usize]) -> Vec<(usize, u16, u32)> {
-        let begins = tracks.iter().filter_map(|track| self.begin_of(cursor, *track));
+    /// The sequence number and timestamp that each track begins with for who reads from there on; of one that nothing has ever
+    /// come of nothing is known.
+    //= https://www.rfc-editor.org/rfc/rfc2326#section-12.33
+    pub(crate) fn begins(&self, now: Instant, cursor: &Cursor, tracks: &[usize]) -> Vec<(usize, u16, u32)> {
+        let begins = tracks
+            .iter()
+            .filter_map(|track| self.begin_of(now, cursor, *track));
         begins.collect()
     }
 
-    fn begin_of(&self, cursor: &Cursor, track: usize) -> Option<(usize, u16, u32)> {
+    fn begin_of(&self, now: Instant, cursor: &Cursor, track: usize) -> Option<(usize, u16, u32)> {
         let ingest = self.ingests.get(track)?;
-        let first = self.ring.peek(cursor)?;
-        let of_first = ringpost_rtp::Packet::parse(&first.bytes).ok()?;
-        let moment = self
-            .ingests
-            .get(usize::from(first.track))?
-            .wallclock_at(of_first.timestamp())?;
-        let next = self.ring.peek_track(cursor, track as u8);
+        let first = self.ring.peek(cursor);
+        let moment = first.filter(|first| !first.is_rtcp).and_then(|first| {
+            let packet = ringpost_rtp::Packet::parse(&first.bytes).ok()?;
+            let of = self.ingests.get(usize::from(first.track))?;
+            of.wallclock_at(packet.timestamp())
+        });
+        let next = first.and_then(|_| self.ring.peek_track(cursor, track as u8));
         let sequence = match next {
             Some(packet) => ringpost_rtp::Packet::parse(&packet.bytes).ok()?.sequence(),
             None => ingest.next_sequence(),
         };
-        Some((track, sequence, ingest.timestamp_at(moment)?))
+        let timestamp = moment.and_then(|moment| ingest.timestamp_at(moment));
+        // Who has all that has come begins with what comes next.
+        let timestamp = timestamp.or_else(|| ingest.next_timestamp((now, self.wallclock(now))))?;
+        Some((track, sequence, timestamp))
     }
 
     /// The next packet for a reader.

@@ -4,6 +4,7 @@ mod leaving;
 mod playing;
 mod recorded;
 mod subject;
+mod tracks;
 
 use super::*;
 use bytes::BytesMut;

@@ -3,6 +3,7 @@
 //! What there is of a mount is read into a [`Catalog`] when somebody asks for it first, and kept for a while. A session plays
 //! by a [`Player`] of its own; what that wants to read is asked of the rest of the server.
 
+use super::paths::Tracks;
 use super::plane::{Answered, Pending, Plane};
 use super::session::{Outgoing, Session};
 use super::subject::Subject;
@@ -104,7 +105,7 @@ pub(crate) struct Playing {
     pending: Option<Pending>,
     session: server::SessionId,
     /// Those that come after what plays now (RFC 2326 §10.5).
-    queued: VecDeque<playback::Play>,
+    queued: VecDeque<(playback::Play, Tracks)>,
     cname: String,
     /// Packets and payload octets of each track.
     sent: Vec<(u32, u32)>,
@@ -388,7 +389,6 @@ impl Plane {
         if let Some(live) = live.filter(|_| was_live) {
             live.remove_reader(key);
         }
-        reader.playing.extend(play.tracks.iter().copied());
         let playing = match &mut reader.played {
             Some(playing) => {
                 // What was recorded since can be played too.
@@ -405,7 +405,6 @@ impl Plane {
                 report_at: now,
             })),
         };
-        playing.player.set_tracks(&reader.playing.list());
         let starts = play.range.and_then(|range| range.time);
         let wanted = playback::Play {
             range: play.range,
@@ -417,7 +416,7 @@ impl Plane {
             let Pending { connection, question } = pending;
             let answer = match playing.player.check(&wanted) {
                 Ok(()) => {
-                    playing.queued.push_back(wanted);
+                    playing.queue(wanted, &play.tracks);
                     Answer::Played(Box::new(server::Played {
                         range: play.range,
                         scale: play.scale,
@@ -433,6 +432,12 @@ impl Plane {
                 answer,
             });
         }
+        // What has paused or come to its end goes on as it is asked for.
+        if !playing.player.is_playing() && !was_live {
+            reader.playing = Tracks::default();
+        }
+        reader.playing.extend(play.tracks.iter().copied());
+        playing.player.set_tracks(&reader.playing.list());
         let before = playing.pending.replace(pending);
         debug_assert!(before.is_none(), "a connection asks one thing at a time");
         if playing.player.play(now, wanted) {
@@ -545,7 +550,14 @@ impl Plane {
             playback::Event::Ended => {
                 let (session, next) = (playing.session.clone(), playing.queued.pop_front());
                 match next {
-                    Some(next) => drop(playing.player.play(now, next)),
+                    Some((next, tracks)) => {
+                        playing.player.set_tracks(&tracks.list());
+                        playing.player.play(now, next);
+                        let reader = self.sessions.get_mut(&key).and_then(Session::reader_mut);
+                        if let Some(reader) = reader {
+                            reader.playing = tracks;
+                        }
+                    }
                     None => self.push_reports(now, key, true),
                 }
                 if let Some(connection) = connection {
@@ -650,7 +662,7 @@ impl Playing {
             }
             return paused;
         };
-        for (index, waiting) in self.queued.iter_mut().enumerate() {
+        for (index, (waiting, _)) in self.queued.iter_mut().enumerate() {
             if let Some(cut) = self.player.cut(waiting, range) {
                 waiting.range = Some(cut);
                 self.queued.truncate(index + 1);
@@ -661,6 +673,19 @@ impl Playing {
             }
         }
         paused
+    }
+
+    /// Something comes after what plays now; tracks that are asked for one by one are played together.
+    fn queue(&mut self, wanted: playback::Play, tracks: &[usize]) {
+        if let Some((last, of)) = self.queued.back_mut()
+            && *last == wanted
+            && !tracks.iter().any(|track| of.contains(*track))
+        {
+            return of.extend(tracks.iter().copied());
+        }
+        let mut of = Tracks::default();
+        of.extend(tracks.iter().copied());
+        self.queued.push_back((wanted, of));
     }
 
     fn count(&mut self, track: usize, packet: &Bytes) {

@@ -106,7 +106,7 @@ impl Player {
     /// Whether a track is sent as it is played now.
     pub(super) fn is_sent(&self, sender: usize) -> bool {
         let sender = &self.senders[sender];
-        sender.is_enabled && (self.plan.scale == 1.0 || sender.is_video)
+        sender.is_enabled && !sender.entry.is_due && (self.plan.scale == 1.0 || sender.is_video)
     }
 
     /// Which of the timeline's tracks leads in the file that is open: the first with pictures.
@@ -208,7 +208,7 @@ impl Player {
     }
 
     fn play_step(&mut self) -> Step {
-        let is_ahead = self.queue.back().is_some_and(|last| last.at > self.now + AHEAD);
+        let is_ahead = !self.queue.is_empty() && self.made_at > self.now + AHEAD;
         if is_ahead || self.queue_bytes >= limits::PLAYER_QUEUE_BYTES {
             return Step::Wait;
         }
@@ -252,8 +252,14 @@ impl Player {
             return self.next_piece();
         }
         let position_ns = piece.on_timeline(to_ns(sample.time, tracks[track].clock_rate_hz));
+        let place = (cursor.piece, cursor.fragment, cursor.next[index]);
+        let is_made = place < self.senders[index].entry.made;
         let is_shown = position_ns >= cursor.from_ns && self.plan.end_ns.is_none_or(|end| position_ns < end);
-        if is_shown {
+        if is_made {
+            let length_ns = to_ns(sample.length.into(), tracks[track].clock_rate_hz);
+            self.made_at = self.made_at.max(self.pace.due(decoded_ns));
+            self.made_to_ns = self.made_to_ns.max(position_ns.saturating_add(length_ns));
+        } else if is_shown && self.senders[index].entry.takes(position_ns, sample.is_key) {
             match self.octets(track, &sample) {
                 Some(octets) => self.make(index, track, &sample, decoded_ns, position_ns, &octets),
                 None if self.asked.is_some() => return Step::Wait,
@@ -426,6 +432,8 @@ impl Player {
             self.busy_until.max(due) + Duration::from_nanos((bytes + SAMPLE_BYTES) as u64 * LINE_NS_PER_BYTE);
         let at = due.max(self.busy_until - BURST);
         let length_ns = to_ns(sample.length.into(), of.clock_rate_hz);
+        self.made_at = at;
+        let is_joined = self.queue.back().is_some_and(|last| last.at > at);
         let sender = &mut self.senders[index];
         let played_ns = self.pace.played_ns(position_ns);
         let timestamp = sender
@@ -437,7 +445,7 @@ impl Player {
         for payload in payloads {
             self.queue_bytes += payload.bytes.len();
             let begins = std::mem::take(&mut sender.marks);
-            self.queue.push_back(Queued {
+            let queued = Queued {
                 sender: index,
                 at,
                 position_ns,
@@ -446,7 +454,13 @@ impl Player {
                 //= https://www.rfc-editor.org/rfc/rfc2326#appendix-B
                 marker: payload.marker || (begins && !sender.is_video && !ends_units),
                 payload: payload.bytes,
-            });
+            };
+            // A track that was taken up while others play comes among what is made of those.
+            let behind = |before: &Queued| before.sender == index || before.at <= at;
+            match is_joined.then(|| self.queue.iter().rposition(behind)) {
+                None => self.queue.push_back(queued),
+                Some(before) => self.queue.insert(before.map_or(0, |before| before + 1), queued),
+            }
         }
         self.made_until_ns = self.made_until_ns.max(until_ns);
         self.made_to_ns = match self.pace.is_backwards() {

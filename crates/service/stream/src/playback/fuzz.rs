@@ -109,6 +109,11 @@ pub(super) fn play(file: &[u8], seed: u64) {
                     now += Duration::from_millis(10);
                     player.play(now, Play::default());
                 }
+                if seed % 13 == 2 && steps.is_multiple_of(64) {
+                    player.set_tracks(&[steps / 64 % 2]);
+                    player.set_tracks(&[0, 1]);
+                    player.play(now, Play::default());
+                }
                 player.handle_timeout(now);
             }
         }

@@ -49,6 +49,7 @@
 mod catalog;
 mod cursor;
 pub mod fuzz;
+mod join;
 pub(crate) mod jpeg;
 mod media;
 mod pace;

@@ -1,4 +1,5 @@
 use super::cursor::{Cursor, Opened};
+use super::join::{Entry, Joining};
 use super::media::MediaError;
 use super::pace::{Pace, ns, ticks};
 use super::range::{Asked, Unit};
@@ -54,6 +55,10 @@ pub struct Player {
     pub(super) made_until_ns: i64,
     /// The position behind all that was made.
     pub(super) made_to_ns: i64,
+    /// When what was made last is sent.
+    pub(super) made_at: Instant,
+    /// Tracks that are being taken up while others play.
+    pub(super) joining: Option<Joining>,
     /// When the fastest line that is used would have sent what was made.
     pub(super) busy_until: Instant,
     /// More is to be done than one call does.
@@ -77,6 +82,7 @@ pub(super) struct Sender {
     pub(super) base_timestamp: u32,
     /// The next packet of sound begins what was jumped to.
     pub(super) marks: bool,
+    pub(super) entry: Entry,
 }
 
 /// A packet that waits for its time.
@@ -121,7 +127,7 @@ pub(super) struct Plan {
     tells_scale: bool,
     tells_speed: bool,
     /// Not before then.
-    starts: Option<Instant>,
+    pub(super) starts: Option<Instant>,
 }
 
 /// Names a read of the player.
@@ -267,6 +273,7 @@ impl Player {
                 first_timestamp: timestamp,
                 base_timestamp: timestamp,
                 marks: true,
+                entry: Entry::default(),
             }
         };
         let senders = told.iter().map(sender).collect();
@@ -303,6 +310,8 @@ impl Player {
             sent_until_ns: 0,
             made_until_ns: 0,
             made_to_ns: 0,
+            made_at: Instant::ZERO,
+            joining: None,
             busy_until: Instant::ZERO,
             is_unfinished: false,
             outputs: VecDeque::new(),
@@ -346,13 +355,6 @@ impl Player {
         self.max_payload_bytes = payload.clamp(LEAST_PAYLOAD_BYTES, MAX_PAYLOAD_BYTES);
     }
 
-    /// Which tracks are sent, by their places in the description.
-    pub fn set_tracks(&mut self, tracks: &[usize]) {
-        for (index, sender) in self.senders.iter_mut().enumerate() {
-            sender.is_enabled = tracks.contains(&index);
-        }
-    }
-
     /// Plays; [`Event::Played`] or [`Event::Refused`] is the answer, once what is needed for it has been read. While it plays,
     /// a command without a range and with the same scale and speed changes nothing and is answered too (RFC 2326 §10.5). What
     /// plays goes on after a range that is refused. Whether it leaves what was played before, so that what of it is not sent
@@ -385,6 +387,7 @@ impl Player {
             (asked.unit, asked.end_ns)
         };
         let is_same = scale == self.plan.scale && speed == self.plan.speed;
+        let is_unchanged = goes_on && is_same && self.is_playing();
         let from_ns = asked.start_ns.or(stopped_ns);
         let from_ns = from_ns.unwrap_or(if scale < 0.0 { self.timeline.end_ns() } else { 0 });
         let place = match goes_on && is_same {
@@ -402,7 +405,8 @@ impl Player {
             speed,
             tells_scale: play.scale.is_some() || scale != 1.0,
             tells_speed: play.speed.is_some() || speed != 1.0,
-            starts: play.starts,
+            // What waits for its time goes on waiting.
+            starts: play.starts.or(self.plan.starts.filter(|_| is_unchanged)),
         };
         let Some((piece, at_ns)) = place else {
             self.go_on();
@@ -481,8 +485,11 @@ impl Player {
         }
         if self.is_playing() {
             let then = std::mem::replace(&mut self.mode, Mode::Ready(None));
+            //= https://www.rfc-editor.org/rfc/rfc2326#section-12.29
+            // What waits for its time has come no further when it comes, and waits for it no more.
+            let starts = self.plan.starts.unwrap_or(now);
             self.mode = Mode::Paused {
-                since: now,
+                since: starts.max(now),
                 then: Box::new(then),
             };
         }
@@ -637,6 +644,10 @@ impl Player {
         self.made_until_ns = self.sent_until_ns;
         self.asked = None;
         self.is_unfinished = false;
+        self.joining = None;
+        for sender in &mut self.senders {
+            sender.entry = Entry::default();
+        }
     }
 
     /// What was made beyond a point is not sent.
@@ -656,10 +667,14 @@ impl Player {
     fn go_on(&mut self) {
         if let Mode::Paused { since, .. } = self.mode {
             let starts = self.plan.starts.unwrap_or(self.now).max(self.now);
-            self.shift(starts.since(since));
+            self.shift(since, starts);
+            self.began = self.began.map(|began| began.min(starts));
             if let Mode::Paused { then, .. } = std::mem::replace(&mut self.mode, Mode::Ready(None)) {
                 self.mode = *then;
             }
+        }
+        if self.join() {
+            return;
         }
         let position_ns = self.position_ns().unwrap_or(0);
         let played = self.played(position_ns);
@@ -667,11 +682,19 @@ impl Player {
         self.advance();
     }
 
-    /// All that was to be sent is sent so much later, with the timestamps of then.
-    fn shift(&mut self, by: Duration) {
-        let by_ns = ns(by);
-        self.pace.at += by;
-        self.busy_until += by;
+    /// What was to be sent at one time is sent at another, and so is all behind it, with the timestamps of then.
+    fn shift(&mut self, from: Instant, to: Instant) {
+        let has_begun = self.pace.at < from;
+        let moved = |at: Instant| at + to.since(from) - from.since(to);
+        let by_ns = ns(to.since(from)) - ns(from.since(to));
+        // Before anything of it was sent it may not come before what was.
+        let least_ns = match has_begun {
+            true => i64::MIN,
+            false => self.sent_until_ns - self.pace.rtp_ns,
+        };
+        let by_ns = by_ns.max(least_ns);
+        self.pace.at = moved(self.pace.at);
+        (self.busy_until, self.made_at) = (moved(self.busy_until), moved(self.made_at));
         self.pace.rtp_ns = self.pace.rtp_ns.saturating_add(by_ns);
         self.made_until_ns = self.made_until_ns.saturating_add(by_ns);
         for sender in &mut self.senders {
@@ -680,14 +703,14 @@ impl Player {
         }
         for queued in &mut self.queue {
             let later = ticks(by_ns, self.senders[queued.sender].clock_rate_hz);
-            queued.at += by;
+            queued.at = moved(queued.at);
             queued.timestamp = queued.timestamp.wrapping_add(later as u32);
             queued.until_ns = queued.until_ns.saturating_add(by_ns);
         }
         if let Mode::Paused { then, .. } = &mut self.mode
             && let Mode::Ending(at) = then.as_mut()
         {
-            *at += by;
+            *at = moved(*at);
         }
     }
 
@@ -707,7 +730,8 @@ impl Player {
             true => (self.pace.due(self.made_to_ns), self.made_until_ns),
             false => {
                 let at = starts.unwrap_or(self.now).max(self.now);
-                let began = *self.began.get_or_insert(at);
+                let began = self.began.map_or(at, |began| began.min(at));
+                self.began = Some(began);
                 let elapsed_ns = ns(at.since(began));
                 //= https://www.rfc-editor.org/rfc/rfc2326#appendix-B
                 let is_seamless = elapsed_ns < self.made_until_ns.saturating_add(SEAMLESS_NS);

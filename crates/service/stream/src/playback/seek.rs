@@ -10,7 +10,7 @@ use ringpost_base::UnixTime;
 /// On the way to a place.
 #[derive(Clone, Debug)]
 pub(super) struct Seek {
-    piece: usize,
+    pub(super) piece: usize,
     /// Where on the timeline.
     pub(super) at_ns: i64,
     /// Whether it is the answer to a command, and not the way from one file to the next.
@@ -19,7 +19,7 @@ pub(super) struct Seek {
     fragment: Option<usize>,
     /// Nothing to begin with came before: the first thing behind is taken.
     is_forward: bool,
-    tries: usize,
+    pub(super) tries: usize,
     /// There is no picture to begin with: sound is begun with.
     is_by_sound: bool,
     /// What comes is of the file that has been played up to there: its pictures go on from those before.
@@ -29,7 +29,7 @@ pub(super) struct Seek {
 }
 
 /// How many fragments are looked through for a key frame, backwards and then forwards.
-const TRIES: usize = 256;
+pub(super) const TRIES: usize = 256;
 
 impl Seek {
     pub(super) fn new(piece: usize, at_ns: i64, is_start: bool) -> Self {
@@ -63,12 +63,13 @@ impl Player {
             Some(fragment) => match self.load(piece, fragment) {
                 Load::Wait => Step::Wait,
                 Load::End => self.give_up(),
+                Load::Ready if self.joining.is_some() => self.look_for_join(fragment, file_ns),
                 Load::Ready => self.look_for_key(fragment, file_ns),
             },
         }
     }
 
-    fn look_into(&mut self, fragment: usize, is_forward: bool) -> Step {
+    pub(super) fn look_into(&mut self, fragment: usize, is_forward: bool) -> Step {
         if let Mode::Seeking(seek) = &mut self.mode {
             seek.tries = if is_forward == seek.is_forward {
                 seek.tries + 1
@@ -237,6 +238,9 @@ impl Player {
     /// A piece without a picture that could be begun with is begun with sound, and one of which nothing can be played is
     /// passed over.
     fn give_up(&mut self) -> Step {
+        if let Some(step) = self.give_up_joining() {
+            return step;
+        }
         let has_sound = self.sound_lead().is_some();
         let Mode::Seeking(seek) = &self.mode else {
             return Step::Wait;
@@ -379,6 +383,18 @@ impl Player {
         let has_grown = self.timeline.end_ns() > old.end_ns();
         let mode = std::mem::replace(&mut self.mode, Mode::Ready(None));
         self.mode = self.moved(mode, &old, has_grown);
+        if let Some(mut joining) = self.joining.take() {
+            joining.before = self.moved(joining.before, &old, has_grown);
+            self.joining = Some(joining);
+        }
+        for sender in &mut self.senders {
+            let made = &mut sender.entry.made.0;
+            if let Some(of) = old.pieces.get(*made) {
+                let new = &self.timeline.pieces;
+                let there = new.iter().position(|new| new.is(of));
+                *made = there.unwrap_or_else(|| new.partition_point(|new| new.begin_ns < of.end_ns));
+            }
+        }
     }
 
     fn moved(&self, mode: Mode, old: &Timeline, has_grown: bool) -> Mode {

@@ -1,4 +1,5 @@
 mod described;
+mod joins;
 mod overlap;
 
 use super::*;

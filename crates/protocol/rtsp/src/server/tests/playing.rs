@@ -40,6 +40,25 @@ fn a_play_without_a_range_changes_nothing_of_what_plays() {
     assert_eq!(plays(&world).len(), 3, "another speed is an action");
 }
 
+// RFC 2326 §10.5, §12.34, §12.35.
+#[test]
+fn another_scale_or_speed_without_a_range_waits_for_nothing() {
+    for field in ["Scale: 2\r\n", "Speed: 2\r\n"] {
+        let mut world = World::new();
+        let id = world.set_up("rtsp://h/a/trackID=0", None);
+        for fields in ["Range: npt=5-9\r\n", field] {
+            assert_eq!(world.status("PLAY rtsp://h/a", &with_session(&id, fields)), 200);
+        }
+        assert_eq!(plays(&world), [(vec![0], false), (vec![0], false)], "{field}");
+    }
+    let mut world = World::new();
+    let id = world.set_up("rtsp://h/a/trackID=0", None);
+    for fields in ["Range: npt=5-9\r\n", "Range: npt=7-8\r\nScale: 2\r\n"] {
+        assert_eq!(world.status("PLAY rtsp://h/a", &with_session(&id, fields)), 200);
+    }
+    assert_eq!(plays(&world)[1], (vec![0], true), "a range waits for its turn");
+}
+
 // RFC 2326 §10.5, §10.6.
 #[test]
 fn each_stream_has_a_queue_of_its_own() {
