@@ -3,7 +3,7 @@
 use super::plane::{Answered, Plane};
 use super::{ConnectionId, Ends, Order, Output};
 use ringpost_base::{IdMap, Instant, Rng, UnixTime};
-use ringpost_rtsp::server::{self, Config, Event, Peer, Server};
+use ringpost_rtsp::server::{self, Config, Event, Peer, Server, SessionId};
 use ringpost_rtsp::tunnel::{self, Base64Stream, Joined, Opened, Opening, Tunnels};
 use std::sync::Arc;
 
@@ -249,7 +249,19 @@ impl Connections {
             // One that leaves so many requests without an answer is sent away when its time is over.
             Order::Redirect(session, to) => drop(server.redirect(now, Some(&session), &to, None)),
             Order::Close => server.shut_down(now),
+            // It is the hub's, since two connections are in it.
+            Order::HandOver(..) => {}
         }
+    }
+
+    /// Takes a session away from its connection.
+    pub(crate) fn release(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        session: &SessionId,
+    ) -> Option<Box<server::Session>> {
+        self.server_mut(id)?.release(now, session)
     }
 
     /// Carries out what a connection's machine wants; gives when it is to be woken.
