@@ -1029,6 +1029,21 @@ fn silence_goes_on_while_publishers_come_and_bring_nothing() {
     assert!(world.told[2].is_some(), "who publishes is silent");
 }
 
+#[test]
+fn what_came_is_counted_for_each_publisher() {
+    let mut world = World::new();
+    for round in 0..2 {
+        let publisher = world.publish("alice/door");
+        for n in 0..=round {
+            world.send(publisher, 0, n, 3_600 * u32::from(n), KEY);
+        }
+        let mounts = world.hub.mounts(world.now);
+        let session = mounts[0].publisher.as_ref().unwrap();
+        let packet = Header::LEN + KEY.len();
+        assert_eq!(session.received_bytes, (usize::from(round) + 1) as u64 * packet as u64);
+    }
+}
+
 // RFC 2326 §11.3.1.
 #[test]
 fn parameters_that_are_not_known_are_named_in_the_answer_and_recorded_ranges_are() {

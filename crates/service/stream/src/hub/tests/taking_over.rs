@@ -1,7 +1,7 @@
 //! Clients that come by another connection: for a session that they have, or with the other half of a tunnel.
 
 use super::*;
-use ringpost_auth::digest::{Algorithm, DigestClient};
+use ringpost_auth::digest::DigestClient;
 use ringpost_rtsp::tunnel;
 
 /// The Authorization field of a user for a request, after the challenge of a response.
