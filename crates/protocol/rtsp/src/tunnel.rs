@@ -363,19 +363,12 @@ impl<C: Clone + Eq + Hash> Tunnels<C> {
     }
 
     /// A POST came on this connection.
-    pub fn handle_post(
-        &mut self,
-        cookie: &str,
-        peer: Peer,
-        connection: C,
-    ) -> Result<Joined<C>, TunnelError> {
+    pub fn handle_post(&mut self, cookie: &str, peer: Peer, connection: C) -> Result<Joined<C>, TunnelError> {
         let address = peer.address.to_canonical();
         let is_same = |half: &Half<C>| half.peer.address.to_canonical() == address;
         match self.waiting.get_mut(cookie) {
             // Guards pitfall RTSP 4: a password that Basic brings under TLS would come by a POST that is not.
-            Some(half) if is_same(half) && half.peer.is_secure != peer.is_secure => {
-                Err(TunnelError::Mixed)
-            }
+            Some(half) if is_same(half) && half.peer.is_secure != peer.is_secure => Err(TunnelError::Mixed),
             Some(half) if is_same(half) => {
                 half.until = None;
                 Ok(Joined {

@@ -279,7 +279,14 @@ impl MountSettings {
 const NOT_PULLED: &str = "is of no use without pull; set that, or leave this out";
 
 /// What is meant as one of the two words that are no names, and would silently let nobody in.
-const NEARLY_WORDS: &[&str] = &["anyone", "accounts", "account", "anybody", "everyone", "everybody"];
+const NEARLY_WORDS: &[&str] = &[
+    "anyone",
+    "accounts",
+    "account",
+    "anybody",
+    "everyone",
+    "everybody",
+];
 
 /// Whether a rule can name this: one of the two words, or what an account or a device may be called.
 fn check_who(name: &str) -> Result<(), String> {
@@ -287,12 +294,15 @@ fn check_who(name: &str) -> Result<(), String> {
         true => Address::parse(text).is_ok(),
         false => Address::parse(&format!("{text}@localhost")).is_ok(),
     };
-    let expected = "write \"anyone\", \"accounts\", the name or address of an account, or a device's user name";
+    let expected =
+        "write \"anyone\", \"accounts\", the name or address of an account, or a device's user name";
     if ["anyone", "accounts"].contains(&name) {
         return Ok(());
     }
     if NEARLY_WORDS.contains(&name.to_lowercase().as_str()) {
-        return Err(format!("{name:?} is none of the words that may stand here; {expected}"));
+        return Err(format!(
+            "{name:?} is none of the words that may stand here; {expected}"
+        ));
     }
     // A device is called after its account and itself, which is longer than an account's name may be.
     let is_device = || {

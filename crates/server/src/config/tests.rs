@@ -283,7 +283,10 @@ fn who_is_let_in_is_one_of_two_words_or_what_can_be_a_name() {
     ] {
         let error = read(name).unwrap_err();
         assert!(error.contains(why), "{error}");
-        assert!(error.contains("\"anyone\", \"accounts\""), "it says what is expected: {error}");
+        assert!(
+            error.contains("\"anyone\", \"accounts\""),
+            "it says what is expected: {error}"
+        );
         assert!(error.contains(".read"), "{error}");
     }
 }

@@ -412,7 +412,9 @@ impl Server {
         if current.is_some_and(|(current, _)| current.session.as_ref() == Some(id)) {
             return None;
         }
-        self.sessions.get(id).filter(|session| !session.is_interleaved())?;
+        self.sessions
+            .get(id)
+            .filter(|session| !session.is_interleaved())?;
         self.idle_deadline = now + 2 * self.config.request_timeout;
         self.sessions.remove(id).map(Box::new)
     }

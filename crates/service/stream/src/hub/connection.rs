@@ -51,7 +51,13 @@ impl Connections {
 
     pub(crate) fn accept(&mut self, now: Instant, id: ConnectionId, ends: Ends) {
         let wallclock = self.began.1 + now.since(self.began.0);
-        let server = Server::new(now, wallclock, self.config.clone(), peer_of(ends), self.rng.fork());
+        let server = Server::new(
+            now,
+            wallclock,
+            self.config.clone(),
+            peer_of(ends),
+            self.rng.fork(),
+        );
         let connection = Connection {
             ends,
             kind: Kind::Opening(Opening::new(), Box::new(server)),

@@ -1,7 +1,7 @@
 //! Who reads what, for lists.
 
-use super::plane::{MountInfo, Plane, SessionInfo};
 use super::SessionKey;
+use super::plane::{MountInfo, Plane, SessionInfo};
 use super::session::{Path, Role, Session};
 use crate::mount::MountName;
 use ringpost_base::Instant;

@@ -1040,7 +1040,10 @@ fn what_came_is_counted_for_each_publisher() {
         let mounts = world.hub.mounts(world.now);
         let session = mounts[0].publisher.as_ref().unwrap();
         let packet = Header::LEN + KEY.len();
-        assert_eq!(session.received_bytes, (usize::from(round) + 1) as u64 * packet as u64);
+        assert_eq!(
+            session.received_bytes,
+            (usize::from(round) + 1) as u64 * packet as u64
+        );
     }
 }
 

@@ -212,7 +212,10 @@ fn a_session_is_given_away_to_another_connection_unless_it_is_busy_or_goes_over_
         "PLAY rtsp://h/a RTSP/1.0\r\nCSeq: 42\r\nSession: {}\r\n\r\n",
         id.as_str()
     ));
-    assert!(world.server.release(world.now, &id).is_none(), "PLAY is carried out");
+    assert!(
+        world.server.release(world.now, &id).is_none(),
+        "PLAY is carried out"
+    );
     world.release();
     world.holds = false;
     let session = world.server.release(world.now, &id).expect("it is given away");
