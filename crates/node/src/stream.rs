@@ -5,6 +5,7 @@
 
 mod calls;
 mod dial;
+mod nobody;
 mod notice;
 mod played;
 mod pulls;
@@ -13,6 +14,7 @@ mod shelves;
 
 pub(crate) use calls::{CallParts, Calls};
 pub use dial::{Dialling, LiveMounts, MountNumber, Sound};
+pub use nobody::nobodies;
 pub use pulls::{PullSources, may_be_pulled_from};
 pub use rights::{LiveSessions, keep_to_rights};
 pub use shelves::{Shelves, Source};

@@ -55,7 +55,7 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: DeviceCommand,
     },
-    /// Streams that are live
+    /// Streams that are live or played from files
     Stream {
         #[command(subcommand)]
         command: StreamCommand,
@@ -313,7 +313,7 @@ fn quota(text: &str) -> Result<Quota, String> {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum StreamCommand {
-    /// List what is live, with who publishes and reads it
+    /// List what is live or played from files, with who publishes and reads it
     List {
         /// List what others announce by SAP instead: name, origin, group, age
         #[arg(long)]
@@ -326,7 +326,7 @@ pub(crate) enum StreamCommand {
         /// It is a mount's name, though it looks like a number
         #[arg(long)]
         mount: bool,
-        /// Tell them before to go there instead, such as rtsp://other.example.org/alice/door
+        /// Tell them before to go there instead, such as rtsp://other.example.org/alice/door, and give them ten seconds for it
         #[arg(long, value_name = "URL")]
         redirect: Option<String>,
     },

@@ -384,6 +384,9 @@ pub struct StreamSession {
     pub transport: String,
     /// How long it has lasted, in seconds.
     pub lasted_s: u64,
+    /// Octets that came from it, as a publisher.
+    #[serde(default)]
+    pub received_bytes: u64,
     /// Octets that it was sent.
     pub sent_bytes: u64,
     /// Packets that passed it by, since it was too slow.

@@ -17,16 +17,16 @@ const FROM: Option<(ConnectionId, SocketAddr)> = Some((
     SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 40_000)),
 ));
 
-struct House {
-    streams: Streams,
+pub(super) struct House {
+    pub(super) streams: Streams,
     lab: Lab,
     bus: Arc<LocalBus>,
     password: String,
-    device: (String, String),
+    pub(super) device: (String, String),
 }
 
 impl House {
-    fn new(rules: Vec<MountRule>) -> Self {
+    pub(super) fn new(rules: Vec<MountRule>) -> Self {
         let lab = Lab::new();
         let (store, bus) = (Arc::new(MemoryStore::new()), Arc::new(LocalBus::new()));
         let bodies = Bodies::new(

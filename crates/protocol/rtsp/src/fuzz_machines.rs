@@ -158,7 +158,7 @@ impl Owner {
             return Answer::Refused(Refusal::from(status));
         }
         match ask {
-            Ask::Session(id) => match self.detached.iter().position(|session| session.id() == id) {
+            Ask::Session { id, .. } => match self.detached.iter().position(|session| session.id() == id) {
                 Some(at) => Answer::Session(Box::new(self.detached.remove(at))),
                 None => Answer::Refused(Status::SESSION_NOT_FOUND.into()),
             },

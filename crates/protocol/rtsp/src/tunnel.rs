@@ -6,12 +6,12 @@
 //! connection, whose bytes leave as they are. On the client's side [`get`] and [`post`] open the halves, a [`Reply`] reads
 //! what the GET is answered with, and [`encode`] makes of each message what the POST carries.
 
+use crate::server::Peer;
 use crate::syntax::trim;
 use bytes::Bytes;
 use ringpost_base::{Instant, limits};
 use std::collections::BTreeMap;
 use std::hash::Hash;
-use std::net::IpAddr;
 use std::time::Duration;
 
 /// The media type of both halves.
@@ -216,7 +216,8 @@ pub fn encode(bytes: &[u8]) -> String {
 pub struct NotBase64;
 
 /// Decodes the body of a POST as it comes: base64 in pieces of any length, each of which may end with padding, since every
-/// message is encoded by itself; line ends between are passed over.
+/// message is encoded by itself; line ends between are passed over. It is the tunnel's and not one POST's: a client may go over
+/// to another one in the middle of four digits.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Base64Stream {
     bits: u32,
@@ -270,7 +271,8 @@ impl Base64Stream {
 }
 
 /// The tunnels' GET halves by their cookies: those that wait for a POST, and those that have one. A POST is taken from the
-/// address of its GET alone.
+/// address of its GET alone, and under TLS if the GET is and only then: what is said under TLS, passwords among it, is to be
+/// nowhere in the clear.
 ///
 /// Apple's clients close their POST when they have nothing to say for a while, and open another with the same cookie later; so
 /// do GStreamer's when theirs was lost. Both begin the new one with a whole message, and may open it before the end of the old
@@ -284,7 +286,7 @@ pub struct Tunnels<C> {
 struct Half<C> {
     connection: C,
     post: Option<C>,
-    peer: IpAddr,
+    peer: Peer,
     /// `None` once a POST has come.
     until: Option<Instant>,
 }
@@ -310,6 +312,9 @@ pub enum TunnelError {
     /// No GET with this cookie came from this address; answer with 404.
     #[error("expected the cookie of a GET from this address")]
     Unknown,
+    /// Of the two halves one is under TLS and the other is not; answer with 403.
+    #[error("expected both halves under TLS, or neither")]
+    Mixed,
 }
 
 impl<C: Clone + Eq + Hash> Tunnels<C> {
@@ -335,7 +340,7 @@ impl<C: Clone + Eq + Hash> Tunnels<C> {
         &mut self,
         now: Instant,
         cookie: &str,
-        peer: IpAddr,
+        peer: Peer,
         connection: C,
     ) -> Result<(), TunnelError> {
         if self.waiting.contains_key(cookie) {
@@ -350,7 +355,7 @@ impl<C: Clone + Eq + Hash> Tunnels<C> {
             Half {
                 connection,
                 post: None,
-                peer: peer.to_canonical(),
+                peer,
                 until,
             },
         );
@@ -358,14 +363,13 @@ impl<C: Clone + Eq + Hash> Tunnels<C> {
     }
 
     /// A POST came on this connection.
-    pub fn handle_post(
-        &mut self,
-        cookie: &str,
-        peer: IpAddr,
-        connection: C,
-    ) -> Result<Joined<C>, TunnelError> {
+    pub fn handle_post(&mut self, cookie: &str, peer: Peer, connection: C) -> Result<Joined<C>, TunnelError> {
+        let address = peer.address.to_canonical();
+        let is_same = |half: &Half<C>| half.peer.address.to_canonical() == address;
         match self.waiting.get_mut(cookie) {
-            Some(half) if half.peer == peer.to_canonical() => {
+            // Guards pitfall RTSP 4: a password that Basic brings under TLS would come by a POST that is not.
+            Some(half) if is_same(half) && half.peer.is_secure != peer.is_secure => Err(TunnelError::Mixed),
+            Some(half) if is_same(half) => {
                 half.until = None;
                 Ok(Joined {
                     get: half.connection.clone(),
@@ -517,10 +521,38 @@ mod tests {
         }
     }
 
+    fn peer(address: &str, is_secure: bool) -> Peer {
+        let address = address.parse().unwrap();
+        Peer { address, is_secure }
+    }
+
+    // Guards pitfall RTSP 4.
+    #[test]
+    fn a_half_under_tls_is_joined_to_none_in_the_clear() {
+        let (plain, secure) = (peer("192.0.2.1", false), peer("192.0.2.1", true));
+        let mut tunnels = Tunnels::new();
+        for (cookie, get, post, number) in [("a", secure, plain, 1), ("b", plain, secure, 2)] {
+            assert_eq!(tunnels.handle_get(Instant::ZERO, cookie, get, number), Ok(()));
+            assert_eq!(tunnels.handle_post(cookie, post, 8), Err(TunnelError::Mixed));
+            assert!(tunnels.next_timeout().is_some(), "it waits for its own");
+            let joined = |replaced| {
+                Ok(Joined {
+                    get: number,
+                    replaced,
+                })
+            };
+            assert_eq!(tunnels.handle_post(cookie, get, 9), joined(None));
+            assert_eq!(tunnels.handle_post(cookie, post, 8), Err(TunnelError::Mixed));
+            assert_eq!(tunnels.handle_post(cookie, get, 7), joined(Some(9)));
+            let there = peer("192.0.2.2", post.is_secure);
+            assert_eq!(tunnels.handle_post(cookie, there, 8), Err(TunnelError::Unknown));
+        }
+    }
+
     #[test]
     fn halves_find_each_other_by_cookie_and_address() {
-        let here: IpAddr = "192.0.2.1".parse().unwrap();
-        let there: IpAddr = "192.0.2.2".parse().unwrap();
+        let here = peer("192.0.2.1", false);
+        let there = peer("192.0.2.2", false);
         let now = Instant::ZERO;
         let mut tunnels = Tunnels::new();
         assert_eq!(tunnels.handle_get(now, "a", here, 1), Ok(()));
@@ -529,7 +561,7 @@ mod tests {
         assert_eq!(tunnels.handle_post("b", here, 5), Err(TunnelError::Unknown));
         assert_eq!(tunnels.next_timeout(), Some(now + PATIENCE));
         // The same address on a socket for both kinds.
-        let mapped: IpAddr = "::ffff:192.0.2.1".parse().unwrap();
+        let mapped = peer("::ffff:192.0.2.1", false);
         let joined = |replaced| Ok(Joined { get: 1, replaced });
         assert_eq!(tunnels.handle_post("a", mapped, 6), joined(None));
         assert_eq!(

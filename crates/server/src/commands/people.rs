@@ -312,14 +312,13 @@ fn stream_lines(stream: &StreamState) -> Vec<String> {
             .into_iter()
             .find(|name| !name.is_empty());
         let user = named.map_or("-", String::as_str);
+        let bytes = match role {
+            "publisher" => session.received_bytes,
+            _ => session.sent_bytes,
+        };
         format!(
-            "  {role}\t{}\t{user}\t{}\t{}\t{} s\t{} bytes\t{} packets skipped",
-            session.session,
-            session.peer,
-            session.transport,
-            session.lasted_s,
-            session.sent_bytes,
-            session.skipped_packets
+            "  {role}\t{}\t{user}\t{}\t{}\t{} s\t{bytes} bytes\t{} packets skipped",
+            session.session, session.peer, session.transport, session.lasted_s, session.skipped_packets
         )
     }));
     lines
@@ -525,6 +524,37 @@ mod tests {
             let error = first_line(bad).unwrap_err().to_string();
             assert!(error.contains("--password-stdin"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_stream_shows_what_came_from_its_publisher_and_went_to_its_readers() {
+        let session = |session, received_bytes, sent_bytes| ringpost_admin::StreamSession {
+            session,
+            user: "alice".into(),
+            source: String::new(),
+            peer: "192.0.2.1".into(),
+            transport: "udp".into(),
+            lasted_s: 7,
+            received_bytes,
+            sent_bytes,
+            skipped_packets: 0,
+        };
+        let stream = StreamState {
+            mount: "alice/door".into(),
+            encodings: vec!["H264".into()],
+            recording: None,
+            is_played: false,
+            silent_ms: 0,
+            received_bytes: 900,
+            lost_packets: 0,
+            failure: None,
+            group: None,
+            publisher: Some(session(1, 500, 0)),
+            readers: vec![session(2, 0, 300)],
+        };
+        let lines = stream_lines(&stream);
+        assert!(lines[1].contains("\t500 bytes\t"), "{lines:?}");
+        assert!(lines[2].contains("\t300 bytes\t"), "{lines:?}");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 use super::multicast::GroupAddress;
 use super::network::Network;
 use super::pull::{Pull, PullUrl, Transport, When};
+use ringpost_directory::Address;
 use ringpost_node::stream::{MountNumber, MountRule, Who};
 use ringpost_store::Retention;
 use ringpost_stream::hub::{MountSettings as HubSettings, PullSettings};
@@ -111,11 +112,9 @@ impl Streams {
                 self.check_extension(pattern, extension)
                     .map_err(|wrong| (format!("{key}.extension"), wrong))?;
             }
-            for name in settings.publish.iter().chain(&settings.read) {
-                if name.is_empty() || name.contains(char::is_whitespace) {
-                    let wrong =
-                        format!("{name:?} is nobody; write \"anyone\", \"accounts\", an account or a device");
-                    return Err((key, wrong));
+            for (field, names) in [("publish", &settings.publish), ("read", &settings.read)] {
+                for name in names {
+                    check_who(name).map_err(|wrong| (format!("{key}.{field}"), wrong))?;
                 }
             }
         }
@@ -278,6 +277,43 @@ impl MountSettings {
 }
 
 const NOT_PULLED: &str = "is of no use without pull; set that, or leave this out";
+
+/// What is meant as one of the two words that are no names, and would silently let nobody in.
+const NEARLY_WORDS: &[&str] = &[
+    "anyone",
+    "accounts",
+    "account",
+    "anybody",
+    "everyone",
+    "everybody",
+];
+
+/// Whether a rule can name this: one of the two words, or what an account or a device may be called.
+fn check_who(name: &str) -> Result<(), String> {
+    let is_name = |text: &str| match text.contains('@') {
+        true => Address::parse(text).is_ok(),
+        false => Address::parse(&format!("{text}@localhost")).is_ok(),
+    };
+    let expected =
+        "write \"anyone\", \"accounts\", the name or address of an account, or a device's user name";
+    if ["anyone", "accounts"].contains(&name) {
+        return Ok(());
+    }
+    if NEARLY_WORDS.contains(&name.to_lowercase().as_str()) {
+        return Err(format!(
+            "{name:?} is none of the words that may stand here; {expected}"
+        ));
+    }
+    // A device is called after its account and itself, which is longer than an account's name may be.
+    let is_device = || {
+        name.rsplit_once('-')
+            .is_some_and(|(account, device)| is_name(account) && is_name(device) && !name.contains('@'))
+    };
+    match is_name(name) || is_device() {
+        true => Ok(()),
+        false => Err(format!("{name:?} is nobody; {expected}")),
+    }
+}
 
 fn who(name: &str) -> Who {
     match name {

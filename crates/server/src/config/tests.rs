@@ -251,6 +251,46 @@ fn a_number_leads_to_one_mount() {
     }
 }
 
+#[test]
+fn who_is_let_in_is_one_of_two_words_or_what_can_be_a_name() {
+    let read = |name: &str| parse(&format!("[streams]\nmounts.\"a/b\" = {{ read = [{name:?}] }}\n"));
+    let long = format!("{}-{}", "a".repeat(64), "b".repeat(32));
+    for name in [
+        "anyone",
+        "accounts",
+        "bob",
+        "Bob.B@example.org",
+        "account@example.org",
+        "jörg",
+        "bob-cam",
+        "carol-desk.2",
+        &long,
+    ] {
+        assert!(read(name).is_ok(), "{name}");
+    }
+    for (name, why) in [
+        ("Anyone", "none of the words"),
+        ("account", "none of the words"),
+        ("Accounts", "none of the words"),
+        ("everyone", "none of the words"),
+        ("*", "is nobody"),
+        ("", "is nobody"),
+        ("two words", "is nobody"),
+        ("bob@", "is nobody"),
+        ("@example.org", "is nobody"),
+        ("alice/door", "is nobody"),
+        (".bob", "is nobody"),
+    ] {
+        let error = read(name).unwrap_err();
+        assert!(error.contains(why), "{error}");
+        assert!(
+            error.contains("\"anyone\", \"accounts\""),
+            "it says what is expected: {error}"
+        );
+        assert!(error.contains(".read"), "{error}");
+    }
+}
+
 // Files of a folder are mounts below it.
 #[test]
 fn a_folders_line_holds_for_its_files_where_they_have_none_of_their_own() {

@@ -184,6 +184,7 @@ fn session(info: &SessionInfo) -> StreamSession {
         }
         .into(),
         lasted_s: info.lasted.as_secs(),
+        received_bytes: info.received_bytes,
         sent_bytes: info.sent_bytes,
         skipped_packets: info.skipped_packets,
     }

@@ -21,7 +21,7 @@ use ringpost_node::Stop;
 use ringpost_node::peers::Peers;
 use ringpost_node::stream::{
     Dialling, LiveMounts, LiveSessions, MountNumber, MountRule, PullSources, Shelves, Sound, Source,
-    StreamAnswers, Streams, keep_to_rights,
+    StreamAnswers, Streams, keep_to_rights, nobodies,
 };
 use ringpost_node::world::World;
 use ringpost_store::{Bus, Files, FolderName, Interest, StoreError, expired};
@@ -108,6 +108,10 @@ impl StreamParts<'_> {
         let sources = Arc::new(Mutex::new(sources_of(self.config)));
         let rules = Arc::new(Mutex::new(self.config.streams.rules()));
         let pull_networks = Arc::new(Mutex::new(self.config.streams.pull_networks()));
+        tokio::spawn(tell_of_nobodies(
+            self.directory.clone(),
+            self.config.streams.rules(),
+        ));
         let streams = Streams {
             world: self.world,
             directory: self.directory,
@@ -184,6 +188,18 @@ impl Streaming {
         *self.sources.lock().unwrap_or_else(PoisonError::into_inner) = sources_of(config);
         *self.numbers.lock().unwrap_or_else(PoisonError::into_inner) = config.streams.numbers();
         let _ = self.thread.handle().reconsider(Vec::new()).await;
+        let directory = self.dialling.streams.directory.clone();
+        tell_of_nobodies(directory, config.streams.rules()).await;
+    }
+}
+
+/// Tells of names that rules let in and that nobody has: what is misspelt would keep somebody out without a word.
+async fn tell_of_nobodies(directory: Directory, rules: Vec<MountRule>) {
+    match nobodies(&directory, &rules).await {
+        Ok(names) => names.iter().for_each(|name| {
+            tracing::warn!(%name, "streams.mounts lets somebody in who is not there: no account and no device has this name");
+        }),
+        Err(error) => tracing::warn!(%error, "whom streams.mounts names cannot be looked up"),
     }
 }
 

@@ -246,7 +246,8 @@ impl Server {
             if self.sessions.len() >= limits::RTSP_SESSIONS {
                 return self.answer_status(&current, Status::SESSION_NOT_FOUND);
             }
-            return self.ask(current, Waiting::Session, Ask::Session(id));
+            let user = self.user.clone();
+            return self.ask(current, Waiting::Session, Ask::Session { id, user });
         }
         self.authorize(current);
     }
@@ -255,12 +256,20 @@ impl Server {
         match answer {
             Answer::Session(session) if current.session.as_ref() == Some(&session.id) => {
                 if !session.belongs_to(self.user.as_deref(), self.peer.address) {
+                    let may_prove = session.owner.is_some() && self.user.is_none();
                     self.outputs
                         .push_back(super::Output::Event(super::Event::Detached(session)));
-                    return self.answer_status(&current, Status::SESSION_NOT_FOUND);
+                    return match may_prove {
+                        true => self.challenge(&current, false),
+                        false => self.answer_status(&current, Status::SESSION_NOT_FOUND),
+                    };
                 }
                 self.sessions.insert(session.id.clone(), *session);
                 self.authorize(current);
+            }
+            // Many say who they are only when they are asked.
+            Answer::Refused(refusal) if refusal.status == Status::UNAUTHORIZED => {
+                self.challenge(&current, false);
             }
             // What changes nothing of a session needs none: clients ask OPTIONS to keep alive what is gone.
             Answer::Refused(_) if current.request.method == Method::Options => {

@@ -402,6 +402,24 @@ impl Server {
         self.end_session(&session.clone(), End::Commanded);
     }
 
+    /// Gives a session away, for its client has come by another connection: RFC 2326 ties none to a connection, and the end of
+    /// this one may be known to the client alone. `None` while a request about it is carried out here, and for one whose packets
+    /// go over this connection, by which they would have to go on.
+    //= https://www.rfc-editor.org/rfc/rfc2326#section-1.1
+    // Guards pitfall RTSP 2.
+    pub fn release(&mut self, now: Instant, id: &SessionId) -> Option<Box<Session>> {
+        self.now = now;
+        let current = self.current.as_ref();
+        if current.is_some_and(|(current, _)| current.session.as_ref() == Some(id)) {
+            return None;
+        }
+        self.sessions
+            .get(id)
+            .filter(|session| !session.is_interleaved())?;
+        self.idle_deadline = now + 2 * self.config.request_timeout;
+        self.sessions.remove(id).map(Box::new)
+    }
+
     /// Closes the connection, and ends or detaches its sessions.
     pub fn shut_down(&mut self, now: Instant) {
         self.now = now;

@@ -70,8 +70,15 @@ pub struct Place {
 #[derive(Clone, Debug)]
 pub enum Ask {
     /// Is there a session of this identifier that its connection has left ([`Event::Detached`](crate::server::Event::Detached))?
-    /// → [`Answer::Session`]. It goes on here if it belongs to the same user, or without users to the same address.
-    Session(SessionId),
+    /// → [`Answer::Session`]. It goes on here if it belongs to the same user, or without users to the same address. If another
+    /// connection has it still, [`Server::release`](super::Server::release) takes it away from there. Refused with 401, the client
+    /// is asked who it is.
+    Session {
+        /// Which.
+        id: SessionId,
+        /// Who the client has proven to be.
+        user: Option<String>,
+    },
     /// What is kept of this user's password? → [`Answer::Keys`].
     Keys {
         /// As the client wrote it.

@@ -1,19 +1,19 @@
 //! What connections ask, answered from the mounts and sessions, or asked on.
 
 use super::live::Live;
-use super::plane::{Opening, Pending, Plane};
+use super::plane::{Answered, Opening, Pending, Plane};
 use super::recorded::asks_for_recorded;
 use super::session::{Path, Role, Session};
 use super::subject::Subject;
 use super::vod::{RANGES, Waiting};
-use super::{Ask, ConnectionId, Ends, Event, MountKey, Output, PairId, SessionKey};
+use super::{Ask, ConnectionId, Ends, Event, MountKey, Order, Output, PairId, SessionKey};
 use crate::description::Description;
 use crate::mount::MountName;
 use ringpost_base::{Instant, limits};
 use ringpost_rtsp::Status;
 use ringpost_rtsp::header::{Delivery, LowerTransport, Mode, Npt, Range, RangeSpec, Transport};
 use ringpost_rtsp::server::{self, Answer, Place, Refusal};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 fn refused(status: Status) -> Option<Answer> {
     Some(Answer::Refused(status.into()))
@@ -41,9 +41,15 @@ fn is_past(play: &server::Play, is_playing_past: bool) -> bool {
     }
 }
 
-/// Whether GET_PARAMETER asks for what is recorded, and for nothing else.
-fn is_about_ranges(body: &[u8]) -> bool {
-    body.trim_ascii().eq_ignore_ascii_case(RANGES.as_bytes())
+/// What a body of GET_PARAMETER or SET_PARAMETER names: whether what is recorded is among it, and what else.
+fn parameters(body: &[u8]) -> (bool, Vec<String>) {
+    let text = String::from_utf8_lossy(body);
+    let names = text.lines().filter_map(|line| line.split(':').next());
+    let names = names.map(str::trim).filter(|name| !name.is_empty());
+    let (ranges, others): (Vec<_>, Vec<_>) = names
+        .map(str::to_owned)
+        .partition(|name| name.eq_ignore_ascii_case(RANGES));
+    (!ranges.is_empty(), others)
 }
 
 /// What is live has no beginning that one could go back to.
@@ -89,7 +95,9 @@ impl Plane {
                 let Place { mount, user, .. } = place;
                 self.ask(pending, peer, Ask::Authorize { user, mount, access });
             }
-            server::Ask::Session(id) => return self.attach(connection, &id),
+            server::Ask::Session { id, user } => {
+                return self.attach(pending, peer.ip(), &id, user.as_deref());
+            }
             server::Ask::Describe(place) => {
                 if let Some(moved) = self.moved(&place) {
                     return Some(moved);
@@ -127,37 +135,96 @@ impl Plane {
                 return self.pause(now, &session, &tracks, range.as_ref());
             }
             server::Ask::Record { session, .. } => return self.record(now, connection, &session),
-            server::Ask::GetParameter { place, body, .. } if is_about_ranges(&body) => {
-                return self.now_or_later(now, &place.mount, Waiting::Ranges(pending));
-            }
-            server::Ask::GetParameter { body, .. } | server::Ask::SetParameter { body, .. } => {
+            server::Ask::GetParameter { place, body, .. } => match parameters(&body) {
+                (true, others) if others.is_empty() => {
+                    return self.now_or_later(now, &place.mount, Waiting::Ranges(pending));
+                }
+                //= https://www.rfc-editor.org/rfc/rfc2326#section-10.8
                 //= https://www.rfc-editor.org/rfc/rfc2326#section-11.3.1
-                let names = String::from_utf8_lossy(&body);
-                let names = names.lines().filter_map(|line| line.split(':').next());
-                let names: Vec<_> = names.map(str::trim).filter(|name| !name.is_empty()).collect();
-                return refused_for(Status::PARAMETER_NOT_UNDERSTOOD, &names.join("\r\n"));
-            }
+                (_, others) => return refused_for(Status::PARAMETER_NOT_UNDERSTOOD, &others.join("\r\n")),
+            },
+            server::Ask::SetParameter { body, .. } => match parameters(&body) {
+                //= https://www.rfc-editor.org/rfc/rfc2326#section-11.3.8
+                (true, others) if others.is_empty() => {
+                    return refused_for(Status::PARAMETER_IS_READ_ONLY, RANGES);
+                }
+                (_, others) => return refused_for(Status::PARAMETER_NOT_UNDERSTOOD, &others.join("\r\n")),
+            },
         }
         None
     }
 
-    /// A session that no connection controls goes on at this one.
-    fn attach(&mut self, connection: ConnectionId, id: &server::SessionId) -> Option<Answer> {
+    /// A session goes on at this connection: one that no other controls, or that another does whose client is here now, which
+    /// may have lost it without our knowing. What is interleaved lives and dies with its own connection: its packets are
+    /// within that one, by channels that belong to it.
+    // Guards pitfall RTSP 2.
+    fn attach(
+        &mut self,
+        pending: Pending,
+        peer: IpAddr,
+        id: &server::SessionId,
+        user: Option<&str>,
+    ) -> Option<Answer> {
         let key = self.by_id.get(id).copied();
-        let Some((key, session)) = key.and_then(|key| Some((key, self.detached.remove(&key)?))) else {
+        let Some((key, session)) = key.and_then(|key| Some((key, self.sessions.get(&key)?))) else {
             return refused(Status::SESSION_NOT_FOUND);
         };
-        if let Some(session) = self.sessions.get_mut(&key) {
-            session.connection = Some(connection);
-            self.by_connection.entry(connection).or_default().insert(key);
+        let is_owners = match &session.user {
+            Some(owner) => Some(owner.as_str()) == user,
+            None => session.peer == peer,
+        };
+        let may_prove = session.user.is_some() && user.is_none();
+        if session.is_interleaved() || !(is_owners || may_prove) {
+            return refused(Status::SESSION_NOT_FOUND);
         }
-        Some(Answer::Session(session))
+        if may_prove {
+            return refused(Status::UNAUTHORIZED);
+        }
+        if let Some(session) = self.detached.remove(&key) {
+            self.lead_to(key, pending.connection);
+            return Some(Answer::Session(session));
+        }
+        let Some(controlling) = session.connection else {
+            return refused(Status::SESSION_NOT_FOUND);
+        };
+        self.order(controlling, Order::HandOver(id.clone(), pending));
+        None
+    }
+
+    /// The connection of a session has let it go to another one, or has not.
+    pub(crate) fn handed_over(&mut self, session: Option<Box<server::Session>>, to: Pending) -> Answered {
+        let answer = match session {
+            Some(session) => {
+                if let Some(key) = self.by_id.get(session.id()).copied() {
+                    self.lead_to(key, to.connection);
+                }
+                Answer::Session(session)
+            }
+            None => Answer::Refused(Status::SESSION_NOT_FOUND.into()),
+        };
+        Answered {
+            connection: to.connection,
+            question: to.question,
+            answer,
+        }
+    }
+
+    /// This connection controls a session from now on.
+    fn lead_to(&mut self, key: SessionKey, connection: ConnectionId) {
+        let Some(session) = self.sessions.get_mut(&key) else {
+            return;
+        };
+        let before = session.connection.replace(connection);
+        if let Some(keys) = before.and_then(|before| self.by_connection.get_mut(&before)) {
+            keys.remove(&key);
+        }
+        self.by_connection.entry(connection).or_default().insert(key);
     }
 
     fn announced(
         &mut self,
         connection: ConnectionId,
-        peer: std::net::IpAddr,
+        peer: IpAddr,
         place: &Place,
         description: &[u8],
     ) -> Option<Answer> {

@@ -3,7 +3,7 @@
 use super::plane::{Answered, Plane};
 use super::{ConnectionId, Ends, Order, Output};
 use ringpost_base::{IdMap, Instant, Rng, UnixTime};
-use ringpost_rtsp::server::{self, Config, Event, Peer, Server};
+use ringpost_rtsp::server::{self, Config, Event, Peer, Server, SessionId};
 use ringpost_rtsp::tunnel::{self, Base64Stream, Joined, Opened, Opening, Tunnels};
 use std::sync::Arc;
 
@@ -19,6 +19,8 @@ pub(crate) struct Connections {
 struct Connection {
     ends: Ends,
     kind: Kind,
+    /// What the POSTs of its tunnel have brought, one behind the other.
+    posted: Base64Stream,
 }
 
 enum Kind {
@@ -28,7 +30,6 @@ enum Kind {
     /// The half of a tunnel that the client's bytes come by, for the machine of another connection.
     Post {
         get: ConnectionId,
-        body: Base64Stream,
     },
     Over,
 }
@@ -50,20 +51,26 @@ impl Connections {
 
     pub(crate) fn accept(&mut self, now: Instant, id: ConnectionId, ends: Ends) {
         let wallclock = self.began.1 + now.since(self.began.0);
-        let peer = Peer {
-            address: ends.remote.ip().to_canonical(),
-            is_secure: ends.is_secure,
+        let server = Server::new(
+            now,
+            wallclock,
+            self.config.clone(),
+            peer_of(ends),
+            self.rng.fork(),
+        );
+        let connection = Connection {
+            ends,
+            kind: Kind::Opening(Opening::new(), Box::new(server)),
+            posted: Base64Stream::new(),
         };
-        let server = Server::new(now, wallclock, self.config.clone(), peer, self.rng.fork());
-        let kind = Kind::Opening(Opening::new(), Box::new(server));
-        self.all.insert(id, Connection { ends, kind });
+        self.all.insert(id, connection);
     }
 
     pub(crate) fn wants_input(&self, id: ConnectionId) -> bool {
         match self.all.get(&id).map(|connection| &connection.kind) {
             Some(Kind::Opening(..)) => true,
             Some(Kind::Rtsp(server)) => server.wants_input(),
-            Some(Kind::Post { get, .. }) => match self.server(*get) {
+            Some(Kind::Post { get }) => match self.server(*get) {
                 Some(server) => server.wants_input(),
                 None => true,
             },
@@ -103,7 +110,7 @@ impl Connections {
                     return self.opened(now, id, opened, plane);
                 }
             }
-            Kind::Post { get, .. } => {
+            Kind::Post { get } => {
                 let get = *get;
                 self.post_came(now, id, bytes, plane);
                 return get;
@@ -121,7 +128,7 @@ impl Connections {
         let Kind::Opening(_, mut server) = kind else {
             return id;
         };
-        let peer = connection.ends.remote.ip();
+        let peer = peer_of(connection.ends);
         let refuse = |plane: &mut Plane, bytes| {
             plane.push(Output::Transmit {
                 connection: id,
@@ -150,8 +157,11 @@ impl Connections {
                     if let Some(replaced) = replaced {
                         plane.push(Output::Close(replaced));
                     }
-                    let stream = Base64Stream::new();
-                    connection.kind = Kind::Post { get, body: stream };
+                    connection.kind = Kind::Post { get };
+                    if let Some(replaced) = replaced.and_then(|replaced| self.all.get_mut(&replaced)) {
+                        // What the two bring is one text: nothing of the old one may come within that of the new one.
+                        replaced.kind = Kind::Over;
+                    }
                     self.post_came(now, id, &body, plane);
                     return get;
                 }
@@ -163,12 +173,14 @@ impl Connections {
     }
 
     fn post_came(&mut self, now: Instant, id: ConnectionId, text: &[u8], plane: &mut Plane) {
-        let Some(Kind::Post { get, body }) = self.all.get_mut(&id).map(|connection| &mut connection.kind)
-        else {
+        let Some(Kind::Post { get }) = self.all.get(&id).map(|connection| &connection.kind) else {
             return;
         };
         let (get, mut bytes) = (*get, Vec::with_capacity(text.len() / 4 * 3 + 3));
-        let decoded = body.push(text, &mut bytes);
+        let Some(connection) = self.all.get_mut(&get) else {
+            return;
+        };
+        let decoded = connection.posted.push(text, &mut bytes);
         if let Some(server) = self.server_mut(get) {
             server.handle_input(now, &bytes);
         }
@@ -243,7 +255,19 @@ impl Connections {
             // One that leaves so many requests without an answer is sent away when its time is over.
             Order::Redirect(session, to) => drop(server.redirect(now, Some(&session), &to, None)),
             Order::Close => server.shut_down(now),
+            // It is the hub's, since two connections are in it.
+            Order::HandOver(..) => {}
         }
+    }
+
+    /// Takes a session away from its connection.
+    pub(crate) fn release(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        session: &SessionId,
+    ) -> Option<Box<server::Session>> {
+        self.server_mut(id)?.release(now, session)
     }
 
     /// Carries out what a connection's machine wants; gives when it is to be woken.
@@ -271,10 +295,18 @@ impl Connections {
     }
 }
 
+fn peer_of(ends: Ends) -> Peer {
+    Peer {
+        address: ends.remote.ip().to_canonical(),
+        is_secure: ends.is_secure,
+    }
+}
+
 fn status_of(error: tunnel::TunnelError) -> &'static str {
     match error {
         tunnel::TunnelError::TooMany => "503 Service Unavailable",
         tunnel::TunnelError::Taken => "400 Bad Request",
         tunnel::TunnelError::Unknown => "404 Not Found",
+        tunnel::TunnelError::Mixed => "403 Forbidden",
     }
 }

@@ -1,7 +1,8 @@
 //! Who reads what, for lists.
 
+use super::SessionKey;
 use super::plane::{MountInfo, Plane, SessionInfo};
-use super::session::Session;
+use super::session::{Path, Role, Session};
 use crate::mount::MountName;
 use ringpost_base::Instant;
 use std::collections::BTreeMap;
@@ -52,5 +53,26 @@ impl Plane {
             }
         });
         infos.collect()
+    }
+
+    pub(crate) fn info_of(&self, now: Instant, key: SessionKey) -> Option<SessionInfo> {
+        let session = self.sessions.get(&key)?;
+        let reader = session.reader();
+        Some(SessionInfo {
+            key,
+            user: session.user.clone(),
+            peer: session.peer,
+            source: session.source.clone(),
+            is_interleaved: session.is_interleaved(),
+            is_in_group: session.paths.values().any(Path::is_in_group),
+            lasted: now.since(session.began),
+            received_bytes: match &session.role {
+                Role::Reader(_) => 0,
+                Role::Publisher(publisher) => publisher.received_bytes,
+            },
+            sent_packets: reader.map_or(0, |reader| reader.sent_packets),
+            sent_bytes: reader.map_or(0, |reader| reader.sent_bytes),
+            skipped_packets: reader.map_or(0, |reader| reader.skipped_packets()),
+        })
     }
 }

@@ -736,13 +736,24 @@ impl Hub {
         }
     }
 
+    /// A session goes over to the connection that asks for it, if its own lets it go.
+    fn hand_over(&mut self, now: Instant, from: ConnectionId, session: &SessionId, to: plane::Pending) {
+        let session = self.connections.release(now, from, session);
+        let answered = self.plane.handed_over(session, to);
+        self.drain(now, from);
+        self.connections.handle_answer(now, answered);
+        self.drain(now, to.connection);
+    }
+
     /// Carries out what sessions want of connections, and sets the timers anew that were moved.
     fn settle_plane(&mut self, now: Instant) {
         loop {
             if let Some(wanted) = self.plane.pulling.pop_wanted() {
                 self.pulls.handle_wanted(now, wanted, &mut self.plane);
             } else if let Some((id, order)) = self.plane.pop_order() {
-                if id.is_dialled() {
+                if let Order::HandOver(session, to) = order {
+                    self.hand_over(now, id, &session, to);
+                } else if id.is_dialled() {
                     self.pulls.carry_out(now, id, &order, &mut self.plane);
                 } else {
                     self.connections.carry_out(now, id, order);
@@ -775,6 +786,8 @@ enum Order {
         ringpost_rtsp::server::QuestionId,
         Box<ringpost_rtsp::server::Answer>,
     ),
+    /// Its client has come by another connection, which asks for it.
+    HandOver(SessionId, plane::Pending),
     /// Its client is to go elsewhere.
     Redirect(SessionId, Box<Url>),
     /// It has ended, and without it the connection is for nothing.

@@ -90,6 +90,8 @@ pub struct SessionInfo {
     pub is_in_group: bool,
     /// How long it has lasted.
     pub lasted: Duration,
+    /// Octets that came from it.
+    pub received_bytes: u64,
     /// Packets that it was sent.
     pub sent_packets: u64,
     /// Octets that it was sent.
@@ -779,22 +781,5 @@ impl Plane {
         infos.extend(self.played_mounts(readers));
         infos.sort_by(|a, b| a.name.cmp(&b.name));
         infos
-    }
-
-    pub(crate) fn info_of(&self, now: Instant, key: SessionKey) -> Option<SessionInfo> {
-        let session = self.sessions.get(&key)?;
-        let reader = session.reader();
-        Some(SessionInfo {
-            key,
-            user: session.user.clone(),
-            peer: session.peer,
-            source: session.source.clone(),
-            is_interleaved: session.is_interleaved(),
-            is_in_group: session.paths.values().any(super::session::Path::is_in_group),
-            lasted: now.since(session.began),
-            sent_packets: reader.map_or(0, |reader| reader.sent_packets),
-            sent_bytes: reader.map_or(0, |reader| reader.sent_bytes),
-            skipped_packets: reader.map_or(0, |reader| reader.skipped_packets()),
-        })
     }
 }

@@ -46,6 +46,9 @@ impl Plane {
         let index = live.description.index_of(track);
         let index = index.filter(|index| live.description.tracks[*index].carries(payload_type));
         if let Some(index) = index.filter(|_| live.publisher == Some(key)) {
+            if let Some(Role::Publisher(publisher)) = self.sessions.get_mut(&key).map(|of| &mut of.role) {
+                publisher.received_bytes += data.len() as u64;
+            }
             live.handle_packet(now, index, data);
             let adrift = live.take_adrift();
             for track in adrift {

@@ -78,6 +78,8 @@ pub(crate) struct Outgoing {
 pub(crate) struct Publisher {
     pub(crate) tracks: BTreeMap<usize, ringpost_rtp::Session>,
     pub(crate) is_recording: bool,
+    /// Octets of its packets that were taken.
+    pub(crate) received_bytes: u64,
     pub(crate) farewells: super::farewell::Farewells,
 }
 

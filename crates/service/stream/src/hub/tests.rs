@@ -4,6 +4,7 @@ mod leaving;
 mod playing;
 mod recorded;
 mod subject;
+mod taking_over;
 mod tracks;
 
 use super::*;
@@ -88,6 +89,10 @@ impl World {
         }
     }
 
+    fn keys_of(&self, user: &str) -> ringpost_auth::digest::DigestKeys {
+        ringpost_auth::digest::DigestKeys::derive(user, "localhost", "secret")
+    }
+
     fn are_recordings(&self) -> bool {
         let mut names = self.files.keys();
         names.all(|name| crate::recording::began(name).is_some())
@@ -105,12 +110,16 @@ impl World {
     }
 
     pub(super) fn connect(&mut self) -> ConnectionId {
+        self.connect_from([127, 0, 0, 2].into(), false)
+    }
+
+    pub(super) fn connect_from(&mut self, address: IpAddr, is_secure: bool) -> ConnectionId {
         self.connections += 1;
         let id = ConnectionId(self.connections);
         let ends = Ends {
             local: "127.0.0.1:554".parse().unwrap(),
-            remote: SocketAddr::new([127, 0, 0, 2].into(), 1_000 + id.0 as u16),
-            is_secure: false,
+            remote: SocketAddr::new(address, 1_000 + id.0 as u16),
+            is_secure,
         };
         self.hub.handle_accepted(self.now, id, ends);
         self.run();
@@ -184,6 +193,7 @@ impl World {
                             let known = self.names.get(&host).cloned();
                             Answer::Addresses(known.unwrap_or(Err(Unresolved::Unknown)))
                         }
+                        Ask::Keys { user } => Answer::Keys(Some(self.keys_of(&user))),
                         _ if !self.answers => Answer::Unavailable,
                         _ if self.allows => Answer::Yes,
                         _ => Answer::No,
@@ -1020,6 +1030,24 @@ fn silence_goes_on_while_publishers_come_and_bring_nothing() {
     assert!(world.told[2].is_some(), "who publishes is silent");
 }
 
+#[test]
+fn what_came_is_counted_for_each_publisher() {
+    let mut world = World::new();
+    for round in 0..2 {
+        let publisher = world.publish("alice/door");
+        for n in 0..=round {
+            world.send(publisher, 0, n, 3_600 * u32::from(n), KEY);
+        }
+        let mounts = world.hub.mounts(world.now);
+        let session = mounts[0].publisher.as_ref().unwrap();
+        let packet = Header::LEN + KEY.len();
+        assert_eq!(
+            session.received_bytes,
+            (usize::from(round) + 1) as u64 * packet as u64
+        );
+    }
+}
+
 // RFC 2326 §11.3.1.
 #[test]
 fn parameters_that_are_not_known_are_named_in_the_answer_and_recorded_ranges_are() {
@@ -1048,6 +1076,19 @@ fn parameters_that_are_not_known_are_named_in_the_answer_and_recorded_ranges_are
             "{response}"
         );
     }
+    // What is known is not among what is not, whichever way the two are asked for.
+    for (method, body) in [
+        ("GET_PARAMETER", "recorded-ranges\nfoo\n"),
+        ("SET_PARAMETER", "foo: 1\nRecorded-Ranges: 1\n"),
+    ] {
+        let response = world.ask(id, &ask(method, body));
+        assert!(response.starts_with("RTSP/1.0 451"), "{response}");
+        assert!(response.ends_with("\r\n\r\nfoo\r\n"), "{response}");
+    }
+    // RFC 2326 §11.3.8.
+    let response = world.ask(id, &ask("SET_PARAMETER", "recorded-ranges: 1\n"));
+    assert!(response.starts_with("RTSP/1.0 458"), "{response}");
+    assert!(response.ends_with("\r\n\r\nrecorded-ranges\r\n"), "{response}");
     let response = world.ask(id, &ask("GET_PARAMETER", "recorded-ranges"));
     assert!(response.ends_with("\r\n\r\nrecorded-ranges: \r\n"), "{response}");
 }

@@ -159,7 +159,7 @@ fn answer(ask: &Ask) -> Answer {
             range: *range,
             is_at_once: true,
         },
-        Ask::Session(_) | Ask::Password { .. } => Answer::Refused(Status::SESSION_NOT_FOUND.into()),
+        Ask::Session { .. } | Ask::Password { .. } => Answer::Refused(Status::SESSION_NOT_FOUND.into()),
     }
 }
 

@@ -165,7 +165,7 @@ impl World {
             return Answer::Refused(refusal.clone());
         }
         match ask {
-            Ask::Session(id) => match self.detached.iter().position(|session| session.id == *id) {
+            Ask::Session { id, .. } => match self.detached.iter().position(|session| session.id == *id) {
                 Some(at) => Answer::Session(Box::new(self.detached.remove(at))),
                 None => Answer::Refused(Status::SESSION_NOT_FOUND.into()),
             },

@@ -95,7 +95,8 @@ fn a_session_of_a_user_is_that_users_wherever_it_comes_from() {
     first.drain();
     let session = first.detached.pop().unwrap();
     for (user, address, status) in [
-        (None, "192.0.2.1", 454),
+        // Who has not said who they are may do so.
+        (None, "192.0.2.1", 401),
         (Some("bob"), "192.0.2.1", 454),
         (Some("alice"), "192.0.2.9", 200),
     ] {
@@ -106,7 +107,7 @@ fn a_session_of_a_user_is_that_users_wherever_it_comes_from() {
         world.detached.push(session.clone());
         assert_eq!(
             world.status("PAUSE rtsp://h/a", &with_session(&id, "")),
-            if status == 200 { 455 } else { 454 }
+            if status == 200 { 455 } else { status }
         );
         assert_eq!(world.server.sessions().count(), usize::from(status == 200));
     }
@@ -191,4 +192,42 @@ fn a_session_opens_no_other_mount() {
     world.request_with("SET_PARAMETER rtsp://h/a", &fields, "position: 1\r\n");
     let is_asked = matches!(world.asked.first(), Some(Ask::Authorize { .. }));
     assert!(!is_asked, "its own mount was asked for when it was made");
+}
+
+// Guards pitfall RTSP 2.
+#[test]
+fn a_session_is_given_away_to_another_connection_unless_it_is_busy_or_goes_over_this_one() {
+    let mut world = World::new();
+    let id = SessionId(world.set_up("rtsp://h/a/trackID=0", None));
+    assert!(
+        world.server.release(world.now, &id).is_none(),
+        "its packets go over this connection"
+    );
+    let mut world = World::new();
+    let response = world.request("SETUP rtsp://h/a/trackID=0", UDP);
+    let header = SessionHeader::parse(response.headers.field("Session").unwrap()).unwrap();
+    let id = SessionId(header.id);
+    world.holds = true;
+    world.send(&format!(
+        "PLAY rtsp://h/a RTSP/1.0\r\nCSeq: 42\r\nSession: {}\r\n\r\n",
+        id.as_str()
+    ));
+    assert!(
+        world.server.release(world.now, &id).is_none(),
+        "PLAY is carried out"
+    );
+    world.release();
+    world.holds = false;
+    let session = world.server.release(world.now, &id).expect("it is given away");
+    assert_eq!(session.state(), State::Playing);
+    assert!(world.server.release(world.now, &id).is_none());
+    world.drain();
+    assert!(world.ended().is_empty());
+    world.responses.clear();
+    // What comes here still wants it back.
+    world.detached.push(*session);
+    assert_eq!(
+        world.status("PAUSE rtsp://h/a", &with_session(id.as_str(), "")),
+        200
+    );
 }
