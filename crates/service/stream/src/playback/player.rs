@@ -52,6 +52,8 @@ pub struct Player {
     /// The RTP time behind all that was sent, and behind all that was made.
     sent_until_ns: i64,
     pub(super) made_until_ns: i64,
+    /// The RTP time behind what lies beyond the end and was made, since what lies before it refers to that.
+    pub(super) beyond_ns: i64,
     /// The position behind all that was made.
     pub(super) made_to_ns: i64,
     /// When the fastest line that is used would have sent what was made.
@@ -302,6 +304,7 @@ impl Player {
             queue_bytes: 0,
             sent_until_ns: 0,
             made_until_ns: 0,
+            beyond_ns: 0,
             made_to_ns: 0,
             busy_until: Instant::ZERO,
             is_unfinished: false,
@@ -586,7 +589,7 @@ impl Player {
         false
     }
 
-    fn refuse(&mut self, error: PlayError) {
+    pub(super) fn refuse(&mut self, error: PlayError) {
         self.clear();
         self.mode = Mode::Ready(None);
         self.outputs.push_back(Output::Event(Event::Refused(error)));
@@ -642,13 +645,34 @@ impl Player {
     /// What was made beyond a point is not sent.
     fn cut_queue(&mut self, point_ns: i64) {
         let is_backwards = self.pace.is_backwards();
-        self.queue.retain(|queued| match is_backwards {
+        let point_due = self.pace.due(point_ns);
+        // Pictures behind it are sent where others refer to them: those that are shown before it, and may be yet to be made.
+        let is_before = self.queue.back().is_none_or(|last| last.at < point_due);
+        let is_to_come = is_before && matches!(self.mode, Mode::Playing(_));
+        let senders = self.senders.iter();
+        let mut is_referred_to: Vec<bool> = senders.map(|sender| is_to_come && sender.is_video).collect();
+        let queue = std::mem::take(&mut self.queue).into_iter().rev();
+        let is_kept = |queued: &Queued| match is_backwards {
             true => queued.position_ns > point_ns,
-            false => queued.position_ns < point_ns,
-        });
+            false if queued.position_ns < point_ns => {
+                is_referred_to[queued.sender] = self.senders[queued.sender].is_video;
+                true
+            }
+            false => is_referred_to[queued.sender] && queued.at < point_due,
+        };
+        self.queue = queue.filter(is_kept).collect();
+        self.queue.make_contiguous().reverse();
+        let beyond = self
+            .queue
+            .iter()
+            .filter(|queued| !is_backwards && queued.position_ns >= point_ns);
+        self.beyond_ns = beyond
+            .map(|queued| queued.until_ns)
+            .max()
+            .unwrap_or(self.pace.rtp_ns);
         self.queue_bytes = self.queue.iter().map(|queued| queued.payload.len()).sum();
         if let Mode::Ending(at) = &mut self.mode {
-            *at = self.pace.due(point_ns).min(*at);
+            *at = point_due.max(self.pace.due_rtp(self.beyond_ns)).min(*at);
         }
     }
 
@@ -674,6 +698,7 @@ impl Player {
         self.busy_until += by;
         self.pace.rtp_ns = self.pace.rtp_ns.saturating_add(by_ns);
         self.made_until_ns = self.made_until_ns.saturating_add(by_ns);
+        self.beyond_ns = self.beyond_ns.saturating_add(by_ns);
         for sender in &mut self.senders {
             sender.base_timestamp = Self::pace_timestamp_of(self.pace.rtp_ns, sender);
             sender.marks = true;
@@ -704,7 +729,7 @@ impl Player {
             scale, speed, starts, ..
         } = self.plan;
         let (at, rtp_ns) = match follows {
-            true => (self.pace.due(self.made_to_ns), self.made_until_ns),
+            true => (self.pace.due_rtp(self.made_until_ns), self.made_until_ns),
             false => {
                 let at = starts.unwrap_or(self.now).max(self.now);
                 let began = *self.began.get_or_insert(at);
@@ -729,6 +754,7 @@ impl Player {
             speed,
         };
         self.made_to_ns = position_ns;
+        self.beyond_ns = rtp_ns;
         for sender in &mut self.senders {
             sender.base_timestamp = Self::pace_timestamp_of(rtp_ns, sender);
             sender.marks = true;

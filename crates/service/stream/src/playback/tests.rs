@@ -1,4 +1,5 @@
 mod described;
+mod ends;
 mod overlap;
 
 use super::*;
