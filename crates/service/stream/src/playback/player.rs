@@ -20,6 +20,8 @@ use thiserror::Error;
 ///
 /// - A seek lands on the key frame at or before what was asked for, or from within a gap on the first one behind it, or backwards
 ///   on the last one that happened before it; [`Event::Played`] says where that is.
+/// - Where no picture can be decoded yet it begins with the sound that is there, and pictures follow from their first key frame on.
+/// - Pictures behind the end of a range are sent where others before it refer to them; what is played next begins behind them.
 /// - A scale other than 1 leaves out sound. Up to 2 all pictures are sent, above that and backwards only key frames, at most 25
 ///   a second.
 /// - The answer's range is all that will be played. Where recordings have a gap within it, playing goes on behind the gap at
@@ -640,40 +642,6 @@ impl Player {
         self.made_until_ns = self.sent_until_ns;
         self.asked = None;
         self.is_unfinished = false;
-    }
-
-    /// What was made beyond a point is not sent.
-    fn cut_queue(&mut self, point_ns: i64) {
-        let is_backwards = self.pace.is_backwards();
-        let point_due = self.pace.due(point_ns);
-        // Pictures behind it are sent where others refer to them: those that are shown before it, and may be yet to be made.
-        let is_before = self.queue.back().is_none_or(|last| last.at < point_due);
-        let is_to_come = is_before && matches!(self.mode, Mode::Playing(_));
-        let senders = self.senders.iter();
-        let mut is_referred_to: Vec<bool> = senders.map(|sender| is_to_come && sender.is_video).collect();
-        let queue = std::mem::take(&mut self.queue).into_iter().rev();
-        let is_kept = |queued: &Queued| match is_backwards {
-            true => queued.position_ns > point_ns,
-            false if queued.position_ns < point_ns => {
-                is_referred_to[queued.sender] = self.senders[queued.sender].is_video;
-                true
-            }
-            false => is_referred_to[queued.sender] && queued.at < point_due,
-        };
-        self.queue = queue.filter(is_kept).collect();
-        self.queue.make_contiguous().reverse();
-        let beyond = self
-            .queue
-            .iter()
-            .filter(|queued| !is_backwards && queued.position_ns >= point_ns);
-        self.beyond_ns = beyond
-            .map(|queued| queued.until_ns)
-            .max()
-            .unwrap_or(self.pace.rtp_ns);
-        self.queue_bytes = self.queue.iter().map(|queued| queued.payload.len()).sum();
-        if let Mode::Ending(at) = &mut self.mode {
-            *at = point_due.max(self.pace.due_rtp(self.beyond_ns)).min(*at);
-        }
     }
 
     /// Goes on after a pause, or says how it plays.
