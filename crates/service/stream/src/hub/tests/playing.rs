@@ -194,7 +194,7 @@ fn descriptions_of_files_are_told_apart_and_their_versions_increase_as_they_chan
     let mut world = World::new();
     world.files.insert("a.wav".into(), wav());
     let reader = world.connect();
-    let mut origin = |world: &mut World, mount: &str| -> (u64, u64) {
+    let origin = |world: &mut World, mount: &str| -> (u64, u64) {
         let described = world.ask(
             reader,
             &format!("DESCRIBE rtsp://h/alice/{mount} RTSP/1.0\nCSeq: 1\n\n"),
