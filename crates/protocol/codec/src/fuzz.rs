@@ -19,6 +19,8 @@ pub fn wav(data: &[u8]) {
 
     for encoding in [
         WavEncoding::Pcm16,
+        WavEncoding::Pcm24,
+        WavEncoding::Float32,
         WavEncoding::Pcm8,
         WavEncoding::G711(crate::Law::A),
     ] {
@@ -30,7 +32,7 @@ pub fn wav(data: &[u8]) {
         file[..end.header.len()].copy_from_slice(&end.header);
         let again = Wav::parse(&file).expect("our own file is read");
         assert_eq!(again.encoding(), encoding);
-        if encoding == WavEncoding::Pcm16 {
+        if encoding.bytes() > 1 {
             assert_eq!(again.to_telephone(), samples);
         } else {
             assert_eq!(again.to_telephone().len(), samples.len());

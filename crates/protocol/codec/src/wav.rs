@@ -18,6 +18,10 @@ pub struct Wav<'a> {
 pub enum WavEncoding {
     /// Signed, 16 bits.
     Pcm16,
+    /// Signed, 24 bits, of which the upper 16 are played.
+    Pcm24,
+    /// From -1 to 1, in IEEE 754's 32 bits.
+    Float32,
     /// Unsigned, 8 bits.
     Pcm8,
     /// G.711.
@@ -36,8 +40,10 @@ pub enum WavError {
     /// No `data` chunk.
     #[error("expected a data chunk")]
     NoData,
-    /// Another encoding: only PCM with 8 or 16 bits, µ-law and A-law are read.
-    #[error("expected PCM of 8 or 16 bits, mu-law or A-law, found format {format} of {bits} bits")]
+    /// Another encoding: only PCM with 8, 16 or 24 bits, floating point with 32, µ-law and A-law are read.
+    #[error(
+        "expected PCM of 8, 16 or 24 bits, floating point of 32, mu-law or A-law, found format {format} of {bits} bits"
+    )]
     Encoding {
         /// The format's number.
         format: u16,
@@ -53,6 +59,7 @@ pub enum WavError {
 }
 
 const FORMAT_PCM: u16 = 1;
+const FORMAT_FLOAT: u16 = 3;
 const FORMAT_A_LAW: u16 = 6;
 const FORMAT_MU_LAW: u16 = 7;
 /// The true format is the first two bytes of the GUID at byte 24 of the chunk.
@@ -142,12 +149,7 @@ impl<'a> Wav<'a> {
         let encoding = self.encoding;
         self.data
             .chunks_exact(encoding.bytes())
-            .map(move |bytes| match (encoding, bytes) {
-                (WavEncoding::Pcm16, &[low, high]) => i16::from_le_bytes([low, high]),
-                (WavEncoding::G711(law), &[byte, ..]) => law.decode(byte),
-                (_, &[byte, ..]) => (i16::from(byte) - 128) << 8,
-                (_, &[]) => 0,
-            })
+            .map(move |bytes| encoding.sample(bytes))
     }
 }
 
@@ -169,6 +171,8 @@ impl Format {
         }
         let encoding = match (format, bits) {
             (FORMAT_PCM, 16) => WavEncoding::Pcm16,
+            (FORMAT_PCM, 24) => WavEncoding::Pcm24,
+            (FORMAT_FLOAT, 32) => WavEncoding::Float32,
             (FORMAT_PCM, 8) => WavEncoding::Pcm8,
             (FORMAT_A_LAW, 8) => WavEncoding::G711(Law::A),
             (FORMAT_MU_LAW, 8) => WavEncoding::G711(Law::Mu),
@@ -189,16 +193,36 @@ impl Format {
 }
 
 impl WavEncoding {
-    fn bytes(self) -> usize {
+    /// How many octets a sample has.
+    pub fn bytes(self) -> usize {
         match self {
             WavEncoding::Pcm16 => 2,
+            WavEncoding::Pcm24 => 3,
+            WavEncoding::Float32 => 4,
             WavEncoding::Pcm8 | WavEncoding::G711(_) => 1,
+        }
+    }
+
+    /// A sample of 16 bits, from the octets of one; 0 for fewer than that.
+    pub fn sample(self, octets: &[u8]) -> i16 {
+        match (self, octets) {
+            (WavEncoding::Pcm16, &[low, high]) | (WavEncoding::Pcm24, &[_, low, high]) => {
+                i16::from_le_bytes([low, high])
+            }
+            // What is no number is silence, and what is too loud as loud as can be.
+            (WavEncoding::Float32, &[a, b, c, d]) => {
+                (f32::from_le_bytes([a, b, c, d]) * 32_768.0).round() as i16
+            }
+            (WavEncoding::G711(law), &[octet]) => law.decode(octet),
+            (WavEncoding::Pcm8, &[octet]) => (i16::from(octet) - 128) << 8,
+            _ => 0,
         }
     }
 
     fn format(self) -> u16 {
         match self {
-            WavEncoding::Pcm16 | WavEncoding::Pcm8 => FORMAT_PCM,
+            WavEncoding::Pcm16 | WavEncoding::Pcm24 | WavEncoding::Pcm8 => FORMAT_PCM,
+            WavEncoding::Float32 => FORMAT_FLOAT,
             WavEncoding::G711(Law::A) => FORMAT_A_LAW,
             WavEncoding::G711(Law::Mu) => FORMAT_MU_LAW,
         }
@@ -249,6 +273,14 @@ impl WavWriter {
         let samples = &samples[..samples.len().min(room)];
         match self.encoding {
             WavEncoding::Pcm16 => out.extend(samples.iter().flat_map(|sample| sample.to_le_bytes())),
+            WavEncoding::Pcm24 => out.extend(samples.iter().flat_map(|sample| {
+                let [low, high] = sample.to_le_bytes();
+                [0, low, high]
+            })),
+            WavEncoding::Float32 => {
+                let floats = samples.iter().map(|sample| f32::from(*sample) / 32_768.0);
+                out.extend(floats.flat_map(f32::to_le_bytes));
+            }
             WavEncoding::Pcm8 => out.extend(samples.iter().map(|sample| ((sample >> 8) + 128) as u8)),
             WavEncoding::G711(law) => law.encode_into(samples, out),
         }

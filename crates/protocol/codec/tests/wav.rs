@@ -128,6 +128,24 @@ fn g711_8_bit_and_extensible_formats_are_read() {
 }
 
 #[test]
+fn samples_of_24_bits_and_floating_point_are_played_with_16() {
+    let samples = [0, 1, -1, 1_000, i16::MAX, i16::MIN];
+    for encoding in [WavEncoding::Pcm24, WavEncoding::Float32] {
+        let file = written(encoding, &samples);
+        let wav = Wav::parse(&file).expect("read");
+        assert_eq!(wav.encoding(), encoding);
+        assert_eq!(wav.to_telephone(), samples, "{encoding:?}");
+    }
+    let loud: Vec<u8> = [2.0, -2.0, f32::NAN]
+        .into_iter()
+        .flat_map(f32::to_le_bytes)
+        .collect();
+    let file = riff(&[chunk(b"fmt ", &format(3, 1, 8000, 32)), chunk(b"data", &loud)]);
+    let wav = Wav::parse(&file).expect("read");
+    assert_eq!(wav.to_telephone(), [i16::MAX, i16::MIN, 0]);
+}
+
+#[test]
 fn what_is_not_taken_is_named() {
     let refused = |file: &[u8]| Wav::parse(file).expect_err("refused");
     let with = |format: &[u8]| refused(&riff(&[chunk(b"fmt ", format), chunk(b"data", &[0; 4])]));
@@ -137,12 +155,12 @@ fn what_is_not_taken_is_named() {
     assert_eq!(refused(&riff(&[chunk(b"data", &[0; 4])])), WavError::NoFormat);
     assert_eq!(with(&[1, 0, 1, 0]), WavError::NoFormat);
     assert_eq!(
-        with(&format(1, 1, 8000, 24)),
-        WavError::Encoding { format: 1, bits: 24 }
+        with(&format(1, 1, 8000, 20)),
+        WavError::Encoding { format: 1, bits: 20 }
     );
     assert_eq!(
-        with(&format(3, 1, 8000, 32)),
-        WavError::Encoding { format: 3, bits: 32 }
+        with(&format(3, 1, 8000, 64)),
+        WavError::Encoding { format: 3, bits: 64 }
     );
     assert_eq!(with(&format(1, 6, 8000, 16)), WavError::Channels(6));
     assert_eq!(with(&format(1, 1, 1, 16)), WavError::Rate(1));

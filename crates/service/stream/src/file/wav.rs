@@ -102,7 +102,9 @@ impl WavScanner {
         let format = match encoding {
             WavEncoding::G711(Law::Mu) => Format::Pcmu { channels },
             WavEncoding::G711(Law::A) => Format::Pcma { channels },
-            WavEncoding::Pcm16 | WavEncoding::Pcm8 => Format::L16 { channels },
+            WavEncoding::Pcm16 | WavEncoding::Pcm24 | WavEncoding::Float32 | WavEncoding::Pcm8 => {
+                Format::L16 { channels }
+            }
         };
         let track = FileTrack {
             format,
@@ -123,7 +125,7 @@ impl WavIndex {
             Format::Pcmu { channels } | Format::Pcma { channels } | Format::L16 { channels } => *channels,
             _ => 1,
         };
-        u64::from(channels) * if self.encoding == WavEncoding::Pcm16 { 2 } else { 1 }
+        u64::from(channels) * self.encoding.bytes() as u64
     }
 }
 

@@ -193,7 +193,7 @@ impl World {
                             let known = self.names.get(&host).cloned();
                             Answer::Addresses(known.unwrap_or(Err(Unresolved::Unknown)))
                         }
-                        Ask::Keys { user } => Answer::Keys(Some(self.keys_of(&user))),
+                        Ask::Keys { user, .. } => Answer::Keys(Some(self.keys_of(&user))),
                         _ if !self.answers => Answer::Unavailable,
                         _ if self.allows => Answer::Yes,
                         _ => Answer::No,

@@ -16,7 +16,7 @@ use ringpost_rtp::rtcp::{self, CNAME};
 use ringpost_rtsp::Status;
 use ringpost_rtsp::header::{Npt, Range, RangeSpec};
 use ringpost_rtsp::server::{self, Answer};
-use ringpost_sdp::Attribute;
+use ringpost_sdp::{Attribute, Origin};
 use ringpost_store::{FileInfo, FileName};
 use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -37,6 +37,34 @@ pub(crate) struct Shelf {
     used: Instant,
     waiting: Vec<Waiting>,
     composition: Composition,
+    described: Described,
+}
+
+/// What was described last.
+#[derive(Debug, Default)]
+struct Described {
+    /// A sum of it.
+    sum: Option<u64>,
+    version: u64,
+}
+
+impl Described {
+    /// The version of what is described now: it increases when that has become another.
+    //= https://www.rfc-editor.org/rfc/rfc8866#section-5.2
+    fn handle(&mut self, wallclock: UnixTime, description: &str) -> u64 {
+        let sum = Some(sum_of(&description));
+        if self.sum != sum {
+            self.version = (wallclock.to_ntp() >> 32).max(self.version + 1);
+            self.sum = sum;
+        }
+        self.version
+    }
+}
+
+fn sum_of(what: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    what.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Which files there are, and since when it has been known that they are those.
@@ -159,6 +187,7 @@ impl Plane {
             used: now,
             waiting: vec![waiting],
             composition: Composition::default(),
+            described: Described::default(),
         };
         self.shelves.insert(mount.clone(), shelf);
         self.ask_for_list(mount);
@@ -318,15 +347,30 @@ impl Plane {
             }
             (Waiting::Describe { pending, local, base }, Ok(timeline)) => {
                 let description = timeline.description(mount.as_str());
-                let origin = super::live::origin(self.number, local);
-                let mut session = description.write(origin, Some(&extent(&timeline)), base.as_ref());
                 // Where the gaps are, for who knows to look.
                 let ranges = clock_ranges(&timeline).into_iter().take(limits::RANGES_DESCRIBED);
-                session.attributes.extend(ranges.map(|range| Attribute::Other {
-                    name: "recorded".into(),
-                    value: Some(range),
-                }));
-                let description = session.to_string().into();
+                let ranges: Vec<Attribute> = ranges
+                    .map(|range| Attribute::Other {
+                        name: "recorded".into(),
+                        value: Some(range),
+                    })
+                    .collect();
+                let number = self.number ^ (sum_of(&mount.as_str()) >> 1);
+                let origin = super::live::origin(number, local);
+                let write = |origin, base| {
+                    let mut session = description.write(origin, Some(&extent(&timeline)), base);
+                    session.attributes.extend(ranges.iter().cloned());
+                    session
+                };
+                // Whoever asks, and however: what differs by that is no other version.
+                let any = super::live::origin(number, std::net::Ipv4Addr::UNSPECIFIED.into());
+                let plain = write(any, None).to_string();
+                let wallclock = self.wallclock(now);
+                let described = self.shelves.get_mut(mount).map(|shelf| &mut shelf.described);
+                let version = described.map_or(number, |described| described.handle(wallclock, &plain));
+                let description = write(Origin { version, ..origin }, base.as_ref())
+                    .to_string()
+                    .into();
                 let answer = match modified {
                     Some(modified) => Answer::DatedDescription {
                         description,

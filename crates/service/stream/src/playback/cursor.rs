@@ -38,8 +38,12 @@ pub(super) struct Cursor {
     pub(super) lead: usize,
     /// What is shown before it cannot be decoded.
     pub(super) from_ns: i64,
+    /// The same for each track; `None` where its first key picture is yet to come.
+    pub(super) begun_ns: Vec<Option<i64>>,
     /// Where the last key frame was.
     pub(super) last_key_ns: Option<i64>,
+    /// Pictures behind the end, by their track, that are sent if one that is decoded after them is shown before it.
+    pub(super) held: Vec<(usize, Stored)>,
 }
 
 /// What became of a step.
@@ -70,6 +74,8 @@ const AHEAD: Duration = Duration::from_secs(1);
 const STEPS: usize = 4_096;
 /// The scale up to which all pictures are sent.
 const ALL_PICTURES: f64 = 2.0;
+/// How many pictures are decoded before one that is shown before them (H.264 §A.3.1: at most 16 are kept for others).
+const REORDERED: usize = 16;
 /// What key frames that are sent are apart in time at least.
 const KEY_SPACING_NS: f64 = 40_000_000.0;
 
@@ -234,29 +240,53 @@ impl Player {
         };
         let piece = &self.timeline.pieces[cursor.piece];
         let tracks = opened.reading.tracks();
+        let mut is_ended = false;
         let next = (0..self.senders.len())
             .filter(|index| self.is_sent(*index))
             .filter_map(|index| {
                 let track = (*opened.tracks.get(index)?)?;
                 let sample = part.lanes.get(track)?.get(cursor.next[index])?;
-                let decoded_ns = piece.on_timeline(to_ns(sample.decoded, tracks[track].clock_rate_hz));
-                Some((decoded_ns, index, track, sample))
+                let clock_rate_hz = tracks[track].clock_rate_hz;
+                let decoded_ns = piece.on_timeline(to_ns(sample.decoded, clock_rate_hz));
+                let position_ns = piece.shown(to_ns(sample.time, clock_rate_hz));
+                // Some files have pictures decoded after they are shown.
+                let is_behind = self
+                    .plan
+                    .end_ns
+                    .is_some_and(|end| decoded_ns.min(position_ns) >= end);
+                is_ended |= is_behind;
+                (!is_behind).then_some((decoded_ns, index, track, sample, position_ns))
             });
-        let Some((decoded_ns, index, track, sample)) = next.min_by_key(|(decoded_ns, ..)| *decoded_ns) else {
-            return self.next_fragment();
+        let next = next.min_by_key(|(decoded_ns, ..)| *decoded_ns);
+        let Some((decoded_ns, index, track, sample, position_ns)) = next else {
+            return match is_ended {
+                true => self.end_at_asked(),
+                false => self.next_fragment(),
+            };
         };
-        if self.plan.end_ns.is_some_and(|end| decoded_ns >= end) {
-            return self.end_at_asked();
-        }
         if decoded_ns >= piece.end_ns {
             return self.next_piece();
         }
-        let position_ns = piece.on_timeline(to_ns(sample.time, tracks[track].clock_rate_hz));
+        let clock_rate_hz = tracks[track].clock_rate_hz;
         let place = (cursor.piece, cursor.fragment, cursor.next[index]);
         let is_made = place < self.senders[index].entry.made;
-        let is_shown = position_ns >= cursor.from_ns && self.plan.end_ns.is_none_or(|end| position_ns < end);
+        let begun_ns = cursor.begun_ns[index].or(sample.is_key.then_some(position_ns));
+        let can_be_shown = begun_ns.is_some_and(|begun| position_ns >= begun);
+        let is_over = self.plan.end_ns.is_some_and(|end| position_ns >= end);
+        // What it refers to may lie behind the end, and comes first.
+        let held = cursor.held.iter().position(|(of, _)| *of == index);
+        let held = held.filter(|_| !is_over && can_be_shown && !is_made);
+        let (sample, decoded_ns, position_ns) = match held {
+            Some(held) => {
+                let sample = cursor.held[held].1;
+                let decoded_ns = piece.on_timeline(to_ns(sample.decoded, clock_rate_hz));
+                (sample, decoded_ns, piece.shown(to_ns(sample.time, clock_rate_hz)))
+            }
+            None => (sample, decoded_ns, position_ns),
+        };
+        let is_shown = held.is_some() || (can_be_shown && !is_over);
         if is_made {
-            let length_ns = to_ns(sample.length.into(), tracks[track].clock_rate_hz);
+            let length_ns = to_ns(sample.length.into(), clock_rate_hz);
             self.made_at = self.made_at.max(self.pace.due(decoded_ns));
             self.made_to_ns = self.made_to_ns.max(position_ns.saturating_add(length_ns));
         } else if is_shown && self.senders[index].entry.takes(position_ns, sample.is_key) {
@@ -267,8 +297,18 @@ impl Player {
                 None => {}
             }
         }
+        let is_video = self.senders[index].is_video;
         if let Mode::Playing(cursor) = &mut self.mode {
-            cursor.next[index] += 1;
+            match held {
+                Some(held) => {
+                    cursor.held.remove(held);
+                }
+                None => cursor.next[index] += 1,
+            }
+            cursor.begun_ns[index] = begun_ns;
+            if is_over && is_video && can_be_shown && !is_made {
+                cursor.hold(index, sample);
+            }
         }
         Step::Again
     }
@@ -364,11 +404,47 @@ impl Player {
 
     fn end_at_asked(&mut self) -> Step {
         let end_ns = self.plan.end_ns.unwrap_or(self.made_to_ns);
-        self.mode = Mode::Ending(self.pace.due(end_ns));
-        // What is played next begins where this has ended (RFC 2326 appendix B).
+        // What is played next begins where this has ended (RFC 2326 appendix B), and behind the pictures that were sent since
+        // others refer to them.
         let end = self.pace.rtp_ns.saturating_add(self.pace.played_ns(end_ns));
+        let end = end.max(self.beyond_ns);
+        self.mode = Mode::Ending(self.pace.due_rtp(end));
         self.made_until_ns = self.made_until_ns.min(end).max(self.pace.rtp_ns);
         Step::Again
+    }
+
+    /// What was made beyond a point is not sent.
+    pub(super) fn cut_queue(&mut self, point_ns: i64) {
+        let is_backwards = self.pace.is_backwards();
+        let point_due = self.pace.due(point_ns);
+        // Pictures behind it are sent where others refer to them: those that are shown before it, and may be yet to be made.
+        let is_before = self.queue.back().is_none_or(|last| last.at < point_due);
+        let is_to_come = is_before && matches!(self.mode, Mode::Playing(_));
+        let senders = self.senders.iter();
+        let mut is_referred_to: Vec<bool> = senders.map(|sender| is_to_come && sender.is_video).collect();
+        let queue = std::mem::take(&mut self.queue).into_iter().rev();
+        let is_kept = |queued: &Queued| match is_backwards {
+            true => queued.position_ns > point_ns,
+            false if queued.position_ns < point_ns => {
+                is_referred_to[queued.sender] = self.senders[queued.sender].is_video;
+                true
+            }
+            false => is_referred_to[queued.sender] && queued.at < point_due,
+        };
+        self.queue = queue.filter(is_kept).collect();
+        self.queue.make_contiguous().reverse();
+        let beyond = self
+            .queue
+            .iter()
+            .filter(|queued| !is_backwards && queued.position_ns >= point_ns);
+        self.beyond_ns = beyond
+            .map(|queued| queued.until_ns)
+            .max()
+            .unwrap_or(self.pace.rtp_ns);
+        self.queue_bytes = self.queue.iter().map(|queued| queued.payload.len()).sum();
+        if let Mode::Ending(at) = &mut self.mode {
+            *at = point_due.max(self.pace.due_rtp(self.beyond_ns)).min(*at);
+        }
     }
 
     /// A sample's octets, if they are at hand; otherwise they are asked for, unless they cannot be there.
@@ -434,6 +510,8 @@ impl Player {
         let length_ns = to_ns(sample.length.into(), of.clock_rate_hz);
         self.made_at = at;
         let is_joined = self.queue.back().is_some_and(|last| last.at > at);
+        let key_length_ns = self.is_trick().then(|| self.key_length_ns(position_ns));
+        let is_backwards = self.pace.is_backwards();
         let sender = &mut self.senders[index];
         let played_ns = self.pace.played_ns(position_ns);
         let timestamp = sender
@@ -441,7 +519,12 @@ impl Player {
             .wrapping_add(ticks(played_ns, sender.clock_rate_hz) as u32);
         let end_ns = position_ns.saturating_add(length_ns);
         let end_played_ns = self.pace.played_ns(end_ns).max(played_ns);
-        let until_ns = self.pace.rtp_ns.saturating_add(end_played_ns);
+        let until_ns = match key_length_ns {
+            // What takes its place at once does so a little later.
+            Some(_) => played_ns.saturating_add(KEY_SPACING_NS as i64),
+            None => end_played_ns,
+        };
+        let until_ns = self.pace.rtp_ns.saturating_add(until_ns);
         for payload in payloads {
             self.queue_bytes += payload.bytes.len();
             let begins = std::mem::take(&mut sender.marks);
@@ -462,11 +545,51 @@ impl Player {
                 Some(before) => self.queue.insert(before.map_or(0, |before| before + 1), queued),
             }
         }
-        self.made_until_ns = self.made_until_ns.max(until_ns);
-        self.made_to_ns = match self.pace.is_backwards() {
+        self.made_until_ns = match key_length_ns {
+            Some(length_ns) => self
+                .pace
+                .rtp_ns
+                .saturating_add(played_ns)
+                .saturating_add(length_ns),
+            None => self.made_until_ns.max(until_ns),
+        };
+        if !is_backwards && self.plan.end_ns.is_some_and(|end| position_ns >= end) {
+            self.beyond_ns = self.beyond_ns.max(until_ns);
+        }
+        self.made_to_ns = match is_backwards {
             true => position_ns,
             false => self.made_to_ns.max(end_ns),
         };
+    }
+
+    /// How long a key frame that is sent alone lasts in RTP time: as long as the one before it did, and forwards up to the end of
+    /// its piece at most.
+    fn key_length_ns(&self, position_ns: i64) -> i64 {
+        let least_ns = KEY_SPACING_NS as i64;
+        let Mode::Playing(cursor) = &self.mode else {
+            return least_ns;
+        };
+        let last_ns = cursor.last_key_ns.map(|last| position_ns.abs_diff(last) as i64);
+        let piece = &self.timeline.pieces[cursor.piece];
+        let most_ns = match self.pace.is_backwards() {
+            true => i64::MAX,
+            false => piece.end_ns.saturating_sub(position_ns),
+        };
+        let length_ns = last_ns.map(|last| (last.min(most_ns) as f64 / self.pace.scale.abs()) as i64);
+        length_ns.unwrap_or(least_ns).max(least_ns)
+    }
+}
+
+impl Cursor {
+    /// Keeps a picture behind the end for those that refer to it.
+    fn hold(&mut self, index: usize, sample: Stored) {
+        let of_track = self.held.iter().filter(|(of, _)| *of == index);
+        if of_track.count() == REORDERED
+            && let Some(oldest) = self.held.iter().position(|(of, _)| *of == index)
+        {
+            self.held.remove(oldest);
+        }
+        self.held.push((index, sample));
     }
 }
 

@@ -196,17 +196,26 @@ impl Player {
             }
         });
         let next = next.collect();
-        let from_ns = match &joining.before {
-            Mode::Playing(cursor) | Mode::Awaiting(cursor, _) if cursor.piece == piece => cursor.from_ns,
-            _ => i64::MIN,
+        let before = match &joining.before {
+            Mode::Playing(cursor) | Mode::Awaiting(cursor, _) => Some(cursor),
+            _ => None,
         };
+        let before = before.filter(|cursor| cursor.piece == piece);
+        let from_ns = before.map_or(i64::MIN, |cursor| cursor.from_ns).min(told_ns);
+        let begun_ns = (0..self.senders.len()).map(|index| match before {
+            Some(cursor) if !joining.senders.contains(&index) => cursor.begun_ns[index],
+            _ => Some(from_ns),
+        });
+        let begun_ns = begun_ns.collect();
         self.mode = Mode::Playing(Cursor {
             piece,
             fragment,
             next,
             lead: self.lead().unwrap_or(0),
-            from_ns: from_ns.min(told_ns),
+            from_ns,
+            begun_ns,
             last_key_ns: None,
+            held: Vec::new(),
         });
         // From one file to the next nothing is missing for those that are there already.
         if others.is_empty() {

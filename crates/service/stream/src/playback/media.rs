@@ -188,6 +188,7 @@ impl Reading {
         match &self.kind {
             Kind::Found(found) if found.encoding == WavEncoding::Pcm16 => Pcm::LowFirst,
             Kind::Found(found) if found.encoding == WavEncoding::Pcm8 => Pcm::Unsigned,
+            Kind::Found(found) if found.encoding.bytes() > 2 => Pcm::Wide(found.encoding),
             _ => Pcm::AsItIs,
         }
     }
@@ -236,6 +237,8 @@ pub(super) enum Pcm {
     LowFirst,
     /// 8 bits from 0 to 255.
     Unsigned,
+    /// More than 16 bits.
+    Wide(WavEncoding),
 }
 
 /// The samples of a fragment, or of a file that has none: for each track in the order in which they are decoded.
@@ -268,8 +271,13 @@ const PLAIN_BYTES: u64 = 1_280;
 impl Even {
     fn new(found: &WavIndex) -> Self {
         let frame_bytes = found.frame_bytes();
-        // Samples of 8 bits are sent as 16.
-        let sent_bytes = frame_bytes * if found.encoding == WavEncoding::Pcm8 { 2 } else { 1 };
+        // All but G.711 is sent with 16 bits.
+        let width = if matches!(found.encoding, WavEncoding::G711(_)) {
+            1
+        } else {
+            2
+        };
+        let sent_bytes = frame_bytes / found.encoding.bytes() as u64 * width;
         let frames = (u64::from(found.track.clock_rate_hz) / PACKETS_A_SECOND).min(PLAIN_BYTES / sent_bytes);
         Even {
             data: found.data.clone(),

@@ -37,6 +37,12 @@ impl Pace {
         self.at + Duration::from_nanos(after.max(0) as u64)
     }
 
+    /// When an RTP time is sent: not before the beginning.
+    pub(super) fn due_rtp(&self, rtp_ns: i64) -> Instant {
+        let after = divide(rtp_ns.saturating_sub(self.rtp_ns), self.speed);
+        self.at + Duration::from_nanos(after.max(0) as u64)
+    }
+
     /// The position that is sent now.
     pub(super) fn position(&self, now: Instant) -> i64 {
         let passed = multiply(ns(now.since(self.at)), self.speed);

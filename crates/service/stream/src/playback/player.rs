@@ -21,6 +21,8 @@ use thiserror::Error;
 ///
 /// - A seek lands on the key frame at or before what was asked for, or from within a gap on the first one behind it, or backwards
 ///   on the last one that happened before it; [`Event::Played`] says where that is.
+/// - Where no picture can be decoded yet it begins with the sound that is there, and pictures follow from their first key frame on.
+/// - Pictures behind the end of a range are sent where others before it refer to them; what is played next begins behind them.
 /// - A scale other than 1 leaves out sound. Up to 2 all pictures are sent, above that and backwards only key frames, at most 25
 ///   a second.
 /// - The answer's range is all that will be played. Where recordings have a gap within it, playing goes on behind the gap at
@@ -53,6 +55,8 @@ pub struct Player {
     /// The RTP time behind all that was sent, and behind all that was made.
     sent_until_ns: i64,
     pub(super) made_until_ns: i64,
+    /// The RTP time behind what lies beyond the end and was made, since what lies before it refers to that.
+    pub(super) beyond_ns: i64,
     /// The position behind all that was made.
     pub(super) made_to_ns: i64,
     /// When what was made last is sent.
@@ -309,6 +313,7 @@ impl Player {
             queue_bytes: 0,
             sent_until_ns: 0,
             made_until_ns: 0,
+            beyond_ns: 0,
             made_to_ns: 0,
             made_at: Instant::ZERO,
             joining: None,
@@ -593,7 +598,7 @@ impl Player {
         false
     }
 
-    fn refuse(&mut self, error: PlayError) {
+    pub(super) fn refuse(&mut self, error: PlayError) {
         self.clear();
         self.mode = Mode::Ready(None);
         self.outputs.push_back(Output::Event(Event::Refused(error)));
@@ -650,19 +655,6 @@ impl Player {
         }
     }
 
-    /// What was made beyond a point is not sent.
-    fn cut_queue(&mut self, point_ns: i64) {
-        let is_backwards = self.pace.is_backwards();
-        self.queue.retain(|queued| match is_backwards {
-            true => queued.position_ns > point_ns,
-            false => queued.position_ns < point_ns,
-        });
-        self.queue_bytes = self.queue.iter().map(|queued| queued.payload.len()).sum();
-        if let Mode::Ending(at) = &mut self.mode {
-            *at = self.pace.due(point_ns).min(*at);
-        }
-    }
-
     /// Goes on after a pause, or says how it plays.
     fn go_on(&mut self) {
         if let Mode::Paused { since, .. } = self.mode {
@@ -697,6 +689,7 @@ impl Player {
         (self.busy_until, self.made_at) = (moved(self.busy_until), moved(self.made_at));
         self.pace.rtp_ns = self.pace.rtp_ns.saturating_add(by_ns);
         self.made_until_ns = self.made_until_ns.saturating_add(by_ns);
+        self.beyond_ns = self.beyond_ns.saturating_add(by_ns);
         for sender in &mut self.senders {
             sender.base_timestamp = Self::pace_timestamp_of(self.pace.rtp_ns, sender);
             sender.marks = true;
@@ -727,7 +720,7 @@ impl Player {
             scale, speed, starts, ..
         } = self.plan;
         let (at, rtp_ns) = match follows {
-            true => (self.pace.due(self.made_to_ns), self.made_until_ns),
+            true => (self.pace.due_rtp(self.made_until_ns), self.made_until_ns),
             false => {
                 let at = starts.unwrap_or(self.now).max(self.now);
                 let began = self.began.map_or(at, |began| began.min(at));
@@ -753,6 +746,7 @@ impl Player {
             speed,
         };
         self.made_to_ns = position_ns;
+        self.beyond_ns = rtp_ns;
         for sender in &mut self.senders {
             sender.base_timestamp = Self::pace_timestamp_of(rtp_ns, sender);
             sender.marks = true;

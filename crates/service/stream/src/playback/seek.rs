@@ -2,7 +2,7 @@
 
 use super::cursor::{Cursor, Load, Step};
 use super::pace::ticks;
-use super::player::{Event, Mode, Output, Player, Purpose, REFRESH};
+use super::player::{Event, Mode, Output, PlayError, Player, Purpose, REFRESH};
 use super::timeline::{GAP_NS, Timeline};
 use crate::file::to_ns;
 use ringpost_base::UnixTime;
@@ -24,6 +24,10 @@ pub(super) struct Seek {
     is_by_sound: bool,
     /// What comes is of the file that has been played up to there: its pictures go on from those before.
     goes_on: bool,
+    /// The first fragment with sound that is heard before the key picture that is looked for.
+    sound: Option<usize>,
+    /// The key picture is found: what is begun with is the sound before it.
+    is_early: bool,
     /// What is played backwards begins with what happened then or before, wherever it lies, and ends where that was.
     pub(super) before: Option<(UnixTime, Option<UnixTime>)>,
 }
@@ -42,6 +46,8 @@ impl Seek {
             tries: 0,
             is_by_sound: false,
             goes_on: false,
+            sound: None,
+            is_early: false,
             before: None,
         }
     }
@@ -118,6 +124,9 @@ impl Player {
         let Some((track, (_, part))) = opened.tracks[lead].zip(opened.part.as_ref()) else {
             return self.give_up();
         };
+        if seek.is_early {
+            return self.arrive_early(fragment, lead);
+        }
         let (is_forward, tries) = (seek.is_forward, seek.tries);
         let piece = &self.timeline.pieces[seek.piece];
         let clock_rate_hz = opened.reading.tracks()[track].clock_rate_hz;
@@ -129,13 +138,30 @@ impl Player {
         let found = match is_forward {
             _ if seek.goes_on => Some(first).filter(|first| *first < lane.len()),
             true => lane.first_key(0, begin),
+            // What an edit list has cut off the beginning is there for those that refer to it.
+            false if opened.reading.is_whole() && !self.is_trick() => lane.last_key(usize::MAX, at),
             false => lane
                 .last_key(usize::MAX, at)
                 .filter(|index| lane.get(*index).is_some_and(|sample| sample.time >= begin)),
         };
+        let key_ns = found.and_then(|index| Some(to_ns(lane.get(index)?.time, clock_rate_hz)));
+        if is_forward && !seek.goes_on {
+            let sound = seek.sound.or(self.has_sound(file_ns, key_ns).then_some(fragment));
+            if let Mode::Seeking(seek) = &mut self.mode {
+                seek.sound = sound;
+                if let Some(sound) = sound.filter(|_| found.is_some()) {
+                    (seek.is_early, seek.fragment) = (true, Some(sound));
+                    return Step::Again;
+                }
+            }
+        }
         if let Some(index) = found {
             return self.arrive(fragment, lead, track, index);
         }
+        let (Mode::Seeking(seek), Some(opened)) = (&self.mode, &self.opened) else {
+            return Step::Wait;
+        };
+        let piece = &self.timeline.pieces[seek.piece];
         let fragments = opened.reading.fragments();
         let begins_ns = fragments
             .get(fragment)
@@ -152,6 +178,62 @@ impl Player {
         }
     }
 
+    /// Whether sound of the fragment at hand is heard from an instant of the file on, before another and before the end.
+    fn has_sound(&self, file_ns: i64, key_ns: Option<i64>) -> bool {
+        let (Mode::Seeking(seek), Some(opened)) = (&self.mode, &self.opened) else {
+            return false;
+        };
+        let sound = self.sound_lead().and_then(|sender| opened.tracks[sender]);
+        let Some((track, (_, part))) = sound.zip(opened.part.as_ref()) else {
+            return false;
+        };
+        let clock_rate_hz = opened.reading.tracks()[track].clock_rate_hz;
+        let lane = &part.lanes[track];
+        let Some(first) = lane.get(lane.first_from(ticks(file_ns, clock_rate_hz))) else {
+            return false;
+        };
+        let first_ns = to_ns(first.time, clock_rate_hz);
+        let position_ns = self.timeline.pieces[seek.piece].on_timeline(first_ns);
+        key_ns.is_none_or(|key| first_ns < key) && self.plan.end_ns.is_none_or(|end| position_ns < end)
+    }
+
+    /// Plays from where it was asked for, with sound; pictures follow from their first key picture on.
+    fn arrive_early(&mut self, fragment: usize, lead: usize) -> Step {
+        let (Mode::Seeking(seek), Some(opened)) = (&self.mode, &self.opened) else {
+            return Step::Wait;
+        };
+        let Some((_, part)) = &opened.part else {
+            return Step::Wait;
+        };
+        let (piece, position_ns, is_start) = (seek.piece, seek.at_ns, seek.is_start);
+        let file_ns = self.timeline.pieces[piece].to_file(position_ns);
+        let next = (0..self.senders.len()).map(|sender| {
+            let Some(track) = opened.tracks.get(sender).copied().flatten() else {
+                return 0;
+            };
+            let lane = &part.lanes[track];
+            let at = ticks(file_ns, opened.reading.tracks()[track].clock_rate_hz);
+            match self.senders[sender].is_video {
+                true => lane.first_key(0, at).unwrap_or(lane.len()),
+                false => lane.first_from(at),
+            }
+        });
+        let begun_ns = self.senders.iter();
+        let begun_ns = begun_ns.map(|sender| (!sender.is_video).then_some(position_ns));
+        let cursor = Cursor {
+            piece,
+            fragment,
+            next: next.collect(),
+            lead,
+            from_ns: position_ns,
+            begun_ns: begun_ns.collect(),
+            last_key_ns: None,
+            held: Vec::new(),
+        };
+        self.mode = Mode::Playing(cursor);
+        self.begin_at(piece, position_ns, is_start)
+    }
+
     /// Plays from a sample of the lead on.
     fn arrive(&mut self, fragment: usize, lead: usize, lead_track: usize, index: usize) -> Step {
         let (Mode::Seeking(seek), Some(opened)) = (&self.mode, &self.opened) else {
@@ -166,7 +248,10 @@ impl Player {
         };
         let tracks = opened.reading.tracks();
         let file_ns = to_ns(sample.time, tracks[lead_track].clock_rate_hz);
-        let position_ns = self.timeline.pieces[piece_index].on_timeline(file_ns);
+        let piece = &self.timeline.pieces[piece_index];
+        let position_ns = piece.shown(file_ns);
+        // Sound that is cut off is of no use.
+        let heard_ns = file_ns.max(piece.file_begin_ns);
         let next = (0..self.senders.len()).map(|sender| {
             let Some(track) = opened.tracks.get(sender).copied().flatten() else {
                 return 0;
@@ -179,7 +264,7 @@ impl Player {
                     .last_key(usize::MAX, at)
                     .or(lane.first_key(0, at))
                     .unwrap_or(lane.len()),
-                false => lane.first_from(at),
+                false => lane.first_from(ticks(heard_ns, tracks[track].clock_rate_hz)),
             }
         });
         let mut cursor = Cursor {
@@ -188,13 +273,29 @@ impl Player {
             next: next.collect(),
             lead,
             from_ns: position_ns,
+            begun_ns: vec![Some(position_ns); self.senders.len()],
             last_key_ns: None,
+            held: Vec::new(),
         };
         if self.plan.scale < 0.0 {
             // It is the first that is sent.
             cursor.next[lead] = index + 1;
         }
         self.mode = Mode::Playing(cursor);
+        self.begin_at(piece_index, position_ns, is_start)
+    }
+
+    /// Sets the pace for what begins at a position, and tells of it.
+    fn begin_at(&mut self, piece: usize, position_ns: i64, is_start: bool) -> Step {
+        let is_over = |end: i64| match self.plan.scale < 0.0 {
+            true => position_ns < end,
+            false => position_ns >= end,
+        };
+        //= https://www.rfc-editor.org/rfc/rfc2326#section-11.3.8
+        if is_start && self.plan.end_ns.is_some_and(is_over) {
+            self.refuse(PlayError::Empty);
+            return Step::Wait;
+        }
         if is_start {
             self.begin_pace(position_ns, false);
             let played = self.played(position_ns);
@@ -202,7 +303,7 @@ impl Player {
             return Step::Again;
         }
         let is_jump = match self.is_trick() {
-            true => self.crosses_gap(piece_index),
+            true => self.crosses_gap(piece),
             false => position_ns.abs_diff(self.made_to_ns) >= GAP_NS as u64,
         };
         if is_jump {
@@ -325,8 +426,9 @@ impl Player {
         let piece = cursor.piece;
         if let Some((next, at_ns)) = self.neighbour(piece) {
             let pieces = &self.timeline.pieces;
+            let has_begun = cursor.begun_ns.get(cursor.lead).is_some_and(Option::is_some);
             let seek = Seek {
-                goes_on: !self.is_trick() && pieces[next].file == pieces[piece].file,
+                goes_on: !self.is_trick() && has_begun && pieces[next].file == pieces[piece].file,
                 ..Seek::new(next, at_ns, false)
             };
             self.mode = Mode::Seeking(seek);
@@ -342,7 +444,7 @@ impl Player {
     }
 
     fn end(&mut self) -> Step {
-        self.mode = Mode::Ending(self.pace.due(self.made_to_ns));
+        self.mode = Mode::Ending(self.pace.due_rtp(self.made_until_ns));
         Step::Again
     }
 

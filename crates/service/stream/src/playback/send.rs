@@ -135,6 +135,10 @@ fn plain(format: &Format, pcm: Pcm, octets: &[u8], max_bytes: usize) -> Vec<Payl
             .flat_map(|pair| [pair[1], pair[0]])
             .collect(),
         Pcm::Unsigned => octets.iter().flat_map(|octet| [octet ^ 0x80, 0]).collect(),
+        Pcm::Wide(encoding) => octets
+            .chunks_exact(encoding.bytes())
+            .flat_map(|sample| encoding.sample(sample).to_be_bytes())
+            .collect(),
     };
     let (channels, width) = match format {
         Format::L16 { channels } => (*channels, 2),

@@ -1,4 +1,5 @@
 mod described;
+mod ends;
 mod joins;
 mod overlap;
 
@@ -996,6 +997,38 @@ fn sound_in_wav_plays_and_seeks() {
     let expected: Vec<u8> = stereo.chunks(2).flat_map(|pair| [pair[1], pair[0]]).collect();
     assert!(heard == expected);
     assert!((Instant::ZERO + ms(2_000)).since(viewer.now) < Duration::from_micros(1));
+}
+
+#[test]
+fn sound_of_more_than_16_bits_in_wav_is_sent_with_16() {
+    let samples: Vec<i16> = (0..9_600).map(|n| (n * 5 - 24_000) as i16).collect();
+    let expected: Vec<u8> = samples.iter().flat_map(|sample| sample.to_be_bytes()).collect();
+    let wide = samples.iter().flat_map(|sample| {
+        let [low, high] = sample.to_le_bytes();
+        [99, low, high]
+    });
+    let floats = samples.iter().map(|sample| f32::from(*sample) / 32_768.0);
+    for file in [
+        wav(1, 24, 2, 48_000, &wide.collect::<Vec<u8>>()),
+        wav(
+            3,
+            32,
+            2,
+            48_000,
+            &floats.flat_map(f32::to_le_bytes).collect::<Vec<u8>>(),
+        ),
+    ] {
+        let files = files_of(&[("a.wav", &file)]);
+        let timeline = playlist(&files);
+        assert_eq!(timeline.length(), ms(100));
+        assert_eq!(&*timeline.description("").tracks[0].codec().name, "L16");
+        let mut viewer = Viewer::new(timeline, &files);
+        viewer.play("npt=0-", None, None);
+        viewer.rest();
+        let sent = viewer.packets.iter().flat_map(|(.., payload)| payload.clone());
+        assert!(sent.eq(expected.iter().copied()));
+        assert_eq!(viewer.packets.len(), 15, "of 1,280 octets at most");
+    }
 }
 
 #[test]

@@ -65,8 +65,22 @@ impl Piece {
             .saturating_sub(self.file_begin_ns)
             .saturating_add(self.begin_ns)
     }
+
+    /// Where a picture of the file is on the timeline: what lies before the part and is sent, since what is in it refers to
+    /// that, lies in order close before its beginning.
+    pub(super) fn shown(&self, at_ns: i64) -> i64 {
+        let later_ns = at_ns.saturating_sub(self.file_begin_ns);
+        let later_ns = if later_ns < 0 {
+            later_ns / CUT_OFF
+        } else {
+            later_ns
+        };
+        self.begin_ns.saturating_add(later_ns)
+    }
 }
 
+/// How much faster than usual pictures are shown that an edit list has cut off a file's beginning: nothing is to be seen of them.
+const CUT_OFF: i64 = 200;
 /// What parts of a timeline may be apart and count as one: less is what a recorder needs to begin another file.
 pub(super) const GAP_NS: i64 = 1_000_000_000;
 /// How late the end of what is being recorded may be known.

@@ -187,3 +187,31 @@ fn what_was_queued_and_cannot_be_read_is_over() {
     world.pass(Duration::from_secs(1));
     assert!(world.received(reader, 0).len() > 20);
 }
+
+// RFC 8866 §5.2: each has an identifier of its own, and a version that increases when the description changes.
+#[test]
+fn descriptions_of_files_are_told_apart_and_their_versions_increase_as_they_change() {
+    let mut world = World::new();
+    world.files.insert("a.wav".into(), wav());
+    let reader = world.connect();
+    let origin = |world: &mut World, mount: &str| -> (u64, u64) {
+        let described = world.ask(
+            reader,
+            &format!("DESCRIBE rtsp://h/alice/{mount} RTSP/1.0\nCSeq: 1\n\n"),
+        );
+        let origin = described.lines().find_map(|line| line.strip_prefix("o=- "));
+        let mut numbers = origin.expect("an origin").split(' ').map(|number| number.parse());
+        let mut next = || numbers.next().expect("a number").expect("a number");
+        (next(), next())
+    };
+    let (first, other) = (origin(&mut world, "first"), origin(&mut world, "other"));
+    assert_ne!(first.0, other.0);
+    assert_eq!(origin(&mut world, "first"), first);
+    world.pass(Duration::from_secs(3));
+    assert_eq!(origin(&mut world, "first"), first, "it is the same");
+    world.files.insert("a.wav".into(), long_wav());
+    world.pass(Duration::from_secs(3));
+    let longer = origin(&mut world, "first");
+    assert_eq!(longer.0, first.0);
+    assert!(longer.1 > first.1, "{longer:?} behind {first:?}");
+}
