@@ -43,7 +43,7 @@ pub struct Player {
     pub(super) max_payload_bytes: usize,
     pub(super) now: Instant,
     /// When the session's RTP time began: with its first PLAY.
-    began: Option<Instant>,
+    pub(super) began: Option<Instant>,
     pub(super) mode: Mode,
     pub(super) plan: Plan,
     pub(super) pace: Pace,
@@ -128,8 +128,8 @@ pub(super) struct Plan {
     pub(super) end_ns: Option<i64>,
     pub(super) scale: f64,
     pub(super) speed: f64,
-    tells_scale: bool,
-    tells_speed: bool,
+    pub(super) tells_scale: bool,
+    pub(super) tells_speed: bool,
     /// Not before then.
     pub(super) starts: Option<Instant>,
 }
@@ -244,8 +244,6 @@ const MAX_PAYLOAD_BYTES: usize = 1_400 - Header::LEN;
 const LEAST_PAYLOAD_BYTES: usize = 200;
 const SCALES: std::ops::RangeInclusive<f64> = 0.125..=32.0;
 const SPEEDS: std::ops::RangeInclusive<f64> = 0.1..=10.0;
-/// Pauses between two PLAYs that are not heard: their timestamps follow each other.
-const SEAMLESS_NS: i64 = 200_000_000;
 /// How soon what is being recorded is looked at again.
 pub(super) const REFRESH: Duration = Duration::from_secs(1);
 
@@ -708,78 +706,10 @@ impl Player {
     }
 
     /// The timestamp of the pace's beginning.
-    fn pace_timestamp_of(rtp_ns: i64, sender: &Sender) -> u32 {
+    pub(super) fn pace_timestamp_of(rtp_ns: i64, sender: &Sender) -> u32 {
         sender
             .first_timestamp
             .wrapping_add(ticks(rtp_ns, sender.clock_rate_hz) as u32)
-    }
-
-    /// Sets the pace for what begins at a position; `follows` goes on where the last was to end.
-    pub(super) fn begin_pace(&mut self, position_ns: i64, follows: bool) {
-        let Plan {
-            scale, speed, starts, ..
-        } = self.plan;
-        let (at, rtp_ns) = match follows {
-            true => (self.pace.due_rtp(self.made_until_ns), self.made_until_ns),
-            false => {
-                let at = starts.unwrap_or(self.now).max(self.now);
-                let began = self.began.map_or(at, |began| began.min(at));
-                self.began = Some(began);
-                let elapsed_ns = ns(at.since(began));
-                //= https://www.rfc-editor.org/rfc/rfc2326#appendix-B
-                let is_seamless = elapsed_ns < self.made_until_ns.saturating_add(SEAMLESS_NS);
-                (
-                    at,
-                    if is_seamless {
-                        self.made_until_ns
-                    } else {
-                        elapsed_ns
-                    },
-                )
-            }
-        };
-        self.pace = Pace {
-            at,
-            position_ns,
-            rtp_ns,
-            scale,
-            speed,
-        };
-        self.made_to_ns = position_ns;
-        self.beyond_ns = rtp_ns;
-        for sender in &mut self.senders {
-            sender.base_timestamp = Self::pace_timestamp_of(rtp_ns, sender);
-            sender.marks = true;
-        }
-    }
-
-    /// What is told of playing from a position on (RFC 2326 §12.29, §12.33 to §12.35).
-    pub(super) fn played(&self, position_ns: i64) -> Played {
-        let end_ns = self.told_end();
-        let since = self.pace.played_ns(position_ns);
-        let senders = self
-            .senders
-            .iter()
-            .enumerate()
-            .filter(|(_, sender)| sender.is_enabled);
-        let begins = senders.map(|(index, sender)| {
-            let waiting = self.queue.iter().filter(|queued| queued.sender == index).count();
-            let is_first = self
-                .queue
-                .front()
-                .is_some_and(|queued| queued.position_ns == position_ns);
-            let waiting = if is_first { 0 } else { waiting as u16 };
-            let timestamp = sender
-                .base_timestamp
-                .wrapping_add(ticks(since, sender.clock_rate_hz) as u32);
-            (index, sender.sequence.wrapping_add(waiting), timestamp)
-        });
-        Played {
-            range: Some(self.plan.unit.range(&self.timeline, position_ns, end_ns)),
-            scale: self.plan.tells_scale.then_some(self.plan.scale),
-            speed: self.plan.tells_speed.then_some(self.plan.speed),
-            begins: begins.collect(),
-        }
     }
 
     /// Asks for octets of the file that is open.
