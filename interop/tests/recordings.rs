@@ -453,7 +453,7 @@ fn a_voicemail_is_heard_over_rtsp_by_its_owner_and_by_nobody_else() {
     let mut call = SipCall::place(&server, "alice", "bob", "from-alice");
     assert!(call.is_answered(), "{}", call.answer);
     call.press('#');
-    call.speak(Duration::from_secs(4));
+    call.speak(Duration::from_secs(6));
     call.press('#');
     call.wait_for_end();
     let listen = |name: &str, device: &Device, mount: &str| {

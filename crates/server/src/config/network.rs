@@ -82,6 +82,13 @@ pub(crate) struct PortRange {
     pub(crate) last: u16,
 }
 
+impl PortRange {
+    /// How many pairs of ports for RTP and RTCP there are in it.
+    pub(crate) fn pairs(self) -> usize {
+        usize::from(self.last - self.first).div_ceil(2)
+    }
+}
+
 impl TryFrom<String> for PortRange {
     type Error = String;
 

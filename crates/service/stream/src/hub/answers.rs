@@ -389,19 +389,27 @@ impl Plane {
         self.set_up_by_first(now, pending, ends, setup, (subject, track))
     }
 
-    /// Whether somebody who has not signed in has all the pairs of ports that one address may have.
+    /// Whether somebody who has not signed in has all the pairs of ports that one address may have, or all such addresses.
     fn has_its_pairs(&self, setup: &server::Setup, ends: Ends) -> bool {
         if setup.place.user.is_some() {
             return false;
         }
         let peer = ends.remote.ip().to_canonical();
-        let of_peer = |session: &&Session| session.user.is_none() && session.peer == peer;
-        let sessions = self.sessions.values().filter(of_peer);
-        let open = sessions.flat_map(|session| session.paths.values());
-        let open = open.filter(|path| path.pair().is_some()).count();
+        let strangers = self.sessions.values().filter(|session| session.user.is_none());
+        let open = strangers.flat_map(|session| {
+            let pairs = session.paths.values().filter(|path| path.pair().is_some());
+            pairs.map(|_| session.peer)
+        });
         let opening = self.opening.values();
-        let opening = opening.filter(|opening| opening.ends.remote.ip().to_canonical() == peer);
-        open + opening.count() >= limits::RTSP_STRANGER_PAIRS
+        let opening = opening.filter(|opening| opening.setup.place.user.is_none());
+        let opening = opening.map(|opening| opening.ends.remote.ip().to_canonical());
+        let (mut of_peer, mut all) = (0, 0);
+        for of in open.chain(opening) {
+            of_peer += usize::from(of == peer);
+            all += 1;
+        }
+        let pairs = self.config.pairs;
+        of_peer >= limits::RTSP_STRANGER_PAIRS.min(pairs / 4) || all >= pairs / 2
     }
 
     fn play(&mut self, now: Instant, pending: Pending, play: server::Play) -> Option<Answer> {

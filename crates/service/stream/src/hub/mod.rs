@@ -108,6 +108,9 @@ pub struct Config {
     pub vacancy: Duration,
     /// Mounts that may be live at a time; ANNOUNCE of one more gets 453.
     pub mounts: usize,
+    /// Pairs of ports that there are for datagrams, of which who has not signed in gets a quarter at most for one address, and
+    /// half of them for all.
+    pub pairs: usize,
     /// What is set for mounts, by patterns of which the most particular one that matches holds.
     pub settings: Vec<(MountPattern, MountSettings)>,
     /// The groups that mounts are given whose settings name none.
@@ -145,6 +148,7 @@ impl Default for Config {
             rtsp: ringpost_rtsp::server::Config::default(),
             vacancy: Duration::from_secs(10),
             mounts: 1_024,
+            pairs: usize::MAX,
             settings: Vec::new(),
             groups: None,
             sap: false,

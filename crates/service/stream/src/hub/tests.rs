@@ -478,6 +478,26 @@ fn who_has_not_signed_in_takes_so_many_ports_and_reads_on_over_tcp() {
     assert!(taken.starts_with("RTSP/1.0 200 "), "{taken}");
 }
 
+#[test]
+fn where_ports_are_few_strangers_take_a_quarter_each_and_half_of_them_in_all() {
+    let mut world = World::with(Config {
+        pairs: 16,
+        ..Config::default()
+    });
+    world.publish("alice/door");
+    let mut set_up = |address: u8| {
+        let stranger = world.connect_from([127, 0, 0, address].into(), false);
+        let transport = UDP[0];
+        let request =
+            format!("SETUP rtsp://h/alice/door/trackID=0 RTSP/1.0\nCSeq: 1\nTransport: {transport}\n\n");
+        world.ask(stranger, &request).contains(" 200 OK")
+    };
+    for (address, taken) in [(3, 4), (4, 4), (5, 0)] {
+        let got = (0..6).filter(|_| set_up(address)).count();
+        assert_eq!(got, taken, "127.0.0.{address}");
+    }
+}
+
 fn session_keys(world: &World) -> Vec<SessionKey> {
     let mounts = world.hub.mounts(world.now);
     mounts[0].readers.iter().map(|reader| reader.key).collect()
