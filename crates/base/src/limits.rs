@@ -149,7 +149,7 @@ pub const RTSP_SESSIONS: usize = 16;
 /// Streams of one RTSP session, and of one description; SETUP of one more gets 453, further ones of a description are not read.
 pub const RTSP_TRACKS: usize = 32;
 /// Streams over UDP of one address, of all its sessions that nobody has signed in for; SETUP of one more gets 461, by which
-/// players go over to TCP. Where there are few ports, it is a quarter of their pairs.
+/// players go over to TCP. Where there are few ports, it is half of those for streams.
 pub const RTSP_STRANGER_PAIRS: usize = 2_048;
 /// PLAY requests that wait in one session for those before them; one more gets 503.
 pub const RTSP_QUEUED_PLAYS: usize = 16;

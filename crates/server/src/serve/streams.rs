@@ -80,7 +80,7 @@ impl StreamParts<'_> {
             rtsp,
             settings: self.config.streams.settings(),
             vacancy: Duration::from_secs(self.config.streams.vacancy_s.into()),
-            pairs: self.config.media.ports.pairs(),
+            pairs: self.config.media.ports.pairs() / 2,
             groups: self.config.streams.groups(),
             sap: self.config.streams.sap,
             ..ringpost_stream::hub::Config::default()

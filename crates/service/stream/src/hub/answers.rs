@@ -409,7 +409,7 @@ impl Plane {
             all += 1;
         }
         let pairs = self.config.pairs;
-        of_peer >= limits::RTSP_STRANGER_PAIRS.min(pairs / 4) || all >= pairs / 2
+        of_peer >= limits::RTSP_STRANGER_PAIRS.min(pairs / 2) || all >= pairs / 4 * 3
     }
 
     fn play(&mut self, now: Instant, pending: Pending, play: server::Play) -> Option<Answer> {

@@ -108,8 +108,8 @@ pub struct Config {
     pub vacancy: Duration,
     /// Mounts that may be live at a time; ANNOUNCE of one more gets 453.
     pub mounts: usize,
-    /// Pairs of ports that there are for datagrams, of which who has not signed in gets a quarter at most for one address, and
-    /// half of them for all.
+    /// Pairs of ports that there are for datagrams. Who has not signed in gets half of them at most for one address, and three
+    /// quarters for all.
     pub pairs: usize,
     /// What is set for mounts, by patterns of which the most particular one that matches holds.
     pub settings: Vec<(MountPattern, MountSettings)>,
