@@ -487,6 +487,7 @@ impl LiveMounts for Doors {
             }
             "alice/film" => Some(Err(NotHeard::Undecodable(vec!["H264".into()]))),
             "alice/full" => Some(Err(NotHeard::Full)),
+            "alice/camera" => Some(Err(NotHeard::NotPulled)),
             "alice/broken" => None,
             _ => Some(Err(NotHeard::NotLive)),
         };
@@ -553,6 +554,7 @@ fn a_mount_is_dialled_by_its_name_or_number_by_who_may_read_it() {
             DialledMount::Undecodable(vec!["H264".into()]),
         ),
         ("alice/full", &alice, DialledMount::Unavailable),
+        ("alice/camera", &alice, DialledMount::NotPulled),
         ("alice/broken", &alice, DialledMount::Unavailable),
     ] {
         let found = at_once(dialling.find(user, "example.org", caller.clone()));

@@ -283,7 +283,13 @@ impl LiveMounts for Live {
             Some(sound.map(|mut sound| {
                 let (heard_in, heard) = async_channel::bounded(1);
                 runtime.spawn(async move {
-                    while let Ok(packet) = sound.packets.recv().await {
+                    loop {
+                        let packet = tokio::select! {
+                            packet = sound.packets.recv() => packet,
+                            // Whoever heard it has gone, though no packet may come to find that out.
+                            () = heard_in.closed() => return,
+                        };
+                        let Ok(packet) = packet else { return };
                         sound.hearing.handle_packet(&packet);
                         while let Some(heard) = sound.hearing.poll() {
                             if heard_in.send(heard).await.is_err() {

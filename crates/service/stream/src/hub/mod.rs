@@ -236,6 +236,13 @@ pub enum Output {
     },
     /// What somebody listened to is no more, and nothing comes for them from now on.
     ListenerEnded(ListenerId),
+    /// A mount that [`Hub::await_pull`] waits for can be listened to now, or is not waited for any longer.
+    Awaited {
+        /// Who waited. The name is used no more.
+        listener: ListenerId,
+        /// Whether it is live.
+        is_live: bool,
+    },
     /// Find out, and come back with [`Hub::handle_answer`].
     Question(Question),
     /// Something that is worth a line in the log.
@@ -681,6 +688,16 @@ impl Hub {
     /// What keeps it from being heard.
     pub fn listen(&mut self, mount: &MountName) -> Result<(ListenerId, crate::Hearing), NotHeard> {
         self.plane.listen(mount)
+    }
+
+    /// Somebody within the server wants to listen to a mount that is not live and is pulled when it is wanted:
+    /// [`Output::Awaited`] says when it is live or will not be for now, after ten seconds at most. `None` where it is not pulled,
+    /// or too many wait.
+    pub fn await_pull(&mut self, now: Instant, mount: &MountName) -> Option<ListenerId> {
+        let listener = self.plane.new_listener();
+        let is_awaited = self.pulls.await_live(now, mount, listener, &mut self.plane);
+        self.settle_plane(now);
+        is_awaited.then_some(listener)
     }
 
     /// Nobody listens there any more.

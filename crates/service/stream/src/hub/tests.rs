@@ -30,7 +30,9 @@ pub(super) struct World {
     /// Since when mounts are silent, as their owners were told.
     pub(super) told: Vec<Option<UnixTime>>,
     pub(super) written: Vec<(MountName, ringpost_store::FileCommand)>,
-    heard: Vec<(ListenerId, Option<Bytes>)>,
+    pub(super) heard: Vec<(ListenerId, Option<Bytes>)>,
+    /// Who waited for a pull, and whether it is live.
+    pub(super) awaited: Vec<(ListenerId, bool)>,
     pub(super) full: std::collections::BTreeSet<ConnectionId>,
     /// Who may do something; the rest is refused.
     pub(super) allows: bool,
@@ -77,6 +79,7 @@ impl World {
             dialled: Vec::new(),
             written: Vec::new(),
             heard: Vec::new(),
+            awaited: Vec::new(),
             full: Default::default(),
             allows: true,
             groups: Default::default(),
@@ -151,6 +154,7 @@ impl World {
                 Output::Write { mount, command } => self.written.push((mount, command)),
                 Output::Heard { listener, packet } => self.heard.push((listener, Some(packet))),
                 Output::ListenerEnded(listener) => self.heard.push((listener, None)),
+                Output::Awaited { listener, is_live } => self.awaited.push((listener, is_live)),
                 Output::Question(question) => {
                     let answer = match question.ask {
                         Ask::Tell { silent_since, .. } => {
