@@ -33,7 +33,7 @@ use ringpost_base::{IdMap, Instant, Rng, UnixTime, limits};
 use ringpost_media::Port;
 use ringpost_store::{FileCommand, FileWriter, Files};
 use ringpost_stream::hub::{
-    AnnouncedInfo, Answer, Burst, Config, ConnectionId, Hub, ListenerId, MountInfo, MountSettings, NotHeard,
+    AnnouncedInfo, Answer, Burst, Config, ConnectionId, Hub, ListenerId, MountInfo, MountSettings,
     NotRecorded, Outlet, Output, PairId, PullFailure, Question, QuestionId, SendAway, SocketId,
 };
 use ringpost_stream::{MountName, MountPattern};

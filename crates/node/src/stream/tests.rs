@@ -223,7 +223,7 @@ fn sessions_are_looked_at_again_when_what_they_hang_on_changes() {
 }
 
 #[test]
-fn nobody_publishes_where_files_or_voicemails_are_played() {
+fn nobody_publishes_where_files_voicemails_or_calls_are_played() {
     let house = House::new(Vec::new());
     let source = |mount: &str, file: Option<&str>| Source {
         mount: mount.parse().unwrap(),
@@ -241,6 +241,8 @@ fn nobody_publishes_where_files_or_voicemails_are_played() {
         "alice/film",
         "alice/voicemail",
         "alice/voicemail/1-17",
+        "alice/call",
+        "alice/call/x",
     ] {
         assert_eq!(
             house.may(Some("alice"), mount, Access::Publish),
@@ -251,7 +253,12 @@ fn nobody_publishes_where_files_or_voicemails_are_played() {
         assert_eq!(house.may(Some("bob"), mount, Access::Publish), "never", "{mount}");
         assert_eq!(house.may(None, mount, Access::Publish), "no", "{mount}");
     }
-    for mount in ["alice/films", "alice/music/of/hers", "alice/film/behind"] {
+    for mount in [
+        "alice/films",
+        "alice/music/of/hers",
+        "alice/film/behind",
+        "alice/calls/x",
+    ] {
         assert_eq!(house.may(Some("alice"), mount, Access::Publish), "yes", "{mount}");
     }
 }

@@ -121,6 +121,8 @@ pub struct Config {
 pub struct MountSettings {
     /// Whether they are recorded while they are live.
     pub record: bool,
+    /// How many octets of what was recorded are kept; `None`: all.
+    pub keep_bytes: Option<u64>,
     /// After how long without a packet the owner is told; `None`: never.
     pub silence: Option<Duration>,
     /// Where they are pulled from, for a pattern that names one mount; nobody publishes to such a mount.

@@ -810,7 +810,11 @@ fn a_listener_that_has_come_keeps_a_pull_when_the_last_reader_leaves() {
 fn who_waits_for_a_pull_that_fails_or_takes_long_is_told_and_who_waits_for_none_is_not_kept() {
     let mut camera = Camera::new();
     let now = camera.world.now;
-    assert_eq!(camera.world.hub.await_pull(now, &door()), None, "it is not pulled");
+    assert_eq!(
+        camera.world.hub.await_pull(now, &door()),
+        None,
+        "it is not pulled"
+    );
     camera.is_there = false;
     camera.pulled(false, PullTransport::Tcp);
     let refused = camera.world.hub.await_pull(now, &door()).expect("it is pulled");
