@@ -263,7 +263,7 @@ fn a_mount_that_is_pulled_when_it_is_wanted_is_pulled_for_a_phone_and_for_as_lon
     assert!(wait_for(LIMIT, || !is_pulled()), "nobody hears it any more");
     // The camera is gone: the call is refused, and nothing is left of it.
     drop(published);
-    let is_over = || !camera.command(&["stream", "list"]).contains("  publisher\t");
+    let is_over = || !camera.command(&["stream", "list"]).contains("alice/door");
     assert!(wait_for(LIMIT, is_over), "{}", camera.log());
     phone.dial("703");
     phone.wait_for("480 Temporarily Unavailable");
