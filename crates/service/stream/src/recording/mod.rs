@@ -33,6 +33,7 @@
 mod clock;
 pub mod fuzz;
 mod name;
+mod parts;
 #[cfg(test)]
 pub(crate) mod tests;
 mod track;
@@ -47,6 +48,7 @@ use crate::Description;
 use crate::file::{FileTrack, FileWriter, Run};
 use bytes::Bytes;
 use clock::Said;
+use parts::{Drained, File, Previous};
 use ringpost_base::{Instant, UnixTime, limits};
 use ringpost_rtp::Packet;
 use std::collections::VecDeque;
@@ -100,46 +102,6 @@ pub struct Recorder {
     outputs: VecDeque<Output>,
 }
 
-#[derive(Debug, Default)]
-struct Drained {
-    fragments: u64,
-    is_over: bool,
-}
-
-#[derive(Debug)]
-struct File {
-    writer: FileWriter,
-    /// What it begins with, until that is written with the first fragment.
-    header: Option<Bytes>,
-    began_ns: i64,
-    /// Which tracks it has, in its own order.
-    tracks: Vec<usize>,
-    fragments: u64,
-    /// What was written of it.
-    bytes: u64,
-    /// Its pictures are begun with anywhere, since none that needs no other has come.
-    is_keyless: bool,
-}
-
-#[derive(Debug)]
-struct Previous {
-    file: File,
-    /// Where each track's times in it are counted from.
-    anchors: Vec<Option<(i64, i64)>>,
-    /// What came too late for its last fragment, with its tracks.
-    late: Vec<(usize, Unit)>,
-}
-
-impl Previous {
-    fn note_late(&mut self, track: usize, unit: Unit) {
-        if self.late.len() < LATE_UNITS {
-            self.late.push((track, unit));
-        }
-    }
-}
-
-/// How many units may come late.
-const LATE_UNITS: usize = 512;
 /// How long a picture to begin with is waited for.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 /// How long it is where a file is open, so that a long group of pictures is not cut in two.
