@@ -222,3 +222,51 @@ fn what_cannot_be_heard_is_refused() {
     other.wait_for("SIP/2.0 403 ");
     assert!(other.output().contains(DOMAIN));
 }
+
+#[test]
+fn a_mount_that_is_pulled_when_it_is_wanted_is_pulled_for_a_phone_and_for_as_long_as_it_listens() {
+    let camera = server();
+    let (_, publisher) = camera.person("alice");
+    let coded = ["-ar", "8000", "-c:a", "pcm_mulaw"];
+    let Some(published) = publish(&camera, &publisher, "alice/door", &coded) else {
+        return;
+    };
+    let from = format!(
+        "rtsp://{}:{}@{}:8554/alice/door",
+        publisher.username,
+        publisher.secret,
+        camera.address()
+    );
+    let streams = format!(
+        "vacancy_s = 1\npull_networks = [\"127.0.0.0/8\"]\n\
+         mounts.\"carol/door\" = {{ extension = \"703\", pull = {from:?}, pull_when = \"read\" }}\n"
+    );
+    let options = Options {
+        streams,
+        ..Options::default()
+    };
+    let house = Server::start_at(own_address(), &options);
+    let (_, phone) = house.person("carol");
+    let Some(mut phone) = Baresip::start(&house, &phone, 6180, Behaviour::default()) else {
+        return;
+    };
+    let is_pulled = || house.command(&["stream", "list"]).contains("  publisher\t");
+    assert!(!is_pulled(), "nobody wants it");
+    phone.dial("703");
+    phone.wait_for("Call established");
+    // Longer than a mount is pulled that nobody reads.
+    let seconds = phone.heard(12.0).tone_seconds(620.0, 0.9);
+    assert!(seconds >= 11.0, "{seconds} s of the tone\n{}", house.log());
+    assert!(!phone.output().contains("session closed"), "{}", phone.output());
+    assert!(is_pulled());
+    phone.hang_up();
+    assert!(wait_for(LIMIT, || !is_pulled()), "nobody hears it any more");
+    // The camera is gone: the call is refused, and nothing is left of it.
+    drop(published);
+    let is_over = || !camera.command(&["stream", "list"]).contains("alice/door");
+    assert!(wait_for(LIMIT, is_over), "{}", camera.log());
+    phone.dial("703");
+    phone.wait_for("480 Temporarily Unavailable");
+    assert!(!is_pulled());
+    house.check_store();
+}

@@ -46,6 +46,8 @@ pub const SAP_SESSIONS: usize = 1_024;
 pub const SAP_SESSIONS_OF_ONE: usize = 128;
 /// Octets of the descriptions that are remembered from SAP; one that does not fit is not.
 pub const SAP_BYTES: usize = 1024 * 1024;
+/// Octets of those of one address, an eighth of all.
+pub const SAP_BYTES_OF_ONE: usize = SAP_BYTES / 8;
 /// A packet of SAP, whose authors are told to keep it below 1 KiB; a longer one is ignored.
 pub const SAP_PACKET_BYTES: usize = 2_048;
 /// What one protocol session may hold in its machine; a session over it stops reading, or is closed where the RFC

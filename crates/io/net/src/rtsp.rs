@@ -33,7 +33,7 @@ use ringpost_base::{IdMap, Instant, Rng, UnixTime, limits};
 use ringpost_media::Port;
 use ringpost_store::{FileCommand, FileWriter, Files};
 use ringpost_stream::hub::{
-    AnnouncedInfo, Answer, Burst, Config, ConnectionId, Hub, ListenerId, MountInfo, MountSettings, NotHeard,
+    AnnouncedInfo, Answer, Burst, Config, ConnectionId, Hub, ListenerId, MountInfo, MountSettings,
     NotRecorded, Outlet, Output, PairId, PullFailure, Question, QuestionId, SendAway, SocketId,
 };
 use ringpost_stream::{MountName, MountPattern};
@@ -96,7 +96,7 @@ enum Message {
     Settings(Vec<(MountPattern, MountSettings)>),
     Users(async_channel::Sender<Vec<String>>),
     Reconsider(Vec<String>),
-    Listen(MountName, async_channel::Sender<Result<Sound, NotHeard>>),
+    Listen(MountName, listen::Reply),
     Own(publish::Own),
     Stop,
 }
@@ -328,6 +328,10 @@ struct Driver {
     /// One for each mount that is recorded.
     writers: HashMap<MountName, Box<dyn FileWriter>>,
     listeners: HashMap<ListenerId, async_channel::Sender<Bytes>>,
+    /// Who waits for a mount that is being pulled.
+    awaiting: HashMap<ListenerId, (MountName, listen::Reply)>,
+    /// When those who listen no longer are looked for.
+    look_at: Instant,
     multicast: Multicast,
     groups: IdMap<PairId, GroupSockets>,
     announcements: Announcements,
@@ -367,6 +371,8 @@ impl Driver {
             files: parts.files,
             writers: HashMap::new(),
             listeners: HashMap::new(),
+            awaiting: HashMap::new(),
+            look_at: Instant::ZERO,
             multicast: parts.multicast,
             groups: IdMap::default(),
             announcements: Announcements::default(),
@@ -416,6 +422,7 @@ impl Driver {
             if retry.is_some_and(|at| at <= self.now()) {
                 self.join_announcements();
             }
+            self.let_listeners_go();
             deadline = self.settle();
         }
     }
@@ -475,6 +482,7 @@ impl Driver {
                 Output::ListenerEnded(listener) => {
                     self.listeners.remove(&listener);
                 }
+                Output::Awaited { listener, is_live } => self.go_on_listening(listener, is_live),
                 Output::Question(question) => {
                     let id = question.id;
                     if self.questions.try_send(question).is_err() {
@@ -602,7 +610,7 @@ impl Driver {
                 }
                 Ok(Message::Reconsider(gone)) => self.hub.reconsider(now, &gone),
                 Ok(Message::Listen(mount, reply)) => {
-                    let _ = reply.try_send(self.listen(&mount));
+                    self.listen(now, mount, reply);
                 }
                 Ok(Message::Own(own)) => self.handle_own(own),
                 Err(async_channel::TryRecvError::Empty) => return true,

@@ -19,7 +19,7 @@ pub type Sound = async_channel::Receiver<Heard>;
 
 /// The mounts that are live.
 pub trait LiveMounts: Send + Sync + 'static {
-    /// Listens to one; `None` when nobody can tell. Decoding is work: it is done elsewhere than where this is awaited.
+    /// Listens to one; one that is pulled when it is wanted is waited for. `None` when nobody can tell. Decoding is work: it is done elsewhere than where this is awaited.
     fn listen(&self, mount: MountName) -> BoxFuture<'static, Option<Result<Sound, NotHeard>>>;
     /// Has a mount of one track live for `user`, until the sender of its RTP packets is dropped; `None` where there is no room
     /// for another. The channel is closed when it is published no more.
@@ -78,6 +78,7 @@ impl Dialling {
             Some(Ok(())) => DialledMount::Live(mount.as_str().into()),
             Some(Err(NotHeard::NotLive)) if self.is_known(&mount).await => DialledMount::NotLive,
             Some(Err(NotHeard::NotLive)) => DialledMount::Unknown,
+            Some(Err(NotHeard::NotPulled)) => DialledMount::NotPulled,
             Some(Err(NotHeard::Undecodable(encodings))) => DialledMount::Undecodable(encodings),
             Some(Err(NotHeard::Full)) | None => DialledMount::Unavailable,
         }

@@ -76,6 +76,11 @@ impl Shelves {
         directory: &Directory,
         mount: &MountName,
     ) -> Option<&'static str> {
+        let mut parts = mount.as_str().split('/').skip(1);
+        // The recordings of one call are those of all calls too.
+        if parts.next() == Some(super::calls::CALL) && parts.count() <= 1 && self.source_of(mount).is_none() {
+            return Some("this mount plays calls");
+        }
         match self.place_of(directory, mount).await {
             Place::Source(..) => Some("this mount plays files of the server"),
             Place::Voicemail(..) => Some("this mount plays voicemails"),

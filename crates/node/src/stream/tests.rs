@@ -223,7 +223,7 @@ fn sessions_are_looked_at_again_when_what_they_hang_on_changes() {
 }
 
 #[test]
-fn nobody_publishes_where_files_or_voicemails_are_played() {
+fn nobody_publishes_where_files_voicemails_or_calls_are_played() {
     let house = House::new(Vec::new());
     let source = |mount: &str, file: Option<&str>| Source {
         mount: mount.parse().unwrap(),
@@ -241,6 +241,8 @@ fn nobody_publishes_where_files_or_voicemails_are_played() {
         "alice/film",
         "alice/voicemail",
         "alice/voicemail/1-17",
+        "alice/call",
+        "alice/call/x",
     ] {
         assert_eq!(
             house.may(Some("alice"), mount, Access::Publish),
@@ -251,7 +253,12 @@ fn nobody_publishes_where_files_or_voicemails_are_played() {
         assert_eq!(house.may(Some("bob"), mount, Access::Publish), "never", "{mount}");
         assert_eq!(house.may(None, mount, Access::Publish), "no", "{mount}");
     }
-    for mount in ["alice/films", "alice/music/of/hers", "alice/film/behind"] {
+    for mount in [
+        "alice/films",
+        "alice/music/of/hers",
+        "alice/film/behind",
+        "alice/calls/x",
+    ] {
         assert_eq!(house.may(Some("alice"), mount, Access::Publish), "yes", "{mount}");
     }
 }
@@ -487,6 +494,7 @@ impl LiveMounts for Doors {
             }
             "alice/film" => Some(Err(NotHeard::Undecodable(vec!["H264".into()]))),
             "alice/full" => Some(Err(NotHeard::Full)),
+            "alice/camera" => Some(Err(NotHeard::NotPulled)),
             "alice/broken" => None,
             _ => Some(Err(NotHeard::NotLive)),
         };
@@ -553,6 +561,7 @@ fn a_mount_is_dialled_by_its_name_or_number_by_who_may_read_it() {
             DialledMount::Undecodable(vec!["H264".into()]),
         ),
         ("alice/full", &alice, DialledMount::Unavailable),
+        ("alice/camera", &alice, DialledMount::NotPulled),
         ("alice/broken", &alice, DialledMount::Unavailable),
     ] {
         let found = at_once(dialling.find(user, "example.org", caller.clone()));

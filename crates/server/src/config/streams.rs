@@ -158,6 +158,7 @@ impl Streams {
         let settings = self.mounts.iter().filter_map(|(pattern, settings)| {
             let hub = HubSettings {
                 record: settings.record,
+                keep_bytes: settings.keep_bytes,
                 silence: settings.silence_mail_s.map(|s| Duration::from_secs(s.into())),
                 pull: settings.pull(),
                 redirect: settings.redirect.as_ref().map(|url| url.url().clone()),

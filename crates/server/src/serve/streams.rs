@@ -26,14 +26,15 @@ use ringpost_node::stream::{
 use ringpost_node::world::World;
 use ringpost_store::{Bus, Files, FolderName, Interest, StoreError, expired};
 use ringpost_stream::hub::{Answer, NotHeard, QuestionId};
+use ringpost_stream::recording::began;
 use ringpost_stream::{Description, MountName};
 use std::net::{IpAddr, TcpListener};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// How often recordings that are kept no longer are looked for.
-const RETENTION_PERIOD: Duration = Duration::from_secs(60);
+/// How often recordings that are kept no longer are looked for: so much of a stream is kept beside what is set, at most.
+const RETENTION_PERIOD: Duration = Duration::from_secs(10);
 /// Questions that wait for the node.
 const QUESTIONS: usize = 1_024;
 
@@ -252,7 +253,9 @@ async fn expire(files: &dyn Files, streams: &crate::config::Streams) -> Result<(
         let Ok(mount) = folder.as_str().parse::<MountName>() else {
             continue;
         };
-        let listed = files.list(&folder).await?;
+        // What else lies there is somebody else's.
+        let mut listed = files.list(&folder).await?;
+        listed.retain(|file| began(file.name.name()).is_some());
         for file in expired(&listed, crate::stores::now(), streams.retention(&mount)) {
             files.remove(&file).await?;
             tracing::info!(file = %file, "recording removed, as it has been kept for as long or as much as is set");
@@ -300,7 +303,13 @@ impl LiveMounts for Live {
             Some(sound.map(|mut sound| {
                 let (heard_in, heard) = async_channel::bounded(1);
                 runtime.spawn(async move {
-                    while let Ok(packet) = sound.packets.recv().await {
+                    loop {
+                        let packet = tokio::select! {
+                            packet = sound.packets.recv() => packet,
+                            // Whoever heard it has gone, though no packet may come to find that out.
+                            () = heard_in.closed() => return,
+                        };
+                        let Ok(packet) = packet else { return };
                         sound.hearing.handle_packet(&packet);
                         while let Some(heard) = sound.hearing.poll() {
                             if heard_in.send(heard).await.is_err() {
@@ -341,5 +350,33 @@ impl StreamAnswers for Answers {
             // A thread that has ended asks no more.
             let _ = handle.answer(id, answer).await;
         })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // A test says what it missed by panicking.
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn retention_removes_and_counts_recordings_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = DiskFiles::open(folder.path().to_owned()).unwrap();
+        let door = folder.path().join("alice/door");
+        std::fs::create_dir_all(&door).unwrap();
+        let names = ["20261127T025300.000Z.mp4", "20261127T025400.000Z.mp4"];
+        for name in names.iter().chain(&["notes.txt", "x.mp4"]) {
+            std::fs::write(door.join(name), [0; 1_000]).unwrap();
+        }
+        let has = |name: &str| door.join(name).exists();
+        let mut streams = crate::config::Streams::default();
+        let line = streams.mounts.entry("alice/door".into()).or_default();
+        line.keep_bytes = Some(2_000);
+        expire(&files, &streams).await.unwrap();
+        assert!(names.into_iter().all(has), "they are no more than that");
+        streams.mounts.get_mut("alice/door").unwrap().keep_bytes = Some(1);
+        expire(&files, &streams).await.unwrap();
+        assert!(!names.into_iter().any(has));
+        assert!(has("notes.txt") && has("x.mp4"));
     }
 }

@@ -202,6 +202,7 @@ impl World {
                 2 => DialledMount::NotLive,
                 3 => DialledMount::Undecodable(vec![user.into()]),
                 4 => DialledMount::Unavailable,
+                5 => DialledMount::NotPulled,
                 _ => DialledMount::Live(user),
             }),
             Question::Sockets { towards } if yes => {

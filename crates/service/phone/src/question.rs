@@ -153,6 +153,8 @@ pub enum DialledMount {
     Forbidden,
     /// Nobody publishes it now.
     NotLive,
+    /// The server that it is pulled from does not give it now.
+    NotPulled,
     /// It has no sound that can be turned into a telephone's: the encodings that it has.
     Undecodable(Vec<String>),
     /// That cannot be told now, or too many hear it.

@@ -215,7 +215,9 @@ impl Listener {
         }
         let (since, old_bytes) = known.map_or((now, 0), |(_, since, bytes)| (since, bytes));
         let payload_bytes = self.payload_bytes - old_bytes + packet.payload.len();
-        if payload_bytes > limits::SAP_BYTES || (known.is_none() && !self.has_room_for(from)) {
+        let of_sender = self.bytes_of(from) - old_bytes + packet.payload.len();
+        let is_too_much = payload_bytes > limits::SAP_BYTES || of_sender > limits::SAP_BYTES_OF_ONE;
+        if is_too_much || (known.is_none() && !self.has_room_for(from)) {
             return Err(Ignored::Full);
         }
         let announced = Announced {
@@ -235,6 +237,12 @@ impl Listener {
         let payload = packet.payload.to_vec();
         self.entries.insert(key, Entry { announced, payload });
         Ok(())
+    }
+
+    /// What is remembered of one sender's, in octets.
+    fn bytes_of(&self, from: IpAddr) -> usize {
+        let of_sender = self.entries.iter().filter(|(key, _)| key.from == from);
+        of_sender.map(|(_, entry)| entry.payload.len()).sum()
     }
 
     fn has_room_for(&self, from: IpAddr) -> bool {
@@ -428,9 +436,7 @@ mod tests {
         let mut world = World::new();
         let long = |id| format!("{}a=x:{}\r\n", text(id, 1, "0 0"), "y".repeat(1_400));
         for id in 0..500 {
-            world
-                .announce(&format!("10.0.0.{}", id / 100), &long(id))
-                .unwrap();
+            world.announce(&format!("10.0.0.{}", id / 50), &long(id)).unwrap();
         }
         let octets = long(100).len() + 24;
         let period = interval(500, octets, BANDWIDTH_BPS);
@@ -514,6 +520,14 @@ mod tests {
         }
         assert!(world.listener.payload_bytes() <= limits::SAP_BYTES);
         assert!(world.listener.payload_bytes() > limits::SAP_BYTES - 4_096);
+        let mut world = World::new();
+        for id in 0..limits::SAP_SESSIONS_OF_ONE as u64 {
+            let _ = world.announce("10.9.9.9", &long(id));
+        }
+        assert!(world.listener.payload_bytes() <= limits::SAP_BYTES_OF_ONE);
+        for n in 0..limits::SAP_SESSIONS_OF_ONE {
+            world.announce(&format!("10.3.0.{n}"), &long(1)).unwrap();
+        }
         let found = limits::SAP_PACKET_BYTES + 1;
         let group = GROUP.parse().unwrap();
         let handled = world

@@ -33,6 +33,7 @@ impl Phone {
             DialledMount::Unknown => Status::NOT_FOUND.into(),
             DialledMount::Forbidden => Status::FORBIDDEN.into(),
             DialledMount::NotLive => Status::TEMPORARILY_UNAVAILABLE.into(),
+            DialledMount::NotPulled => not_pulled(),
             DialledMount::Undecodable(encodings) => undecodable(&encodings),
             DialledMount::Unavailable => Status::SERVICE_UNAVAILABLE.into(),
         };
@@ -53,6 +54,14 @@ impl Call {
         let (person, device) = self.from.clone().zip(self.device.clone())?;
         Some(MountCaller { person, device })
     }
+}
+
+/// The refusal says who is to blame.
+//= https://www.rfc-editor.org/rfc/rfc3261#section-21.4.18
+fn not_pulled() -> Reply {
+    let words = "the server that this stream comes from does not give it now";
+    Reply::new(Status::TEMPORARILY_UNAVAILABLE)
+        .with(HeaderName::Warning, format_args!("399 ringpost \"{words}\""))
 }
 
 /// The refusal names what there is, as its publisher wrote it, without what a header field could not hold.

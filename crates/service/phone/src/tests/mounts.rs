@@ -65,6 +65,7 @@ fn what_cannot_be_heard_is_refused_with_why() {
     for (mount, status) in [
         (DialledMount::Unknown, Status::NOT_FOUND),
         (DialledMount::Forbidden, Status::FORBIDDEN),
+        (DialledMount::NotPulled, Status::TEMPORARILY_UNAVAILABLE),
         (DialledMount::NotLive, Status::TEMPORARILY_UNAVAILABLE),
         (undecodable, Status::NOT_ACCEPTABLE_HERE),
         (DialledMount::Unavailable, Status::SERVICE_UNAVAILABLE),

@@ -232,6 +232,9 @@ impl Plane {
         if self.is_pulled(&mount) {
             return refused_for(Status::FORBIDDEN, "this mount is pulled from elsewhere");
         }
+        if asks_for_recorded(place.query.as_deref()) {
+            return refused_for(Status::FORBIDDEN, "what was recorded is not published to");
+        }
         if !self.names.contains_key(&mount) && self.live.len() >= self.config.mounts {
             return refused(Status::NOT_ENOUGH_BANDWIDTH);
         }

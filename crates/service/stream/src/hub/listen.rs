@@ -16,6 +16,8 @@ pub struct ListenerId(pub u64);
 pub enum NotHeard {
     /// Nobody publishes it now.
     NotLive,
+    /// It is pulled from another server, which does not give it now.
+    NotPulled,
     /// It has no sound that can be decoded; these are the encodings of all that it has.
     Undecodable(Vec<String>),
     /// [`limits::MOUNT_LISTENERS`] hear it already.
@@ -23,8 +25,12 @@ pub enum NotHeard {
 }
 
 impl Plane {
+    pub(crate) fn new_listener(&mut self) -> ListenerId {
+        ListenerId(self.next_number())
+    }
+
     pub(crate) fn listen(&mut self, name: &MountName) -> Result<(ListenerId, Hearing), NotHeard> {
-        let id = ListenerId(self.next_number());
+        let id = self.new_listener();
         let key = self.names.get(name).ok_or(NotHeard::NotLive)?;
         let live = self.live.get_mut(key).filter(|live| live.publisher.is_some());
         let live = live.ok_or(NotHeard::NotLive)?;

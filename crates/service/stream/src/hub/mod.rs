@@ -124,6 +124,8 @@ pub struct Config {
 pub struct MountSettings {
     /// Whether they are recorded while they are live.
     pub record: bool,
+    /// How many octets of what was recorded are kept; `None`: all.
+    pub keep_bytes: Option<u64>,
     /// After how long without a packet the owner is told; `None`: never.
     pub silence: Option<Duration>,
     /// Where they are pulled from, for a pattern that names one mount; nobody publishes to such a mount.
@@ -240,6 +242,13 @@ pub enum Output {
     },
     /// What somebody listened to is no more, and nothing comes for them from now on.
     ListenerEnded(ListenerId),
+    /// A mount that [`Hub::await_pull`] waits for can be listened to now, or is not waited for any longer.
+    Awaited {
+        /// Who waited. The name is used no more.
+        listener: ListenerId,
+        /// Whether it is live.
+        is_live: bool,
+    },
     /// Find out, and come back with [`Hub::handle_answer`].
     Question(Question),
     /// Something that is worth a line in the log.
@@ -685,6 +694,16 @@ impl Hub {
     /// What keeps it from being heard.
     pub fn listen(&mut self, mount: &MountName) -> Result<(ListenerId, crate::Hearing), NotHeard> {
         self.plane.listen(mount)
+    }
+
+    /// Somebody within the server wants to listen to a mount that is not live and is pulled when it is wanted:
+    /// [`Output::Awaited`] says when it is live or will not be for now, after ten seconds at most. `None` where it is not pulled,
+    /// or too many wait.
+    pub fn await_pull(&mut self, now: Instant, mount: &MountName) -> Option<ListenerId> {
+        let listener = self.plane.new_listener();
+        let is_awaited = self.pulls.await_live(now, mount, listener, &mut self.plane);
+        self.settle_plane(now);
+        is_awaited.then_some(listener)
     }
 
     /// Nobody listens there any more.

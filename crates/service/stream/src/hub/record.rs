@@ -9,6 +9,11 @@ use ringpost_store::{FileCommand, FileName, FolderName};
 use std::collections::HashMap;
 use thiserror::Error;
 
+/// How many files there are at least of what is kept, if that is little.
+const PARTS: u64 = 4;
+/// However little is kept, a file is no smaller.
+const LEAST_SEGMENT_BYTES: u64 = 256 * 1024;
+
 /// What is known of the recordings of mounts, whoever publishes.
 #[derive(Debug, Default)]
 pub(crate) struct Recordings {
@@ -56,24 +61,27 @@ impl Plane {
     pub(crate) fn look_at_recording(&mut self, now: Instant, key: MountKey) {
         let Some(name) = self.name_of(key) else { return };
         let is_wanted = self.is_to_be_recorded(&name);
+        let settings = Settings {
+            segment_bytes: segment_bytes(self.config.settings_of(&name).keep_bytes),
+            ..Settings::default()
+        };
         let Some(live) = self.live.get_mut(&key) else {
             return;
         };
         match (is_wanted, &mut live.recorder) {
-            (true, None) if live.publisher.is_some() => {
-                match Recorder::new(&live.description, Settings::default()) {
-                    Ok(mut recorder) => {
-                        if let Some(began) = self.recordings.ahead.get(&name) {
-                            recorder.follow(*began);
-                        }
-                        live.recorder = Some(recorder);
+            (true, None) if live.publisher.is_some() => match Recorder::new(&live.description, settings) {
+                Ok(mut recorder) => {
+                    if let Some(began) = self.recordings.ahead.get(&name) {
+                        recorder.follow(*began);
                     }
-                    Err(error) => {
-                        let why = error.to_string();
-                        self.tell(Event::NotRecorded { mount: name, why });
-                    }
+                    live.recorder = Some(recorder);
                 }
-            }
+                Err(error) => {
+                    let why = error.to_string();
+                    self.tell(Event::NotRecorded { mount: name, why });
+                }
+            },
+            (true, Some(recorder)) => recorder.set_segment_bytes(settings.segment_bytes),
             (false, Some(recorder)) => {
                 recorder.finish(now);
                 self.flush_recorder(now, key);
@@ -168,6 +176,11 @@ impl Plane {
         let mut names = self.names.iter();
         names.find(|(_, of)| **of == key).map(|(name, _)| name.clone())
     }
+}
+
+/// How long a file is of which so much is kept: whole files are removed, and the one that is open never.
+fn segment_bytes(keep_bytes: Option<u64>) -> Option<u64> {
+    keep_bytes.map(|keep_bytes| (keep_bytes / PARTS).max(LEAST_SEGMENT_BYTES))
 }
 
 /// Where a recording of a mount lies.

@@ -32,7 +32,9 @@ pub(super) struct World {
     /// Since when mounts are silent, as their owners were told.
     pub(super) told: Vec<Option<UnixTime>>,
     pub(super) written: Vec<(MountName, ringpost_store::FileCommand)>,
-    heard: Vec<(ListenerId, Option<Bytes>)>,
+    pub(super) heard: Vec<(ListenerId, Option<Bytes>)>,
+    /// Who waited for a pull, and whether it is live.
+    pub(super) awaited: Vec<(ListenerId, bool)>,
     pub(super) full: std::collections::BTreeSet<ConnectionId>,
     /// Who may do something; the rest is refused.
     pub(super) allows: bool,
@@ -79,6 +81,7 @@ impl World {
             dialled: Vec::new(),
             written: Vec::new(),
             heard: Vec::new(),
+            awaited: Vec::new(),
             full: Default::default(),
             allows: true,
             groups: Default::default(),
@@ -161,6 +164,7 @@ impl World {
                 Output::Write { mount, command } => self.written.push((mount, command)),
                 Output::Heard { listener, packet } => self.heard.push((listener, Some(packet))),
                 Output::ListenerEnded(listener) => self.heard.push((listener, None)),
+                Output::Awaited { listener, is_live } => self.awaited.push((listener, is_live)),
                 Output::Question(question) => {
                     let answer = match question.ask {
                         Ask::Tell { silent_since, .. } => {
@@ -718,6 +722,46 @@ fn a_mount_of_the_servers_own_is_read_and_recorded_and_ends_at_once() {
 }
 
 #[test]
+fn what_was_recorded_is_not_published_to() {
+    let mut world = World::new();
+    let announce = |query: &str| {
+        let length = SDP.len();
+        format!(
+            "ANNOUNCE rtsp://h/alice/door{query} RTSP/1.0\nCSeq: 1\nContent-Type: application/sdp\nContent-Length: {length}\n\n"
+        )
+    };
+    for (query, status) in [("?recorded", "403"), ("?other", "200"), ("", "200")] {
+        let id = world.connect();
+        let request = [announce(query).replace('\n', "\r\n").as_bytes(), SDP.as_bytes()].concat();
+        world.input(id, &request);
+        let said = world.said(id);
+        assert!(said.starts_with(&format!("RTSP/1.0 {status}")), "{query}: {said}");
+    }
+}
+
+#[test]
+fn however_little_is_kept_of_a_mount_is_recorded_by_several_files() {
+    let mut world = World::new();
+    let settings = MountSettings {
+        record: true,
+        keep_bytes: Some(1_200_000),
+        ..MountSettings::default()
+    };
+    let settings = vec![("alice/door".parse().unwrap(), settings)];
+    world.hub.set_settings(world.now, settings);
+    let sdp = "v=0\r\no=- 0 0 IN IP4 192.0.2.1\r\ns=Door\r\nt=0 0\r\nm=audio 0 RTP/AVP 96\r\na=rtpmap:96 PCMU/8000\r\n";
+    let publisher = world.publish_described("alice/door", sdp, 1);
+    for n in 0..120_u16 {
+        world.send(publisher, 0, n, u32::from(n) * 8_000, &[0xff; 8_000]);
+        world.pass(Duration::from_secs(1));
+    }
+    let files = world.written.iter();
+    let files = files.filter(|(_, command)| matches!(command, ringpost_store::FileCommand::Create(_)));
+    // 960,000 octets, of which each file has some 300,000.
+    assert_eq!(files.count(), 4);
+}
+
+#[test]
 fn who_may_not_is_refused_and_what_is_not_there_is_not_found() {
     let mut world = World::new();
     let id = world.connect();
@@ -853,7 +897,7 @@ fn a_mount_is_recorded_by_its_settings_or_by_hand_and_written_to_its_end() {
     let created = world
         .written
         .iter()
-        .filter(|(_, command)| matches!(command, FileCommand::Create(_)));
+        .filter(|(_, command)| matches!(command, ringpost_store::FileCommand::Create(_)));
     assert_eq!(created.count(), 1, "{:?}", world.events);
     let name: MountName = "alice/door".parse().unwrap();
     assert!(world.written.iter().all(|(mount, _)| *mount == name));
@@ -1004,6 +1048,59 @@ fn the_owner_is_told_when_a_mount_falls_silent_and_when_it_is_back_and_not_after
     assert!(world.ask(again, &bye).starts_with("RTSP/1.0 200"));
     world.pass(Duration::from_secs(120));
     assert_eq!(world.told.len(), 2);
+}
+
+#[test]
+fn an_owner_who_was_told_of_a_silence_is_told_when_it_is_over_though_the_publisher_said_goodbye_meanwhile() {
+    let (mut world, publisher) = watched();
+    let bye = |world: &mut World, publisher| {
+        let session = world.hub.session_ids()[0].clone();
+        let bye = format!("TEARDOWN rtsp://h/alice/door RTSP/1.0\nCSeq: 9\nSession: {session}\n\n");
+        assert!(world.ask(publisher, &bye).starts_with("RTSP/1.0 200"));
+    };
+    world.pass(Duration::from_secs(26));
+    assert_eq!(world.told.len(), 1);
+    bye(&mut world, publisher);
+    world.pass(Duration::from_secs(60));
+    assert_eq!(world.told.len(), 1, "it is no more silent than before");
+    // Back for less than it takes to be told.
+    let again = world.publish("alice/door");
+    world.send(again, 0, 1, 0, KEY);
+    bye(&mut world, again);
+    world.pass(Duration::from_secs(60));
+    assert_eq!(world.told.len(), 1);
+    let last = world.publish("alice/door");
+    world.send(last, 0, 1, 0, KEY);
+    world.pass(Duration::from_secs(6));
+    assert_eq!(world.told.len(), 2);
+    assert!(world.told[1].is_none(), "it is back");
+    bye(&mut world, last);
+    world.pass(Duration::from_secs(120));
+    assert_eq!(world.told.len(), 2);
+}
+
+#[test]
+fn so_many_mounts_are_watched_and_one_that_has_left_makes_room() {
+    let (mut world, publisher) = watched();
+    world.pass(Duration::from_secs(26));
+    let session = world.hub.session_ids()[0].clone();
+    let bye = format!("TEARDOWN rtsp://h/alice/door RTSP/1.0\nCSeq: 9\nSession: {session}\n\n");
+    world.ask(publisher, &bye);
+    let now = world.now;
+    for n in 0..limits::MOUNTS_WATCHED + 10 {
+        world
+            .hub
+            .plane
+            .watch(now, &format!("alice/m{n}").parse().unwrap());
+        assert!(world.hub.plane.watched.len() <= limits::MOUNTS_WATCHED);
+    }
+    assert!(
+        !world
+            .hub
+            .plane
+            .watched
+            .contains_key(&"alice/door".parse::<MountName>().unwrap())
+    );
 }
 
 // A camera that comes back and brings nothing is as silent as before, and one that only asks for the mount says no goodbye for

@@ -33,6 +33,7 @@
 mod clock;
 pub mod fuzz;
 mod name;
+mod parts;
 #[cfg(test)]
 pub(crate) mod tests;
 mod track;
@@ -47,6 +48,7 @@ use crate::Description;
 use crate::file::{FileTrack, FileWriter, Run};
 use bytes::Bytes;
 use clock::Said;
+use parts::{Drained, File, Previous};
 use ringpost_base::{Instant, UnixTime, limits};
 use ringpost_rtp::Packet;
 use std::collections::VecDeque;
@@ -58,7 +60,7 @@ use track::{Track, Unit};
 /// The first track with pictures leads: files begin with its key frames, and fragments where they can; without pictures a
 /// track of sound does, and so it does where no key frame has come within [`PATIENCE`]. An encoder that refreshes its pictures
 /// little by little and never sends a key frame is begun with anywhere after that time, if its parameter sets are known: a
-/// decoder has a whole picture before long. Another file begins with the first key frame after [`Settings::segment`], where
+/// decoder has a whole picture before long. Another file begins with the first key frame after [`Settings::segment`] or [`Settings::segment_bytes`], where
 /// parameter sets change, where timestamps jump, where nothing has come for half a minute or its timestamps leave out more than three
 /// seconds, where they are said to be of another time, and
 /// where tracks have drifted apart, since each is placed by the wall's clock when its file begins and counted by its timestamps
@@ -95,41 +97,11 @@ pub struct Recorder {
     lost: u64,
     /// A fragment was handed out, and is not followed by anything yet.
     is_handed_out: bool,
+    /// Whole fragments that were handed out the last time that all was: they may be written later, and refused then.
+    drained: Drained,
     outputs: VecDeque<Output>,
 }
 
-#[derive(Debug)]
-struct File {
-    writer: FileWriter,
-    /// What it begins with, until that is written with the first fragment.
-    header: Option<Bytes>,
-    began_ns: i64,
-    /// Which tracks it has, in its own order.
-    tracks: Vec<usize>,
-    fragments: u64,
-    /// Its pictures are begun with anywhere, since none that needs no other has come.
-    is_keyless: bool,
-}
-
-#[derive(Debug)]
-struct Previous {
-    file: File,
-    /// Where each track's times in it are counted from.
-    anchors: Vec<Option<(i64, i64)>>,
-    /// What came too late for its last fragment, with its tracks.
-    late: Vec<(usize, Unit)>,
-}
-
-impl Previous {
-    fn note_late(&mut self, track: usize, unit: Unit) {
-        if self.late.len() < LATE_UNITS {
-            self.late.push((track, unit));
-        }
-    }
-}
-
-/// How many units may come late.
-const LATE_UNITS: usize = 512;
 /// How long a picture to begin with is waited for.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 /// How long it is where a file is open, so that a long group of pictures is not cut in two.
@@ -197,6 +169,7 @@ impl Recorder {
             recorded: 0,
             lost: 0,
             is_handed_out: false,
+            drained: Drained::default(),
             outputs,
         })
     }
@@ -204,6 +177,11 @@ impl Recorder {
     /// What another recorder of the mount has called its last file by: those of this one come behind it.
     pub(crate) fn follow(&mut self, last: UnixTime) {
         self.last_name_ms = self.last_name_ms.max(last.as_millis());
+    }
+
+    /// How long a file is, from now on.
+    pub(crate) fn set_segment_bytes(&mut self, segment_bytes: Option<u64>) {
+        self.settings.segment_bytes = segment_bytes;
     }
 
     /// Fragments that were handed out to be written.
@@ -267,13 +245,23 @@ impl Recorder {
         let is_fragment = |output: &&Output| matches!(output, Output::Sync);
         let queued = self.outputs.iter().filter(is_fragment).count() as u64;
         // A fragment is whole once it is synced.
-        let fragments = queued + u64::from(self.is_handed_out && queued == 0);
+        let fragments = match self.drained.is_over {
+            true => std::mem::take(&mut self.drained.fragments),
+            false => queued + u64::from(self.is_handed_out && queued == 0),
+        };
+        let is_known = self.file.is_none() && self.retry_at.is_some_and(|at| now < at);
+        if fragments == 0 && queued == 0 && is_known {
+            // It belongs to what was refused before.
+            return;
+        }
         self.is_handed_out = false;
         self.outputs.retain(|output| matches!(output, Output::Event(_)));
         self.lost += fragments;
         self.recorded -= fragments.min(self.recorded);
-        self.outputs
-            .push_back(Output::Event(Event::Dropped { fragments }));
+        if fragments > 0 {
+            self.outputs
+                .push_back(Output::Event(Event::Dropped { fragments }));
+        }
         (self.file, self.previous) = (None, None);
         self.clear_pending();
         self.retry_at = Some(now + self.backoff);
@@ -306,10 +294,15 @@ impl Recorder {
         match self.outputs.pop_front() {
             Some(output) => {
                 self.is_handed_out = matches!(output, Output::Append(_) | Output::Sync);
+                if !matches!(output, Output::Event(_)) && std::mem::take(&mut self.drained.is_over) {
+                    self.drained.fragments = 0;
+                }
+                self.drained.fragments += u64::from(output == Output::Sync);
                 output
             }
             None => {
                 self.is_handed_out = false;
+                self.drained.is_over = true;
                 Output::Timeout(self.deadline())
             }
         }
@@ -413,7 +406,8 @@ impl Recorder {
         let elapsed_ns = in_file_ns - self.fragment_began_ns().unwrap_or(in_file_ns);
         let fragment_ns = ns(self.settings.fragment);
         let segment_ns = ns(self.settings.segment);
-        let is_over = |file: &File| in_file_ns - file.began_ns >= segment_ns;
+        let most_bytes = self.settings.segment_bytes.unwrap_or(u64::MAX);
+        let is_over = |file: &File| in_file_ns - file.began_ns >= segment_ns || file.bytes >= most_bytes;
         let is_other = self.is_renewed || self.file.as_ref().is_none_or(is_over) || unit.changes.is_some();
         let begins = unit.is_key || (unit.is_begin && is_other);
         if !begins {
@@ -579,6 +573,7 @@ impl Recorder {
             began_ns: wall_ns,
             tracks,
             fragments: 0,
+            bytes: 0,
             is_keyless: false,
         });
         self.waiting_since = None;
@@ -672,6 +667,7 @@ impl Recorder {
             .fragment(UnixTime::from_nanos(wallclock.max(0) as u64), &runs);
         let header = file.header.take();
         file.fragments += 1;
+        file.bytes += (header.as_ref().map_or(0, Bytes::len) + fragment.len()) as u64;
         if file.fragments > 2 {
             self.backoff = BACKOFF;
         }

@@ -187,6 +187,12 @@ impl World {
             .collect()
     }
 
+    fn size(&self, name: &str) -> u64 {
+        let list = ready(self.files.list(&"door".parse().expect("a folder"))).expect("a list");
+        let info = list.iter().find(|info| info.name.name() == name);
+        info.expect("a file").size_bytes
+    }
+
     pub(crate) fn file(&self, name: &str) -> Recorded {
         let name: FileName = format!("door/{name}").parse().expect("a name");
         let octets = ready(self.files.read(&name, 0..u64::MAX))
@@ -313,6 +319,24 @@ fn another_file_begins_with_the_first_key_frame_after_a_segment() {
     // 44,100 × 4 / 1,024 is no whole number: the first sound begins a little after the first picture.
     let first_sound = second.units(1)[0].0;
     assert!((0..1_024).contains(&first_sound), "{first_sound}");
+}
+
+#[test]
+fn another_file_begins_with_the_first_key_frame_after_so_many_octets() {
+    let mut world = world(CAMERA);
+    world.play(0..4);
+    world.finish();
+    let second_bytes = world.size(&world.names()[0]) / 4;
+    let mut world = self::world(CAMERA);
+    world.recorder.set_segment_bytes(Some(second_bytes * 5 / 2));
+    world.play(0..16);
+    world.finish();
+    let names = world.names();
+    assert!((4..=6).contains(&names.len()), "{names:?}");
+    for name in &names[..names.len() - 1] {
+        assert!(world.size(name) <= second_bytes * 5, "{name}");
+        assert!(world.file(name).index.fragments[0].is_key);
+    }
 }
 
 #[test]
@@ -884,6 +908,41 @@ fn a_full_disk_costs_fragments_which_are_counted_and_recording_goes_on_behind_it
         names
             .iter()
             .all(|name| world.file(name).index.fragments[0].is_key)
+    );
+}
+
+// Where all that is wanted is written after it was taken, each command is refused on its own.
+#[test]
+fn fragments_that_are_refused_after_all_was_handed_out_are_counted_once_and_no_loss_of_none_is_told() {
+    let mut world = world(CAMERA);
+    world.play(0..4);
+    let recorded = world.recorder.recorded_fragments();
+    let commands = |recorder: &mut Recorder| {
+        let mut commands = 0;
+        loop {
+            match recorder.poll_output() {
+                Output::Timeout(_) => return commands,
+                Output::Event(event) => panic!("{event:?}"),
+                _ => commands += 1,
+            }
+        }
+    };
+    world.recorder.finish(world.now);
+    let handed_out = commands(&mut world.recorder);
+    let fragments = world.recorder.recorded_fragments() - recorded;
+    assert!(fragments >= 1 && handed_out > fragments);
+    for _ in 0..handed_out {
+        world.recorder.handle_refused(world.now);
+    }
+    assert_eq!(world.recorder.lost_fragments(), fragments);
+    let told = std::iter::from_fn(|| match world.recorder.poll_output() {
+        Output::Event(event) => Some(event),
+        _ => None,
+    });
+    assert_eq!(told.collect::<Vec<_>>(), [Event::Dropped { fragments }]);
+    assert_eq!(
+        world.recorder.state(world.now),
+        State::Failing { retry_in: BACKOFF }
     );
 }
 

@@ -12,6 +12,8 @@ pub struct Settings {
     pub fragment: Duration,
     /// A file's length, to the next key frame.
     pub segment: Duration,
+    /// A file's octets, to the next key frame; `None`: as many as come.
+    pub segment_bytes: Option<u64>,
 }
 
 impl Default for Settings {
@@ -19,6 +21,7 @@ impl Default for Settings {
         Settings {
             fragment: Duration::from_secs(2),
             segment: Duration::from_secs(600),
+            segment_bytes: None,
         }
     }
 }

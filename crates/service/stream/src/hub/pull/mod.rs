@@ -1,7 +1,7 @@
 //! Mounts that are pulled from other servers: when, and again after what time.
 //!
-//! A pull that is not always wanted begins with the first DESCRIBE and ends when its mount has had no reader for a while. What
-//! one attempt does is a [`Run`].
+//! A pull that is not always wanted begins with the first DESCRIBE, or with the first who wants to hear it within the server,
+//! and ends when its mount has had neither readers nor listeners for a while. What one attempt does is a [`Run`].
 
 mod plane;
 mod run;
@@ -11,9 +11,11 @@ mod tests;
 pub(crate) use plane::Routes;
 
 use super::plane::{Pending, Plane};
-use super::{Answer, ConnectionId, Ends, Event, Order, PairId, QuestionId, Timer, Unresolved};
+use super::{
+    Answer, ConnectionId, Ends, Event, ListenerId, Order, Output, PairId, QuestionId, Timer, Unresolved,
+};
 use crate::mount::MountName;
-use ringpost_base::Instant;
+use ringpost_base::{Instant, limits};
 use ringpost_rtsp::{Status, Url};
 use run::{Ended, Next, Run};
 use std::collections::{BTreeMap, HashMap};
@@ -25,8 +27,8 @@ use std::time::Duration;
 const RESTS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 /// A pull that brought packets for so long did not fail: what follows is the first attempt again.
 const STEADY: Duration = Duration::from_secs(10);
-/// How long DESCRIBE waits for the description of another server.
-const DESCRIPTION_WAIT: Duration = Duration::from_secs(10);
+/// How long DESCRIBE waits for the description of another server, and who wants to hear the mount.
+const WAIT: Duration = Duration::from_secs(10);
 /// How often a mount that is pulled on demand is looked at for readers.
 const LOOK: Duration = Duration::from_secs(1);
 /// A reader has at least so long from DESCRIBE to SETUP.
@@ -41,7 +43,7 @@ pub(crate) struct PullKey(u64);
 pub struct PullSettings {
     /// The presentation, with the credentials that its server wants. They are never shown.
     pub url: Url,
-    /// Whether it is pulled always, or while somebody reads.
+    /// Whether it is pulled always, or while somebody reads or listens.
     pub is_always: bool,
     /// How its packets come.
     pub transport: PullTransport,
@@ -100,13 +102,19 @@ pub struct PullFailure {
     pub again_in: Option<Duration>,
 }
 
-/// A reader's DESCRIBE that waits.
+/// Who waits for a mount.
 #[derive(Debug)]
-struct Describer {
-    pending: Pending,
-    /// Our address that it asked at.
-    local: IpAddr,
+struct Waiter {
+    who: Waits,
     until: Instant,
+}
+
+#[derive(Debug)]
+enum Waits {
+    /// A reader's DESCRIBE, and our address that it asked at.
+    Describer(Pending, IpAddr),
+    /// Somebody within the server.
+    Listener(ListenerId),
 }
 
 /// One mount that is pulled.
@@ -122,7 +130,7 @@ struct Pull {
     way: Way,
     /// Where the server has sent us, for the next attempt alone.
     elsewhere: Option<Url>,
-    waiting: Vec<Describer>,
+    waiting: Vec<Waiter>,
     /// When somebody wanted it last.
     wanted: Instant,
     /// When its timer is set to.
@@ -225,17 +233,39 @@ impl Pulls {
         };
         pull.wanted = now;
         if let Some((pending, local)) = wanted.describer {
-            let until = now + DESCRIPTION_WAIT;
-            pull.waiting.push(Describer {
-                pending,
-                local,
-                until,
-            });
+            let until = now + WAIT;
+            let who = Waits::Describer(pending, local);
+            pull.waiting.push(Waiter { who, until });
         }
         if matches!(pull.state, State::Idle) {
             pull.begin(now, plane);
         }
         pull.settle(now, plane);
+    }
+
+    /// Somebody within the server wants to hear a mount. False where it is not pulled, or too many wait.
+    pub(crate) fn await_live(
+        &mut self,
+        now: Instant,
+        mount: &MountName,
+        listener: ListenerId,
+        plane: &mut Plane,
+    ) -> bool {
+        let key = self.names.get(mount);
+        let Some(pull) = key.and_then(|key| self.all.get_mut(key)) else {
+            return false;
+        };
+        if pull.waiting.len() >= limits::MOUNT_LISTENERS {
+            return false;
+        }
+        pull.wanted = now;
+        let (who, until) = (Waits::Listener(listener), now + WAIT);
+        pull.waiting.push(Waiter { who, until });
+        if matches!(pull.state, State::Idle) {
+            pull.begin(now, plane);
+        }
+        pull.settle(now, plane);
+        true
     }
 
     pub(crate) fn handle_connected(&mut self, now: Instant, id: ConnectionId, ends: Ends, plane: &mut Plane) {
@@ -303,7 +333,7 @@ impl Pulls {
                 run.handle_pair(now, pair, port, pull, plane)
             }),
             // What it was opened for is over.
-            false => plane.push(super::Output::ClosePair(pair)),
+            false => plane.push(Output::ClosePair(pair)),
         }
         true
     }
@@ -474,19 +504,25 @@ impl Pull {
             }
             _ => {}
         }
-        let is_late = |describer: &Describer| describer.until <= now;
         let late: Vec<_> = self
             .waiting
-            .extract_if(.., |describer| is_late(describer))
+            .extract_if(.., |waiter| waiter.until <= now)
             .collect();
-        for describer in late {
-            plane.answer_unpulled(
-                now,
-                &self.mount,
-                describer.pending,
-                describer.local,
-                Status::GATEWAY_TIMEOUT,
-            );
+        for waiter in late {
+            self.disappoint(now, waiter, Status::GATEWAY_TIMEOUT, plane);
+        }
+    }
+
+    /// There is nothing for who waits.
+    fn disappoint(&self, now: Instant, waiter: Waiter, status: Status, plane: &mut Plane) {
+        match waiter.who {
+            Waits::Describer(pending, local) => {
+                plane.answer_unpulled(now, &self.mount, pending, local, status);
+            }
+            Waits::Listener(listener) => plane.push(Output::Awaited {
+                listener,
+                is_live: false,
+            }),
         }
     }
 
@@ -497,9 +533,17 @@ impl Pull {
             self.failure = None;
         }
         if is_live && !self.waiting.is_empty() {
-            for Describer { pending, local, .. } in std::mem::take(&mut self.waiting) {
-                plane.answer_described(&self.mount, pending, local);
+            for waiter in std::mem::take(&mut self.waiting) {
+                match waiter.who {
+                    Waits::Describer(pending, local) => plane.answer_described(&self.mount, pending, local),
+                    Waits::Listener(listener) => plane.push(Output::Awaited {
+                        listener,
+                        is_live: true,
+                    }),
+                }
             }
+            // They have as long from now to begin as after any DESCRIBE.
+            self.wanted = now;
         }
         let of_state = match &self.state {
             State::Idle => None,
@@ -507,7 +551,7 @@ impl Pull {
             State::Running(run) if self.settings.is_always => run.deadline(plane),
             State::Running(run) => Some(run.deadline(plane).map_or(now + LOOK, |at| at.min(now + LOOK))),
         };
-        let waiting = self.waiting.iter().map(|describer| describer.until);
+        let waiting = self.waiting.iter().map(|waiter| waiter.until);
         let due = waiting.chain(of_state).min();
         // One that is set too early finds nothing to do, and is set anew then: packets push it back all the time.
         if due.is_some_and(|due| self.timer.is_none_or(|timer| due < timer)) {
@@ -518,8 +562,8 @@ impl Pull {
 
     /// There will be no description.
     fn answer_all(&mut self, now: Instant, status: Status, plane: &mut Plane) {
-        for Describer { pending, local, .. } in std::mem::take(&mut self.waiting) {
-            plane.answer_unpulled(now, &self.mount, pending, local, status);
+        for waiter in std::mem::take(&mut self.waiting) {
+            self.disappoint(now, waiter, status, plane);
         }
     }
 }

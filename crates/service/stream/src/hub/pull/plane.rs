@@ -101,11 +101,11 @@ impl Plane {
         id
     }
 
-    /// Whether a mount has a reader, playing or not.
+    /// Whether a mount has a reader, playing or not, or somebody within the server hears it.
     pub(super) fn is_read(&self, mount: &MountName) -> bool {
         let has_readers = self
             .live_of(mount)
-            .is_some_and(|(_, live)| !live.readers().is_empty());
+            .is_some_and(|(_, live)| !live.readers().is_empty() || !live.listeners.is_empty());
         let mut sessions = self.sessions.values();
         has_readers || sessions.any(|session| session.reader().is_some() && session.mount == *mount)
     }

@@ -756,3 +756,81 @@ fn the_next_address_is_tried_where_one_does_not_answer() {
     camera.run();
     assert!(camera.heard(waiting).starts_with("RTSP/1.0 200"));
 }
+
+fn door() -> crate::MountName {
+    "alice/door".parse().unwrap()
+}
+
+#[test]
+fn who_wants_to_hear_a_mount_has_it_pulled_and_keeps_it_until_nobody_hears_it() {
+    let mut camera = Camera::new();
+    camera.pulled(false, PullTransport::Auto);
+    let now = camera.world.now;
+    let waiting = camera.world.hub.await_pull(now, &door()).expect("it is pulled");
+    assert!(camera.world.awaited.is_empty(), "it is not live yet");
+    camera.run();
+    assert_eq!(camera.world.awaited, [(waiting, true)]);
+    let (listener, _) = camera.world.hub.listen(&door()).expect("it is live");
+    for sequence in 0..100 {
+        camera.send(sequence, OTHER);
+        camera.pass(Duration::from_secs(1));
+    }
+    assert!(camera.is_live(), "somebody hears it");
+    assert_eq!(camera.count("DESCRIBE"), 1);
+    camera.world.hub.stop_listening(listener);
+    for sequence in 100..120 {
+        if camera.is_live() {
+            camera.send(sequence, OTHER);
+        }
+        camera.pass(Duration::from_secs(1));
+    }
+    assert!(!camera.is_live(), "nobody hears it any more");
+}
+
+#[test]
+fn a_listener_that_has_come_keeps_a_pull_when_the_last_reader_leaves() {
+    let mut camera = Camera::new();
+    camera.pulled(false, PullTransport::Auto);
+    camera.describe();
+    camera.run();
+    camera.send(1, KEY);
+    let (reader, _) = camera.world.read("alice/door", &TCP);
+    let (listener, _) = camera.world.hub.listen(&door()).expect("it is live");
+    let now = camera.world.now;
+    camera.world.hub.handle_closed(now, reader);
+    for sequence in 2..60 {
+        camera.send(sequence, OTHER);
+        camera.pass(Duration::from_secs(1));
+    }
+    assert!(camera.is_live());
+    assert!(!camera.world.heard.contains(&(listener, None)));
+}
+
+#[test]
+fn who_waits_for_a_pull_that_fails_or_takes_long_is_told_and_who_waits_for_none_is_not_kept() {
+    let mut camera = Camera::new();
+    let now = camera.world.now;
+    assert_eq!(
+        camera.world.hub.await_pull(now, &door()),
+        None,
+        "it is not pulled"
+    );
+    camera.is_there = false;
+    camera.pulled(false, PullTransport::Tcp);
+    let refused = camera.world.hub.await_pull(now, &door()).expect("it is pulled");
+    camera.run();
+    assert_eq!(camera.world.awaited, [(refused, false)]);
+    camera.pass(Duration::from_secs(40));
+    (camera.is_there, camera.answers) = (true, false);
+    let now = camera.world.now;
+    let late = camera.world.hub.await_pull(now, &door()).expect("it is pulled");
+    camera.run();
+    camera.pass(Duration::from_secs(9));
+    assert_eq!(camera.world.awaited.len(), 1, "it may still come");
+    camera.pass(Duration::from_secs(2));
+    assert_eq!(camera.world.awaited[1..], [(late, false)]);
+    let now = camera.world.now;
+    let removed = camera.world.hub.await_pull(now, &door()).expect("it is pulled");
+    camera.set(None);
+    assert_eq!(camera.world.awaited[2..], [(removed, false)]);
+}
