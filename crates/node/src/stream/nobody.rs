@@ -23,8 +23,9 @@ pub async fn nobodies(directory: &Directory, rules: &[MountRule]) -> Result<Vec<
             let address = &account.address;
             *name == address.to_string() || name == address.local_part()
         });
-        let domain = directory.default_domain();
-        if !is_account && directory.device(domain, name).await?.is_none() {
+        let default = directory.default_domain();
+        let (user, domain) = name.rsplit_once('@').unwrap_or((name, default));
+        if !is_account && directory.device(domain, user).await?.is_none() {
             nobodies.push(name.clone());
         }
     }
@@ -53,6 +54,7 @@ mod tests {
             ),
             rule(vec![one("bbo")], vec![Who::Anyone, one("carol@example.org")]),
             rule(vec![], vec![one(&house.device.0), one("alice-roof")]),
+            rule(vec![one(&format!("{}@example.org", house.device.0))], vec![]),
         ];
         let nobodies = at_once(nobodies(&house.streams.directory, &rules)).unwrap();
         assert_eq!(nobodies, ["alice-roof", "bbo", "carol@example.org"]);

@@ -163,8 +163,9 @@ impl Server {
         let wallclock = self.wallclock();
         let asked = self.realm_of(&current);
         let is_ours = realm == self.config.realm;
-        // No other realm than these was asked for.
-        let realm = if is_ours { &realm } else { &asked };
+        // In no other realm than these anybody was asked here: what is about no mount may come with any of them.
+        let is_known = self.gate.digests.iter().any(|digest| digest.realm() == realm);
+        let realm = if is_known { &realm } else { &asked };
         let header = current.request.headers.field("Authorization").unwrap_or_default();
         let verdict = match Credentials::parse(header) {
             Ok(credentials) => {

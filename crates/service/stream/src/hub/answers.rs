@@ -26,6 +26,9 @@ fn refused_for(status: Status, why: &str) -> Option<Answer> {
     }))
 }
 
+/// So many pairs of ports anybody may have, if there are so many.
+const FEW_PAIRS: usize = 4;
+
 /// Whether PLAY wants what was recorded, and not what happens now; `is_playing_past` is what went before.
 fn is_past(play: &server::Play, is_playing_past: bool) -> bool {
     if asks_for_recorded(play.query.as_deref()) {
@@ -411,8 +414,10 @@ impl Plane {
             of_peer += usize::from(of == peer);
             all += 1;
         }
+        // Of very few nothing is kept.
+        let most_of = |pairs: usize| pairs.max(FEW_PAIRS);
         let pairs = self.config.pairs;
-        of_peer >= limits::RTSP_STRANGER_PAIRS.min(pairs / 2) || all >= pairs / 4 * 3
+        of_peer >= limits::RTSP_STRANGER_PAIRS.min(most_of(pairs / 2)) || all >= most_of(pairs / 4 * 3)
     }
 
     fn play(&mut self, now: Instant, pending: Pending, play: server::Play) -> Option<Answer> {

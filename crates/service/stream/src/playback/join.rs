@@ -207,6 +207,12 @@ impl Player {
             _ => Some(from_ns),
         });
         let begun_ns = begun_ns.collect();
+        // What those that play refer to may lie behind the end, and is still to be sent.
+        let held = before.map(|cursor| cursor.held.iter().copied());
+        let held = held.into_iter().flatten();
+        let held = held
+            .filter(|(index, _)| !joining.senders.contains(index))
+            .collect();
         self.mode = Mode::Playing(Cursor {
             piece,
             fragment,
@@ -215,7 +221,7 @@ impl Player {
             from_ns,
             begun_ns,
             last_key_ns: None,
-            held: Vec::new(),
+            held,
         });
         // From one file to the next nothing is missing for those that are there already.
         if others.is_empty() {

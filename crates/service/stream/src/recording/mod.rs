@@ -406,8 +406,10 @@ impl Recorder {
         let elapsed_ns = in_file_ns - self.fragment_began_ns().unwrap_or(in_file_ns);
         let fragment_ns = ns(self.settings.fragment);
         let segment_ns = ns(self.settings.segment);
+        let open_bytes = self.open_bytes as u64;
         let most_bytes = self.settings.segment_bytes.unwrap_or(u64::MAX);
-        let is_over = |file: &File| in_file_ns - file.began_ns >= segment_ns || file.bytes >= most_bytes;
+        let is_over =
+            |file: &File| in_file_ns - file.began_ns >= segment_ns || file.bytes + open_bytes >= most_bytes;
         let is_other = self.is_renewed || self.file.as_ref().is_none_or(is_over) || unit.changes.is_some();
         let begins = unit.is_key || (unit.is_begin && is_other);
         if !begins {
