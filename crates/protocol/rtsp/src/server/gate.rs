@@ -181,11 +181,11 @@ impl Server {
                 self.login_failures = 0;
                 self.find_session(current);
             }
-            Verdict::Stale => self.challenge_in(&current, &realm.clone(), true),
+            Verdict::Stale => self.challenge_in(&current, realm, true),
             Verdict::Refused(_) => {
                 self.login_failures += 1;
                 let ours = self.config.realm.clone();
-                // Somebody of ours may have been let in at another domain's: clients try again by themselves what is stale.
+                // Somebody of ours may have been let in at another domain's: many clients try again by themselves what is stale.
                 match is_ours || asked == ours {
                     true => self.challenge(&current, false),
                     false => self.challenge_in(&current, &ours, true),

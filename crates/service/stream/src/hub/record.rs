@@ -1,5 +1,6 @@
 //! Recording what is live.
 
+use super::live::Live;
 use super::plane::Plane;
 use super::{Event, MountKey, Output};
 use crate::mount::MountName;
@@ -96,6 +97,11 @@ impl Plane {
 
     /// Hands on what a mount's recorder wants written.
     pub(crate) fn flush_recorder(&mut self, now: Instant, key: MountKey) {
+        let is_recorded = |live: &Live| live.recorder.is_some();
+        // It is looked at with each packet.
+        if !self.live.get(&key).is_some_and(is_recorded) {
+            return;
+        }
         let Some(mount) = self.name_of(key) else { return };
         let wallclock = self.wallclock(now);
         loop {

@@ -295,6 +295,19 @@ impl World {
         line.split(';').next().unwrap().to_owned()
     }
 
+    /// One in which all of alice's mounts are recorded.
+    fn recording() -> Self {
+        let mut world = World::new();
+        let settings = MountSettings {
+            record: true,
+            ..MountSettings::default()
+        };
+        world
+            .hub
+            .set_settings(world.now, vec![("alice/**".parse().unwrap(), settings)]);
+        world
+    }
+
     pub(super) fn publish(&mut self, mount: &str) -> ConnectionId {
         self.publish_described(mount, SDP, 2)
     }
@@ -871,14 +884,7 @@ fn reports_of_both_tracks_tell_the_same_moment() {
 #[test]
 fn a_mount_is_recorded_by_its_settings_or_by_hand_and_written_to_its_end() {
     use ringpost_store::FileCommand;
-    let mut world = World::new();
-    let settings = MountSettings {
-        record: true,
-        ..MountSettings::default()
-    };
-    world
-        .hub
-        .set_settings(world.now, vec![("alice/**".parse().unwrap(), settings)]);
+    let mut world = World::recording();
     let publisher = world.publish("alice/door");
     let sps: &[u8] = &[0x67, 0x42, 0xc0, 0x1e, 0xd9, 0x00, 0xa0, 0x47, 0xfe, 0x88];
     let mut sequence = 0;
@@ -920,14 +926,7 @@ fn a_mount_is_recorded_by_its_settings_or_by_hand_and_written_to_its_end() {
 #[test]
 fn what_another_publisher_sends_is_called_behind_what_the_first_one_said_to_be_ahead_of_its_time() {
     use ringpost_store::FileCommand;
-    let mut world = World::new();
-    let settings = MountSettings {
-        record: true,
-        ..MountSettings::default()
-    };
-    world
-        .hub
-        .set_settings(world.now, vec![("alice/**".parse().unwrap(), settings)]);
+    let mut world = World::recording();
     for (rate_hz, ahead_s) in [(8_000, 9), (16_000, 0)] {
         let sdp = SDP.split_once("m=video").unwrap().0;
         let sdp =
@@ -1250,14 +1249,7 @@ fn a_reader_that_has_paused_goes_on_in_the_ring_of_another_publisher_from_its_be
 #[test]
 fn what_was_recorded_is_closed_when_another_publisher_takes_over_with_other_tracks() {
     use ringpost_store::FileCommand;
-    let mut world = World::new();
-    let settings = MountSettings {
-        record: true,
-        ..MountSettings::default()
-    };
-    world
-        .hub
-        .set_settings(world.now, vec![("alice/**".parse().unwrap(), settings)]);
+    let mut world = World::recording();
     let sound = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\nm=audio 0 RTP/AVP 96\r\na=rtpmap:96 PCMU/8000\r\n\
                  a=control:streamid=0\r\n";
     let publisher = world.publish_described("alice/door", sound, 1);

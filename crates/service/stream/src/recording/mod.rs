@@ -60,9 +60,9 @@ use track::{Track, Unit};
 /// The first track with pictures leads: files begin with its key frames, and fragments where they can; without pictures a
 /// track of sound does, and so it does where no key frame has come within [`PATIENCE`]. An encoder that refreshes its pictures
 /// little by little and never sends a key frame is begun with anywhere after that time, if its parameter sets are known: a
-/// decoder has a whole picture before long. Another file begins with the first key frame after [`Settings::segment`] or [`Settings::segment_bytes`], where
-/// parameter sets change, where timestamps jump, where nothing has come for half a minute or its timestamps leave out more than three
-/// seconds, where they are said to be of another time, and
+/// decoder has a whole picture before long. Another file begins with the first key frame after [`Settings::segment`] or
+/// [`Settings::segment_bytes`], where parameter sets change, where timestamps jump or leave out more than three seconds, where
+/// nothing has come for half a minute, where timestamps are said to be of another time, and
 /// where tracks have drifted apart, since each is placed by the wall's clock when its file begins and counted by its timestamps
 /// from there on. Files of one recorder are called in the order in which they were written, whatever the wall's clock does.
 ///

@@ -82,29 +82,27 @@ fn who_asks_for_what_is_named_after_an_address_is_asked_in_its_domain_and_then_i
         assert_eq!(world.status(&request, &fields), 200, "{user}");
         assert_eq!(world.server.user(), Some(proven));
     }
+    let challenged_carol = || {
+        let mut world = World::new();
+        world.needs_user = true;
+        let mut carol = DigestClient::new("other.net", "carol", "secret", Rng::from_number(3));
+        let challenged = world.request(&request, "");
+        carol.handle_challenges(challenges(&challenged)).unwrap();
+        (world, carol)
+    };
     // What is about no mount comes with what was proven.
-    let mut world = World::new();
-    world.needs_user = true;
-    let mut client = DigestClient::new("other.net", "carol", "secret", Rng::from_number(3));
-    client
-        .handle_challenges(challenges(&world.request(&request, "")))
-        .unwrap();
-    let fields = authorized(&mut client, "DESCRIBE", url);
+    let (mut world, mut carol) = challenged_carol();
+    let fields = authorized(&mut carol, "DESCRIBE", url);
     assert_eq!(world.status(&request, &fields), 200);
     for _ in 0..12 {
-        let fields = authorized(&mut client, "OPTIONS", "*");
+        let fields = authorized(&mut carol, "OPTIONS", "*");
         assert_eq!(world.status("OPTIONS *", &fields), 200);
     }
     // A realm that nobody asked in on this connection is worth nothing.
+    let (_, mut carol) = challenged_carol();
     let mut world = World::new();
     world.needs_user = true;
-    let mut client = DigestClient::new("other.net", "carol", "secret", Rng::from_number(3));
-    client
-        .handle_challenges(challenges(&world.request(&request, "")))
-        .unwrap();
-    let mut world = World::new();
-    world.needs_user = true;
-    let fields = authorized(&mut client, "DESCRIBE", "rtsp://h/lobby");
+    let fields = authorized(&mut carol, "DESCRIBE", "rtsp://h/lobby");
     let refused = world.request("DESCRIBE rtsp://h/lobby", &fields);
     assert_eq!(refused.status, Status::UNAUTHORIZED);
     assert!(
