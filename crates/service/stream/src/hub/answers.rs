@@ -622,7 +622,7 @@ impl Plane {
         }
         let mount = MountKey(self.next_number());
         let rng = self.rng.fork();
-        let mut live = Live::new(now, self.wallclock(now), description, rng);
+        let mut live = Live::new(now, self.wallclock(now), name.clone(), description, rng);
         live.publisher = Some(key);
         self.live.insert(mount, live);
         self.names.insert(name.clone(), mount);

@@ -25,6 +25,8 @@ const PICTURELESS: Duration = Duration::from_secs(2);
 /// A mount that is or was published to lately.
 #[derive(Debug)]
 pub(crate) struct Live {
+    /// What it is called for as long as it is live.
+    pub(crate) name: MountName,
     pub(crate) description: Arc<Description>,
     ring: Ring,
     ingests: Vec<Ingest>,
@@ -58,12 +60,19 @@ pub(crate) struct Live {
 }
 
 impl Live {
-    pub(crate) fn new(now: Instant, wallclock: UnixTime, description: Description, mut rng: Rng) -> Self {
+    pub(crate) fn new(
+        now: Instant,
+        wallclock: UnixTime,
+        name: MountName,
+        description: Description,
+        mut rng: Rng,
+    ) -> Self {
         let ingests = description
             .tracks
             .iter()
             .map(|track| Ingest::new(track, &mut rng));
         let mut live = Live {
+            name,
             ingests: ingests.collect(),
             has_pictures: has_pictures(&description),
             description: Arc::new(description),
@@ -128,12 +137,12 @@ impl Live {
     }
 
     /// What is announced of the mount, which is sent to `group`, by us at `source`.
-    pub(crate) fn announcement(&self, mount: &MountName, source: IpAddr, group: Group) -> SessionDescription {
+    pub(crate) fn announcement(&self, source: IpAddr, group: Group) -> SessionDescription {
         let origin = Origin {
             address: Address::Ip(source),
             ..origin(self.number, source)
         };
-        self.description.write_group(origin, mount.as_str(), &group)
+        self.description.write_group(origin, self.name.as_str(), &group)
     }
 
     fn wallclock(&self, now: Instant) -> UnixTime {

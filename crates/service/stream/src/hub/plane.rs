@@ -500,8 +500,9 @@ impl Plane {
             self.send_away(now, reader);
         }
         self.end_listening(key);
-        self.live.remove(&key);
-        self.names.retain(|_, named| *named != key);
+        if let Some(live) = self.live.remove(&key) {
+            self.names.remove(&live.name);
+        }
         self.timers.push_back((Timer::Mount(key), None));
     }
 

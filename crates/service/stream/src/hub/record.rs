@@ -1,6 +1,5 @@
 //! Recording what is live.
 
-use super::live::Live;
 use super::plane::Plane;
 use super::{Event, MountKey, Output};
 use crate::mount::MountName;
@@ -97,22 +96,16 @@ impl Plane {
 
     /// Hands on what a mount's recorder wants written.
     pub(crate) fn flush_recorder(&mut self, now: Instant, key: MountKey) {
-        let is_recorded = |live: &Live| live.recorder.is_some();
-        // It is looked at with each packet.
-        if !self.live.get(&key).is_some_and(is_recorded) {
-            return;
-        }
-        let Some(mount) = self.name_of(key) else { return };
         let wallclock = self.wallclock(now);
-        loop {
-            let Some(recorder) = self.live.get_mut(&key).and_then(|live| live.recorder.as_mut()) else {
-                return;
-            };
+        // It is looked at with each packet: most often there is nothing, and then nothing is copied.
+        while let Some(live) = self.live.get_mut(&key)
+            && let Some(recorder) = &mut live.recorder
+        {
             let command = match recorder.poll_output() {
-                recording::Output::Create { name } => match file_of(&mount, &name) {
+                recording::Output::Create { name } => match file_of(&live.name, &name) {
                     Some(file) => {
                         if let Some(began) = recording::began(&name) {
-                            self.recordings.note_begun(&mount, began, wallclock);
+                            self.recordings.note_begun(&live.name, began, wallclock);
                         }
                         FileCommand::Create(file)
                     }
@@ -125,13 +118,13 @@ impl Plane {
                 recording::Output::Sync => FileCommand::Sync,
                 recording::Output::Close => FileCommand::Close,
                 recording::Output::Event(event) => {
-                    let mount = mount.clone();
+                    let mount = live.name.clone();
                     self.tell(Event::Recording { mount, event });
                     continue;
                 }
                 recording::Output::Timeout(_) => return,
             };
-            let mount = mount.clone();
+            let mount = live.name.clone();
             self.push(Output::Write { mount, command });
         }
     }
@@ -179,8 +172,7 @@ impl Plane {
     }
 
     pub(crate) fn name_of(&self, key: MountKey) -> Option<MountName> {
-        let mut names = self.names.iter();
-        names.find(|(_, of)| **of == key).map(|(name, _)| name.clone())
+        self.live.get(&key).map(|live| live.name.clone())
     }
 }
 

@@ -85,7 +85,7 @@ impl Plane {
             IpAddr::V6(_) => sap.sources.v6.map(IpAddr::from),
         };
         let Some(source) = source else { return };
-        let description = live.announcement(mount, source, group);
+        let description = live.announcement(source, group);
         sap.announcer
             .announce(now, ad, source, group.address, &description);
         self.flush_sap();
