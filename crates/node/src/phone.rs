@@ -94,6 +94,8 @@ struct Driver {
     parts: PhoneParts,
     phone: Phone,
     asking: FuturesUnordered<BoxFuture<'static, Answered>>,
+    /// The questions which mount is dialled, each with what ends the search.
+    finding: HashMap<QuestionId, AbortHandle>,
     /// The legs that hear a mount, each with what ends that.
     hearing: HashMap<LegId, AbortHandle>,
     /// The calls that are mounts.
@@ -165,6 +167,7 @@ pub async fn run(parts: PhoneParts, phone: Phone) {
         parts,
         phone,
         asking: FuturesUnordered::new(),
+        finding: HashMap::new(),
         hearing: HashMap::new(),
         overheard: Calls::default(),
         changes: 0,
@@ -292,6 +295,31 @@ impl Driver {
         self.phone.handle_media(now, calendar, event);
     }
 
+    /// Finds which mount is dialled; one that is pulled is waited for, as long as its caller does.
+    fn find_mount(
+        &mut self,
+        id: QuestionId,
+        (user, domain): (Box<str>, Box<str>),
+        caller: Option<MountCaller>,
+    ) {
+        let (handle, registration) = AbortHandle::new_pair();
+        self.finding.insert(id, handle);
+        let (mounts, changes) = (self.parts.mounts.clone(), self.changes);
+        let found = async move {
+            match mounts {
+                Some(mounts) => mounts.find(&user, &domain, caller).await,
+                None => DialledMount::Unknown,
+            }
+        };
+        let answered = Abortable::new(found, registration).map(move |found| Answered {
+            id,
+            answer: Answer::Mount(found.unwrap_or(DialledMount::Unavailable)),
+            question: None,
+            changes,
+        });
+        self.asking.push(answered.boxed());
+    }
+
     /// Feeds a mount to a leg; the question is answered when either is no more, or the right to hear it.
     fn hear_mount(&mut self, id: QuestionId, mount: Box<str>, caller: Option<MountCaller>, leg: LegId) {
         let (handle, registration) = AbortHandle::new_pair();
@@ -366,6 +394,11 @@ impl Driver {
                 Output::Media(command) => self.parts.media.command(command),
                 Output::Release(pair) => self.parts.media.close(pair),
                 Output::Ask(id, question) => self.ask(id, question),
+                Output::Forget(id) => {
+                    if let Some(finding) = self.finding.remove(&id) {
+                        finding.abort();
+                    }
+                }
                 Output::Event(event) => self.tell(event),
                 Output::Timeout(at) => {
                     self.wake_at = at;
@@ -383,6 +416,9 @@ impl Driver {
     /// Answers at once what is known here, and has the rest looked up.
     fn ask(&mut self, id: QuestionId, question: Question) {
         let question = match question {
+            Question::Mount { user, domain, caller } => {
+                return self.find_mount(id, (user, domain), caller);
+            }
             Question::Hear { mount, caller, leg } => return self.hear_mount(id, mount, caller, leg),
             question => question,
         };
@@ -417,7 +453,6 @@ impl Driver {
             return self.phone.handle_answer(now, calendar, id, answer);
         }
         let (voicemail, dns) = (self.parts.voicemail.clone(), self.parts.dns.clone());
-        let mounts = self.parts.mounts.clone();
         let changes = self.changes;
         self.asking.push(
             async move {
@@ -432,13 +467,6 @@ impl Driver {
                         let found = directory.account(&domain, &user).await;
                         let person = logged(found).flatten().map(|info| person_of(&info));
                         (Answer::Person(person), Some(again))
-                    }
-                    Question::Mount { user, domain, caller } => {
-                        let found = match mounts {
-                            Some(mounts) => mounts.find(&user, &domain, caller).await,
-                            None => DialledMount::Unknown,
-                        };
-                        (Answer::Mount(found), None)
                     }
                     Question::Records(question) => (Answer::Records(dns.look_up(question).await), None),
                     other => (voicemail.answer(other).await, None),
@@ -463,6 +491,7 @@ impl Driver {
             question,
             changes,
         } = answered;
+        self.finding.remove(&id);
         let is_somebody = matches!(&answer, Answer::Device(Some(_)) | Answer::Person(Some(_)));
         match question.filter(|_| is_somebody && changes != self.changes) {
             Some(question) => self.ask(id, question),
@@ -700,7 +729,7 @@ fn restored(saved: &records::Binding, now: Instant, calendar: UnixTime) -> Optio
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::testing::{BEGIN, at_once};
     use crate::world::World;
@@ -749,15 +778,14 @@ mod tests {
         }
     }
 
-    /// Keeps the first lines of what leaves, and leads nowhere else.
+    /// Keeps what leaves, and leads nowhere else.
     #[derive(Default)]
-    struct Outside(Mutex<Vec<String>>);
+    pub(crate) struct Outside(pub(crate) Mutex<Vec<String>>);
 
     impl SipTransport for Outside {
         fn send(&self, _: Flow, message: bytes::Bytes) {
-            let text = String::from_utf8_lossy(&message);
-            let first = text.lines().next().unwrap_or_default().to_owned();
-            self.0.lock().unwrap().push(first);
+            let text = String::from_utf8_lossy(&message).into_owned();
+            self.0.lock().unwrap().push(text);
         }
 
         fn open(&self, _: &ringpost_sip::locate::Target) -> Option<Flow> {
@@ -871,11 +899,11 @@ mod tests {
         drop(arrivals_in);
         at_once(run(parts, phone));
         let sent = outside.0.lock().unwrap();
-        let refusals = sent.iter().filter(|line| line.contains(" 404 ")).count();
+        let answers = |status: &str| sent.iter().filter(|answer| answer.starts_with(status)).count();
         assert!(
-            refusals > 1,
+            answers("SIP/2.0 404 ") > 1,
             "the 404 that is not acknowledged goes out again within {FLOOD} ms"
         );
-        assert!(sent.iter().filter(|line| line.contains(" 200 ")).count() == FLOOD);
+        assert_eq!(answers("SIP/2.0 200 "), FLOOD);
     }
 }

@@ -1,3 +1,5 @@
+mod dialled;
+
 use super::*;
 use crate::testing::{BEGIN, Lab, at_once};
 use bytes::Bytes;

@@ -280,6 +280,8 @@ impl World {
             match self.phone.poll_output() {
                 Output::Transmit(transmit) => self.sent(transmit),
                 Output::Ask(id, question) => self.questions.push_back((id, question)),
+                // An answer that nobody waits for may come all the same.
+                Output::Forget(_) => {}
                 Output::Media(command) => self.engine.handle_command(self.now, command),
                 Output::Release(pair) => assert!(self.open.remove(&pair), "a pair is released once"),
                 Output::Event(_) => {}

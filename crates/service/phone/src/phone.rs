@@ -24,6 +24,8 @@ pub enum Output {
     Transmit(Transmit),
     /// Answer this with [`Phone::handle_answer`].
     Ask(QuestionId, Question),
+    /// Nobody waits for the answer to this any more: what is looked for may be left.
+    Forget(QuestionId),
     /// A command for the media engine.
     Media(Command),
     /// A pair of sockets that no leg was made of: close it.
@@ -473,9 +475,22 @@ impl Phone {
     }
 
     pub(crate) fn ask(&mut self, question: Question, pending: Pending) {
+        self.open_question(question, pending);
+    }
+
+    /// Asks what may have to be forgotten.
+    pub(crate) fn open_question(&mut self, question: Question, pending: Pending) -> QuestionId {
         let id = QuestionId(self.number());
         self.questions.insert(id, pending);
         self.output.push_back(Output::Ask(id, question));
+        id
+    }
+
+    /// Nobody waits for that any more, if it is open still.
+    pub(crate) fn forget(&mut self, id: QuestionId) {
+        if self.questions.remove(&id).is_some() {
+            self.output.push_back(Output::Forget(id));
+        }
     }
 
     pub(crate) fn command(&mut self, command: Command) {

@@ -2,7 +2,7 @@
 //!
 //! The service awaits nothing: it puts a question with a number, and goes on with that call when
 //! [`Phone::handle_answer`](crate::Phone::handle_answer) brings the answer. A question whose call has ended meanwhile is
-//! answered into the void.
+//! answered into the void; one whose answer may take long is forgotten with [`Output::Forget`](crate::Output::Forget).
 
 use crate::voicemail::{VoiceMessageId, VoiceMessages};
 use ringpost_auth::digest::DigestKeys;

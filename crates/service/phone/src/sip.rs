@@ -348,6 +348,9 @@ impl Phone {
         self.timers.remove(&id);
         self.output
             .push_back(Output::Event(Event::CallEnded(record(id, &call, now))));
+        if let Some(asked) = call.mount_asked {
+            self.forget(asked);
+        }
         if let Some(outside) = &call.outside {
             self.seeks.remove(&outside.seek);
         }

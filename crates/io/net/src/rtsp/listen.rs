@@ -69,10 +69,10 @@ impl Driver {
         Ok(Sound { hearing, packets })
     }
 
-    /// Who listens no longer is no reader of what is pulled while somebody reads, though no packet finds that out.
+    /// Who listens no longer, or waits to, is no reader of what is pulled while somebody reads, though no packet finds that out.
     pub(super) fn let_listeners_go(&mut self) {
         let now = self.now();
-        if now >= self.look_at && !self.listeners.is_empty() {
+        if now >= self.look_at && !(self.listeners.is_empty() && self.awaiting.is_empty()) {
             self.look_at = now + LOOK;
             self.drop_closed();
         }
@@ -80,7 +80,11 @@ impl Driver {
 
     fn drop_closed(&mut self) {
         let gone = self.listeners.iter().filter(|(_, packets)| packets.is_closed());
-        let gone: Vec<_> = gone.map(|(listener, _)| *listener).collect();
+        let waited = self.awaiting.iter().filter(|(_, (_, reply))| reply.is_closed());
+        let gone = gone
+            .map(|(listener, _)| *listener)
+            .chain(waited.map(|(listener, _)| *listener));
+        let gone: Vec<_> = gone.collect();
         gone.into_iter()
             .for_each(|listener| self.stop_listening(listener));
     }
@@ -98,6 +102,7 @@ impl Driver {
 
     fn stop_listening(&mut self, listener: ListenerId) {
         self.listeners.remove(&listener);
+        self.awaiting.remove(&listener);
         self.hub.stop_listening(listener);
     }
 }

@@ -4,11 +4,12 @@ use super::*;
 use crate::media::MediaThread;
 use crate::stream::ConnectionLimits;
 use crate::tls::self_signed;
+use ringpost_base::limits;
 use ringpost_rtp::Header;
 use ringpost_store::MemoryFiles;
-use ringpost_stream::hub::Ask;
+use ringpost_stream::hub::{Ask, NotHeard, PullSettings, PullTransport};
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 
 const LIMIT: Duration = Duration::from_secs(20);
 const SDP: &str = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n\
@@ -55,6 +56,7 @@ impl House {
             while let Ok(Question { id, ask, .. }) = questions.recv_blocking() {
                 let answer = match ask {
                     Ask::List { .. } => Answer::Nothing,
+                    Ask::Resolve { .. } => Answer::Addresses(Ok(vec![Ipv4Addr::LOCALHOST.into()])),
                     Ask::Authorize { mount, .. } if mount.as_str() == "slow" => {
                         std::thread::sleep(Duration::from_millis(300));
                         Answer::Yes
@@ -584,4 +586,39 @@ fn streams_by_udp_have_half_of_the_media_ports_at_most_and_calls_the_others() {
          Transport: RTP/AVP;unicast;client_port=42096-42097,RTP/AVP/TCP;unicast;interleaved=0-1\r\n\r\n"
     ));
     assert!(head.contains("interleaved=0-1"), "{head}");
+}
+
+#[test]
+fn who_waits_for_a_mount_and_hangs_up_takes_no_place_of_others() {
+    let house = House::new(42_300..=42_319, ConnectionLimits::default());
+    let camera = TcpListener::bind("127.0.0.1:0").unwrap();
+    let handle = house.thread.as_ref().unwrap().handle();
+    let pull = PullSettings {
+        url: ringpost_rtsp::Url::parse(&format!("rtsp://{}/", camera.local_addr().unwrap())).unwrap(),
+        is_always: false,
+        transport: PullTransport::Tcp,
+    };
+    let settings = MountSettings {
+        pull: Some(pull),
+        ..MountSettings::default()
+    };
+    let door: MountName = "alice/door".parse().unwrap();
+    let say = |message| {
+        handle.messages.send_blocking(message).unwrap();
+        handle.waker.wake();
+    };
+    say(Message::Settings(vec![(
+        door.as_str().parse().unwrap(),
+        settings,
+    )]));
+    for _ in 0..limits::MOUNT_LISTENERS {
+        let (reply, _) = async_channel::bounded(1);
+        say(Message::Listen(door.clone(), reply));
+    }
+    let (reply, heard) = async_channel::bounded(1);
+    say(Message::Listen(door, reply));
+    drop(camera.accept().unwrap());
+    drop(camera);
+    let why = heard.recv_blocking().unwrap().map(|_| ()).unwrap_err();
+    assert_eq!(why, NotHeard::NotPulled, "it was waited for");
 }

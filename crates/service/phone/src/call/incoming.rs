@@ -44,6 +44,7 @@ impl Phone {
                 device: device.map(|device| device.id.user.clone()),
                 callee: None,
                 mount: None,
+                mount_asked: None,
                 outside: None,
                 offer,
                 caller: None,

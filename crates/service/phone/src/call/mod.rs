@@ -23,7 +23,7 @@ pub use overhear::Overheard;
 pub(crate) use ringing::Ringing;
 pub(crate) use talking::Talking;
 
-use crate::question::{MediaSocket, Person};
+use crate::question::{MediaSocket, Person, QuestionId};
 use crate::registrar::Binding;
 use crate::seek::Outside;
 use ringpost_base::{Instant, UnixTime};
@@ -183,6 +183,8 @@ pub(crate) struct Call {
     pub(crate) callee: Option<Arc<Person>>,
     /// The mount that is called.
     pub(crate) mount: Option<Box<str>>,
+    /// The question which one that is, once asked: the answer may take as long as it is waited for.
+    pub(crate) mount_asked: Option<QuestionId>,
     /// Who is called, if they are of another domain.
     pub(crate) outside: Option<Box<Outside>>,
     /// The caller's offer; `None` for a delayed one.

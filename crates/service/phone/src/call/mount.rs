@@ -17,7 +17,10 @@ impl Phone {
         };
         let caller = call.mount_caller();
         let question = Question::Mount { user, domain, caller };
-        self.ask(question, Pending::Mount(id));
+        let asked = self.open_question(question, Pending::Mount(id));
+        if let Some(call) = self.calls.get_mut(&id) {
+            call.mount_asked = Some(asked);
+        }
     }
 
     /// The mount is known, or why it is not heard.

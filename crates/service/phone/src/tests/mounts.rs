@@ -60,6 +60,26 @@ fn who_hangs_up_hears_no_more_of_it() {
 }
 
 #[test]
+fn who_gives_up_while_a_mount_is_awaited_is_answered_and_it_is_looked_for_no_longer() {
+    let mut w = World::new();
+    w.hold_if = Box::new(|question| matches!(question, Question::Mount { .. }));
+    let now = w.now;
+    let call = w.peers[ALICE].call(now, "alice/door");
+    w.run_s(2);
+    assert_eq!((w.held.len(), w.count_to(ALICE, "100 INVITE")), (1, 1));
+    let now = w.now;
+    w.peers[ALICE].hang_up(now, call);
+    w.run_ms(200);
+    assert_eq!(
+        (w.count_to(ALICE, "200 CANCEL"), w.count_to(ALICE, "487 INVITE")),
+        (1, 1)
+    );
+    assert!(w.held.is_empty(), "nobody waits for it: {:?}", w.held);
+    assert_eq!(w.phone.calls(), 0);
+    w.assert_over();
+}
+
+#[test]
 fn what_cannot_be_heard_is_refused_with_why() {
     let undecodable = DialledMount::Undecodable(vec!["H264".into(), "odd\"one".into()]);
     for (mount, status) in [

@@ -66,6 +66,7 @@ impl Server {
                 }
                 Output::Media(command) => self.media.handle(self.now, command),
                 Output::Release(pair) => self.media.release(pair),
+                Output::Forget(_) => {}
                 Output::Event(crate::Event::Refused { .. }) => {}
                 Output::Event(_) => self.effects += 1,
                 Output::Timeout(at) => match self.media.poll(self.now) {

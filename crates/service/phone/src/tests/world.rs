@@ -32,7 +32,7 @@ pub(super) struct World {
     /// Questions that wait until [`World::answer_held`].
     #[allow(clippy::type_complexity)]
     pub(super) hold_if: Box<dyn Fn(&Question) -> bool>,
-    held: Vec<(QuestionId, Question)>,
+    pub(super) held: Vec<(QuestionId, Question)>,
     answers: Vec<(QuestionId, Answer)>,
     wire: Vec<Packet>,
     pub(super) rng: Rng,
@@ -251,6 +251,7 @@ impl World {
                     self.answers.insert(0, (id, answer));
                 }
                 Output::Media(command) => self.media.handle(self.now, command),
+                Output::Forget(id) => self.held.retain(|(held, _)| *held != id),
                 Output::Release(pair) => self.media.release(pair),
                 Output::Event(event) => self.events.push(event),
                 Output::Timeout(at) => return at,

@@ -706,9 +706,10 @@ impl Hub {
         is_awaited.then_some(listener)
     }
 
-    /// Nobody listens there any more.
+    /// Nobody listens there any more, or waits to.
     pub fn stop_listening(&mut self, listener: ListenerId) {
         self.plane.stop_listening(listener);
+        self.pulls.stop_waiting(listener);
     }
 
     /// Says goodbye to all readers and closes all connections.

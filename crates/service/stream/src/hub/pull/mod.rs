@@ -268,6 +268,14 @@ impl Pulls {
         true
     }
 
+    /// Somebody within the server waits for no mount any longer.
+    pub(crate) fn stop_waiting(&mut self, listener: ListenerId) {
+        let is_theirs = |waiter: &Waiter| matches!(waiter.who, Waits::Listener(who) if who == listener);
+        for pull in self.all.values_mut() {
+            pull.waiting.retain(|waiter| !is_theirs(waiter));
+        }
+    }
+
     pub(crate) fn handle_connected(&mut self, now: Instant, id: ConnectionId, ends: Ends, plane: &mut Plane) {
         self.go_on(now, plane.pulling.connection(id), plane, |run, pull, plane| {
             run.handle_connected(now, ends, pull, plane)

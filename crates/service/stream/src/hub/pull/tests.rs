@@ -4,6 +4,7 @@ use crate::hub::tests::{KEY, OTHER, TCP, World};
 use crate::hub::{
     ConnectionId, Ends, Event, MountSettings, PairId, PullSettings, PullTransport, SocketId, Unresolved,
 };
+use ringpost_base::limits;
 use ringpost_rtp::Header;
 use ringpost_rtp::rtcp::{Compound, RtcpPacket};
 use std::net::SocketAddr;
@@ -833,4 +834,32 @@ fn who_waits_for_a_pull_that_fails_or_takes_long_is_told_and_who_waits_for_none_
     let removed = camera.world.hub.await_pull(now, &door()).expect("it is pulled");
     camera.set(None);
     assert_eq!(camera.world.awaited[2..], [(removed, false)]);
+}
+
+#[test]
+fn who_waits_no_longer_keeps_no_pull_and_takes_no_place_of_others() {
+    let mut camera = Camera::new();
+    camera.answers = false;
+    camera.pulled(false, PullTransport::Tcp);
+    let now = camera.world.now;
+    let waiting = |camera: &mut Camera| camera.world.hub.await_pull(now, &door());
+    let all: Vec<_> = (0..limits::MOUNT_LISTENERS)
+        .map(|_| waiting(&mut camera).expect("it is pulled"))
+        .collect();
+    assert_eq!(waiting(&mut camera), None, "too many wait");
+    camera.run();
+    for listener in &all[1..] {
+        camera.world.hub.stop_listening(*listener);
+    }
+    assert!(waiting(&mut camera).is_some_and(|last| {
+        camera.world.hub.stop_listening(last);
+        true
+    }));
+    let connection = camera.connection.expect("it is connected to");
+    camera.pass(Duration::from_secs(2));
+    camera.world.hub.stop_listening(all[0]);
+    camera.pass(Duration::from_secs(60));
+    assert!(camera.world.closed.contains(&connection), "nobody waits for it");
+    assert!(camera.world.awaited.is_empty(), "nobody is told");
+    assert_eq!(camera.dialled.len(), 1);
 }
