@@ -50,8 +50,7 @@ pub use sipp::{Sipp, scenario};
 pub use streams::{
     Ffmpeg, Unit, compare_units, listed_stream, recorded, stream_url, wait_until_live, wait_until_over,
 };
-pub use talk::ImapSocket;
-pub use talk::{ImapClient, ImapReply, SmtpClient};
+pub use talk::{ImapClient, ImapReply, ImapSocket, SmtpClient, open_tls};
 pub use typed::TypedTls;
 pub use wav::{Wav, tone_wav};
 pub use zone::SignedZone;

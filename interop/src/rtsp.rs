@@ -46,6 +46,11 @@ impl RtspSocket {
     /// Connects.
     pub fn open(server: &Server) -> Result<RtspSocket> {
         let stream = TcpStream::connect(SocketAddr::from((server.address(), PORT)))?;
+        RtspSocket::over(server, stream)
+    }
+
+    /// The same on a connection to the server that was made elsewhere.
+    pub fn over(server: &Server, stream: TcpStream) -> Result<RtspSocket> {
         stream.set_read_timeout(Some(LIMIT))?;
         stream.set_write_timeout(Some(LIMIT))?;
         stream.set_nodelay(true)?;
@@ -67,6 +72,11 @@ impl RtspSocket {
     /// The session that the server has given.
     pub fn session(&self) -> Option<&str> {
         self.session.as_deref()
+    }
+
+    /// Asks within another connection's session from now on.
+    pub fn take_up(&mut self, session: &str) {
+        self.session = Some(session.to_owned());
     }
 
     /// A request for what is behind the server's address (`/alice/door`), with further header lines and a body.

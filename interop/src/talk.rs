@@ -37,6 +37,11 @@ fn tls_over(server: &Server, stream: TcpStream) -> Result<StreamOwned<ClientConn
     Ok(StreamOwned::new(connection, stream))
 }
 
+/// A connection under TLS from the start, of which the bytes are somebody else's matter.
+pub fn open_tls(server: &Server, port: u16) -> Result<impl Read + Write + Send + use<>> {
+    tls_over(server, connect(server, port)?)
+}
+
 /// A connection on which lines come and go.
 struct Talk(BufReader<Box<dyn Stream>>);
 
