@@ -1,9 +1,14 @@
 //! A phone dials what ffmpeg publishes, and what it hears is measured.
 
+#![allow(clippy::unwrap_used)] // A test says what it missed by panicking.
+
+use md5::{Digest, Md5};
 use ringpost_interop::{
-    Baresip, Behaviour, DOMAIN, Device, Ffmpeg, Options, Server, client, own_address, spawn, tone_wav,
-    wait_for,
+    Baresip, Behaviour, DOMAIN, Device, Ffmpeg, Options, Server, SipSocket, client, own_address, spawn,
+    tone_wav, wait_for,
 };
+use std::io::Read;
+use std::net::TcpListener;
 use std::process::Command;
 use std::time::Duration;
 
@@ -269,4 +274,81 @@ fn a_mount_that_is_pulled_when_it_is_wanted_is_pulled_for_a_phone_and_for_as_lon
     phone.wait_for("480 Temporarily Unavailable");
     assert!(!is_pulled());
     house.check_store();
+}
+
+#[test]
+fn who_dials_a_mount_that_does_not_come_and_hangs_up_leaves_nothing() {
+    // It takes connections, and answers nothing.
+    let camera = TcpListener::bind((own_address(), 0)).unwrap();
+    let from = format!("rtsp://{}/door", camera.local_addr().unwrap());
+    let streams = format!(
+        "vacancy_s = 1\npull_networks = [\"127.0.0.0/8\"]\n\
+         mounts.\"carol/door\" = {{ extension = \"703\", pull = {from:?}, pull_when = \"read\" }}\n"
+    );
+    let house = Server::start_with(&Options {
+        streams,
+        ..Options::default()
+    });
+    let (_, carol) = house.person("carol");
+    let phone = SipSocket::open(&house);
+    let uri = format!("sip:703@{DOMAIN}");
+    let say = |method: &str, cseq: u32, lines: &str| {
+        let (user, ip, port) = (&carol.account, house.address(), phone.port());
+        phone.send(&format!(
+            "{method} {uri} SIP/2.0\r\nVia: SIP/2.0/UDP {ip}:{port};branch=z9hG4bK{cseq};rport\r\nMax-Forwards: 70\r\n\
+             From: <sip:{user}@{DOMAIN}>;tag=1\r\nTo: <{uri}>\r\nCall-ID: gives-up\r\nCSeq: {cseq} {method}\r\n\
+             Contact: <sip:{user}@{ip}:{port}>\r\n{lines}Content-Length: 0\r\n\r\n"
+        ));
+    };
+    say("INVITE", 1, "");
+    let challenge = phone.next();
+    assert!(challenge.starts_with("SIP/2.0 401 "), "{challenge}");
+    say("ACK", 1, "");
+    say("INVITE", 2, &digest(&carol, "INVITE", &uri, &challenge));
+    let (mut pull, _) = camera.accept().unwrap();
+    say("CANCEL", 2, "");
+    let mut answers = Vec::new();
+    while answers.len() < 2 {
+        let answer = phone.next();
+        if !answer.starts_with("SIP/2.0 100 ") {
+            answers.push(answer.lines().next().unwrap_or_default().to_owned());
+        }
+    }
+    answers.sort();
+    assert!(
+        answers[0].starts_with("SIP/2.0 200 ") && answers[1].starts_with("SIP/2.0 487 "),
+        "{answers:?}"
+    );
+    say("ACK", 2, "");
+    // Nobody wants it: the connection ends, and there is no other one.
+    pull.set_read_timeout(Some(LIMIT)).unwrap();
+    let mut asked = Vec::new();
+    pull.read_to_end(&mut asked).unwrap();
+    assert!(asked.starts_with(b"DESCRIBE ") || asked.starts_with(b"OPTIONS "));
+    camera.set_nonblocking(true).unwrap();
+    std::thread::sleep(Duration::from_secs(3));
+    assert!(camera.accept().is_err(), "{}", house.log());
+    assert!(wait_for(LIMIT, || house.metric("calls") == 0.0));
+    assert!(!house.command(&["stream", "list"]).contains("  publisher\t"));
+    house.check_store();
+}
+
+/// What answers a challenge of MD5.
+fn digest(device: &Device, method: &str, uri: &str, challenge: &str) -> String {
+    let md5 = |text: String| -> String {
+        Md5::digest(text)
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
+    };
+    let nonce = challenge.split("nonce=\"").nth(1);
+    let nonce = nonce.and_then(|rest| rest.split('"').next()).expect("a nonce");
+    let Device { username, secret, .. } = device;
+    let keys = md5(format!("{username}:{DOMAIN}:{secret}"));
+    let of_request = md5(format!("{method}:{uri}"));
+    let response = md5(format!("{keys}:{nonce}:00000001:typed:auth:{of_request}"));
+    format!(
+        "Authorization: Digest username=\"{username}\", realm=\"{DOMAIN}\", nonce=\"{nonce}\", uri=\"{uri}\", \
+         response=\"{response}\", algorithm=MD5, qop=auth, nc=00000001, cnonce=\"typed\"\r\n"
+    )
 }
