@@ -52,6 +52,6 @@ pub use streams::{
 };
 pub use talk::ImapSocket;
 pub use talk::{ImapClient, ImapReply, SmtpClient};
-pub use typed::TypedTls;
+pub use typed::{TypedTls, base64};
 pub use wav::{Wav, tone_wav};
 pub use zone::SignedZone;
