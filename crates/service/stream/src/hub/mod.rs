@@ -625,7 +625,7 @@ impl Hub {
     /// What rights hang on has changed: looks at those of all sessions again, and ends those that [`Ask::Authorize`] does not allow
     /// any more.
     pub fn reconsider(&mut self, now: Instant) {
-        self.plane.reconsider();
+        self.plane.reconsider(now);
         self.settle_plane(now);
     }
 

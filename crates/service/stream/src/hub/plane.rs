@@ -686,6 +686,9 @@ impl Plane {
         if is_publisher {
             self.flush_rtcp(now, key, track);
         }
+        if known.is_none() {
+            self.consider_new(now, key);
+        }
     }
 
     /// The sockets of a stream that is being set up are open, or cannot be.

@@ -13,20 +13,34 @@ use std::time::Duration;
 
 /// When a question that nobody could answer is asked again.
 const AGAIN: Duration = Duration::from_secs(1);
+/// So long after a change a session that begins may have been allowed before it.
+const IN_BETWEEN: Duration = Duration::from_secs(30);
 
 /// Sessions whose rights are looked at again, one question at a time.
 #[derive(Debug, Default)]
 pub(crate) struct Reconsidering {
     waiting: BTreeSet<SessionKey>,
     open: Option<(QuestionId, SessionKey)>,
+    /// When something changed last.
+    changed: Option<Instant>,
 }
 
 impl Plane {
     /// Looks at the rights of all sessions again. Our own pulls need none.
-    pub(crate) fn reconsider(&mut self) {
+    pub(crate) fn reconsider(&mut self, now: Instant) {
+        self.reconsidering.changed = Some(now);
         let clients = self.sessions.iter().filter(|(_, session)| session.id.is_some());
         self.reconsidering.waiting.extend(clients.map(|(key, _)| *key));
         self.reconsider_next();
+    }
+
+    /// The same of a session that begins, whose right to it may have been found out before a change and come behind it.
+    pub(crate) fn consider_new(&mut self, now: Instant, key: SessionKey) {
+        let changed = self.reconsidering.changed;
+        if changed.is_some_and(|changed| now.since(changed) < IN_BETWEEN) {
+            self.reconsidering.waiting.insert(key);
+            self.reconsider_next();
+        }
     }
 
     pub(crate) fn handle_rights_timeout(&mut self) {
@@ -190,5 +204,30 @@ mod tests {
         assert!(world.kick(first));
         world.run();
         assert_eq!(world.closed, [id]);
+    }
+
+    // The answer of before the change comes behind it.
+    #[test]
+    fn who_was_let_in_before_a_change_and_begins_after_it_is_looked_at_too() {
+        let mut world = World::new();
+        world.publish("alice/door");
+        let id = proven(&mut world, 0, TCP[0]);
+        world.held_rights = Some(Vec::new());
+        let set_up = format!(
+            "SETUP rtsp://h/alice/door/trackID=0 RTSP/1.0\r\nCSeq: 2\r\nTransport: {}\r\n\r\n",
+            TCP[0]
+        );
+        world.input(id, set_up.as_bytes());
+        let held = world.held_rights.take().unwrap();
+        assert_eq!(held.len(), 1);
+        world.holder = 2;
+        world.hub.reconsider(world.now);
+        world.run();
+        for (question, answer) in held {
+            world.hub.handle_answer(world.now, question, answer);
+        }
+        world.run();
+        assert_eq!(world.closed, [id]);
+        assert_eq!(world.hub.session_ids().len(), 1, "the publisher's");
     }
 }
