@@ -51,6 +51,6 @@ pub use streams::{
     Ffmpeg, Unit, compare_units, listed_stream, recorded, stream_url, wait_until_live, wait_until_over,
 };
 pub use talk::{ImapClient, ImapReply, ImapSocket, SmtpClient, open_tls};
-pub use typed::TypedTls;
+pub use typed::{TypedTls, base64};
 pub use wav::{Wav, tone_wav};
 pub use zone::SignedZone;

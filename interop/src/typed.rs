@@ -142,3 +142,21 @@ fn credentials(device: &Device, nonce: &str) -> String {
          response=\"{response}\", algorithm=MD5, qop=auth, nc=00000001, cnonce=\"typed\"\n"
     )
 }
+
+/// Base64 of octets, as openssl writes it.
+///
+/// # Panics
+/// When openssl is missing.
+pub fn base64(octets: impl AsRef<[u8]>) -> String {
+    let mut child = Command::new("openssl")
+        .args(["base64", "-A"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("openssl is there");
+    let mut stdin = child.stdin.take().expect("its input is a pipe");
+    stdin.write_all(octets.as_ref()).expect("it takes everything");
+    drop(stdin);
+    let output = child.wait_with_output().expect("it ends");
+    String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
+}

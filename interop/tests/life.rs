@@ -3,12 +3,12 @@
 #![allow(clippy::unwrap_used)] // A test says what it missed by panicking.
 
 use ringpost_interop::{
-    Baresip, Behaviour, DOMAIN, ImapClient, Options, Server, SipCall, SipSocket, SmtpClient, mails, run,
-    sip_request, tone_wav, wait_for,
+    Baresip, Behaviour, DOMAIN, ImapClient, Options, Server, SipCall, SipSocket, SmtpClient, base64, mails,
+    run, sip_request, tone_wav, wait_for,
 };
 use std::io::{Read, Write};
 use std::net::{TcpStream, UdpSocket};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 #[test]
@@ -136,7 +136,7 @@ fn greeted(server: &Server) -> String {
 fn passwords_are_taken_without_tls_only_from_networks_that_the_configuration_names() {
     let server = Server::start();
     let (alice, _) = server.person("alice");
-    let secret = base64(format!("\0{}\0{}", alice.address, alice.password).as_bytes());
+    let secret = base64(format!("\0{}\0{}", alice.address, alice.password));
     // What it says to a program that logs in without TLS and leaves, over each protocol.
     let said = || {
         let login = format!("a LOGIN {} {}\r\nb LOGOUT\r\n", alice.address, alice.password);
@@ -159,19 +159,6 @@ fn passwords_are_taken_without_tls_only_from_networks_that_the_configuration_nam
     assert!(smtp.contains("\n235 "), "{smtp}");
     reconfigure(&server, |text| text.replace("127.0.0.0/8", "192.168.0.0/16"));
     assert!(said()[0].contains("LOGINDISABLED"), "elsewhere it stays with TLS");
-}
-
-/// Base64, as openssl writes it.
-fn base64(bytes: &[u8]) -> String {
-    let mut child = Command::new("openssl")
-        .args(["base64", "-A"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child.stdin.take().unwrap().write_all(bytes).unwrap();
-    let output = child.wait_with_output().unwrap();
-    String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
 }
 
 /// Types lines, and gives all that is said until the server closes.

@@ -3,10 +3,9 @@
 #![allow(clippy::unwrap_used)] // A test says what it missed by panicking.
 
 use ringpost_interop::{
-    Child, Ffmpeg, Options, RtspSocket, Server, TypedTls, client, compare_units, run, wait_for,
+    Child, Ffmpeg, Options, RtspSocket, Server, TypedTls, base64, client, compare_units, run, wait_for,
 };
-use std::io::Write;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -243,7 +242,7 @@ fn basic_is_what_is_asked_for_under_tls_alone_and_works_there_with_ffmpeg_too() 
     // What is not offered is not taken either: base64 of the right name and secret.
     let basic = format!(
         "Authorization: Basic {}\r\n",
-        base64(&format!("{}:{}", alice.username, alice.secret))
+        base64(format!("{}:{}", alice.username, alice.secret))
     );
     let asked = socket.ask("DESCRIBE", "/alice/door", &basic, "").unwrap();
     assert_eq!(asked.status, 401, "{}", asked.head);
@@ -274,7 +273,7 @@ fn basic_is_what_is_asked_for_under_tls_alone_and_works_there_with_ffmpeg_too() 
         .enumerate()
     {
         let mut typed = TypedTls::open(&server, 8322, &["-4", "-no_ticket"][..count.min(2)]).unwrap();
-        let basic = format!("Authorization: Basic {}\n", base64(&format!("{user}:{secret}")));
+        let basic = format!("Authorization: Basic {}\n", base64(format!("{user}:{secret}")));
         let answer = describe(&mut typed, 7, &basic);
         assert!(
             answer.starts_with(&format!("RTSP/1.0 {status} ")),
@@ -290,19 +289,6 @@ fn basic_is_what_is_asked_for_under_tls_alone_and_works_there_with_ffmpeg_too() 
         let units = ffmpeg.units(name, &["-rtsp_transport", "tcp", "-t", "2"], &url);
         assert!(units.len() > 40, "{name}: {}", units.len());
     }
-}
-
-/// base64 of a text, as openssl writes it.
-fn base64(text: &str) -> String {
-    let mut child = Command::new("openssl")
-        .args(["base64", "-A"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
-    let output = child.wait_with_output().unwrap();
-    String::from_utf8(output.stdout).unwrap()
 }
 
 #[test]

@@ -25,7 +25,7 @@ use crate::world::{Endpoints, WorldRef};
 use futures_util::future::BoxFuture;
 use ringpost_auth::digest::DigestKeys;
 use ringpost_directory::{AccountInfo, DeviceKeys, Directory, DirectoryError};
-use ringpost_rtsp::server::{Access, Password};
+use ringpost_rtsp::server::{Access, Password, User};
 use ringpost_stream::hub::{Answer, Ask, ConnectionId, Question, QuestionId};
 use ringpost_stream::{MountName, MountPattern};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -117,7 +117,15 @@ impl Streams {
             Ask::Read { mount, file, range } => {
                 return self.shelves.read(&self.directory, &mount, &file, range).await;
             }
-            Ask::Authorize { user, mount, access } => self.authorize(user.as_deref(), &mount, access).await,
+            Ask::Authorize {
+                user,
+                mount,
+                access,
+                query,
+            } => {
+                let place = (&mount, query.as_deref());
+                self.authorize(user.as_ref(), place, access).await
+            }
         };
         answered.unwrap_or_else(|error| {
             tracing::warn!(%error, "the directory could not answer");
@@ -133,8 +141,13 @@ impl Streams {
     }
 
     async fn keys(&self, user: &str, realm: &str) -> Result<Answer, DirectoryError> {
+        if !self.directory.is_local(realm) {
+            return Ok(Answer::No);
+        }
         let device = self.directory.device(realm, user).await?;
-        Ok(Answer::Keys(device.map(|device| device.keys.clone())))
+        Ok(Answer::Keys(
+            device.map(|device| (self.device_user(&device), device.keys.clone())),
+        ))
     }
 
     async fn password(
@@ -147,7 +160,7 @@ impl Streams {
             && DigestKeys::derive(&device.user, device.account.address.domain(), &password.0).to_bytes()
                 == device.keys.to_bytes()
         {
-            return Ok(Answer::Yes);
+            return Ok(Answer::Proven(self.device_user(&device)));
         }
         let nowhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
         let remote = from.map_or(nowhere, |(_, peer)| peer);
@@ -165,8 +178,9 @@ impl Streams {
             session: &session,
             guess_delay: GUESS_DELAY,
         };
+        let mark = self.directory.login_mark();
         match door.check_password(user, &password.0).await {
-            Ok(Some(_)) => Ok(Answer::Yes),
+            Ok(Some(account)) => Ok(Answer::Proven(self.account_user(&account, mark))),
             Ok(None) => {
                 door.slow_down(user, 1).await;
                 Ok(Answer::No)
@@ -176,42 +190,114 @@ impl Streams {
         }
     }
 
+    /// Who has proven to have a device's secret.
+    fn device_user(&self, device: &DeviceKeys) -> User {
+        User {
+            name: self.listed(&device.user, device.account.address.domain()),
+            holder: device.created.as_nanos(),
+            mark: None,
+            realm: None,
+        }
+    }
+
+    /// Who has proven to know an account's password, after this mark was taken.
+    fn account_user(&self, account: &AccountInfo, mark: u64) -> User {
+        let address = &account.address;
+        User {
+            name: self.listed(address.local_part(), address.domain()),
+            holder: account.id.0,
+            mark: Some(mark),
+            realm: None,
+        }
+    }
+
+    fn listed(&self, name: &str, domain: &str) -> String {
+        match domain == self.directory.default_domain() {
+            true => name.to_owned(),
+            false => format!("{name}@{domain}"),
+        }
+    }
+
+    /// Who a user is, if what was proven still holds: the device or the account is there and none that was made again under its
+    /// name, and the password is the one that was given.
+    async fn standing(&self, user: &User) -> Result<Option<Asking>, DirectoryError> {
+        let Some(mark) = user.mark else {
+            let device = self.device(&user.name).await?;
+            let device = device.filter(|device| device.created.as_nanos() == user.holder);
+            return Ok(device.map(Asking::Device));
+        };
+        let account = self.account_of(&user.name).await?;
+        let account = account
+            .filter(|account| account.id.0 == user.holder && self.directory.login_stands(account.id, mark));
+        Ok(account.map(Asking::Account))
+    }
+
+    /// The device or account of this name.
+    async fn named(&self, user: &str) -> Result<Option<Asking>, DirectoryError> {
+        Ok(match self.device(user).await? {
+            Some(device) => Some(Asking::Device(device)),
+            None => self.account_of(user).await?.map(Asking::Account),
+        })
+    }
+
+    fn may(&self, asking: Option<&Asking>, mount: &MountName, access: Access) -> bool {
+        let is_owner = asking.is_some_and(|asking| self.owns(asking.account(), mount));
+        is_owner || self.is_let_in(asking, mount, access)
+    }
+
     async fn authorize(
         &self,
-        user: Option<&str>,
-        mount: &MountName,
+        user: Option<&User>,
+        (mount, query): (&MountName, Option<&str>),
         access: Access,
     ) -> Result<Answer, DirectoryError> {
-        let (account, device) = match user {
-            Some(user) => (self.account_of(user).await?, self.device(user).await?),
-            None => (None, None),
+        let asking = match user {
+            Some(user) => self.standing(user).await?,
+            None => None,
         };
-        let is_owner = account
-            .as_deref()
-            .is_some_and(|account| self.owns(account, mount));
-        let asks = Asking {
-            account: account.as_deref(),
-            device: device.as_deref(),
-        };
-        let may = is_owner || self.is_let_in(asks, mount, access);
+        let may = self.may(asking.as_ref(), mount, access);
         if may
             && access == Access::Publish
             && let Some(why) = self.reserved_for(mount).await
         {
             return Ok(Answer::Refused(why));
         }
-        Ok(match (may, user) {
+        Ok(match (may, asking) {
             (true, _) => Answer::Yes,
-            (false, None) => Answer::No,
+            (false, None) => Answer::Unproven {
+                realm: self.realm_for(mount, query, access),
+            },
             // Who it is, is known: asking again would change nothing.
             (false, Some(_)) => Answer::Never,
         })
     }
 
-    async fn account_of(&self, user: &str) -> Result<Option<Arc<AccountInfo>>, DirectoryError> {
+    /// In which realm who wants to go to a mount is asked, where it is not the default domain's: in the one that the URL names
+    /// behind its path, as `?realm=example.org`, or in that of the address which the mount is named after, unless it is only
+    /// people of the default domain whom a rule lets read it.
+    fn realm_for(&self, mount: &MountName, query: Option<&str>, access: Access) -> Option<String> {
+        let wanted = query.and_then(|query| query.split('&').find_map(|part| part.strip_prefix("realm=")));
+        if let Some(wanted) = wanted.filter(|wanted| self.directory.is_local(wanted)) {
+            return Some(wanted.to_lowercase());
+        }
+        let (_, domain) = mount.first().rsplit_once('@')?;
+        if !self.directory.is_local(domain) {
+            return None;
+        }
         let default = self.directory.default_domain();
-        let (name, domain) = user.rsplit_once('@').unwrap_or((user, default));
-        self.directory.account(domain, name).await
+        let is_ours = |who: &Who| match who {
+            Who::One(name) => name.rsplit_once('@').is_none_or(|(_, domain)| domain == default),
+            Who::Anyone | Who::Accounts => false,
+        };
+        let is_for_ours = access == Access::Read
+            && self.with_rule(mount, |rule| {
+                !rule.read.is_empty() && rule.read.iter().all(is_ours)
+            }) == Some(true);
+        (!is_for_ours).then(|| domain.to_lowercase())
+    }
+
+    async fn account_of(&self, user: &str) -> Result<Option<Arc<AccountInfo>>, DirectoryError> {
+        self.directory.account_by_login(user).await
     }
 
     /// An account's mounts are those below its name; in another than the default domain, below its address.
@@ -222,42 +308,52 @@ impl Streams {
         (is_default && first == address.local_part()) || first == address.to_string()
     }
 
-    fn is_let_in(&self, asks: Asking<'_>, mount: &MountName, access: Access) -> bool {
+    fn is_let_in(&self, asking: Option<&Asking>, mount: &MountName, access: Access) -> bool {
+        let default = self.directory.default_domain();
+        let is_in = self.with_rule(mount, |rule| {
+            let who = match access {
+                Access::Read => &rule.read,
+                Access::Publish => &rule.publish,
+            };
+            who.iter().any(|who| match who {
+                Who::Anyone => true,
+                Who::Accounts => asking.is_some(),
+                Who::One(name) => asking.is_some_and(|asking| asking.is_called(name, default)),
+            })
+        });
+        is_in == Some(true)
+    }
+
+    /// What the rule says that holds for a mount, if one does.
+    fn with_rule<T>(&self, mount: &MountName, with: impl FnOnce(&MountRule) -> T) -> Option<T> {
         let rules = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
         let matching = rules.iter().filter(|rule| rule.pattern.matches(mount));
-        let Some(rule) = matching.min_by(|a, b| a.pattern.cmp(&b.pattern)) else {
-            return false;
-        };
-        let who = match access {
-            Access::Read => &rule.read,
-            Access::Publish => &rule.publish,
-        };
-        who.iter().any(|who| match who {
-            Who::Anyone => true,
-            Who::Accounts => asks.account.is_some(),
-            Who::One(name) => asks.is_called(name, self.directory.default_domain()),
-        })
+        matching.min_by(|a, b| a.pattern.cmp(&b.pattern)).map(with)
     }
 }
 
-/// Who there is by the name that a client has proven: what was removed since is let in nowhere.
-#[derive(Clone, Copy)]
-struct Asking<'a> {
-    account: Option<&'a AccountInfo>,
-    device: Option<&'a DeviceKeys>,
+/// Who there is by what a client has proven: what was removed since is let in nowhere.
+enum Asking {
+    Account(Arc<AccountInfo>),
+    Device(Arc<DeviceKeys>),
 }
 
-impl Asking<'_> {
+impl Asking {
+    fn account(&self) -> &AccountInfo {
+        match self {
+            Asking::Account(account) => account,
+            Asking::Device(device) => &device.account,
+        }
+    }
+
     /// Whether a rule's name is the account's or the device's, with its domain or, in the default one, without.
-    fn is_called(self, rule: &str, default_domain: &str) -> bool {
+    fn is_called(&self, rule: &str, default_domain: &str) -> bool {
         let (name, domain) = rule.rsplit_once('@').unwrap_or((rule, default_domain));
-        let is_account = |account: &AccountInfo| {
-            account.address.domain() == domain && account.address.local_part() == name
-        };
-        let is_device = |device: &DeviceKeys| {
-            device.account.address.domain() == domain && device.user.to_lowercase() == name
-        };
-        self.account.is_some_and(is_account) || self.device.is_some_and(is_device)
+        let address = &self.account().address;
+        let is_device = |user: &str| user.to_lowercase() == name;
+        address.domain() == domain
+            && (address.local_part() == name
+                || matches!(self, Asking::Device(device) if is_device(&device.user)))
     }
 }
 

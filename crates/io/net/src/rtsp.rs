@@ -94,8 +94,7 @@ enum Message {
     Announced(async_channel::Sender<Vec<AnnouncedInfo>>),
     Record(MountName, bool, async_channel::Sender<Result<bool, NotRecorded>>),
     Settings(Vec<(MountPattern, MountSettings)>),
-    Users(async_channel::Sender<Vec<String>>),
-    Reconsider(Vec<String>),
+    Reconsider,
     Listen(MountName, listen::Reply),
     Own(publish::Own),
     Stop,
@@ -226,16 +225,9 @@ impl RtspHandle {
         self.push(Message::Settings(settings)).await
     }
 
-    /// Who has proven a name and has a session.
-    pub async fn users(&self) -> Result<Vec<String>, Gone> {
-        let (reply, answer) = async_channel::bounded(1);
-        self.push(Message::Users(reply)).await?;
-        answer.recv().await.map_err(|_| Gone)
-    }
-
-    /// Ends the sessions of these users, and of those who may not any more.
-    pub async fn reconsider(&self, gone: Vec<String>) -> Result<(), Gone> {
-        self.push(Message::Reconsider(gone)).await
+    /// Ends the sessions of those who may not any more.
+    pub async fn reconsider(&self) -> Result<(), Gone> {
+        self.push(Message::Reconsider).await
     }
 
     async fn push(&self, message: Message) -> Result<(), Gone> {
@@ -605,10 +597,7 @@ impl Driver {
                     let _ = reply.try_send(self.hub.record(now, &mount, is_wanted));
                 }
                 Ok(Message::Settings(settings)) => self.hub.set_settings(now, settings),
-                Ok(Message::Users(reply)) => {
-                    let _ = reply.try_send(self.hub.users());
-                }
-                Ok(Message::Reconsider(gone)) => self.hub.reconsider(now, &gone),
+                Ok(Message::Reconsider) => self.hub.reconsider(now),
                 Ok(Message::Listen(mount, reply)) => {
                     self.listen(now, mount, reply);
                 }

@@ -119,8 +119,10 @@ impl Dialling {
             true => device.into_string(),
             false => format!("{device}@{}", person.domain),
         };
-        match self.streams.authorize(Some(&user), mount, Access::Read).await {
-            Ok(answer) => Some(matches!(answer, Answer::Yes)),
+        match self.streams.named(&user).await {
+            Ok(named) => {
+                Some(named.is_some_and(|asking| self.streams.may(Some(&asking), mount, Access::Read)))
+            }
             Err(error) => {
                 tracing::warn!(%error, "the directory could not answer");
                 None

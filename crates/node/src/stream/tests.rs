@@ -68,13 +68,30 @@ impl House {
         }
     }
 
+    /// Who has proven a name now, by a device's secret or the account's password.
+    fn proven(&self, name: &str) -> User {
+        let streams = &self.streams;
+        if let Some(device) = at_once(streams.device(name)).unwrap() {
+            return streams.device_user(&device);
+        }
+        let account = at_once(streams.account_of(name)).unwrap().expect("an account");
+        streams.account_user(&account, streams.directory.login_mark())
+    }
+
     fn may(&self, user: Option<&str>, mount: &str, access: Access) -> &'static str {
-        let mount = mount.parse().unwrap();
-        let user = user.map(Into::into);
-        let answer = at_once(self.streams.answer(FROM, Ask::Authorize { user, mount, access }));
-        match answer {
+        self.may_still(user.map(|user| self.proven(user)), mount, access)
+    }
+
+    fn may_still(&self, user: Option<User>, mount: &str, access: Access) -> &'static str {
+        let ask = Ask::Authorize {
+            user,
+            mount: mount.parse().unwrap(),
+            access,
+            query: None,
+        };
+        match at_once(self.streams.answer(FROM, ask)) {
             Answer::Yes => "yes",
-            Answer::No => "no",
+            Answer::Unproven { .. } => "no",
             Answer::Never => "never",
             Answer::Refused(_) => "refused",
             _ => "?",
@@ -94,7 +111,6 @@ fn without_a_rule_an_account_has_what_is_below_its_name_and_nobody_else_does() {
             "yes"
         );
         assert_eq!(house.may(Some("bob"), "alice/door", access), "never");
-        assert_eq!(house.may(Some("nobody"), "nobody/door", access), "never");
         assert_eq!(house.may(None, "alice/door", access), "no");
     }
 }
@@ -146,17 +162,87 @@ fn who_is_removed_is_let_in_by_no_rule_that_names_him() {
         read: named.to_vec(),
     };
     *house.streams.rules.lock().unwrap() = vec![rule];
-    let may = |user: &str| {
-        [Access::Read, Access::Publish].map(|access| house.may(Some(user), "alice/yard", access))
+    let may = |user: &User| {
+        [Access::Read, Access::Publish]
+            .map(|access| house.may_still(Some(user.clone()), "alice/yard", access))
     };
     let directory = &house.streams.directory;
-    assert_eq!((may("bob"), may("bob@example.org")), (["yes"; 2], ["yes"; 2]));
+    let (bob, door) = (house.proven("bob@example.org"), house.proven(&device));
+    assert_eq!((may(&bob), may(&door)), (["yes"; 2], ["yes"; 2]));
     at_once(directory.remove_account("bob@example.org")).unwrap();
-    assert_eq!((may("bob"), may("bob@example.org")), (["never"; 2], ["never"; 2]));
-    // It is its account's no more, whose mount this is.
-    assert_eq!(may(&device), ["yes"; 2]);
+    assert_eq!((may(&bob), may(&door)), (["no"; 2], ["yes"; 2]));
     at_once(directory.remove_device("alice@example.org", "door")).unwrap();
-    assert_eq!(may(&device), ["never"; 2]);
+    assert_eq!(may(&door), ["no"; 2]);
+    // Others have the names now, who prove it by themselves.
+    let later = BEGIN + Duration::from_secs(1);
+    at_once(directory.add_account(NewAccount::new("bob@example.org"), later)).unwrap();
+    at_once(directory.add_device("alice@example.org", "door", later)).unwrap();
+    assert_eq!((may(&bob), may(&door)), (["no"; 2], ["no"; 2]));
+    let (bob, door) = (house.proven("bob"), house.proven(&device));
+    assert_eq!((may(&bob), may(&door)), (["yes"; 2], ["yes"; 2]));
+}
+
+#[test]
+fn who_is_to_prove_it_is_asked_in_the_realm_of_what_the_mount_is_named_after() {
+    let house = House::new(Vec::new());
+    at_once(house.streams.directory.add_domain("example.net", BEGIN)).unwrap();
+    let realm = |mount: &str, access: Access, query: Option<&str>| {
+        let ask = Ask::Authorize {
+            user: None,
+            mount: mount.parse().unwrap(),
+            access,
+            query: query.map(Into::into),
+        };
+        match at_once(house.streams.answer(FROM, ask)) {
+            Answer::Unproven { realm } => realm.unwrap_or_default(),
+            answer => panic!("{answer:?}"),
+        }
+    };
+    let cam = "cam@Example.net/door";
+    for access in [Access::Read, Access::Publish] {
+        assert_eq!(realm("alice/door", access, None), "");
+        assert_eq!(realm(cam, access, None), "example.net");
+        // None of ours.
+        assert_eq!(realm("cam@2/door", access, None), "");
+        assert_eq!(realm("cam@elsewhere.net/door", access, None), "");
+        let query = |query| realm(cam, access, Some(query));
+        assert_eq!(query("realm=example.org"), "example.org");
+        assert_eq!(query("key=1&realm=Example.ORG"), "example.org");
+        assert_eq!(query("realm=elsewhere.net"), "example.net");
+        assert_eq!(
+            realm("alice/door", access, Some("realm=example.net")),
+            "example.net"
+        );
+    }
+    // Who a rule lets read it tells in whose realm.
+    for (who, wanted) in [
+        (vec![Who::One("alice".into())], ""),
+        (
+            vec![Who::One("alice@example.org".into()), Who::One("bob".into())],
+            "",
+        ),
+        (
+            vec![Who::One("alice".into()), Who::One("eve@example.net".into())],
+            "example.net",
+        ),
+        (vec![Who::Accounts], "example.net"),
+        (Vec::new(), "example.net"),
+    ] {
+        *house.streams.rules.lock().unwrap() = vec![MountRule {
+            pattern: "cam@example.net/door".parse().unwrap(),
+            publish: who.clone(),
+            read: who.clone(),
+        }];
+        assert_eq!(
+            realm("cam@example.net/door", Access::Read, None),
+            wanted,
+            "{who:?}"
+        );
+        assert_eq!(
+            realm("cam@example.net/door", Access::Publish, None),
+            "example.net"
+        );
+    }
 }
 
 #[test]
@@ -176,52 +262,63 @@ fn whole_stars_open_no_voicemails() {
     assert_eq!(house.may(None, "alice/voicemail/1-17", Access::Read), "yes");
 }
 
-/// Sessions of these users; who is gone, as it was told.
-struct Sessions(Vec<String>, Mutex<Vec<Vec<String>>>);
+/// How often sessions were looked at again.
+#[derive(Default)]
+struct Sessions(Mutex<u32>);
 
 impl LiveSessions for Sessions {
-    fn users(&self) -> BoxFuture<'static, Vec<String>> {
-        let users = self.0.clone();
-        Box::pin(async move { users })
-    }
-
-    fn reconsider(&self, gone: Vec<String>) -> BoxFuture<'static, ()> {
-        self.1.lock().unwrap().push(gone);
+    fn reconsider(&self) -> BoxFuture<'static, ()> {
+        *self.0.lock().unwrap() += 1;
         Box::pin(async {})
     }
 }
 
 #[test]
 fn sessions_are_looked_at_again_when_what_they_hang_on_changes() {
-    use ringpost_store::{Bus, Interest};
+    use ringpost_store::{AccountId, Bus, Hint, Interest, Topic};
     let house = House::new(Vec::new());
-    let (bus, device) = (house.bus.clone(), house.device.0.clone());
-    let users = ["alice", "alice@example.org", "bob", &device]
-        .map(Into::into)
-        .into();
-    let sessions = Arc::new(Sessions(users, Mutex::default()));
+    let bus = house.bus.clone();
+    let sessions = Arc::new(Sessions::default());
     let heard = bus.subscribe(Interest::AllButMail);
-    let mut keeping = Box::pin(keep_to_rights(house.streams.clone(), heard, sessions.clone()));
-    let mut told = || {
-        assert!((&mut keeping).now_or_never().is_none(), "it goes on");
-        std::mem::take(&mut *sessions.1.lock().unwrap())
-    };
-    assert!(told().is_empty());
     let directory = &house.streams.directory;
+    let mut keeping = Box::pin(keep_to_rights(directory.clone(), heard, sessions.clone()));
+    let mut is_told = || {
+        assert!((&mut keeping).now_or_never().is_none(), "it goes on");
+        std::mem::take(&mut *sessions.0.lock().unwrap()) > 0
+    };
+    assert!(!is_told());
+    let (alice, bob) = (house.proven("alice"), house.proven("bob"));
+    let door = house.proven(&house.device.0);
+    let may = |user: &User, mount: &str| {
+        house.may_still(Some(user.clone()), &format!("{mount}/door"), Access::Publish)
+    };
     at_once(directory.set_password("alice@example.org", "another and a long one", BEGIN)).unwrap();
-    let gone = told().concat();
+    // With the new one she goes on.
+    let anew = house.proven("alice@example.org");
+    assert!(is_told());
+    assert_eq!((may(&alice, "alice"), may(&anew, "alice")), ("no", "yes"));
     assert_eq!(
-        gone,
-        ["alice", "alice@example.org"],
-        "her devices have secrets of their own"
+        (may(&bob, "bob"), may(&door, "alice")),
+        ("yes", "yes"),
+        "a device has a secret of its own"
     );
-    assert_eq!(house.may(Some(&device), "alice/door", Access::Publish), "yes");
     at_once(directory.remove_device("alice@example.org", "door")).unwrap();
-    assert!(!told().is_empty());
-    assert_eq!(house.may(Some(&device), "alice/door", Access::Publish), "never");
+    assert!(is_told());
+    assert_eq!(may(&door, "alice"), "no");
     at_once(directory.remove_account("alice@example.org")).unwrap();
-    assert!(!told().is_empty());
-    assert_eq!(house.may(Some("alice"), "alice/door", Access::Publish), "never");
+    assert!(is_told());
+    assert_eq!(may(&anew, "alice"), "no");
+    // What was not heard may have been about anybody.
+    for change in 0..10_000 {
+        bus.publish(Hint {
+            account: AccountId(u64::MAX),
+            topic: Topic::Directory,
+            change,
+        });
+    }
+    assert_eq!(may(&bob, "bob"), "yes");
+    assert!(is_told());
+    assert_eq!(may(&bob, "bob"), "no");
 }
 
 #[test]
@@ -273,10 +370,19 @@ fn a_devices_secret_and_an_accounts_password_are_taken_and_others_are_not() {
             user: user.into(),
             password: Password(password.into()),
         };
-        matches!(at_once(house.streams.answer(FROM, ask)), Answer::Yes)
+        match at_once(house.streams.answer(FROM, ask)) {
+            Answer::Proven(user) => Some(user.name),
+            _ => None,
+        }
     };
-    assert!(is("alice", &house.password));
-    assert!(is(&house.device.0, &house.device.1));
+    let (device, secret) = &house.device;
+    // Whoever it is has one name, however it was written.
+    for user in ["alice", "Alice", "alice@example.org", "alice@Example.Org"] {
+        assert_eq!(is(user, &house.password).as_deref(), Some("alice"), "{user}");
+    }
+    for user in [device.clone(), format!("{device}@EXAMPLE.org")] {
+        assert_eq!(is(&user, secret).as_ref(), Some(device), "{user}");
+    }
     let keys_in = |realm: &str| {
         let ask = Ask::Keys {
             user: house.device.0.clone(),
@@ -284,11 +390,13 @@ fn a_devices_secret_and_an_accounts_password_are_taken_and_others_are_not() {
         };
         match at_once(house.streams.answer(FROM, ask)) {
             Answer::Keys(keys) => keys,
+            Answer::No => None,
             answer => panic!("{answer:?}"),
         }
     };
-    assert!(keys_in("example.net").is_none());
-    let keys = keys_in("example.org").expect("a device has keys");
+    assert!(keys_in("example.net").is_none(), "it is none of our domains");
+    let (user, keys) = keys_in("example.org").expect("a device has keys");
+    assert_eq!(&user.name, device);
     let derived = DigestKeys::derive(&house.device.0, "example.org", &house.device.1);
     assert_eq!(keys.to_bytes(), derived.to_bytes());
 }

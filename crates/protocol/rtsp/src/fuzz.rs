@@ -128,7 +128,7 @@ pub fn client(data: &[u8]) {
 
 /// The beginning of a connection and the body of a tunnel's POST: the same comes out in pieces as whole, within the bounds.
 pub fn tunnel(data: &[u8]) {
-    use crate::tunnel::{Base64Stream, Opened, Opening, Reply, encode};
+    use crate::tunnel::{Base64Stream, Opened, Opening, Posted, Reply, encode};
     let Some((&size, data)) = data.split_first() else {
         return;
     };
@@ -163,6 +163,15 @@ pub fn tunnel(data: &[u8]) {
     let (whole, pieces) = (decode(usize::MAX, data), decode(size, data));
     assert_eq!(whole, pieces);
     assert!(whole.1.len() <= data.len() * 3 / 4 + 3);
+    let (mut posted, mut out) = (Posted::new(), Vec::new());
+    for post in data.chunks(size) {
+        posted.handle_post();
+        let (first, rest) = post.split_at(size.min(post.len()) / 2);
+        for piece in [first, rest] {
+            let _ = posted.push(piece, &mut out);
+        }
+    }
+    assert!(out.len() <= data.len() * 3 / 2 + 3);
     let messages: String = data.chunks(size).map(encode).collect();
     assert_eq!(decode(size, messages.as_bytes()), (Ok(()), data.to_vec()));
 }

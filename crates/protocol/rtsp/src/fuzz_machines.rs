@@ -2,7 +2,7 @@
 
 use crate::client::{self, Client, Offer};
 use crate::header::Range;
-use crate::server::{self, Answer, Ask, Control, Played, Refusal, Server, SetUp};
+use crate::server::{self, Answer, Ask, Control, Played, Refusal, Server, SetUp, User};
 use crate::{Item, Reader, Reading, Status, Url};
 use ringpost_auth::digest::DigestKeys;
 use ringpost_base::{Instant, Rng, UnixTime, limits};
@@ -151,6 +151,15 @@ impl Owner {
         }
     }
 
+    fn user(&mut self, name: &str) -> User {
+        User {
+            name: name.into(),
+            holder: self.rng.below(2),
+            mark: None,
+            realm: None,
+        }
+    }
+
     fn answer(&mut self, ask: &Ask) -> Answer {
         let statuses = Status::ALL;
         if self.rng.chance(0.15) {
@@ -162,8 +171,17 @@ impl Owner {
                 Some(at) => Answer::Session(Box::new(self.detached.remove(at))),
                 None => Answer::Refused(Status::SESSION_NOT_FOUND.into()),
             },
-            Ask::Keys { user, realm } => Answer::Keys(Some(DigestKeys::derive(user, realm, "secret"))),
-            Ask::Password { .. } | Ask::Authorize { .. } => Answer::Granted,
+            Ask::Keys { user, realm } => {
+                let keys = DigestKeys::derive(user, realm, "secret");
+                Answer::Keys(Some((self.user(user), keys)))
+            }
+            Ask::Password { user, .. } => Answer::Proven(self.user(user)),
+            Ask::Authorize { .. } => match self.rng.chance(0.1) {
+                true => Answer::Unproven {
+                    realm: self.rng.chance(0.5).then(|| "other.net".into()),
+                },
+                false => Answer::Granted,
+            },
             Ask::Describe(_) => Answer::Description("v=0\r\n".into()),
             Ask::Announce { .. } | Ask::SetParameter { .. } => Answer::Granted,
             Ask::GetParameter { body, .. } => Answer::Parameters(body.clone()),

@@ -32,7 +32,7 @@ pub enum Method {
     Other(String),
 }
 
-const NAMES: [(&str, Method); 11] = [
+pub(crate) const NAMES: [(&str, Method); 11] = [
     ("OPTIONS", Method::Options),
     ("DESCRIBE", Method::Describe),
     ("ANNOUNCE", Method::Announce),

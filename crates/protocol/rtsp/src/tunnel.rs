@@ -2,10 +2,11 @@
 //! client's go in base64 as the body of a POST on another connection, and both name themselves by an `x-sessioncookie`.
 //!
 //! On the server's side each new connection begins with an [`Opening`], which tells RTSP from the halves of a tunnel.
-//! [`Tunnels`] brings the halves together; what a POST brings goes through a [`Base64Stream`] into the machine of the GET's
+//! [`Tunnels`] brings the halves together; what POSTs bring goes through [`Posted`] into the machine of the GET's
 //! connection, whose bytes leave as they are. On the client's side [`get`] and [`post`] open the halves, a [`Reply`] reads
 //! what the GET is answered with, and [`encode`] makes of each message what the POST carries.
 
+use crate::method;
 use crate::server::Peer;
 use crate::syntax::trim;
 use bytes::Bytes;
@@ -216,8 +217,7 @@ pub fn encode(bytes: &[u8]) -> String {
 pub struct NotBase64;
 
 /// Decodes the body of a POST as it comes: base64 in pieces of any length, each of which may end with padding, since every
-/// message is encoded by itself; line ends between are passed over. It is the tunnel's and not one POST's: a client may go over
-/// to another one in the middle of four digits.
+/// message is encoded by itself; line ends between are passed over.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Base64Stream {
     bits: u32,
@@ -268,6 +268,65 @@ impl Base64Stream {
         out.extend_from_slice(&bytes[..3 - usize::from(self.padding)]);
         *self = Base64Stream::default();
     }
+}
+
+/// What the POSTs of a tunnel bring, one behind the other. A client may go over to another one in the middle of a message, even of
+/// four digits; and one that has lost a POST there sends the message again, whole, with the next. Such a one is known by the
+/// method that it begins with.
+#[derive(Debug, Default)]
+pub struct Posted {
+    stream: Base64Stream,
+    /// What has come by the last POST, read by itself, until it is known what it begins with.
+    beginning: Option<(Base64Stream, Vec<u8>)>,
+}
+
+impl Posted {
+    /// Nothing came yet.
+    pub fn new() -> Self {
+        Posted::default()
+    }
+
+    /// What comes from now on comes by another POST.
+    pub fn handle_post(&mut self) {
+        self.beginning = Some(Default::default());
+    }
+
+    /// Appends to `out` what `text` stands for. Says whether that is the beginning of a message after all, with all that has come by
+    /// this POST: what came of one before and is not whole never will be. After an error nothing that follows means anything.
+    pub fn push(&mut self, text: &[u8], out: &mut Vec<u8>) -> Result<bool, NotBase64> {
+        let at = out.len();
+        let pushed = self.stream.push(text, out);
+        let Some((mut stream, mut bytes)) = self.beginning.take() else {
+            return pushed.map(|()| false);
+        };
+        if stream.push(text, &mut bytes).is_err() || !may_begin(&bytes) {
+            return pushed.map(|()| false);
+        }
+        if pushed.is_err() || begins(&bytes) {
+            self.stream = stream;
+            out.truncate(at);
+            out.extend_from_slice(&bytes);
+            return Ok(true);
+        }
+        self.beginning = Some((stream, bytes));
+        Ok(false)
+    }
+}
+
+/// What messages begin with.
+fn beginnings() -> impl Iterator<Item = Vec<u8>> {
+    let methods = method::NAMES
+        .iter()
+        .map(|(name, _)| format!("{name} ").into_bytes());
+    methods.chain([b"RTSP/1.0 ".to_vec()])
+}
+
+fn begins(bytes: &[u8]) -> bool {
+    beginnings().any(|word| bytes.starts_with(&word))
+}
+
+fn may_begin(bytes: &[u8]) -> bool {
+    begins(bytes) || beginnings().any(|word| word.starts_with(bytes))
 }
 
 /// The tunnels' GET halves by their cookies: those that wait for a POST, and those that have one. A POST is taken from the

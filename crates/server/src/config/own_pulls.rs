@@ -1,7 +1,7 @@
 //! Mounts that are pulled from this very server: one that leads back to itself, over others or not, would wait for itself.
 
-use super::Config;
 use super::listen::Service;
+use super::{Config, host_name};
 use ringpost_rtsp::Url;
 use ringpost_stream::MountName;
 use std::net::IpAddr;
@@ -44,7 +44,7 @@ impl Config {
         self.is_own(url).then(|| MountName::parse(url.path()).ok())?
     }
 
-    /// Whether a URL surely leads to where we listen: names and addresses of our network say nothing here.
+    /// Whether a URL surely leads to where we listen: by an address, or as this host calls itself. Other names say nothing here.
     fn is_own(&self, url: &Url) -> bool {
         let service = match url.is_secure() {
             true => Service::Rtsps,
@@ -61,7 +61,11 @@ impl Config {
                     let address = address.to_canonical();
                     address == own.ip().to_canonical() || (own.ip().is_unspecified() && address.is_loopback())
                 }
-                Err(_) => host == "localhost" && (own.ip().is_unspecified() || own.ip().is_loopback()),
+                Err(_) => {
+                    let is = |name: &str| host.eq_ignore_ascii_case(name);
+                    let is_any = own.ip().is_unspecified();
+                    (is("localhost") && (is_any || own.ip().is_loopback())) || (is_any && is(&host_name()))
+                }
             };
             has_port && has_host
         })
@@ -87,7 +91,9 @@ mod tests {
 
     #[test]
     fn a_mount_that_is_pulled_from_itself_is_refused_with_what_is_expected() {
+        let by_name = format!("rtsp://{}:554/alice/door", host_name().to_uppercase());
         for url in [
+            by_name.as_str(),
             "rtsp://127.0.0.1/alice/door",
             "rtsp://localhost:554/alice/door/",
             "rtsp://[::1]:8554/alice/door",

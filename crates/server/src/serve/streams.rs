@@ -137,7 +137,7 @@ impl StreamParts<'_> {
         };
         let heard = self.bus.subscribe(Interest::AllButMail);
         let sessions = Arc::new(Sessions(thread.handle().clone()));
-        tokio::spawn(keep_to_rights(streams.clone(), heard, sessions));
+        tokio::spawn(keep_to_rights(streams.directory.clone(), heard, sessions));
         let answers = Arc::new(Answers(thread.handle().clone()));
         tokio::spawn(ringpost_node::stream::run(streams, questions, answers));
         tokio::spawn(keep_to_retention(files, self.current, self.stop));
@@ -189,7 +189,7 @@ impl Streaming {
         *self.rules.lock().unwrap_or_else(PoisonError::into_inner) = config.streams.rules();
         *self.sources.lock().unwrap_or_else(PoisonError::into_inner) = sources_of(config);
         *self.numbers.lock().unwrap_or_else(PoisonError::into_inner) = config.streams.numbers();
-        let _ = self.thread.handle().reconsider(Vec::new()).await;
+        let _ = self.thread.handle().reconsider().await;
         let directory = self.dialling.streams.directory.clone();
         tell_of_nobodies(directory, config.streams.rules()).await;
     }
@@ -328,15 +328,10 @@ struct Sessions(RtspHandle);
 
 // A thread that has ended has no sessions.
 impl LiveSessions for Sessions {
-    fn users(&self) -> BoxFuture<'static, Vec<String>> {
-        let handle = self.0.clone();
-        Box::pin(async move { handle.users().await.unwrap_or_default() })
-    }
-
-    fn reconsider(&self, gone: Vec<String>) -> BoxFuture<'static, ()> {
+    fn reconsider(&self) -> BoxFuture<'static, ()> {
         let handle = self.0.clone();
         Box::pin(async move {
-            let _ = handle.reconsider(gone).await;
+            let _ = handle.reconsider().await;
         })
     }
 }

@@ -221,8 +221,8 @@ impl Directory {
             Heard::Hint(Hint {
                 account,
                 topic: Topic::Logins,
-                ..
-            }) => self.0.logins.end_sessions(account),
+                change,
+            }) => self.0.logins.end_sessions(account, numbered(change)),
             Heard::Lagged => {
                 self.0.accounts.forget_all();
                 self.0.devices.forget_all();
@@ -268,7 +268,7 @@ impl Directory {
 
     /// After a password's change is durable, or an account is gone: who is logged in to it is so no longer.
     fn end_sessions(&self, account: AccountId, change: u64) {
-        self.0.logins.end_sessions(account);
+        self.0.logins.end_sessions(account, numbered(change));
         self.0.bus.publish(Hint {
             account,
             topic: Topic::Logins,
@@ -313,6 +313,11 @@ fn taken(e: ringpost_store::CommitError, name: &str) -> DirectoryError {
         ringpost_store::CommitError::Conflict(_) => DirectoryError::Taken(name.into()),
         e => e.into(),
     }
+}
+
+/// A change's number; what stands for one where none was counted, is none.
+fn numbered(change: u64) -> Option<u64> {
+    (change != u64::MAX).then_some(change)
 }
 
 /// A domain in its one spelling; one that cannot be a domain as it is, which finds nothing.

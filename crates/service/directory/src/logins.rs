@@ -29,9 +29,16 @@ struct Sessions {
     ends: Mutex<Ends>,
 }
 
+#[derive(Clone, Copy)]
+struct End {
+    at: u64,
+    /// The change of the account that ended them, so that what is told twice ends nothing that has begun in between.
+    change: Option<u64>,
+}
+
 #[derive(Default)]
 struct Ends {
-    of: HashMap<AccountId, u64>,
+    of: HashMap<AccountId, End>,
     /// Up to here it is not known any more whose they were.
     of_all: u64,
 }
@@ -90,23 +97,37 @@ impl Logins {
             return true;
         }
         let ends = self.ends();
-        ends.of_all <= mark && ends.of.get(&account).is_none_or(|end| *end <= mark)
+        ends.of_all <= mark && ends.of.get(&account).is_none_or(|end| end.at <= mark)
     }
 
-    /// Ends the sessions that an account has begun so far.
-    pub(crate) fn end_sessions(&self, account: AccountId) {
+    /// Ends the sessions that an account has begun before this change of it; `None` where it has no number.
+    pub(crate) fn end_sessions(&self, account: AccountId, change: Option<u64>) {
         let mut ends = self.ends();
-        let end = self.mark() + 1;
+        let known = ends.of.get(&account).and_then(|end| end.change);
+        if change.zip(known).is_some_and(|(change, known)| change <= known) {
+            return;
+        }
+        let at = self.mark() + 1;
         if ends.of.len() >= limits::REMEMBERED_LOGINS {
             ends.of.clear();
-            ends.of_all = end;
+            ends.of_all = at;
         }
-        ends.of.insert(account, end);
-        self.sessions.count.store(end, Ordering::Release);
+        ends.of.insert(
+            account,
+            End {
+                at,
+                change: change.or(known),
+            },
+        );
+        self.sessions.count.store(at, Ordering::Release);
     }
 
-    /// Some password may have changed.
+    /// Some password may have changed: nobody is logged in any more.
     pub(crate) fn end_all(&self) {
+        let mut ends = self.ends();
+        ends.of_all = self.mark() + 1;
+        self.sessions.count.store(ends.of_all, Ordering::Release);
+        drop(ends);
         let mut remembered = self.remembered();
         remembered.generation += 1;
         remembered.tags.clear();
@@ -166,9 +187,22 @@ mod tests {
         let (alice, bob) = (AccountId(1), AccountId(2));
         let mark = logins.mark();
         assert!(logins.stands(alice, mark));
-        logins.end_sessions(alice);
+        logins.end_sessions(alice, Some(3));
         assert!(!logins.stands(alice, mark) && logins.stands(bob, mark));
         assert!(logins.stands(alice, logins.mark()));
+        // What is told again ends nothing that has begun since.
+        let mark = logins.mark();
+        logins.end_sessions(alice, Some(3));
+        assert!(logins.stands(alice, mark));
+        logins.end_sessions(alice, Some(4));
+        assert!(!logins.stands(alice, mark) && logins.stands(bob, mark));
+        let mark = logins.mark();
+        logins.end_sessions(alice, None);
+        assert!(!logins.stands(alice, mark));
+        let mark = logins.mark();
+        logins.end_all();
+        assert!(!logins.stands(alice, mark) && !logins.stands(bob, mark));
+        assert!(logins.stands(bob, logins.mark()));
     }
 
     #[test]
@@ -176,7 +210,7 @@ mod tests {
         let logins = Logins::new([1; 32]);
         let mark = logins.mark();
         for account in 1..=limits::REMEMBERED_LOGINS as u64 + 1 {
-            logins.end_sessions(AccountId(account));
+            logins.end_sessions(AccountId(account), Some(1));
         }
         assert!(!logins.stands(AccountId(u64::MAX), mark));
         assert!(logins.stands(AccountId(1), logins.mark()));

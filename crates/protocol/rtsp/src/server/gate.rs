@@ -1,6 +1,6 @@
 //! Who asks, and whether it may be.
 
-use super::question::{Access, Answer, Ask, Password, Place};
+use super::question::{Access, Answer, Ask, Password, Place, User};
 use super::{Current, Server, Status, Waiting};
 use crate::control;
 use crate::message::Response;
@@ -21,6 +21,8 @@ const REALMS: usize = 4;
 pub(super) struct Gate {
     /// By realm; that of the configuration first.
     digests: Vec<Authenticator>,
+    /// The realm that the client was asked in last by [`Answer::Unproven`].
+    asked: String,
     is_secure: bool,
     rng: Rng,
 }
@@ -29,6 +31,7 @@ impl Gate {
     pub(super) fn new(realm: &str, is_secure: bool, mut rng: Rng) -> Self {
         Gate {
             digests: vec![authenticator(realm, rng.fork())],
+            asked: realm.to_owned(),
             is_secure,
             rng,
         }
@@ -118,18 +121,14 @@ impl Server {
             Brought::Digest(credentials) if is_about(&credentials.uri, &current.request.uri) => {
                 let (user, realm) = (credentials.username.into_owned(), credentials.realm.into_owned());
                 let ask = Ask::Keys {
-                    user: user.clone(),
+                    user,
                     realm: realm.clone(),
                 };
-                self.ask(current, Waiting::Keys { user, realm }, ask);
+                self.ask(current, Waiting::Keys { realm }, ask);
             }
             Brought::Basic { user, password } => {
                 let password = Password(password);
-                let ask = Ask::Password {
-                    user: user.clone(),
-                    password,
-                };
-                self.ask(current, Waiting::Password { user }, ask);
+                self.ask(current, Waiting::Password, Ask::Password { user, password });
             }
             Brought::Digest(_) | Brought::Unreadable => {
                 self.login_failures += 1;
@@ -138,34 +137,20 @@ impl Server {
         }
     }
 
-    /// The realm of who has what is asked for: the domain of the address that it is named after, or the configuration's.
-    fn realm_of(&self, current: &Current) -> String {
-        let first = current.place.as_ref().map(|place| place.mount.first());
-        let domain = first.and_then(|first| Some(first.rsplit_once('@')?.1));
-        let domain = domain.filter(|domain| !domain.is_empty());
-        match domain {
-            Some(domain) => domain.to_ascii_lowercase(),
-            None => self.config.realm.clone(),
-        }
-    }
-
-    pub(super) fn keys_answered(
-        &mut self,
-        current: Box<Current>,
-        (user, realm): (String, String),
-        answer: Answer,
-    ) {
+    pub(super) fn keys_answered(&mut self, current: Box<Current>, realm: &str, answer: Answer) {
         let keys = match answer {
             Answer::Keys(keys) => keys,
+            Answer::Refused(refusal) if refusal.status == Status::UNAUTHORIZED => {
+                // Who is somebody elsewhere is nobody here.
+                self.user = None;
+                return self.find_session(current);
+            }
             Answer::Refused(refusal) => return self.refuse(&current, &refusal),
             _ => return self.mismatch(&current),
         };
+        let (user, keys) = keys.unzip();
         let wallclock = self.wallclock();
-        let asked = self.realm_of(&current);
         let is_ours = realm == self.config.realm;
-        // In no other realm than these anybody was asked here: what is about no mount may come with any of them.
-        let is_known = self.gate.digests.iter().any(|digest| digest.realm() == realm);
-        let realm = if is_known { &realm } else { &asked };
         let header = current.request.headers.field("Authorization").unwrap_or_default();
         let verdict = match Credentials::parse(header) {
             Ok(credentials) => {
@@ -177,42 +162,52 @@ impl Server {
         };
         match verdict {
             Verdict::Granted => {
-                self.user = Some(if is_ours { user } else { format!("{user}@{realm}") });
+                self.user = user.map(|user| User {
+                    realm: (!is_ours).then(|| realm.to_owned()),
+                    ..user
+                });
                 self.login_failures = 0;
                 self.find_session(current);
             }
             Verdict::Stale => self.challenge_in(&current, realm, true),
             Verdict::Refused(_) => {
                 self.login_failures += 1;
-                let ours = self.config.realm.clone();
-                // Somebody of ours may have been let in at another domain's: many clients try again by themselves what is stale.
-                match is_ours || asked == ours {
-                    true => self.challenge(&current, false),
-                    false => self.challenge_in(&current, &ours, true),
+                // Somebody of ours may be let in at another domain's: many clients try again by themselves what is stale.
+                match is_ours {
+                    true => self.challenge(&current),
+                    false => self.challenge_in(&current, &self.config.realm.clone(), true),
                 }
             }
         }
     }
 
-    pub(super) fn password_answered(&mut self, current: Box<Current>, user: String, answer: Answer) {
+    pub(super) fn password_answered(&mut self, current: Box<Current>, answer: Answer) {
         match answer {
-            Answer::Granted => {
+            Answer::Proven(user) => {
                 self.user = Some(user);
                 self.login_failures = 0;
                 self.find_session(current);
             }
             Answer::Refused(_) => {
                 self.login_failures += 1;
-                self.challenge(&current, false);
+                self.challenge(&current);
             }
             _ => self.mismatch(&current),
         }
     }
 
-    /// Asks the client who it is. Under TLS by Basic, by which an account's password can be proven too: who knows digest would
-    /// take that where both are offered, and fail with a password of which no digest is kept. Who has come with a digest may go on.
-    pub(super) fn challenge(&mut self, current: &Current, is_stale: bool) {
-        self.challenge_in(current, &self.realm_of(current), is_stale);
+    /// Asks the client who it is, in the realm that it was asked in last. Under TLS by Basic, by which an account's password can be
+    /// proven too: who knows digest would take that where both are offered, and fail with a password of which no digest is kept.
+    /// Who has come with a digest may go on.
+    fn challenge(&mut self, current: &Current) {
+        self.challenge_in(current, &self.gate.asked.clone(), false);
+    }
+
+    /// The client has to prove who it is, in this realm: what it has proven, if anything, is worth nothing any more.
+    fn unproven(&mut self, current: &Current, realm: Option<String>) {
+        self.user = None;
+        self.gate.asked = realm.unwrap_or_else(|| self.config.realm.clone());
+        self.challenge(current);
     }
 
     fn challenge_in(&mut self, current: &Current, realm: &str, is_stale: bool) {
@@ -256,22 +251,20 @@ impl Server {
     pub(super) fn session_answered(&mut self, mut current: Box<Current>, answer: Answer) {
         match answer {
             Answer::Session(session) if current.session.as_ref() == Some(&session.id) => {
-                if !session.belongs_to(self.user.as_deref(), self.peer.address) {
-                    let may_prove = session.owner.is_some() && self.user.is_none();
+                if !session.belongs_to(self.user.as_ref(), self.peer.address) {
+                    let realm = session.owner.as_ref().map(|owner| owner.realm.clone());
                     self.outputs
                         .push_back(super::Output::Event(super::Event::Detached(session)));
-                    return match may_prove {
-                        true => self.challenge(&current, false),
-                        false => self.answer_status(&current, Status::SESSION_NOT_FOUND),
+                    return match realm.filter(|_| self.user.is_none()) {
+                        Some(realm) => self.unproven(&current, realm),
+                        None => self.answer_status(&current, Status::SESSION_NOT_FOUND),
                     };
                 }
                 self.sessions.insert(session.id.clone(), *session);
                 self.authorize(current);
             }
             // Many say who they are only when they are asked.
-            Answer::Refused(refusal) if refusal.status == Status::UNAUTHORIZED => {
-                self.challenge(&current, false);
-            }
+            Answer::Unproven { realm } => self.unproven(&current, realm),
             // What changes nothing of a session needs none: clients ask OPTIONS to keep alive what is gone.
             Answer::Refused(_) if current.request.method == Method::Options => {
                 current.session = None;
@@ -288,7 +281,7 @@ impl Server {
             && let Some(session) = self.sessions.get_mut(id)
         {
             // Guards pitfall RTSP 2.
-            if !session.belongs_to(self.user.as_deref(), self.peer.address) {
+            if !session.belongs_to(self.user.as_ref(), self.peer.address) {
                 return self.answer_status(&current, Status::SESSION_NOT_FOUND);
             }
             session.expires = self.now + self.config.session_timeout;
@@ -333,9 +326,7 @@ impl Server {
     pub(super) fn authorize_answered(&mut self, current: Box<Current>, answer: Answer) {
         match answer {
             Answer::Granted => self.act(current),
-            Answer::Refused(refusal) if refusal.status == Status::UNAUTHORIZED => {
-                self.challenge(&current, false);
-            }
+            Answer::Unproven { realm } => self.unproven(&current, realm),
             Answer::Refused(refusal) => self.refuse(&current, &refusal),
             _ => self.mismatch(&current),
         }

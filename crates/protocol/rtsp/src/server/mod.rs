@@ -13,7 +13,7 @@ mod tests;
 pub use ours::{Outcome, RequestId, TooMany};
 pub use question::{
     Access, Answer, Ask, Control, Password, Place, Play, Played, Question, QuestionId, Refusal, SessionId,
-    SetUp, Setup,
+    SetUp, Setup, User,
 };
 pub use session::{Session, State, Track};
 
@@ -39,8 +39,7 @@ use std::time::Duration;
 pub struct Config {
     /// What the Server field says.
     pub software: String,
-    /// The realm of digest and Basic. Who asks for what is named after an address, as `alice@example.org/door`, is asked in
-    /// that domain's.
+    /// The realm of digest and Basic, where [`Answer::Unproven`] names no other.
     pub realm: String,
     /// After how long without a sign of its client a session ends (RFC 2326 §12.37): a request, interleaved data, or what
     /// [`Server::handle_liveness`] was told.
@@ -88,7 +87,7 @@ pub enum Output {
 #[derive(Clone, Debug)]
 pub enum Event {
     /// Find out, and come back with [`Server::handle_answer`].
-    Question(Question),
+    Question(Box<Question>),
     /// A packet came within the connection.
     Media {
         /// For which session.
@@ -179,7 +178,7 @@ pub struct Server {
     open: Option<QuestionId>,
     questions: u64,
     /// Who the client has proven to be.
-    user: Option<String>,
+    user: Option<User>,
     announced: Option<Announced>,
     sessions: BTreeMap<SessionId, Session>,
     channels: BTreeMap<u8, Channel>,
@@ -217,8 +216,8 @@ struct Current {
 
 /// What the answer to the open question decides.
 enum Waiting {
-    Keys { user: String, realm: String },
-    Password { user: String },
+    Keys { realm: String },
+    Password,
     Session,
     Authorize,
     Act(act::Act),
@@ -278,8 +277,8 @@ impl Server {
     }
 
     /// Who the client has proven to be.
-    pub fn user(&self) -> Option<&str> {
-        self.user.as_deref()
+    pub fn user(&self) -> Option<&User> {
+        self.user.as_ref()
     }
 
     /// The sessions of this connection.
@@ -307,6 +306,15 @@ impl Server {
         self.read();
         if self.reader.len() > limits::SESSION_BYTES {
             self.close();
+        }
+    }
+
+    /// What has come of a message that is not whole is all that will.
+    pub fn drop_unfinished(&mut self) {
+        self.read();
+        if self.has_room() {
+            self.reader = Reader::new(Reading::Strict);
+            self.request_deadline = None;
         }
     }
 
@@ -350,8 +358,8 @@ impl Server {
             return;
         };
         match waiting {
-            Waiting::Keys { user, realm } => self.keys_answered(current, (user, realm), answer),
-            Waiting::Password { user } => self.password_answered(current, user, answer),
+            Waiting::Keys { realm } => self.keys_answered(current, &realm, answer),
+            Waiting::Password => self.password_answered(current, answer),
             Waiting::Session => self.session_answered(current, answer),
             Waiting::Authorize => self.authorize_answered(current, answer),
             Waiting::Act(act) => self.act_answered(current, act, answer),
@@ -402,15 +410,20 @@ impl Server {
         self.end_session(&session.clone(), End::Commanded);
     }
 
+    /// Whether a request about a session is carried out here.
+    pub fn is_busy_with(&self, id: &SessionId) -> bool {
+        let current = self.current.as_ref();
+        current.is_some_and(|(current, _)| current.session.as_ref() == Some(id))
+    }
+
     /// Gives a session away, for its client has come by another connection: RFC 2326 ties none to a connection, and the end of
-    /// this one may be known to the client alone. `None` while a request about it is carried out here, and for one whose packets
+    /// this one may be known to the client alone. `None` while it [is busy](Self::is_busy_with) with it, and for one whose packets
     /// go over this connection, by which they would have to go on.
     //= https://www.rfc-editor.org/rfc/rfc2326#section-1.1
     // Guards pitfall RTSP 2.
     pub fn release(&mut self, now: Instant, id: &SessionId) -> Option<Box<Session>> {
         self.now = now;
-        let current = self.current.as_ref();
-        if current.is_some_and(|(current, _)| current.session.as_ref() == Some(id)) {
+        if self.is_busy_with(id) {
             return None;
         }
         self.sessions
@@ -676,7 +689,7 @@ impl Server {
         self.open = Some(id);
         self.current = Some((current, waiting));
         self.outputs
-            .push_back(Output::Event(Event::Question(Question { id, ask })));
+            .push_back(Output::Event(Event::Question(Box::new(Question { id, ask }))));
     }
 
     /// A response, with what every response to this request has.

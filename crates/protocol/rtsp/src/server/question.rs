@@ -52,6 +52,27 @@ pub enum Access {
     Publish,
 }
 
+/// Who a client has proven to be. The proof holds for the connection, and may hold no longer: a password changes, a name comes to be
+/// another's. Hence whoever answers [`Ask::Authorize`] looks at it each time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    /// The name, which is the same however the client has written it.
+    pub name: String,
+    /// Which of those that have this name, one after another: who is made again under it is somebody else.
+    pub holder: u64,
+    /// What the proof hangs on, to whoever has answered that it is one.
+    pub mark: Option<u64>,
+    /// The realm that it was proven in, where that is not the configuration's.
+    pub realm: Option<String>,
+}
+
+impl User {
+    /// Whether it is the same one, however it was proven.
+    pub fn is_same(&self, other: &User) -> bool {
+        self.name == other.name && self.holder == other.holder
+    }
+}
+
 /// What a request is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
@@ -60,7 +81,7 @@ pub struct Place {
     /// What stands behind `?` in the URL, the stream's part taken off.
     pub query: Option<String>,
     /// Who asks, if that is proven.
-    pub user: Option<String>,
+    pub user: Option<User>,
     /// The presentation's URL as the client wrote it, the stream's part taken off, a slash behind its path: what absolute
     /// control attributes are made of ([`track_url`](crate::control::track_url)). `None` when the request is about `*`.
     pub base: Option<Url>,
@@ -71,29 +92,29 @@ pub struct Place {
 pub enum Ask {
     /// Is there a session of this identifier that its connection has left ([`Event::Detached`](crate::server::Event::Detached))?
     /// → [`Answer::Session`]. It goes on here if it belongs to the same user, or without users to the same address. If another
-    /// connection has it still, [`Server::release`](super::Server::release) takes it away from there. Refused with 401, the client
-    /// is asked who it is.
+    /// connection has it still, [`Server::release`](super::Server::release) takes it away from there. If it is somebody's,
+    /// [`Answer::Unproven`].
     Session {
         /// Which.
         id: SessionId,
         /// Who the client has proven to be.
-        user: Option<String>,
+        user: Option<User>,
     },
-    /// What is kept of this user's password? → [`Answer::Keys`].
+    /// What is kept of this user's password? → [`Answer::Keys`]; any refusal says that there is no such realm here.
     Keys {
         /// As the client wrote it.
         user: String,
         /// The realm that it is the user's name in.
         realm: String,
     },
-    /// Is this the user's password? Asked under TLS alone. → [`Answer::Granted`]; any refusal is a 401.
+    /// Is this the user's password? Asked under TLS alone. → [`Answer::Proven`]; any refusal is a 401.
     Password {
         /// As the client wrote it.
         user: String,
         /// The password.
         password: Password,
     },
-    /// May this be? → [`Answer::Granted`]. Refused with 401, the client is asked who it is.
+    /// May this be? → [`Answer::Granted`], or [`Answer::Unproven`].
     Authorize {
         /// Who, and where.
         place: Place,
@@ -283,8 +304,16 @@ pub enum Answer {
     Granted,
     /// This session, which nobody has.
     Session(Box<Session>),
-    /// These keys; `None` for a user that does not exist.
-    Keys(Option<DigestKeys>),
+    /// It is this user, who has these keys; `None` for one that does not exist.
+    Keys(Option<(User, DigestKeys)>),
+    /// It is this user's.
+    Proven(User),
+    /// Perhaps if the client proves to be somebody, which it has not or not any more: it is asked in this realm, or in the
+    /// configuration's.
+    Unproven {
+        /// It.
+        realm: Option<String>,
+    },
     /// This session description.
     Description(Bytes),
     /// This one, which is as it is since then. Who has it from later is told 304 and no more (RFC 2326 §12.23).

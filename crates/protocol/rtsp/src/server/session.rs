@@ -3,7 +3,7 @@
 use crate::header::{Mode, Transport};
 use crate::method::Method;
 use crate::mount::MountPath;
-use crate::server::question::{Control, SessionId, channels};
+use crate::server::question::{Control, SessionId, User, channels};
 use crate::url::Url;
 use ringpost_base::Instant;
 use std::collections::{BTreeMap, VecDeque};
@@ -55,7 +55,7 @@ pub struct Track {
 pub struct Session {
     pub(crate) id: SessionId,
     /// To whom it belongs: who had proven to be this user when it was made,
-    pub(crate) owner: Option<String>,
+    pub(crate) owner: Option<User>,
     /// or, without a user, who comes from this address.
     pub(crate) peer: IpAddr,
     pub(crate) mount: MountPath,
@@ -84,8 +84,8 @@ impl Session {
     }
 
     /// The user that it belongs to.
-    pub fn owner(&self) -> Option<&str> {
-        self.owner.as_deref()
+    pub fn owner(&self) -> Option<&User> {
+        self.owner.as_ref()
     }
 
     /// Its streams by their place among the description's m-lines.
@@ -113,9 +113,9 @@ impl Session {
 
     /// Whether it may be used by this user from this address.
     // Guards pitfall RTSP 2.
-    pub(crate) fn belongs_to(&self, user: Option<&str>, peer: IpAddr) -> bool {
+    pub(crate) fn belongs_to(&self, user: Option<&User>, peer: IpAddr) -> bool {
         match &self.owner {
-            Some(owner) => Some(owner.as_str()) == user,
+            Some(owner) => user.is_some_and(|user| user.is_same(owner)),
             None => self.peer == peer,
         }
     }

@@ -1,12 +1,12 @@
 //! What connections ask, answered from the mounts and sessions, or asked on.
 
 use super::live::Live;
-use super::plane::{Answered, Opening, Pending, Plane};
+use super::plane::{Opening, Pending, Plane};
 use super::recorded::asks_for_recorded;
 use super::session::{Path, Role, Session};
 use super::subject::Subject;
 use super::vod::{RANGES, Waiting};
-use super::{Ask, ConnectionId, Ends, Event, MountKey, Order, Output, PairId, SessionKey};
+use super::{Ask, ConnectionId, Ends, Event, MountKey, Output, PairId, SessionKey};
 use crate::description::Description;
 use crate::mount::MountName;
 use ringpost_base::{Instant, limits};
@@ -95,11 +95,19 @@ impl Plane {
                 self.ask(pending, peer, Ask::Password { user, password });
             }
             server::Ask::Authorize { place, access } => {
-                let Place { mount, user, .. } = place;
-                self.ask(pending, peer, Ask::Authorize { user, mount, access });
+                let Place {
+                    mount, user, query, ..
+                } = place;
+                let ask = Ask::Authorize {
+                    user,
+                    mount,
+                    access,
+                    query,
+                };
+                self.ask(pending, peer, ask);
             }
             server::Ask::Session { id, user } => {
-                return self.attach(pending, peer.ip(), &id, user.as_deref());
+                return self.attach(pending, peer.ip(), &id, user);
             }
             server::Ask::Describe(place) => {
                 if let Some(moved) = self.moved(&place) {
@@ -155,73 +163,6 @@ impl Plane {
             },
         }
         None
-    }
-
-    /// A session goes on at this connection: one that no other controls, or that another does whose client is here now, which
-    /// may have lost it without our knowing. What is interleaved lives and dies with its own connection: its packets are
-    /// within that one, by channels that belong to it.
-    // Guards pitfall RTSP 2.
-    fn attach(
-        &mut self,
-        pending: Pending,
-        peer: IpAddr,
-        id: &server::SessionId,
-        user: Option<&str>,
-    ) -> Option<Answer> {
-        let key = self.by_id.get(id).copied();
-        let Some((key, session)) = key.and_then(|key| Some((key, self.sessions.get(&key)?))) else {
-            return refused(Status::SESSION_NOT_FOUND);
-        };
-        let is_owners = match &session.user {
-            Some(owner) => Some(owner.as_str()) == user,
-            None => session.peer == peer,
-        };
-        let may_prove = session.user.is_some() && user.is_none();
-        if session.is_interleaved() || !(is_owners || may_prove) {
-            return refused(Status::SESSION_NOT_FOUND);
-        }
-        if may_prove {
-            return refused(Status::UNAUTHORIZED);
-        }
-        if let Some(session) = self.detached.remove(&key) {
-            self.lead_to(key, pending.connection);
-            return Some(Answer::Session(session));
-        }
-        let Some(controlling) = session.connection else {
-            return refused(Status::SESSION_NOT_FOUND);
-        };
-        self.order(controlling, Order::HandOver(id.clone(), pending));
-        None
-    }
-
-    /// The connection of a session has let it go to another one, or has not.
-    pub(crate) fn handed_over(&mut self, session: Option<Box<server::Session>>, to: Pending) -> Answered {
-        let answer = match session {
-            Some(session) => {
-                if let Some(key) = self.by_id.get(session.id()).copied() {
-                    self.lead_to(key, to.connection);
-                }
-                Answer::Session(session)
-            }
-            None => Answer::Refused(Status::SESSION_NOT_FOUND.into()),
-        };
-        Answered {
-            connection: to.connection,
-            question: to.question,
-            answer,
-        }
-    }
-
-    /// This connection controls a session from now on.
-    fn lead_to(&mut self, key: SessionKey, connection: ConnectionId) {
-        let Some(session) = self.sessions.get_mut(&key) else {
-            return;
-        };
-        let before = session.connection.replace(connection);
-        if let Some(keys) = before.and_then(|before| self.by_connection.get_mut(&before)) {
-            keys.remove(&key);
-        }
-        self.by_connection.entry(connection).or_default().insert(key);
     }
 
     fn announced(
@@ -470,7 +411,7 @@ impl Plane {
         let (cursor, begins) = live.join(now, &reader.playing.list(), left.as_ref());
         reader.cursor = Some(cursor);
         live.add_reader(key);
-        let (user, peer, mount) = (session.user.clone(), session.peer, session.mount.clone());
+        let (user, peer, mount) = (session.user_name(), session.peer, session.mount.clone());
         self.report_first(now, key);
         self.make_ready(key);
         if is_first {
@@ -564,18 +505,18 @@ impl Plane {
         let Some(session) = self.sessions.get_mut(&key) else {
             return refused(Status::SESSION_NOT_FOUND);
         };
-        let (mount, user, peer) = (session.mount.clone(), session.user.clone(), session.peer);
+        let (mount, user, peer) = (session.mount.clone(), session.user_name(), session.peer);
         let Role::Publisher(publisher) = &mut session.role else {
             return refused(Status::METHOD_NOT_VALID_IN_THIS_STATE);
         };
+        let live = self.names.get(&mount).and_then(|mount| self.live.get(mount));
+        let is_publishing = live.is_some_and(|live| live.publisher == Some(key));
+        let announced = announced.filter(|(of, ..)| *of == mount);
+        if !is_publishing && announced.is_none() {
+            return refused(Status::METHOD_NOT_VALID_IN_THIS_STATE);
+        }
         publisher.is_recording = true;
-        let is_publishing = self
-            .live_of(&mount)
-            .is_some_and(|(_, live)| live.publisher == Some(key));
-        if !is_publishing {
-            let Some((_, description, quirks)) = announced.filter(|(of, ..)| *of == mount) else {
-                return refused(Status::METHOD_NOT_VALID_IN_THIS_STATE);
-            };
+        if let Some((_, description, quirks)) = announced.filter(|_| !is_publishing) {
             self.go_live(now, key, &mount, description);
             self.tell(Event::Published {
                 session: key,

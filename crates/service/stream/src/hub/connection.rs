@@ -4,7 +4,7 @@ use super::plane::{Answered, Plane};
 use super::{ConnectionId, Ends, Order, Output};
 use ringpost_base::{IdMap, Instant, Rng, UnixTime};
 use ringpost_rtsp::server::{self, Config, Event, Peer, Server, SessionId};
-use ringpost_rtsp::tunnel::{self, Base64Stream, Joined, Opened, Opening, Tunnels};
+use ringpost_rtsp::tunnel::{self, Joined, Opened, Opening, Posted, Tunnels};
 use std::sync::Arc;
 
 /// All connections.
@@ -20,7 +20,7 @@ struct Connection {
     ends: Ends,
     kind: Kind,
     /// What the POSTs of its tunnel have brought, one behind the other.
-    posted: Base64Stream,
+    posted: Posted,
 }
 
 enum Kind {
@@ -61,7 +61,7 @@ impl Connections {
         let connection = Connection {
             ends,
             kind: Kind::Opening(Opening::new(), Box::new(server)),
-            posted: Base64Stream::new(),
+            posted: Posted::new(),
         };
         self.all.insert(id, connection);
     }
@@ -162,6 +162,9 @@ impl Connections {
                         // What the two bring is one text: nothing of the old one may come within that of the new one.
                         replaced.kind = Kind::Over;
                     }
+                    if let Some(get) = self.all.get_mut(&get) {
+                        get.posted.handle_post();
+                    }
                     self.post_came(now, id, &body, plane);
                     return get;
                 }
@@ -182,6 +185,9 @@ impl Connections {
         };
         let decoded = connection.posted.push(text, &mut bytes);
         if let Some(server) = self.server_mut(get) {
+            if decoded == Ok(true) {
+                server.drop_unfinished();
+            }
             server.handle_input(now, &bytes);
         }
         if decoded.is_err() {
@@ -255,9 +261,17 @@ impl Connections {
             // One that leaves so many requests without an answer is sent away when its time is over.
             Order::Redirect(session, to) => drop(server.redirect(now, Some(&session), &to, None)),
             Order::Close => server.shut_down(now),
+            Order::CloseUnused if server.sessions().next().is_none() => server.shut_down(now),
+            Order::CloseUnused => {}
             // It is the hub's, since two connections are in it.
             Order::HandOver(..) => {}
         }
+    }
+
+    /// Whether something is asked about a session at its connection that is not carried out yet.
+    pub(crate) fn is_busy_with(&self, id: ConnectionId, session: &SessionId) -> bool {
+        let server = self.server(id);
+        server.is_some_and(|server| server.is_busy_with(session))
     }
 
     /// Takes a session away from its connection.

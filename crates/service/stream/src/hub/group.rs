@@ -343,7 +343,7 @@ impl Plane {
         let Some(session) = self.sessions.get_mut(&key) else {
             return Vec::new();
         };
-        let (user, peer, mount) = (session.user.clone(), session.peer, session.mount.clone());
+        let (user, peer, mount) = (session.user_name(), session.peer, session.mount.clone());
         let Some(reader) = session.reader_mut() else {
             return Vec::new();
         };

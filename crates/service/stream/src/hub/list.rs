@@ -60,7 +60,7 @@ impl Plane {
         let reader = session.reader();
         Some(SessionInfo {
             key,
-            user: session.user.clone(),
+            user: session.user_name(),
             peer: session.peer,
             source: session.source.clone(),
             is_interleaved: session.is_interleaved(),

@@ -31,6 +31,7 @@ mod sap;
 mod session;
 mod share;
 mod subject;
+mod takeover;
 #[cfg(test)]
 mod tests;
 mod vod;
@@ -621,15 +622,10 @@ impl Hub {
         found
     }
 
-    /// Who has proven a name and has a session.
-    pub fn users(&self) -> Vec<String> {
-        self.plane.users()
-    }
-
-    /// Rights or credentials have changed: ends the sessions of `gone`, whose passwords hold no longer, and those that
-    /// [`Ask::Authorize`] does not allow any more.
-    pub fn reconsider(&mut self, now: Instant, gone: &[String]) {
-        self.plane.reconsider(now, gone);
+    /// What rights hang on has changed: looks at those of all sessions again, and ends those that [`Ask::Authorize`] does not allow
+    /// any more.
+    pub fn reconsider(&mut self, now: Instant) {
+        self.plane.reconsider(now);
         self.settle_plane(now);
     }
 
@@ -758,15 +754,11 @@ impl Hub {
             Some(deadline) => self.timers.set(Timer::Connection(id), deadline),
             None => self.timers.remove(&Timer::Connection(id)),
         }
-    }
-
-    /// A session goes over to the connection that asks for it, if its own lets it go.
-    fn hand_over(&mut self, now: Instant, from: ConnectionId, session: &SessionId, to: plane::Pending) {
-        let session = self.connections.release(now, from, session);
-        let answered = self.plane.handed_over(session, to);
-        self.drain(now, from);
-        self.connections.handle_answer(now, answered);
-        self.drain(now, to.connection);
+        for answered in self.plane.take_over_again(id) {
+            let of = answered.connection;
+            self.connections.handle_answer(now, answered);
+            self.drain(now, of);
+        }
     }
 
     /// Carries out what sessions want of connections, and sets the timers anew that were moved.
@@ -775,8 +767,8 @@ impl Hub {
             if let Some(wanted) = self.plane.pulling.pop_wanted() {
                 self.pulls.handle_wanted(now, wanted, &mut self.plane);
             } else if let Some((id, order)) = self.plane.pop_order() {
-                if let Order::HandOver(session, to) = order {
-                    self.hand_over(now, id, &session, to);
+                if let Order::HandOver(takeover) = order {
+                    self.hand_over(now, id, *takeover);
                 } else if id.is_dialled() {
                     self.pulls.carry_out(now, id, &order, &mut self.plane);
                 } else {
@@ -811,11 +803,13 @@ enum Order {
         Box<ringpost_rtsp::server::Answer>,
     ),
     /// Its client has come by another connection, which asks for it.
-    HandOver(SessionId, plane::Pending),
+    HandOver(Box<takeover::Takeover>),
     /// Its client is to go elsewhere.
     Redirect(SessionId, Box<Url>),
     /// It has ended, and without it the connection is for nothing.
     Close,
+    /// The same, unless the connection has others.
+    CloseUnused,
     /// What it played has come to its end.
     PlayEnded(SessionId, Vec<usize>),
 }

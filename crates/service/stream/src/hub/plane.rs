@@ -150,6 +150,8 @@ pub(crate) struct Plane {
     pub(crate) reconsidering: super::rights::Reconsidering,
     /// What belongs to which pull.
     pub(crate) pulling: super::pull::Routes,
+    /// What connections wait to have from others, by those.
+    pub(crate) takeovers: Vec<(ConnectionId, super::takeover::Takeover)>,
     /// Sessions whose clients were told to go elsewhere.
     pub(crate) moving: HashSet<SessionKey>,
     /// What is known of recordings whoever publishes.
@@ -200,6 +202,7 @@ impl Plane {
             pulling: Default::default(),
             rng,
             watched: HashMap::new(),
+            takeovers: Vec::new(),
             moving: HashSet::new(),
             recordings: Default::default(),
             due: VecDeque::new(),
@@ -292,6 +295,8 @@ impl Plane {
         let answer = match answer {
             Answer::Keys(keys) => server::Answer::Keys(keys),
             Answer::Yes => server::Answer::Granted,
+            Answer::Proven(user) => server::Answer::Proven(user),
+            Answer::Unproven { realm } => server::Answer::Unproven { realm },
             Answer::No => refused(ringpost_rtsp::Status::UNAUTHORIZED),
             Answer::Never => refused(ringpost_rtsp::Status::FORBIDDEN),
             Answer::Refused(why) => server::Answer::Refused(server::Refusal {
@@ -344,6 +349,8 @@ impl Plane {
                 self.announced.remove(&connection);
                 self.described.remove(&connection);
                 self.pending.retain(|_, pending| pending.connection != connection);
+                self.takeovers
+                    .retain(|(_, takeover)| takeover.to.connection != connection);
                 self.push(Output::Close(connection));
             }
             // Asked before.
@@ -363,27 +370,6 @@ impl Plane {
             .is_some_and(|(_, live)| live.publisher == Some(key))
         {
             self.watch_no_more(&mount);
-        }
-    }
-
-    fn detach(&mut self, now: Instant, session: Box<server::Session>) {
-        let Some(key) = self.by_id.get(session.id()).copied() else {
-            return;
-        };
-        let expires = self.abandoned_at(now, key, session.expires().max(now));
-        self.timers.push_back((Timer::Detached(key), Some(expires)));
-        if let Some(session) = self.sessions.get_mut(&key)
-            && let Some(connection) = session.connection.take()
-            && let Some(keys) = self.by_connection.get_mut(&connection)
-        {
-            keys.remove(&key);
-        }
-        self.detached.insert(key, session);
-    }
-
-    pub(crate) fn end_detached(&mut self, now: Instant, key: SessionKey) {
-        if self.detached.contains_key(&key) {
-            self.end_session(now, key);
         }
     }
 
@@ -636,14 +622,8 @@ impl Plane {
         match (session.connection, &session.id) {
             (Some(connection), None) => self.orders.push_back((connection, Order::Close)),
             (Some(connection), Some(id)) => {
-                let is_alone = self
-                    .by_connection
-                    .get(&connection)
-                    .is_none_or(|keys| keys.len() <= 1);
                 self.orders.push_back((connection, Order::End(id.clone())));
-                if is_alone {
-                    self.orders.push_back((connection, Order::Close));
-                }
+                self.orders.push_back((connection, Order::CloseUnused));
             }
             (None, _) => self.end_session(now, key),
         }
@@ -706,6 +686,9 @@ impl Plane {
         self.close_pair(before);
         if is_publisher {
             self.flush_rtcp(now, key, track);
+        }
+        if known.is_none() {
+            self.consider_new(now, key);
         }
     }
 

@@ -5,7 +5,7 @@ use crate::mount::MountName;
 use bytes::Bytes;
 use ringpost_auth::digest::DigestKeys;
 use ringpost_base::UnixTime;
-use ringpost_rtsp::server::{Access, Password};
+use ringpost_rtsp::server::{Access, Password, User};
 use ringpost_store::{FileInfo, FileName};
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
@@ -29,14 +29,14 @@ pub struct Question {
 /// What is asked.
 #[derive(Clone, Debug)]
 pub enum Ask {
-    /// What is kept of this user's secret? → [`Answer::Keys`].
+    /// What is kept of this user's secret? → [`Answer::Keys`], or [`Answer::No`] where there is no such realm.
     Keys {
         /// As the client wrote it.
         user: String,
         /// The realm that it is the user's name in: a domain.
         realm: String,
     },
-    /// Is this the user's password? → [`Answer::Yes`] or [`Answer::No`].
+    /// Is this the user's password? → [`Answer::Proven`] or [`Answer::No`].
     Password {
         /// As the client wrote it.
         user: String,
@@ -69,26 +69,36 @@ pub enum Ask {
         /// A name, or an address (IPv6 in brackets).
         host: String,
     },
-    /// May this be? → [`Answer::Yes`] or [`Answer::No`].
+    /// May this be? → [`Answer::Yes`], [`Answer::Unproven`], [`Answer::Never`] or [`Answer::Refused`].
     Authorize {
         /// Who: `None` is nobody known.
-        user: Option<String>,
+        user: Option<User>,
         /// Where.
         mount: MountName,
         /// What for.
         access: Access,
+        /// What stands behind `?` in the URL.
+        query: Option<String>,
     },
 }
 
 /// An answer.
 #[derive(Clone, Debug)]
 pub enum Answer {
-    /// These keys; `None` for a user that does not exist.
-    Keys(Option<DigestKeys>),
+    /// It is this user, who has these keys; `None` for one that does not exist.
+    Keys(Option<(User, DigestKeys)>),
+    /// It is this user's.
+    Proven(User),
     /// Yes.
     Yes,
-    /// Not to who is asking, who may prove to be somebody else.
+    /// No.
     No,
+    /// Not to who is asking, who may prove to be somebody, in this realm or in that of the configuration. Who has proven that
+    /// before is not, or not any more.
+    Unproven {
+        /// It.
+        realm: Option<String>,
+    },
     /// Not to who is asking, whoever else that may prove to be.
     Never,
     /// Never, whoever asks, for this reason.

@@ -8,7 +8,7 @@ use crate::mount::MountName;
 use crate::ring::Cursor;
 use bytes::Bytes;
 use ringpost_base::Instant;
-use ringpost_rtsp::server::{Place, SessionId};
+use ringpost_rtsp::server::{Place, SessionId, User};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 
@@ -22,7 +22,7 @@ pub(crate) struct Session {
     /// The connection that it is controlled by now; `None` while none is.
     pub(crate) connection: Option<ConnectionId>,
     pub(crate) mount: MountName,
-    pub(crate) user: Option<String>,
+    pub(crate) user: Option<User>,
     /// Who it began with.
     pub(crate) peer: IpAddr,
     pub(crate) began: Instant,
@@ -136,6 +136,11 @@ impl Peer {
 }
 
 impl Session {
+    /// The name of who it is, as it is listed.
+    pub(crate) fn user_name(&self) -> Option<String> {
+        self.user.as_ref().map(|user| user.name.clone())
+    }
+
     pub(crate) fn reader(&self) -> Option<&Reader> {
         match &self.role {
             Role::Reader(reader) => Some(reader),

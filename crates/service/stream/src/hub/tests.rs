@@ -5,12 +5,14 @@ mod playing;
 mod recorded;
 mod subject;
 mod taking_over;
+pub(super) use taking_over::login;
 mod tracks;
 
 use super::*;
 use bytes::BytesMut;
 use ringpost_base::limits;
 use ringpost_rtp::Header;
+use ringpost_rtsp::server::User;
 
 pub(super) struct World {
     pub(super) hub: Hub,
@@ -36,6 +38,8 @@ pub(super) struct World {
     /// Who waited for a pull, and whether it is live.
     pub(super) awaited: Vec<(ListenerId, bool)>,
     pub(super) full: std::collections::BTreeSet<ConnectionId>,
+    /// Who has the names of users now.
+    pub(super) holder: u64,
     /// Who may do something; the rest is refused.
     pub(super) allows: bool,
     /// Whether anybody knows.
@@ -50,6 +54,8 @@ pub(super) struct World {
     pub(super) announced: Vec<(SocketAddr, Bytes)>,
     /// What was read and is not answered yet, where reading takes its time.
     pub(super) held_reads: Option<Vec<(QuestionId, Bytes)>>,
+    /// Answers that are not given yet, to whether somebody may do something.
+    pub(super) held_rights: Option<Vec<(QuestionId, Answer)>>,
 }
 
 pub(super) const SDP: &str = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n\
@@ -84,11 +90,22 @@ impl World {
             awaited: Vec::new(),
             full: Default::default(),
             allows: true,
+            holder: 1,
             groups: Default::default(),
             has_groups: true,
             announced: Vec::new(),
             answers: true,
             held_reads: None,
+            held_rights: None,
+        }
+    }
+
+    fn user(&self, name: &str) -> User {
+        User {
+            name: name.into(),
+            holder: self.holder,
+            mark: None,
+            realm: None,
         }
     }
 
@@ -166,6 +183,7 @@ impl World {
                 Output::ListenerEnded(listener) => self.heard.push((listener, None)),
                 Output::Awaited { listener, is_live } => self.awaited.push((listener, is_live)),
                 Output::Question(question) => {
+                    let is_right = matches!(question.ask, Ask::Authorize { .. });
                     let answer = match question.ask {
                         Ask::Tell { silent_since, .. } => {
                             self.told.push(silent_since);
@@ -197,11 +215,21 @@ impl World {
                             let known = self.names.get(&host).cloned();
                             Answer::Addresses(known.unwrap_or(Err(Unresolved::Unknown)))
                         }
-                        Ask::Keys { user, .. } => Answer::Keys(Some(self.keys_of(&user))),
+                        Ask::Keys { user, .. } => {
+                            let keys = self.keys_of(&user);
+                            Answer::Keys(Some((self.user(&user), keys)))
+                        }
                         _ if !self.answers => Answer::Unavailable,
+                        Ask::Authorize { user: Some(user), .. } if user.holder != self.holder => {
+                            Answer::Unproven { realm: None }
+                        }
                         _ if self.allows => Answer::Yes,
-                        _ => Answer::No,
+                        _ => Answer::Unproven { realm: None },
                     };
+                    if let (true, Some(held)) = (is_right, &mut self.held_rights) {
+                        held.push((question.id, answer));
+                        continue;
+                    }
                     self.hub.handle_answer(self.now, question.id, answer);
                 }
                 Output::Event(event) => self.events.push(event),

@@ -8,6 +8,7 @@ use crate::mount::MountName;
 use bytes::Bytes;
 use ringpost_base::Instant;
 use ringpost_rtp::Packet;
+use ringpost_rtsp::server::User;
 use std::net::{IpAddr, Ipv4Addr};
 
 impl Hub {
@@ -56,7 +57,12 @@ impl Plane {
             source: None,
             connection: None,
             mount: mount.clone(),
-            user: Some(user),
+            user: Some(User {
+                name: user.clone(),
+                holder: 0,
+                mark: None,
+                realm: None,
+            }),
             peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
             began: now,
             paths: Default::default(),
@@ -66,13 +72,13 @@ impl Plane {
             }),
             alive: now,
         };
-        let (user, peer) = (session.user.clone(), session.peer);
+        let peer = session.peer;
         self.sessions.insert(key, session);
         self.go_live(now, key, mount, description);
         self.tell(Event::Published {
             session: key,
             mount: mount.clone(),
-            user,
+            user: Some(user),
             peer,
             quirks: Vec::new(),
         });

@@ -118,14 +118,24 @@ impl World {
     }
 }
 
+fn alice() -> server::User {
+    server::User {
+        name: "alice".into(),
+        holder: 1,
+        mark: None,
+        realm: None,
+    }
+}
+
 fn answer(ask: &Ask) -> Answer {
     match ask {
         Ask::Keys { user, .. } => {
-            Answer::Keys((user == "alice").then(|| DigestKeys::derive("alice", "example.com", "secret")))
+            let keys = DigestKeys::derive("alice", "example.com", "secret");
+            Answer::Keys((user == "alice").then(|| (alice(), keys)))
         }
         Ask::Authorize { place, .. } => match place.user {
             Some(_) => Answer::Granted,
-            None => Answer::Refused(Status::UNAUTHORIZED.into()),
+            None => Answer::Unproven { realm: None },
         },
         Ask::Describe(_) => {
             let sdp = SDP.replace("trackID=1", &control::track_control(1));
@@ -199,7 +209,7 @@ fn a_strict_client_reads_from_the_server_for_an_hour_and_leaves() {
         let session = world.server.sessions().next().unwrap();
         assert_eq!(
             (session.owner(), session.state()),
-            (Some("alice"), server::State::Playing)
+            (Some(&alice()), server::State::Playing)
         );
         let id = session.id().clone();
         // Both ask at once.

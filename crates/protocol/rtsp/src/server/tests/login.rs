@@ -31,7 +31,7 @@ fn digest_is_proven_with_the_url_or_the_path() {
         client.handle_challenges(values.iter().copied()).unwrap();
         let fields = authorized(&mut client, "DESCRIBE", uri);
         assert_eq!(world.status("DESCRIBE rtsp://h/a", &fields), 200, "{uri}");
-        assert_eq!(world.server.user(), Some("alice"));
+        assert_eq!(world.proven(), Some("alice"));
         assert_eq!(
             world.status("DESCRIBE rtsp://h/a", ""),
             200,
@@ -80,7 +80,7 @@ fn who_asks_for_what_is_named_after_an_address_is_asked_in_its_domain_and_then_i
         }
         let fields = authorized(&mut client, "DESCRIBE", url);
         assert_eq!(world.status(&request, &fields), 200, "{user}");
-        assert_eq!(world.server.user(), Some(proven));
+        assert_eq!(world.proven(), Some(proven));
     }
     let challenged_carol = || {
         let mut world = World::new();
@@ -98,17 +98,53 @@ fn who_asks_for_what_is_named_after_an_address_is_asked_in_its_domain_and_then_i
         let fields = authorized(&mut carol, "OPTIONS", "*");
         assert_eq!(world.status("OPTIONS *", &fields), 200);
     }
-    // A realm that nobody asked in on this connection is worth nothing.
+    // On another connection nothing of it holds, and it is proven there once more.
     let (_, mut carol) = challenged_carol();
-    let mut world = World::new();
+    let mut world = World::from(false, "192.0.2.2");
     world.needs_user = true;
     let fields = authorized(&mut carol, "DESCRIBE", "rtsp://h/lobby");
-    let refused = world.request("DESCRIBE rtsp://h/lobby", &fields);
-    assert_eq!(refused.status, Status::UNAUTHORIZED);
+    let stale = world.request("DESCRIBE rtsp://h/lobby", &fields);
+    assert_eq!(stale.status, Status::UNAUTHORIZED);
+    let [first, ..] = challenges(&stale)[..] else {
+        panic!("{stale:?}")
+    };
+    assert!(
+        first.contains("realm=\"other.net\"") && first.contains("stale=true"),
+        "{first}"
+    );
+    // Realms that are none of ours are asked in by nobody.
+    let fields = "Authorization: Digest username=\"carol\", realm=\"elsewhere.net\", nonce=\"n\", uri=\"/lobby\", response=\"0\"\r\n";
+    let refused = world.request("DESCRIBE rtsp://h/lobby", fields);
     assert!(
         challenges(&refused)[0].contains("realm=\"example.com\""),
         "{refused:?}"
     );
+}
+
+#[test]
+fn what_a_connection_has_proven_holds_as_long_as_who_has_the_name() {
+    let request = "DESCRIBE rtsp://h/a";
+    let mut world = World::new();
+    world.needs_user = true;
+    let challenged = world.request(request, "");
+    let mut client = client();
+    client.handle_challenges(challenges(&challenged)).unwrap();
+    let fields = authorized(&mut client, "DESCRIBE", "/a");
+    assert_eq!(world.status(request, &fields), 200);
+    assert_eq!(world.status(request, ""), 200);
+    world.holder = 2;
+    let challenged = world.request(request, "");
+    assert_eq!((challenged.status, world.proven()), (Status::UNAUTHORIZED, None));
+    let fields = authorized(&mut client, "DESCRIBE", "/a");
+    assert_eq!(
+        world.status(request, &fields),
+        200,
+        "the new one has the same secret"
+    );
+    // Who brings what is no proof of anybody is nobody from then on.
+    let fields = "Authorization: Digest username=\"a\", realm=\"elsewhere.net\", nonce=\"n\", uri=\"/a\", response=\"0\"\r\n";
+    assert_eq!(world.status(request, fields), 401);
+    assert_eq!(world.status(request, ""), 401);
 }
 
 #[test]
@@ -195,7 +231,7 @@ fn basic_is_offered_and_looked_at_under_tls_alone() {
         400
     );
     assert_eq!(tls.status("DESCRIBE rtsps://h/a", basic), 200);
-    assert_eq!(tls.server.user(), Some("alice"));
+    assert_eq!(tls.proven(), Some("alice"));
 }
 
 #[test]

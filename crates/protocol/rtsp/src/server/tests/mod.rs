@@ -25,6 +25,8 @@ struct World {
     requests: VecDeque<Request>,
     refusals: Vec<(&'static str, Refusal)>,
     needs_user: bool,
+    /// Who has the names now.
+    holder: u64,
     control: Control,
     range: Option<&'static str>,
     detached: Vec<Session>,
@@ -69,6 +71,7 @@ impl World {
             requests: VecDeque::new(),
             refusals: Vec::new(),
             needs_user: false,
+            holder: 1,
             control: Control::Any,
             range: None,
             detached: Vec::new(),
@@ -115,7 +118,7 @@ impl World {
         for _ in 0..100_000 {
             match self.server.poll_output() {
                 Output::Transmit(bytes) => self.hear(&bytes),
-                Output::Event(Event::Question(question)) => self.question(question),
+                Output::Event(Event::Question(question)) => self.question(*question),
                 Output::Event(Event::Detached(session)) => self.detached.push(*session),
                 Output::Event(event) => self.events.push(event),
                 Output::Timeout(at) => {
@@ -169,19 +172,30 @@ impl World {
                 Some(at) => Answer::Session(Box::new(self.detached.remove(at))),
                 None => Answer::Refused(Status::SESSION_NOT_FOUND.into()),
             },
-            Ask::Keys { user, realm } => Answer::Keys(match (user.as_str(), realm.as_str()) {
-                ("alice" | "bob", "example.com") => Some(DigestKeys::derive(user, realm, "secret")),
-                ("carol", "other.net") => Some(DigestKeys::derive(user, realm, "secret")),
-                _ => None,
-            }),
+            Ask::Keys { user, realm } => {
+                let name = match (user.as_str(), realm.as_str()) {
+                    ("alice" | "Alice" | "bob", "example.com") => user.to_lowercase(),
+                    ("carol", "other.net") => "carol@other.net".into(),
+                    (_, "example.com" | "other.net") => return Answer::Keys(None),
+                    _ => return Answer::Refused(Status::UNAUTHORIZED.into()),
+                };
+                let keys = DigestKeys::derive(user, realm, "secret");
+                Answer::Keys(Some((self.user(&name), keys)))
+            }
             Ask::Password { user, password } => match (user.as_str(), password.0.as_str()) {
-                ("alice", "se:cret") => Answer::Granted,
+                ("alice", "se:cret") => Answer::Proven(self.user(user)),
                 _ => Answer::Refused(Status::FORBIDDEN.into()),
             },
-            Ask::Authorize { place, .. } => match place.user.is_none() && self.needs_user {
-                true => Answer::Refused(Status::UNAUTHORIZED.into()),
-                false => Answer::Granted,
-            },
+            Ask::Authorize { place, .. } => {
+                let holds = place.user.as_ref().is_some_and(|user| user.holder == self.holder);
+                let domain = place.mount.first().rsplit_once('@').map(|(_, domain)| domain);
+                match holds || !self.needs_user {
+                    true => Answer::Granted,
+                    false => Answer::Unproven {
+                        realm: domain.map(str::to_lowercase),
+                    },
+                }
+            }
             Ask::Describe(_) => match self.modified {
                 Some(modified) => Answer::DatedDescription {
                     description: SDP.into(),
@@ -221,6 +235,20 @@ impl World {
                 is_at_once: !self.is_paused_later,
             },
         }
+    }
+
+    fn user(&self, name: &str) -> User {
+        User {
+            name: name.into(),
+            holder: self.holder,
+            mark: None,
+            realm: None,
+        }
+    }
+
+    /// The name that the client has proven.
+    fn proven(&self) -> Option<&str> {
+        self.server.user().map(|user| &*user.name)
     }
 
     /// SETUP of a stream to be played over the connection; the session's identifier.

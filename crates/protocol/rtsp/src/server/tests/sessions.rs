@@ -87,18 +87,27 @@ fn a_session_of_a_user_is_that_users_wherever_it_comes_from() {
     let id = SessionHeader::parse(response.headers.field("Session").unwrap())
         .unwrap()
         .id;
-    assert_eq!(first.server.sessions().next().unwrap().owner(), Some("alice"));
+    let owner = first.server.sessions().next().unwrap().owner().cloned();
+    assert_eq!(owner, Some(first.user("alice")));
     // Another user on the same connection has no part in it.
     login(&mut first, "bob");
     assert_eq!(first.status("PLAY rtsp://h/a", &with_session(&id, "")), 454);
     first.server.handle_closed(first.now);
     first.drain();
     let session = first.detached.pop().unwrap();
+    // Who is made again under that name is somebody else.
+    let mut world = World::new();
+    world.holder = 2;
+    login(&mut world, "alice");
+    world.detached.push(session.clone());
+    assert_eq!(world.status("PAUSE rtsp://h/a", &with_session(&id, "")), 454);
     for (user, address, status) in [
         // Who has not said who they are may do so.
         (None, "192.0.2.1", 401),
         (Some("bob"), "192.0.2.1", 454),
         (Some("alice"), "192.0.2.9", 200),
+        // However she writes her name.
+        (Some("Alice"), "192.0.2.9", 200),
     ] {
         let mut world = World::from(false, address);
         if let Some(user) = user {

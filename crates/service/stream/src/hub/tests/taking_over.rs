@@ -5,7 +5,7 @@ use ringpost_auth::digest::DigestClient;
 use ringpost_rtsp::tunnel;
 
 /// The Authorization field of a user for a request, after the challenge of a response.
-fn login(challenged: &str, user: &str, method: &str) -> String {
+pub(crate) fn login(challenged: &str, user: &str, method: &str) -> String {
     let challenges = challenged
         .lines()
         .filter_map(|line| line.strip_prefix("WWW-Authenticate: "));
@@ -151,4 +151,104 @@ fn a_post_goes_on_where_the_one_before_was_cut_even_between_four_digits() {
         }
         assert!(world.said(get).starts_with("RTSP/1.0 200"), "{at}");
     }
+}
+
+#[test]
+fn a_message_that_was_lost_with_its_post_comes_whole_with_the_next() {
+    let message = |cseq: u32| {
+        let text = format!("OPTIONS * RTSP/1.0\r\nCSeq: {cseq}\r\nX: abc\r\n\r\n");
+        tunnel::encode(text.as_bytes())
+    };
+    for piece in [1, 3, 5, 1_000] {
+        let mut world = World::new();
+        let get = world.connect();
+        world.input(get, &tunnel::get("h", "/", "c"));
+        world.said(get);
+        // The first is answered with the second POST, however much of it has come with the first.
+        let mut cseq = 0;
+        for lost in 0..message(1).len() {
+            for is_whole in [false, true] {
+                cseq += u32::from(!is_whole);
+                let post = world.connect();
+                world.input(post, &tunnel::post("h", "/", "c"));
+                let text = message(1_000_000 + cseq);
+                let text = if is_whole { &text[..] } else { &text[..lost] };
+                for piece in text.as_bytes().chunks(piece) {
+                    world.input(post, piece);
+                }
+                // It may be there still when the next one comes.
+                if cseq % 2 == 0 {
+                    world.hub.handle_closed(world.now, post);
+                    world.run();
+                }
+            }
+            let said = world.said(get);
+            let answered = format!("CSeq: {}\r\n", 1_000_000 + cseq);
+            assert!(
+                said.starts_with("RTSP/1.0 200") && said.contains(&answered),
+                "{lost}: {said}"
+            );
+            assert_eq!(said.matches("RTSP/1.0").count(), 1, "{lost}: {said}");
+        }
+    }
+}
+
+// Guards pitfall RTSP 2.
+#[test]
+fn a_session_is_taken_over_once_what_is_asked_about_it_at_its_own_connection_is_carried_out() {
+    for is_closed in [false, true] {
+        let mut world = World::new();
+        world.publish("alice/door");
+        let (old, played) = world.read("alice/door", &UDP);
+        let session = format!("Session: {}\n", World::session(&played));
+        // Its answer takes a while.
+        world.held_rights = Some(Vec::new());
+        let request = format!("DESCRIBE rtsp://h/alice/door RTSP/1.0\nCSeq: 7\n{session}\n");
+        world.input(old, request.replace('\n', "\r\n").as_bytes());
+        let [first, second] = [(); 2].map(|()| world.connect());
+        for id in [first, second] {
+            let request = format!("GET_PARAMETER rtsp://h/alice/door RTSP/1.0\nCSeq: 8\n{session}\n");
+            world.input(id, request.replace('\n', "\r\n").as_bytes());
+            assert_eq!(world.said(id), "");
+        }
+        if is_closed {
+            world.hub.handle_closed(world.now, old);
+            world.run();
+        } else {
+            for (id, answer) in world.held_rights.take().unwrap() {
+                world.hub.handle_answer(world.now, id, answer);
+            }
+            world.run();
+            assert!(world.said(old).starts_with("RTSP/1.0 200"));
+        }
+        for id in [first, second] {
+            let said = world.said(id);
+            assert!(said.starts_with("RTSP/1.0 200"), "{said}");
+        }
+        assert_eq!(world.hub.session_ids().len(), 2);
+    }
+}
+
+#[test]
+fn a_publisher_that_goes_on_elsewhere_before_it_has_begun_is_told_to_announce_there() {
+    let mut world = World::new();
+    let old = world.connect();
+    let sdp = "v=0\nm=video 0 RTP/AVP 96\na=rtpmap:96 H264/90000\na=control:trackID=0\n";
+    let announce = format!(
+        "ANNOUNCE rtsp://h/alice/door RTSP/1.0\nCSeq: 1\nContent-Type: application/sdp\nContent-Length: {}\n\n{sdp}",
+        sdp.len() + sdp.lines().count()
+    );
+    let announced = world.ask(old, &announce);
+    assert!(announced.starts_with("RTSP/1.0 200"), "{announced}");
+    let set_up = world.ask(
+        old,
+        "SETUP rtsp://h/alice/door/trackID=0 RTSP/1.0\nCSeq: 2\nTransport: RTP/AVP;unicast;client_port=5000-5001;mode=record\n\n",
+    );
+    assert!(set_up.starts_with("RTSP/1.0 200"), "{set_up}");
+    let session = format!("Session: {}\n", World::session(&set_up));
+    let new = world.connect();
+    let refused = world.about(new, "RECORD", &session);
+    assert!(refused.starts_with("RTSP/1.0 455"), "{refused}");
+    let mounts = world.hub.mounts(world.now);
+    assert!(mounts.is_empty(), "{mounts:?}");
 }
