@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // A test says what it missed by panicking.
 
-use ringpost_interop::{Server, open_tls};
+use ringpost_interop::{Server, base64, open_tls};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
@@ -63,7 +63,7 @@ impl Half {
 
 fn options(server: &Server, cseq: u32) -> String {
     let url = format!("rtsp://{}:8554/alice/door", server.address());
-    base64(format!("OPTIONS {url} RTSP/1.0\r\nCSeq: {cseq}\r\n\r\n").as_bytes())
+    base64(format!("OPTIONS {url} RTSP/1.0\r\nCSeq: {cseq}\r\n\r\n"))
 }
 
 fn assert_answered(get: &mut Half, cseq: u32, when: &str) {
@@ -72,20 +72,6 @@ fn assert_answered(get: &mut Half, cseq: u32, when: &str) {
         answer.starts_with("RTSP/1.0 200 ") && answer.contains(&format!("CSeq: {cseq}\r\n")),
         "{when}: {answer}"
     );
-}
-
-fn base64(bytes: &[u8]) -> String {
-    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::new();
-    for three in bytes.chunks(3) {
-        let octet = |place: usize| u32::from(three.get(place).copied().unwrap_or_default());
-        let bits = octet(0) << 16 | octet(1) << 8 | octet(2);
-        for place in 0..4 {
-            let letter = LETTERS[(bits >> (18 - 6 * place)) as usize & 63];
-            text.push(if place > three.len() { '=' } else { letter.into() });
-        }
-    }
-    text
 }
 
 // Guards pitfall RTSP 4.
