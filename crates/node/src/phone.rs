@@ -729,14 +729,13 @@ fn restored(saved: &records::Binding, now: Instant, calendar: UnixTime) -> Optio
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::*;
-    use crate::testing::{BEGIN, at_once};
+    use crate::testing::{BEGIN, Outside, at_once};
     use crate::world::World;
     use ringpost_base::Rng;
     use ringpost_directory::{Cost, InlineKdf};
     use ringpost_store::{LocalBus, MemoryStore};
-    use std::sync::Mutex;
     use std::sync::atomic::Ordering;
 
     #[test]
@@ -775,64 +774,6 @@ pub(crate) mod tests {
 
         fn rng(&self) -> Rng {
             Rng::from_number(1)
-        }
-    }
-
-    /// Keeps what leaves, and leads nowhere else.
-    #[derive(Default)]
-    pub(crate) struct Outside(pub(crate) Mutex<Vec<String>>);
-
-    impl SipTransport for Outside {
-        fn send(&self, _: Flow, message: bytes::Bytes) {
-            let text = String::from_utf8_lossy(&message).into_owned();
-            self.0.lock().unwrap().push(text);
-        }
-
-        fn open(&self, _: &ringpost_sip::locate::Target) -> Option<Flow> {
-            None
-        }
-    }
-
-    use crate::world::NoAnswer;
-
-    impl Dns for Outside {
-        fn exchangers(&self, _: &str) -> BoxFuture<'static, Result<crate::world::Exchangers, NoAnswer>> {
-            futures_util::future::ready(Ok(crate::world::Exchangers::default())).boxed()
-        }
-
-        fn texts(&self, _: &str) -> BoxFuture<'static, Option<Vec<String>>> {
-            futures_util::future::ready(None).boxed()
-        }
-
-        fn tlsa(&self, _: &str) -> BoxFuture<'static, Result<Option<Vec<crate::world::Tlsa>>, NoAnswer>> {
-            futures_util::future::ready(Ok(None)).boxed()
-        }
-
-        fn look_up(
-            &self,
-            _: ringpost_sip::locate::Question,
-        ) -> BoxFuture<'static, Option<ringpost_sip::locate::Answer>> {
-            futures_util::future::ready(None).boxed()
-        }
-    }
-
-    impl MediaPlane for Outside {
-        fn open(&self, _: std::net::IpAddr) -> Option<ringpost_phone::MediaSocket> {
-            None
-        }
-
-        fn close(&self, _: ringpost_media::PairId) {}
-
-        fn command(&self, _: ringpost_media::Command) {}
-
-        fn tap(&self, _: [LegId; 2]) -> async_channel::Receiver<ringpost_media::Tapped> {
-            async_channel::bounded(1).1
-        }
-    }
-
-    impl Voicemail for Outside {
-        fn answer(&self, _: Question) -> BoxFuture<'static, Answer> {
-            futures_util::future::pending().boxed()
         }
     }
 

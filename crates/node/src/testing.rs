@@ -1,8 +1,10 @@
 //! A world for tests: a clock that is moved by hand, tasks polled in a fixed order, connections in memory.
 
 mod ground;
+mod outside;
 
 pub(crate) use ground::Ground;
+pub(crate) use outside::Outside;
 
 use crate::world::{Connection, ConnectionClosed, Endpoints, Received, World};
 use async_channel::{Receiver, Sender};

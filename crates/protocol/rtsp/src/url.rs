@@ -2,6 +2,7 @@
 
 use crate::syntax::hex_byte;
 use std::fmt;
+use std::str::FromStr;
 use thiserror::Error;
 
 /// The port of RTSP (RFC 2326 §9.2).
@@ -127,6 +128,14 @@ impl Url {
     /// Whether both name the same server.
     pub fn is_same_server(&self, other: &Url) -> bool {
         (self.is_secure, &self.host, self.port()) == (other.is_secure, &other.host, other.port())
+    }
+}
+
+impl FromStr for Url {
+    type Err = UrlError;
+
+    fn from_str(text: &str) -> Result<Self, UrlError> {
+        Url::parse(text)
     }
 }
 

@@ -594,7 +594,9 @@ fn who_waits_for_a_mount_and_hangs_up_takes_no_place_of_others() {
     let camera = TcpListener::bind("127.0.0.1:0").unwrap();
     let handle = house.thread.as_ref().unwrap().handle();
     let pull = PullSettings {
-        url: ringpost_rtsp::Url::parse(&format!("rtsp://{}/", camera.local_addr().unwrap())).unwrap(),
+        url: format!("rtsp://{}/", camera.local_addr().unwrap())
+            .parse()
+            .unwrap(),
         is_always: false,
         transport: PullTransport::Tcp,
     };

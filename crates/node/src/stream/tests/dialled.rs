@@ -1,8 +1,8 @@
 //! A phone dials a mount that is pulled when it is wanted, and hangs up before it comes.
 
 use super::*;
-use crate::phone::tests::Outside;
 use crate::phone::{self, PhoneControl, PhoneParts};
+use crate::testing::Outside;
 use ringpost_auth::digest::DigestClient;
 use ringpost_phone::Phone;
 use ringpost_sip::{Arrival, Flow, Message, Transport};
