@@ -1,4 +1,4 @@
-//! RTSP within HTTP, on two connections of which one may not be as the other.
+//! RTSP within HTTP, on two connections of which one may not be as the other, and one may be cut.
 
 #![allow(clippy::unwrap_used)] // A test says what it missed by panicking.
 
@@ -102,5 +102,32 @@ fn both_halves_of_a_tunnel_are_under_tls_or_neither() {
         assert!(mixed.head().starts_with("HTTP/1.0 403 "));
         post.say(&options(&server, 3));
         assert_answered(&mut get, 3, &cookie);
+    }
+}
+
+// Each message is encoded by itself, so that nothing of a text that was cut can be of the next one.
+#[test]
+fn a_post_that_is_cut_within_a_message_or_four_digits_costs_nothing_of_the_next_one() {
+    let server = Server::start();
+    for is_secure in [false, true] {
+        for digits in [1, 2, 3, 41] {
+            let when = format!("{digits} digits, {is_secure}");
+            let mut get = Half::open(&server, is_secure);
+            get.begin("GET", &when.replace(' ', "-"));
+            let accepted = get.head();
+            assert!(accepted.starts_with("HTTP/1.0 200 "), "{accepted}");
+            for cseq in [1, 3] {
+                let mut cut = Half::open(&server, is_secure);
+                cut.begin("POST", &when.replace(' ', "-"));
+                let next = options(&server, cseq + 1);
+                cut.say(&format!("{}{}", options(&server, cseq), &next[..digits]));
+                assert_answered(&mut get, cseq, &when);
+                drop(cut);
+                let mut post = Half::open(&server, is_secure);
+                post.begin("POST", &when.replace(' ', "-"));
+                post.say(&next);
+                assert_answered(&mut get, cseq + 1, &when);
+            }
+        }
     }
 }
