@@ -116,6 +116,41 @@ fn a_track_of_a_film_is_paused_and_taken_up_and_told_for_itself() {
     assert!(none.is_empty() && some.len() > 40);
 }
 
+// RFC 2326 §12.33.
+#[test]
+fn all_tracks_that_are_asked_for_are_told_and_no_others() {
+    let mut world = World::new();
+    film(&mut world);
+    let (reader, session) = setup(&mut world);
+    let ask = |world: &mut World, method: &str, url: &str| {
+        let response = world.ask(reader, &command(method, url, &session, ""));
+        assert!(response.starts_with("RTSP/1.0 200"), "{response}");
+        begins(&response)
+    };
+    ask(&mut world, "PLAY", "sound/trackID=0");
+    world.pass(Duration::from_millis(1_010));
+    let [before, _] = both(&mut world, reader);
+    ask(&mut world, "PAUSE", "sound");
+    both(&mut world, reader);
+    world.pass(Duration::from_millis(2_000));
+    // Pictures go on, and sound is taken up.
+    let told = ask(&mut world, "PLAY", "sound");
+    assert_eq!(told.iter().map(|told| told.0).collect::<Vec<_>>(), [0, 1]);
+    world.pass(Duration::from_millis(500));
+    let [pictures, sound] = both(&mut world, reader);
+    assert_eq!(told[0].1, before.last().unwrap().0.wrapping_add(1));
+    assert_eq!([pictures[0].0, sound[0].0], [told[0].1, told[1].1]);
+    for url in ["sound/trackID=1", "sound/trackID=0"] {
+        ask(&mut world, "PAUSE", url);
+        both(&mut world, reader);
+        let told = ask(&mut world, "PLAY", url);
+        assert!(
+            told.len() == 1 && url.ends_with(&told[0].0.to_string()),
+            "{told:?}"
+        );
+    }
+}
+
 #[test]
 fn what_is_queued_for_one_track_sends_nothing_of_it_before() {
     let mut world = World::new();
