@@ -161,11 +161,15 @@ impl Player {
                 if !self.senders[*index].is_video {
                     return Some((*index, Some((lane.first_from(at), None))));
                 }
-                let begin = ticks(of.file_begin_ns, clock_rate_hz);
+                // What an edit list has cut off the beginning is there for those that refer to it.
+                let begin = match opened.reading.is_whole() {
+                    true => i64::MIN,
+                    false => ticks(of.file_begin_ns, clock_rate_hz),
+                };
                 let key = lane.last_key(usize::MAX, at).and_then(|key| {
                     let time = lane.get(key).map(|sample| sample.time);
                     let time = time.filter(|time| *time >= begin)?;
-                    Some((key, Some(of.on_timeline(to_ns(time, clock_rate_hz)))))
+                    Some((key, Some(of.shown(to_ns(time, clock_rate_hz)))))
                 });
                 Some((*index, key))
             })

@@ -297,6 +297,24 @@ fn a_pause_cancels_a_time_that_is_waited_for() {
     assert_eq!(numbers, (0..250).collect::<Vec<u64>>());
 }
 
+#[test]
+fn pictures_that_are_taken_up_come_from_a_key_picture_that_an_edit_list_cut_off() {
+    // The first three of each file are shown before its beginning, the key picture among them.
+    let cut = ends::cut_by(1_024 + 3 * 512);
+    let files = files_of(&[("a.mp4", &cut), ("b.mp4", &cut)]);
+    let timeline = playlist(&files);
+    let of_both = sent(&whole(&timeline, &files, &[0]), 0).len();
+    let half = timeline.length().as_millis() as u64 / 2;
+    for after in (0..half).step_by(35) {
+        let first = join(&timeline, &files, (1, 0), ms(after));
+        let second = join(&timeline, &files, (1, 0), ms(half + after));
+        // The next key picture is shown then.
+        if after < 200 {
+            assert_eq!((first.len(), second.len()), (of_both, of_both / 2), "{after}");
+        }
+    }
+}
+
 /// Four seconds, and behind a gap of as many in the same file four more.
 fn with_a_gap_in_a_file() -> World {
     let mut world = world(CAMERA);
