@@ -66,6 +66,12 @@ impl Player {
         self.count_queue();
     }
 
+    /// Whether anything of some tracks is sent as it plays now: of sound there is nothing at other scales than 1.
+    pub fn sends(&self, tracks: &[usize]) -> bool {
+        let has = |index: &usize| *index < self.senders.len() && self.is_sent(*index);
+        tracks.iter().any(has)
+    }
+
     /// Takes up what was not sent before. Says whether the answer comes when it is known where that begins.
     pub(super) fn join(&mut self) -> bool {
         let due = (0..self.senders.len()).filter(|index| self.senders[*index].entry.is_due);

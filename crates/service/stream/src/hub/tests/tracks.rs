@@ -199,6 +199,36 @@ fn another_scale_without_a_range_takes_effect_where_it_plays() {
     }
 }
 
+#[test]
+fn pictures_that_are_paused_at_another_scale_go_on_where_they_were() {
+    for scale in ["2", "4", "-1"] {
+        let mut world = World::new();
+        film(&mut world);
+        let (reader, session) = setup(&mut world);
+        let ask = |world: &mut World, method: &str, url: &str, fields: &str| {
+            let response = world.ask(reader, &command(method, url, &session, fields));
+            assert!(response.starts_with("RTSP/1.0 200"), "{response}");
+            response
+        };
+        let fields = format!(
+            "Range: npt=8-{}\nScale: {scale}\n",
+            if scale == "-1" { "0" } else { "20" }
+        );
+        ask(&mut world, "PLAY", "sound", &fields);
+        world.pass(Duration::from_millis(1_550));
+        let before = both(&mut world, reader)[0].last().unwrap().0;
+        // Of sound nothing is sent then.
+        ask(&mut world, "PAUSE", "sound/trackID=0", "");
+        both(&mut world, reader);
+        world.pass(Duration::from_millis(15_000));
+        assert!(both(&mut world, reader).iter().all(Vec::is_empty), "{scale}");
+        let told = begins(&ask(&mut world, "PLAY", "sound/trackID=0", ""));
+        assert_eq!((told.len(), told[0].1), (1, before.wrapping_add(1)), "{scale}");
+        world.pass(Duration::from_millis(1_100));
+        assert_eq!(both(&mut world, reader)[0][0].0, told[0].1, "{scale}");
+    }
+}
+
 // RFC 2326 §12.33.
 #[test]
 fn a_reader_that_has_all_is_told_what_comes_next() {
