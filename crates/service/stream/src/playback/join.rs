@@ -61,9 +61,11 @@ impl Player {
             sender.entry.is_due = is_enabled && (sender.entry.is_due || !sender.is_enabled);
             sender.is_enabled = is_enabled;
         }
-        let senders = &self.senders;
+        let (senders, waited) = (&self.senders, self.queue.len());
         self.queue.retain(|queued| senders[queued.sender].is_enabled);
         self.count_queue();
+        // There is room for more, and perhaps nothing else that it would wait for.
+        self.is_unfinished |= self.queue.len() < waited;
     }
 
     /// Whether anything of some tracks is sent as it plays now: of sound there is nothing at other scales than 1.

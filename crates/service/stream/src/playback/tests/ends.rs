@@ -276,6 +276,13 @@ fn sound_in_fragments_before_the_first_key_picture_is_played_and_pictures_from_t
     assert_eq!(numbers(&viewer), (30..35).collect::<Vec<_>>());
     assert_eq!(units[0].timestamp.wrapping_sub(played.begins[0].2), 63_000);
     assert_eq!(viewer.of_track(1).len(), 39);
+    // Sound that is paused while it is all that waits keeps no pictures from coming.
+    let mut viewer = Viewer::new(recordings(&files), &files);
+    viewer.play("clock=20261127T025300Z-20261127T025301.4Z", None, None);
+    viewer.player.set_tracks(&[0]);
+    viewer.drain();
+    viewer.rest();
+    assert_eq!(numbers(&viewer), (30..35).collect::<Vec<_>>());
 }
 
 // As a seek that lands within a group of pictures, but for that nothing lies before the beginning.
