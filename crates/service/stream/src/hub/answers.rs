@@ -441,11 +441,13 @@ impl Plane {
         };
         match &mut session.role {
             Role::Reader(reader) if reader.played.is_some() => {
-                let is_all = reader.playing.iter().all(|playing| tracks.contains(&playing));
+                let rest = reader.playing.iter().filter(|track| !tracks.contains(track));
+                let rest: Vec<_> = rest.collect();
                 let (Some(played), Some(key)) = (&mut reader.played, key) else {
                     return refused(Status::SESSION_NOT_FOUND);
                 };
-                if !is_all {
+                // With nothing that is sent it would come to its end at once.
+                if played.player.sends(&rest) {
                     tracks.iter().for_each(|track| reader.playing.remove(*track));
                     played.player.set_tracks(&reader.playing.list());
                     return Some(Answer::Paused {

@@ -129,8 +129,8 @@ pub(crate) enum Waiting {
 #[derive(Debug)]
 pub(crate) struct Playing {
     pub(crate) player: Player,
-    /// The PLAY that waits for its answer.
-    pending: Option<Pending>,
+    /// The PLAY that waits for its answer, and the tracks that it is about.
+    pending: Option<(Pending, Tracks)>,
     session: server::SessionId,
     /// Those that come after what plays now (RFC 2326 §10.5).
     queued: VecDeque<(playback::Play, Tracks)>,
@@ -482,7 +482,9 @@ impl Plane {
         }
         reader.playing.extend(play.tracks.iter().copied());
         playing.player.set_tracks(&reader.playing.list());
-        let before = playing.pending.replace(pending);
+        let mut of = Tracks::default();
+        of.extend(play.tracks.iter().copied());
+        let before = playing.pending.replace((pending, of));
         debug_assert!(before.is_none(), "a connection asks one thing at a time");
         if playing.player.play(now, wanted) {
             reader.ahead.clear();
@@ -574,8 +576,10 @@ impl Plane {
             event => event,
         };
         match event {
-            playback::Event::Played(played) => {
-                let Pending { connection, question } = playing.pending.take()?;
+            //= https://www.rfc-editor.org/rfc/rfc2326#section-12.33
+            playback::Event::Played(mut played) => {
+                let (Pending { connection, question }, of) = playing.pending.take()?;
+                played.begins.retain(|(track, ..)| of.contains(*track));
                 Some(Answered {
                     connection,
                     question,
@@ -583,7 +587,7 @@ impl Plane {
                 })
             }
             playback::Event::Refused(error) => {
-                let Pending { connection, question } = playing.pending.take()?;
+                let (Pending { connection, question }, _) = playing.pending.take()?;
                 Some(Answered {
                     connection,
                     question,

@@ -406,17 +406,19 @@ impl Player {
         let end_ns = self.plan.end_ns.unwrap_or(self.made_to_ns);
         // What is played next begins where this has ended (RFC 2326 appendix B), and behind the pictures that were sent since
         // others refer to them.
-        let end = self.pace.rtp_ns.saturating_add(self.pace.played_ns(end_ns));
+        let (pace, end) = self.rtp_of(end_ns);
         let end = end.max(self.beyond_ns);
-        self.mode = Mode::Ending(self.pace.due_rtp(end));
-        self.made_until_ns = self.made_until_ns.min(end).max(self.pace.rtp_ns);
+        let made_until_ns = self.made_until_ns.min(end).max(pace.rtp_ns);
+        self.mode = Mode::Ending(pace.due_rtp(end));
+        self.made_until_ns = made_until_ns;
         Step::Again
     }
 
     /// What was made beyond a point is not sent.
     pub(super) fn cut_queue(&mut self, point_ns: i64) {
         let is_backwards = self.pace.is_backwards();
-        let point_due = self.pace.due(point_ns);
+        let (pace, point_rtp_ns) = self.rtp_of(point_ns);
+        let (pace, point_due) = (*pace, pace.due_rtp(point_rtp_ns));
         // Pictures behind it are sent where others refer to them: those that are shown before it, and may be yet to be made.
         let is_before = self.queue.back().is_none_or(|last| last.at < point_due);
         let is_to_come = is_before && matches!(self.mode, Mode::Playing(_));
@@ -437,13 +439,10 @@ impl Player {
             .queue
             .iter()
             .filter(|queued| !is_backwards && queued.position_ns >= point_ns);
-        self.beyond_ns = beyond
-            .map(|queued| queued.until_ns)
-            .max()
-            .unwrap_or(self.pace.rtp_ns);
-        self.queue_bytes = self.queue.iter().map(|queued| queued.payload.len()).sum();
+        self.beyond_ns = beyond.map(|queued| queued.until_ns).max().unwrap_or(pace.rtp_ns);
+        self.count_queue();
         if let Mode::Ending(at) = &mut self.mode {
-            *at = point_due.max(self.pace.due_rtp(self.beyond_ns)).min(*at);
+            *at = point_due.max(pace.due_rtp(self.beyond_ns)).min(*at);
         }
     }
 
@@ -514,9 +513,7 @@ impl Player {
         let is_backwards = self.pace.is_backwards();
         let sender = &mut self.senders[index];
         let played_ns = self.pace.played_ns(position_ns);
-        let timestamp = sender
-            .base_timestamp
-            .wrapping_add(ticks(played_ns, sender.clock_rate_hz) as u32);
+        let timestamp = sender.timestamp(&self.pace, position_ns);
         let end_ns = position_ns.saturating_add(length_ns);
         let end_played_ns = self.pace.played_ns(end_ns).max(played_ns);
         let until_ns = match key_length_ns {

@@ -61,9 +61,17 @@ impl Player {
             sender.entry.is_due = is_enabled && (sender.entry.is_due || !sender.is_enabled);
             sender.is_enabled = is_enabled;
         }
-        let senders = &self.senders;
+        let (senders, waited) = (&self.senders, self.queue.len());
         self.queue.retain(|queued| senders[queued.sender].is_enabled);
-        self.queue_bytes = self.queue.iter().map(|queued| queued.payload.len()).sum();
+        self.count_queue();
+        // There is room for more, and perhaps nothing else that it would wait for.
+        self.is_unfinished |= self.queue.len() < waited;
+    }
+
+    /// Whether anything of some tracks is sent as it plays now: of sound there is nothing at other scales than 1.
+    pub fn sends(&self, tracks: &[usize]) -> bool {
+        let has = |index: &usize| *index < self.senders.len() && self.is_sent(*index);
+        tracks.iter().any(has)
     }
 
     /// Takes up what was not sent before. Says whether the answer comes when it is known where that begins.
@@ -73,35 +81,53 @@ impl Player {
         for index in &due {
             self.senders[*index].entry.is_due = false;
         }
-        let sent: Vec<_> = due.into_iter().filter(|index| self.is_sent(*index)).collect();
-        if sent.is_empty() || self.is_trick() {
+        // Those of which it is not known yet where they begin do so with these.
+        let awaited = self.joining.as_ref().map(|joining| joining.senders.clone());
+        let sent = due.into_iter().chain(awaited.into_iter().flatten());
+        let sent: Vec<_> = sent.filter(|index| self.is_sent(*index)).collect();
+        if sent.is_empty() || self.is_trick() || !self.is_playing() {
             return false;
+        }
+        if let Some(joining) = self.joining.take() {
+            self.mode = joining.before;
+        }
+        // What was late to be made is not left out.
+        let begins = self.plan.starts.unwrap_or(self.now).max(self.now);
+        let before_gap = self.take_back(begins);
+        if let Some(last) = before_gap {
+            let behind_ns = self.timeline.pieces[last + 1].begin_ns;
+            self.mode = Mode::Seeking(Seek::new(last + 1, behind_ns, false));
         }
         let (piece, fragment, next) = match &self.mode {
             Mode::Playing(cursor) | Mode::Awaiting(cursor, _) => {
                 (cursor.piece, cursor.fragment, Some(&cursor.next))
             }
             Mode::Seeking(seek) => (seek.piece, 0, None),
-            Mode::Ending(_) => (usize::MAX, 0, None),
-            Mode::Ready(_) | Mode::Paused { .. } => return false,
+            _ => (usize::MAX, 0, None),
+        };
+        // The others are yet to come to a piece that is looked into.
+        let most = match &self.mode {
+            Mode::Seeking(seek) => seek.piece.saturating_sub(1),
+            _ => piece,
         };
         for (index, sender) in self.senders.iter_mut().enumerate() {
             let sample = next.map_or(0, |next| next[index]);
             sender.entry.made = match sent.contains(&index) {
                 true => (0, 0, 0),
+                false if before_gap.is_some() => (piece, fragment, sample),
                 false => sender.entry.made.max((piece, fragment, sample)),
             };
             sender.marks |= sent.contains(&index);
         }
-        // What was late to be made is not left out.
-        let begins = self.plan.starts.unwrap_or(self.now).max(self.now);
         let at_ns = self
             .pace
             .position(begins)
             .min(self.made_to_ns.max(self.pace.position_ns));
-        let at_ns = at_ns.clamp(0, (self.timeline.end_ns() - 1).max(0));
+        let end_ns = self.timeline.end_ns();
+        let end_ns = self.plan.end_ns.map_or(end_ns, |end| end.min(end_ns));
+        let at_ns = at_ns.clamp(0, (end_ns - 1).max(0));
         let last = self.timeline.pieces.len() - 1;
-        let at = self.timeline.piece_at(at_ns).unwrap_or(last).min(piece);
+        let at = self.timeline.piece_at(at_ns).unwrap_or(last).min(most);
         let of = &self.timeline.pieces[at];
         let at_ns = at_ns.min(of.end_ns - 1).max(of.begin_ns);
         for index in &sent {
@@ -143,11 +169,15 @@ impl Player {
                 if !self.senders[*index].is_video {
                     return Some((*index, Some((lane.first_from(at), None))));
                 }
-                let begin = ticks(of.file_begin_ns, clock_rate_hz);
+                // What an edit list has cut off the beginning is there for those that refer to it.
+                let begin = match opened.reading.is_whole() {
+                    true => i64::MIN,
+                    false => ticks(of.file_begin_ns, clock_rate_hz),
+                };
                 let key = lane.last_key(usize::MAX, at).and_then(|key| {
                     let time = lane.get(key).map(|sample| sample.time);
                     let time = time.filter(|time| *time >= begin)?;
-                    Some((key, Some(of.on_timeline(to_ns(time, clock_rate_hz)))))
+                    Some((key, Some(of.shown(to_ns(time, clock_rate_hz)))))
                 });
                 Some((*index, key))
             })
@@ -229,22 +259,23 @@ impl Player {
         } else if piece + 1 < self.timeline.pieces.len() && others.iter().any(|(of, ..)| *of > piece) {
             self.made_to_ns = self.timeline.pieces[piece].end_ns;
         }
-        self.tell_joined(&joining.senders, told_ns);
+        self.tell_joined(told_ns);
     }
 
     /// Nothing can be read there.
     pub(super) fn give_up_joining(&mut self) -> Option<Step> {
         let joining = self.joining.take()?;
         self.mode = joining.before;
-        self.tell_joined(&joining.senders, joining.at_ns);
+        self.tell_joined(joining.at_ns);
         Some(Step::Again)
     }
 
-    /// The answer says what comes of the tracks that it is about.
-    //= https://www.rfc-editor.org/rfc/rfc2326#section-12.33
-    fn tell_joined(&mut self, senders: &[usize], position_ns: i64) {
-        let mut played = self.played(position_ns);
-        played.begins.retain(|(track, ..)| senders.contains(track));
+    /// Says what comes next of all tracks: of those that go on what waits already.
+    fn tell_joined(&mut self, position_ns: i64) {
+        let mut played = self.played_by(&self.pace, position_ns);
+        for (track, sequence, _) in &mut played.begins {
+            *sequence = self.senders[*track].sequence;
+        }
         self.outputs.push_back(Output::Event(Event::Played(played)));
     }
 }

@@ -1,4 +1,4 @@
-use super::player::{Plan, Player};
+use super::player::{Plan, Player, Sender};
 use ringpost_base::Instant;
 use ringpost_rtsp::server::Played;
 use std::time::Duration;
@@ -58,10 +58,31 @@ impl Pace {
         }
     }
 
-    /// The RTP time that belongs to now.
-    pub(super) fn rtp_at(&self, now: Instant) -> i64 {
-        self.rtp_ns
-            .saturating_add(multiply(ns(now.since(self.at)), self.speed))
+    /// How much RTP time has passed by now.
+    fn passed_ns(&self, now: Instant) -> i64 {
+        multiply(ns(now.since(self.at)), self.speed)
+    }
+
+    /// Whether a position is played by it, or by one behind it.
+    fn has_come_to(&self, position_ns: i64) -> bool {
+        match self.is_backwards() {
+            true => position_ns <= self.position_ns,
+            false => position_ns >= self.position_ns,
+        }
+    }
+}
+
+impl Sender {
+    /// The timestamp of a position.
+    pub(super) fn timestamp(&self, pace: &Pace, position_ns: i64) -> u32 {
+        self.timestamp_after(pace, pace.played_ns(position_ns))
+    }
+
+    fn timestamp_after(&self, pace: &Pace, passed_ns: i64) -> u32 {
+        [pace.rtp_ns, passed_ns]
+            .iter()
+            .map(|ns| ticks(*ns, self.clock_rate_hz) as u32)
+            .fold(self.first_timestamp, u32::wrapping_add)
     }
 }
 
@@ -109,25 +130,100 @@ impl Player {
                 )
             }
         };
-        self.pace = Pace {
+        let pace = Pace {
             at,
             position_ns,
             rtp_ns,
             scale,
             speed,
         };
+        let before = std::mem::replace(&mut self.pace, pace);
+        match follows {
+            true => self.keep_pace(before),
+            false => self.earlier.clear(),
+        }
         self.made_to_ns = position_ns;
         self.beyond_ns = rtp_ns;
         for sender in &mut self.senders {
-            sender.base_timestamp = Self::pace_timestamp_of(rtp_ns, sender);
             sender.marks = true;
         }
     }
 
+    /// Keeps the pace of what is made already and yet to be sent.
+    fn keep_pace(&mut self, before: Pace) {
+        self.earlier.push(before);
+        let next = self.earlier.iter().skip(1).chain([&self.pace]);
+        let over = next.take_while(|next| next.at <= self.now).count();
+        self.earlier.drain(..over);
+    }
+
+    /// The pace of what is sent at a time: that of what is made may be of what lies behind a gap.
+    fn pace_at(&self, at: Instant) -> &Pace {
+        if self.pace.at <= at {
+            return &self.pace;
+        }
+        let begun = self.earlier.partition_point(|pace| pace.at <= at);
+        self.earlier.get(begun.saturating_sub(1)).unwrap_or(&self.pace)
+    }
+
+    /// The position that is sent at a time.
+    pub(super) fn position_at(&self, at: Instant) -> i64 {
+        self.pace_at(at).position(at)
+    }
+
+    /// The timestamp of a track that belongs to now, for sender reports.
+    pub fn timestamp_at(&self, track: usize, now: Instant) -> Option<u32> {
+        let (sender, pace) = (self.senders.get(track)?, self.pace_at(now));
+        Some(sender.timestamp_after(pace, pace.passed_ns(now)))
+    }
+
+    /// The pace that a position is played by, and the one behind it.
+    fn pace_of(&self, position_ns: i64) -> (&Pace, Option<&Pace>) {
+        if self.earlier.is_empty() || self.pace.has_come_to(position_ns) {
+            return (&self.pace, None);
+        }
+        let begun = self.earlier.partition_point(|pace| pace.has_come_to(position_ns));
+        let index = begun.saturating_sub(1);
+        let next = self.earlier.get(index + 1).unwrap_or(&self.pace);
+        (&self.earlier[index], Some(next))
+    }
+
+    /// The pace that a position is played by, and its RTP time; a gap passes at once.
+    pub(super) fn rtp_of(&self, position_ns: i64) -> (&Pace, i64) {
+        let (pace, next) = self.pace_of(position_ns);
+        let rtp_ns = pace.rtp_ns.saturating_add(pace.played_ns(position_ns));
+        (pace, next.map_or(rtp_ns, |next| rtp_ns.min(next.rtp_ns)))
+    }
+
+    /// What is made already of what lies behind a gap that is yet to come at a time is to be made anew, with what is taken up
+    /// before it. Says which piece is the last before the gap, if there is such a one.
+    pub(super) fn take_back(&mut self, at: Instant) -> Option<usize> {
+        let begun = self.earlier.partition_point(|pace| pace.at <= at);
+        if self.pace.at <= at || self.earlier.is_empty() {
+            return None;
+        }
+        let sent = begun.saturating_sub(1);
+        let behind = *self.earlier.get(sent + 1).unwrap_or(&self.pace);
+        let last = self.timeline.piece_at(behind.position_ns)?.checked_sub(1)?;
+        self.pace = self.earlier[sent];
+        self.earlier.truncate(sent);
+        self.queue
+            .retain(|queued| queued.position_ns < behind.position_ns);
+        self.count_queue();
+        self.made_until_ns = behind.rtp_ns;
+        self.made_to_ns = self.timeline.pieces[last].end_ns;
+        self.beyond_ns = self.pace.rtp_ns;
+        Some(last)
+    }
+
     /// What is told of playing from a position on (RFC 2326 §12.29, §12.33 to §12.35).
     pub(super) fn played(&self, position_ns: i64) -> Played {
+        self.played_by(self.pace_of(position_ns).0, position_ns)
+    }
+
+    /// The same for what is played by a pace.
+    pub(super) fn played_by(&self, pace: &Pace, position_ns: i64) -> Played {
         let end_ns = self.told_end();
-        let since = self.pace.played_ns(position_ns);
         let senders = self
             .senders
             .iter()
@@ -140,10 +236,8 @@ impl Player {
                 .front()
                 .is_some_and(|queued| queued.position_ns == position_ns);
             let waiting = if is_first { 0 } else { waiting as u16 };
-            let timestamp = sender
-                .base_timestamp
-                .wrapping_add(ticks(since, sender.clock_rate_hz) as u32);
-            (index, sender.sequence.wrapping_add(waiting), timestamp)
+            let sequence = sender.sequence.wrapping_add(waiting);
+            (index, sequence, sender.timestamp(pace, position_ns))
         });
         Played {
             range: Some(self.plan.unit.range(&self.timeline, position_ns, end_ns)),

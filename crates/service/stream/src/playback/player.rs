@@ -47,6 +47,8 @@ pub struct Player {
     pub(super) mode: Mode,
     pub(super) plan: Plan,
     pub(super) pace: Pace,
+    /// Those before it, as long as something that is made by them is yet to be sent.
+    pub(super) earlier: Vec<Pace>,
     pub(super) opened: Option<Opened>,
     pub(super) asked: Option<(ReadId, Purpose, std::ops::Range<u64>)>,
     reads: u64,
@@ -81,9 +83,8 @@ pub(super) struct Sender {
     ssrc: u32,
     /// The next packet's.
     pub(super) sequence: u16,
-    /// The timestamp of the session's RTP time 0, and of the pace's beginning.
-    first_timestamp: u32,
-    pub(super) base_timestamp: u32,
+    /// The timestamp of the session's RTP time 0.
+    pub(super) first_timestamp: u32,
     /// The next packet of sound begins what was jumped to.
     pub(super) marks: bool,
     pub(super) entry: Entry,
@@ -117,6 +118,17 @@ pub(super) enum Mode {
         since: Instant,
         then: Box<Mode>,
     },
+}
+
+impl Mode {
+    /// Where it is on the way to after a command, paused or not.
+    fn sought(&self) -> Option<&Seek> {
+        match self {
+            Mode::Seeking(seek) => Some(seek).filter(|seek| seek.is_start),
+            Mode::Paused { then, .. } => then.sought(),
+            _ => None,
+        }
+    }
 }
 
 /// What the client asked for last.
@@ -225,7 +237,7 @@ pub enum Event {
     Played(Played),
     /// The answer to [`Player::play`]: it does not, and what played before has stopped.
     Refused(PlayError),
-    /// It goes on behind a gap: the packets from these on are of this range.
+    /// It goes on behind a gap: the packets from these on are of this range. Told anew where a track is taken up before it.
     Jumped(Played),
     /// The end of the range or of all there is.
     Ended,
@@ -273,7 +285,6 @@ impl Player {
                 ssrc: rng.u32(),
                 sequence: rng.u32() as u16,
                 first_timestamp: timestamp,
-                base_timestamp: timestamp,
                 marks: true,
                 entry: Entry::default(),
             }
@@ -304,6 +315,7 @@ impl Player {
                 scale: 1.0,
                 speed: 1.0,
             },
+            earlier: Vec::new(),
             opened: None,
             asked: None,
             reads: 0,
@@ -331,17 +343,6 @@ impl Player {
         self.senders.get(track).map(|sender| sender.ssrc)
     }
 
-    /// The timestamp of a track that belongs to now, for sender reports.
-    pub fn timestamp_at(&self, track: usize, now: Instant) -> Option<u32> {
-        let sender = self.senders.get(track)?;
-        let since = self.pace.rtp_at(now) - self.pace.rtp_ns;
-        Some(
-            sender
-                .base_timestamp
-                .wrapping_add(ticks(since, sender.clock_rate_hz) as u32),
-        )
-    }
-
     /// Whether packets are on their way.
     pub fn is_playing(&self) -> bool {
         !matches!(self.mode, Mode::Ready(_) | Mode::Paused { .. })
@@ -364,11 +365,16 @@ impl Player {
     /// yet is not to be.
     pub fn play(&mut self, now: Instant, play: Play) -> bool {
         self.now = now;
-        if matches!(&self.mode, Mode::Seeking(seek) if seek.is_start) {
-            self.refuse(PlayError::Interrupted);
+        // What was on the way to where it begins goes on with that.
+        let sought = self.mode.sought().cloned();
+        let (stopped_ns, is_playing) = (self.position_ns(), self.is_playing());
+        if sought.is_some() {
+            if is_playing {
+                self.refuse(PlayError::Interrupted);
+            }
+            self.mode = Mode::Ready(stopped_ns);
         }
-        let is_active = !matches!(self.mode, Mode::Ready(_) | Mode::Seeking(_));
-        let stopped_ns = self.position_ns();
+        let is_active = !matches!(self.mode, Mode::Ready(_));
         // What has come to the end of its range has paused (RFC 2326 §10.5), and goes on as it was: with its scale and speed. What
         // begins anew, or elsewhere, has the usual ones unless others are asked for.
         //= https://www.rfc-editor.org/rfc/rfc2326#section-12.34
@@ -384,13 +390,14 @@ impl Player {
         };
         let speed = within(play.speed.unwrap_or(old_speed), SPEEDS);
         let goes_on = is_active && play.range.is_none();
-        let (unit, end_ns) = if goes_on {
+        let is_of_old = play.range.is_none() && (is_active || sought.is_some());
+        let (unit, end_ns) = if is_of_old {
             (self.plan.unit, self.plan.end_ns)
         } else {
             (asked.unit, asked.end_ns)
         };
         let is_same = scale == self.plan.scale && speed == self.plan.speed;
-        let is_unchanged = goes_on && is_same && self.is_playing();
+        let is_unchanged = is_of_old && is_same && is_playing;
         let from_ns = asked.start_ns.or(stopped_ns);
         let from_ns = from_ns.unwrap_or(if scale < 0.0 { self.timeline.end_ns() } else { 0 });
         let place = match goes_on && is_same {
@@ -415,15 +422,19 @@ impl Player {
             self.go_on();
             return false;
         };
+        let is_anew = !(is_of_old && is_same && sought.is_some());
         self.clear();
         self.plan.start_ns = at_ns;
         let mut seek = Seek::new(piece, at_ns, true);
-        if let Some(RangeSpec::Clock { start, end }) = play.range.map(|range| range.spec) {
-            seek.before = (scale < 0.0).then_some((start, end));
-        }
+        seek.before = match play.range.map(|range| range.spec) {
+            Some(RangeSpec::Clock { start, end }) => Some((start, end)),
+            Some(_) => None,
+            None => sought.and_then(|sought| sought.before),
+        };
+        seek.before = seek.before.filter(|_| scale < 0.0);
         self.mode = Mode::Seeking(seek);
         self.advance();
-        true
+        is_anew
     }
 
     /// Whether a range could be played now, as far as nothing is to be read for that.
@@ -443,11 +454,6 @@ impl Player {
     /// once too, and goes on from there (RFC 2326 §10.6).
     pub fn pause(&mut self, now: Instant, range: Option<&Range>) -> Result<Paused, PlayError> {
         self.now = now;
-        if matches!(&self.mode, Mode::Seeking(seek) if seek.is_start) {
-            self.outputs
-                .push_back(Output::Event(Event::Refused(PlayError::Interrupted)));
-            self.mode = Mode::Ready(None);
-        }
         let position_ns = self.position_ns().unwrap_or(0);
         let unit = self.plan.unit;
         if let Some(range) = range {
@@ -487,6 +493,10 @@ impl Player {
             }
         }
         if self.is_playing() {
+            if self.mode.sought().is_some() {
+                let refused = Event::Refused(PlayError::Interrupted);
+                self.outputs.push_back(Output::Event(refused));
+            }
             let then = std::mem::replace(&mut self.mode, Mode::Ready(None));
             //= https://www.rfc-editor.org/rfc/rfc2326#section-12.29
             // What waits for its time has come no further when it comes, and waits for it no more.
@@ -625,22 +635,30 @@ impl Player {
 
     /// What is next to be sent, or was to be when it stopped.
     fn position_ns(&self) -> Option<i64> {
+        if let Some(sought) = self.mode.sought() {
+            return Some(sought.at_ns);
+        }
         let now = match &self.mode {
             Mode::Ready(position) => {
                 let is_backwards = self.plan.scale < 0.0;
                 let has_more = |at: &i64| *at < self.timeline.end_ns() && (!is_backwards || *at > 0);
                 return position.filter(has_more);
             }
-            Mode::Seeking(seek) if seek.is_start => return Some(seek.at_ns),
             Mode::Paused { since, .. } => *since,
             _ => self.now,
         };
         let next = self.queue.front().map(|queued| queued.position_ns);
-        let position = next.unwrap_or_else(|| self.pace.position(now));
+        let position = next.unwrap_or_else(|| self.position_at(now));
         Some(position.clamp(0, self.timeline.end_ns().max(0)))
     }
 
+    /// What waits is other than it was.
+    pub(super) fn count_queue(&mut self) {
+        self.queue_bytes = self.queue.iter().map(|queued| queued.payload.len()).sum();
+    }
+
     fn clear(&mut self) {
+        self.earlier.clear();
         self.queue.clear();
         self.queue_bytes = 0;
         self.busy_until = self.now;
@@ -674,7 +692,7 @@ impl Player {
 
     /// What was to be sent at one time is sent at another, and so is all behind it, with the timestamps of then.
     fn shift(&mut self, from: Instant, to: Instant) {
-        let has_begun = self.pace.at < from;
+        let has_begun = self.earlier.first().unwrap_or(&self.pace).at < from;
         let moved = |at: Instant| at + to.since(from) - from.since(to);
         let by_ns = ns(to.since(from)) - ns(from.since(to));
         // Before anything of it was sent it may not come before what was.
@@ -683,13 +701,14 @@ impl Player {
             false => self.sent_until_ns - self.pace.rtp_ns,
         };
         let by_ns = by_ns.max(least_ns);
-        self.pace.at = moved(self.pace.at);
+        for pace in self.earlier.iter_mut().chain([&mut self.pace]) {
+            pace.at = moved(pace.at);
+            pace.rtp_ns = pace.rtp_ns.saturating_add(by_ns);
+        }
         (self.busy_until, self.made_at) = (moved(self.busy_until), moved(self.made_at));
-        self.pace.rtp_ns = self.pace.rtp_ns.saturating_add(by_ns);
         self.made_until_ns = self.made_until_ns.saturating_add(by_ns);
         self.beyond_ns = self.beyond_ns.saturating_add(by_ns);
         for sender in &mut self.senders {
-            sender.base_timestamp = Self::pace_timestamp_of(self.pace.rtp_ns, sender);
             sender.marks = true;
         }
         for queued in &mut self.queue {
@@ -703,13 +722,6 @@ impl Player {
         {
             *at = moved(*at);
         }
-    }
-
-    /// The timestamp of the pace's beginning.
-    pub(super) fn pace_timestamp_of(rtp_ns: i64, sender: &Sender) -> u32 {
-        sender
-            .first_timestamp
-            .wrapping_add(ticks(rtp_ns, sender.clock_rate_hz) as u32)
     }
 
     /// Asks for octets of the file that is open.

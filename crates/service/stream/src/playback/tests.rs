@@ -83,6 +83,9 @@ struct Viewer {
     packets: Vec<(Instant, usize, Header, Vec<u8>)>,
     events: Vec<Event>,
     refreshes: usize,
+    /// What is read comes late.
+    is_slow: bool,
+    read: Option<(ReadId, Bytes)>,
 }
 
 impl Viewer {
@@ -95,6 +98,8 @@ impl Viewer {
             packets: Vec::new(),
             events: Vec::new(),
             refreshes: 0,
+            is_slow: false,
+            read: None,
         }
     }
 
@@ -110,7 +115,10 @@ impl Viewer {
                 Output::Read { id, file, range } => {
                     assert!(range.end - range.start <= 9_000_000, "{range:?}");
                     let octets = read(&self.files, &file, range);
-                    self.player.handle_data(self.now, id, octets);
+                    match self.is_slow {
+                        true => self.read = Some((id, octets)),
+                        false => self.player.handle_data(self.now, id, octets),
+                    }
                 }
                 Output::Refresh => {
                     self.refreshes += 1;
@@ -136,10 +144,31 @@ impl Viewer {
         };
         self.player.play(self.now, play);
         self.drain();
+        // A gap that comes soon, or the end, is told behind it.
+        let is_answer = |event: &Event| matches!(event, Event::Played(_));
+        if let Some(answer) = self.events.iter().rposition(is_answer) {
+            self.events[answer..].rotate_left(1);
+        }
         match self.events.pop() {
             Some(Event::Played(played)) => played,
             other => panic!("{other:?}"),
         }
+    }
+
+    /// What was to be read is there, and what will be comes at once.
+    fn catch_up(&mut self) {
+        self.is_slow = false;
+        if let Some((id, octets)) = self.read.take() {
+            self.player.handle_data(self.now, id, octets);
+        }
+        self.drain();
+    }
+
+    /// Asks for what goes on, whenever that is answered. Says whether something else is played.
+    fn go_on(&mut self) -> bool {
+        let is_anew = self.player.play(self.now, Play::default());
+        self.drain();
+        is_anew
     }
 
     fn refused(&mut self, range: &str) -> PlayError {

@@ -116,6 +116,41 @@ fn a_track_of_a_film_is_paused_and_taken_up_and_told_for_itself() {
     assert!(none.is_empty() && some.len() > 40);
 }
 
+// RFC 2326 §12.33.
+#[test]
+fn all_tracks_that_are_asked_for_are_told_and_no_others() {
+    let mut world = World::new();
+    film(&mut world);
+    let (reader, session) = setup(&mut world);
+    let ask = |world: &mut World, method: &str, url: &str| {
+        let response = world.ask(reader, &command(method, url, &session, ""));
+        assert!(response.starts_with("RTSP/1.0 200"), "{response}");
+        begins(&response)
+    };
+    ask(&mut world, "PLAY", "sound/trackID=0");
+    world.pass(Duration::from_millis(1_010));
+    let [before, _] = both(&mut world, reader);
+    ask(&mut world, "PAUSE", "sound");
+    both(&mut world, reader);
+    world.pass(Duration::from_millis(2_000));
+    // Pictures go on, and sound is taken up.
+    let told = ask(&mut world, "PLAY", "sound");
+    assert_eq!(told.iter().map(|told| told.0).collect::<Vec<_>>(), [0, 1]);
+    world.pass(Duration::from_millis(500));
+    let [pictures, sound] = both(&mut world, reader);
+    assert_eq!(told[0].1, before.last().unwrap().0.wrapping_add(1));
+    assert_eq!([pictures[0].0, sound[0].0], [told[0].1, told[1].1]);
+    for url in ["sound/trackID=1", "sound/trackID=0"] {
+        ask(&mut world, "PAUSE", url);
+        both(&mut world, reader);
+        let told = ask(&mut world, "PLAY", url);
+        assert!(
+            told.len() == 1 && url.ends_with(&told[0].0.to_string()),
+            "{told:?}"
+        );
+    }
+}
+
 #[test]
 fn what_is_queued_for_one_track_sends_nothing_of_it_before() {
     let mut world = World::new();
@@ -161,6 +196,36 @@ fn another_scale_without_a_range_takes_effect_where_it_plays() {
         let [pictures, sound] = both(&mut world, reader);
         assert_eq!(pictures[0].0, told[0].1, "{fields}");
         assert_eq!(sound.is_empty(), !fields.starts_with("Scale: 1"), "{fields}");
+    }
+}
+
+#[test]
+fn pictures_that_are_paused_at_another_scale_go_on_where_they_were() {
+    for scale in ["2", "4", "-1"] {
+        let mut world = World::new();
+        film(&mut world);
+        let (reader, session) = setup(&mut world);
+        let ask = |world: &mut World, method: &str, url: &str, fields: &str| {
+            let response = world.ask(reader, &command(method, url, &session, fields));
+            assert!(response.starts_with("RTSP/1.0 200"), "{response}");
+            response
+        };
+        let fields = format!(
+            "Range: npt=8-{}\nScale: {scale}\n",
+            if scale == "-1" { "0" } else { "20" }
+        );
+        ask(&mut world, "PLAY", "sound", &fields);
+        world.pass(Duration::from_millis(1_550));
+        let before = both(&mut world, reader)[0].last().unwrap().0;
+        // Of sound nothing is sent then.
+        ask(&mut world, "PAUSE", "sound/trackID=0", "");
+        both(&mut world, reader);
+        world.pass(Duration::from_millis(15_000));
+        assert!(both(&mut world, reader).iter().all(Vec::is_empty), "{scale}");
+        let told = begins(&ask(&mut world, "PLAY", "sound/trackID=0", ""));
+        assert_eq!((told.len(), told[0].1), (1, before.wrapping_add(1)), "{scale}");
+        world.pass(Duration::from_millis(1_100));
+        assert_eq!(both(&mut world, reader)[0][0].0, told[0].1, "{scale}");
     }
 }
 

@@ -171,25 +171,34 @@ fn a_key_frame_that_is_interrupted_has_a_timestamp_of_its_own() {
 
 /// [`WHOLE`] with a video track whose edit list leaves out so much of its beginning, in units of 1/12,800 s; the first picture is
 /// shown at 1,024.
-fn cut_by(media_time: u32) -> Vec<u8> {
+pub(super) fn cut_by(media_time: u32) -> Vec<u8> {
     let mut file = WHOLE.to_vec();
     let at = file.windows(4).position(|name| name == b"elst").expect("a list");
     file[at + 16..at + 20].copy_from_slice(&media_time.to_be_bytes());
     file
 }
 
+/// Two such files, who has seen both from their beginning, and what was told of that; all pictures came, with the first packet
+/// that was told.
+fn two_cut_by(media_time: u32) -> (MemoryFiles, Viewer, Played) {
+    let cut = cut_by(media_time);
+    let files = files_of(&[("a.mp4", &cut), ("b.mp4", &cut)]);
+    let mut viewer = Viewer::new(playlist(&files), &files);
+    let played = viewer.play("npt=0-", None, None);
+    let range = range_of(&played);
+    assert!(range.starts_with("npt=0.000-"), "{range}");
+    viewer.rest();
+    let units = viewer.units(0, payload::Format::H264);
+    assert_eq!(units.len(), 20);
+    assert!(units[0].is_key && units[10].is_key);
+    assert_eq!(viewer.of_track(0)[0].2.sequence, played.begins[0].1);
+    (files, viewer, played)
+}
+
 #[test]
 fn sound_before_the_first_key_picture_is_played() {
     // Pictures from 0.08 s on.
-    let files = files_of(&[("a.mp4", &cut_by(0)), ("b.mp4", &cut_by(0))]);
-    let mut viewer = Viewer::new(playlist(&files), &files);
-    let played = viewer.play("npt=0-", None, None);
-    assert!(
-        range_of(&played).starts_with("npt=0.000-"),
-        "{}",
-        range_of(&played)
-    );
-    viewer.rest();
+    let (files, viewer, played) = two_cut_by(0);
     let (_, sequence, begins) = played.begins[1];
     let sounds: Vec<_> = viewer
         .of_track(1)
@@ -205,11 +214,7 @@ fn sound_before_the_first_key_picture_is_played() {
     let longest = steps.max().expect("sounds");
     assert!(longest <= 1_024 + 480, "{longest}");
     let units = viewer.units(0, payload::Format::H264);
-    assert_eq!(units.len(), 20);
-    assert!(units[0].is_key && units[10].is_key);
-    let (_, sequence, begins) = played.begins[0];
-    assert_eq!(viewer.of_track(0)[0].2.sequence, sequence);
-    assert_eq!(units[0].timestamp.wrapping_sub(begins), 7_200);
+    assert_eq!(units[0].timestamp.wrapping_sub(played.begins[0].2), 7_200);
     // There is nothing of pictures before 0.08 s, and sound is from there on, if any begins there.
     let mut viewer = Viewer::new(playlist(&files), &files);
     assert!(range_of(&viewer.play("npt=0-0.05", None, None)).starts_with("npt=0.000-0.050"));
@@ -271,29 +276,22 @@ fn sound_in_fragments_before_the_first_key_picture_is_played_and_pictures_from_t
     assert_eq!(numbers(&viewer), (30..35).collect::<Vec<_>>());
     assert_eq!(units[0].timestamp.wrapping_sub(played.begins[0].2), 63_000);
     assert_eq!(viewer.of_track(1).len(), 39);
+    // Sound that is paused while it is all that waits keeps no pictures from coming.
+    let mut viewer = Viewer::new(recordings(&files), &files);
+    viewer.play("clock=20261127T025300Z-20261127T025301.4Z", None, None);
+    viewer.player.set_tracks(&[0]);
+    viewer.drain();
+    viewer.rest();
+    assert_eq!(numbers(&viewer), (30..35).collect::<Vec<_>>());
 }
 
 // As a seek that lands within a group of pictures, but for that nothing lies before the beginning.
 #[test]
 fn pictures_that_an_edit_list_cuts_off_are_sent_for_those_that_refer_to_them() {
     // The first three are shown before the beginning.
-    let files = files_of(&[
-        ("a.mp4", &cut_by(1_024 + 3 * 512)),
-        ("b.mp4", &cut_by(1_024 + 3 * 512)),
-    ]);
-    let mut viewer = Viewer::new(playlist(&files), &files);
-    let played = viewer.play("npt=0-", None, None);
-    assert!(
-        range_of(&played).starts_with("npt=0.000-"),
-        "{}",
-        range_of(&played)
-    );
-    viewer.rest();
+    let (files, viewer, played) = two_cut_by(1_024 + 3 * 512);
     let units = viewer.units(0, payload::Format::H264);
-    assert_eq!(units.len(), 20);
-    assert!(units[0].is_key && units[10].is_key);
-    let (_, sequence, begins) = played.begins[0];
-    assert_eq!(viewer.of_track(0)[0].2.sequence, sequence);
+    let begins = played.begins[0].2;
     let since: Vec<i32> = units[..10]
         .iter()
         .map(|unit| unit.timestamp.wrapping_sub(begins) as i32)
