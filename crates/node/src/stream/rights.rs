@@ -16,14 +16,15 @@ pub async fn keep_to_rights(directory: Directory, heard: Subscription, sessions:
     loop {
         let heard = heard.next().await;
         match &heard {
-            Heard::Hint(hint) if matches!(hint.topic, Topic::Logins | Topic::Directory) => {}
+            Heard::Hint(hint) if matches!(hint.topic, Topic::Logins | Topic::Directory) => {
+                // The directory hears of it too, perhaps later, and what is asked next is asked of it.
+                if let Err(error) = directory.handle_heard(heard).await {
+                    tracing::warn!(%error, "what has changed in the directory cannot be read");
+                }
+            }
             Heard::Hint(_) => continue,
             Heard::Lagged => {}
             Heard::Closed => return,
-        }
-        // The directory hears of it too, perhaps later, and what is asked next is asked of it.
-        if let Err(error) = directory.handle_heard(heard).await {
-            tracing::warn!(%error, "what has changed in the directory cannot be read");
         }
         sessions.reconsider().await;
     }
