@@ -224,18 +224,12 @@ impl Player {
     /// The same for what is played by a pace.
     pub(super) fn played_by(&self, pace: &Pace, position_ns: i64) -> Played {
         let end_ns = self.told_end();
-        let senders = self
-            .senders
-            .iter()
-            .enumerate()
-            .filter(|(_, sender)| sender.is_enabled);
-        let begins = senders.map(|(index, sender)| {
+        let is_of_waiting = self.waits_from() == Some(position_ns);
+        let senders = self.senders.iter().enumerate();
+        let sent = senders.filter(|(index, _)| self.is_sent(*index));
+        let begins = sent.map(|(index, sender)| {
             let waiting = self.queue.iter().filter(|queued| queued.sender == index).count();
-            let is_first = self
-                .queue
-                .front()
-                .is_some_and(|queued| queued.position_ns == position_ns);
-            let waiting = if is_first { 0 } else { waiting as u16 };
+            let waiting = if is_of_waiting { 0 } else { waiting as u16 };
             let sequence = sender.sequence.wrapping_add(waiting);
             (index, sequence, sender.timestamp(pace, position_ns))
         });

@@ -647,9 +647,17 @@ impl Player {
             Mode::Paused { since, .. } => *since,
             _ => self.now,
         };
-        let next = self.queue.front().map(|queued| queued.position_ns);
-        let position = next.unwrap_or_else(|| self.position_at(now));
+        let position = self.waits_from().unwrap_or_else(|| self.position_at(now));
         Some(position.clamp(0, self.timeline.end_ns().max(0)))
+    }
+
+    /// Where what waits begins: pictures that are shown later may be decoded, and sent, before.
+    pub(super) fn waits_from(&self) -> Option<i64> {
+        let positions = self.queue.iter().map(|queued| queued.position_ns);
+        match self.plan.scale < 0.0 {
+            true => positions.max(),
+            false => positions.min(),
+        }
     }
 
     /// What waits is other than it was.

@@ -310,3 +310,33 @@ fn pictures_that_an_edit_list_cuts_off_are_sent_for_those_that_refer_to_them() {
         assert!(viewer.units(0, payload::Format::H264).len() >= 4, "{one_of}");
     }
 }
+
+#[test]
+fn what_is_told_after_a_pause_is_the_first_that_is_shown_of_what_comes() {
+    let files = files_of(&[("a.mp4", &reordered(97, 1_000))]);
+    for pictures in 1..24_u64 {
+        let mut viewer = Viewer::new(playlist(&files), &files);
+        viewer.play("npt=0-", None, None);
+        viewer.wait(ms(40 * pictures + 10));
+        let sent = viewer.packets.len();
+        let paused = viewer.player.pause(viewer.now, None).expect("paused");
+        viewer.wait(ms(500));
+        let played = viewer.play("", None, None);
+        viewer.rest();
+        let first = numbers(&viewer)[sent..].iter().min().copied().expect("a picture");
+        let seconds = (40 * first) as f64 / 1_000.0;
+        for told in [paused.range.to_string(), range_of(&played)] {
+            assert!(
+                told.starts_with(&format!("npt={seconds:.3}-")),
+                "{pictures}: {told}"
+            );
+        }
+        let [(0, sequence, timestamp)] = played.begins[..] else {
+            panic!("{played:?}")
+        };
+        let come = &viewer.packets[sent..];
+        assert_eq!(come[0].2.sequence, sequence, "{pictures}");
+        let ahead = |packet: &(_, _, Header, _)| packet.2.timestamp.wrapping_sub(timestamp) as i32;
+        assert_eq!(come.iter().map(ahead).min(), Some(0), "{pictures}");
+    }
+}
